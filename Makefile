@@ -1,0 +1,43 @@
+# `make demo` and `make test` do everything on a fresh machine that has Python and make.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check format protos clean
+
+demo: $(VENV)/.demo-installed
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest
+
+# Tests come last, so that the closing line is pytest's.
+check: $(VENV)/.dev-installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python protos/compile.py --check
+	$(MAKE) --no-print-directory test
+
+format: $(VENV)/.dev-installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+protos: $(VENV)/.dev-installed
+	$(BIN)/python protos/compile.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo-installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[torch]'
+	@touch $@
+
+$(VENV)/.dev-installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.demo-installed

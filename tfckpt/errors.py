@@ -1,0 +1,181 @@
+"""The errors this package raises on purpose.
+
+::
+
+    CheckpointError
+    |- CheckpointNotFoundError    also FileNotFoundError
+    |- TensorNotFoundError        also KeyError
+    |- CorruptionError            also ValueError
+    |  |- TruncatedError
+    |  `- ChecksumError
+    |- UnsupportedFeatureError    also NotImplementedError
+    |- LimitExceededError
+    `- MissingDependencyError     also ImportError
+
+Low layers raise with what they know: what was read, and its offset in bytes.
+Higher layers add the file and the tensor while the error passes, with `error_context`.
+Misuse of the interface raises Python's own `TypeError` and `ValueError`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+
+class CheckpointError(Exception):
+    """Base of every error this package raises on purpose.
+
+    `path` is the file or address, `tensor` the tensor's name, `offset` the position in the file in bytes;
+    each is None while it is not known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        tensor: str | None = None,
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.tensor = tensor
+        self.offset = offset
+
+    def __str__(self) -> str:
+        """One line: the tensor, what was found and expected, then where."""
+        text = self.message if self.tensor is None else f"tensor {printable(self.tensor)!r}: {self.message}"
+        if self.path is not None:
+            text += f", in {printable(self.path)}"
+        if self.offset is not None:
+            text += f" at byte {self.offset}"
+        return text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by attributes, so that errors cross process boundaries whole."""
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(kind: type[CheckpointError], args: tuple[object, ...], state: dict[str, object]) -> CheckpointError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """No checkpoint stands where one was asked for; the message says what is there instead."""
+
+
+class TensorNotFoundError(CheckpointError, KeyError):
+    """The checkpoint has no tensor of this name; `close_names` are those most like it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        close_names: Sequence[str] = (),
+        path: str | None = None,
+        tensor: str | None = None,
+    ) -> None:
+        super().__init__(message, path=path, tensor=tensor)
+        self.close_names = tuple(close_names)
+
+
+class CorruptionError(CheckpointError, ValueError):
+    """The bytes break a rule of the format."""
+
+
+class TruncatedError(CorruptionError):
+    """Fewer bytes are there than the format needs: `needed` and `available`, counted from the start of the read."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        needed: int,
+        available: int,
+        path: str | None = None,
+        tensor: str | None = None,
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(message, path=path, tensor=tensor, offset=offset)
+        self.needed = needed
+        self.available = available
+
+
+class ChecksumError(CorruptionError):
+    """A checksum differs: `stored` is what the file says, `computed` what its bytes give (both unmasked CRC-32C)."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stored: int,
+        computed: int,
+        path: str | None = None,
+        tensor: str | None = None,
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(message, path=path, tensor=tensor, offset=offset)
+        self.stored = stored
+        self.computed = computed
+
+
+class UnsupportedFeatureError(CheckpointError, NotImplementedError):
+    """The file is well formed as far as we can tell and uses something we do not read."""
+
+
+class LimitExceededError(CheckpointError):
+    """A claim in the file is larger than a named limit of `tfckpt.Limits`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: str,
+        maximum: int,
+        claimed: int,
+        path: str | None = None,
+        tensor: str | None = None,
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(
+            f"{message}: {claimed} is over the limit {limit}={maximum}; "
+            f"if the file is trusted, open it with limits=tfckpt.Limits({limit}=...)",
+            path=path,
+            tensor=tensor,
+            offset=offset,
+        )
+        self.limit = limit
+        self.maximum = maximum
+        self.claimed = claimed
+
+
+class MissingDependencyError(CheckpointError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the package {package}; install it with: pip install 'tfckpt[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+@contextlib.contextmanager
+def error_context(*, path: str | None = None, tensor: str | None = None) -> Iterator[None]:
+    """Add the file and the tensor to an error of ours that passes, where a lower layer has not set them."""
+    try:
+        yield
+    except CheckpointError as error:
+        error.path = error.path if error.path is not None else path
+        error.tensor = error.tensor if error.tensor is not None else tensor
+        raise
+
+
+def printable(text: str) -> str:
+    """Names from files as they may be shown: control, surrogate and other unprintable characters become escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)

@@ -1,0 +1,32 @@
+"""Named maxima that a hostile or damaged file runs into before it can cost memory or time.
+
+They are far above what real checkpoints need.
+A caller who trusts a larger file raises the one that the error names: `tfckpt.open(path, limits=Limits(...))`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a file may claim at most. All sizes are in bytes."""
+
+    #: One block of a table, as stored. TensorFlow writes blocks of 256 KiB and gives a larger entry its own.
+    max_block_bytes: int = 1 << 30
+    #: Data shards of one bundle. The largest published checkpoints have some thousands.
+    max_shards: int = 100_000
+    #: Dimensions of a tensor. NumPy's own maximum is 64; TensorFlow's is 254.
+    max_rank: int = 64
+    #: Tensor slices of one partitioned variable. Checking them for overlap takes time that grows with their number.
+    max_slices: int = 100_000
+    #: Elements of one string tensor: each costs about 60 bytes of memory and only 1 in the file.
+    max_string_elements: int = 50_000_000
+    #: A small text or graph file that is read whole: the `checkpoint` state file, a `.meta` or `saved_model.pb`.
+    max_graph_bytes: int = 2 << 30
+    #: The `checkpoint` state file. Training jobs that keep thousands of checkpoints write some hundred KB.
+    max_state_bytes: int = 16 << 20
+
+
+DEFAULT_LIMITS = Limits()
