@@ -1,0 +1,340 @@
+"""The networks as records: one per stage, one per network, and the papers' tables written with them.
+
+Nothing here knows torch or NumPy, so a conversion can speak about a network without building it.
+
+Sources: Tan and Le, "EfficientNet" (arXiv 1905.11946), table 1 and the compound scaling; Tan and Le, "EfficientNetV2"
+(arXiv 2104.00298), tables 4 and 9; sizes, dropout, rounding and survival probability as in the released TensorFlow
+code (google/automl, folder efficientnetv2).
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+BlockKind: TypeAlias = Literal["fused", "mbconv"]
+
+BLOCK_KINDS: tuple[BlockKind, ...] = ("fused", "mbconv")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BlockConfig:
+    """One MBConv block: `fused` (k×k convolution) or `mbconv` (depthwise); `se_channels` is 0 without SE."""
+
+    block: BlockKind
+    kernel: int
+    stride: int
+    expansion: int
+    in_channels: int
+    out_channels: int
+    se_channels: int
+
+    @property
+    def expanded_channels(self) -> int:
+        """Channels between the expand and the project convolution."""
+        return self.in_channels * self.expansion
+
+    @property
+    def has_residual(self) -> bool:
+        """Whether the input is added to the output: stride 1 and equal channels."""
+        return self.stride == 1 and self.in_channels == self.out_channels
+
+
+class PlacedBlock(NamedTuple):
+    """A block and where it stands: stage, position within it, and index over all stages; all count from 0."""
+
+    stage: int
+    position: int
+    flat_index: int
+    config: BlockConfig
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StageConfig:
+    """A row of the paper's table: `repeats` blocks, of which the first has the stride and the input channels.
+
+    `se_ratio` is relative to a block's input channels, 0 for none.
+    """
+
+    block: BlockKind
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    in_channels: int
+    out_channels: int
+    se_ratio: float
+
+    def __post_init__(self) -> None:
+        """Reject values no network can have."""
+        if self.block not in BLOCK_KINDS:
+            raise ValueError(f"block is {self.block!r}, expected one of {', '.join(BLOCK_KINDS)}")
+        _check_counts(self, "repeats", "kernel", "stride", "expansion", "in_channels", "out_channels")
+        _check_fractions(self, "se_ratio")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EfficientNetConfig:
+    """A whole network.
+
+    `drop_path` is the stochastic depth rate the last block approaches (TensorFlow's survival probability 0.8 is 0.2
+    here) and `bn_momentum` is torch's (TensorFlow's 0.9 is 0.1 here). `num_classes` is 0 for pooled features.
+    `train_size` and `eval_size` are pixels, None where they are not known.
+    """
+
+    name: str
+    stem_channels: int
+    stem_kernel: int = 3
+    stem_stride: int = 2
+    stages: tuple[StageConfig, ...]
+    head_channels: int
+    num_classes: int
+    in_channels: int = 3
+    dropout: float = 0.2
+    drop_path: float = 0.2
+    bn_epsilon: float = 1e-3
+    bn_momentum: float = 0.1
+    train_size: int | None = None
+    eval_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Reject values no network can have, and stages that do not fit together."""
+        if not isinstance(self.name, str):
+            raise ValueError(f"name is {self.name!r}, expected a string")
+        _check_counts(self, "stem_channels", "stem_kernel", "stem_stride", "head_channels", "in_channels")
+        _check_counts(self, "num_classes", least=0)
+        _check_counts(self, *(key for key in ("train_size", "eval_size") if getattr(self, key) is not None))
+        _check_fractions(self, "dropout", "drop_path", "bn_epsilon", "bn_momentum")
+        if not self.stages:
+            raise ValueError("stages is empty, expected at least one")
+        channels = self.stem_channels
+        for index, stage in enumerate(self.stages):
+            if stage.in_channels != channels:
+                raise ValueError(f"stage {index} takes {stage.in_channels} channels, what precedes it gives {channels}")
+            channels = stage.out_channels
+
+    def blocks(self) -> Iterator[PlacedBlock]:
+        """Give every block in network order."""
+        flat_index = 0
+        for number, stage in enumerate(self.stages):
+            for position in range(stage.repeats):
+                in_channels = stage.in_channels if position == 0 else stage.out_channels
+                block = BlockConfig(
+                    block=stage.block,
+                    kernel=stage.kernel,
+                    stride=stage.stride if position == 0 else 1,
+                    expansion=stage.expansion,
+                    in_channels=in_channels,
+                    out_channels=stage.out_channels,
+                    se_channels=max(1, int(in_channels * stage.se_ratio)) if stage.se_ratio else 0,
+                )
+                yield PlacedBlock(number, position, flat_index, block)
+                flat_index += 1
+
+    def parameter_count(self) -> int:
+        """Count the trained numbers: weights and biases, without the moving statistics of batch norms."""
+        count = self.stem_kernel**2 * self.in_channels * self.stem_channels + 2 * self.stem_channels
+        count += sum(_block_parameters(placed.config) for placed in self.blocks())
+        count += self.stages[-1].out_channels * self.head_channels + 2 * self.head_channels
+        return count + (self.head_channels + 1) * self.num_classes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values that JSON can hold; `from_dict` is the inverse."""
+        record = dataclasses.asdict(self)
+        record["stages"] = list(record["stages"])
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "EfficientNetConfig":
+        """Rebuild a config from `to_dict`'s value; every key must be there and no other.
+
+        Raises `ValueError` for an unknown or missing key and for a value that no network can have.
+        """
+        _check_keys(record, cls, "config")
+        stages = record["stages"]
+        if not isinstance(stages, (list, tuple)):
+            raise ValueError(f"stages is {type(stages).__name__}, expected a list")
+        for index, stage in enumerate(stages):
+            _check_keys(stage, StageConfig, f"stage {index}")
+        return cls(**{**record, "stages": tuple(StageConfig(**stage) for stage in stages)})
+
+
+def _check_keys(record: object, cls: type, what: str) -> None:
+    """Require exactly the fields of a dataclass as the keys of a mapping."""
+    if not isinstance(record, Mapping):
+        raise ValueError(f"{what} is {type(record).__name__}, expected a mapping")
+    expected = {field.name for field in dataclasses.fields(cls)}
+    found = set(record)
+    unknown = ", ".join(sorted(map(repr, found - expected)))
+    missing = ", ".join(sorted(map(repr, expected - found)))
+    if unknown or missing:
+        parts = [f"unknown {unknown}"] * bool(unknown) + [f"missing {missing}"] * bool(missing)
+        raise ValueError(f"keys of {what} differ from this version's: {'; '.join(parts)}")
+
+
+def _check_counts(record: object, *names: str, least: int = 1) -> None:
+    """Require whole numbers of at least `least`; a bool is not a number here."""
+    for name in names:
+        value = getattr(record, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} is {value!r}, expected a whole number of at least {least}")
+
+
+def _check_fractions(record: object, *names: str) -> None:
+    """Require numbers from 0 to 1; a NaN is none."""
+    for name in names:
+        value = getattr(record, name)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value!r}, expected a number from 0 to 1")
+
+
+def _block_parameters(block: BlockConfig) -> int:
+    """Count a block's weights and biases."""
+    expanded = block.expanded_channels
+    area = block.kernel**2
+    count = 0
+    if block.block == "fused" and block.expansion == 1:
+        count += area * expanded * block.out_channels + 2 * block.out_channels
+    else:
+        count += expanded * block.out_channels + 2 * block.out_channels
+        if block.expansion > 1:
+            expand_area = area if block.block == "fused" else 1
+            count += expand_area * block.in_channels * expanded + 2 * expanded
+        if block.block == "mbconv":
+            count += area * expanded + 2 * expanded
+    if block.se_channels:
+        count += (2 * expanded + 1) * block.se_channels + expanded
+    return count
+
+
+# The papers' tables.
+
+_Row: TypeAlias = tuple[BlockKind, int, int, int, int, int, int]
+_Scaling: TypeAlias = tuple[tuple[_Row, ...], float, float, int, int, float]
+
+# (block, repeats, kernel, stride of the first block, expansion, input channels, output channels)
+_V2_S: tuple[_Row, ...] = (
+    ("fused", 2, 3, 1, 1, 24, 24),
+    ("fused", 4, 3, 2, 4, 24, 48),
+    ("fused", 4, 3, 2, 4, 48, 64),
+    ("mbconv", 6, 3, 2, 4, 64, 128),
+    ("mbconv", 9, 3, 1, 6, 128, 160),
+    ("mbconv", 15, 3, 2, 6, 160, 256),
+)
+_V2_M: tuple[_Row, ...] = (
+    ("fused", 3, 3, 1, 1, 24, 24),
+    ("fused", 5, 3, 2, 4, 24, 48),
+    ("fused", 5, 3, 2, 4, 48, 80),
+    ("mbconv", 7, 3, 2, 4, 80, 160),
+    ("mbconv", 14, 3, 1, 6, 160, 176),
+    ("mbconv", 18, 3, 2, 6, 176, 304),
+    ("mbconv", 5, 3, 1, 6, 304, 512),
+)
+_V2_L: tuple[_Row, ...] = (
+    ("fused", 4, 3, 1, 1, 32, 32),
+    ("fused", 7, 3, 2, 4, 32, 64),
+    ("fused", 7, 3, 2, 4, 64, 96),
+    ("mbconv", 10, 3, 2, 4, 96, 192),
+    ("mbconv", 19, 3, 1, 6, 192, 224),
+    ("mbconv", 25, 3, 2, 6, 224, 384),
+    ("mbconv", 7, 3, 1, 6, 384, 640),
+)
+_V2_XL: tuple[_Row, ...] = (
+    ("fused", 4, 3, 1, 1, 32, 32),
+    ("fused", 8, 3, 2, 4, 32, 64),
+    ("fused", 8, 3, 2, 4, 64, 96),
+    ("mbconv", 16, 3, 2, 4, 96, 192),
+    ("mbconv", 24, 3, 1, 6, 192, 256),
+    ("mbconv", 32, 3, 2, 6, 256, 512),
+    ("mbconv", 8, 3, 1, 6, 512, 640),
+)
+_V2_BASE: tuple[_Row, ...] = (
+    ("fused", 1, 3, 1, 1, 32, 16),
+    ("fused", 2, 3, 2, 4, 16, 32),
+    ("fused", 2, 3, 2, 4, 32, 48),
+    ("mbconv", 3, 3, 2, 4, 48, 96),
+    ("mbconv", 5, 3, 1, 6, 96, 112),
+    ("mbconv", 8, 3, 2, 6, 112, 192),
+)
+_V1_BASE: tuple[_Row, ...] = (
+    ("mbconv", 1, 3, 1, 1, 32, 16),
+    ("mbconv", 2, 3, 2, 6, 16, 24),
+    ("mbconv", 2, 5, 2, 6, 24, 40),
+    ("mbconv", 3, 3, 2, 6, 40, 80),
+    ("mbconv", 3, 5, 1, 6, 80, 112),
+    ("mbconv", 4, 5, 2, 6, 112, 192),
+    ("mbconv", 1, 3, 1, 6, 192, 320),
+)
+_HEAD_CHANNELS = 1280
+_SE_RATIO = 0.25
+_IMAGENET_CLASSES = 1000
+
+# (rows, width, depth, train size, eval size, dropout)
+_V2_TABLE: dict[str, _Scaling] = {
+    "efficientnetv2-s": (_V2_S, 1.0, 1.0, 300, 384, 0.2),
+    "efficientnetv2-m": (_V2_M, 1.0, 1.0, 384, 480, 0.3),
+    "efficientnetv2-l": (_V2_L, 1.0, 1.0, 384, 480, 0.4),
+    "efficientnetv2-xl": (_V2_XL, 1.0, 1.0, 384, 512, 0.4),
+    "efficientnetv2-b0": (_V2_BASE, 1.0, 1.0, 192, 224, 0.2),
+    "efficientnetv2-b1": (_V2_BASE, 1.0, 1.1, 192, 240, 0.2),
+    "efficientnetv2-b2": (_V2_BASE, 1.1, 1.2, 208, 260, 0.3),
+    "efficientnetv2-b3": (_V2_BASE, 1.2, 1.4, 240, 300, 0.3),
+}
+_V1_TABLE: dict[str, _Scaling] = {
+    "efficientnet-b0": (_V1_BASE, 1.0, 1.0, 224, 224, 0.2),
+    "efficientnet-b1": (_V1_BASE, 1.0, 1.1, 240, 240, 0.2),
+    "efficientnet-b2": (_V1_BASE, 1.1, 1.2, 260, 260, 0.3),
+    "efficientnet-b3": (_V1_BASE, 1.2, 1.4, 300, 300, 0.3),
+    "efficientnet-b4": (_V1_BASE, 1.4, 1.8, 380, 380, 0.4),
+    "efficientnet-b5": (_V1_BASE, 1.6, 2.2, 456, 456, 0.4),
+    "efficientnet-b6": (_V1_BASE, 1.8, 2.6, 528, 528, 0.5),
+    "efficientnet-b7": (_V1_BASE, 2.0, 3.1, 600, 600, 0.5),
+    "efficientnet-b8": (_V1_BASE, 2.2, 3.6, 672, 672, 0.5),
+    "efficientnet-l2": (_V1_BASE, 4.3, 5.3, 800, 800, 0.5),
+}
+
+
+def round_channels(channels: int, width: float) -> int:
+    """Scale a channel count and round it to the nearest multiple of 8, as the released code does.
+
+    Unlike MobileNet's rounding there is no guard for a loss of more than a tenth.
+    """
+    return max(8, int(channels * width + 4) // 8 * 8)
+
+
+def round_repeats(repeats: int, depth: float) -> int:
+    """Scale a number of repeats and round it up."""
+    return math.ceil(depth * repeats)
+
+
+def _scaled(name: str, row: _Scaling) -> EfficientNetConfig:
+    """Write a base table as a config, scaled by width and depth."""
+    rows, width, depth, train_size, eval_size, dropout = row
+    stages = tuple(
+        StageConfig(
+            block=block,
+            repeats=round_repeats(repeats, depth),
+            kernel=kernel,
+            stride=stride,
+            expansion=expansion,
+            in_channels=round_channels(in_channels, width),
+            out_channels=round_channels(out_channels, width),
+            se_ratio=_SE_RATIO if block == "mbconv" else 0.0,
+        )
+        for block, repeats, kernel, stride, expansion, in_channels, out_channels in rows
+    )
+    return EfficientNetConfig(
+        name=name,
+        stem_channels=stages[0].in_channels,
+        stages=stages,
+        head_channels=round_channels(_HEAD_CHANNELS, width),
+        num_classes=_IMAGENET_CLASSES,
+        dropout=dropout,
+        train_size=train_size,
+        eval_size=eval_size,
+    )
+
+
+EFFICIENTNET_V2: dict[str, EfficientNetConfig] = {key: _scaled(key, row) for key, row in _V2_TABLE.items()}
+EFFICIENTNET_V1: dict[str, EfficientNetConfig] = {key: _scaled(key, row) for key, row in _V1_TABLE.items()}
+CONFIGS: dict[str, EfficientNetConfig] = {**EFFICIENTNET_V2, **EFFICIENTNET_V1}
