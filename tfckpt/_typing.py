@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 PathLike: TypeAlias = str | os.PathLike[str]
+#: What checksums take.
+Buffer: TypeAlias = bytes | bytearray | memoryview
 #: Bytes without a copy: a read-only, one-dimensional, contiguous view of format "B".
 ByteView: TypeAlias = memoryview
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]

@@ -1,0 +1,94 @@
+"""Codes whose byte order is the order of the values (TensorFlow's `lib/strings/ordered_code.cc`).
+
+They make the keys of V1 records and of the slices of partitioned variables.
+
+::
+
+    number N(u)   one byte k, then u in k big-endian bytes without leading zeros (0 is the single byte 00)
+    string S(s)   00 -> 00 ff, ff -> ff 00, other bytes as they are; ends with 00 01
+    signed I(v)   the smallest n with -2**(7n-1) <= v < 2**(7n-1);
+                  v as n big-endian bytes in two's complement, the top n bits inverted (a header that counts the bytes)
+
+A decoder takes bytes and a position and gives the value and the next position.
+"""
+
+from __future__ import annotations
+
+from ..errors import CorruptionError, TruncatedError
+
+_ESCAPES = {0x00: b"\x00\xff", 0xFF: b"\xff\x00"}
+_TERMINATOR = b"\x00\x01"
+
+
+def encode_number(value: int) -> bytes:
+    """N(u) of a number in [0, 2**64)."""
+    if not 0 <= value < 1 << 64:
+        raise ValueError(f"an ordered number holds 0 to 2**64 - 1, not {value}")
+    length = (value.bit_length() + 7) // 8
+    return bytes([length]) + value.to_bytes(length, "big")
+
+
+def decode_number(data: bytes, position: int) -> tuple[int, int]:
+    """N(u) at `position`; refuses more than 8 bytes and leading zeros."""
+    length = _take(data, position, 1)[0]
+    if length > 8:
+        raise CorruptionError(f"ordered number of {length} bytes; at most 8 are possible", offset=position)
+    digits = _take(data, position + 1, length)
+    if digits[:1] == b"\x00":
+        raise CorruptionError("ordered number with a leading zero byte", offset=position)
+    return int.from_bytes(digits, "big"), position + 1 + length
+
+
+def encode_string(value: bytes) -> bytes:
+    """S(s)."""
+    return b"".join(_ESCAPES.get(byte) or bytes([byte]) for byte in value) + _TERMINATOR
+
+
+def decode_string(data: bytes, position: int) -> tuple[bytes, int]:
+    """S(s) at `position`; refuses an escape that is none and a missing terminator."""
+    out = bytearray()
+    while True:
+        byte = _take(data, position, 1)[0]
+        if byte not in _ESCAPES:
+            out.append(byte)
+            position += 1
+            continue
+        pair = _take(data, position, 2)
+        position += 2
+        if pair == _TERMINATOR:
+            return bytes(out), position
+        if pair != _ESCAPES[byte]:
+            raise CorruptionError(f"ordered string with the unknown escape {pair.hex(' ')}", offset=position - 2)
+        out.append(byte)
+
+
+def encode_signed(value: int) -> bytes:
+    """I(v) of a number in [-2**63, 2**63)."""
+    if not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"an ordered signed number holds -2**63 to 2**63 - 1, not {value}")
+    length = ((~value if value < 0 else value).bit_length() + 7) // 7
+    header = ((1 << length) - 1) << 7 * length
+    return ((value & ((1 << 8 * length) - 1)) ^ header).to_bytes(length, "big")
+
+
+def decode_signed(data: bytes, position: int) -> tuple[int, int]:
+    """I(v) at `position`; refuses a length that a shorter code would have served."""
+    negative = not _take(data, position, 1)[0] & 0x80
+    # The header is the run of equal top bits: ones for a number >= 0, zeros for a negative one.
+    head = int.from_bytes(data[position : position + 2].ljust(2, b"\x00"), "big")
+    run = (head if negative else head ^ 0xFFFF) | 1
+    length = 16 - run.bit_length()
+    if length > 10:
+        raise CorruptionError(f"ordered signed number of {length} bytes; at most 10 are possible", offset=position)
+    raw = int.from_bytes(_take(data, position, length), "big") ^ (((1 << length) - 1) << 7 * length)
+    value = raw - (1 << 8 * length) if negative else raw
+    if not -(1 << 63) <= value < 1 << 63 or len(encode_signed(value)) != length:
+        raise CorruptionError("ordered signed number that is not in its shortest form", offset=position)
+    return value, position + length
+
+
+def _take(data: bytes, position: int, length: int) -> bytes:
+    piece = data[position : position + length]
+    if len(piece) < length:
+        raise TruncatedError("ordered code cut short", needed=length, available=len(piece), offset=position)
+    return piece

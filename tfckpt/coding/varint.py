@@ -1,0 +1,89 @@
+"""Integers as LevelDB writes them (`util/coding.h`).
+
+::
+
+    fixed32, fixed64   4 or 8 bytes, little-endian
+    varint32, varint64 groups of 7 bits, low group first; bit 7 of a byte says that another follows
+                       at most 5 bytes for 32 bits, 10 bytes for 64
+
+A decoder takes a view and a position in bytes and gives the value and the next position.
+Non-minimal varints are accepted, as LevelDB and TensorFlow do.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from ..errors import CorruptionError, TruncatedError
+
+_FIXED32 = struct.Struct("<I")
+_FIXED64 = struct.Struct("<Q")
+
+
+def encode_fixed32(value: int) -> bytes:
+    """Four bytes, little-endian."""
+    return _FIXED32.pack(value)
+
+
+def decode_fixed32(view: bytes | memoryview, position: int) -> tuple[int, int]:
+    """The four bytes at `position` as an unsigned number, and the next position."""
+    _need(view, position, 4, "fixed32")
+    return _FIXED32.unpack_from(view, position)[0], position + 4
+
+
+def encode_fixed64(value: int) -> bytes:
+    """Eight bytes, little-endian."""
+    return _FIXED64.pack(value)
+
+
+def decode_fixed64(view: bytes | memoryview, position: int) -> tuple[int, int]:
+    """The eight bytes at `position` as an unsigned number, and the next position."""
+    _need(view, position, 8, "fixed64")
+    return _FIXED64.unpack_from(view, position)[0], position + 8
+
+
+def encode_varint(value: int) -> bytes:
+    """The shortest varint of a number in [0, 2**64); the same bytes serve varint32 and varint64."""
+    if not 0 <= value < 1 << 64:
+        raise ValueError(f"a varint holds 0 to 2**64 - 1, not {value}")
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def decode_varint32(view: bytes | memoryview, position: int) -> tuple[int, int]:
+    """The varint at `position`, below 2**32, and the next position; `CorruptionError` past 5 bytes or 32 bits."""
+    return _decode(view, position, max_bytes=5, bits=32)
+
+
+def decode_varint64(view: bytes | memoryview, position: int) -> tuple[int, int]:
+    """The varint at `position`, below 2**64, and the next position; `CorruptionError` past 10 bytes or 64 bits."""
+    return _decode(view, position, max_bytes=10, bits=64)
+
+
+def _decode(view: bytes | memoryview, position: int, *, max_bytes: int, bits: int) -> tuple[int, int]:
+    value = 0
+    for index in range(max_bytes):
+        if position + index >= len(view):
+            raise TruncatedError(
+                f"varint{bits} cut short: it goes on after {index} bytes, where the data ends",
+                needed=index + 1,
+                available=index,
+                offset=position,
+            )
+        byte = view[position + index]
+        value |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            if value >> bits:
+                raise CorruptionError(f"varint{bits} holds a number of more than {bits} bits", offset=position)
+            return value, position + index + 1
+    raise CorruptionError(f"varint{bits} goes on past {max_bytes} bytes", offset=position)
+
+
+def _need(view: bytes | memoryview, position: int, length: int, what: str) -> None:
+    available = max(len(view) - position, 0)
+    if available < length:
+        raise TruncatedError(f"{what} cut short", needed=length, available=available, offset=position)

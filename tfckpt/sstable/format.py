@@ -1,0 +1,181 @@
+"""The frame of a table file (LevelDB `table/format.h`, TensorFlow `lib/io/format.cc`).
+
+::
+
+    file      = data block* | metaindex block | index block | footer
+    block     = contents (n bytes) | compression tag, 1 byte | masked crc32c, fixed32
+    footer    = handle of the metaindex | handle of the index | zero padding up to byte 40 | magic, fixed64
+    handle    = offset, varint64 | size, varint64      (the size is n: it leaves out the 5 bytes of the trailer)
+
+Everything is little-endian.
+The checksum of a block covers its contents as stored and the tag.
+Tag 0 is uncompressed, tag 1 is raw Snappy without framing; TensorFlow knows no other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .._typing import ByteSource, ByteView
+from ..coding import varint
+from ..coding.crc32c import crc32c, unmask
+from ..errors import ChecksumError, CorruptionError, LimitExceededError, TruncatedError
+from ..limits import Limits
+
+FOOTER_SIZE = 48
+TRAILER_SIZE = 5
+MAGIC = 0xDB4775248B80FB57
+UNCOMPRESSED = 0
+SNAPPY = 1
+
+_PADDED_HANDLES = 40
+#: One Snappy element of 3 bytes yields at most 64, so the format cannot expand further than this.
+_SNAPPY_EXPANSION = 22
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BlockHandle:
+    """Where a block stands: `offset` and `size` in bytes, without the trailer."""
+
+    offset: int
+    size: int
+
+    def encode(self) -> bytes:
+        """Two varints."""
+        return varint.encode_varint(self.offset) + varint.encode_varint(self.size)
+
+    @classmethod
+    def decode(cls, view: bytes | memoryview, position: int) -> tuple[BlockHandle, int]:
+        """The handle at `position` and the next position."""
+        offset, position = varint.decode_varint64(view, position)
+        size, position = varint.decode_varint64(view, position)
+        return cls(offset, size), position
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Footer:
+    """The last 48 bytes of the file."""
+
+    metaindex: BlockHandle
+    index: BlockHandle
+
+    def encode(self) -> bytes:
+        """Handles, padding and magic."""
+        handles = self.metaindex.encode() + self.index.encode()
+        return handles.ljust(_PADDED_HANDLES, b"\0") + varint.encode_fixed64(MAGIC)
+
+    @classmethod
+    def decode(cls, view: bytes | memoryview) -> Footer:
+        """The footer in exactly 48 bytes; non-zero padding is refused, as no writer leaves it."""
+        magic, _ = varint.decode_fixed64(view, _PADDED_HANDLES)
+        if magic != MAGIC:
+            raise CorruptionError(f"not a table file: it ends in {magic:#018x} where the magic {MAGIC:#018x} belongs")
+        handles = bytes(view[:_PADDED_HANDLES])
+        metaindex, position = BlockHandle.decode(handles, 0)
+        index, position = BlockHandle.decode(handles, position)
+        if any(handles[position:]):
+            raise CorruptionError("footer padding is not zero")
+        return cls(metaindex, index)
+
+
+def is_table(source: ByteSource) -> bool:
+    """Whether the file ends in the magic of a table."""
+    return source.size >= FOOTER_SIZE and source.read(source.size - 8, 8) == varint.encode_fixed64(MAGIC)
+
+
+def read_footer(source: ByteSource) -> Footer:
+    """The footer of a file, with both handles inside the file."""
+    start = source.size - FOOTER_SIZE
+    if start < 0:
+        raise TruncatedError(
+            f"too short for a table file: {source.size} bytes, the footer alone has {FOOTER_SIZE}",
+            needed=FOOTER_SIZE,
+            available=source.size,
+            offset=0,
+        )
+    try:
+        footer = Footer.decode(source.read(start, FOOTER_SIZE))
+    except CorruptionError as error:
+        error.offset = start + (error.offset or 0)
+        raise
+    for name, handle in (("metaindex", footer.metaindex), ("index", footer.index)):
+        check_handle(handle, file_size=source.size, what=f"{name} block", offset=start)
+    return footer
+
+
+def check_handle(handle: BlockHandle, *, file_size: int, what: str, offset: int | None = None) -> None:
+    """Refuse a block that reaches into the footer or past the end of the file."""
+    end = handle.offset + handle.size + TRAILER_SIZE
+    limit = file_size - FOOTER_SIZE
+    if end > limit:
+        raise TruncatedError(
+            f"{what} claims bytes {handle.offset} to {end}, the table's blocks end at {limit}",
+            needed=end,
+            available=limit,
+            offset=offset,
+        )
+
+
+def read_block(source: ByteSource, handle: BlockHandle, limits: Limits, *, what: str = "block") -> ByteView:
+    """The verified, uncompressed contents of a block.
+
+    A view of the file when the block is stored uncompressed, else a copy.
+    The handle has been checked against the file.
+    """
+    if handle.size > limits.max_block_bytes:
+        raise LimitExceededError(
+            f"{what} is too large",
+            limit="max_block_bytes",
+            maximum=limits.max_block_bytes,
+            claimed=handle.size,
+            offset=handle.offset,
+        )
+    raw = source.read(handle.offset, handle.size + TRAILER_SIZE)
+    stored = unmask(varint.decode_fixed32(raw, handle.size + 1)[0])
+    computed = crc32c(raw[: handle.size + 1])
+    if stored != computed:
+        raise ChecksumError(
+            f"{what} of {handle.size} bytes has crc32c {computed:#010x}, stored is {stored:#010x}",
+            stored=stored,
+            computed=computed,
+            offset=handle.offset,
+        )
+    tag, contents = raw[handle.size], raw[: handle.size]
+    if tag == UNCOMPRESSED:
+        return contents
+    if tag == SNAPPY:
+        return _uncompress(contents, limits, what=what, offset=handle.offset)
+    raise CorruptionError(
+        f"{what} has the compression tag {tag}; 0 (none) and 1 (snappy) are defined", offset=handle.offset + handle.size
+    )
+
+
+def _uncompress(contents: ByteView, limits: Limits, *, what: str, offset: int) -> ByteView:
+    try:
+        claimed, _ = varint.decode_varint32(contents, 0)
+    except CorruptionError as error:
+        error.offset = offset + (error.offset or 0)
+        raise
+    possible = _SNAPPY_EXPANSION * len(contents) + 64
+    if claimed > possible:
+        raise CorruptionError(
+            f"snappy {what} of {len(contents)} bytes claims {claimed} uncompressed, at most {possible} are possible",
+            offset=offset,
+        )
+    if claimed > limits.max_block_bytes:
+        raise LimitExceededError(
+            f"{what} is too large uncompressed",
+            limit="max_block_bytes",
+            maximum=limits.max_block_bytes,
+            claimed=claimed,
+            offset=offset,
+        )
+    import snappy
+
+    try:
+        plain: bytes = snappy.uncompress(bytes(contents))
+    except snappy.UncompressError as error:
+        raise CorruptionError(f"{what} is not valid snappy", offset=offset) from error
+    if len(plain) != claimed:
+        raise CorruptionError(f"snappy {what} gives {len(plain)} bytes, claimed were {claimed}", offset=offset)
+    return memoryview(plain)

@@ -1,0 +1,131 @@
+"""A whole table: the index block leads to the data blocks (LevelDB `table/table.cc`).
+
+::
+
+    index block: one entry per data block, in order
+        key   = a separator S: last key of that block <= S < first key of the next
+        value = the block's handle
+
+Looking up one key reads the index block and one data block; iterating reads and checks everything.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections.abc import Iterator
+
+from .._typing import ByteSource, ByteView
+from ..errors import CorruptionError, error_context
+from ..limits import DEFAULT_LIMITS, Limits
+from .block import Block
+from .format import BlockHandle, check_handle, read_block, read_footer
+
+#: Verified blocks are kept up to this many bytes; a bundle's index blocks have 256 KiB each.
+_CACHE_BYTES = 16 << 20
+
+
+class Table:
+    """Keys to values in a table file; reads lazily, safe to use from several threads.
+
+    The source belongs to the caller, who closes it.
+    """
+
+    def __init__(self, source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> None:
+        """Read and check the footer and the index block."""
+        self._source = source
+        self._limits = limits
+        self._cache: dict[int, Block] = {}
+        self._cached_bytes = 0
+        self._lock = threading.Lock()
+        with error_context(path=source.name):
+            self._footer = read_footer(source)
+            self._separators, self._handles = self._read_index()
+
+    @property
+    def block_count(self) -> int:
+        """Number of data blocks."""
+        return len(self._handles)
+
+    def get(self, key: bytes) -> ByteView | None:
+        """The value under exactly this key; None when there is none."""
+        entry = self.seek(key)
+        return entry[1] if entry is not None and entry[0] == key else None
+
+    def seek(self, target: bytes) -> tuple[bytes, ByteView] | None:
+        """The first (key, value) whose key is not less than `target`; None when there is none."""
+        number = bisect.bisect_left(self._separators, target)
+        if number == len(self._handles):
+            return None
+        with error_context(path=self._source.name):
+            entry = self._block(number).seek(target)
+        if entry is None and number + 1 < len(self._handles):
+            # The target lies between the last key of this block and its separator.
+            with error_context(path=self._source.name):
+                return next(iter(self._block(number + 1)), None)
+        return entry
+
+    def __iter__(self) -> Iterator[tuple[bytes, ByteView]]:
+        """Every (key, value) in key order; checks every block, the order across blocks, and the separators."""
+        with error_context(path=self._source.name):
+            self.check_metaindex()
+            for number in range(len(self._handles)):
+                yield from self.block_entries(number)
+
+    def block_entries(self, number: int) -> Iterator[tuple[bytes, ByteView]]:
+        """Every (key, value) of one data block, checked against the separators on both sides."""
+        low = self._separators[number - 1] if number else None
+        high = self._separators[number]
+        key = None
+        with error_context(path=self._source.name):
+            for key, value in self._block(number):
+                if low is not None and key <= low:
+                    raise self._misplaced(
+                        f"key {key!r} is not after the separator {low!r} of the block before it", number
+                    )
+                if key > high:
+                    raise self._misplaced(f"key {key!r} is after its block's separator {high!r}", number)
+                yield key, value
+            if key is None:
+                raise self._misplaced("it has no entries", number)
+
+    def check_metaindex(self) -> None:
+        """Read the metaindex block and check its frame and entries; TensorFlow leaves it empty and unread."""
+        with error_context(path=self._source.name):
+            handle = self._footer.metaindex
+            contents = read_block(self._source, handle, self._limits, what="metaindex block")
+            for _ in Block(contents, what="metaindex block", offset=handle.offset):
+                pass
+
+    def _read_index(self) -> tuple[list[bytes], list[BlockHandle]]:
+        separators: list[bytes] = []
+        handles: list[BlockHandle] = []
+        index = self._footer.index
+        contents = read_block(self._source, index, self._limits, what="index block")
+        for separator, value in Block(contents, what="index block", offset=index.offset):
+            what = f"data block {len(handles)}"
+            try:
+                handle, _ = BlockHandle.decode(value, 0)
+            except CorruptionError as error:
+                raise CorruptionError(f"bad handle of {what}: {error.message}", offset=index.offset) from error
+            check_handle(handle, file_size=self._source.size, what=what, offset=index.offset)
+            separators.append(separator)
+            handles.append(handle)
+        return separators, handles
+
+    def _block(self, number: int) -> Block:
+        with self._lock:
+            block = self._cache.get(number)
+        if block is None:
+            handle, what = self._handles[number], f"data block {number}"
+            block = Block(read_block(self._source, handle, self._limits, what=what), what=what, offset=handle.offset)
+            with self._lock:
+                if self._cached_bytes + block.nbytes > _CACHE_BYTES:
+                    self._cache.clear()
+                    self._cached_bytes = 0
+                self._cache[number] = block
+                self._cached_bytes += block.nbytes
+        return block
+
+    def _misplaced(self, message: str, number: int) -> CorruptionError:
+        return CorruptionError(f"data block {number} is damaged: {message}", offset=self._handles[number].offset)

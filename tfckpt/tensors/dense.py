@@ -1,0 +1,54 @@
+"""The payload of a fixed-width tensor: its elements in C order, without padding.
+
+A little-endian payload becomes a read-only view of the bytes it came in; anything else becomes a copy.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from .._typing import Array, ByteView
+from ..errors import CorruptionError, UnsupportedFeatureError
+from .dtypes import DataType
+
+
+def check_shape(shape: Sequence[int], *, max_rank: int) -> int:
+    """The number of elements; refuses negative dimensions, 2**63 elements and more, and too high a rank.
+
+    Dimensions of size 0 are left out of the product that is compared, so that their place does not matter.
+    """
+    if len(shape) > max_rank:
+        raise UnsupportedFeatureError(f"shape has {len(shape)} dimensions, at most {max_rank} can be read")
+    if any(size < 0 for size in shape):
+        raise CorruptionError(f"shape {list(shape)} has a negative dimension")
+    if math.prod(size for size in shape if size) >= 1 << 63:
+        raise CorruptionError(f"shape {list(shape)} has 2**63 elements or more")
+    return math.prod(shape)
+
+
+def decode_dense(payload: ByteView, data_type: DataType, shape: Sequence[int], *, big_endian: bool = False) -> Array:
+    """The tensor in a payload of exactly its size, as a read-only array in native byte order.
+
+    A view of `payload` where byte order and storage allow, else a copy.
+    Elements of less than a byte are copied if a writer left anything in the upper bits, which do not count.
+    """
+    expected = math.prod(shape) * data_type.itemsize
+    if len(payload) != expected:
+        raise CorruptionError(
+            f"{data_type.name} of shape {list(shape)} takes {expected} bytes, the payload has {len(payload)}"
+        )
+    dtype = data_type.to_numpy()
+    raw = np.frombuffer(payload, np.uint8)
+    if data_type.unit > 1 and big_endian != (sys.byteorder == "big"):
+        raw = raw.reshape(-1, data_type.unit)[:, ::-1].reshape(-1)
+    elif data_type.bits and raw.max(initial=0) >> data_type.bits:
+        raw = raw & ((1 << data_type.bits) - 1)
+    elif data_type.name == "bool" and raw.size and raw.max(initial=0) > 1:
+        raise CorruptionError(f"bool tensor holds the byte {raw.max(initial=0)}; 0 and 1 are defined")
+    array: Array = raw.view(dtype).reshape(tuple(shape))
+    array.flags.writeable = False
+    return array

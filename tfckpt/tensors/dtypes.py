@@ -1,0 +1,117 @@
+"""TensorFlow's DataType numbers and what stands for them in NumPy.
+
+Source: TensorFlow `framework/types.proto` for the numbers, and execution against TensorFlow 2.21 for sizes and storage.
+Every element has whole bytes: int4, uint4, int2, uint2 and float4 take one byte each, the value in its low bits.
+In a big-endian bundle a unit is what is reversed: a component of a complex number, else the element.
+
+Types that NumPy lacks come from ml_dtypes, which is imported when the first of them is asked for.
+Quantized types have NumPy's integer type of their payload; their scale is not part of a checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from ..errors import UnsupportedFeatureError
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DataType:
+    """One row of the table: TensorFlow's number and short name, NumPy's or ml_dtypes' name, bytes an element and unit."""
+
+    number: int
+    name: str
+    numpy_name: str
+    itemsize: int
+    unit: int
+    #: Significant low bits of an element of less than a byte; 0 for all others.
+    bits: int = 0
+
+    @property
+    def enum_name(self) -> str:
+        """The name in `types.proto`, such as DT_FLOAT."""
+        return _ENUM_NAMES.get(self.name, f"DT_{self.name.upper()}")
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether tensors of this type can be read; variants and resources can only be listed."""
+        return self.numpy_name != ""
+
+    @property
+    def is_string(self) -> bool:
+        """Whether the payload is a list of byte strings."""
+        return self.number == STRING
+
+    def to_numpy(self) -> np.dtype[Any]:
+        """The NumPy dtype, in native byte order; `object` for strings (of `bytes`) and variants, void where none fits."""
+        return _numpy_dtype(self.numpy_name, self.number)
+
+
+#: Names whose enumeration constant is not "DT_" and the name in capitals.
+_ENUM_NAMES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}
+
+STRING = 7
+VARIANT = 21
+
+_TABLE = (
+    DataType(1, "float32", "float32", 4, 4),
+    DataType(2, "float64", "float64", 8, 8),
+    DataType(3, "int32", "int32", 4, 4),
+    DataType(4, "uint8", "uint8", 1, 1),
+    DataType(5, "int16", "int16", 2, 2),
+    DataType(6, "int8", "int8", 1, 1),
+    DataType(7, "string", "object", 0, 0),
+    DataType(8, "complex64", "complex64", 8, 4),
+    DataType(9, "int64", "int64", 8, 8),
+    DataType(10, "bool", "bool", 1, 1),
+    DataType(11, "qint8", "int8", 1, 1),
+    DataType(12, "quint8", "uint8", 1, 1),
+    DataType(13, "qint32", "int32", 4, 4),
+    DataType(14, "bfloat16", "bfloat16", 2, 2),
+    DataType(15, "qint16", "int16", 2, 2),
+    DataType(16, "quint16", "uint16", 2, 2),
+    DataType(17, "uint16", "uint16", 2, 2),
+    DataType(18, "complex128", "complex128", 16, 8),
+    DataType(19, "float16", "float16", 2, 2),
+    DataType(20, "resource", "", 0, 0),
+    DataType(21, "variant", "", 0, 0),
+    DataType(22, "uint32", "uint32", 4, 4),
+    DataType(23, "uint64", "uint64", 8, 8),
+    DataType(24, "float8_e5m2", "float8_e5m2", 1, 1),
+    DataType(25, "float8_e4m3fn", "float8_e4m3fn", 1, 1),
+    DataType(26, "float8_e4m3fnuz", "float8_e4m3fnuz", 1, 1),
+    DataType(27, "float8_e4m3b11fnuz", "float8_e4m3b11fnuz", 1, 1),
+    DataType(28, "float8_e5m2fnuz", "float8_e5m2fnuz", 1, 1),
+    DataType(29, "int4", "int4", 1, 1, bits=4),
+    DataType(30, "uint4", "uint4", 1, 1, bits=4),
+    DataType(31, "int2", "int2", 1, 1, bits=2),
+    DataType(32, "uint2", "uint2", 1, 1, bits=2),
+    DataType(33, "float4_e2m1fn", "float4_e2m1fn", 1, 1, bits=4),
+)
+_BY_NUMBER = {row.number: row for row in _TABLE}
+
+
+def data_type(number: int) -> DataType:
+    """The row of a DataType number; numbers the table lacks give a row that cannot be read, so that they can be listed."""
+    return _BY_NUMBER.get(number) or DataType(number, f"unknown_{number}", "", 0, 0)
+
+
+@functools.cache
+def _numpy_dtype(name: str, number: int) -> np.dtype[Any]:
+    if name == "":
+        return np.dtype(object if number == VARIANT else "V")
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes
+
+        scalar = getattr(ml_dtypes, name, None)
+        if scalar is None:
+            raise UnsupportedFeatureError(
+                f"data type {name} needs a newer ml_dtypes than {ml_dtypes.__version__}"
+            ) from None
+        return np.dtype(scalar)

@@ -1,0 +1,122 @@
+"""The payload of a string tensor in a bundle (TensorFlow `util/tensor_bundle/tensor_bundle.cc`).
+
+::
+
+    payload = length, varint64 * n | length checksum, 4 bytes | bytes of element 0 | ... | bytes of element n-1
+
+    length checksum = masked crc32c of the lengths, each as fixed32, or as fixed64 if it does not fit in 32 bits
+    tensor checksum = crc32c of those same fixed-width lengths | the 4 bytes of the length checksum | all element bytes
+
+The varints are covered only through their values.
+In a big-endian bundle the fixed-width lengths and the 4 stored bytes are big-endian; the varints stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .._typing import Array, ByteView
+from ..coding import varint
+from ..coding.crc32c import crc32c, mask, unmask
+from ..errors import ChecksumError, CorruptionError, LimitExceededError, TruncatedError
+from ..limits import Limits
+
+_CHECKSUM_SIZE = 4
+
+
+def decode_strings(
+    payload: ByteView,
+    shape: Sequence[int],
+    limits: Limits,
+    *,
+    big_endian: bool = False,
+    verify: bool = True,
+) -> tuple[Array, int | None]:
+    """An object array of `bytes`, and the tensor's (unmasked) checksum if `verify`.
+
+    The lengths' checksum is compared here if `verify`; the tensor's is the caller's to compare.
+    Lengths are compared with the payload before anything is allocated for them.
+    """
+    count = math.prod(shape)
+    if count > limits.max_string_elements:
+        raise LimitExceededError(
+            "string tensor has too many elements",
+            limit="max_string_elements",
+            maximum=limits.max_string_elements,
+            claimed=count,
+        )
+    if count == 0 and len(payload) == 0:
+        return _object_array([], shape), 0
+    if count + _CHECKSUM_SIZE > len(payload):
+        raise TruncatedError(
+            f"{count} strings take at least {count + _CHECKSUM_SIZE} bytes, the payload has {len(payload)}",
+            needed=count + _CHECKSUM_SIZE,
+            available=len(payload),
+        )
+    lengths, start = _decode_lengths(payload, count)
+    needed = start + _CHECKSUM_SIZE + sum(lengths)
+    if needed != len(payload):
+        raise CorruptionError(f"{count} strings with their lengths take {needed} bytes, the payload has {len(payload)}")
+    byteorder = ">" if big_endian else "<"
+    checksum = _lengths_checksum(lengths, byteorder) if verify else None
+    position = start + _CHECKSUM_SIZE
+    if checksum is not None:
+        stored = unmask(int.from_bytes(payload[start:position], "big" if big_endian else "little"))
+        if stored != checksum:
+            raise ChecksumError(
+                f"lengths of {count} strings have crc32c {checksum:#010x}, stored is {stored:#010x}",
+                stored=stored,
+                computed=checksum,
+            )
+        checksum = crc32c(payload[start:], checksum)
+    values = []
+    for length in lengths:
+        values.append(bytes(payload[position : position + length]))
+        position += length
+    return _object_array(values, shape), checksum
+
+
+def encode_strings(values: Sequence[bytes], *, big_endian: bool = False) -> tuple[bytes, int]:
+    """The payload of string elements in C order, and the tensor's (unmasked) checksum."""
+    lengths = [len(value) for value in values]
+    checksum = _lengths_checksum(lengths, ">" if big_endian else "<")
+    stored = mask(checksum).to_bytes(_CHECKSUM_SIZE, "big" if big_endian else "little")
+    body = stored + b"".join(values)
+    return b"".join(map(varint.encode_varint, lengths)) + body, crc32c(body, checksum)
+
+
+def _decode_lengths(payload: ByteView, count: int) -> tuple[list[int], int]:
+    """`count` varints from the start, and the position after them; refuses a sum beyond the payload."""
+    lengths: list[int] = []
+    position, total = 0, 0
+    for _ in range(count):
+        length, position = varint.decode_varint64(payload, position)
+        total += length
+        if total > len(payload):
+            raise TruncatedError(
+                f"string {len(lengths)} claims {length} bytes; the payload of all has {len(payload)}",
+                needed=total,
+                available=len(payload),
+            )
+        lengths.append(length)
+    return lengths, position
+
+
+def _lengths_checksum(lengths: Sequence[int], byteorder: str) -> int:
+    if all(length <= 0xFFFFFFFF for length in lengths):
+        return crc32c(np.asarray(lengths, f"{byteorder}u4").tobytes())
+    checksum = 0
+    for length in lengths:
+        checksum = crc32c(np.asarray(length, f"{byteorder}u{4 if length <= 0xFFFFFFFF else 8}").tobytes(), checksum)
+    return checksum
+
+
+def _object_array(values: list[bytes], shape: Sequence[int]) -> Array:
+    array = np.empty(len(values), object)
+    array[:] = values
+    array = array.reshape(tuple(shape))
+    array.flags.writeable = False
+    return array
