@@ -1,0 +1,185 @@
+"""EfficientNet and EfficientNetV2 as one PyTorch module, built from a config record.
+
+Input is NCHW, output is logits. Differences from other PyTorch versions are numerical choices of the released
+TensorFlow code: SAME padding (asymmetric at stride 2 and even sizes), batch norm epsilon 1e-3, and weights drawn as it
+draws them.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import EfficientNetConfig
+from .layers import ConvNorm, FusedMBConv, MBConv
+
+
+class FeatureInfo(NamedTuple):
+    """A stage's output: its channels, and its reduction, input pixels per output pixel along each axis."""
+
+    stage: int
+    channels: int
+    reduction: int
+
+
+class EfficientNet(nn.Module):
+    """The network a config describes.
+
+    Submodules: `stem`, `stages.{stage}.{position}`, `head`, `classifier`. Stochastic depth and dropout act in training
+    mode only. With no classes there is no classifier and the output is the pooled features (N, head channels).
+    """
+
+    # Read in Python only: torch.jit.script would try to compile them.
+    __jit_unused_properties__ = ("feature_info", "pyramid_stages")
+
+    def __init__(self, config: EfficientNetConfig, num_classes: int | None = None) -> None:
+        """Build the network with random weights; `num_classes` overrides the config's."""
+        super().__init__()
+        if num_classes is not None:
+            config = dataclasses.replace(config, num_classes=num_classes)
+        self.config = config
+        self.in_channels = config.in_channels
+        self.dropout = config.dropout
+        epsilon, momentum = config.bn_epsilon, config.bn_momentum
+
+        self.stem = ConvNorm(
+            config.in_channels,
+            config.stem_channels,
+            config.stem_kernel,
+            stride=config.stem_stride,
+            epsilon=epsilon,
+            momentum=momentum,
+        )
+        block_count = sum(stage.repeats for stage in config.stages)
+        stages: list[list[nn.Module]] = [[] for _ in config.stages]
+        for placed in config.blocks():
+            kind = FusedMBConv if placed.config.block == "fused" else MBConv
+            # The rate grows linearly from 0 at the first block, and stays below `drop_path` at the last.
+            drop_rate = config.drop_path * placed.flat_index / block_count
+            stages[placed.stage].append(kind(placed.config, epsilon=epsilon, momentum=momentum, drop_rate=drop_rate))
+        self.stages = nn.ModuleList(nn.Sequential(*blocks) for blocks in stages)
+        self.head = ConvNorm(config.stages[-1].out_channels, config.head_channels, epsilon=epsilon, momentum=momentum)
+        self.classifier: nn.Module = nn.Identity()
+        if config.num_classes:
+            self.classifier = nn.Linear(config.head_channels, config.num_classes)
+        self.reset_parameters()
+
+    @property
+    def feature_info(self) -> tuple[FeatureInfo, ...]:
+        """What each stage puts out."""
+        reduction = self.config.stem_stride
+        info = []
+        for number, stage in enumerate(self.config.stages):
+            reduction *= stage.stride
+            info.append(FeatureInfo(number, stage.out_channels, reduction))
+        return tuple(info)
+
+    @property
+    def pyramid_stages(self) -> tuple[int, ...]:
+        """The last stage of each reduction: what detection and segmentation heads take."""
+        stages = self.config.stages
+        following = [*(stage.stride for stage in stages[1:]), 2]
+        return tuple(number for number, stride in enumerate(following) if stride > 1)
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as the released code does.
+
+        Convolutions: normal, variance 2 / fan-out, where the fan-out of a depthwise kernel is its area alone.
+        Classifier: uniform within 1 / sqrt(classes), bias 0. Biases of SE: 0. Batch norm: weight 1, bias 0.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
+                nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+            elif isinstance(module, nn.Linear):
+                bound = 1.0 / math.sqrt(module.out_features)
+                nn.init.uniform_(module.weight, -bound, bound)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give logits (N, classes) of images (N, C, H, W); without classes the pooled features."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Give the head convolution's output (N, head channels, H', W'), before pooling."""
+        self._check_input(x)
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+        y: Tensor = self.head(x)
+        return y
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pool, drop out and classify what `forward_features` gave; `pre_logits` stops before the classifier."""
+        x = x.mean((2, 3))
+        x = F.dropout(x, self.dropout, self.training)
+        if not pre_logits:
+            x = self.classifier(x)
+        return x
+
+    def stage_features(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Tensor]:
+        """Give the outputs of some stages, NCHW, in the order asked for; `pyramid_stages` unless told.
+
+        Stages count from 0; those after the last one asked for are not computed. `feature_info` has the channels and
+        reductions.
+        """
+        wanted = self.pyramid_stages if stages is None else tuple(stages)
+        unknown = [number for number in wanted if not 0 <= number < len(self.stages)]
+        if unknown:
+            raise ValueError(f"no stage {unknown[0]}: stages are 0 to {len(self.stages) - 1}")
+        self._check_input(x)
+        x = self.stem(x)
+        outputs = {}
+        for number, stage in enumerate(self.stages[: max(wanted, default=-1) + 1]):
+            x = stage(x)
+            outputs[number] = x
+        return [outputs[number] for number in wanted]
+
+    def endpoints(self, x: Tensor) -> dict[str, Tensor]:
+        """Run the network and give its intermediate values in network order, named as the released code names them.
+
+        `stem`; `block_I/expansion_output` and `block_I` for every block from 0; the same two as `reduction_R`, from 1,
+        for the last block of each of the `pyramid_stages`; `features`, `head_1x1`, `pooled_features`, `head`; and, with
+        classes, `logits`. NCHW, or NC after pooling.
+        """
+        self._check_input(x)
+        x = self.stem(x)
+        points = {"stem": x}
+        for stage, position, flat_index, _ in self.config.blocks():
+            blocks = cast("list[MBConv | FusedMBConv]", self.stages[stage])
+            expanded = blocks[position].expanded(x)
+            x = blocks[position].projected(expanded, x)
+            names = [f"block_{flat_index}"]
+            if stage in self.pyramid_stages and position == len(blocks) - 1:
+                names.append(f"reduction_{self.pyramid_stages.index(stage) + 1}")
+            for name in names:
+                points[f"{name}/expansion_output"] = expanded
+                points[name] = x
+        points["features"] = x
+        points["head_1x1"] = x = self.head(x)
+        points["pooled_features"] = x.mean((2, 3))
+        points["head"] = self.forward_head(x, pre_logits=True)
+        if self.config.num_classes:
+            points["logits"] = self.classifier(points["head"])
+        return points
+
+    def _check_input(self, x: Tensor) -> None:
+        """Reject what is not a batch of NCHW images, with a word on what was probably meant."""
+        channels = self.in_channels
+        if not torch.is_floating_point(x):
+            raise ValueError(f"input has dtype {x.dtype}, expected floating point: preprocess the pixels first")
+        if x.dim() != 4:
+            raise ValueError(
+                f"input has {x.dim()} axes, expected 4 (N, C, H, W): a single image needs a leading axis, x[None]"
+            )
+        if x.shape[1] != channels:
+            hint = ": looks like NHWC, use x.permute(0, 3, 1, 2)" if x.shape[3] == channels else ""
+            raise ValueError(f"input has {x.shape[1]} channels, expected {channels} (N, C, H, W){hint}")
