@@ -20,7 +20,8 @@ Misuse of the interface raises Python's own `TypeError` and `ValueError`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class CheckpointError(Exception):
@@ -45,13 +46,13 @@ class CheckpointError(Exception):
         self.offset = offset
 
     def __str__(self) -> str:
-        """One line: the tensor, what was found and expected, then where."""
-        text = self.message if self.tensor is None else f"tensor {printable(self.tensor)!r}: {self.message}"
-        if self.path is not None:
-            text += f", in {printable(self.path)}"
+        """One line: where, as far as it is known, then what was found and expected."""
+        where = [] if self.path is None else [printable(self.path)]
         if self.offset is not None:
-            text += f" at byte {self.offset}"
-        return text
+            where.append(f"byte {self.offset}")
+        if self.tensor is not None:
+            where.append(f"tensor {printable(self.tensor)!r}")
+        return f"{', '.join(where)}: {self.message}" if where else self.message
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by attributes, so that errors cross process boundaries whole."""
@@ -179,3 +180,18 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
+
+
+def close_names(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
+    """The names a person may have meant by `name`, likeliest first.
+
+    Comparing is slow, so of many names only those with the same last part are compared, where there are any.
+    """
+    last = name.rsplit("/", 1)[-1]
+    candidates = list(names)
+    if len(candidates) > _COMPARED_NAMES:
+        candidates = [other for other in candidates if other.rsplit("/", 1)[-1] == last] or candidates
+    return tuple(difflib.get_close_matches(name, candidates[:_COMPARED_NAMES], n=most))
+
+
+_COMPARED_NAMES = 2000

@@ -17,8 +17,6 @@ class Limits:
     max_block_bytes: int = 1 << 30
     #: Data shards of one bundle. The largest published checkpoints have some thousands.
     max_shards: int = 100_000
-    #: Dimensions of a tensor. NumPy's own maximum is 64; TensorFlow's is 254.
-    max_rank: int = 64
     #: Tensor slices of one partitioned variable. Checking them for overlap takes time that grows with their number.
     max_slices: int = 100_000
     #: Elements of one string tensor: each costs about 60 bytes of memory and only 1 in the file.

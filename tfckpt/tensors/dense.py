@@ -15,19 +15,31 @@ from .._typing import Array, ByteView
 from ..errors import CorruptionError, UnsupportedFeatureError
 from .dtypes import DataType
 
+_TENSORFLOW_MAX_RANK = 254
+_NUMPY_MAX_RANK = 64
 
-def check_shape(shape: Sequence[int], *, max_rank: int) -> int:
-    """The number of elements; refuses negative dimensions, 2**63 elements and more, and too high a rank.
 
+def check_shape(shape: Sequence[int]) -> int:
+    """The number of elements; refuses what TensorFlow has no shape for.
+
+    That is a negative dimension, more than 254 dimensions, and 2**63 elements and more.
     Dimensions of size 0 are left out of the product that is compared, so that their place does not matter.
     """
-    if len(shape) > max_rank:
-        raise UnsupportedFeatureError(f"shape has {len(shape)} dimensions, at most {max_rank} can be read")
+    if len(shape) > _TENSORFLOW_MAX_RANK:
+        raise CorruptionError(f"shape has {len(shape)} dimensions, TensorFlow's have at most {_TENSORFLOW_MAX_RANK}")
     if any(size < 0 for size in shape):
         raise CorruptionError(f"shape {list(shape)} has a negative dimension")
     if math.prod(size for size in shape if size) >= 1 << 63:
         raise CorruptionError(f"shape {list(shape)} has 2**63 elements or more")
     return math.prod(shape)
+
+
+def check_rank(shape: Sequence[int]) -> None:
+    """Refuse a shape that NumPy has no array for."""
+    if len(shape) > _NUMPY_MAX_RANK:
+        raise UnsupportedFeatureError(
+            f"shape has {len(shape)} dimensions, NumPy's arrays have at most {_NUMPY_MAX_RANK}"
+        )
 
 
 def decode_dense(payload: ByteView, data_type: DataType, shape: Sequence[int], *, big_endian: bool = False) -> Array:
@@ -36,13 +48,14 @@ def decode_dense(payload: ByteView, data_type: DataType, shape: Sequence[int], *
     A view of `payload` where byte order and storage allow, else a copy.
     Elements of less than a byte are copied if a writer left anything in the upper bits, which do not count.
     """
+    check_rank(shape)
     expected = math.prod(shape) * data_type.itemsize
     if len(payload) != expected:
         raise CorruptionError(
             f"{data_type.name} of shape {list(shape)} takes {expected} bytes, the payload has {len(payload)}"
         )
     dtype = data_type.to_numpy()
-    raw = np.frombuffer(payload, np.uint8)
+    raw: Array = np.frombuffer(payload, np.uint8)
     if data_type.unit > 1 and big_endian != (sys.byteorder == "big"):
         raw = raw.reshape(-1, data_type.unit)[:, ::-1].reshape(-1)
     elif data_type.bits and raw.max(initial=0) >> data_type.bits:

@@ -21,7 +21,7 @@ from ..errors import UnsupportedFeatureError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DataType:
-    """One row of the table: TensorFlow's number and short name, NumPy's or ml_dtypes' name, bytes an element and unit."""
+    """One row of the table: TensorFlow's number and short name, NumPy's or ml_dtypes' name, bytes an element, unit."""
 
     number: int
     name: str
@@ -47,7 +47,7 @@ class DataType:
         return self.number == STRING
 
     def to_numpy(self) -> np.dtype[Any]:
-        """The NumPy dtype, in native byte order; `object` for strings (of `bytes`) and variants, void where none fits."""
+        """The NumPy dtype in native byte order; `object` for strings (of `bytes`) and variants, else void."""
         return _numpy_dtype(self.numpy_name, self.number)
 
 
@@ -96,7 +96,7 @@ _BY_NUMBER = {row.number: row for row in _TABLE}
 
 
 def data_type(number: int) -> DataType:
-    """The row of a DataType number; numbers the table lacks give a row that cannot be read, so that they can be listed."""
+    """The row of a DataType number; for numbers the table lacks one that can be listed but not read."""
     return _BY_NUMBER.get(number) or DataType(number, f"unknown_{number}", "", 0, 0)
 
 
@@ -114,4 +114,5 @@ def _numpy_dtype(name: str, number: int) -> np.dtype[Any]:
             raise UnsupportedFeatureError(
                 f"data type {name} needs a newer ml_dtypes than {ml_dtypes.__version__}"
             ) from None
-        return np.dtype(scalar)
+        dtype: np.dtype[Any] = np.dtype(scalar)
+        return dtype

@@ -23,6 +23,7 @@ from ..coding import varint
 from ..coding.crc32c import crc32c, mask, unmask
 from ..errors import ChecksumError, CorruptionError, LimitExceededError, TruncatedError
 from ..limits import Limits
+from .dense import check_rank
 
 _CHECKSUM_SIZE = 4
 
@@ -115,8 +116,9 @@ def _lengths_checksum(lengths: Sequence[int], byteorder: str) -> int:
 
 
 def _object_array(values: list[bytes], shape: Sequence[int]) -> Array:
-    array = np.empty(len(values), object)
-    array[:] = values
-    array = array.reshape(tuple(shape))
+    check_rank(shape)
+    flat = np.empty(len(values), object)
+    flat[:] = values
+    array: Array = flat.reshape(tuple(shape))
     array.flags.writeable = False
     return array

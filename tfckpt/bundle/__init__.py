@@ -1,0 +1,1 @@
+"""V2 checkpoints: tensor bundles, an index file beside data shards."""

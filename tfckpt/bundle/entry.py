@@ -1,0 +1,105 @@
+"""The values in a bundle's index: the header under the empty key, an entry under every other.
+
+Source: TensorFlow `protobuf/tensor_bundle.proto` and `util/tensor_bundle/tensor_bundle.cc`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .. import protos
+from ..coding.crc32c import unmask
+from ..errors import CorruptionError, LimitExceededError, UnsupportedFeatureError
+from ..limits import Limits
+from ..tensors.dense import check_shape
+from ..tensors.dtypes import DataType, data_type
+from ..tensors.slices import TensorSlice
+
+#: The bundle version this reader implements (TensorFlow: kTensorBundleVersion).
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BundleHeader:
+    """What holds for the whole bundle."""
+
+    num_shards: int
+    big_endian: bool
+    producer: int
+
+    @classmethod
+    def decode(cls, data: bytes | memoryview, limits: Limits) -> BundleHeader:
+        """From a BundleHeaderProto; refuses versions, byte orders and shard counts that TensorFlow does not write."""
+        message = protos.parse("BundleHeaderProto", data)
+        version = message.version
+        if version.producer < 0:
+            raise UnsupportedFeatureError(f"bundle of version {version.producer}; 0 is the oldest")
+        if version.min_consumer > VERSION:
+            raise UnsupportedFeatureError(
+                f"bundle that only readers of version {version.min_consumer} and newer may read; this is {VERSION}: "
+                "a newer release of tfckpt may read it"
+            )
+        if VERSION in version.bad_consumers:
+            raise UnsupportedFeatureError(f"bundle that readers of version {VERSION} are told not to read")
+        if message.endianness not in (0, 1):
+            raise CorruptionError(
+                f"bundle header with byte order {message.endianness}; 0 (little) and 1 (big) are defined"
+            )
+        if message.num_shards < 1:
+            raise CorruptionError(f"bundle header with {message.num_shards} data shards")
+        if message.num_shards > limits.max_shards:
+            raise LimitExceededError(
+                "bundle header with too many data shards",
+                limit="max_shards",
+                maximum=limits.max_shards,
+                claimed=message.num_shards,
+            )
+        return cls(message.num_shards, message.endianness == 1, version.producer)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BundleEntry:
+    """One tensor, or one slice of a partitioned one: where its payload lies and what its checksum must be.
+
+    A partitioned tensor's own entry, the parent, has `slices`; its shard, offset, size and checksum mean nothing.
+    """
+
+    data_type: DataType
+    shape: tuple[int, ...]
+    shard_id: int
+    offset: int
+    size: int
+    crc32c: int
+    slices: tuple[TensorSlice, ...]
+
+    @classmethod
+    def decode(cls, data: bytes | memoryview, header: BundleHeader, limits: Limits) -> BundleEntry:
+        """From a BundleEntryProto; refuses shapes and places that no bundle has."""
+        message = protos.parse("BundleEntryProto", data)
+        if message.shape.unknown_rank:
+            raise CorruptionError("bundle entry of unknown rank")
+        shape = tuple([dim.size for dim in message.shape.dim])
+        check_shape(shape)
+        slices: tuple[TensorSlice, ...] = ()
+        if message.slices:
+            if len(message.slices) > limits.max_slices:
+                raise LimitExceededError(
+                    "partitioned tensor with too many slices",
+                    limit="max_slices",
+                    maximum=limits.max_slices,
+                    claimed=len(message.slices),
+                )
+            slices = tuple(map(TensorSlice.from_proto, message.slices))
+        elif not 0 <= message.shard_id < header.num_shards:
+            raise CorruptionError(f"bundle entry in data shard {message.shard_id} of {header.num_shards}")
+        elif message.offset < 0 or message.size < 0:
+            raise CorruptionError(f"bundle entry at offset {message.offset} with size {message.size}")
+        return cls(
+            data_type(message.dtype),
+            shape,
+            message.shard_id,
+            message.offset,
+            message.size,
+            unmask(message.crc32c),
+            slices,
+        )

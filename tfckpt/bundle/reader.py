@@ -1,0 +1,296 @@
+"""Tensors of a V2 checkpoint by name.
+
+Looking up one name reads the footer, the index block and one data block of the index.
+Listing reads and checks all of the index.
+Data shards are opened when the first of their tensors is read.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from .._typing import Array, ByteSource, ByteView
+from ..coding.crc32c import crc32c
+from ..errors import (
+    CheckpointNotFoundError,
+    ChecksumError,
+    CorruptionError,
+    TensorNotFoundError,
+    TruncatedError,
+    UnsupportedFeatureError,
+    close_names,
+    error_context,
+    printable,
+)
+from ..limits import DEFAULT_LIMITS, Limits
+from ..sstable.table import Table
+from ..storage.base import Storage
+from ..tensors.dense import decode_dense
+from ..tensors.info import TensorInfo
+from ..tensors.slices import FULL, TensorSlice, check_cover
+from ..tensors.strings import decode_strings
+from . import naming
+from .entry import BundleEntry, BundleHeader
+
+_HEADER_KEY = b""
+
+
+class BundleReader:
+    """A tensor bundle, open for reading; safe to use from several threads."""
+
+    format = "V2"
+
+    def __init__(self, storage: Storage, prefix: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        """Open the index and read the header; data shards are not touched."""
+        self._storage = storage
+        self._prefix = prefix
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._shards: dict[int, ByteSource] = {}
+        self._index = storage.open(naming.index_name(prefix))
+        with error_context(path=self._index.name):
+            self._table = Table(self._index, limits)
+            first = self._table.seek(_HEADER_KEY)
+            if first is None or first[0] != _HEADER_KEY:
+                raise CorruptionError("table without a bundle header: its first key is not the empty one")
+            self._header = BundleHeader.decode(first[1], limits)
+
+    @property
+    def header(self) -> BundleHeader:
+        """What holds for the whole bundle."""
+        return self._header
+
+    @property
+    def table(self) -> Table:
+        """The index."""
+        return self._table
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the index file and of every data shard the header counts, whether it is there or not."""
+        return (self._index.name, *map(self.shard_path, range(self._header.num_shards)))
+
+    def shard_path(self, shard_id: int) -> str:
+        """Path of one data shard."""
+        return naming.shard_name(self._prefix, shard_id, self._header.num_shards)
+
+    def names(self) -> tuple[str, ...]:
+        """Every tensor's name in the order of its bytes; slices stand under their tensor's name."""
+        return tuple(map(_to_text, self._entries))
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a tensor of this name."""
+        return self._find(_to_key(name)) is not None
+
+    def entries(self) -> Iterator[tuple[str, BundleEntry]]:
+        """Every tensor's name and entry in the order of `names`."""
+        return ((_to_text(key), entry) for key, entry in self._entries.items())
+
+    def info(self, name: str) -> TensorInfo:
+        """What the index says of a tensor."""
+        return self._describe(name, self._entry(name))
+
+    def infos(self) -> Iterator[TensorInfo]:
+        """What the index says of every tensor, in the order of `names`."""
+        return (self._describe(name, entry) for name, entry in self.entries())
+
+    def missing_shards(self) -> dict[str, tuple[str, ...]]:
+        """The data shards that are not there: path to the names of the tensors that cannot be read without it."""
+        absent = {
+            shard_id: path
+            for shard_id, path in enumerate(map(self.shard_path, range(self._header.num_shards)))
+            if not self._storage.is_file(path)
+        }
+        lost: dict[str, list[str]] = {path: [] for path in absent.values()}
+        if absent:
+            for name, entry in self.entries():
+                parts = [part for _, part in self._parts(name, entry)]
+                for shard_id in sorted({part.shard_id for part in parts}):
+                    if shard_id in absent:
+                        lost[absent[shard_id]].append(name)
+        return {path: tuple(names) for path, names in lost.items()}
+
+    def read(self, name: str, *, verify: bool = True) -> Array:
+        """The tensor, its checksum compared if `verify`; a read-only view of the file where possible, else a copy."""
+        entry = self._entry(name)
+        with error_context(path=self._index.name, tensor=name):
+            if not entry.slices:
+                return self._payload(entry, verify=verify)
+            check_cover(entry.slices, entry.shape)
+            parts = self._parts(name, entry)
+            for _, part in parts:
+                self._source(part)  # nothing is allocated before the files are known to hold it
+            full = np.empty(entry.shape, entry.data_type.to_numpy())
+            for piece, part in parts:
+                full[piece.index(entry.shape)] = self._payload(part, verify=verify)
+        full.flags.writeable = False
+        return full
+
+    def close(self) -> None:
+        """Close the files; arrays that were read stay valid."""
+        with self._lock:
+            shards, self._shards = list(self._shards.values()), {}
+        for source in (self._index, *shards):
+            source.close()
+
+    @functools.cached_property
+    def _entries(self) -> Mapping[bytes, BundleEntry]:
+        """Every entry but the header and the slices, in key order."""
+        entries: dict[bytes, BundleEntry] = {}
+        hidden: set[bytes] = set()
+        has_slice_keys = False
+        for key, value in self._table:
+            if key == _HEADER_KEY:
+                continue
+            with error_context(path=self._index.name, tensor=_to_text(key)):
+                entry = entries[key] = BundleEntry.decode(value, self._header, self._limits)
+            has_slice_keys = has_slice_keys or key.startswith(b"\0")
+            if entry.slices:
+                hidden.update(piece.key(key) for piece in entry.slices)
+        if has_slice_keys:
+            return {key: entry for key, entry in entries.items() if key not in hidden}
+        return entries
+
+    def _find(self, key: bytes | None) -> BundleEntry | None:
+        """The entry under a key, sought in the index, or taken from the listing if that was made."""
+        if not key:
+            return None
+        # Only the listing tells the slices of other tensors, whose keys begin with a zero byte, from tensors.
+        if "_entries" in self.__dict__ or key.startswith(b"\0"):
+            return self._entries.get(key)
+        value = self._table.get(key)
+        if value is None:
+            return None
+        with error_context(path=self._index.name, tensor=_to_text(key)):
+            return BundleEntry.decode(value, self._header, self._limits)
+
+    def _entry(self, name: str) -> BundleEntry:
+        entry = self._find(_to_key(name))
+        if entry is None:
+            close = close_names(name, self.names())
+            hint = f"; close names: {', '.join(map(printable, close))}" if close else ""
+            raise TensorNotFoundError(f"not in the checkpoint{hint}", close_names=close, path=self._prefix, tensor=name)
+        return entry
+
+    def _parts(self, name: str, entry: BundleEntry) -> list[tuple[TensorSlice, BundleEntry]]:
+        """The slices of a tensor with the entries that hold them; a tensor without slices is its own one slice."""
+        if not entry.slices:
+            return [(TensorSlice(((0, FULL),) * len(entry.shape)), entry)]
+        parts = []
+        for piece in entry.slices:
+            value = self._table.get(piece.key(_to_key(name) or b""))
+            if value is None:
+                raise CorruptionError(f"slice {piece} of the tensor has no entry in the index")
+            part = BundleEntry.decode(value, self._header, self._limits)
+            expected = piece.shape(entry.shape)
+            if part.slices or part.shape != expected or part.data_type != entry.data_type:
+                raise CorruptionError(
+                    f"slice {piece} is stored as {part.data_type.name} {list(part.shape)}, "
+                    f"expected {entry.data_type.name} {list(expected)}"
+                )
+            parts.append((piece, part))
+        return parts
+
+    def _source(self, entry: BundleEntry) -> ByteSource:
+        """The data shard of an entry without slices, after comparing the entry's type, shape and place with it."""
+        data_type = entry.data_type
+        if not data_type.is_readable:
+            raise UnsupportedFeatureError(f"values of type {data_type.enum_name} cannot be read")
+        if not data_type.is_string and entry.size != (expected := math.prod(entry.shape) * data_type.itemsize):
+            raise CorruptionError(
+                f"{data_type.name} of shape {list(entry.shape)} takes {expected} bytes, the entry says {entry.size}"
+            )
+        source = self._shard(entry.shard_id)
+        if entry.offset + entry.size > source.size:
+            raise TruncatedError(
+                f"payload of {entry.size} bytes reaches past the end of the data shard, which has {source.size}",
+                needed=entry.size,
+                available=max(source.size - entry.offset, 0),
+                path=source.name,
+                offset=entry.offset,
+            )
+        return source
+
+    def _payload(self, entry: BundleEntry, *, verify: bool) -> Array:
+        """The values of one entry without slices."""
+        source = self._source(entry)
+        with error_context(path=source.name):
+            try:
+                return self._decode(entry, source.read(entry.offset, entry.size), verify=verify)
+            except CorruptionError as error:
+                error.offset = entry.offset if error.offset is None else error.offset
+                raise
+
+    def _decode(self, entry: BundleEntry, payload: ByteView, *, verify: bool) -> Array:
+        big_endian = self._header.big_endian
+        if entry.data_type.is_string:
+            values, computed = decode_strings(payload, entry.shape, self._limits, big_endian=big_endian, verify=verify)
+        else:
+            computed = crc32c(payload) if verify else None
+            values = None
+        if computed is not None and computed != entry.crc32c:
+            raise ChecksumError(
+                f"payload of {entry.size} bytes has crc32c {computed:#010x}, stored is {entry.crc32c:#010x}",
+                stored=entry.crc32c,
+                computed=computed,
+            )
+        if values is None:
+            values = decode_dense(payload, entry.data_type, entry.shape, big_endian=big_endian)
+        return values
+
+    def _shard(self, shard_id: int) -> ByteSource:
+        with self._lock:
+            source = self._shards.get(shard_id)
+        if source is not None:
+            return source
+        path = self.shard_path(shard_id)
+        try:
+            source = self._storage.open(path)
+        except CheckpointNotFoundError:
+            lost = self.missing_shards().get(path, ())
+            raise CheckpointNotFoundError(
+                f"data shard {shard_id} of {self._header.num_shards} is missing; "
+                f"{len(lost)} of {len(self._entries)} tensors cannot be read without it; "
+                "put the file beside the index",
+                path=path,
+            ) from None
+        with self._lock:
+            return self._shards.setdefault(shard_id, source)
+
+    def _describe(self, name: str, entry: BundleEntry) -> TensorInfo:
+        data_type = entry.data_type
+        if not entry.slices:
+            place: tuple[int | None, ...] = (entry.size, entry.shard_id, entry.offset, entry.crc32c)
+        else:
+            with error_context(path=self._index.name, tensor=name):
+                place = (sum(part.size for _, part in self._parts(name, entry)), None, None, None)
+        nbytes, shard_id, offset, checksum = place
+        return TensorInfo(
+            name,
+            data_type.to_numpy(),
+            data_type.enum_name,
+            entry.shape,
+            nbytes or 0,
+            shard_id,
+            offset,
+            checksum,
+            entry.slices,
+        )
+
+
+def _to_text(key: bytes) -> str:
+    """A name from its bytes; bytes that are not UTF-8 become lone surrogates, which `_to_key` turns back."""
+    return key.decode("utf-8", "surrogateescape")
+
+
+def _to_key(name: str) -> bytes | None:
+    """The bytes of a name; None for a text that no bytes give."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return None

@@ -1,0 +1,1 @@
+"""Where the bytes of a checkpoint live; one contract, several homes."""
