@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .tensors.info import TensorInfo
 
 PathLike: TypeAlias = str | os.PathLike[str]
 #: What checksums take.
@@ -34,3 +38,36 @@ class ByteSource(Protocol):
 
     def close(self) -> None:
         """Give back the file; views that were handed out stay valid."""
+
+
+class TensorReader(Protocol):
+    """The tensors of one checkpoint, whatever its format; safe to use from several threads."""
+
+    @property
+    def format(self) -> str:
+        """The format's name, such as "V2"."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that hold the checkpoint, the index first, whether or not all of them are there."""
+
+    def names(self) -> tuple[str, ...]:
+        """Every tensor's name in the order of its bytes."""
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a tensor of this name."""
+
+    def info(self, name: str) -> TensorInfo:
+        """What is known of a tensor without reading it; `TensorNotFoundError` if there is none."""
+
+    def infos(self) -> Iterator[TensorInfo]:
+        """What is known of every tensor, in the order of `names`."""
+
+    def read(self, name: str, *, verify: bool = True) -> Array:
+        """The tensor, its checksum compared if `verify`; read-only."""
+
+    def missing_shards(self) -> dict[str, tuple[str, ...]]:
+        """The files that are not there, each with the names of the tensors it costs."""
+
+    def close(self) -> None:
+        """Close the files; arrays that were read stay valid."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 
 from . import detect
-from ._typing import Array, PathLike
+from ._typing import Array, PathLike, TensorReader
 from .bundle import naming
 from .bundle.reader import BundleReader
 from .errors import CorruptionError
@@ -30,11 +30,11 @@ class Checkpoint(Mapping[str, Array]):
     """
 
     def __init__(
-        self, storage: Storage, reader: BundleReader, prefix: str, notes: tuple[str, ...], limits: Limits
+        self, storage: Storage, reader: TensorReader, prefix: str, notes: tuple[str, ...], limits: Limits
     ) -> None:
         """Use `tfckpt.open`."""
         self._storage = storage
-        self._reader: BundleReader | None = reader
+        self._reader: TensorReader | None = reader
         self._prefix = prefix
         self._notes = notes
         self._limits = limits
@@ -60,7 +60,7 @@ class Checkpoint(Mapping[str, Array]):
         return self._notes
 
     @property
-    def reader(self) -> BundleReader:
+    def reader(self) -> TensorReader:
         """The reader of this format; `ValueError` after `close`."""
         if self._reader is None:
             raise ValueError(f"the checkpoint {self._prefix} is closed")

@@ -43,7 +43,7 @@ _HEADER_KEY = b""
 class BundleReader:
     """A tensor bundle, open for reading; safe to use from several threads."""
 
-    format = "V2"
+    format: str = "V2"
 
     def __init__(self, storage: Storage, prefix: str, limits: Limits = DEFAULT_LIMITS) -> None:
         """Open the index and read the header; data shards are not touched."""
