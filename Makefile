@@ -35,9 +35,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo-installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[torch]'
+	$(PIP) --config-settings editable_mode=compat --editable '.[torch]'
 	@touch $@
 
 $(VENV)/.dev-installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[dev]'
+	$(PIP) --config-settings editable_mode=compat --editable '.[dev]'
 	@touch $@ $(VENV)/.demo-installed

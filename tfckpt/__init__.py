@@ -20,6 +20,7 @@ from .errors import (
     UnsupportedFeatureError,
 )
 from .graph import Graph, Node
+from .integrity import Verification, verify
 from .limits import Limits
 from .tensors.info import TensorInfo
 from .tensors.slices import TensorSlice
@@ -40,6 +41,8 @@ __all__ = [
     "TensorSlice",
     "TruncatedError",
     "UnsupportedFeatureError",
+    "Verification",
     "__version__",
     "open",
+    "verify",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
+    from .errors import CheckpointError
     from .tensors.info import TensorInfo
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -68,6 +69,9 @@ class TensorReader(Protocol):
 
     def missing_shards(self) -> dict[str, tuple[str, ...]]:
         """The files that are not there, each with the names of the tensors it costs."""
+
+    def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
+        """The names that can still be found past damage, in order, and what is damaged in listing them."""
 
     def close(self) -> None:
         """Close the files; arrays that were read stay valid."""

@@ -7,6 +7,7 @@ Data shards are opened when the first of their tensors is read.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import threading
@@ -17,6 +18,7 @@ import numpy as np
 from .._typing import Array, ByteSource, ByteView
 from ..coding.crc32c import crc32c
 from ..errors import (
+    CheckpointError,
     CheckpointNotFoundError,
     ChecksumError,
     CorruptionError,
@@ -131,6 +133,23 @@ class BundleReader:
         full.flags.writeable = False
         return full
 
+    def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
+        """The names that can still be found past damage, in order, and what is damaged in the index.
+
+        Goes on after a damaged block with the next one, and after a damaged entry with the next one.
+        """
+        errors: list[CheckpointError] = []
+        entries: dict[bytes, BundleEntry] = {}
+        with _collecting(errors):
+            self._table.check_metaindex()
+        for number in range(self._table.block_count):
+            with _collecting(errors):
+                for key, value in self._table.block_entries(number):
+                    if key != _HEADER_KEY:
+                        with _collecting(errors), error_context(path=self._index.name, tensor=_to_text(key)):
+                            entries[key] = BundleEntry.decode(value, self._header, self._limits)
+        return tuple(map(_to_text, self._without_slices(entries))), errors
+
     def close(self) -> None:
         """Close the files; arrays that were read stay valid."""
         with self._lock:
@@ -142,19 +161,16 @@ class BundleReader:
     def _entries(self) -> Mapping[bytes, BundleEntry]:
         """Every entry but the header and the slices, in key order."""
         entries: dict[bytes, BundleEntry] = {}
-        hidden: set[bytes] = set()
-        has_slice_keys = False
         for key, value in self._table:
-            if key == _HEADER_KEY:
-                continue
-            with error_context(path=self._index.name, tensor=_to_text(key)):
-                entry = entries[key] = BundleEntry.decode(value, self._header, self._limits)
-            has_slice_keys = has_slice_keys or key.startswith(b"\0")
-            if entry.slices:
-                hidden.update(piece.key(key) for piece in entry.slices)
-        if has_slice_keys:
-            return {key: entry for key, entry in entries.items() if key not in hidden}
-        return entries
+            if key != _HEADER_KEY:
+                with error_context(path=self._index.name, tensor=_to_text(key)):
+                    entries[key] = BundleEntry.decode(value, self._header, self._limits)
+        return self._without_slices(entries)
+
+    def _without_slices(self, entries: dict[bytes, BundleEntry]) -> dict[bytes, BundleEntry]:
+        """The entries of tensors; those of slices are known only by the keys that their tensors give."""
+        hidden = {piece.key(key) for key, entry in entries.items() for piece in entry.slices}
+        return {key: entry for key, entry in entries.items() if key not in hidden} if hidden else entries
 
     def _find(self, key: bytes | None) -> BundleEntry | None:
         """The entry under a key, sought in the index, or taken from the listing if that was made."""
@@ -281,6 +297,15 @@ class BundleReader:
             checksum,
             entry.slices,
         )
+
+
+@contextlib.contextmanager
+def _collecting(errors: list[CheckpointError]) -> Iterator[None]:
+    """Put an error of ours aside and go on after the block."""
+    try:
+        yield
+    except CheckpointError as error:
+        errors.append(error)
 
 
 def _to_text(key: bytes) -> str:

@@ -1,0 +1,73 @@
+"""The command `tfckpt`: one module a verb.
+
+Data goes to standard output, talk and progress to standard error.
+Exit codes: 0 done, 1 a check or comparison found a difference, 2 wrong usage, 3 not found or not a checkpoint,
+4 corrupt, 5 unsupported or beyond a limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, TensorNotFoundError
+from . import ls, show, verify
+from .render import complain
+
+_VERBS = (ls, show, verify)
+_INTERRUPTED = 130
+
+DESCRIPTION = """\
+Read TensorFlow checkpoints without TensorFlow.
+
+  tfckpt ls model.ckpt-322              list the tensors
+  tfckpt show model.ckpt-322 NAME       print one of them
+  tfckpt verify model.ckpt-322          compare every checksum
+
+PATH is a checkpoint's prefix, any of its files, or a folder that holds it.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
+    parser = argparse.ArgumentParser(
+        prog="tfckpt", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"tfckpt {__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for verb in _VERBS:
+        verb.add_parser(verbs)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except CheckpointError as error:
+        complain(str(error))
+        return exit_code(error)
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has seen enough; Python must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return _INTERRUPTED
+    return code
+
+
+def exit_code(error: CheckpointError) -> int:
+    """The exit code that an error gives."""
+    if isinstance(error, CorruptionError):
+        return 4
+    if isinstance(error, CheckpointNotFoundError | TensorNotFoundError):
+        return 3
+    if type(error) is CheckpointError:  # a file that is there and cannot be opened
+        return 3
+    return 5

@@ -1,0 +1,88 @@
+"""How tables, sizes and progress look, the same for every verb."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+from ..errors import printable
+from ..tensors.info import TensorInfo
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> str:
+    """Columns aligned under their headings; the characters of `right` say which columns align right: "lrl"."""
+    sides = right.ljust(len(header), "l")[: len(header)]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = []
+    for row in (header, *rows):
+        cells = [c.rjust(w) if side == "r" else c.ljust(w) for c, w, side in zip(row, widths, sides, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def size(nbytes: int) -> str:
+    """A number of bytes for people: 512 bytes, 1.5 KiB."""
+    value = float(nbytes)
+    for unit in _UNITS:
+        if value < 1024 or unit == _UNITS[-1]:
+            break
+        value /= 1024
+    return f"{nbytes} {_UNITS[0]}" if unit == _UNITS[0] else f"{value:.1f} {unit}"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: 1 tensor, 2,000 tensors."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shape(dimensions: Sequence[int]) -> str:
+    """A shape as a list; a scalar has the empty one."""
+    return "[" + ", ".join(map(str, dimensions)) + "]"
+
+
+def dtype(info: TensorInfo) -> str:
+    """The short name of a tensor's type as TensorFlow calls it, such as float32, qint8 or string."""
+    name = info.tf_dtype.removeprefix("DT_").lower()
+    return {"float": "float32", "double": "float64", "half": "float16"}.get(name, name)
+
+
+def as_json(value: object) -> str:
+    """Indented JSON, non-ASCII characters escaped."""
+    return json.dumps(value, indent=2)
+
+
+def say(text: str) -> None:
+    """A line of talk on standard error."""
+    print(printable(text), file=sys.stderr)
+
+
+def complain(text: str) -> None:
+    """A line on standard error that says what went wrong."""
+    say(f"tfckpt: {text}")
+
+
+class Progress:
+    """One line on a terminal's standard error that is redrawn at most ten times a second and removed at the end."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._shown_at = 0.0
+        self._is_terminal = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how much is done."""
+        now = time.monotonic()
+        if self._is_terminal and (now - self._shown_at >= 0.1 or done == total):
+            self._shown_at = now
+            filled = 30 * done // max(total, 1)
+            bar = "#" * filled + "-" * (30 - filled)
+            print(f"\r{self._label} [{bar}] {done:,}/{total:,}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Remove the line."""
+        if self._is_terminal and self._shown_at:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

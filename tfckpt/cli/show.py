@@ -1,0 +1,148 @@
+"""`tfckpt show`: the values of one tensor."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..checkpoint import open as open_checkpoint
+from ..errors import printable
+from ..tensors.info import TensorInfo
+from . import render
+from .statistics import statistics
+
+HELP = """\
+Print one tensor of a checkpoint.
+
+  tfckpt show model.ckpt-322 global_step
+  tfckpt show model.ckpt-322 stem/conv2d/kernel --stats
+  tfckpt show model.ckpt-322 stem/conv2d/kernel --slice 0,:,:,0:4
+"""
+
+_INDEX_PART = re.compile(r"(-?\d+)|(-?\d+)?:(-?\d+)?(?::(-?\d+)?)?")
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "show",
+        help="print one tensor",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("name", metavar="NAME", help="name of the tensor")
+    parser.add_argument(
+        "--slice",
+        metavar="INDEX",
+        type=parse_index,
+        default=(),
+        help="only this part, as NumPy writes it: 0:4 or 0,...,1",
+    )
+    parser.add_argument(
+        "--stats", action="store_true", help="min, max, mean, std, zeros and non-finite instead of values"
+    )
+    parser.add_argument("--all", action="store_true", help="every value, however many there are")
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show; exit code 3 when there is no such tensor, 2 when the index does not fit it."""
+    with open_checkpoint(options.path) as checkpoint:
+        for note in checkpoint.notes:
+            render.say(note)
+        info = checkpoint.info(options.name)
+        array = checkpoint.read(options.name)
+        try:
+            part = array[options.slice] if options.slice else array
+        except IndexError as error:
+            render.complain(f"--slice does not fit the shape {render.shape(info.shape)}: {error}")
+            return 2
+        part = np.asarray(part, dtype=array.dtype)
+        if options.json:
+            print(render.as_json(_as_data(info, part, stats=options.stats)))
+            return 0
+        print(f"{printable(info.name)}  {render.dtype(info)}  {render.shape(info.shape)}  {info.nbytes:,} bytes")
+        if options.stats:
+            rows = [[key, _number(value)] for key, value in statistics(part).items()]
+            print(render.table(["", "value"], rows, right="lr").split("\n", 1)[1])
+        else:
+            print(_values(part, everything=options.all))
+    return 0
+
+
+def parse_index(text: str) -> tuple[int | slice | EllipsisType, ...]:
+    """An index of integers, slices and an ellipsis as NumPy writes it, without brackets."""
+    parts: list[int | slice | EllipsisType] = []
+    for piece in text.strip().removeprefix("[").removesuffix("]").split(","):
+        part = piece.strip()
+        match = _INDEX_PART.fullmatch(part)
+        if part == "...":
+            parts.append(...)
+        elif match is None:
+            raise argparse.ArgumentTypeError(f"{part!r} is no index; write for example 0:4 or 0,...,::2")
+        elif match[1] is not None:
+            parts.append(int(match[1]))
+        elif match[4] == "0":
+            raise argparse.ArgumentTypeError("a slice's step cannot be 0")
+        else:
+            parts.append(slice(*(None if number is None else int(number) for number in match.groups()[1:])))
+    if parts.count(...) > 1:
+        raise argparse.ArgumentTypeError("an index has one ellipsis at most")
+    return tuple(parts)
+
+
+def _values(array: Array, *, everything: bool) -> str:
+    threshold = array.size + 1 if everything else 200
+    if array.dtype == object:
+        return np.array2string(array, threshold=threshold, formatter={"object": _text}, separator=", ")
+    return np.array2string(array, threshold=threshold, separator=", ")
+
+
+def _text(value: Any) -> str:
+    """A string element: as text if it is printable UTF-8, else as a bytes literal; long ones are cut."""
+    shown = value if len(value) <= 200 else value[:200]
+    try:
+        text = shown.decode("utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    literal = f'"{text}"' if text.isprintable() and (text or not value) else repr(shown)
+    return literal if shown is value else f"{literal}... ({len(value):,} bytes)"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.8g}"
+
+
+def _as_data(info: TensorInfo, array: Array, *, stats: bool) -> object:
+    data: dict[str, object] = {"name": info.name, "dtype": render.dtype(info), "shape": list(info.shape)}
+    if stats:
+        return data | {"statistics": {key: _json_number(value) for key, value in statistics(array).items()}}
+    return data | {"values": _json_values(array)}
+
+
+def _json_values(array: Array) -> Any:
+    if array.dtype == object:
+        return _nested(array, lambda value: value.decode("utf-8", "backslashreplace"))
+    if array.dtype.kind == "c":
+        return _nested(array, lambda value: [_json_number(value.real), _json_number(value.imag)])
+    if array.dtype.kind in "biu":
+        return array.tolist()
+    return _nested(array, lambda value: _json_number(float(value)))
+
+
+def _nested(array: Array, convert: Any) -> Any:
+    if array.ndim == 0:
+        return convert(array[()])
+    return [_nested(row, convert) for row in array]
+
+
+def _json_number(value: float) -> object:
+    """JSON has no NaN and no infinities: they become their names."""
+    return value if isinstance(value, int) or np.isfinite(value) else str(float(value))

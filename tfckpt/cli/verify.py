@@ -1,0 +1,86 @@
+"""`tfckpt verify`: compare every checksum of a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..checkpoint import open as open_checkpoint
+from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, printable
+from ..integrity import Verification, verify
+from . import render
+
+HELP = """\
+Read every block and every tensor of a checkpoint and compare every checksum.
+
+  tfckpt verify model.ckpt-322
+
+Goes on past damage and lists all of it, one finding a line.
+The exit code is 0 when nothing is wrong, 4 when something is damaged, 3 when only files are missing,
+5 when only values of a type that cannot be read remain unchecked.
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "verify",
+        help="compare every checksum",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Verify and report."""
+    with open_checkpoint(options.path) as checkpoint:
+        for note in checkpoint.notes:
+            render.say(note)
+        progress = render.Progress("verifying")
+        try:
+            result = verify(checkpoint, progress=progress)
+        finally:
+            progress.close()
+        if options.json:
+            print(render.as_json(_as_data(checkpoint.prefix, result)))
+        else:
+            for error in result.errors:
+                print(error)
+            print(_summary(result))
+    return _code(result.errors)
+
+
+def _summary(result: Verification) -> str:
+    whole = f"{render.count(len(result.whole), 'tensor')}, {render.size(result.nbytes)}"
+    if result.ok:
+        return f"{whole}: every checksum agrees"
+    return f"{render.count(len(result.errors), 'finding')}; still whole: {whole}"
+
+
+def _code(errors: tuple[CheckpointError, ...]) -> int:
+    if any(isinstance(error, CorruptionError) for error in errors):
+        return 4
+    if any(isinstance(error, CheckpointNotFoundError) for error in errors):
+        return 3
+    return 5 if errors else 0
+
+
+def _as_data(prefix: str, result: Verification) -> object:
+    return {
+        "prefix": prefix,
+        "ok": result.ok,
+        "whole": list(result.whole),
+        "nbytes": result.nbytes,
+        "errors": [
+            {
+                "kind": type(error).__name__,
+                "message": printable(error.message),
+                "path": error.path,
+                "offset": error.offset,
+                "tensor": error.tensor,
+            }
+            for error in result.errors
+        ],
+    }
