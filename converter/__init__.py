@@ -1,0 +1,73 @@
+"""Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, and show that the result is right.
+
+>>> import converter
+>>> result = converter.convert("efficientnetv2-digits")  # doctest: +SKIP
+>>> model = converter.load_model("efficientnetv2-digits")  # doctest: +SKIP
+
+Names are imported when they are first used: `import converter` loads no torch, and `convert` never does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    ConversionError,
+    ExportError,
+    MappingError,
+    UnknownModelError,
+    UnsupportedOpError,
+    VerificationError,
+)
+
+if TYPE_CHECKING:
+    from .conversion import ConversionResult, convert
+    from .exporters import export
+    from .loading import load_model
+    from .mapping.report import ConversionReport
+    from .model import CONFIGS, EfficientNet, EfficientNetConfig, StageConfig
+
+__all__ = [
+    "CONFIGS",
+    "ConversionError",
+    "ConversionReport",
+    "ConversionResult",
+    "EfficientNet",
+    "EfficientNetConfig",
+    "ExportError",
+    "MappingError",
+    "StageConfig",
+    "UnknownModelError",
+    "UnsupportedOpError",
+    "VerificationError",
+    "convert",
+    "export",
+    "load_model",
+]
+
+_HOMES = {
+    "CONFIGS": ".model",
+    "ConversionReport": ".mapping.report",
+    "ConversionResult": ".conversion",
+    "EfficientNet": ".model",
+    "EfficientNetConfig": ".model",
+    "StageConfig": ".model",
+    "convert": ".conversion",
+    "export": ".exporters",
+    "load_model": ".loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

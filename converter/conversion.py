@@ -1,0 +1,207 @@
+"""From a TensorFlow checkpoint to a PyTorch state dict of NumPy arrays, with a report; torch is not needed.
+
+First everything is planned from names and shapes, then tensors are read.
+Nothing is read when the plan does not fit, and the error lists all that stands against it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import tfckpt
+from tfckpt.errors import printable
+
+from .errors import ConversionError, MappingError, Shape
+from .mapping import automl
+from .mapping.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
+from .mapping.graph import read_graph
+from .mapping.layout import LAYOUTS, Array
+from .mapping.native import native_targets
+from .mapping.recognise import best_fit
+from .mapping.report import ConstantRecord, ConversionReport, FileRecord, IgnoredRecord, TensorRecord
+from .mapping.rules import Plan, plan
+from .model.config import EfficientNetConfig
+
+PathLike: TypeAlias = str | os.PathLike[str]
+#: What can be converted: a path that `tfckpt.open` takes, an open checkpoint, or arrays by TensorFlow's names.
+SourceLike: TypeAlias = PathLike | Mapping[str, Array]
+#: Told the bytes done and the bytes in all, from time to time.
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConversionPlan:
+    """What would be converted: the network, the way of every tensor, and the report of it. No tensor is read yet."""
+
+    config: EfficientNetConfig
+    plan: Plan
+    report: ConversionReport
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConversionResult:
+    """A converted network.
+
+    `state_dict` has the keys of our PyTorch module in its order.
+    Its arrays are read-only views of the checkpoint's memory map where possible, with whatever strides the layout gave
+    them, and stay valid when the checkpoint is closed.
+    """
+
+    state_dict: dict[str, Array]
+    config: EfficientNetConfig
+    report: ConversionReport
+
+
+def convert(
+    source: SourceLike,
+    *,
+    model: str = "auto",
+    weights: WeightsChoice = "ema",
+    strides: Sequence[int] | None = None,
+    scope: str | None = None,
+    progress: Progress | None = None,
+) -> ConversionResult:
+    """Convert a checkpoint of an EfficientNet or EfficientNetV2 that the released TensorFlow code wrote.
+
+    `model` is a published network's name, or `auto`: recognise it from names and shapes, whatever its class count.
+    `weights` is `ema` for the moving average of every variable that has one, or `raw` for the plain values.
+    `strides`, one for each stage, are needed for a network that is not published and has no graph beside it.
+    `scope` is needed when several networks share a checkpoint; an empty one is the root.
+    Every tensor's checksum is compared as it is read.
+
+    Raises `UnknownModelError`, `MappingError` with all findings, or what `tfckpt` raises about the checkpoint itself.
+    """
+    with opened(source) as tensors:
+        planned = plan_conversion(tensors, model=model, weights=weights, strides=strides, scope=scope)
+        state_dict: dict[str, Array] = {}
+        total = planned.report.nbytes
+        done = 0
+        for move in planned.plan.moves:
+            array = LAYOUTS[move.layout].apply(tensors[move.source])
+            state_dict[move.target] = array
+            done += array.nbytes
+            if progress is not None:
+                progress(done, total)
+    for filled in planned.plan.constants:
+        state_dict[filled.target] = np.array(filled.value, filled.dtype)
+    ordered = {target: state_dict[target] for target in native_targets(planned.config)}
+    return ConversionResult(ordered, planned.config, planned.report)
+
+
+def plan_conversion(
+    tensors: Mapping[str, Array],
+    *,
+    model: str = "auto",
+    weights: WeightsChoice = "ema",
+    strides: Sequence[int] | None = None,
+    scope: str | None = None,
+) -> ConversionPlan:
+    """Decide what becomes what, from names, shapes and the graph; options and errors are those of `convert`."""
+    if weights not in WEIGHTS_CHOICES:
+        raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
+    facts = _facts(tensors)
+    shapes = {name: fact.shape for name, fact in facts.items()}
+    graph = tensors.graph if isinstance(tensors, tfckpt.Checkpoint) else None
+    prepared = automl.prepare(
+        shapes,
+        model=model,
+        weights=weights,
+        strides=strides,
+        scope=scope,
+        graph=None if graph is None else read_graph(graph.nodes),
+    )
+    targets = native_targets(prepared.config)
+    try:
+        planned = plan(prepared.selection.sources, prepared.rules, targets, set_aside=prepared.selection.set_aside)
+    except MappingError as error:
+        if model == "auto":
+            raise
+        fit = best_fit(automl.within(shapes, prepared.scope))
+        raise error.with_hint(f"{model} was asked for; {fit}") from None
+    strings = [printable(move.source) for move in planned.moves if not facts[move.source].numeric]
+    if strings:
+        raise ConversionError(f"tensors hold strings, expected numbers: {', '.join(strings)}")
+    records = tuple(
+        TensorRecord(
+            move.source,
+            move.target,
+            move.layout,
+            move.source_shape,
+            move.target_shape,
+            facts[move.source].dtype.name,
+            facts[move.source].crc32c,
+        )
+        for move in planned.moves
+    )
+    report = ConversionReport(
+        source=os.path.basename(tensors.prefix) if isinstance(tensors, tfckpt.Checkpoint) else "arrays in memory",
+        files=_files(tensors),
+        config=prepared.config.to_dict(),
+        parameters=prepared.config.parameter_count(),
+        evidence=prepared.evidence,
+        weights=weights,
+        averaged=sum(is_average(move.source) for move in planned.moves),
+        scope=prepared.scope,
+        rules=prepared.rules.name,
+        rules_version=prepared.rules.version,
+        tensors=records,
+        ignored=tuple(IgnoredRecord(*ignored) for ignored in planned.ignored),
+        constants=tuple(ConstantRecord(*filled) for filled in planned.constants),
+        nbytes=sum(facts[move.source].nbytes for move in planned.moves),
+        versions={"tfckpt": tfckpt.__version__, "numpy": np.__version__},
+    )
+    return ConversionPlan(prepared.config, planned, report)
+
+
+@contextlib.contextmanager
+def opened(source: SourceLike) -> Iterator[Mapping[str, Array]]:
+    """Give the tensors of a source; a checkpoint that is opened here is closed here."""
+    if isinstance(source, Mapping):
+        yield source
+    else:
+        with tfckpt.open(source) as checkpoint:
+            yield checkpoint
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is known of a source tensor before it is read."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    nbytes: int
+    crc32c: int | None
+
+    @property
+    def numeric(self) -> bool:
+        return not self.dtype.hasobject
+
+
+def _facts(tensors: Mapping[str, Array]) -> dict[str, _Facts]:
+    if isinstance(tensors, tfckpt.Checkpoint):
+        return {info.name: _Facts(info.shape, info.dtype, info.nbytes, info.crc32c) for info in tensors.infos()}
+    return {name: _Facts(array.shape, array.dtype, array.nbytes, None) for name, array in sorted(tensors.items())}
+
+
+def _files(tensors: Mapping[str, Array]) -> tuple[FileRecord, ...]:
+    """Record a checkpoint's files; a shard that is not there has no size."""
+    if not isinstance(tensors, tfckpt.Checkpoint):
+        return ()
+    records = []
+    for position, path in enumerate(tensors.files):
+        nbytes = os.stat(path).st_size if os.path.isfile(path) else None
+        checksum = _sha256(path) if position == 0 and nbytes is not None else None
+        records.append(FileRecord(os.path.basename(path), nbytes, checksum))
+    return tuple(records)
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()

@@ -1,0 +1,185 @@
+"""The errors a conversion raises on purpose.
+
+::
+
+    ConversionError
+    |- UnknownModelError
+    |- MappingError
+    |- UnsupportedOpError
+    |- ExportError
+    `- VerificationError
+
+What is wrong with the checkpoint itself stays a `tfckpt.CheckpointError`, and so does a missing optional package:
+`tfckpt.MissingDependencyError` names the extra to install.
+Messages of several findings have one finding a line and leave none out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from tfckpt.errors import printable
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unmapped:
+    """A source tensor that no rule takes, or that a rule sends to a `target` the model does not have."""
+
+    name: str
+    shape: Shape
+    target: str | None = None
+
+    def __str__(self) -> str:
+        """One line for people."""
+        text = f"unmapped: {printable(self.name)} {list(self.shape)}"
+        return text if self.target is None else f"{text} would become {self.target}, which the model does not have"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Missing:
+    """A target that nothing fills; `expected` are the source names the rules would take, `close_names` unused ones."""
+
+    target: str
+    shape: Shape
+    expected: tuple[str, ...] = ()
+    close_names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One line for people."""
+        text = f"missing: {printable(self.target)} {list(self.shape)}"
+        if self.expected:
+            text += f" from {' or '.join(map(printable, self.expected))}"
+        if self.close_names:
+            text += f" (close: {', '.join(map(printable, self.close_names))})"
+        return text
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A source whose shape does not become its target's; `found` is None when its rank is not the layout's."""
+
+    source: str
+    source_shape: Shape
+    layout: str
+    target: str
+    found: Shape | None
+    expected: Shape
+
+    def __str__(self) -> str:
+        """One line for people, with both shapes."""
+        text = f"mismatched: {printable(self.source)} {list(self.source_shape)}"
+        if self.found is None:
+            text += f" has not the axes of layout {self.layout}"
+        else:
+            text += f" becomes {list(self.found)}"
+        return f"{text}, but {printable(self.target)} is {list(self.expected)}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ambiguity:
+    """A source that several rules take, or a target that several sources fill."""
+
+    name: str
+    candidates: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"ambiguous: {printable(self.name)} between {' and '.join(map(printable, self.candidates))}"
+
+
+class ConversionError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        """The message as it is shown."""
+        return self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by attributes, so that errors cross process boundaries whole."""
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(kind: type[ConversionError], args: tuple[object, ...], state: dict[str, object]) -> ConversionError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class UnknownModelError(ConversionError):
+    """The checkpoint is no network we know, or not enough of it is known to describe it."""
+
+
+class MappingError(ConversionError):
+    """Source and target tensors do not pair one to one; each attribute lists all findings of its kind.
+
+    `hint` says what would fit instead, where that is known.
+    """
+
+    def __init__(
+        self,
+        *,
+        unmapped: Sequence[Unmapped] = (),
+        missing: Sequence[Missing] = (),
+        mismatched: Sequence[Mismatch] = (),
+        ambiguous: Sequence[Ambiguity] = (),
+        hint: str | None = None,
+    ) -> None:
+        self.unmapped = tuple(unmapped)
+        self.missing = tuple(missing)
+        self.mismatched = tuple(mismatched)
+        self.ambiguous = tuple(ambiguous)
+        self.hint = hint
+        counts = (
+            (len(self.unmapped), "unmapped"),
+            (len(self.missing), "missing"),
+            (len(self.mismatched), "mismatched"),
+            (len(self.ambiguous), "ambiguous"),
+        )
+        summary = ", ".join(f"{count} {kind}" for count, kind in counts if count)
+        findings = (*self.unmapped, *self.missing, *self.mismatched, *self.ambiguous)
+        lines = [f"the checkpoint and the model do not fit: {summary}", *(f"  {finding}" for finding in findings)]
+        super().__init__("\n".join([*lines, hint] if hint else lines))
+
+    def with_hint(self, hint: str) -> MappingError:
+        """Give the same findings with another last line."""
+        return MappingError(
+            unmapped=self.unmapped,
+            missing=self.missing,
+            mismatched=self.mismatched,
+            ambiguous=self.ambiguous,
+            hint=hint,
+        )
+
+
+class UnsupportedOpError(ConversionError):
+    """The graph needs an operation we do not run: `node` and `op`."""
+
+    def __init__(self, message: str, *, node: str, op: str) -> None:
+        super().__init__(message)
+        self.node = node
+        self.op = op
+
+
+class ExportError(ConversionError):
+    """The output cannot be written; nothing new is left where it should have gone, `path` (None if not known)."""
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(message if path is None else f"{message}: {printable(path)}")
+        self.path = path
+
+
+class VerificationError(ConversionError):
+    """The output does not agree with its source; `report` holds the whole comparison."""
+
+    def __init__(self, message: str, *, report: object) -> None:
+        super().__init__(message)
+        self.report = report

@@ -1,0 +1,199 @@
+"""The safetensors file format: our own writer, tensor by tensor, and the reader beside it.
+
+::
+
+    header length  u64, little-endian
+    header         JSON object: name -> {"dtype": "F32", "shape": [...], "data_offsets": [begin, end]} for each tensor,
+                   and "__metadata__" -> an object of strings;
+                   padded with spaces so that the data begins at a multiple of 8 bytes
+    data           the tensors in C order, little-endian, without gaps; offsets count from here
+
+The layout is that of the format's own description (github.com/huggingface/safetensors, README).
+The package of that name wants every tensor contiguous in memory; here a tensor is made contiguous when its turn comes,
+so that memory stays at one tensor.
+Tensors stand by falling item size, which aligns each of them.
+
+Metadata keys of ours: `tf2torch.config` is the network's config as JSON, and `tf2torch.provenance` says, as JSON, which
+files with which checksums it came from, by which rules and which choice of weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import os
+from collections.abc import Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from tfckpt.errors import CheckpointNotFoundError, CorruptionError, TruncatedError, printable
+
+from ..conversion import ConversionResult, PathLike, Progress
+from ..errors import ExportError
+from ..mapping.layout import Array
+
+CONFIG_KEY = "tf2torch.config"
+PROVENANCE_KEY = "tf2torch.provenance"
+
+#: The format's own maximum for a header, in bytes.
+MAX_HEADER_BYTES = 100_000_000
+
+#: The format's dtype names, by NumPy's or ml_dtypes'.
+_DTYPES = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "uint16": "U16",
+    "int16": "I16",
+    "uint32": "U32",
+    "int32": "I32",
+    "uint64": "U64",
+    "int64": "I64",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float32": "F32",
+    "float64": "F64",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+}
+_NAMES = {name: dtype for dtype, name in _DTYPES.items()}
+
+
+class TensorFile(NamedTuple):
+    """What a safetensors file holds: tensors as read-only views of its memory map, and its metadata."""
+
+    tensors: dict[str, Array]
+    metadata: dict[str, str]
+
+
+def write(result: ConversionResult, file: BinaryIO, *, progress: Progress | None = None) -> None:
+    """Write a conversion with its config and provenance; `ExportError` for a dtype the format has no name for."""
+    metadata = {
+        "format": "pt",  # what the format's own tools expect of weights for PyTorch
+        CONFIG_KEY: json.dumps(result.config.to_dict()),
+        PROVENANCE_KEY: json.dumps(result.report.provenance()),
+    }
+    write_tensors(result.state_dict, metadata, file, progress=progress)
+
+
+def write_tensors(
+    tensors: Mapping[str, Array], metadata: Mapping[str, str], file: BinaryIO, *, progress: Progress | None = None
+) -> None:
+    """Write arrays of any strides; the size of the file is known from their shapes before the first is read."""
+    order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in order:
+        array = tensors[name]
+        if array.dtype.name not in _DTYPES:
+            raise ExportError(f"safetensors has no dtype {array.dtype.name}, which tensor {printable(name)} has")
+        begin, end = end, end + array.nbytes
+        header[name] = {
+            "dtype": _DTYPES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little"))
+    file.write(text)
+    done = 0
+    for name in order:
+        array = tensors[name]
+        # 0-d arrays have no byte view; one axis more changes no byte.
+        payload = np.ascontiguousarray(array).reshape(-1)
+        file.write(payload.astype(payload.dtype.newbyteorder("<"), copy=False).view(np.uint8).data)
+        done += array.nbytes
+        if progress is not None:
+            progress(done, end)
+
+
+def read(path: PathLike) -> TensorFile:
+    """Read a whole file, lazily: the tensors are views of its memory map, which lives as long as they do.
+
+    Every claim of the header is compared with the file before it is used.
+    Raises `CheckpointNotFoundError`, or `CorruptionError` for what breaks a rule of the format.
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
+    except FileNotFoundError:
+        raise CheckpointNotFoundError("there is no such file", path=path) from None
+    except OSError as error:
+        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
+    header, data = _header(view, path)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CorruptionError("metadata of a safetensors file is no object of strings", path=path, offset=8)
+    tensors = {}
+    expected = 0
+    for name, begin, end, dtype, shape in sorted((_entry(*item, path) for item in header.items()), key=_by_offset):
+        if begin != expected or end > len(data):
+            raise CorruptionError(
+                f"data offsets [{begin}, {end}], expected to begin at {expected} and to end within {len(data)}",
+                path=path,
+                tensor=name,
+            )
+        expected = end
+        tensors[name] = np.frombuffer(data[begin:end], dtype).reshape(shape)
+    if expected != len(data):
+        raise CorruptionError(f"{len(data)} bytes of data, but the header describes {expected}", path=path)
+    return TensorFile(tensors, metadata)
+
+
+class _Entry(NamedTuple):
+    name: str
+    begin: int
+    end: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+def _by_offset(entry: _Entry) -> tuple[int, int]:
+    return entry.begin, entry.end
+
+
+def _header(view: memoryview, path: str) -> tuple[dict[str, Any], memoryview]:
+    """Split a file into its header and its data."""
+    if len(view) < 8:
+        raise TruncatedError("too short for a safetensors file", needed=8, available=len(view), path=path)
+    length = int.from_bytes(view[:8], "little")
+    if length > MAX_HEADER_BYTES:
+        raise CorruptionError(f"no safetensors file: its header would have {length} bytes", path=path, offset=0)
+    if 8 + length > len(view):
+        raise TruncatedError("header of a safetensors file", needed=8 + length, available=len(view), path=path)
+    try:
+        header = json.loads(bytes(view[8 : 8 + length]))
+    except (ValueError, RecursionError) as error:
+        raise CorruptionError(f"no safetensors file: its header is no JSON ({error})", path=path, offset=8) from error
+    if not isinstance(header, dict):
+        raise CorruptionError("header of a safetensors file is no JSON object", path=path, offset=8)
+    return header, view[8 + length :]
+
+
+def _entry(name: str, entry: object, path: str) -> _Entry:
+    """Check one tensor's description by itself."""
+    match entry:
+        case {"dtype": str(kind), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if (
+            kind in _NAMES and all(isinstance(size, int) and size >= 0 for size in shape) and 0 <= begin <= end
+        ):
+            dtype = _dtype(_NAMES[kind])
+            if math.prod(shape) * dtype.itemsize == end - begin:
+                return _Entry(name, begin, end, dtype, tuple(shape))
+    text = printable(json.dumps(entry))[:200]
+    raise CorruptionError(f"description {text} is not a dtype, shape and offsets that agree", path=path, tensor=name)
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    """Find a dtype by name; ml_dtypes is imported only for those that NumPy lacks."""
+    if name.startswith(("bfloat", "float8")):
+        import ml_dtypes
+
+        extension: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return extension
+    plain: np.dtype[Any] = np.dtype(name).newbyteorder("<")
+    return plain

@@ -1,0 +1,80 @@
+"""Named, reversible layouts: how the axes of a TensorFlow tensor become those of a PyTorch tensor.
+
+::
+
+    layout     source  target  for
+    conv2d     HWIO    OIHW    convolution kernels
+    depthwise  HWIM    C1HW    depthwise kernels; C = I·M, and channel i·M + m is multiplier m of input i
+    dense      IO      OI      dense kernels
+    identity   any     same    everything else
+
+H and W are height and width of the kernel, I input channels, O output channels, M the channel multiplier.
+The rule names the layout: a depthwise kernel cannot be told from a convolution by its name's ending or its rank.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import Shape
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layout:
+    """A permutation of axes, and for `merged` the joining of the first two target axes into one, beside a 1.
+
+    `axes` is the order of the source's axes for people; empty for the identity, which takes any rank.
+    """
+
+    name: str
+    axes: str = ""
+    permutation: tuple[int, ...] = ()
+    merged: bool = False
+
+    def target_shape(self, shape: Shape) -> Shape:
+        """Give the shape that a source of `shape` gets; `ValueError` when its rank is not this layout's."""
+        self._check_rank(shape)
+        permuted = tuple(shape[axis] for axis in self.permutation) if self.permutation else tuple(shape)
+        return _merge(permuted) if self.merged else permuted
+
+    def apply(self, array: Array) -> Array:
+        """Turn a source array into a target array: a view, in the strides of the source."""
+        self._check_rank(array.shape)
+        permuted = array.transpose(self.permutation) if self.permutation else array
+        # I and M lie beside each other in memory, so that joining them needs no copy of a contiguous source.
+        return permuted.reshape(_merge(permuted.shape)) if self.merged else permuted
+
+    def invert(self, array: Array, source_shape: Shape) -> Array:
+        """Turn a target array back into one of `source_shape`; `ValueError` when that is not where it came from."""
+        if array.shape != self.target_shape(source_shape):
+            raise ValueError(
+                f"layout {self.name} makes {list(self.target_shape(source_shape))} of {list(source_shape)}, "
+                f"not {list(array.shape)}"
+            )
+        if self.merged:
+            array = array.reshape(tuple(source_shape[axis] for axis in self.permutation))
+        return array.transpose(np.argsort(self.permutation).tolist()) if self.permutation else array
+
+    def _check_rank(self, shape: Shape) -> None:
+        if self.permutation and len(shape) != len(self.permutation):
+            raise ValueError(
+                f"layout {self.name} takes the {len(self.permutation)} axes {self.axes}, not {list(shape)}"
+            )
+
+
+def _merge(shape: Shape) -> Shape:
+    """I, M, H, W -> I·M, 1, H, W."""
+    return (shape[0] * shape[1], 1, *shape[2:])
+
+
+IDENTITY = Layout("identity")
+CONV2D = Layout("conv2d", "HWIO", (3, 2, 0, 1))
+DEPTHWISE = Layout("depthwise", "HWIM", (2, 3, 0, 1), merged=True)
+DENSE = Layout("dense", "IO", (1, 0))
+
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (IDENTITY, CONV2D, DEPTHWISE, DENSE)}

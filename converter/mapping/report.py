@@ -1,0 +1,143 @@
+"""What a conversion did, complete and in a stable order: as records, as JSON, and as a few lines for a terminal.
+
+The source is pinned by the SHA-256 of its index file and the CRC-32C of every tensor used.
+The index holds the checksum of every tensor, so that these tell a changed source without hashing gigabytes of data.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+from typing import Any
+
+from tfckpt.errors import printable
+
+from ..errors import Shape
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file of the source: its name without folders, its size in bytes, and for the index its SHA-256 in hex.
+
+    Size and checksum are None where they are not known.
+    """
+
+    name: str
+    nbytes: int | None
+    sha256: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TensorRecord:
+    """One tensor's way; `crc32c` is the source's stored checksum, None where it has none of its own."""
+
+    source: str
+    target: str
+    layout: str
+    source_shape: Shape
+    target_shape: Shape
+    dtype: str
+    crc32c: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class IgnoredRecord:
+    """A source tensor that was left out, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConstantRecord:
+    """A target that no source fills: its scalar value, and why."""
+
+    target: str
+    value: float
+    dtype: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionReport:
+    """A whole conversion.
+
+    `source` is the checkpoint's prefix without folders, `evidence` what decided which network it is.
+    `averaged` of the tensors used are moving averages.
+    """
+
+    source: str
+    files: tuple[FileRecord, ...]
+    config: dict[str, Any]
+    parameters: int
+    evidence: tuple[str, ...]
+    weights: str
+    averaged: int
+    scope: str
+    rules: str
+    rules_version: str
+    tensors: tuple[TensorRecord, ...]
+    ignored: tuple[IgnoredRecord, ...]
+    constants: tuple[ConstantRecord, ...]
+    nbytes: int
+    versions: dict[str, str]
+
+    def provenance(self) -> dict[str, Any]:
+        """Give what an output file keeps about where it came from."""
+        return {
+            "source": self.source,
+            "files": [dataclasses.asdict(file) for file in self.files],
+            "model": {"name": self.config["name"], "evidence": list(self.evidence)},
+            "weights": {"choice": self.weights, "averaged": self.averaged, "raw": len(self.tensors) - self.averaged},
+            "rules": {"name": self.rules, "version": self.rules_version, "scope": self.scope},
+            "versions": dict(self.versions),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values that JSON can hold."""
+        return {
+            **self.provenance(),
+            "config": self.config,
+            "totals": {
+                "source_tensors": len(self.tensors) + len(self.ignored),
+                "used": len(self.tensors),
+                "ignored": len(self.ignored),
+                "constants": len(self.constants),
+                "targets": len(self.tensors) + len(self.constants),
+                "parameters": self.parameters,
+                "bytes": self.nbytes,
+            },
+            "tensors": [_tensor(record) for record in self.tensors],
+            "ignored": [dataclasses.asdict(record) for record in self.ignored],
+            "constants": [dataclasses.asdict(record) for record in self.constants],
+        }
+
+    def to_json(self) -> str:
+        """Give the report as JSON text, the same for the same conversion."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    def summary(self) -> str:
+        """Say it in a few lines."""
+        raw = len(self.tensors) - self.averaged
+        reasons = collections.Counter(record.reason for record in self.ignored)
+        if self.averaged:
+            weights = f"{self.averaged} moving averages" + (f", {raw} raw values where there is none" if raw else "")
+        else:
+            weights = f"{raw} raw values" + (" (no moving averages here)" if self.weights == "ema" else "")
+        lines = [
+            f"source    {printable(self.source)}",
+            f"network   {self.config['name']}: {self.parameters:,} parameters, {self.config['num_classes']} classes",
+            *(f"          {sentence}" for sentence in self.evidence),
+            f"weights   {weights}",
+            f"tensors   {len(self.tensors)} used + {len(self.constants)} constant = "
+            f"{len(self.tensors) + len(self.constants)} targets, {self.nbytes:,} bytes",
+            f"ignored   {len(self.ignored)}",
+            *(f"          {count} × {reason}" for reason, count in sorted(reasons.items())),
+        ]
+        return "\n".join(lines)
+
+
+def _tensor(record: TensorRecord) -> dict[str, Any]:
+    checksum = None if record.crc32c is None else f"{record.crc32c:08x}"
+    return {**dataclasses.asdict(record), "crc32c": checksum}

@@ -1,0 +1,285 @@
+"""The engine: rules, as data, decide which source tensor becomes which target tensor. It knows no model.
+
+A rule reads like a line of a table::
+
+    blocks_{mbconv}/depthwise_conv2d/depthwise_kernel  ->  stages.{mbconv}.depthwise.conv.weight  (depthwise)
+
+A group in braces stands for one part of a name, without `/`; with dots, `{path...}`, for any number of parts.
+A group that is named in the rule set's `words` stands only for the words listed there, and the target gets their
+translation: with `words={"mbconv": {"10": "3.0"}}` the rule above sends `blocks_10/...` to `stages.3.0...`.
+Everything else in a pattern is literal.
+
+The result is a `Plan`, in which every source is used once or ignored for a stated reason and every target is filled
+once, or a `MappingError` that lists all that stands against it.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import difflib
+import functools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from ..errors import Ambiguity, MappingError, Mismatch, Missing, Shape, Unmapped
+from .layout import LAYOUTS
+
+Words: TypeAlias = Mapping[str, Mapping[str, str]]
+
+#: Names like a missing one are looked for up to this many missing targets: beyond it the table is the wrong one.
+MAX_SUGGESTIONS = 50
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rule:
+    """Sources whose name fits `source` become `target`, in `layout` (a name of `LAYOUTS`)."""
+
+    source: str
+    target: str
+    layout: str = "identity"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ignore:
+    """Sources whose name fits `source` are left out on purpose."""
+
+    source: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Constant:
+    """Targets whose name fits `target` are scalars of `value` in NumPy's `dtype`; no source holds them."""
+
+    target: str
+    value: float
+    dtype: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSet:
+    """A whole table, checked when it is made: layouts exist, and targets use only groups their source has.
+
+    `scope` is what every rule's source begins with, taken literally; what is ignored may stand outside it.
+    """
+
+    name: str
+    version: str
+    rules: tuple[Rule, ...]
+    scope: str = ""
+    ignores: tuple[Ignore, ...] = ()
+    constants: tuple[Constant, ...] = ()
+    words: Words = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a rule that cannot be meant."""
+        for rule in self.rules:
+            if rule.layout not in LAYOUTS:
+                raise ValueError(
+                    f"rule {rule.source!r}: unknown layout {rule.layout!r}, known are {', '.join(LAYOUTS)}"
+                )
+            unknown = _groups(rule.target) - _groups(rule.source)
+            if unknown:
+                raise ValueError(f"rule {rule.source!r}: target {rule.target!r} has unknown group {min(unknown)!r}")
+
+
+class Source(NamedTuple):
+    """A tensor of the checkpoint: its `name` there, its shape, and the `variable` name that rules are about."""
+
+    name: str
+    shape: Shape
+    variable: str
+
+
+class Ignored(NamedTuple):
+    """A source tensor that is left out, and why."""
+
+    name: str
+    reason: str
+
+
+class Move(NamedTuple):
+    """One tensor's way: source name and shape, layout, target name and shape."""
+
+    source: str
+    source_shape: Shape
+    layout: str
+    target: str
+    target_shape: Shape
+
+
+class Filled(NamedTuple):
+    """A target that a constant fills, and why."""
+
+    target: str
+    value: float
+    dtype: str
+    reason: str
+
+
+class Plan(NamedTuple):
+    """What becomes what: `moves` and `constants` in the order of the targets, `ignored` by name."""
+
+    moves: tuple[Move, ...]
+    ignored: tuple[Ignored, ...]
+    constants: tuple[Filled, ...]
+
+
+def plan(
+    sources: Iterable[Source],
+    rules: RuleSet,
+    targets: Mapping[str, Shape],
+    *,
+    set_aside: Iterable[Ignored] = (),
+) -> Plan:
+    """Pair sources and targets one to one.
+
+    `set_aside` are sources that were left out before the rules were asked; they are listed among the ignored.
+    Raises `MappingError` with every unmapped, missing, mismatched and ambiguous tensor.
+    """
+    table = _Table(rules)
+    ignored = list(set_aside)
+    unmapped: list[Unmapped] = []
+    ambiguous: list[Ambiguity] = []
+    mismatched: list[Mismatch] = []
+    moves: dict[str, Move] = {}
+    takers: dict[str, list[str]] = collections.defaultdict(list)
+    for source in sources:
+        found = table.lookup(source.variable)
+        if len(found) > 1:
+            ambiguous.append(Ambiguity(source.name, tuple(match.describe() for match in found)))
+        elif not found:
+            unmapped.append(Unmapped(source.name, source.shape))
+        elif isinstance(found[0].rule, Ignore):
+            ignored.append(Ignored(source.name, found[0].rule.reason))
+        elif found[0].target not in targets:
+            unmapped.append(Unmapped(source.name, source.shape, found[0].target))
+        else:
+            move = _move(source, found[0].rule, found[0].target, targets[found[0].target])
+            takers[move.target].append(source.name)
+            if isinstance(move, Mismatch):
+                mismatched.append(move)
+            else:
+                moves[move.target] = move
+
+    constants: list[Filled] = []
+    unfilled: list[str] = []
+    for target in targets:
+        values = [constant for pattern, constant in table.constants if pattern.fullmatch(target)]
+        fillers = [*takers.get(target, ()), *(f"the constant {constant.value}" for constant in values)]
+        if len(fillers) > 1:
+            ambiguous.append(Ambiguity(target, tuple(fillers)))
+        elif not fillers:
+            unfilled.append(target)
+        elif values:
+            constants.append(Filled(target, values[0].value, values[0].dtype, values[0].reason))
+
+    if unmapped or unfilled or mismatched or ambiguous:
+        spare = [finding.name for finding in unmapped]
+        suggest = len(unfilled) <= MAX_SUGGESTIONS
+        missing = [_missing(table, target, targets[target], spare if suggest else ()) for target in unfilled]
+        raise MappingError(unmapped=unmapped, missing=missing, mismatched=mismatched, ambiguous=ambiguous)
+    return Plan(tuple(moves[target] for target in targets if target in moves), tuple(sorted(ignored)), tuple(constants))
+
+
+def _move(source: Source, rule: Rule, target: str, expected: Shape) -> Move | Mismatch:
+    """Check one pairing's shapes."""
+    try:
+        found = LAYOUTS[rule.layout].target_shape(source.shape)
+    except ValueError:
+        return Mismatch(source.name, source.shape, rule.layout, target, None, expected)
+    if found != expected:
+        return Mismatch(source.name, source.shape, rule.layout, target, found, expected)
+    return Move(source.name, source.shape, rule.layout, target, found)
+
+
+def _missing(table: _Table, target: str, shape: Shape, spare: Sequence[str]) -> Missing:
+    """Describe an unfilled target, with the names its source might have and unused names like them."""
+    expected = table.sources_of(target)
+    close = dict.fromkeys(name for wanted in expected for name in difflib.get_close_matches(wanted, spare))
+    return Missing(target, shape, expected, tuple(close))
+
+
+class _Match(NamedTuple):
+    """A rule that fits a name, and the target it gives it; no target when it ignores."""
+
+    rule: Rule | Ignore
+    target: str
+
+    def describe(self) -> str:
+        """Say it for an error message."""
+        return f"target {self.target}" if isinstance(self.rule, Rule) else f"being ignored ({self.rule.reason})"
+
+
+class _Table:
+    """A rule set with its patterns compiled."""
+
+    def __init__(self, rules: RuleSet) -> None:
+        self._scope = rules.scope
+        self._words = rules.words
+        self._back = {
+            group: {translation: word for word, translation in words.items()} for group, words in rules.words.items()
+        }
+        self._entries: list[tuple[re.Pattern[str], Rule | Ignore]] = [
+            *((_compile(rule.source, rules.words, rules.scope), rule) for rule in rules.rules),
+            *((_compile(ignore.source, rules.words), ignore) for ignore in rules.ignores),
+        ]
+        self.constants = [(_compile(constant.target, {}), constant) for constant in rules.constants]
+
+    def lookup(self, name: str) -> list[_Match]:
+        """Give every rule that fits a source's name."""
+        found = []
+        for pattern, rule in self._entries:
+            match = pattern.fullmatch(name)
+            if match:
+                target = _render(rule.target, match.groupdict(), self._words) if isinstance(rule, Rule) else ""
+                found.append(_Match(rule, target))
+        return found
+
+    def sources_of(self, target: str) -> tuple[str, ...]:
+        """Give the source names that would fill a target, where its name tells every group of the source's."""
+        names = []
+        for pattern, rule in self._backwards:
+            match = pattern.fullmatch(target)
+            if match and _groups(rule.source) <= set(match.groupdict()):
+                names.append(self._scope + _render(rule.source, match.groupdict(), self._back))
+        return tuple(names)
+
+    @functools.cached_property
+    def _backwards(self) -> list[tuple[re.Pattern[str], Rule]]:
+        """Patterns over target names, which only an error message needs."""
+        return [(_compile(rule.target, self._back), rule) for _, rule in self._entries if isinstance(rule, Rule)]
+
+
+_GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
+
+
+def _groups(pattern: str) -> set[str]:
+    """Name the groups of a pattern; `ValueError` when one stands there twice."""
+    names = [match[1] for match in _GROUP.finditer(pattern)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"pattern {pattern!r} has a group twice")
+    return set(names)
+
+
+def _compile(pattern: str, words: Words, scope: str = "") -> re.Pattern[str]:
+    """Turn a pattern into a regular expression."""
+    parts = [re.escape(scope)]
+    position = 0
+    for group in _GROUP.finditer(pattern):
+        parts.append(re.escape(pattern[position : group.start()]))
+        if group[1] in words:
+            choices = "|".join(map(re.escape, words[group[1]])) or "(?!)"
+        else:
+            choices = ".+" if group[2] else "[^/]+"
+        parts.append(f"(?P<{group[1]}>{choices})")
+        position = group.end()
+    return re.compile("".join(parts) + re.escape(pattern[position:]), re.DOTALL)
+
+
+def _render(template: str, groups: Mapping[str, str], words: Words) -> str:
+    """Fill a template with what its groups matched, translated where there are words for it."""
+    return _GROUP.sub(lambda group: words.get(group[1], {}).get(groups[group[1]], groups[group[1]]), template)
