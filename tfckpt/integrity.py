@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Callable
 
 from .checkpoint import Checkpoint
-from .errors import CheckpointError, CorruptionError
+from .errors import CheckpointError, CheckpointNotFoundError, CorruptionError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verification:
     """What a walk through a checkpoint found.
 
-    `whole` names the tensors that read right; `errors` holds one error for each damaged block, entry and tensor,
+    `whole` names the tensors that read right; `errors` holds one error for each damaged block, entry and tensor and for each missing file,
     with the file, the offset and the tensor as far as they are known.
     `nbytes` counts the payload bytes of the whole tensors.
     """
@@ -37,11 +37,14 @@ def verify(checkpoint: Checkpoint, *, progress: Callable[[int, int], None] | Non
     names, errors = checkpoint.reader.salvage()
     whole: list[str] = []
     places: list[tuple[int, int, int, str]] = []
+    absent: dict[str | None, CheckpointError] = {}
     nbytes = 0
     for number, name in enumerate(names, 1):
         try:
             checkpoint.read(name)
             info = checkpoint.info(name)
+        except CheckpointNotFoundError as error:
+            absent.setdefault(error.path, error)
         except CheckpointError as error:
             errors.append(error)
         else:
@@ -51,6 +54,7 @@ def verify(checkpoint: Checkpoint, *, progress: Callable[[int, int], None] | Non
                 places.append((info.shard, info.offset, info.nbytes, name))
         if progress is not None:
             progress(number, len(names))
+    errors.extend(absent.values())
     errors.extend(_overlaps(places))
     return Verification(tuple(whole), nbytes, tuple(errors))
 

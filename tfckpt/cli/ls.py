@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             _print_table(infos, long=options.long)
             print(_totals(infos, checkpoint))
         else:
-            print("no tensors" if options.pattern is None else f"no tensor of {len(checkpoint)} matches")
+            render.say("no tensors" if options.pattern is None else f"no tensor of {len(checkpoint)} matches")
         for path, names in missing.items():
             costs = render.count(len(names), "tensor") + " cannot be read" if names else "no tensor needs it"
             render.complain(f"{path}: this data shard is missing; {costs}")

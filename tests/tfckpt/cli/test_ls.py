@@ -1,0 +1,107 @@
+"""`tfckpt ls` lists tensors for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Callable
+
+import pytest
+
+from tfckpt.cli import main
+
+
+def test_ls_prints_name_dtype_shape_and_bytes_of_each_tensor(
+    digits: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Columns align under their headings and totals close the list."""
+    code = main(["ls", str(digits), "*/stem/conv2d/kernel"])
+
+    assert code == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "name                                      dtype    shape         bytes",
+        "efficientnetv2-digits/stem/conv2d/kernel  float32  [3, 3, 3, 8]    864",
+        "1 tensor, 216 elements, 864 bytes in 1 data shard",
+    ]
+
+
+def test_ls_counts_every_tensor_of_the_checkpoint(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a pattern there is a row for each of the 227 tensors, between heading and totals."""
+    code = main(["ls", str(digits.parent)])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert len(lines) == 227 + 2
+    assert lines[-1].startswith("227 tensors, ")
+
+
+def test_ls_long_adds_where_the_payload_lies(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The payload of global_step is the 8 bytes that the index places at this offset of shard 0."""
+    main(["ls", str(digits), "global_step", "--long"])
+
+    header, row, _ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["name", "dtype", "shape", "bytes", "shard", "offset", "crc32c", "slices"]
+    fields = dict(zip(header.split(), row.split(), strict=True))
+    offset = int(fields["offset"].replace(",", ""))
+    data = digits.with_name(digits.name + ".data-00000-of-00001").read_bytes()
+    assert int.from_bytes(data[offset : offset + 8], "little") == 322
+
+
+def test_ls_sorts_by_size_largest_first(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rows of --sort size never grow."""
+    main(["ls", str(digits), "--sort", "size", "--json"])
+
+    sizes = [row["nbytes"] for row in json.loads(capsys.readouterr().out)["tensors"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[-1]
+
+
+def test_ls_json_is_complete(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A program finds the same facts as `TensorInfo` holds."""
+    main(["ls", str(digits), "global_step", "--json"])
+
+    listing = json.loads(capsys.readouterr().out)
+    assert listing["format"] == "V2"
+    assert listing["missing_files"] == {}
+    (row,) = listing["tensors"]
+    assert (row["name"], row["dtype"], row["shape"], row["nbytes"]) == ("global_step", "int64", [], 8)
+
+
+def test_ls_of_a_pattern_that_matches_nothing_exits_with_3(
+    digits: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The glob `stem*` is compared with whole names, which begin with the scope; the text `stem` may stand anywhere."""
+    assert main(["ls", str(digits), "stem*"]) == 3
+    assert capsys.readouterr() == ("", "no tensor of 227 matches\n")
+
+    assert main(["ls", str(digits), "stem"]) == 0
+    assert "10 tensors" in capsys.readouterr().out
+
+
+def test_ls_with_a_missing_shard_lists_and_says_what_it_costs(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The index alone is enough to list; what cannot be read is said on standard error."""
+    prefix = copied(digits)
+    shard = prefix.with_name(prefix.name + ".data-00000-of-00001")
+    shard.unlink()
+
+    code = main(["ls", str(prefix)])
+
+    captured = capsys.readouterr()
+    assert code == 0
+    assert "227 tensors" in captured.out
+    assert captured.err == f"tfckpt: {shard}: this data shard is missing; 227 tensors cannot be read\n"
+
+
+def test_ls_notes_a_moved_checkpoint(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A state file that names a folder of another machine leads to the same name beside it, said aloud."""
+    prefix = copied(digits)
+    prefix.with_name("checkpoint").write_text(f'model_checkpoint_path: "/gone/{prefix.name}"\n')
+
+    code = main(["ls", str(prefix.parent)])
+
+    assert code == 0
+    assert f"the state file names /gone/{prefix.name}, which is not there" in capsys.readouterr().err

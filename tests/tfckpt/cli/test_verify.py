@@ -1,0 +1,83 @@
+"""`tfckpt verify` compares every checksum and lists all that is wrong."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Callable
+
+import pytest
+
+import tfckpt
+from tfckpt.cli import main
+
+
+def test_verify_of_a_whole_checkpoint_exits_with_0(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One closing line says how much was read."""
+    assert main(["verify", str(digits)]) == 0
+
+    assert capsys.readouterr().out == "227 tensors, 494.7 KiB: every checksum agrees\n"
+
+
+def test_verify_names_each_damaged_tensor_and_goes_on(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two changed bytes damage two tensors; the other 225 are still whole."""
+    prefix = copied(digits)
+    shard = prefix.with_name(prefix.name + ".data-00000-of-00001")
+    with tfckpt.open(prefix) as checkpoint:
+        names = ["global_step", "efficientnetv2-digits/stem/conv2d/kernel"]
+        offsets = [checkpoint.info(name).offset or 0 for name in names]
+    content = bytearray(shard.read_bytes())
+    for offset in offsets:
+        content[offset] ^= 1
+    shard.write_bytes(content)
+
+    code = main(["verify", str(prefix), "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    assert code == 4
+    assert sorted(error["tensor"] for error in found["errors"]) == sorted(names)
+    assert {error["kind"] for error in found["errors"]} == {"ChecksumError"}
+    assert {error["path"] for error in found["errors"]} == {str(shard)}
+    assert len(found["whole"]) == 225
+
+
+def test_verify_of_a_missing_shard_exits_with_3(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is damaged, one file is not there: one finding, whatever number of tensors it costs."""
+    prefix = copied(digits)
+    prefix.with_name(prefix.name + ".data-00000-of-00001").unlink()
+
+    assert main(["verify", str(prefix)]) == 3
+
+    out = capsys.readouterr().out
+    assert "data shard 0 of 1 is missing; 227 of 227 tensors cannot be read without it" in out
+    assert out.splitlines()[-1] == "1 finding; still whole: 0 tensors, 0 bytes"
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["show", "--stats"], ["verify"]])
+def test_every_verb_explains_a_file_of_another_kind_in_one_line(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """No traceback, nothing on standard output, exit code 3."""
+    path = tmp_path / "weights.h5"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    verb, *options = arguments
+    names = ["a"] if verb == "show" else []
+
+    code = main([verb, str(path), *names, *options])
+
+    captured = capsys.readouterr()
+    assert code == 3
+    assert captured.out == ""
+    assert captured.err.startswith(f"tfckpt: {path}: not a TensorFlow checkpoint: this is an HDF5 file")
+    assert captured.err.count("\n") == 1
+
+
+def test_names_with_control_characters_are_escaped(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A terminal must not obey what a file says, also in messages."""
+    assert main(["ls", str(tmp_path / "a\x1b[2Jb")]) == 3
+
+    assert "\x1b" not in capsys.readouterr().err
