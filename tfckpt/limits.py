@@ -21,6 +21,8 @@ class Limits:
     max_slices: int = 100_000
     #: Elements of one string tensor: each costs about 60 bytes of memory and only 1 in the file.
     max_string_elements: int = 50_000_000
+    #: One constant of a graph: a few bytes can claim any shape, since a last value stands for all that follow it.
+    max_constant_bytes: int = 1 << 30
     #: A small text or graph file that is read whole: the `checkpoint` state file, a `.meta` or `saved_model.pb`.
     max_graph_bytes: int = 2 << 30
     #: The `checkpoint` state file. Training jobs that keep thousands of checkpoints write some hundred KB.

@@ -1,0 +1,183 @@
+"""TensorProto messages: the records of a V1 checkpoint and the constants of a graph (TensorFlow `framework/tensor.cc`).
+
+::
+
+    dtype, tensor_shape             in constants; V1 records leave them to the checkpoint's own list of tensors
+    tensor_content                  the elements as they lie in memory, little-endian; never in V1 records
+    float_val, int_val, ...         or the values one by one, in the field that belongs to the type
+
+Values fill a constant in C order; the last one stands for all that follow, and no value at all means zeros.
+In a V1 record there is exactly one value for each element.
+Small integers stand in `int_val` with their sign, half-width floats in `half_val` as 16 bits,
+complex numbers as pairs of real and imaginary part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..coding import varint
+from ..errors import CorruptionError, LimitExceededError, TruncatedError, UnsupportedFeatureError
+from ..limits import DEFAULT_LIMITS, Limits
+from .dense import check_rank, check_shape, decode_dense
+from .dtypes import DataType, data_type
+
+#: The field of a type, and the NumPy type of the field's values.
+_FIELDS: dict[str, tuple[str, str]] = {
+    "float32": ("float_val", "float32"),
+    "float64": ("double_val", "float64"),
+    "complex64": ("scomplex_val", "float32"),
+    "complex128": ("dcomplex_val", "float64"),
+    "int64": ("int64_val", "int64"),
+    "uint32": ("uint32_val", "uint32"),
+    "uint64": ("uint64_val", "uint64"),
+    "bool": ("bool_val", "bool"),
+    "string": ("string_val", "object"),
+    **dict.fromkeys(("float16", "bfloat16"), ("half_val", "int32")),
+    **dict.fromkeys(("int32", "int16", "int8", "uint16", "uint8"), ("int_val", "int32")),
+    **dict.fromkeys(("qint32", "qint16", "qint8", "quint16", "quint8"), ("int_val", "int32")),
+    **dict.fromkeys(("int4", "uint4", "int2", "uint2"), ("int_val", "int32")),
+    **dict.fromkeys(
+        ("float8_e5m2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e4m3b11fnuz", "float8_e5m2fnuz"),
+        ("float8_val", "uint8"),
+    ),
+}
+
+
+def decode_record(message: Any, dtype: DataType, shape: Sequence[int]) -> Array:
+    """The tensor of a V1 record, whose type and shape the checkpoint's list says; read-only.
+
+    `CorruptionError` unless exactly one value for each element stands in the type's own field.
+    """
+    check_rank(shape)
+    field, _ = _field(dtype)
+    values = _values(message, dtype)
+    if len(values) != (count := math.prod(shape)):
+        others = ", ".join(f"{other.name}" for other, _ in message.ListFields() if other.name != field)
+        raise CorruptionError(
+            f"record has {len(values)} values in {field}, {dtype.name} of shape {list(shape)} has {count} elements"
+            + (f"; there is also {others}" if others else "")
+        )
+    array: Array = values.reshape(tuple(shape))
+    array.flags.writeable = False
+    return array
+
+
+def decode_constant(message: Any, limits: Limits = DEFAULT_LIMITS) -> Array:
+    """The tensor of a constant, which brings its type and shape; read-only, strings as an object array of `bytes`.
+
+    More values than elements are refused, where TensorFlow ignores them.
+    """
+    dtype = data_type(message.dtype)
+    if message.tensor_shape.unknown_rank:
+        raise CorruptionError("constant of unknown rank")
+    shape = tuple(dim.size for dim in message.tensor_shape.dim)
+    count = check_shape(shape)
+    check_rank(shape)
+    if not dtype.is_readable:
+        raise UnsupportedFeatureError(f"constants of type {dtype.enum_name} cannot be read")
+    if message.tensor_content:
+        if dtype.is_string:
+            return _finish(_strings(message.tensor_content, count), shape)
+        return decode_dense(memoryview(message.tensor_content), dtype, shape)
+    _check_limits(dtype, count, limits)
+    values = _values(message, dtype)
+    if len(values) > count:
+        raise CorruptionError(
+            f"constant has {len(values)} values, {dtype.name} of shape {list(shape)} has {count} elements"
+        )
+    full = np.empty(count, values.dtype)
+    full[: len(values)] = values
+    full[len(values) :] = values[-1] if len(values) else (b"" if dtype.is_string else 0)
+    return _finish(full, shape)
+
+
+def _check_limits(dtype: DataType, count: int, limits: Limits) -> None:
+    name, maximum, claimed = "max_constant_bytes", limits.max_constant_bytes, count * dtype.itemsize
+    if dtype.is_string:
+        name, maximum, claimed = "max_string_elements", limits.max_string_elements, count
+    if claimed > maximum:
+        raise LimitExceededError("constant is too large", limit=name, maximum=maximum, claimed=claimed)
+
+
+def _finish(flat: Array, shape: Sequence[int]) -> Array:
+    array: Array = flat.reshape(tuple(shape))
+    array.flags.writeable = False
+    return array
+
+
+def _field(dtype: DataType) -> tuple[str, str]:
+    """The field of a type and the NumPy type of its values."""
+    if dtype.name not in _FIELDS:
+        raise UnsupportedFeatureError(f"values of type {dtype.enum_name} cannot be read one by one")
+    return _FIELDS[dtype.name]
+
+
+def _values(message: Any, dtype: DataType) -> Array:
+    """The values in the type's own field, one-dimensional, in the type's NumPy dtype."""
+    field, kind = _field(dtype)
+    if kind == "object":
+        strings = list(message.string_val)
+        objects = np.empty(len(strings), object)
+        objects[:] = strings
+        return objects
+    if field == "float8_val":
+        return np.frombuffer(message.float8_val, np.uint8).view(dtype.to_numpy())
+    raw: Array = np.array(getattr(message, field), kind)
+    if field in ("scomplex_val", "dcomplex_val"):
+        if len(raw) % 2:
+            raise CorruptionError(f"{field} has {len(raw)} numbers; a complex value takes two")
+        return raw.view(dtype.to_numpy())
+    if field == "half_val":
+        return _in_range(raw, np.dtype(np.uint16), dtype).view(dtype.to_numpy())
+    if field != "int_val":
+        return raw
+    if dtype.bits:
+        low, high = (
+            (0, (1 << dtype.bits) - 1)
+            if dtype.name.startswith("u")
+            else (-(1 << dtype.bits - 1), (1 << dtype.bits - 1) - 1)
+        )
+        _refuse_outside(raw, low, high, dtype)
+        return raw.astype(dtype.to_numpy())
+    return _in_range(raw, dtype.to_numpy(), dtype)
+
+
+def _in_range(raw: Array, target: np.dtype[Any], dtype: DataType) -> Array:
+    """Integers in a narrower type."""
+    info = np.iinfo(target)
+    _refuse_outside(raw, int(info.min), int(info.max), dtype)
+    return raw.astype(target)
+
+
+def _refuse_outside(raw: Array, low: int, high: int, dtype: DataType) -> None:
+    if raw.size and not low <= int(raw.min()) <= int(raw.max()) <= high:
+        wrong = int(raw.min()) if int(raw.min()) < low else int(raw.max())
+        raise CorruptionError(f"value {wrong} does not fit {dtype.name}")
+
+
+def _strings(content: bytes, count: int) -> Array:
+    """String elements from `tensor_content`: a varint length for each, then their bytes."""
+    view = memoryview(content)
+    if count > len(view):
+        raise TruncatedError(
+            f"{count} strings take at least {count} bytes, there are {len(view)}", needed=count, available=len(view)
+        )
+    lengths, position = [], 0
+    for _ in range(count):
+        length, position = varint.decode_varint32(view, position)
+        lengths.append(length)
+    if position + sum(lengths) != len(view):
+        raise CorruptionError(
+            f"{count} strings with their lengths take {position + sum(lengths)} bytes, there are {len(view)}"
+        )
+    values = np.empty(count, object)
+    for number, length in enumerate(lengths):
+        values[number] = bytes(view[position : position + length])
+        position += length
+    return values
