@@ -10,7 +10,10 @@
     |  `- ChecksumError
     |- UnsupportedFeatureError    also NotImplementedError
     |- LimitExceededError
-    `- MissingDependencyError     also ImportError
+    |- MissingDependencyError     also ImportError
+    |- NameConflictError
+    `- WriteError                 also OSError
+       `- CheckpointExistsError   also FileExistsError
 
 Low layers raise with what they know: what was read, and its offset in bytes.
 Higher layers add the file and the tensor while the error passes, with `error_context`.
@@ -20,8 +23,7 @@ Misuse of the interface raises Python's own `TypeError` and `ValueError`.
 from __future__ import annotations
 
 import contextlib
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 class CheckpointError(Exception):
@@ -164,6 +166,22 @@ class MissingDependencyError(CheckpointError, ImportError):
         self.extra = extra
 
 
+class NameConflictError(CheckpointError):
+    """Several tensors would get one name: `conflicts` is the name to where each of them comes from."""
+
+    def __init__(self, message: str, *, conflicts: Mapping[str, Sequence[str]], path: str | None = None) -> None:
+        super().__init__(message, path=path)
+        self.conflicts = {name: tuple(places) for name, places in conflicts.items()}
+
+
+class WriteError(CheckpointError, OSError):
+    """A file cannot be written: no such folder, no permission, no space, another writer; `path` is where it belongs."""
+
+
+class CheckpointExistsError(WriteError, FileExistsError):
+    """Something stands where a file is to be written, and nothing was said about overwriting it."""
+
+
 @contextlib.contextmanager
 def error_context(*, path: str | None = None, tensor: str | None = None) -> Iterator[None]:
     """Add the file and the tensor to an error of ours that passes, where a lower layer has not set them."""
@@ -187,6 +205,8 @@ def close_names(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str,
 
     Comparing is slow, so of many names only those with the same last part are compared, where there are any.
     """
+    import difflib
+
     last = name.rsplit("/", 1)[-1]
     candidates = list(names)
     if len(candidates) > _COMPARED_NAMES:

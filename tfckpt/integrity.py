@@ -13,7 +13,8 @@ from .errors import CheckpointError, CheckpointNotFoundError, CorruptionError
 class Verification:
     """What a walk through a checkpoint found.
 
-    `whole` names the tensors that read right; `errors` holds one error for each damaged block, entry and tensor and for each missing file,
+    `whole` names the tensors that read right.
+    `errors` holds one error for each damaged block, entry and tensor and for each missing file,
     with the file, the offset and the tensor as far as they are known.
     `nbytes` counts the payload bytes of the whole tensors.
     """
