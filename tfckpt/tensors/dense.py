@@ -57,7 +57,7 @@ def decode_dense(payload: ByteView, data_type: DataType, shape: Sequence[int], *
     dtype = data_type.to_numpy()
     raw: Array = np.frombuffer(payload, np.uint8)
     if data_type.unit > 1 and big_endian != (sys.byteorder == "big"):
-        raw = raw.reshape(-1, data_type.unit)[:, ::-1].reshape(-1)
+        raw = np.ascontiguousarray(raw.reshape(-1, data_type.unit)[:, ::-1]).reshape(-1)
     elif data_type.bits and raw.max(initial=0) >> data_type.bits:
         raw = raw & ((1 << data_type.bits) - 1)
     elif data_type.name == "bool" and raw.size and raw.max(initial=0) > 1:
@@ -65,3 +65,17 @@ def decode_dense(payload: ByteView, data_type: DataType, shape: Sequence[int], *
     array: Array = raw.view(dtype).reshape(tuple(shape))
     array.flags.writeable = False
     return array
+
+
+def encode_dense(array: Array, data_type: DataType) -> ByteView:
+    """The payload of an array of this type's elements, little-endian.
+
+    A view of the array where its layout allows, else a copy.
+    Of elements of less than a byte the upper bits are written as zeros, as TensorFlow writes them.
+    """
+    raw: Array = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    if data_type.unit > 1 and array.dtype.isnative == (sys.byteorder == "big"):
+        raw = np.ascontiguousarray(raw.reshape(-1, data_type.unit)[:, ::-1]).reshape(-1)
+    elif data_type.bits and raw.max(initial=0) >> data_type.bits:
+        raw = raw & ((1 << data_type.bits) - 1)
+    return memoryview(raw).toreadonly()
