@@ -12,8 +12,9 @@ from ._typing import Array, PathLike, TensorReader
 from .bundle import naming
 from .bundle.reader import BundleReader
 from .errors import CorruptionError
-from .graph import Graph, graph_of, read_meta_graph
+from .graph import Graph
 from .limits import DEFAULT_LIMITS, Limits
+from .meta_graph import read_meta_graph
 from .storage.base import Storage
 from .storage.local import LocalStorage
 from .tensors.info import TensorInfo
@@ -114,7 +115,7 @@ class Checkpoint(Mapping[str, Array]):
             return None
         source = self._storage.open(path)
         try:
-            return graph_of(read_meta_graph(source, self._limits).graph_def)
+            return read_meta_graph(source, self._limits).graph
         finally:
             source.close()
 
