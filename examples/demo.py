@@ -1,0 +1,90 @@
+"""`make demo`: from a TensorFlow checkpoint to proven PyTorch weights, on a machine without TensorFlow.
+
+The checkpoint is a small EfficientNetV2 that TensorFlow trained on scikit-learn's digits, packed like a release.
+Every step is a command you can type; the script prints it and runs it.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+
+EXAMPLES = pathlib.Path(__file__).parent
+OUT = EXAMPLES.parent / "demo"
+ARCHIVE = EXAMPLES / "efficientnetv2-digits.tgz"
+CHECKPOINT = OUT / "efficientnetv2-digits"
+WEIGHTS = OUT / "digits.safetensors"
+
+
+def main() -> int:
+    """Unpack, list, convert, verify, classify; 0 when every step agrees with TensorFlow."""
+    OUT.mkdir(exist_ok=True)
+    heading("Unpack the checkpoint")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(OUT, filter="data")
+        for name in archive.getnames():
+            print(name)
+
+    heading("List its tensors: raw values and moving averages, side by side")
+    run("tfckpt", "ls", shown(CHECKPOINT), "*/stem/*")
+
+    heading("Convert it to PyTorch, without TensorFlow")
+    run("tf2torch", "convert", shown(CHECKPOINT), "-o", shown(WEIGHTS), "--force")
+
+    heading("Verify: every weight byte for byte, every layer against what TensorFlow computed")
+    run("tf2torch", "verify", shown(CHECKPOINT), shown(WEIGHTS), "--golden", shown(EXAMPLES / "digits-probe.npz"))
+
+    heading("Classify 300 test images with the converted network")
+    return classify()
+
+
+def classify() -> int:
+    """Compare accuracy and logits with those TensorFlow recorded."""
+    import torch
+
+    import converter
+
+    with np.load(EXAMPLES / "digits-test.npz") as data:
+        images, labels, expected = data["images"], data["labels"], data["logits"]
+    # Digits have 8 x 8 pixels of 0 to 16: each is repeated 4 times both ways, scaled to [-1, 1], given 3 channels.
+    pixels = (images.repeat(4, axis=1).repeat(4, axis=2).astype(np.float32) - 8) / 8
+    batch = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1)  # (300, 3, 32, 32)
+    model = converter.load_model(WEIGHTS)
+    with torch.inference_mode():
+        logits = model(batch).numpy()
+    difference = float(np.abs(logits - expected).max())
+    largest = float(np.abs(expected).max())
+    print(f"accuracy in TensorFlow   {np.mean(expected.argmax(1) == labels):.2%}")
+    print(f"accuracy in PyTorch      {np.mean(logits.argmax(1) == labels):.2%}")
+    print(f"largest logit difference {difference:.1e}, of a largest logit of {largest:.1f}")
+    agrees = difference < 1e-5 * largest and bool((logits.argmax(1) == expected.argmax(1)).all())
+    print("TensorFlow and PyTorch agree." if agrees else "TensorFlow and PyTorch DIFFER.")
+    return 0 if agrees else 1
+
+
+def heading(text: str) -> None:
+    """A line between two steps."""
+    print(f"\n== {text}", flush=True)
+
+
+def shown(path: pathlib.Path) -> str:
+    """A path as one types it from the project's folder."""
+    return str(path.relative_to(EXAMPLES.parent))
+
+
+def run(*command: str) -> None:
+    """Print a command and run it; the demo ends with its exit code if it fails."""
+    print("$", shlex.join(command), flush=True)
+    program = pathlib.Path(sys.executable).with_name(command[0])
+    code = subprocess.run([program, *command[1:]], cwd=EXAMPLES.parent, check=False).returncode
+    if code:
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
