@@ -6,6 +6,10 @@
     |- UnknownModelError
     |- MappingError
     |- UnsupportedOpError
+    |- GraphError
+    |  |- TensorNameError        also KeyError
+    |  |- FeedError              also ValueError
+    |  `- GraphLimitError
     |- ExportError
     `- VerificationError
 
@@ -161,12 +165,52 @@ class MappingError(ConversionError):
 
 
 class UnsupportedOpError(ConversionError):
-    """The graph needs an operation we do not run: `node` and `op`."""
+    """The graph needs operations we do not run: `ops` has every node with its op, `node` and `op` are the first."""
 
-    def __init__(self, message: str, *, node: str, op: str) -> None:
-        super().__init__(message)
+    def __init__(self, ops: Sequence[tuple[str, str]]) -> None:
+        self.ops = tuple(ops)
+        self.node, self.op = self.ops[0]
+        kinds = len({op for _, op in self.ops})
+        lines = [f"the graph needs {kinds} {'operation' if kinds == 1 else 'operations'} that cannot be run:"]
+        super().__init__("\n".join([*lines, *(f"  {printable(op)} at {printable(node)}" for node, op in self.ops)]))
+
+
+class GraphError(ConversionError):
+    """The graph cannot be read or run; `node` and `op` say where, as far as it is one place."""
+
+    def __init__(self, message: str, *, node: str | None = None, op: str | None = None) -> None:
+        where = "" if node is None else f"{printable(node)}{f' ({printable(op)})' if op else ''}: "
+        super().__init__(f"{where}{message}")
         self.node = node
         self.op = op
+
+
+class TensorNameError(GraphError, KeyError):
+    """The graph has no tensor of this name; `close_names` are those most like it."""
+
+    def __init__(self, message: str, *, name: str, close_names: Sequence[str] = ()) -> None:
+        hint = f" (close: {', '.join(map(printable, close_names))})" if close_names else ""
+        super().__init__(f"{message}{hint}")
+        self.name = name
+        self.close_names = tuple(close_names)
+
+
+class FeedError(GraphError, ValueError):
+    """What is fed does not fit the tensor it is fed to."""
+
+
+class GraphLimitError(GraphError):
+    """The graph asks for more than a named limit allows: `limit`, `maximum` and `claimed`."""
+
+    def __init__(self, message: str, *, limit: str, maximum: int, claimed: int, node: str | None = None) -> None:
+        super().__init__(
+            f"{message}: {claimed} is over the limit {limit}={maximum}; "
+            f"if the graph is trusted, load it with limits=ReferenceLimits({limit}=...)",
+            node=node,
+        )
+        self.limit = limit
+        self.maximum = maximum
+        self.claimed = claimed
 
 
 class ExportError(ConversionError):

@@ -1,37 +1,40 @@
-"""Destinations of a conversion, one module each, chosen by the ending of the output's name.
-
-An exporter is a module-level function that writes a whole result into an open file.
-`export` opens that file so that the output appears whole or not at all.
-"""
+"""Formats that a conversion is written in, one module each, chosen by the ending of the output's name."""
 
 from __future__ import annotations
 
 import os
-from typing import BinaryIO, Protocol
 
 from ..conversion import ConversionResult, PathLike, Progress
 from ..errors import ExportError
 from . import pth, safetensors
-from .atomic import atomic_file
+from .atomic import atomic_file, check_free
+from .base import CONFIG_KEY, PROVENANCE_KEY, Format, TensorFile
+
+__all__ = [
+    "CONFIG_KEY",
+    "FORMATS",
+    "PROVENANCE_KEY",
+    "TensorFile",
+    "atomic_file",
+    "check_free",
+    "export",
+    "format_of",
+    "read_output",
+]
+
+FORMATS: dict[str, Format] = {
+    ".safetensors": Format(safetensors.write, safetensors.read),
+    ".pth": Format(pth.write, pth.read),
+}
 
 
-class Exporter(Protocol):
-    """The contract: write `result` to `file` from its current position on, telling `progress` as it goes."""
-
-    def __call__(self, result: ConversionResult, file: BinaryIO, *, progress: Progress | None = None) -> None:
-        """Write it; `ExportError` when this format cannot hold it."""
-
-
-EXPORTERS: dict[str, Exporter] = {".safetensors": safetensors.write, ".pth": pth.write}
-
-
-def exporter_for(path: PathLike) -> Exporter:
+def format_of(path: PathLike) -> Format:
     """Choose by the ending of the name; `ExportError` lists the endings when it is none of them."""
-    ending = os.path.splitext(os.fspath(path))[1].lower()
-    if ending not in EXPORTERS:
-        known = " or ".join(EXPORTERS)
-        raise ExportError(f"the output's name should end in {known}", path=os.fspath(path))
-    return EXPORTERS[ending]
+    path = os.fspath(path)
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in FORMATS:
+        raise ExportError(f"the output's name has to end in {' or '.join(FORMATS)}", path=path)
+    return FORMATS[ending]
 
 
 def export(result: ConversionResult, path: PathLike, *, force: bool = False, progress: Progress | None = None) -> None:
@@ -39,6 +42,11 @@ def export(result: ConversionResult, path: PathLike, *, force: bool = False, pro
 
     Nothing is overwritten without `force`, and a failure or an interruption leaves nothing behind.
     """
-    write = exporter_for(path)
+    chosen = format_of(path)
     with atomic_file(path, force=force) as file:
-        write(result, file, progress=progress)
+        chosen.write(result, file, progress=progress)
+
+
+def read_output(path: PathLike) -> TensorFile:
+    """Read a file that `export` wrote, or another of its format."""
+    return format_of(path).read(path)

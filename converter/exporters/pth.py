@@ -5,31 +5,31 @@ It has no place for provenance; `.safetensors` has.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+import os
+import pickle
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from tfckpt.errors import MissingDependencyError
+from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError, printable
 
-from ..conversion import ConversionResult, Progress
+from ..conversion import ConversionResult, PathLike, Progress
 from ..errors import ExportError
 from ..mapping.layout import Array
+from .base import TensorFile
 
-if TYPE_CHECKING:
-    import torch
+#: Types that NumPy has from ml_dtypes, under the names they have in PyTorch; neither knows the other's.
+_BY_BYTES = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 
 
 def write(result: ConversionResult, file: BinaryIO, *, progress: Progress | None = None) -> None:
     """Write the state dict; all of its tensors are in memory at once."""
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingDependencyError("torch", extra="torch", purpose="writing a .pth file") from error
+    torch = _torch("writing")
     total = sum(array.nbytes for array in result.state_dict.values())
     done = 0
-    tensors: dict[str, torch.Tensor] = {}
+    tensors: dict[str, Any] = {}
     for name, array in result.state_dict.items():
-        tensors[name] = to_tensor(array, name)
+        tensors[name] = _to_tensor(array, name, torch)
         done += array.nbytes
         if progress is not None:
             progress(done, total)
@@ -41,17 +41,52 @@ def write(result: ConversionResult, file: BinaryIO, *, progress: Progress | None
         raise ExportError(f"PyTorch cannot write the file ({error})") from error
 
 
-def to_tensor(array: Array, name: str) -> torch.Tensor:
-    """Copy an array into a contiguous tensor; `name` is for the message when PyTorch has no such dtype."""
-    import torch
+def read(path: PathLike) -> TensorFile:
+    """Read a plain state dict; nothing in the file is executed."""
+    torch = _torch("reading")
+    path = os.fspath(path)
+    try:
+        state_dict = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointNotFoundError("there is no such file", path=path) from None
+    except OSError as error:
+        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CorruptionError(
+            f"no state dict that PyTorch loads with weights_only=True ({reason})", path=path
+        ) from error
+    if not isinstance(state_dict, dict) or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
+        raise CorruptionError("no plain state dict: it holds other things than tensors", path=path)
+    return TensorFile({str(name): _to_array(tensor, torch) for name, tensor in state_dict.items()}, {})
 
-    copy = np.array(array, order="C", copy=True)
-    if array.dtype.name in _BY_BYTES:  # NumPy's extension types, which PyTorch knows by another name
-        return torch.from_numpy(copy.view(f"u{array.dtype.itemsize}")).view(getattr(torch, array.dtype.name))
+
+def _torch(doing: str) -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependencyError("torch", extra="torch", purpose=f"{doing} a .pth file") from error
+    return torch
+
+
+def _to_tensor(array: Array, name: str, torch: Any) -> Any:
+    """Copy an array into a contiguous tensor; `name` is for the message when PyTorch has no such dtype."""
+    copy = np.array(array, array.dtype.newbyteorder("="), order="C", copy=True)
+    if array.dtype.name in _BY_BYTES:
+        return torch.from_numpy(copy.view(f"u{copy.itemsize}")).view(getattr(torch, array.dtype.name))
     try:
         return torch.from_numpy(copy)
     except TypeError as error:
-        raise ExportError(f"PyTorch has no dtype {array.dtype.name}, which tensor {name} has") from error
+        raise ExportError(f"PyTorch has no dtype {array.dtype.name}, which tensor {printable(name)} has") from error
 
 
-_BY_BYTES = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+def _to_array(tensor: Any, torch: Any) -> Array:
+    """View a tensor as an array."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    if name not in _BY_BYTES:
+        array: Array = tensor.detach().numpy()
+        return array
+    import ml_dtypes
+
+    unsigned = tensor.detach().view(getattr(torch, f"uint{8 * tensor.itemsize}"))
+    return unsigned.numpy().view(getattr(ml_dtypes, name))  # type: ignore[no-any-return]  # torch is Any here

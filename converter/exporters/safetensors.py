@@ -33,9 +33,7 @@ from tfckpt.errors import CheckpointNotFoundError, CorruptionError, TruncatedErr
 from ..conversion import ConversionResult, PathLike, Progress
 from ..errors import ExportError
 from ..mapping.layout import Array
-
-CONFIG_KEY = "tf2torch.config"
-PROVENANCE_KEY = "tf2torch.provenance"
+from .base import CONFIG_KEY, PROVENANCE_KEY, TensorFile
 
 #: The format's own maximum for a header, in bytes.
 MAX_HEADER_BYTES = 100_000_000
@@ -59,13 +57,6 @@ _DTYPES = {
     "float8_e5m2": "F8_E5M2",
 }
 _NAMES = {name: dtype for dtype, name in _DTYPES.items()}
-
-
-class TensorFile(NamedTuple):
-    """What a safetensors file holds: tensors as read-only views of its memory map, and its metadata."""
-
-    tensors: dict[str, Array]
-    metadata: dict[str, str]
 
 
 def write(result: ConversionResult, file: BinaryIO, *, progress: Progress | None = None) -> None:

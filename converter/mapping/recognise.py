@@ -73,6 +73,8 @@ def best_fit(shapes: Mapping[str, Shape]) -> str:
     if exact is not None:
         return f"its names and shapes are those of {exact}"
     name, agreement = _nearest(found)
+    if agreement < _NEAR:
+        return "no published network is near; leave the model to auto to have it described"
     return f"the nearest published network is {name}, with {agreement:.0%} of the blocks"
 
 

@@ -1,0 +1,79 @@
+"""The command `tf2torch`: one module a verb.
+
+Results go to standard output, talk and progress to standard error.
+Exit codes: 0 done, 1 the output does not agree with its source, 2 wrong usage or an output that cannot be written,
+3 not found or not a checkpoint, 4 corrupt, 5 a network or a feature that is not supported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import tfckpt
+from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError, TensorNotFoundError
+
+from ..errors import ConversionError, ExportError, VerificationError
+from . import convert, verify
+from .render import complain
+
+_VERBS = (convert, verify)
+_INTERRUPTED = 130
+
+DESCRIPTION = """\
+Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, without TensorFlow.
+
+  tf2torch convert efficientnetv2-s -o s.safetensors      write PyTorch weights
+  tf2torch verify efficientnetv2-s s.safetensors          show that they are the checkpoint's
+
+A checkpoint is given by its prefix, any of its files, or a folder that holds it.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all verbs."""
+    parser = argparse.ArgumentParser(
+        prog="tf2torch", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"tf2torch {tfckpt.__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for verb in _VERBS:
+        verb.add_parser(verbs)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code; wrong usage exits from the parser, with 2."""
+    options = build_parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except (ConversionError, CheckpointError) as error:
+        complain(str(error))
+        return exit_code(error)
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has seen enough; Python must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        complain(str(error))
+        return 3
+    except KeyboardInterrupt:
+        complain("interrupted; no output was left behind")
+        return _INTERRUPTED
+    return code
+
+
+def exit_code(error: ConversionError | CheckpointError) -> int:
+    """Give the exit code of an error."""
+    if isinstance(error, VerificationError):
+        return 1
+    if isinstance(error, ExportError):
+        return 2
+    if isinstance(error, CheckpointNotFoundError | TensorNotFoundError) or type(error) is CheckpointError:
+        return 3
+    if isinstance(error, CorruptionError):
+        return 4
+    return 5

@@ -1,0 +1,89 @@
+"""`tf2torch convert`: write a checkpoint's network as PyTorch weights."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+
+import tfckpt
+
+from ..conversion import convert
+from ..errors import ExportError
+from ..exporters import atomic_file, check_free, export, format_of
+from ..mapping.averages import WEIGHTS_CHOICES
+from ..model.config import CONFIGS
+from .options import add_network_options
+from .render import progress_bar, say
+
+HELP = """\
+Write the network of a TensorFlow checkpoint as PyTorch weights.
+
+  tf2torch convert efficientnetv2-s -o s.safetensors
+  tf2torch convert model.ckpt-322 -o digits.pth --weights raw
+
+The network, its class count and the scope of its names are found from the checkpoint.
+Every tensor is used once or left out for a stated reason, or nothing is written.
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "convert",
+        help="write PyTorch weights",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="file to write, ending in .safetensors or .pth"
+    )
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS_CHOICES,
+        default="ema",
+        help="moving averages where there are some, or the raw values (default: ema)",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        choices=("auto", *CONFIGS),
+        default="auto",
+        help="published network to expect, such as efficientnetv2-s (default: auto, found from names and shapes)",
+    )
+    add_network_options(parser)
+    parser.add_argument("--force", action="store_true", help="overwrite what stands at OUT and FILE")
+    parser.add_argument("--report", metavar="FILE.json", help="also write what became of every tensor")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Convert, write, and say what was done."""
+    output: str = options.output
+    format_of(output)
+    check_free(output, force=options.force)
+    if options.report is not None:
+        check_free(options.report, force=options.force)
+        if os.path.realpath(options.report) == os.path.realpath(output):
+            raise ExportError("the report and the output cannot be the same file", path=output)
+    with tfckpt.open(options.source) as checkpoint, progress_bar("reading") as progress:
+        for note in checkpoint.notes:
+            say(note)
+        result = convert(
+            checkpoint,
+            model=options.model,
+            weights=options.weights,
+            strides=options.strides,
+            scope=options.scope,
+            progress=progress,
+        )
+    with contextlib.ExitStack() as stack:
+        if options.report is not None:
+            report = stack.enter_context(atomic_file(options.report, force=options.force))
+            report.write(result.report.to_json().encode())
+        progress = stack.enter_context(progress_bar("writing"))
+        export(result, output, force=options.force, progress=progress)
+    print(result.report.summary())
+    print(f"output    {output}, {os.stat(output).st_size:,} bytes")
+    return 0

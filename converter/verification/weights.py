@@ -1,0 +1,214 @@
+"""The reverse mapping: an output, taken back through every layout, has to give its source's bytes.
+
+The plan is made anew from the source, and the source's tensors are read with their checksums,
+so that what is compared with the output owes nothing to the run that wrote it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfckpt.errors import CorruptionError, printable
+
+from ..conversion import ConversionPlan, PathLike, Progress, SourceLike, opened, plan_conversion
+from ..errors import UnknownModelError, VerificationError
+from ..exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_output
+from ..mapping.averages import WEIGHTS_CHOICES, WeightsChoice
+from ..mapping.layout import LAYOUTS, Array
+from ..model.config import EfficientNetConfig
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WeightRecord:
+    """One target compared: with the source tensor it came from, or with a constant when `source` is None.
+
+    `differing` of `size` elements differ, the first at `first_index` in the source's axes.
+    `problem` says what kept them from being compared at all.
+    """
+
+    target: str
+    source: str | None
+    size: int
+    differing: int = 0
+    first_index: tuple[int, ...] | None = None
+    problem: str | None = None
+
+    @property
+    def equal(self) -> bool:
+        """Whether every byte is the source's."""
+        return not self.differing and self.problem is None
+
+    def __str__(self) -> str:
+        """One line for people."""
+        text = printable(self.target) if self.source is None else f"{printable(self.source)} ({printable(self.target)})"
+        if self.problem is not None:
+            return f"{text}: {self.problem}"
+        if not self.differing:
+            return f"{text}: equal"
+        return f"{text}: {self.differing} of {self.size} elements differ, the first at {list(self.first_index or ())}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsReport:
+    """A whole comparison: each target of the plan, what the output has beyond them, and how its config differs."""
+
+    weights: str
+    records: tuple[WeightRecord, ...]
+    unexpected: tuple[str, ...]
+    config_differences: tuple[str, ...]
+    nbytes: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether the output reproduces its source."""
+        return not self.findings()
+
+    def findings(self) -> list[str]:
+        """List everything that differs, one line each."""
+        lines = [str(record) for record in self.records if not record.equal]
+        lines += [f"{printable(name)}: in the output, but not of this network" for name in self.unexpected]
+        return lines + [f"config: {difference}" for difference in self.config_differences]
+
+    def summary(self) -> str:
+        """Say it in two lines."""
+        moved = [record.equal for record in self.records if record.source is not None]
+        constants = [record.equal for record in self.records if record.source is None]
+        choice = "moving averages" if self.weights == "ema" else "raw values"
+        return (
+            f"weights   {sum(moved)} of {len(moved)} source tensors reproduced byte for byte "
+            f"({self.nbytes:,} bytes, {choice})\n"
+            f"constants {sum(constants)} of {len(constants)} as they should be"
+        )
+
+    def require(self) -> None:
+        """Raise `VerificationError` with every finding, when there is one."""
+        findings = self.findings()
+        if findings:
+            count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+            lines = [f"the output does not reproduce its source: {count}", *findings]
+            raise VerificationError("\n  ".join(lines), report=self)
+
+
+def verify_weights(
+    source: SourceLike,
+    output: PathLike,
+    *,
+    weights: WeightsChoice | None = None,
+    strides: Sequence[int] | None = None,
+    scope: str | None = None,
+    progress: Progress | None = None,
+) -> WeightsReport:
+    """Compare an output with the checkpoint it should have come from; memory stays at a few copies of one tensor.
+
+    The choice of weights and the scope are those the output says it was made with, else `ema` and the only scope there.
+    Strides that the source does not tell are those of the output's config.
+    """
+    found = read_output(output)
+    recorded = _Recorded.of(found, os.fspath(output))
+    with opened(source) as tensors:
+        planned = _plan(
+            tensors,
+            weights=weights or recorded.weights or "ema",
+            strides=strides,
+            scope=recorded.scope if scope is None else scope,
+            recorded=recorded,
+        )
+        records = []
+        done = 0
+        for move in planned.plan.moves:
+            array = tensors[move.source]
+            records.append(_compare(array, found.tensors.get(move.target), move.layout, move.target, move.source))
+            done += array.nbytes
+            if progress is not None:
+                progress(done, planned.report.nbytes)
+    for filled in planned.plan.constants:
+        constant = np.array(filled.value, filled.dtype)
+        records.append(_compare(constant, found.tensors.get(filled.target), "identity", filled.target, None))
+    expected = {record.target for record in records}
+    return WeightsReport(
+        weights=planned.report.weights,
+        records=tuple(records),
+        unexpected=tuple(sorted(set(found.tensors) - expected)),
+        config_differences=_differences(recorded.config, planned.config),
+        nbytes=planned.report.nbytes,
+    )
+
+
+def _plan(
+    tensors: Mapping[str, Array],
+    *,
+    weights: WeightsChoice,
+    strides: Sequence[int] | None,
+    scope: str | None,
+    recorded: _Recorded,
+) -> ConversionPlan:
+    try:
+        return plan_conversion(tensors, weights=weights, strides=strides, scope=scope)
+    except UnknownModelError:
+        if strides is not None or recorded.config is None:
+            raise
+        own = tuple(stage.stride for stage in recorded.config.stages)
+        return plan_conversion(tensors, weights=weights, strides=own, scope=scope)
+
+
+def _compare(array: Array, found: Array | None, layout: str, target: str, source: str | None) -> WeightRecord:
+    """Take a target back through its layout and compare it with its source element by element, as bytes."""
+    if found is None:
+        return WeightRecord(target, source, array.size, problem="not in the output")
+    if found.dtype != array.dtype:
+        problem = f"dtype {found.dtype.name}, expected {array.dtype.name}"
+        return WeightRecord(target, source, array.size, problem=problem)
+    expected = LAYOUTS[layout].target_shape(array.shape)
+    if found.shape != expected:
+        problem = f"shape {list(found.shape)}, expected {list(expected)}"
+        return WeightRecord(target, source, array.size, problem=problem)
+    different = _bytes(LAYOUTS[layout].invert(found, array.shape)) != _bytes(array)
+    positions = np.flatnonzero(different.any(axis=1))
+    if not positions.size:
+        return WeightRecord(target, source, array.size)
+    first = tuple(int(index) for index in np.unravel_index(positions[0], array.shape))
+    return WeightRecord(target, source, array.size, int(positions.size), first)
+
+
+def _bytes(array: Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """View an array as rows of bytes, one for each element in C order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(array.size, array.dtype.itemsize)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What an output's metadata says about how it was made; None for what it does not say."""
+
+    config: EfficientNetConfig | None = None
+    weights: WeightsChoice | None = None
+    scope: str | None = None
+
+    @classmethod
+    def of(cls, found: TensorFile, path: str) -> _Recorded:
+        """Read it; `CorruptionError` when it is there and cannot be understood."""
+        if CONFIG_KEY not in found.metadata:
+            return cls()
+        try:
+            config = EfficientNetConfig.from_dict(json.loads(found.metadata[CONFIG_KEY]))
+            provenance = json.loads(found.metadata.get(PROVENANCE_KEY, "{}"))
+            weights = provenance["weights"]["choice"]
+            scope = provenance["rules"]["scope"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise CorruptionError(f"metadata of the output cannot be understood ({error!r})", path=path) from error
+        if weights not in WEIGHTS_CHOICES or not isinstance(scope, str):
+            raise CorruptionError("metadata of the output has no known weights choice and scope", path=path)
+        return cls(config, weights, scope)
+
+
+def _differences(recorded: EfficientNetConfig | None, config: EfficientNetConfig) -> tuple[str, ...]:
+    """List the values of the output's config that are not the source's."""
+    if recorded is None:
+        return ()
+    own, expected = recorded.to_dict(), config.to_dict()
+    return tuple(f"{key} is {own[key]!r}, expected {expected[key]!r}" for key in expected if own[key] != expected[key])
