@@ -15,6 +15,13 @@ class Limits:
 
     #: One block of a table, as stored. TensorFlow writes blocks of 256 KiB and gives a larger entry its own.
     max_block_bytes: int = 1 << 30
+    #: Entries of one table. Listed, each costs some 400 bytes of memory and 4 in the file.
+    max_entries: int = 500_000
+    #: Keys of one table together, spelled out. In the file each key leaves out what it shares with the one before it,
+    #: so that a small file can claim any amount.
+    max_key_bytes: int = 64 << 20
+    #: One entry of a bundle's index. The largest are those of partitioned variables, with some 20 bytes a slice.
+    max_entry_bytes: int = 4 << 20
     #: Data shards of one bundle. The largest published checkpoints have some thousands.
     max_shards: int = 100_000
     #: Tensor slices of one partitioned variable. Checking them for overlap takes time that grows with their number.

@@ -117,9 +117,9 @@ def check_handle(handle: BlockHandle, *, file_size: int, what: str, offset: int 
 
 
 def read_block(source: ByteSource, handle: BlockHandle, limits: Limits, *, what: str = "block") -> ByteView:
-    """The verified, uncompressed contents of a block.
+    """The verified, uncompressed contents of a block, as a copy.
 
-    A view of the file when the block is stored uncompressed, else a copy.
+    What was verified is what is parsed, even if the file is changed or cut short afterwards.
     The handle has been checked against the file.
     """
     if handle.size > limits.max_block_bytes:
@@ -130,7 +130,7 @@ def read_block(source: ByteSource, handle: BlockHandle, limits: Limits, *, what:
             claimed=handle.size,
             offset=handle.offset,
         )
-    raw = source.read(handle.offset, handle.size + TRAILER_SIZE)
+    raw = memoryview(bytes(source.read(handle.offset, handle.size + TRAILER_SIZE)))
     stored = unmask(varint.decode_fixed32(raw, handle.size + 1)[0])
     computed = crc32c(raw[: handle.size + 1])
     if stored != computed:

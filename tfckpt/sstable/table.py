@@ -6,17 +6,18 @@
         key   = a separator S: last key of that block <= S < first key of the next
         value = the block's handle
 
-Looking up one key reads the index block and one data block; iterating reads and checks everything.
+Looking up one key reads the index block and checks all of one data block; iterating reads and checks everything.
 """
 
 from __future__ import annotations
 
 import bisect
+import collections
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from .._typing import ByteSource, ByteView
-from ..errors import CorruptionError, error_context
+from ..errors import CorruptionError, LimitExceededError, error_context
 from ..limits import DEFAULT_LIMITS, Limits
 from .block import Block
 from .format import BlockHandle, check_handle, read_block, read_footer
@@ -36,6 +37,7 @@ class Table:
         self._source = source
         self._limits = limits
         self._cache: dict[int, Block] = {}
+        self._checked: set[int] = set()
         self._cached_bytes = 0
         self._lock = threading.Lock()
         with error_context(path=source.name):
@@ -55,54 +57,44 @@ class Table:
     def seek(self, target: bytes) -> tuple[bytes, ByteView] | None:
         """The first (key, value) whose key is not less than `target`; None when there is none."""
         number = bisect.bisect_left(self._separators, target)
-        if number == len(self._handles):
-            return None
-        with error_context(path=self._source.name):
-            entry = self._block(number).seek(target)
-        if entry is None and number + 1 < len(self._handles):
-            # The target lies between the last key of this block and its separator.
-            with error_context(path=self._source.name):
-                return next(iter(self._block(number + 1)), None)
-        return entry
+        for candidate in (number, number + 1):  # the target may lie between a block's last key and its separator
+            if candidate < len(self._handles):
+                with error_context(path=self._source.name):
+                    block = self._block(candidate)
+                    if candidate not in self._checked:
+                        collections.deque(self._entries(candidate, block), maxlen=0)
+                    entry = block.seek(target)
+                if entry is not None:
+                    return entry
+        return None
 
     def __iter__(self) -> Iterator[tuple[bytes, ByteView]]:
         """Every (key, value) in key order; checks every block, the order across blocks, and the separators."""
         with error_context(path=self._source.name):
             self.check_metaindex()
-            for number in range(len(self._handles)):
-                yield from self.block_entries(number)
+            every = (entry for number in range(len(self._handles)) for entry in self.block_entries(number))
+            yield from _budgeted(every, self._limits)
 
     def block_entries(self, number: int) -> Iterator[tuple[bytes, ByteView]]:
         """Every (key, value) of one data block, checked against the separators on both sides."""
-        low = self._separators[number - 1] if number else None
-        high = self._separators[number]
-        key = None
         with error_context(path=self._source.name):
-            for key, value in self._block(number):
-                if low is not None and key <= low:
-                    raise self._misplaced(
-                        f"key {key!r} is not after the separator {low!r} of the block before it", number
-                    )
-                if key > high:
-                    raise self._misplaced(f"key {key!r} is after its block's separator {high!r}", number)
-                yield key, value
-            if key is None:
-                raise self._misplaced("it has no entries", number)
+            yield from self._entries(number, self._block(number))
 
     def check_metaindex(self) -> None:
         """Read the metaindex block and check its frame and entries; TensorFlow leaves it empty and unread."""
         with error_context(path=self._source.name):
             handle = self._footer.metaindex
             contents = read_block(self._source, handle, self._limits, what="metaindex block")
-            for _ in Block(contents, what="metaindex block", offset=handle.offset):
-                pass
+            block = Block(contents, what="metaindex block", offset=handle.offset)
+            collections.deque(_budgeted(block, self._limits), maxlen=0)
 
     def _read_index(self) -> tuple[list[bytes], list[BlockHandle]]:
         separators: list[bytes] = []
         handles: list[BlockHandle] = []
         index = self._footer.index
         contents = read_block(self._source, index, self._limits, what="index block")
-        for separator, value in Block(contents, what="index block", offset=index.offset):
+        block = Block(contents, what="index block", offset=index.offset)
+        for separator, value in _budgeted(block, self._limits):
             what = f"data block {len(handles)}"
             try:
                 handle, _ = BlockHandle.decode(value, 0)
@@ -113,12 +105,28 @@ class Table:
             handles.append(handle)
         return separators, handles
 
+    def _entries(self, number: int, block: Block) -> Iterator[tuple[bytes, ByteView]]:
+        low = self._separators[number - 1] if number else None
+        high = self._separators[number]
+        key = None
+        for key, value in _budgeted(block, self._limits):
+            if low is not None and key <= low:
+                raise self._misplaced(f"key {key!r} is not after the separator {low!r} of the block before it", number)
+            if key > high:
+                raise self._misplaced(f"key {key!r} is after its block's separator {high!r}", number)
+            yield key, value
+        if key is None:
+            raise self._misplaced("it has no entries", number)
+        self._checked.add(number)
+
     def _block(self, number: int) -> Block:
         with self._lock:
             block = self._cache.get(number)
         if block is None:
             handle, what = self._handles[number], f"data block {number}"
             block = Block(read_block(self._source, handle, self._limits, what=what), what=what, offset=handle.offset)
+            if block.nbytes > _CACHE_BYTES:
+                return block
             with self._lock:
                 if self._cached_bytes + block.nbytes > _CACHE_BYTES:
                     self._cache.clear()
@@ -129,3 +137,22 @@ class Table:
 
     def _misplaced(self, message: str, number: int) -> CorruptionError:
         return CorruptionError(f"data block {number} is damaged: {message}", offset=self._handles[number].offset)
+
+
+def _budgeted(entries: Iterable[tuple[bytes, ByteView]], limits: Limits) -> Iterator[tuple[bytes, ByteView]]:
+    """The entries, as long as they are not too many and their keys not too long together."""
+    key_bytes = 0
+    for count, (key, value) in enumerate(entries, 1):
+        key_bytes += len(key)
+        if count > limits.max_entries:
+            raise LimitExceededError(
+                "table with too many entries", limit="max_entries", maximum=limits.max_entries, claimed=count
+            )
+        if key_bytes > limits.max_key_bytes:
+            raise LimitExceededError(
+                "table whose keys are too long together",
+                limit="max_key_bytes",
+                maximum=limits.max_key_bytes,
+                claimed=key_bytes,
+            )
+        yield key, value
