@@ -16,7 +16,8 @@ from ..errors import CorruptionError, UnsupportedFeatureError
 from .dtypes import DataType
 
 _TENSORFLOW_MAX_RANK = 254
-_NUMPY_MAX_RANK = 64
+_NUMPY_MAX_RANK = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
+_LARGEST_ITEM = 16
 
 
 def check_shape(shape: Sequence[int]) -> int:
@@ -35,11 +36,16 @@ def check_shape(shape: Sequence[int]) -> int:
 
 
 def check_rank(shape: Sequence[int]) -> None:
-    """Refuse a shape that NumPy has no array for."""
+    """Refuse a shape that NumPy has no array for: too many dimensions, or an empty one with absurd other dimensions.
+
+    NumPy counts bytes without the dimensions of size 0, so that only an empty tensor can come so far.
+    """
     if len(shape) > _NUMPY_MAX_RANK:
         raise UnsupportedFeatureError(
             f"shape has {len(shape)} dimensions, NumPy's arrays have at most {_NUMPY_MAX_RANK}"
         )
+    if math.prod(size for size in shape if size) * _LARGEST_ITEM >= 1 << 63:
+        raise UnsupportedFeatureError(f"shape {list(shape)} is too large for NumPy's arrays")
 
 
 def decode_dense(payload: ByteView, data_type: DataType, shape: Sequence[int], *, big_endian: bool = False) -> Array:

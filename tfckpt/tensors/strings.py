@@ -50,7 +50,7 @@ def decode_strings(
             claimed=count,
         )
     if count == 0 and len(payload) == 0:
-        return _object_array([], shape), 0
+        return _object_array([], shape), 0 if verify else None
     if count + _CHECKSUM_SIZE > len(payload):
         raise TruncatedError(
             f"{count} strings take at least {count + _CHECKSUM_SIZE} bytes, the payload has {len(payload)}",
