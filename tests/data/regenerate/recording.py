@@ -30,7 +30,7 @@ Record = dict[str, Any]
 Item = tuple[str | bytes, str, tf.Tensor]
 Positions = dict[tuple[str, str], int]
 
-ONE_LINE = {"sha256", "has_checkpoint_values", "last_preserved_timestamp"}
+ONE_LINE = {"sha256", "has_checkpoint_values", "last_preserved_timestamp", "expression"}
 """A record with one of these fields is written on one line of JSON."""
 
 SHORT_STRINGS = 400
