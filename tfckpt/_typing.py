@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -64,8 +65,19 @@ class TensorReader(Protocol):
     def infos(self) -> Iterator[TensorInfo]:
         """What is known of every tensor, in the order of `names`."""
 
-    def read(self, name: str, *, verify: bool = True) -> Array:
-        """The tensor, its checksum compared if `verify`; read-only."""
+    def read(self, name: str, *, verify: bool = True, index: Any = None) -> Array:
+        """The tensor, or the part of it that `index` selects (see `tensors.indexing`); read-only.
+
+        If `verify`, the checksum of every payload that holds a selected element is compared, so that it is read whole;
+        else only the contiguous bytes that hold the selected elements are read, where the format allows.
+        """
+
+    def prefetch(self, names: Iterable[str], threads: int) -> AbstractContextManager[None]:
+        """Fetch what reading these tensors takes in few requests at once, and hold it while the context lasts.
+
+        Called only where the storage is remote; does nothing where the format has nothing to gain.
+        Names that are not there and faults are left to `read`, which says which tensor they concern.
+        """
 
     def missing_shards(self) -> dict[str, tuple[str, ...]]:
         """The files that are not there, each with the names of the tensors it costs."""

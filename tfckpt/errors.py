@@ -11,6 +11,7 @@
     |- UnsupportedFeatureError    also NotImplementedError
     |- LimitExceededError
     |- MissingDependencyError     also ImportError
+    |- StorageError               also OSError
     |- NameConflictError
     `- WriteError                 also OSError
        `- CheckpointExistsError   also FileExistsError
@@ -164,6 +165,11 @@ class MissingDependencyError(CheckpointError, ImportError):
         super().__init__(f"{purpose} needs the package {package}; install it with: pip install 'tfckpt[{extra}]'")
         self.package = package
         self.extra = extra
+
+
+class StorageError(CheckpointError, OSError):
+    """The place where the checkpoint lives does not give its bytes: no permission, a fault of the disk or the network,
+    a server that does not answer, or a file that was replaced by another while it was being read."""
 
 
 class NameConflictError(CheckpointError):

@@ -32,6 +32,15 @@ class Limits:
     max_constant_bytes: int = 1 << 30
     #: A small text or graph file that is read whole: the `checkpoint` state file, a `.meta` or `saved_model.pb`.
     max_graph_bytes: int = 2 << 30
+    #: Members of one archive: each costs about 500 bytes of memory and, in a zip archive, only 46 in the file.
+    max_archive_members: int = 100_000
+    #: What the members of one compressed archive take unpacked. They go to a temporary file without a name.
+    max_unpacked_bytes: int = 64 << 30
+    #: Times that a compressed archive may grow when unpacked, once it is past 256 MiB. Weights hardly shrink, slot
+    #: variables that are still zero shrink by as much as 1000; the latter are rare enough to be allowed by the caller.
+    max_expansion: int = 100
+    #: An archive on a server is fetched whole into a temporary file before it is opened.
+    max_download_bytes: int = 16 << 30
     #: The `checkpoint` state file. Training jobs that keep thousands of checkpoints write some hundred KB.
     max_state_bytes: int = 16 << 20
 

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..sstable.table import Table
 from ..storage.base import Storage
 from ..tensors.dense import decode_dense
+from ..tensors.indexing import Index, Selection, gather, select
 from ..tensors.info import TensorInfo
 from ..tensors.slices import FULL, TensorSlice, check_cover
 from ..tensors.strings import decode_strings
@@ -117,21 +118,36 @@ class BundleReader:
                         lost[absent[shard_id]].append(name)
         return {path: tuple(names) for path, names in lost.items()}
 
-    def read(self, name: str, *, verify: bool = True) -> Array:
-        """The tensor, its checksum compared if `verify`; a read-only view of the file where possible, else a copy."""
+    def read(self, name: str, *, verify: bool = True, index: Index = None) -> Array:
+        """The tensor, or the part that `index` selects; a read-only view of the file where possible, else a copy.
+
+        If `verify`, every payload that holds a selected element is read whole and its checksum compared.
+        Otherwise, of a fixed-width payload only the contiguous rows that hold selected elements are read.
+        """
         entry = self._entry(name)
+        selection = select(entry.shape, index)
         with error_context(path=self._index.name, tensor=name):
             if not entry.slices:
-                return self._payload(entry, verify=verify)
+                whole_or_box = self._payload(entry, selection, verify=verify)
+                return whole_or_box if index is None else selection.finish(whole_or_box)
             check_cover(entry.slices, entry.shape)
-            parts = self._parts(name, entry)
-            for _, part in parts:
-                self._source(part)  # nothing is allocated before the files are known to hold it
-            full = np.empty(entry.shape, entry.data_type.to_numpy())
-            for piece, part in parts:
-                full[piece.index(entry.shape)] = self._payload(part, verify=verify)
-        full.flags.writeable = False
-        return full
+            parts = [(piece, part) for piece, part in self._parts(name, entry) if selection.overlap(piece)]
+            for _, part in parts:  # nothing is allocated before the files are known to hold it
+                self._check_place(part, self._source(part))
+            dtype = entry.data_type.to_numpy()
+            return gather(selection, dtype, parts, lambda part, inside: self._payload(part, inside, verify=verify))
+
+    @contextlib.contextmanager
+    def prefetch(self, names: Iterable[str], threads: int) -> Iterator[None]:
+        """Fetch the payloads of these tensors in few requests at once, and hold them while the context lasts."""
+        ranges: dict[str, list[tuple[int, int]]] = {}
+        with contextlib.suppress(CheckpointError):  # `read` meets the same fault and says which tensor it concerns
+            for name in names:
+                entry = self._find(_to_key(name))
+                for _, part in self._parts(name, entry) if entry is not None else ():
+                    ranges.setdefault(self.shard_path(part.shard_id), []).append((part.offset, part.size))
+        with self._storage.prefetch(ranges, threads):
+            yield
 
     def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
         """The names that can still be found past damage, in order, and what is damaged in the index.
@@ -181,7 +197,7 @@ class BundleReader:
             return self._entries.get(key)
         value = self._table.get(key)
         if value is None:
-            return None
+            return self._entries.get(key)  # a name is denied only when all of the index has been checked
         with error_context(path=self._index.name, tensor=_to_text(key)):
             return BundleEntry.decode(value, self._header, self._limits)
 
@@ -213,7 +229,7 @@ class BundleReader:
         return parts
 
     def _source(self, entry: BundleEntry) -> ByteSource:
-        """The data shard of an entry without slices, after comparing the entry's type, shape and place with it."""
+        """The data shard of an entry without slices, after comparing the entry's type, shape and size."""
         data_type = entry.data_type
         if not data_type.is_readable:
             raise UnsupportedFeatureError(f"values of type {data_type.enum_name} cannot be read")
@@ -221,7 +237,14 @@ class BundleReader:
             raise CorruptionError(
                 f"{data_type.name} of shape {list(entry.shape)} takes {expected} bytes, the entry says {entry.size}"
             )
-        source = self._shard(entry.shard_id)
+        if data_type.is_string and entry.size < math.prod(entry.shape):
+            raise CorruptionError(
+                f"{math.prod(entry.shape)} strings take a byte each at least, the entry says {entry.size}"
+            )
+        return self._shard(entry.shard_id)
+
+    def _check_place(self, entry: BundleEntry, source: ByteSource) -> None:
+        """Refuse a payload that reaches past the end of its data shard."""
         if entry.offset + entry.size > source.size:
             raise TruncatedError(
                 f"payload of {entry.size} bytes reaches past the end of the data shard, which has {source.size}",
@@ -230,22 +253,47 @@ class BundleReader:
                 path=source.name,
                 offset=entry.offset,
             )
-        return source
 
-    def _payload(self, entry: BundleEntry, *, verify: bool) -> Array:
-        """The values of one entry without slices."""
+    def _payload(self, entry: BundleEntry, selection: Selection, *, verify: bool) -> Array:
+        """The box of a selection, of one entry without slices."""
         source = self._source(entry)
+        whole = selection.is_whole or entry.data_type.is_string or verify
         with error_context(path=source.name):
             try:
-                return self._decode(entry, source.read(entry.offset, entry.size), verify=verify)
+                if whole:
+                    values = self._decode(entry, self._bytes(source, entry, entry.offset, entry.size), verify=verify)
+                    return values if selection.is_whole else selection.within_whole(values)
+                if selection.is_empty:
+                    return np.empty(selection.box_shape, entry.data_type.to_numpy())
+                first, shape = selection.rows()
+                itemsize = entry.data_type.itemsize
+                payload = self._bytes(source, entry, entry.offset + first * itemsize, math.prod(shape) * itemsize)
+                run = decode_dense(payload, entry.data_type, shape, big_endian=self._header.big_endian)
+                return selection.within_rows(run)
             except CorruptionError as error:
                 error.offset = entry.offset if error.offset is None else error.offset
                 raise
 
+    def _bytes(self, source: ByteSource, entry: BundleEntry, offset: int, length: int) -> ByteView:
+        """Bytes of an entry's payload; a remote file shows only now whether it is there and how long it is."""
+        try:
+            return source.read(offset, length)
+        except TruncatedError:
+            self._check_place(entry, source)
+            raise
+        except CheckpointNotFoundError:
+            raise self._missing_shard(entry.shard_id) from None
+
     def _decode(self, entry: BundleEntry, payload: ByteView, *, verify: bool) -> Array:
         big_endian = self._header.big_endian
         if entry.data_type.is_string:
-            values, computed = decode_strings(payload, entry.shape, self._limits, big_endian=big_endian, verify=verify)
+            try:
+                values, computed = decode_strings(
+                    payload, entry.shape, self._limits, big_endian=big_endian, verify=verify
+                )
+            except CorruptionError as error:
+                error.offset = entry.offset + (error.offset or 0)
+                raise
         else:
             computed = crc32c(payload) if verify else None
             values = None
@@ -268,15 +316,19 @@ class BundleReader:
         try:
             source = self._storage.open(path)
         except CheckpointNotFoundError:
-            lost = self.missing_shards().get(path, ())
-            raise CheckpointNotFoundError(
-                f"data shard {shard_id} of {self._header.num_shards} is missing; "
-                f"{len(lost)} of {len(self._entries)} tensors cannot be read without it; "
-                "put the file beside the index",
-                path=path,
-            ) from None
+            raise self._missing_shard(shard_id) from None
         with self._lock:
             return self._shards.setdefault(shard_id, source)
+
+    def _missing_shard(self, shard_id: int) -> CheckpointNotFoundError:
+        path = self.shard_path(shard_id)
+        lost = self.missing_shards().get(path, ())
+        return CheckpointNotFoundError(
+            f"data shard {shard_id} of {self._header.num_shards} is missing; "
+            f"{len(lost)} of {len(self._entries)} tensors cannot be read without it; "
+            "put the file beside the index",
+            path=path,
+        )
 
     def _describe(self, name: str, entry: BundleEntry) -> TensorInfo:
         data_type = entry.data_type
