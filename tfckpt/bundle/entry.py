@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from .. import protos
-from ..coding.crc32c import unmask
+from ..coding.crc32c import mask, unmask
 from ..errors import CorruptionError, LimitExceededError, UnsupportedFeatureError
 from ..limits import Limits
 from ..tensors.dense import check_shape
@@ -56,6 +56,13 @@ class BundleHeader:
             )
         return cls(message.num_shards, message.endianness == 1, version.producer)
 
+    def encode(self) -> bytes:
+        """The BundleHeaderProto, with the bytes TensorFlow gives it."""
+        message = protos.message_class("BundleHeaderProto")(num_shards=self.num_shards, endianness=int(self.big_endian))
+        message.version.SetInParent()
+        message.version.producer = self.producer
+        return bytes(message.SerializeToString())
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BundleEntry:
@@ -75,6 +82,13 @@ class BundleEntry:
     @classmethod
     def decode(cls, data: bytes | memoryview, header: BundleHeader, limits: Limits) -> BundleEntry:
         """From a BundleEntryProto; refuses shapes and places that no bundle has."""
+        if len(data) > limits.max_entry_bytes:
+            raise LimitExceededError(
+                "bundle entry is too large",
+                limit="max_entry_bytes",
+                maximum=limits.max_entry_bytes,
+                claimed=len(data),
+            )
         message = protos.parse("BundleEntryProto", data)
         if message.shape.unknown_rank:
             raise CorruptionError("bundle entry of unknown rank")
@@ -103,3 +117,19 @@ class BundleEntry:
             unmask(message.crc32c),
             slices,
         )
+
+    def encode(self) -> bytes:
+        """The BundleEntryProto, with the bytes TensorFlow gives it: a parent has no checksum at all."""
+        message = protos.message_class("BundleEntryProto")(
+            dtype=self.data_type.number,
+            shard_id=self.shard_id,
+            offset=self.offset,
+            size=self.size,
+            crc32c=0 if self.slices else mask(self.crc32c),
+        )
+        message.shape.SetInParent()  # a scalar's shape is there, and empty
+        for size in self.shape:
+            message.shape.dim.add().size = size
+        for piece in self.slices:
+            piece.to_proto(message.slices.add())
+        return bytes(message.SerializeToString())

@@ -84,4 +84,4 @@ def encode_dense(array: Array, data_type: DataType) -> ByteView:
         raw = np.ascontiguousarray(raw.reshape(-1, data_type.unit)[:, ::-1]).reshape(-1)
     elif data_type.bits and raw.max(initial=0) >> data_type.bits:
         raw = raw & ((1 << data_type.bits) - 1)
-    return memoryview(raw).toreadonly()
+    return raw.data.toreadonly()

@@ -93,11 +93,32 @@ _TABLE = (
     DataType(33, "float4_e2m1fn", "float4_e2m1fn", 1, 1, bits=4),
 )
 _BY_NUMBER = {row.number: row for row in _TABLE}
+_BY_NAME = {row.name: row for row in _TABLE} | {row.enum_name: row for row in _TABLE}
 
 
 def data_type(number: int) -> DataType:
     """The row of a DataType number; for numbers the table lacks one that can be listed but not read."""
     return _BY_NUMBER.get(number) or DataType(number, f"unknown_{number}", "", 0, 0)
+
+
+def data_type_named(name: str) -> DataType:
+    """The row of a short name such as float32, or of one in `types.proto` such as DT_FLOAT; `ValueError` if none."""
+    row = _BY_NAME.get(name)
+    if row is None:
+        raise ValueError(f"TensorFlow has no data type {name!r}")
+    return row
+
+
+def data_type_of(dtype: np.dtype[Any]) -> DataType:
+    """The row whose values a NumPy dtype of either byte order holds; `TypeError` if TensorFlow has none for it.
+
+    The object dtype stands for strings; quantized types are never meant by an integer dtype.
+    """
+    row = _BY_NAME.get("string" if dtype.hasobject else dtype.name)
+    if row is None or row.numpy_name != dtype.name:
+        hint = "; an object array of bytes can hold them" if dtype.kind in "SU" else ""
+        raise TypeError(f"TensorFlow has no data type for NumPy's {dtype}{hint}")
+    return row
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..errors import CorruptionError
 
 #: In memory a whole dimension has this length, as in TensorFlow.
 FULL = -1
+_EXTENT = re.compile(r"-|([0-9]+),([1-9][0-9]*)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +42,25 @@ class TensorSlice:
             else:
                 extents.append((0, FULL))
         return cls(tuple(extents))
+
+    @classmethod
+    def parse(cls, text: str) -> TensorSlice:
+        """From the text that `str` gives, such as `0,2:-`; `ValueError` for another one."""
+        extents = []
+        for part in text.split(":") if text else []:
+            match = _EXTENT.fullmatch(part)
+            if match is None:
+                raise ValueError(f"{text!r} is no tensor slice; it has `-` or `start,length` for each dimension")
+            extents.append((int(match[1]), int(match[2])) if match[1] else (0, FULL))
+        return cls(tuple(extents))
+
+    def to_proto(self, message: Any) -> None:
+        """Fill a TensorSliceProto."""
+        for start, length in self.extents:
+            extent = message.extent.add()
+            if length != FULL:
+                extent.start = start
+                extent.length = length
 
     @property
     def is_full(self) -> bool:

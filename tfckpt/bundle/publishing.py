@@ -1,0 +1,213 @@
+"""Putting the finished files of a bundle in place, so that a whole checkpoint stands under the prefix at any moment.
+
+Every file is on the disk before the first is renamed; data shards come first, the index comes last.
+That alone is enough where no checkpoint stands yet, or one with another number of data shards.
+Over one with as many data shards, the first rename would already take a shard from under the old index.
+So the old one is set aside first: its shards get second names, by hard links, as shards of a bundle with one shard
+more, and its index is replaced by one that says so; both are whole all the time.
+What is then no longer needed is removed at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+
+from ..atomic import TEMPORARY_MARK, PendingFile, check_folder, sync_folder, writing
+from ..errors import CheckpointError, CheckpointExistsError, WriteError
+from ..limits import DEFAULT_LIMITS
+from ..sstable.table import Table
+from ..sstable.writer import TableWriter
+from ..storage.local import LocalStorage
+from . import naming
+from .entry import BundleHeader
+
+LOCK_SUFFIX = ".lock-writing"
+
+
+class PrefixLock:
+    """The right to write under one prefix, which one writer has at a time; the system takes it back from a killed one.
+
+    Where the system or the file system has no locks, nobody is kept out.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        """Take it; `WriteError` if another writer has it."""
+        self._path = prefix + LOCK_SUFFIX
+        self.is_exclusive = False
+        with writing(self._path):
+            while True:
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+                try:
+                    self.is_exclusive = _lock(self._descriptor)
+                except BlockingIOError:
+                    os.close(self._descriptor)
+                    raise WriteError("another writer is at work under this prefix", path=prefix) from None
+                if self._still_has_its_name():
+                    return
+                os.close(self._descriptor)
+
+    def release(self) -> None:
+        """Give it back and remove the lock file."""
+        if self._descriptor >= 0:
+            if sys.platform == "win32":
+                os.close(self._descriptor)
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+            if sys.platform != "win32":
+                os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _still_has_its_name(self) -> bool:
+        """False when another writer removed the file between our opening and our locking it."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse a text that is no prefix, or one in a folder that is not there."""
+    if not os.path.basename(prefix):
+        raise ValueError(f"the prefix {prefix!r} has no name after the folder")
+    if naming.prefix_of_member(prefix) is not None:
+        raise ValueError(f"{prefix!r} is the name of a checkpoint's file, expected its prefix")
+    check_folder(prefix)
+
+
+def check_free(prefix: str, num_shards: int, *, overwrite: bool) -> None:
+    """Refuse a prefix under which something stands that would be overwritten, unless that was asked for."""
+    names = [naming.index_name(prefix), *(naming.shard_name(prefix, i, num_shards) for i in range(num_shards))]
+    for path in names:
+        if os.path.isdir(path):
+            raise WriteError("a folder stands where a file of the checkpoint belongs", path=path)
+    for path in (prefix, *names):
+        if os.path.lexists(path) and not os.path.isdir(path) and not overwrite:
+            raise CheckpointExistsError(
+                "the file exists already; it is overwritten only when that is asked for", path=path
+            )
+
+
+def remove_leftovers(prefix: str) -> None:
+    """Remove the temporary files that a killed writer of this prefix left; only for the holder of its lock."""
+    folder, name = os.path.split(prefix)
+    member = re.compile(
+        re.escape(name) + r"\.(?:index|data-\d{5,}-of-\d{5,})" + re.escape(TEMPORARY_MARK) + r"[0-9a-f]{16}"
+    )
+    with contextlib.suppress(OSError):
+        for other in os.listdir(folder or os.curdir):
+            if member.fullmatch(other):
+                os.unlink(os.path.join(folder, other))
+
+
+def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile) -> None:
+    """Give the files of a new bundle their names, in place of the bundle that stands there."""
+    folder = os.path.dirname(prefix)
+    for file in (*shards, index):
+        file.sync()
+    old_shards = _shard_count(prefix)
+    if old_shards == len(shards):
+        old_shards = _set_aside(prefix, old_shards)
+    try:
+        for file in shards:
+            file.commit()
+        sync_folder(folder)
+        index.commit()
+    except BaseException:
+        # No index names these files: the old one, if there is any, has its shards elsewhere.
+        for file in shards:
+            if not os.path.lexists(file.temporary):
+                _remove(file.path)
+        raise
+    sync_folder(folder)
+    if old_shards is not None and old_shards != len(shards):
+        for shard_id in range(old_shards):
+            _remove(naming.shard_name(prefix, shard_id, old_shards))
+
+
+def _shard_count(prefix: str) -> int | None:
+    """Number of data shards of the bundle that stands under a prefix; None if there is none that can be read."""
+    try:
+        header, _ = _open_index(prefix)
+    except CheckpointError:
+        return None
+    return header.num_shards
+
+
+def _open_index(prefix: str) -> tuple[BundleHeader, Table]:
+    table = Table(LocalStorage().open(naming.index_name(prefix)))
+    value = table.get(b"")
+    if value is None:
+        raise CheckpointError("table without a bundle header", path=naming.index_name(prefix))
+    return BundleHeader.decode(value, DEFAULT_LIMITS), table
+
+
+def _set_aside(prefix: str, num_shards: int) -> int:
+    """Turn the bundle under a prefix into one with more data shards, the added ones empty; their number."""
+    folder = os.path.dirname(prefix)
+    more = num_shards + 1
+    while any(os.path.lexists(naming.shard_name(prefix, shard_id, more)) for shard_id in range(more)):
+        more += 1
+    made: list[str] = []
+    try:
+        for shard_id in range(more):
+            target = naming.shard_name(prefix, shard_id, more)
+            made.append(target)
+            with writing(target):
+                if shard_id < num_shards:
+                    _second_name(naming.shard_name(prefix, shard_id, num_shards), target)
+                else:
+                    open(target, "xb").close()
+        sync_folder(folder)
+        with PendingFile(naming.index_name(prefix)) as index:
+            header, table = _open_index(prefix)
+            writer = TableWriter(index.file.write)
+            for key, value in table:
+                writer.add(
+                    key, bytes(value) if key else BundleHeader(more, header.big_endian, header.producer).encode()
+                )
+            writer.finish()
+            index.commit()
+    except BaseException:
+        for path in made:
+            _remove(path)
+        raise
+    sync_folder(folder)
+    return more
+
+
+def _second_name(path: str, other: str) -> None:
+    """The same file under another name, or a copy where there are no hard links; nothing for a missing file."""
+    try:
+        os.link(path, other)
+    except FileNotFoundError:
+        return
+    except OSError:
+        with open(path, "rb") as source, open(other, "xb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+            target.flush()
+            os.fsync(target.fileno())
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the lock on a file was taken; `BlockingIOError` if another has it, False where there are no locks."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
