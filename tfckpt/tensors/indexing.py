@@ -78,11 +78,11 @@ class Selection:
             whole if have == stop - start else slice(start, stop)
             for have, (start, stop) in zip(run.shape, self.box, strict=True)
         )
-        return run[index]
+        return run[(*index, Ellipsis)]
 
     def within_whole(self, full: Array) -> Array:
         """The box in an array of the whole tensor; a view."""
-        return full[tuple(slice(start, stop) for start, stop in self.box)]
+        return full[(*(slice(start, stop) for start, stop in self.box), Ellipsis)]  # a 0-d array stays one
 
     def finish(self, box: Array) -> Array:
         """The selected elements of an array of the box; a read-only view, 0-d where one element is selected."""
