@@ -61,11 +61,9 @@ class EfficientNet(nn.Module):
             # The rate grows linearly from 0 at the first block, and stays below `drop_path` at the last.
             drop_rate = config.drop_path * placed.flat_index / block_count
             stages[placed.stage].append(kind(placed.config, epsilon=epsilon, momentum=momentum, drop_rate=drop_rate))
-        self.stages = nn.ModuleList(nn.Sequential(*blocks) for blocks in stages)
+        self.stages = nn.Sequential(*(nn.Sequential(*blocks) for blocks in stages))
         self.head = ConvNorm(config.stages[-1].out_channels, config.head_channels, epsilon=epsilon, momentum=momentum)
-        self.classifier: nn.Module = nn.Identity()
-        if config.num_classes:
-            self.classifier = nn.Linear(config.head_channels, config.num_classes)
+        self.classifier = _classifier(config)
         self.reset_parameters()
 
     @property
@@ -91,18 +89,14 @@ class EfficientNet(nn.Module):
         Convolutions: normal, variance 2 / fan-out, where the fan-out of a depthwise kernel is its area alone.
         Classifier: uniform within 1 / sqrt(classes), bias 0. Biases of SE: 0. Batch norm: weight 1, bias 0.
         """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
-                nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm2d):
-                module.reset_parameters()
-            elif isinstance(module, nn.Linear):
-                bound = 1.0 / math.sqrt(module.out_features)
-                nn.init.uniform_(module.weight, -bound, bound)
-                nn.init.zeros_(module.bias)
+        self.apply(_draw)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a freshly drawn classifier in place of the present one; with 0 classes, none."""
+        self.config = dataclasses.replace(self.config, num_classes=num_classes)
+        like = self.head.conv.weight
+        self.classifier = _classifier(self.config).to(like.device, like.dtype).train(self.training)
+        self.classifier.apply(_draw)
 
     def forward(self, x: Tensor) -> Tensor:
         """Give logits (N, classes) of images (N, C, H, W); without classes the pooled features."""
@@ -111,10 +105,7 @@ class EfficientNet(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """Give the head convolution's output (N, head channels, H', W'), before pooling."""
         self._check_input(x)
-        x = self.stem(x)
-        for stage in self.stages:
-            x = stage(x)
-        y: Tensor = self.head(x)
+        y: Tensor = self.head(self.stages(self.stem(x)))
         return y
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -138,8 +129,8 @@ class EfficientNet(nn.Module):
         self._check_input(x)
         x = self.stem(x)
         outputs = {}
-        for number, stage in enumerate(self.stages[: max(wanted, default=-1) + 1]):
-            x = stage(x)
+        for number in range(max(wanted, default=-1) + 1):
+            x = self.stages[number](x)
             outputs[number] = x
         return [outputs[number] for number in wanted]
 
@@ -183,3 +174,23 @@ class EfficientNet(nn.Module):
         if x.shape[1] != channels:
             hint = ": looks like NHWC, use x.permute(0, 3, 1, 2)" if x.shape[3] == channels else ""
             raise ValueError(f"input has {x.shape[1]} channels, expected {channels} (N, C, H, W){hint}")
+
+
+def _classifier(config: EfficientNetConfig) -> nn.Module:
+    """Make the last layer, which passes pooled features through when there are no classes."""
+    return nn.Linear(config.head_channels, config.num_classes) if config.num_classes else nn.Identity()
+
+
+def _draw(module: nn.Module) -> None:
+    """Set a layer's weights as `EfficientNet.reset_parameters` says."""
+    if isinstance(module, nn.Conv2d):
+        fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
+        nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        module.reset_parameters()
+    elif isinstance(module, nn.Linear):
+        bound = 1.0 / math.sqrt(module.out_features)
+        nn.init.uniform_(module.weight, -bound, bound)
+        nn.init.zeros_(module.bias)
