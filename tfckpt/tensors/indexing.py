@@ -78,11 +78,13 @@ class Selection:
             whole if have == stop - start else slice(start, stop)
             for have, (start, stop) in zip(run.shape, self.box, strict=True)
         )
-        return run[(*index, Ellipsis)]
+        return run[index]
 
     def within_whole(self, full: Array) -> Array:
         """The box in an array of the whole tensor; a view."""
-        return full[(*(slice(start, stop) for start, stop in self.box), Ellipsis)]  # a 0-d array stays one
+        index: tuple[slice | EllipsisType, ...]
+        index = (*(slice(start, stop) for start, stop in self.box), Ellipsis)  # with it a 0-d array stays one
+        return full[index]
 
     def finish(self, box: Array) -> Array:
         """The selected elements of an array of the box; a read-only view, 0-d where one element is selected."""

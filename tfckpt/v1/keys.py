@@ -1,0 +1,51 @@
+"""The keys of a V1 table (TensorFlow `util/saved_tensor_slice_util.cc`).
+
+::
+
+    the empty key                                                           the list of tensors
+    N(0) | S(name) | N(rank) | for each dimension: I(start) | I(length)     one record, a slice of a tensor
+
+`TensorSlice.key` makes the key of a record; here it is taken apart.
+"""
+
+from __future__ import annotations
+
+from ..coding import ordered_code
+from ..errors import CorruptionError
+from ..tensors.slices import FULL, TensorSlice
+
+LIST_KEY = b""
+
+
+def decode_key(key: bytes) -> tuple[bytes, TensorSlice]:
+    """The name of the tensor and the slice of a record's key; `CorruptionError` if it is none."""
+    zero, position = ordered_code.decode_number(key, 0)
+    if zero:
+        raise CorruptionError(f"key of a record begins with the number {zero}, not 0")
+    name, position = ordered_code.decode_string(key, position)
+    rank, position = ordered_code.decode_number(key, position)
+    if rank > len(key):
+        raise CorruptionError(f"key of {len(key)} bytes claims a slice of {rank} dimensions")
+    extents = []
+    for _ in range(rank):
+        start, position = ordered_code.decode_signed(key, position)
+        length, position = ordered_code.decode_signed(key, position)
+        if start < 0 or (length < 1 and (start, length) != (0, FULL)):
+            raise CorruptionError(f"key of a slice with start {start} and length {length}")
+        extents.append((start, length))
+    if position != len(key):
+        raise CorruptionError(f"key of a record has {len(key) - position} bytes after its end")
+    return name, TensorSlice(tuple(extents))
+
+
+def to_text(name: bytes) -> str:
+    """A name from its bytes; bytes that are not UTF-8 become lone surrogates, which `to_bytes` turns back."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def to_bytes(name: str) -> bytes | None:
+    """The bytes of a name; None for a text that no bytes give."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return None

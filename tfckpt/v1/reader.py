@@ -1,0 +1,338 @@
+"""Tensors of a V1 checkpoint by name (TensorFlow `util/tensor_slice_reader.cc`).
+
+Every shard is a table.
+Under the empty key it lists its tensors with their full shapes and the slices that stand in this shard;
+every other value is one slice of one tensor, a SavedTensorSlices message with the elements in a TensorProto.
+Opening reads the lists of all shards; a tensor's records are read when it is asked for.
+
+There are no checksums of tensors: the table's blocks have them, and they are always compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from .. import protos
+from .._typing import Array, ByteSource, ByteView
+from ..errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    CorruptionError,
+    LimitExceededError,
+    TensorNotFoundError,
+    UnsupportedFeatureError,
+    close_names,
+    error_context,
+    printable,
+)
+from ..limits import DEFAULT_LIMITS, Limits
+from ..sstable.table import Table
+from ..storage.base import Storage
+from ..tensors.dense import check_rank, check_shape
+from ..tensors.dtypes import DataType, data_type
+from ..tensors.indexing import Index, Selection, gather, select
+from ..tensors.info import TensorInfo
+from ..tensors.slices import TensorSlice, check_cover
+from ..tensors.tensor_proto import decode_record
+from . import naming
+from .keys import LIST_KEY, decode_key, to_bytes, to_text
+
+#: The checkpoint version this reader implements (TensorFlow: TF_CHECKPOINT_VERSION).
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Tensor:
+    """One tensor as the lists have it: its slices, each with the number of the shard that holds it."""
+
+    data_type: DataType
+    shape: tuple[int, ...]
+    parts: list[tuple[TensorSlice, int]]
+
+    def is_whole(self) -> bool:
+        """Whether one slice is all of the tensor."""
+        return len(self.parts) == 1 and self.parts[0][0].shape(self.shape) == self.shape
+
+    def lacks_elements(self) -> bool:
+        """Whether the slices are too few to hold all elements; what else may be wrong with them is for reading."""
+        try:
+            held = sum(math.prod(piece.shape(self.shape)) for piece, _ in self.parts)
+        except CorruptionError:
+            return False
+        return not self.parts or held < math.prod(self.shape)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Shard:
+    source: ByteSource
+    table: Table
+
+
+class V1Reader:
+    """A V1 checkpoint, open for reading; safe to use from several threads."""
+
+    format: str = "V1"
+
+    def __init__(self, storage: Storage, prefix: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        """Open every shard that is there and read its list.
+
+        `prefix` is the one file, or `BASE-?????-of-NNNNN` for a sharded checkpoint.
+        """
+        self._prefix = prefix
+        self._limits = limits
+        self._paths = _paths(storage, prefix, limits)
+        self._shards: dict[int, _Shard] = {}
+        tensors: dict[bytes, _Tensor] = {}
+        try:
+            for shard_id, path in enumerate(self._paths):
+                if len(self._paths) > 1 and not storage.is_file(path):
+                    continue
+                source = storage.open(path)
+                try:
+                    with error_context(path=path):
+                        self._shards[shard_id] = _Shard(source, Table(source, limits))
+                        self._add_list(tensors, shard_id)
+                except BaseException:
+                    source.close()
+                    raise
+            if not self._shards:
+                raise CheckpointNotFoundError(f"none of the {len(self._paths)} shards is there", path=prefix)
+        except BaseException:
+            self.close()
+            raise
+        self._tensors = dict(sorted(tensors.items()))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of every shard, whether it is there or not; there is no index beside them."""
+        return self._paths
+
+    def names(self) -> tuple[str, ...]:
+        """Every tensor's name in the order of its bytes."""
+        return tuple(map(to_text, self._tensors))
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a tensor of this name."""
+        return to_bytes(name) in self._tensors
+
+    def info(self, name: str) -> TensorInfo:
+        """What the lists say of a tensor.
+
+        `nbytes` is what its elements take in memory, 0 for strings: how long they are is only known when they are read.
+        `offset` and `crc32c` are None, since records have neither.
+        """
+        return _describe(name, self._find(name)[1])
+
+    def infos(self) -> Iterator[TensorInfo]:
+        """What the lists say of every tensor, in the order of `names`."""
+        return (_describe(to_text(name), tensor) for name, tensor in self._tensors.items())
+
+    def read(self, name: str, *, verify: bool = True, index: Index = None) -> Array:
+        """The tensor, or the part of it that `index` selects, as a read-only copy.
+
+        There is no checksum that `verify=False` could leave out: those of the table's blocks are always compared.
+        """
+        key, tensor = self._find(name)
+        with error_context(path=self._prefix, tensor=name):
+            selection = select(tensor.shape, index)
+            self._check(tensor)
+            if tensor.is_whole():
+                record = self._record(key, *tensor.parts[0])
+                return selection.finish(selection.within_whole(self._decode(record, key, tensor, *tensor.parts[0])))
+            records: list[tuple[TensorSlice, tuple[ByteView, TensorSlice, int]]] = []
+            for piece, shard_id in tensor.parts:
+                if selection.overlap(piece) is not None:
+                    records.append((piece, (self._record(key, piece, shard_id), piece, shard_id)))
+            held = sum(len(record) for _, (record, _, _) in records)
+            if held < math.prod(selection.box_shape):
+                # An element takes a byte at least; nothing is allocated before the file is known to hold that.
+                raise CorruptionError(f"records of {held} bytes cannot hold {math.prod(selection.box_shape)} elements")
+
+            def read_part(part: tuple[ByteView, TensorSlice, int], inside: Selection) -> Array:
+                record, piece, shard_id = part
+                return inside.within_whole(self._decode(record, key, tensor, piece, shard_id))
+
+            return gather(selection, tensor.data_type.to_numpy(), records, read_part)
+
+    def missing_shards(self) -> dict[str, tuple[str, ...]]:
+        """The shards that are not there, each with the names of the tensors that lack slices.
+
+        Which of several missing shards a slice stands in is not known, nor which tensors stand only in them.
+        """
+        absent = self._missing()
+        lost = tuple(to_text(name) for name, tensor in self._tensors.items() if tensor.lacks_elements())
+        return dict.fromkeys(absent, lost)
+
+    def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
+        """Every name, and what is damaged in the tables besides the tensors' own records.
+
+        Reads every block of every shard; a record that no list has is reported too.
+        """
+        errors: list[CheckpointError] = []
+        for shard_id, shard in self._shards.items():
+            listed = {
+                piece.key(name)
+                for name, tensor in self._tensors.items()
+                for piece, at in tensor.parts
+                if at == shard_id
+            }
+            try:
+                shard.table.check_metaindex()
+            except CheckpointError as error:
+                errors.append(error)
+            for number in range(shard.table.block_count):
+                try:
+                    for key, _ in shard.table.block_entries(number):
+                        if key != LIST_KEY and key not in listed:
+                            errors.append(_stray(key, shard.source.name))
+                except CheckpointError as error:
+                    errors.append(error)
+        return self.names(), errors
+
+    def close(self) -> None:
+        """Close the files; arrays that were read stay valid."""
+        for shard in self._shards.values():
+            shard.source.close()
+
+    def _add_list(self, tensors: dict[bytes, _Tensor], shard_id: int) -> None:
+        """Take in the list of tensors of one shard."""
+        first = self._shards[shard_id].table.seek(LIST_KEY)
+        message = protos.parse("SavedTensorSlices", first[1]) if first is not None and first[0] == LIST_KEY else None
+        if message is None or not message.HasField("meta"):
+            raise CorruptionError("table without a list of tensors under the empty key")
+        _check_version(message.meta.versions)
+        for item in message.meta.tensor:
+            with error_context(tensor=to_text(item.name)):
+                tensor = _tensor(item)
+                known = tensors.setdefault(item.name, tensor)
+                if (known.shape, known.data_type) != (tensor.shape, tensor.data_type):
+                    raise CorruptionError(
+                        f"listed as {tensor.data_type.name} {list(tensor.shape)}, "
+                        f"in another shard as {known.data_type.name} {list(known.shape)}"
+                    )
+                if len(known.parts) + len(item.slice) > self._limits.max_slices:
+                    raise LimitExceededError(
+                        "partitioned tensor with too many slices",
+                        limit="max_slices",
+                        maximum=self._limits.max_slices,
+                        claimed=len(known.parts) + len(item.slice),
+                    )
+                known.parts.extend((TensorSlice.from_proto(piece), shard_id) for piece in item.slice)
+
+    def _find(self, name: str) -> tuple[bytes, _Tensor]:
+        key = to_bytes(name)
+        tensor = None if key is None else self._tensors.get(key)
+        if key is None or tensor is None:
+            close = close_names(name, self.names())
+            hint = f"; close names: {', '.join(map(printable, close))}" if close else ""
+            absent = self._missing()
+            hint += f"; it may stand in one of {len(absent)} missing shards, such as {absent[0]}" if absent else ""
+            raise TensorNotFoundError(f"not in the checkpoint{hint}", close_names=close, path=self._prefix, tensor=name)
+        return key, tensor
+
+    def _missing(self) -> list[str]:
+        return [path for shard_id, path in enumerate(self._paths) if shard_id not in self._shards]
+
+    def _check(self, tensor: _Tensor) -> None:
+        """Refuse a type that cannot be read, and slices that do not give the whole tensor once."""
+        if not tensor.data_type.is_readable:
+            raise UnsupportedFeatureError(f"values of type {tensor.data_type.enum_name} cannot be read")
+        check_rank(tensor.shape)
+        seen: dict[TensorSlice, int] = {}
+        for piece, shard_id in tensor.parts:
+            if piece in seen:
+                what = "the whole tensor" if piece.is_full else f"slice {piece}"
+                raise CorruptionError(
+                    f"{what} is stored twice, in {self._paths[seen[piece]]} and in {self._paths[shard_id]}"
+                )
+            seen[piece] = shard_id
+        absent = self._missing()
+        if absent and tensor.lacks_elements():
+            raise CheckpointNotFoundError(
+                f"the tensor has slices in a shard that is missing: {', '.join(absent[:3])}"
+                f"{f' and {len(absent) - 3} more' if len(absent) > 3 else ''}; put the file beside the others"
+            )
+        check_cover([piece for piece, _ in tensor.parts], tensor.shape)
+
+    def _record(self, key: bytes, piece: TensorSlice, shard_id: int) -> ByteView:
+        """The bytes of one record."""
+        shard = self._shards[shard_id]
+        with error_context(path=shard.source.name):
+            value = shard.table.get(piece.key(key))
+            if value is None:
+                raise CorruptionError(
+                    f"slice {piece} is listed and has no record" if piece.extents else "listed and has no record"
+                )
+            return value
+
+    def _decode(self, record: ByteView, key: bytes, tensor: _Tensor, piece: TensorSlice, shard_id: int) -> Array:
+        """The elements of one record, which must be of this slice of this tensor."""
+        with error_context(path=self._shards[shard_id].source.name):
+            message = protos.parse("SavedTensorSlices", record)
+            if message.data.name != key or TensorSlice.from_proto(message.data.slice) != piece:
+                raise CorruptionError(
+                    f"record of slice {piece} says it is slice {TensorSlice.from_proto(message.data.slice)} "
+                    f"of {to_text(message.data.name)!r}"
+                )
+            return decode_record(message.data.data, tensor.data_type, piece.shape(tensor.shape))
+
+
+def _paths(storage: Storage, prefix: str, limits: Limits) -> tuple[str, ...]:
+    """The files that a prefix stands for."""
+    parts = None if storage.is_file(prefix) else naming.parse_pattern(prefix)
+    if parts is None:
+        return (prefix,)
+    base, num_shards = parts
+    if num_shards < 1:
+        raise CheckpointNotFoundError("a checkpoint of 0 shards", path=prefix)
+    if num_shards > limits.max_shards:
+        raise LimitExceededError(
+            "too many shards", limit="max_shards", maximum=limits.max_shards, claimed=num_shards, path=prefix
+        )
+    return tuple(naming.shard_name(base, shard_id, num_shards) for shard_id in range(num_shards))
+
+
+def _tensor(item: Any) -> _Tensor:
+    if item.shape.unknown_rank:
+        raise CorruptionError("listed with unknown rank")
+    shape = tuple(dim.size for dim in item.shape.dim)
+    check_shape(shape)
+    return _Tensor(data_type(item.type), shape, [])
+
+
+def _check_version(version: Any) -> None:
+    if version.producer < 0:
+        raise UnsupportedFeatureError(f"V1 checkpoint of version {version.producer}; 0 is the oldest")
+    if version.min_consumer > VERSION:
+        raise UnsupportedFeatureError(
+            f"V1 checkpoint that only readers of version {version.min_consumer} and newer may read; this is {VERSION}"
+        )
+    if VERSION in version.bad_consumers:
+        raise UnsupportedFeatureError(f"V1 checkpoint that readers of version {VERSION} are told not to read")
+
+
+def _describe(name: str, tensor: _Tensor) -> TensorInfo:
+    whole = tensor.is_whole()
+    return TensorInfo(
+        name,
+        tensor.data_type.to_numpy(),
+        tensor.data_type.enum_name,
+        tensor.shape,
+        math.prod(tensor.shape) * tensor.data_type.itemsize,
+        tensor.parts[0][1] if whole else None,
+        None,
+        None,
+        () if whole else tuple(piece for piece, _ in tensor.parts),
+    )
+
+
+def _stray(key: bytes, path: str) -> CorruptionError:
+    """The finding that a record is in no list."""
+    try:
+        name, piece = decode_key(key)
+    except CorruptionError as error:
+        return CorruptionError(f"key {key!r} is none of a record: {error.message}", path=path)
+    return CorruptionError(f"record of slice {piece} is in no list", path=path, tensor=to_text(name))
