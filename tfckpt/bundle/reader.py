@@ -22,6 +22,7 @@ from ..errors import (
     CheckpointNotFoundError,
     ChecksumError,
     CorruptionError,
+    LimitExceededError,
     TensorNotFoundError,
     TruncatedError,
     UnsupportedFeatureError,
@@ -132,8 +133,7 @@ class BundleReader:
                 return whole_or_box if index is None else selection.finish(whole_or_box)
             check_cover(entry.slices, entry.shape)
             parts = [(piece, part) for piece, part in self._parts(name, entry) if selection.overlap(piece)]
-            for _, part in parts:  # nothing is allocated before the files are known to hold it
-                self._check_place(part, self._source(part))
+            self._check_parts([part for _, part in parts])
             dtype = entry.data_type.to_numpy()
             return gather(selection, dtype, parts, lambda part, inside: self._payload(part, inside, verify=verify))
 
@@ -177,16 +177,35 @@ class BundleReader:
     def _entries(self) -> Mapping[bytes, BundleEntry]:
         """Every entry but the header and the slices, in key order."""
         entries: dict[bytes, BundleEntry] = {}
+        slices = 0
         for key, value in self._table:
             if key != _HEADER_KEY:
                 with error_context(path=self._index.name, tensor=_to_text(key)):
-                    entries[key] = BundleEntry.decode(value, self._header, self._limits)
+                    entry = entries[key] = BundleEntry.decode(value, self._header, self._limits)
+                    slices += len(entry.slices)
+                    self._check_slices(slices, len(key) * len(entry.slices))
         return self._without_slices(entries)
 
     def _without_slices(self, entries: dict[bytes, BundleEntry]) -> dict[bytes, BundleEntry]:
         """The entries of tensors; those of slices are known only by the keys that their tensors give."""
-        hidden = {piece.key(key) for key, entry in entries.items() for piece in entry.slices}
+        hidden = {
+            slice_key
+            for key, entry in entries.items()
+            for slice_key in (piece.key(key) for piece in entry.slices)
+            if slice_key in entries
+        }
         return {key: entry for key, entry in entries.items() if key not in hidden} if hidden else entries
+
+    def _check_slices(self, count: int, key_bytes: int) -> None:
+        """Refuse more slices than the table may have entries: each has an entry, whose key holds its tensor's name."""
+        for limit, maximum, claimed in (
+            ("max_entries", self._limits.max_entries, count),
+            ("max_key_bytes", self._limits.max_key_bytes, key_bytes),
+        ):
+            if claimed > maximum:
+                raise LimitExceededError(
+                    "partitioned tensors with too many slices", limit=limit, maximum=maximum, claimed=claimed
+                )
 
     def _find(self, key: bytes | None) -> BundleEntry | None:
         """The entry under a key, sought in the index, or taken from the listing if that was made."""
@@ -214,8 +233,10 @@ class BundleReader:
         if not entry.slices:
             return [(TensorSlice(((0, FULL),) * len(entry.shape)), entry)]
         parts = []
+        key = _to_key(name) or b""
+        self._check_slices(len(entry.slices), len(key) * len(entry.slices))
         for piece in entry.slices:
-            value = self._table.get(piece.key(_to_key(name) or b""))
+            value = self._table.get(piece.key(key))
             if value is None:
                 raise CorruptionError(f"slice {piece} of the tensor has no entry in the index")
             part = BundleEntry.decode(value, self._header, self._limits)
@@ -253,6 +274,17 @@ class BundleReader:
                 path=source.name,
                 offset=entry.offset,
             )
+
+    def _check_parts(self, parts: list[BundleEntry]) -> None:
+        """Nothing is allocated for slices before the files are known to hold each of them, and all of them together."""
+        sizes: dict[int, int] = {}
+        for part in parts:
+            source = self._source(part)
+            self._check_place(part, source)
+            sizes[part.shard_id] = source.size
+        claimed, held = sum(part.size for part in parts), sum(sizes.values())
+        if claimed > held:
+            raise CorruptionError(f"tensor slices take {claimed} bytes together, their data shards have {held}")
 
     def _payload(self, entry: BundleEntry, selection: Selection, *, verify: bool) -> Array:
         """The box of a selection, of one entry without slices."""

@@ -41,7 +41,7 @@ def decode_number(data: bytes, position: int) -> tuple[int, int]:
 
 def encode_string(value: bytes) -> bytes:
     """S(s)."""
-    return b"".join(_ESCAPES.get(byte) or bytes([byte]) for byte in value) + _TERMINATOR
+    return _ESCAPES[0x00].join(part.replace(b"\xff", _ESCAPES[0xFF]) for part in value.split(b"\x00")) + _TERMINATOR
 
 
 def decode_string(data: bytes, position: int) -> tuple[bytes, int]:

@@ -13,14 +13,19 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from .._typing import Array
 from ..coding import ordered_code
-from ..errors import CorruptionError
+from ..errors import CorruptionError, UnsupportedFeatureError
 
 #: In memory a whole dimension has this length, as in TensorFlow.
 FULL = -1
+#: Slices of real variables divide one dimension or two.
+_MAX_CORNERS = 1 << 20
 _EXTENT = re.compile(r"-|([0-9]+),([1-9][0-9]*)")
 
 
@@ -103,33 +108,32 @@ class TensorSlice:
 def check_cover(slices: Sequence[TensorSlice], full_shape: Sequence[int]) -> None:
     """Refuse slices that overlap, repeat, reach past the shape, or leave a part of the tensor out."""
     boxes = [piece.resolve(full_shape) for piece in slices]
-    first, second = _overlap(boxes) or (None, None)
-    if first is not None and second is not None:
-        raise CorruptionError(f"tensor slices {slices[first]} and {slices[second]} overlap")
     covered = sum(math.prod(stop - start for start, stop in box) for box in boxes)
     total = math.prod(full_shape)
-    if covered != total:
+    if covered < total:
         raise CorruptionError(f"tensor slices hold {covered} of {total} elements: some are missing")
+    if covered > total or not _tile(boxes, full_shape):
+        raise CorruptionError(f"tensor slices overlap: {len(boxes)} of them hold {covered} of {total} elements")
 
 
-def _overlap(boxes: Sequence[tuple[tuple[int, int], ...]]) -> tuple[int, int] | None:
-    """Two boxes that share an element, by a sweep along the dimension with the most distinct starts."""
-    if len(boxes) < 2:
-        return None
-    rank = len(boxes[0])
-    if rank == 0:
-        return 0, 1
-    axis = max(range(rank), key=lambda d: len({box[d][0] for box in boxes}))
-    open_boxes: list[int] = []
-    for number in sorted(range(len(boxes)), key=lambda n: boxes[n][axis][0]):
-        start = boxes[number][axis][0]
-        open_boxes = [other for other in open_boxes if boxes[other][axis][1] > start]
-        for other in open_boxes:
-            if _intersect(boxes[number], boxes[other]):
-                return other, number
-        open_boxes.append(number)
-    return None
+def _tile(boxes: Sequence[tuple[tuple[int, int], ...]], full_shape: Sequence[int]) -> bool:
+    """Whether the boxes fill the shape once everywhere.
 
-
-def _intersect(a: Iterable[tuple[int, int]], b: Iterable[tuple[int, int]]) -> bool:
-    return all(max(x[0], y[0]) < min(x[1], y[1]) for x, y in zip(a, b, strict=True))
+    They do if and only if their corners, each with the sign that integrating over the box gives it, cancel but for the
+    corners of the whole. That takes time in proportion to the corners, where comparing pairs of boxes would not.
+    """
+    whole = [(0, size) for size in full_shape]
+    axes = [axis for axis, extent in enumerate(whole) if any(box[axis] != extent for box in boxes)]
+    if len(boxes) << len(axes) > _MAX_CORNERS:
+        raise UnsupportedFeatureError(f"{len(boxes)} tensor slices that divide {len(axes)} dimensions")
+    edges = np.array([[box[axis] for axis in axes] for box in (*boxes, whole)], np.int64).reshape(-1, len(axes), 2)
+    signs = np.ones((len(edges), 1))
+    signs[-1] = -1
+    corners: Array = np.zeros((len(edges), 1), np.int64)  # shape (boxes + 1, corners so far): a number for each place
+    for axis in range(len(axes)):
+        places, numbers = np.unique(edges[:, axis], return_inverse=True)
+        numbers = numbers.reshape(-1, 1, 2)
+        corners = (corners[:, :, None] * len(places) + numbers).reshape(len(edges), -1)
+        corners = np.unique(corners.reshape(-1), return_inverse=True)[1].reshape(corners.shape)
+        signs = (signs[:, :, None] * np.array([1.0, -1.0])).reshape(len(edges), -1)
+    return not np.bincount(corners.reshape(-1), signs.reshape(-1)).any()
