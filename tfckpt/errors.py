@@ -54,18 +54,20 @@ class CheckpointError(Exception):
         if self.offset is not None:
             where.append(f"byte {self.offset}")
         if self.tensor is not None:
-            where.append(f"tensor {printable(self.tensor)!r}")
-        return f"{', '.join(where)}: {self.message}" if where else self.message
+            where.append(f"tensor '{printable(self.tensor)}'")
+        message = printable(self.message)  # it may quote names and paths from files
+        return f"{', '.join(where)}: {message}" if where else message
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by attributes, so that errors cross process boundaries whole."""
-        return _rebuild, (type(self), self.args, self.__dict__.copy())
+        return _rebuild, (type(self), self.args, {**self.__dict__, "path": self.path})
 
 
 def _rebuild(kind: type[CheckpointError], args: tuple[object, ...], state: dict[str, object]) -> CheckpointError:
     error = kind.__new__(kind, *args)
     error.args = args
-    error.__dict__.update(state)
+    for name, value in state.items():
+        setattr(error, name, value)  # the `path` of an ImportError is not in its dictionary
     return error
 
 
