@@ -17,7 +17,6 @@ from .._typing import ByteSource, ByteView
 from ..errors import CheckpointNotFoundError, StorageError, TruncatedError
 from .base import Storage
 
-
 #: One system call reads at most this, so that a copy costs little more memory than its result.
 _PIECE = 8 << 20
 
@@ -54,7 +53,7 @@ class LocalStorage(Storage):
         """Names in a folder, sorted; empty if it is none or may not be read."""
         try:
             return sorted(os.listdir(folder or os.curdir))
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a zero byte in the path
             return []
 
     def join(self, folder: str, *names: str) -> str:
