@@ -1,0 +1,285 @@
+"""The network's values beside TensorFlow's: logits and every endpoint, layer by layer, on TensorFlow's own input.
+
+A golden file is an `.npz` with `input` (NHWC), `logits` and any number of `endpoint:NAME` (NHWC, or NC after pooling),
+the values TensorFlow gave for that input; `logits64` are the logits of the same network run in float64.
+
+A difference is measured against the largest reference value of its layer, max|Δ| / max|reference|: single values near
+zero have no meaningful relative error.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+import numpy as np
+
+from tfckpt.errors import CheckpointNotFoundError, CorruptionError, printable
+
+from ..errors import ConversionError, Shape, VerificationError
+
+if TYPE_CHECKING:
+    from ..model.efficientnet import EfficientNet
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+#: For float32 on either side: TensorFlow's own lies up to 4e-6 of the largest value from its float64 result.
+FLOAT32_TOLERANCE = 1e-5
+
+#: For float64 on both sides: right conversions were measured at 1e-14, a wrong padding or epsilon at 1e-6 and more.
+FLOAT64_TOLERANCE = 1e-10
+
+#: Uncompressed bytes; a golden file is read whole, and a small compressed one may claim any size.
+MAX_GOLDEN_BYTES = 4 << 30
+
+INPUT = "input"
+LOGITS = "logits"
+LOGITS64 = "logits64"
+ENDPOINT = "endpoint:"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """One layer compared, in TensorFlow's axes.
+
+    `max_abs` is max|Δ| and `max_rel` is max|Δ| / max|reference|; both are infinite when the shapes differ, and not
+    a number when a value is none. `tolerance` is the largest `max_rel` that agrees.
+    """
+
+    name: str
+    shape: Shape
+    reference_shape: Shape
+    max_abs: float
+    max_rel: float
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the layer is within its tolerance; what is not a number never is."""
+        return self.max_rel <= self.tolerance
+
+    def __str__(self) -> str:
+        """One line for people."""
+        text = f"{printable(self.name)} {list(self.shape)}"
+        if self.shape != self.reference_shape:
+            return f"{text}: TensorFlow's is {list(self.reference_shape)}"
+        return f"{text}: max|Δ| {self.max_abs:.2g}, of the largest value {self.max_rel:.2g}, allowed {self.tolerance:g}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationsReport:
+    """A whole comparison: `records` in network order, and what was left out with the reason.
+
+    `dtype` is what our network computed in.
+    """
+
+    dtype: str
+    records: tuple[LayerRecord, ...]
+    not_compared: tuple[tuple[str, str], ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every layer agrees."""
+        return all(record.agrees for record in self.records)
+
+    @property
+    def max_abs(self) -> float:
+        """The largest absolute difference of any layer."""
+        return _largest(record.max_abs for record in self.records)
+
+    @property
+    def max_rel(self) -> float:
+        """The largest difference of any layer relative to that layer's largest value."""
+        return _largest(record.max_rel for record in self.records)
+
+    def findings(self) -> list[str]:
+        """List every layer that differs, one line each, the first one computed first."""
+        return [str(record) for record in self.records if not record.agrees]
+
+    def summary(self) -> str:
+        """Say it in a few lines."""
+        agree = sum(record.agrees for record in self.records)
+        lines = [
+            f"layers    {agree} of {len(self.records)} agree with TensorFlow's ({self.dtype}): largest difference "
+            f"{self.max_abs:.2g}, relative to its layer's largest value {self.max_rel:.2g}"
+        ]
+        lines += [f"not compared: {printable(name)}, {reason}" for name, reason in self.not_compared]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values that JSON can hold; what is infinite or not a number is None."""
+        return {
+            "dtype": self.dtype,
+            "max_abs": _finite(self.max_abs),
+            "max_rel": _finite(self.max_rel),
+            "layers": [
+                {
+                    **dataclasses.asdict(record),
+                    "shape": list(record.shape),
+                    "reference_shape": list(record.reference_shape),
+                    "max_abs": _finite(record.max_abs),
+                    "max_rel": _finite(record.max_rel),
+                    "agrees": record.agrees,
+                }
+                for record in self.records
+            ],
+            "not_compared": [{"name": name, "reason": reason} for name, reason in self.not_compared],
+        }
+
+    def require(self) -> None:
+        """Raise `VerificationError` with every finding, when there is one."""
+        findings = self.findings()
+        if findings:
+            count = "1 of them" if len(findings) == 1 else f"{len(findings)} of them"
+            lines = [f"the layers do not agree with TensorFlow's: {count}", *findings]
+            raise VerificationError("\n  ".join(lines), report=self)
+
+
+def compare(
+    model: EfficientNet, golden: Mapping[str, Array], *, double: bool = False, tolerance: float = FLOAT32_TOLERANCE
+) -> ActivationsReport:
+    """Run the model on the golden input and compare logits and endpoints with TensorFlow's.
+
+    With `double` a copy of the model runs in float64. `logits64` is then held to `FLOAT64_TOLERANCE`, all other
+    references to `tolerance`. The model itself is left as it is; a copy runs where it would have to change.
+    Raises `ConversionError` when the golden values are not for such a network.
+    """
+    import torch
+
+    names = _reference_names(golden)
+    images = _images(golden, model.config.in_channels)
+    if double or model.training:
+        model = copy.deepcopy(model).eval()
+    if double:
+        model = model.double()
+    like = model.stem.conv.weight
+    inputs = torch.from_numpy(np.array(images, np.float64)).to(like.device, like.dtype).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        points = {
+            name: _channels_last(tensor.double().cpu().numpy()) for name, tensor in model.endpoints(inputs).items()
+        }
+    unknown = [printable(name) for name in names.values() if name not in points and name != LOGITS]
+    if unknown:
+        raise ConversionError(f"no endpoint {', '.join(unknown)} in this network; it has {', '.join(points)}")
+    not_compared = [(key, "is no reference value") for key in golden if key not in names and key != INPUT]
+    not_compared += [(key, "the model gives pooled features") for key, name in names.items() if name not in points]
+    records = []
+    for point, values in points.items():
+        for key in (key for key, name in names.items() if name == point):
+            allowed = FLOAT64_TOLERANCE if double and key == LOGITS64 else tolerance
+            records.append(_record(key.removeprefix(ENDPOINT), values, golden[key], allowed))
+    return ActivationsReport(
+        dtype=str(like.dtype).removeprefix("torch."), records=tuple(records), not_compared=tuple(not_compared)
+    )
+
+
+def load_golden(path: str | os.PathLike[str]) -> dict[str, Array]:
+    """Read a golden `.npz`; nothing is unpickled, and no array is made before its size is known to be there.
+
+    Raises `CheckpointNotFoundError`, or `CorruptionError` for what is no such file.
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            return dict(_arrays(file, path))
+    except FileNotFoundError:
+        raise CheckpointNotFoundError("there is no such file", path=path) from None
+    except OSError as error:
+        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
+
+
+def _arrays(file: BinaryIO, path: str) -> Iterator[tuple[str, Array]]:
+    """Read every array of an archive."""
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise CorruptionError(f"no .npz file ({error})", path=path) from error
+    with archive:
+        members = archive.infolist()
+        nbytes = sum(member.file_size for member in members)
+        if nbytes > MAX_GOLDEN_BYTES:
+            raise CorruptionError(f"arrays of {nbytes} bytes, expected at most {MAX_GOLDEN_BYTES}", path=path)
+        for member in members:
+            name = member.filename.removesuffix(".npy")
+            try:
+                array = _array(archive, member)
+            # NumPy's header reader lets through whatever Python's parser raises, and zipfile what its codecs raise.
+            except Exception as error:
+                raise CorruptionError(
+                    f"cannot be read as an array of numbers ({error})", path=path, tensor=name
+                ) from error
+            yield name, array
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+    """Read one array, after comparing the size its header claims with the size of the member."""
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"version {version}, expected (1, 0) or (2, 0)")
+        if dtype.kind not in "biuf":
+            raise ValueError(f"dtype {dtype}, expected numbers")
+        claimed, there = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
+        if claimed != there:
+            raise ValueError(f"{there} bytes, expected {claimed} for {dtype} {list(shape)}")
+    with archive.open(member) as stream:
+        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
+
+
+def _reference_names(golden: Mapping[str, Array]) -> dict[str, str]:
+    """Map the keys of reference values to the points of the network they belong to."""
+    names = {key: key.removeprefix(ENDPOINT) for key in golden if key.startswith(ENDPOINT)}
+    names.update((key, LOGITS) for key in (LOGITS, LOGITS64) if key in golden)
+    if not names or INPUT not in golden:
+        found = ", ".join(map(printable, golden)) or "nothing"
+        raise ConversionError(
+            f"golden values have {found}; expected {INPUT} (NHWC) and {LOGITS} or {ENDPOINT}NAME, or both"
+        )
+    return names
+
+
+def _images(golden: Mapping[str, Array], channels: int) -> Array:
+    """Give the golden input after checking its axes."""
+    images = golden[INPUT]
+    if images.ndim != 4 or images.shape[3] != channels or 0 in images.shape:
+        raise ConversionError(f"golden {INPUT} is {list(images.shape)}, expected [N, H, W, {channels}]")
+    return images
+
+
+def _channels_last(values: Array) -> Array:
+    """Give values in TensorFlow's axes: NCHW becomes NHWC."""
+    return values.transpose(0, 2, 3, 1) if values.ndim == 4 else values
+
+
+def _record(name: str, values: Array, reference: Array, tolerance: float) -> LayerRecord:
+    """Measure one layer in float64."""
+    max_abs = max_rel = math.inf
+    if values.shape == reference.shape:
+        with np.errstate(invalid="ignore"):  # infinity minus infinity is not a number, and is reported as that
+            max_abs = float(np.abs(values - reference.astype(np.float64)).max())
+        largest = float(np.abs(reference.astype(np.float64)).max())
+        if max_abs == 0.0:
+            max_rel = 0.0
+        elif largest > 0.0 or math.isnan(largest):
+            max_rel = max_abs / largest
+    return LayerRecord(name, values.shape, reference.shape, max_abs, max_rel, tolerance)
+
+
+def _largest(values: Iterator[float]) -> float:
+    """Give the largest value; what is not a number counts as larger than any."""
+    return max(values, key=lambda value: math.inf if math.isnan(value) else value)
+
+
+def _finite(value: float) -> float | None:
+    """Give a number that JSON has."""
+    return value if math.isfinite(value) else None
