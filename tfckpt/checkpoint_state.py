@@ -12,11 +12,15 @@ A relative path counts from the folder of the state file.
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 
 from . import protos
+from .atomic import atomic_file
 from .errors import CorruptionError, LimitExceededError, error_context
 from .limits import DEFAULT_LIMITS, Limits
 from .storage.base import Storage
+from .storage.local import LocalStorage
 
 STATE_NAME = "checkpoint"
 
@@ -57,3 +61,37 @@ def read_state(storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS) -
         tuple(message.all_model_checkpoint_timestamps),
         message.last_preserved_timestamp,
     )
+
+
+def encode_state(state: CheckpointState) -> bytes:
+    """The text of a state file, one field a line, as TensorFlow writes it."""
+    message = protos.message_class("CheckpointState")(
+        model_checkpoint_path=state.model_checkpoint_path,
+        all_model_checkpoint_paths=state.all_model_checkpoint_paths,
+        all_model_checkpoint_timestamps=state.all_model_checkpoint_timestamps,
+        last_preserved_timestamp=state.last_preserved_timestamp,
+    )
+    return protos.format_text(message).encode("utf-8")
+
+
+def update_state(prefix: str, *, keep_older: bool = False) -> None:
+    """Name a checkpoint of this machine as the latest in the state file of its folder, by a relative path.
+
+    With `keep_older` the checkpoints that the file names already stay before it, with the timestamps they have;
+    else the new one stands alone.
+    """
+    folder, name = os.path.split(prefix)
+    older = read_state(LocalStorage(), folder) if keep_older else None
+    paths: list[str] = [name]
+    times: list[float] = []
+    preserved = 0.0
+    if older is not None:
+        others = [number for number, path in enumerate(older.all_model_checkpoint_paths) if path not in (name, prefix)]
+        has_times = len(older.all_model_checkpoint_timestamps) == len(older.all_model_checkpoint_paths)
+        paths = [*(older.all_model_checkpoint_paths[number] for number in others), name]
+        if has_times and older.all_model_checkpoint_timestamps:
+            times = [*(older.all_model_checkpoint_timestamps[number] for number in others), time.time()]
+        preserved = older.last_preserved_timestamp
+    text = encode_state(CheckpointState(name, tuple(paths), tuple(times), preserved))
+    with atomic_file(os.path.join(folder, STATE_NAME), overwrite=True) as file:
+        file.write(text)

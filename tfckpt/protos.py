@@ -49,6 +49,13 @@ def parse_text(name: str, text: str) -> Any:
         raise CorruptionError(f"does not parse as {name}: {error}") from error
 
 
+def format_text(message: Any) -> str:
+    """A message in protobuf's text format, one field a line, characters beyond ASCII as they are."""
+    from google.protobuf import text_format
+
+    return text_format.MessageToString(message, as_utf8=True, descriptor_pool=_pool())
+
+
 @functools.cache
 def _pool() -> Any:
     from google.protobuf import descriptor_pb2, descriptor_pool
