@@ -147,8 +147,9 @@ def _block(parts: Mapping[str, Shape], channels: int) -> BlockConfig | str:
     if not parts:
         return "is missing"
     problems: list[str] = []
-    depthwise = _kernel(parts, _DEPTHWISE, problems) if _DEPTHWISE in parts else None
     norms = 1 + max((n for n in (1, 2) if f"tpu_batch_normalization_{n}/gamma" in parts), default=0)
+    # Only an MBConv block with expansion has three batch norms; only blocks with expansion have a second convolution.
+    depthwise = _kernel(parts, _DEPTHWISE, problems) if _DEPTHWISE in parts or norms == 3 else None
     expands = _SECOND in parts or norms > (1 if depthwise is None else 2)
     project = _kernel(parts, _SECOND if expands else _FIRST, problems)
     first = depthwise if depthwise is not None else _kernel(parts, _FIRST, problems)
