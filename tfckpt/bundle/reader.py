@@ -40,6 +40,7 @@ from ..tensors.slices import FULL, TensorSlice, check_cover
 from ..tensors.strings import decode_strings
 from . import naming
 from .entry import BundleEntry, BundleHeader
+from .payload import check_payload
 
 _HEADER_KEY = b""
 
@@ -136,6 +137,20 @@ class BundleReader:
             self._check_parts([part for _, part in parts])
             dtype = entry.data_type.to_numpy()
             return gather(selection, dtype, parts, lambda part, inside: self._payload(part, inside, verify=verify))
+
+    def payloads(self, name: str) -> Iterator[tuple[TensorSlice | None, BundleEntry, ByteView]]:
+        """The stored bytes of a tensor with their entry and slice, None where it is whole; every checksum compared.
+
+        Nothing is decoded, so this also gives what cannot be read, such as variants.
+        """
+        entry = self._entry(name)
+        with error_context(path=self._index.name, tensor=name):
+            for piece, part in self._parts(name, entry):
+                source = self._source(part) if part.data_type.is_readable else self._shard(part.shard_id)
+                with error_context(path=source.name):
+                    payload = self._bytes(source, part, part.offset, part.size)
+                    check_payload(part, payload, self._limits, big_endian=self._header.big_endian)
+                yield piece if entry.slices else None, part, payload
 
     @contextlib.contextmanager
     def prefetch(self, names: Iterable[str], threads: int) -> Iterator[None]:

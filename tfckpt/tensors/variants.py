@@ -1,0 +1,47 @@
+"""The payload of a variant tensor in a bundle (TensorFlow `util/tensor_bundle/tensor_bundle.cc`).
+
+::
+
+    payload = element * n
+    element = length, varint64 | VariantTensorDataProto of that length | checksum, fixed32
+
+    checksum of an element = masked crc32c of all elements up to here, each as its length in fixed64, its bytes, and,
+                             for the elements before, their 4 checksum bytes
+    tensor checksum = crc32c of the same with the 4 bytes of the last element too
+"""
+
+from __future__ import annotations
+
+from .._typing import ByteView
+from ..coding import varint
+from ..coding.crc32c import crc32c, unmask
+from ..errors import ChecksumError, CorruptionError, TruncatedError
+
+_CHECKSUM_SIZE = 4
+
+
+def variants_checksum(payload: ByteView, count: int) -> int:
+    """The tensor's (unmasked) checksum, after comparing that of each of its `count` elements."""
+    checksum = position = 0
+    for number in range(count):
+        length, start = varint.decode_varint64(payload, position)
+        end = start + length
+        if end + _CHECKSUM_SIZE > len(payload):
+            raise TruncatedError(
+                f"variant {number} claims {length} bytes and a checksum, {len(payload) - start} are left",
+                needed=length + _CHECKSUM_SIZE,
+                available=len(payload) - start,
+            )
+        checksum = crc32c(payload[start:end], crc32c(varint.encode_fixed64(length), checksum))
+        stored = unmask(varint.decode_fixed32(payload, end)[0])
+        if stored != checksum:
+            raise ChecksumError(
+                f"variant {number} has crc32c {checksum:#010x}, stored is {stored:#010x}",
+                stored=stored,
+                computed=checksum,
+            )
+        position = end + _CHECKSUM_SIZE
+        checksum = crc32c(payload[end:position], checksum)
+    if position != len(payload):
+        raise CorruptionError(f"{count} variants take {position} bytes, the payload has {len(payload)}")
+    return checksum
