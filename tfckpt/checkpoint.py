@@ -18,6 +18,7 @@ from .meta_graph import read_meta_graph
 from .storage.base import Storage
 from .storage.local import LocalStorage
 from .tensors.info import TensorInfo
+from .v1.reader import V1Reader
 
 
 class Checkpoint(Mapping[str, Array]):
@@ -47,7 +48,7 @@ class Checkpoint(Mapping[str, Array]):
 
     @property
     def format(self) -> str:
-        """The format's name: "V2" for a tensor bundle."""
+        """The format's name: "V2" for a tensor bundle, "V1" for the table files that came before it."""
         return self.reader.format
 
     @property
@@ -145,11 +146,21 @@ def open(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Checkpoint:
     """
     storage = LocalStorage()
     found = detect.find(storage, os.fspath(path), limits)
+    reader, prefix = _read(storage, found, limits)
+    return Checkpoint(storage, reader, prefix, found.notes, limits)
+
+
+def _read(storage: Storage, found: detect.Found, limits: Limits) -> tuple[TensorReader, str]:
+    """The reader of the format that was found, and the prefix that it reads."""
+    if found.format == detect.V1:
+        return V1Reader(storage, found.prefix, limits), found.prefix
     try:
-        reader = BundleReader(storage, found.prefix, limits)
+        return BundleReader(storage, found.prefix, limits), found.prefix
     except CorruptionError as error:
+        index = naming.index_name(found.prefix)
+        if detect.is_v1_file(storage, index, limits):
+            return V1Reader(storage, index, limits), index
         raise detect.explain_index(storage, found.prefix, error) from None
-    return Checkpoint(storage, reader, found.prefix, found.notes, limits)
 
 
 def _name(name: str) -> str:

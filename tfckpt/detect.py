@@ -1,25 +1,38 @@
-"""From what the user typed to the checkpoint it means, or to a sentence that says what stands there instead."""
+"""From what the user typed to the checkpoint it means, or to a sentence that says what stands there instead.
+
+V2 is known by its index file, V1 by the content of a table: the value under the empty key is a bundle's header in one
+and a list of tensors in the other.
+Where both stand under one prefix, V2 wins, as in TensorFlow.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
+from . import protos, saved_model
 from ._typing import ByteSource
 from .bundle import naming
 from .checkpoint_state import STATE_NAME, read_state
-from .errors import CheckpointError, CheckpointNotFoundError, CorruptionError, UnsupportedFeatureError, close_names
+from .errors import CheckpointError, CheckpointNotFoundError, CorruptionError, close_names
 from .limits import DEFAULT_LIMITS, Limits
 from .sstable.format import is_table
+from .sstable.table import Table
 from .storage.base import Storage
+from .v1 import naming as v1_naming
+from .v1.keys import LIST_KEY
+from .what_is import UNKNOWN, what_is
 
-_SAVED_MODEL_PREFIX = ("variables", "variables")
+V1, V2 = "V1", "V2"
+_TEMPORARY = "_temp"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Found:
-    """A checkpoint: its prefix in the storage, and what a person should know about how it was found."""
+    """A checkpoint: its prefix in the storage, its format, and what a person should know about how it was found."""
 
     prefix: str
+    format: str = V2
     notes: tuple[str, ...] = ()
 
 
@@ -31,31 +44,29 @@ def find(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> Found:
         return _find_in_folder(storage, path, limits)
     if storage.is_file(path):
         return _find_from_file(storage, path, limits)
+    shards = _shard_set(storage, path, limits)
+    if shards is not None:
+        return shards
     raise _nothing_at(storage, path)
 
 
-def _find_from_file(storage: Storage, path: str, limits: Limits) -> Found:
-    prefix = naming.prefix_of_member(path)
-    if prefix is not None and storage.is_file(naming.index_name(prefix)):
+def find_prefix(storage: Storage, prefix: str, limits: Limits = DEFAULT_LIMITS) -> Found | None:
+    """The checkpoint whose prefix this is, as a state file names it; None if there is none."""
+    if storage.is_file(naming.index_name(prefix)):
         return Found(prefix)
-    source = storage.open(path)
-    folder, name = storage.split(path)
-    if name == STATE_NAME and not is_table(source):
-        return _follow_state(storage, folder, limits)
-    if is_table(source):
-        raise UnsupportedFeatureError("this is a V1 checkpoint (one table file), which is not read yet", path=path)
-    if prefix is not None and name.startswith(storage.split(prefix)[1] + ".data-"):
-        raise CheckpointNotFoundError(
-            f"this is a data shard, and its index file {storage.split(naming.index_name(prefix))[1]} is not beside it; "
-            "without the index nobody knows what the bytes mean",
-            path=path,
-        )
-    if prefix is not None and name.endswith(naming.META_SUFFIX):
-        raise CheckpointNotFoundError(
-            f"this is a graph without its checkpoint: {storage.split(naming.index_name(prefix))[1]} is not beside it",
-            path=path,
-        )
-    raise CheckpointNotFoundError(f"not a TensorFlow checkpoint: this is {what_is(source)}", path=path)
+    if storage.is_file(prefix):
+        return Found(prefix, V1) if _looks_v1(storage, prefix, limits) else None
+    return _shard_set(storage, prefix, limits)
+
+
+def format_of_table(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> str | None:
+    """The format whose table a file is, by its first value; None if it is neither, `CorruptionError` if damaged."""
+    first = Table(source, limits).seek(LIST_KEY)
+    if first is None or first[0] != LIST_KEY:
+        return None
+    if protos.parse("SavedTensorSlices", first[1]).HasField("meta"):
+        return V1
+    return V2 if protos.parse("BundleHeaderProto", first[1]).num_shards else None
 
 
 def explain_index(storage: Storage, prefix: str, error: CorruptionError) -> CheckpointError:
@@ -63,8 +74,8 @@ def explain_index(storage: Storage, prefix: str, error: CorruptionError) -> Chec
     source = storage.open(naming.index_name(prefix))
     if is_table(source):
         return error
-    content = what_is(source)
-    if content == _UNKNOWN:
+    content = what_is(source, naming.index_name(prefix))
+    if content == UNKNOWN:
         return CorruptionError(
             f"not an index file: {source.size} bytes that do not end in the magic number of a table; "
             "it may have been cut short or changed on the way here: fetch it again",
@@ -73,48 +84,233 @@ def explain_index(storage: Storage, prefix: str, error: CorruptionError) -> Chec
     return CheckpointNotFoundError(f"not an index file: this is {content}", path=source.name)
 
 
+def is_v1_file(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> bool:
+    """Whether a file is a sound table of a V1 checkpoint, whatever its name."""
+    source = storage.open(path)
+    try:
+        return is_table(source) and format_of_table(source, limits) == V1
+    except CheckpointError:
+        return False
+    finally:
+        source.close()
+
+
+def prefixes_in(storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS) -> list[Found]:
+    """Every checkpoint that stands directly in a folder: the V2 ones by name, then the V1 ones."""
+    names = storage.list(folder)
+    v2 = [name.removesuffix(naming.INDEX_SUFFIX) for name in names if name.endswith(naming.INDEX_SUFFIX)]
+    found = [Found(storage.join(folder, name)) for name in v2]
+    seen: set[str] = set()
+    for name in names:
+        if name in v2 or name == STATE_NAME or naming.prefix_of_member(name) is not None:
+            continue
+        shard = v1_naming.parse_shard(name)
+        prefix = v1_naming.pattern_name(shard[0], shard[2]) if shard else name
+        path = storage.join(folder, name)
+        if prefix not in seen and storage.is_file(path) and _looks_v1(storage, path, limits):
+            seen.add(prefix)
+            found.append(Found(storage.join(folder, prefix), V1))
+    return found
+
+
+def _find_from_file(storage: Storage, path: str, limits: Limits) -> Found:
+    folder, name = storage.split(path)
+    prefix = naming.prefix_of_member(path)
+    if prefix is not None and storage.is_file(naming.index_name(prefix)):
+        return Found(prefix)
+    source = storage.open(path)
+    if is_table(source):
+        return _from_table(storage, path, source, limits)
+    if name == STATE_NAME:
+        return _follow_state(storage, folder, limits)
+    if name in (saved_model.FILE_NAME, saved_model.TEXT_FILE_NAME):
+        return _in_saved_model(storage, folder)
+    if prefix is not None and name.endswith(naming.META_SUFFIX):
+        beside = _v1_of_graph(storage, prefix, limits)
+        if beside is not None:
+            return beside
+        raise CheckpointNotFoundError(
+            f"this is a graph without its checkpoint: {storage.split(naming.index_name(prefix))[1]} is not beside it",
+            path=path,
+        )
+    if prefix is not None and name.startswith(storage.split(prefix)[1] + ".data-"):
+        raise CheckpointNotFoundError(
+            f"this is a data shard, and its index file {storage.split(naming.index_name(prefix))[1]} is not beside it; "
+            "without the index nobody knows what the bytes mean",
+            path=path,
+        )
+    raise CheckpointNotFoundError(f"not a TensorFlow checkpoint: this is {what_is(source, path)}", path=path)
+
+
+def _from_table(storage: Storage, path: str, source: ByteSource, limits: Limits) -> Found:
+    """The checkpoint of a file that is a table and no index file by its name."""
+    if format_of_table(source, limits) == V2:
+        raise CheckpointNotFoundError(
+            "this is the index of a V2 checkpoint under another name; name it PREFIX.index, "
+            "with its data shards beside it as PREFIX.data-SSSSS-of-NNNNN",
+            path=path,
+        )
+    shard = v1_naming.parse_shard(path)
+    if shard is None or shard[2] < 2:
+        return Found(path, V1)
+    base, shard_id, num_shards = shard
+    found = _shard_set(storage, v1_naming.pattern_name(base, num_shards), limits)
+    if found is None:
+        return Found(path, V1)
+    note = f"{path} is shard {shard_id} of {num_shards}; all of them are read"
+    return dataclasses.replace(found, notes=(note, *found.notes))
+
+
+def _shard_set(storage: Storage, path: str, limits: Limits) -> Found | None:
+    """The sharded V1 checkpoint that a pattern, or the base of its shards' names, means; None if there is none."""
+    pattern = v1_naming.parse_pattern(path)
+    folder, name = storage.split(path if pattern is None else pattern[0])
+    present: dict[int, set[int]] = {}
+    for other in storage.list(folder):
+        shard = v1_naming.parse_shard(other)
+        if shard is not None and shard[0] == name and (pattern is None or pattern[1] == shard[2]):
+            present.setdefault(shard[2], set()).add(shard[1])
+    sets = {
+        num_shards: numbers
+        for num_shards, numbers in present.items()
+        if _looks_v1(storage, v1_naming.shard_name(storage.join(folder, name), min(numbers), num_shards), limits)
+    }
+    if not sets:
+        return None
+    base = storage.join(folder, name)
+    if len(sets) > 1:
+        raise CheckpointNotFoundError(
+            "there are several sets of shards of this name; "
+            f"name one of: {_some(v1_naming.pattern_name(base, num_shards) for num_shards in sorted(sets))}",
+            path=path,
+        )
+    ((num_shards, numbers),) = sets.items()
+    missing = [number for number in range(min(num_shards, limits.max_shards)) if number not in numbers]
+    notes: tuple[str, ...] = ()
+    if missing:
+        absent = _some(v1_naming.shard_name(name, number, num_shards) for number in missing)
+        notes = (
+            f"{len(missing)} of {num_shards} shards of {base} are missing ({absent}): "
+            "tensors that stand only in them are not listed",
+        )
+    return Found(v1_naming.pattern_name(base, num_shards), V1, notes)
+
+
+def _looks_v1(storage: Storage, path: str, limits: Limits) -> bool:
+    """Whether a file is a table of a V1 checkpoint, or a damaged table of which that cannot be told."""
+    source = storage.open(path)
+    try:
+        return is_table(source) and format_of_table(source, limits) == V1
+    except CorruptionError:
+        return True
+    finally:
+        source.close()
+
+
+def _v1_of_graph(storage: Storage, prefix: str, limits: Limits) -> Found | None:
+    """The V1 checkpoint beside `prefix.meta`."""
+    if storage.is_file(prefix):
+        return Found(prefix, V1) if _looks_v1(storage, prefix, limits) else None
+    return _shard_set(storage, prefix, limits)
+
+
 def _find_in_folder(storage: Storage, folder: str, limits: Limits) -> Found:
     if storage.is_file(storage.join(folder, STATE_NAME)):
         return _follow_state(storage, folder, limits)
-    names = storage.list(folder)
-    prefixes = [name.removesuffix(naming.INDEX_SUFFIX) for name in names if name.endswith(naming.INDEX_SUFFIX)]
-    if len(prefixes) == 1:
-        return Found(storage.join(folder, prefixes[0]))
-    if prefixes:
+    if saved_model.is_saved_model(storage, folder):
+        return _in_saved_model(storage, folder)
+    found = prefixes_in(storage, folder, limits)
+    if len(found) == 1:
+        return found[0] if found[0].format == V2 else find_prefix(storage, found[0].prefix, limits) or found[0]
+    if found:
         raise CheckpointNotFoundError(
-            f"the folder has {len(prefixes)} checkpoints and no state file that says which is the latest; "
-            f"name one of: {_some(storage.join(folder, prefix) for prefix in prefixes)}",
+            f"the folder has {len(found)} checkpoints and no state file that says which is the latest; "
+            f"name one of: {_some(one.prefix for one in found)}",
             path=folder,
         )
-    inside = storage.join(folder, *_SAVED_MODEL_PREFIX)
+    inside = storage.join(folder, *saved_model.VARIABLES)
     if storage.is_file(naming.index_name(inside)):
         return Found(inside)
+    names = storage.list(folder)
     there = f"it holds {_some(names)}" if names else "it is empty"
     raise CheckpointNotFoundError(
-        f"no checkpoint in this folder: no *.index file and no state file; {there}", path=folder
+        _unfinished(storage, folder, "", names)
+        or f"no checkpoint in this folder: no *.index file and no state file; {there}",
+        path=folder,
+    )
+
+
+def _in_saved_model(storage: Storage, folder: str) -> Found:
+    """The variables of a SavedModel."""
+    prefix = storage.join(folder, *saved_model.VARIABLES)
+    if storage.is_file(naming.index_name(prefix)):
+        return Found(prefix)
+    variables = storage.join(folder, saved_model.VARIABLES[0])
+    names = storage.list(variables)
+    if names:
+        why = f"the index file {naming.index_name(prefix)} is missing; there is only {_some(names)}"
+    elif storage.is_folder(variables):
+        why = "its folder variables is empty"
+    else:
+        why = "it has no folder variables"
+    raise CheckpointNotFoundError(
+        f"a SavedModel without variables: {why}; a model that was frozen keeps its values as constants of its graph",
+        path=folder,
     )
 
 
 def _follow_state(storage: Storage, folder: str, limits: Limits) -> Found:
-    state = read_state(storage, folder, limits)
     path = storage.join(folder, STATE_NAME)
+    state = read_state(storage, folder, limits)
     if state is None or not state.model_checkpoint_path:
-        raise CheckpointNotFoundError("the state file names no checkpoint", path=path)
+        raise CheckpointNotFoundError(
+            f"the state file names no checkpoint{_instead(storage, folder, limits)}", path=path
+        )
+    found = follow(storage, folder, state.model_checkpoint_path, limits)
+    if found is not None:
+        return found
     named = storage.join(folder, state.model_checkpoint_path)
-    if storage.is_file(naming.index_name(named)):
-        return Found(named)
-    beside = storage.join(folder, storage.split(state.model_checkpoint_path)[1])
-    if storage.is_file(naming.index_name(beside)):
-        return Found(beside, (f"the state file names {named}, which is not there; read {beside} beside it instead",))
     raise CheckpointNotFoundError(
-        f"the state file names {state.model_checkpoint_path}, and there is no {naming.index_name(named)}",
+        f"the state file names {state.model_checkpoint_path}, and there is no {naming.index_name(named)}"
+        f"{_instead(storage, folder, limits)}",
         path=path,
     )
+
+
+def follow(storage: Storage, folder: str, path: str, limits: Limits = DEFAULT_LIMITS) -> Found | None:
+    """The checkpoint that a path in a folder's state file means; None if there is none.
+
+    A relative path counts from the folder.
+    Where nothing stands at the path, the folder may have been moved: then the same name beside the state file is meant,
+    and a note says so.
+    """
+    named = storage.join(folder, path)
+    found = find_prefix(storage, named, limits)
+    if found is not None:
+        return found
+    name = storage.split(path)[1]
+    beside = storage.join(folder, name)
+    if not name or beside == named:
+        return None
+    found = find_prefix(storage, beside, limits)
+    if found is None:
+        return None
+    note = f"the state file names {named}, which is not there; {beside} beside it is read instead"
+    return dataclasses.replace(found, notes=(note, *found.notes))
+
+
+def _instead(storage: Storage, folder: str, limits: Limits) -> str:
+    """For the end of a message: the checkpoints in the folder that may be named."""
+    found = prefixes_in(storage, folder, limits)
+    return f"; the folder has {_some(one.prefix for one in found)}" if found else ""
 
 
 def _nothing_at(storage: Storage, path: str) -> CheckpointNotFoundError:
     folder, name = storage.split(path)
     names = storage.list(folder)
+    unfinished = _unfinished(storage, folder, name, names)
+    if unfinished:
+        return CheckpointNotFoundError(unfinished, path=path)
     shards = [other for other in names if naming.prefix_of_member(other) == name]
     if shards:
         return CheckpointNotFoundError(
@@ -128,45 +324,33 @@ def _nothing_at(storage: Storage, path: str) -> CheckpointNotFoundError:
     return CheckpointNotFoundError(f"no such checkpoint, file or folder{hint}", path=path)
 
 
-_UNKNOWN = "of no kind known here"
-_HEADS = (
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras .h5 weights); open it with h5py"),
-    (b"PK\x03\x04", "a zip archive (.keras, .npz, PyTorch .pth or an archive of other files)"),
-    (b"\x1f\x8b", "gzip data; unpack it first"),
-    (b"version https://git-lfs", "a Git LFS pointer and not the file itself; fetch it with: git lfs pull"),
-    (b"GGUF", "a GGUF model"),
-    (b"\x80\x02", "a pickle"),
-    (b"\x80\x04", "a pickle"),
-    (b"\x93NUMPY", "a NumPy .npy array"),
-    (b"<!DOCTYPE", "an HTML page, probably a download that failed"),
-    (b"<html", "an HTML page, probably a download that failed"),
-    (b"<?xml", "an XML document, probably a download that failed"),
-)
+def _unfinished(storage: Storage, folder: str, name: str, names: Iterable[str]) -> str:
+    """A sentence on a checkpoint that is being written or whose writing ended half-way; empty if there is none.
+
+    TensorFlow writes `PREFIX_temp/part-*`, in older releases `PREFIX_temp_ID/part-*`, and the index last.
+    """
+    for other in names:
+        prefix, mark, _ = other.rpartition(_TEMPORARY)
+        inside = storage.join(folder, other)
+        if not mark or (name and prefix != name) or not storage.is_folder(inside):
+            continue
+        parts = sorted(
+            {naming.prefix_of_member(part) or part for part in storage.list(inside) if part.startswith("part-")}
+        )
+        whole = [part for part in parts if storage.is_file(storage.join(inside, naming.index_name(part)))]
+        if parts:
+            salvage = (
+                f"; its finished parts can be opened: {_some(storage.join(inside, p) for p in whole)}" if whole else ""
+            )
+            return (
+                f"the checkpoint {storage.join(folder, prefix)} is being written, or its writing ended half-way: "
+                f"{inside} holds {_some(parts)} and there is no {prefix}{naming.INDEX_SUFFIX} yet{salvage}"
+            )
+    return ""
 
 
-def what_is(source: ByteSource) -> str:
-    """A few words for a person on what a file seems to be, from its first bytes."""
-    if source.size == 0:
-        return "an empty file"
-    if is_table(source):
-        return "a table file of a TensorFlow checkpoint"
-    head = bytes(source.read(0, min(source.size, 512)))
-    for magic, words in _HEADS:
-        if head.startswith(magic):
-            return words
-    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < source.size:
-        return "a safetensors file"
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:
-            return _UNKNOWN
-        text = head[: error.start].decode("utf-8")
-    return "a text file" if all(c.isprintable() or c in "\r\n\t" for c in text) else _UNKNOWN
-
-
-def _some(names: object, *, most: int = 8) -> str:
+def _some(names: Iterable[object], *, most: int = 8) -> str:
     """At most some of the names, with the number of the others."""
-    listed = [str(name) for name in names]  # type: ignore[attr-defined]  # any iterable of texts
+    listed = [str(name) for name in names]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more

@@ -10,9 +10,10 @@ There are no checksums of tensors: the table's blocks have them, and they are al
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .. import protos
@@ -157,6 +158,10 @@ class V1Reader:
 
             return gather(selection, tensor.data_type.to_numpy(), records, read_part)
 
+    def prefetch(self, names: Iterable[str], threads: int) -> contextlib.AbstractContextManager[None]:
+        """Nothing: the records of a tensor stand in blocks that are read whole, one after the other."""
+        return contextlib.nullcontext()
+
     def missing_shards(self) -> dict[str, tuple[str, ...]]:
         """The shards that are not there, each with the names of the tensors that lack slices.
 
@@ -255,7 +260,8 @@ class V1Reader:
                 f"the tensor has slices in a shard that is missing: {', '.join(absent[:3])}"
                 f"{f' and {len(absent) - 3} more' if len(absent) > 3 else ''}; put the file beside the others"
             )
-        check_cover([piece for piece, _ in tensor.parts], tensor.shape)
+        if not tensor.is_whole():
+            check_cover([piece for piece, _ in tensor.parts], tensor.shape)
 
     def _record(self, key: bytes, piece: TensorSlice, shard_id: int) -> ByteView:
         """The bytes of one record."""
