@@ -1,4 +1,4 @@
-"""The expressions of the case train-api, by what they are about; each is Python source over `tf`, `np` and `pathlib`."""
+"""The expressions of the case train-api by subject; each is Python source over `tf`, `np` and `pathlib`."""
 
 from __future__ import annotations
 
