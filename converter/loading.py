@@ -62,7 +62,7 @@ def load_model(
     `scope` is needed when several networks share a checkpoint.
     `num_classes` other than the file's gives a freshly drawn classifier, 0 gives pooled features.
 
-    Raises a `ConversionError`, of which `MappingError` lists all findings, or what `tfckpt` raises about the file itself.
+    Raises a `ConversionError`, where it is a `MappingError` with all findings, or what `tfckpt` raises about the file.
     """
     if weights is not None and weights not in WEIGHTS_CHOICES:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
