@@ -7,24 +7,31 @@ import os
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 
-from . import detect
+from . import detect, lookup, saved_model
 from ._typing import Array, PathLike, TensorReader
 from .bundle import naming
 from .bundle.reader import BundleReader
 from .errors import CorruptionError
 from .graph import Graph
 from .limits import DEFAULT_LIMITS, Limits
-from .meta_graph import read_meta_graph
+from .meta_graph import MetaGraph, Signature, read_meta_graph
+from .object_graph import ObjectGraph, Variable, read_object_graph, variables_of
+from .saved_model import SavedModel
 from .storage.base import Storage
 from .storage.local import LocalStorage
 from .tensors.info import TensorInfo
+from .v1 import naming as v1_naming
 from .v1.reader import V1Reader
 
 
 class Checkpoint(Mapping[str, Array]):
     """The tensors of a checkpoint by name, each read when it is asked for.
 
-    Names iterate in the order of their UTF-8 bytes.
+    Names iterate in the order of their UTF-8 bytes; those of a TF2 checkpoint are its checkpoint keys.
+    A tensor of a TF2 checkpoint can also be asked for by its path through the object graph (`net/layers/0/kernel`)
+    and by the variable's full name (`stem_conv/kernel`).
+    Keys win over paths, and paths over full names; a full name that several variables have is not found,
+    and the error lists their keys.
     Arrays are read-only; those of a local little-endian checkpoint are views of the mapped file and take no memory of
     their own, and they stay valid after `close`.
     Every checksum is compared when its bytes are read.
@@ -79,7 +86,7 @@ class Checkpoint(Mapping[str, Array]):
         return len(self.reader.names())
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self.reader
+        return isinstance(name, str) and self._key(name) is not None
 
     # A checkpoint is a thing on disk: comparing two as mappings would read both whole, and arrays have no one truth.
     __eq__ = object.__eq__
@@ -89,8 +96,8 @@ class Checkpoint(Mapping[str, Array]):
         return f"<{'closed ' if self._reader is None else ''}Checkpoint {self._prefix!r}>"
 
     def info(self, name: str) -> TensorInfo:
-        """What is known of a tensor without reading it."""
-        return self.reader.info(_name(name))
+        """What is known of a tensor without reading it; the record's own name is the checkpoint key."""
+        return self.reader.info(self._needed_key(name))
 
     def infos(self) -> Iterator[TensorInfo]:
         """What is known of every tensor, in the order of the names."""
@@ -102,23 +109,74 @@ class Checkpoint(Mapping[str, Array]):
         A scalar is a 0-d array; strings are an object array of `bytes`.
         `verify=False` leaves out comparing the tensor's checksum, to save what a damaged file still holds.
         """
-        return self.reader.read(_name(name), verify=verify)
+        return self.reader.read(self._needed_key(name), verify=verify)
 
     def missing_files(self) -> dict[str, tuple[str, ...]]:
         """The data shards that are not there, each with the names of the tensors it costs."""
         return self.reader.missing_shards()
 
     @functools.cached_property
-    def graph(self) -> Graph | None:
-        """The graph in the `.meta` file beside the checkpoint; None if there is no such file."""
-        path = naming.meta_name(self._prefix)
+    def object_graph(self) -> ObjectGraph | None:
+        """The objects of a TF2 checkpoint and how they refer to each other; None for a name-based one."""
+        return read_object_graph(self.reader, self._limits)
+
+    def variables(self) -> tuple[Variable, ...]:
+        """A row for each variable, in the order of the keys: key, path and full name, with its slot variables.
+
+        Of a name-based checkpoint every tensor is a row.
+        """
+        return variables_of(self.reader, self.object_graph)
+
+    @functools.cached_property
+    def saved_model(self) -> SavedModel | None:
+        """All meta graphs of the SavedModel whose variables these are; None if they are of no SavedModel."""
+        folder = saved_model.folder_of(self._storage, self._prefix)
+        return None if folder is None else saved_model.read_saved_model(self._storage, folder, self._limits)
+
+    @functools.cached_property
+    def meta_graph(self) -> MetaGraph | None:
+        """The graph beside the checkpoint with its signatures and collections; None if there is none.
+
+        That is the `.meta` file of the same name, or the meta graph of the SavedModel:
+        of several the one tagged `serve` alone, else the first tagged so, else the first without tags, else the first.
+        """
+        if self.saved_model is not None:
+            return self.saved_model.meta_graph
+        path = (v1_naming if self.format == detect.V1 else naming).meta_name(self._prefix)
         if not self._storage.is_file(path):
             return None
         source = self._storage.open(path)
         try:
-            return read_meta_graph(source, self._limits).graph
+            return read_meta_graph(source, self._limits)
         finally:
             source.close()
+
+    @property
+    def graph(self) -> Graph | None:
+        """The graph beside the checkpoint, with its functions; None if there is none. See `meta_graph`."""
+        return None if self.meta_graph is None else self.meta_graph.graph
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """What the model beside the checkpoint can be asked for, by name; empty if there is no model."""
+        found = {} if self.meta_graph is None else self.meta_graph.signatures
+        return {name: signature for name, signature in found.items() if name != saved_model.INIT_SIGNATURE}
+
+    def _key(self, name: str) -> str | None:
+        """The key that a key, a path or a full name means; None if it means none, or several."""
+        if name in self.reader:
+            return name
+        if self.object_graph is None:
+            return None
+        keys = lookup.keys_meant(self.reader, self.object_graph, name)
+        return keys[0] if len(keys) == 1 else None
+
+    def _needed_key(self, name: str) -> str:
+        """The key that a name means; a name-based checkpoint's reader itself says what is wrong with one."""
+        key = self._key(_name(name))
+        if key is None and self.object_graph is not None:
+            raise lookup.not_found(self.reader, self.object_graph, name, path=self._prefix)
+        return name if key is None else key
 
     def close(self) -> None:
         """Give back the files; arrays that were read stay valid. Closing twice is harmless."""
