@@ -52,10 +52,8 @@ def read(path: PathLike) -> TensorFile:
     except OSError as error:
         raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CorruptionError(
-            f"no state dict that PyTorch loads with weights_only=True ({reason})", path=path
-        ) from error
+        # What PyTorch says here advises to load the file unsafely, and is left to the chained cause.
+        raise CorruptionError("no state dict that torch.load takes with weights_only=True", path=path) from error
     if not isinstance(state_dict, dict) or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
         raise CorruptionError("no plain state dict: it holds other things than tensors", path=path)
     return TensorFile({str(name): _to_array(tensor, torch) for name, tensor in state_dict.items()}, {})

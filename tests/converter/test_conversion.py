@@ -1,0 +1,236 @@
+"""Conversion from end to end: the digits checkpoint that TensorFlow wrote, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import converter
+import tfckpt
+from converter.conversion import convert, plan_conversion
+from converter.errors import ConversionError
+from tfckpt.errors import ChecksumError
+
+from . import networks
+
+AVERAGE = "/ExponentialMovingAverage"
+SCOPE = "efficientnetv2-digits/"
+
+
+@pytest.mark.parametrize(
+    ("weights", "averaged", "suffix"), [("ema", 113, AVERAGE), ("raw", 0, "")], ids=["averages", "raw values"]
+)
+def test_digits_convert_with_every_tensor_accounted_for(
+    digits: pathlib.Path, weights: converter.conversion.WeightsChoice, averaged: int, suffix: str
+) -> None:
+    """113 tensors are used, 114 ignored for stated reasons, 19 targets are constants: 132 keys."""
+    result = convert(digits, weights=weights)
+
+    report = result.report
+    assert (len(report.tensors), len(report.ignored), len(report.constants)) == (113, 114, 19)
+    assert report.averaged == averaged
+    assert len(result.state_dict) == 132
+    assert {record.source.endswith(AVERAGE) for record in report.tensors} == {bool(suffix)}
+    with tfckpt.open(digits) as checkpoint:
+        kernel = checkpoint[SCOPE + "blocks_3/conv2d_1/kernel" + suffix]
+        depthwise = checkpoint[SCOPE + "blocks_5/depthwise_conv2d/depthwise_kernel" + suffix]
+        dense = checkpoint[SCOPE + "head/dense/kernel" + suffix]
+    assert np.array_equal(result.state_dict["stages.2.0.project.conv.weight"], kernel.transpose(3, 2, 0, 1))
+    assert np.array_equal(
+        result.state_dict["stages.3.0.depthwise.conv.weight"][:, 0], depthwise[..., 0].transpose(2, 0, 1)
+    )
+    assert np.array_equal(result.state_dict["classifier.weight"], dense.T)
+
+
+def test_digits_are_described_from_shapes_and_graph(digits: pathlib.Path) -> None:
+    """The stages are those of the trained network, strides included, though no published network has them."""
+    config = convert(digits).config
+
+    rows = [
+        (s.block, s.kernel, s.repeats, s.stride, s.expansion, s.in_channels, s.out_channels, s.se_ratio)
+        for s in config.stages
+    ]
+    assert rows == [
+        ("fused", 3, 1, 1, 1, 8, 8, 0.0),
+        ("fused", 3, 2, 2, 4, 8, 16, 0.0),
+        ("mbconv", 5, 2, 2, 4, 16, 24, 0.25),
+        ("mbconv", 3, 2, 1, 6, 24, 32, 0.25),
+    ]
+    assert (config.stem_channels, config.stem_stride, config.head_channels, config.num_classes) == (8, 2, 64, 10)
+    assert config.bn_epsilon == 1e-3
+
+
+def test_training_checkpoint_gives_the_same_network(digits: pathlib.Path, data: pathlib.Path) -> None:
+    """Optimizer slots and a training graph beside the variables change nothing but what is ignored."""
+    released = convert(digits)
+    trained = convert(data / "digits-train")
+
+    assert trained.config == released.config
+    assert all(np.array_equal(trained.state_dict[name], array) for name, array in released.state_dict.items())
+    reasons = [record.reason for record in trained.report.ignored]
+    assert reasons.count("slot of the RMSProp optimizer") == 150
+
+
+def test_digits_without_their_graph_need_strides(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path]
+) -> None:
+    """Without `.meta` the stages are shown and strides asked for; given, they make the same network."""
+    prefix = copied(digits)
+    prefix.with_name("model.ckpt-322.meta").unlink()
+
+    with pytest.raises(converter.UnknownModelError, match=r"there is no graph \(\.meta\)"):
+        convert(prefix)
+    assert convert(prefix, strides=(1, 2, 2, 1)).config == convert(digits).config
+
+
+def test_arrays_are_views_that_outlive_the_checkpoint(digits: pathlib.Path) -> None:
+    """Nothing is copied for a conversion, and closing the checkpoint takes nothing away."""
+    with tfckpt.open(digits) as checkpoint:
+        result = convert(checkpoint)
+
+    kernel = result.state_dict["stem.conv.weight"]
+    assert not kernel.flags.owndata
+    assert not kernel.flags.writeable
+    assert np.isfinite(kernel).all()
+
+
+def test_path_and_open_checkpoint_and_arrays_convert_alike(digits: pathlib.Path) -> None:
+    """A source is a path, an open checkpoint, or arrays by TensorFlow's names, which have no graph."""
+    with tfckpt.open(digits) as checkpoint:
+        arrays = dict(checkpoint)
+        from_checkpoint = convert(checkpoint)
+    from_path = convert(str(digits) + ".index")
+    from_arrays = convert(arrays, strides=(1, 2, 2, 1))
+
+    assert from_checkpoint.report == from_path.report
+    assert from_arrays.config == from_path.config
+    assert from_arrays.report.source == "arrays in memory"
+    for name, array in from_path.state_dict.items():
+        assert np.array_equal(array, from_arrays.state_dict[name])
+
+
+def test_progress_counts_bytes_up_to_all_of_them(digits: pathlib.Path) -> None:
+    """The callback is told after each tensor, and ends with everything done."""
+    told: list[tuple[int, int]] = []
+
+    report = convert(digits, progress=lambda done, total: told.append((done, total))).report
+
+    assert len(told) == 113
+    assert told[-1] == (report.nbytes, report.nbytes) == (253_288, 253_288)
+    assert told == sorted(told)
+
+
+def test_report_is_complete_as_json(digits: pathlib.Path) -> None:
+    """The report says where the inputs came from, what became of each, and why the rest did not."""
+    report = json.loads(convert(digits).report.to_json())
+
+    assert report["source"] == "model.ckpt-322"
+    index, shard = report["files"]
+    assert index["name"] == "model.ckpt-322.index"
+    assert index["nbytes"] == 10_916
+    assert index["sha256"] == "9a81cd5e1576ccdb9e098f59017abb1c134d3638b652c1d11db8aee62af44d26"
+    assert shard == {"name": "model.ckpt-322.data-00000-of-00001", "nbytes": 506_584, "sha256": None}
+    assert report["model"]["evidence"] == ["described from names and shapes", "strides from the graph"]
+    assert report["weights"] == {"choice": "ema", "averaged": 113, "raw": 0}
+    assert report["rules"] == {"name": "automl", "version": "1", "scope": SCOPE}
+    assert report["totals"] == {
+        "source_tensors": 227,
+        "used": 113,
+        "ignored": 114,
+        "constants": 19,
+        "targets": 132,
+        "parameters": 60_698,
+        "bytes": 253_288,
+    }
+    with tfckpt.open(digits) as checkpoint:
+        stored = checkpoint.info(SCOPE + "stem/conv2d/kernel" + AVERAGE).crc32c
+    assert report["tensors"][0] == {
+        "source": SCOPE + "stem/conv2d/kernel" + AVERAGE,
+        "target": "stem.conv.weight",
+        "layout": "conv2d",
+        "source_shape": [3, 3, 3, 8],
+        "target_shape": [8, 3, 3, 3],
+        "dtype": "float32",
+        "crc32c": f"{stored:08x}",
+    }
+    assert {"source": "global_step", "reason": "step counter of the training"} in report["ignored"]
+    assert set(report["versions"]) == {"tfckpt", "numpy"}
+
+
+def test_report_is_the_same_for_the_same_conversion(digits: pathlib.Path) -> None:
+    """Nothing in it depends on the run."""
+    assert convert(digits).report.to_json() == convert(digits).report.to_json()
+
+
+def test_changed_byte_of_a_tensor_stops_the_conversion(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path]
+) -> None:
+    """A tensor whose checksum differs is named; the same file unchanged converts."""
+    prefix = copied(digits)
+    assert convert(prefix)
+    name = SCOPE + "head/dense/bias" + AVERAGE
+    with tfckpt.open(prefix) as checkpoint:
+        offset = checkpoint.info(name).offset
+    assert offset is not None
+    shard = prefix.with_name("model.ckpt-322.data-00000-of-00001")
+    data = bytearray(shard.read_bytes())
+    data[offset] ^= 1
+    shard.write_bytes(data)
+
+    with pytest.raises(ChecksumError) as caught:
+        convert(prefix)
+
+    assert caught.value.tensor == name
+
+
+def test_tensor_of_strings_where_numbers_should_be_is_refused() -> None:
+    """A name and shape that fit do not make text a weight."""
+    arrays = networks.arrays("efficientnetv2-b0", averages=False)
+    assert plan_conversion(arrays)
+    arrays["net/stem/tpu_batch_normalization/gamma"] = np.full(32, b"x", object)
+
+    with pytest.raises(ConversionError, match="tensors hold strings, expected numbers: net/stem/tpu_batch"):
+        plan_conversion(arrays)
+
+
+def test_unknown_weights_choice_is_misuse(digits: pathlib.Path) -> None:
+    """A choice is one of two words."""
+    with pytest.raises(ValueError, match="weights is 'average', expected one of ema, raw"):
+        convert(digits, weights="average")  # type: ignore[arg-type]  # the mistake is the test
+
+
+def test_object_based_checkpoint_is_refused_by_name(data: pathlib.Path) -> None:
+    """What cannot be converted yet is said to be what it is."""
+    with pytest.raises(converter.UnknownModelError, match="this is an object-based checkpoint"):
+        convert(data / "objects")
+
+
+def test_importing_and_converting_never_load_torch(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """`import converter`, a conversion and a `.safetensors` output need NumPy only."""
+    program = (
+        "import sys, converter\n"
+        f"result = converter.convert({str(digits)!r})\n"
+        f"converter.export(result, {str(tmp_path / 'x.safetensors')!r})\n"
+        "packages = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(sorted(packages & {'torch', 'tensorflow', 'safetensors', 'rich'}))\n"
+    )
+
+    shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+
+    assert shown == "[]\n"
+
+
+def test_public_names_are_all_there() -> None:
+    """Each name of the package's list can be had, and a wrong one is an AttributeError."""
+    pytest.importorskip("torch", reason="some of the names are PyTorch classes")
+
+    assert all(getattr(converter, name) is not None for name in converter.__all__)
+    assert set(converter.__all__) <= set(dir(converter))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = converter.nothing
