@@ -433,7 +433,7 @@ def write_index(folder: Path, index: bytes, data: bytes = b"", prefix: str = "mo
 class MemorySource:
     """The bytes of a file that is none, for tests of what reads through `ByteSource`."""
 
-    def __init__(self, data: bytes, name: str = "memory") -> None:
+    def __init__(self, data: bytes | bytearray, name: str = "memory") -> None:
         """`name` is for messages."""
         self.name = name
         self.size = len(data)
