@@ -17,6 +17,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from . import protos
 from .checkpoint import Checkpoint
 from .errors import error_context, printable
@@ -24,6 +26,7 @@ from .errors import error_context, printable
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT_MARK = "/.OPTIMIZER_SLOT/"
+_COUNTER = "save_counter"
 #: A local name as it stands in a path: not empty, and after a dot only another dot or S.
 _ESCAPED = re.compile(r"(?s)(?:[^./]|\.\.|\.S)+")
 
@@ -34,8 +37,11 @@ class KeysOfGraph(Protocol):
     def key(self, name: str) -> str:
         """The checkpoint key of a name; `ValueError` if it can have none."""
 
-    def graph(self) -> bytes:
-        """The serialized graph for the names that were asked for; `ValueError` if some are missing."""
+    def rest(self) -> dict[str, object]:
+        """What belongs into the checkpoint beside the names that were asked for, the serialized graph last.
+
+        `ValueError` if names are missing.
+        """
 
 
 class BuiltGraph:
@@ -60,7 +66,14 @@ class BuiltGraph:
         node.key = path + VALUE_SUFFIX
         return node.key
 
-    def graph(self) -> bytes:
+    def rest(self) -> dict[str, object]:
+        """The counter that `tf.train.Checkpoint.restore` looks for, unless it was given, and the graph."""
+        counter: dict[str, object] = {}
+        if _COUNTER not in self._root.children:
+            counter[self.key(_COUNTER)] = np.int64(1)
+        return counter | {OBJECT_GRAPH_KEY: self._serialize()}
+
+    def _serialize(self) -> bytes:
         """Nodes in breadth-first order, slot variables last, as TensorFlow numbers them."""
         nodes = [self._root]
         for node in nodes:  # grows while it is walked
@@ -128,8 +141,8 @@ class CopiedGraph:
         self._given.add(key)
         return key
 
-    def graph(self) -> bytes:
-        """The serialized graph, once every key of its checkpoint was given."""
+    def rest(self) -> dict[str, object]:
+        """The graph as it was stored, once every key of its checkpoint was given."""
         missing = sorted(self._expected - self._given)
         if missing:
             listed = ", ".join(map(printable, missing[:5]))
@@ -138,7 +151,7 @@ class CopiedGraph:
                 f"{len(missing)} tensors of {printable(self._prefix)}, whose object graph is to be copied, "
                 f"are missing: {listed}{more}"
             )
-        return self._payload
+        return {OBJECT_GRAPH_KEY: self._payload}
 
 
 def graph_payload(source: Checkpoint) -> bytes:

@@ -18,7 +18,7 @@ from ._typing import Array, ByteView, PathLike
 from .bundle.writer import BundleWriter
 from .checkpoint import Checkpoint
 from .errors import printable
-from .object_graph_building import OBJECT_GRAPH_KEY, BuiltGraph, CopiedGraph, KeysOfGraph
+from .object_graph_building import BuiltGraph, CopiedGraph, KeysOfGraph
 from .storage.local import LocalStorage
 from .tensors.dense import encode_dense
 from .tensors.dtypes import DataType, data_type_named, data_type_of
@@ -81,8 +81,8 @@ class Writer:
         """
         _check_name(name)
         self._bundle.check_name(name)
-        data_type, values = _to_values(name, array, tf_dtype)
-        payload, checksum = _encode(name, values, data_type)
+        data_type, values = to_values(name, array, tf_dtype)
+        payload, checksum = encode(name, values, data_type)
         self._bundle.add(name, data_type, values.shape, payload, checksum=checksum, shard=shard)
 
     def add_slice(
@@ -102,14 +102,14 @@ class Writer:
         """
         _check_name(name)
         piece = TensorSlice.parse(piece) if isinstance(piece, str) else piece
-        data_type, values = _to_values(name, array, tf_dtype)
+        data_type, values = to_values(name, array, tf_dtype)
         expected = piece.shape(full_shape)
         if values.shape != expected:
             raise ValueError(
                 f"{printable(name)!r}: slice {piece} of shape {list(full_shape)} has shape {list(expected)}, "
                 f"the array has {list(values.shape)}"
             )
-        payload, checksum = _encode(name, values, data_type)
+        payload, checksum = encode(name, values, data_type)
         self._bundle.add_slice(name, data_type, full_shape, piece, payload, checksum=checksum, shard=shard)
 
     def close(self) -> None:
@@ -151,7 +151,8 @@ def save(
     For what an array may be, and for the options not named here, see `Writer`.
 
     With `object_graph` the checkpoint becomes one that `tf.train.Checkpoint` restores.
-    True builds the graph from the names, which are then object paths such as `net/layers/0/kernel`.
+    True builds the graph from the names, which are then object paths such as `net/layers/0/kernel`;
+    a `save_counter` of 1 is added if there is none, as `tf.train.Checkpoint.save` does and its `restore` expects.
     An open object-based checkpoint gives its own graph; the names are then its keys or object paths, all of them.
 
     Raises what `Writer` and `Writer.add` raise; nothing stands under the prefix then that did not stand there before.
@@ -166,7 +167,8 @@ def save(
             tf_dtype = None if types is None else types.info(name).tf_dtype
             writer.add(name if graph is None else graph.key(name), array, tf_dtype=tf_dtype)
         if graph is not None:
-            writer.add(OBJECT_GRAPH_KEY, graph.graph())
+            for key, value in graph.rest().items():
+                writer.add(key, value)
     return writer.prefix
 
 
@@ -183,8 +185,8 @@ def _check_name(name: str) -> None:
         raise ValueError(f"the name {printable(name)!r} begins with a zero byte, as only keys of tensor slices should")
 
 
-def _to_values(name: str, value: object, tf_dtype: str | None) -> tuple[DataType, Array]:
-    """The array of a value, and the type it is to be stored as."""
+def to_values(name: str, value: object, tf_dtype: str | None) -> tuple[DataType, Array]:
+    """The array of a value, and the type it is to be stored as; `TypeError` where TensorFlow has none for it."""
     if isinstance(value, bytes):
         array: Array = np.empty((), object)
         array[()] = value
@@ -210,7 +212,7 @@ def _to_values(name: str, value: object, tf_dtype: str | None) -> tuple[DataType
     return data_type, array
 
 
-def _encode(name: str, array: Array, data_type: DataType) -> tuple[ByteView | bytes, int | None]:
+def encode(name: str, array: Array, data_type: DataType) -> tuple[ByteView | bytes, int | None]:
     """The payload of an array, and its checksum where that is not the crc32c of its bytes."""
     if not data_type.is_string:
         return encode_dense(array, data_type), None

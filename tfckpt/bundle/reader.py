@@ -138,19 +138,23 @@ class BundleReader:
             dtype = entry.data_type.to_numpy()
             return gather(selection, dtype, parts, lambda part, inside: self._payload(part, inside, verify=verify))
 
-    def payloads(self, name: str) -> Iterator[tuple[TensorSlice | None, BundleEntry, ByteView]]:
-        """The stored bytes of a tensor with their entry and slice, None where it is whole; every checksum compared.
+    def stored(self, name: str) -> list[tuple[TensorSlice | None, BundleEntry]]:
+        """The entries that hold a tensor's bytes with the slice that each holds, None for one that holds all of it."""
+        entry = self._entry(name)
+        with error_context(path=self._index.name, tensor=name):
+            return [(piece if entry.slices else None, part) for piece, part in self._parts(name, entry)]
+
+    def payload(self, name: str, entry: BundleEntry) -> ByteView:
+        """The bytes of one entry that `stored` gave, their checksum compared.
 
         Nothing is decoded, so this also gives what cannot be read, such as variants.
         """
-        entry = self._entry(name)
         with error_context(path=self._index.name, tensor=name):
-            for piece, part in self._parts(name, entry):
-                source = self._source(part) if part.data_type.is_readable else self._shard(part.shard_id)
-                with error_context(path=source.name):
-                    payload = self._bytes(source, part, part.offset, part.size)
-                    check_payload(part, payload, self._limits, big_endian=self._header.big_endian)
-                yield piece if entry.slices else None, part, payload
+            source = self._source(entry) if entry.data_type.is_readable else self._shard(entry.shard_id)
+            with error_context(path=source.name):
+                payload = self._bytes(source, entry, entry.offset, entry.size)
+                check_payload(entry, payload, self._limits, big_endian=self._header.big_endian)
+                return payload
 
     @contextlib.contextmanager
     def prefetch(self, names: Iterable[str], threads: int) -> Iterator[None]:

@@ -49,6 +49,11 @@ class TensorSlice:
         return cls(tuple(extents))
 
     @classmethod
+    def whole(cls, rank: int) -> TensorSlice:
+        """All of a tensor of `rank` dimensions."""
+        return cls(((0, FULL),) * rank)
+
+    @classmethod
     def parse(cls, text: str) -> TensorSlice:
         """From the text that `str` gives, such as `0,2:-`; `ValueError` for another one."""
         extents = []

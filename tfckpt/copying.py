@@ -1,0 +1,158 @@
+"""Writing tensors of open checkpoints into a new one: as bytes where they stay as they are, else decoded and encoded.
+
+The tensors of one source are written in the order of their bytes there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from . import checkpoint_state as state
+from ._typing import Array, PathLike
+from .bundle.entry import BundleEntry
+from .bundle.reader import BundleReader
+from .bundle.writer import BundleWriter
+from .checkpoint import Checkpoint
+from .errors import printable
+from .name_changes import FLOATS
+from .tensors.dtypes import data_type_named
+from .tensors.slices import TensorSlice
+from .writing import StateUpdate, encode, to_values
+
+#: Called with the bytes done and the bytes in all.
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """What was written: names as they stand in the new checkpoint, and the source's names that were left out.
+
+    `copied` are the tensors whose bytes were copied, `converted` those that were read and encoded again.
+    `averaged` are those that have the values of their moving average now.
+    """
+
+    prefix: str
+    copied: tuple[str, ...]
+    converted: tuple[str, ...]
+    averaged: tuple[str, ...]
+    dropped: tuple[str, ...]
+    nbytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Item:
+    """One tensor to be written: its new name, and where its values are: a source and a name there, or an array."""
+
+    target: str
+    source: Checkpoint
+    name: str
+    array: Array | None = None
+    tf_dtype: str | None = None
+
+
+def write(
+    items: Sequence[Item],
+    prefix: PathLike,
+    *,
+    shards: int,
+    checkpoint_state: StateUpdate,
+    overwrite: bool,
+    progress: Progress | None,
+    keep_shards: bool = False,
+    dtype: str | None = None,
+    join: bool = False,
+) -> Report:
+    """Write all items, those of one source in the order of their bytes."""
+    prefix = os.fspath(prefix)
+    # A tensor without bytes stands before the one that begins at the same offset.
+    steps = sorted(_steps(items, dtype=dtype, join=join), key=lambda step: (step.place, step.nbytes))
+    total = sum(step.nbytes for step in steps)
+    copied: dict[str, None] = {}
+    converted: dict[str, None] = {}
+    done = 0
+    writer = BundleWriter(prefix, shards=shards, overwrite=overwrite)
+    try:
+        for step in steps:
+            item, entry = step.item, step.entry
+            shard = step.place[1] if keep_shards else None
+            if entry is not None and isinstance(item.source.reader, BundleReader):
+                payload = item.source.reader.payload(item.name, entry)
+                whole = entry.shape if step.piece is None else item.source.info(item.name).shape
+                piece = step.piece or TensorSlice.whole(len(whole))
+                writer.add_slice(
+                    item.target, entry.data_type, whole, piece, payload, checksum=entry.crc32c, shard=shard
+                )
+                copied[item.target] = None
+            else:
+                array, tf_dtype = _values(item, dtype)
+                data_type, array = to_values(item.target, array, tf_dtype)
+                encoded, checksum = encode(item.target, array, data_type)
+                writer.add(item.target, data_type, array.shape, encoded, checksum=checksum, shard=shard)
+                converted[item.target] = None
+            done += step.nbytes
+            if progress is not None:
+                progress(done, total)
+        writer.finish()
+    finally:
+        writer.abort()
+    if checkpoint_state:
+        state.update_state(prefix, keep_older=checkpoint_state == "keep")
+    return Report(prefix, tuple(sorted(copied)), tuple(sorted(converted)), (), (), total)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Step:
+    """One payload to be written: an entry of the source to be copied, or values to be read and encoded.
+
+    `place` orders the steps: number of the source, its shard, offset in it.
+    """
+
+    item: Item
+    piece: TensorSlice | None
+    entry: BundleEntry | None
+    place: tuple[int, int, int]
+    nbytes: int
+
+
+def _steps(items: Sequence[Item], *, dtype: str | None, join: bool) -> Iterator[_Step]:
+    numbers: dict[int, int] = {}
+    for item in items:
+        number = numbers.setdefault(id(item.source), len(numbers))
+        reader = item.source.reader
+        if item.name not in item.source:
+            yield _Step(item, None, None, (number, 0, 1 << 63), np.asarray(item.array).nbytes)
+            continue
+        info = item.source.info(item.name)
+        if not isinstance(reader, BundleReader):
+            yield _Step(item, None, None, (number, 0, 0), info.nbytes)
+            continue
+        stored = reader.stored(item.name)
+        first = min((entry.shard_id, entry.offset) for _, entry in stored)
+        is_changed = item.array is not None or (dtype is not None and info.dtype.name in FLOATS)
+        if is_changed or reader.header.big_endian or (join and info.slices):
+            yield _Step(item, None, None, (number, *first), info.nbytes)
+        else:
+            for piece, entry in stored:
+                yield _Step(item, piece, entry, (number, entry.shard_id, entry.offset), entry.size)
+
+
+def _values(item: Item, dtype: str | None) -> tuple[Any, str | None]:
+    """The array of an item and its TensorFlow type, converted if that is asked for and it is a float."""
+    if item.array is not None:
+        return item.array, item.tf_dtype
+    array = item.source.read(item.name)
+    tf_dtype = item.source.info(item.name).tf_dtype
+    if dtype is None or array.dtype.name not in FLOATS or array.dtype.name == dtype:
+        return array, tf_dtype
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = array.astype(data_type_named(dtype).to_numpy())
+    lost = np.isfinite(array) & ~np.isfinite(converted)
+    if lost.any():
+        value = array[lost].flat[0]
+        raise ValueError(f"{printable(item.name)!r} holds {value}, which is beyond the range of {dtype}")
+    return converted, None

@@ -1,0 +1,132 @@
+"""Which tensors of a checkpoint are taken, where their values come from, and what they are called afterwards."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+
+from .checkpoint import Checkpoint
+from .errors import NameConflictError, printable
+from .object_graph_building import OBJECT_GRAPH_KEY, graph_payload, optimizer_keys
+from .tensors.dtypes import data_type_named
+
+AVERAGE_SUFFIX = "/ExponentialMovingAverage"
+#: What TF1 optimizers name their slot variables, after the name of the variable and a slash.
+_SLOT = re.compile(
+    r"(?s)(?P<variable>.+)/"
+    r"(?:Momentum|Adagrad|LARSOptimizer|adam_[mv]|(?:RMSProp|Adam|AdamW|AdaMax|Adadelta|Ftrl|LAMB)(?:_\d)?)"
+)
+_POWERS = re.compile(r"(?:.*/)?beta[12]_power(?:_\d+)?")
+#: The types that are converted into each other.
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str]) -> set[str]:
+    """The names that one of the globs `include`, where there are any, and none of `exclude` matches."""
+    names = list(names)
+    for pattern in include:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"no tensor matches {pattern!r}")
+    return {name for name in names if (not include or matches(name, include)) and not matches(name, exclude)}
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the globs matches all of a name; `*` also matches slashes."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def optimizer_names(checkpoint: Checkpoint, names: Iterable[str]) -> set[str]:
+    """What only optimizers hold: by the object graph, and by the names that TF1 gives slot variables."""
+    there = set(names)
+    found = {name for name in there if (match := _SLOT.fullmatch(name)) and match["variable"] in there}
+    found |= {name for name in there if _POWERS.fullmatch(name) or "/.OPTIMIZER_SLOT/" in name}
+    if OBJECT_GRAPH_KEY in checkpoint:
+        found |= optimizer_keys(graph_payload(checkpoint)) & there
+    return found
+
+
+def take_averages(checkpoint: Checkpoint, names: Sequence[str], chosen: set[str]) -> dict[str, str]:
+    """Name to where its values come from, with the averages in place of their variables."""
+    there = set(names)
+    averages = {name for name in there if name.endswith(AVERAGE_SUFFIX) and name != AVERAGE_SUFFIX}
+    if not averages:
+        raise ValueError(f"{printable(checkpoint.prefix)} has no moving averages (names ending in {AVERAGE_SUFFIX})")
+    origins: dict[str, str] = {}
+    for name in names:
+        variable = name.removesuffix(AVERAGE_SUFFIX) if name in averages else name
+        average = variable + AVERAGE_SUFFIX
+        if name not in chosen:
+            continue
+        if average not in averages:
+            origins[variable] = variable
+            continue
+        if variable in there:
+            raw, mean = checkpoint.info(variable), checkpoint.info(average)
+            if (raw.tf_dtype, raw.shape) != (mean.tf_dtype, mean.shape):
+                raise ValueError(
+                    f"{printable(variable)!r} is {raw.dtype} {list(raw.shape)}, "
+                    f"its moving average {mean.dtype} {list(mean.shape)}"
+                )
+        origins[variable] = average
+    return origins
+
+
+def rename_all(names: Iterable[str], patterns: Sequence[tuple[re.Pattern[str], str]]) -> dict[str, str]:
+    """Name to new name; `NameConflictError` where two become one, `ValueError` for a pattern that finds nothing."""
+    targets: dict[str, str] = {}
+    unused = {pattern.pattern for pattern, _ in patterns}
+    for name in names:
+        target = name
+        for pattern, replacement in patterns:
+            try:
+                target, count = pattern.subn(replacement, target)
+            except (re.error, IndexError) as error:
+                raise ValueError(f"bad replacement {replacement!r} for {pattern.pattern!r}: {error}") from None
+            if count:
+                unused.discard(pattern.pattern)
+        targets[name] = target
+    if unused:
+        raise ValueError(f"nothing to rename: {', '.join(map(repr, sorted(unused)))} is found in no name")
+    origins: dict[str, list[str]] = {}
+    for name, target in targets.items():
+        origins.setdefault(target, []).append(name)
+    conflicts = {target: found for target, found in origins.items() if len(found) > 1}
+    if conflicts:
+        raise NameConflictError(
+            f"several tensors would get {count_of(len(conflicts), 'name')}: {some_of(conflicts)}", conflicts=conflicts
+        )
+    return targets
+
+
+def compile_renames(rename: Iterable[tuple[str, str]]) -> list[tuple[re.Pattern[str], str]]:
+    """Regular expressions with their replacements; `ValueError` for one that is none."""
+    compiled = []
+    for pattern, replacement in rename:
+        try:
+            compiled.append((re.compile(pattern), replacement))
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+    return compiled
+
+
+def float_type(dtype: str | None) -> str | None:
+    """The short name of a type that floats can be converted to; `ValueError` for another one."""
+    if dtype is None:
+        return None
+    name = data_type_named(dtype).name
+    if name not in FLOATS:
+        raise ValueError(f"floats become {', '.join(FLOATS)}, not {name}")
+    return name
+
+
+def count_of(number: int, noun: str) -> str:
+    """A number with its noun: 1 name, 2 names."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def some_of(names: Iterable[str], most: int = 5) -> str:
+    """The first names in order, with the number of the others."""
+    listed = sorted(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(map(printable, listed[:most])) + more
