@@ -35,9 +35,14 @@ class CheckpointState:
     last_preserved_timestamp: float
 
 
-def read_state(storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS) -> CheckpointState | None:
-    """The state file of a folder; None if there is none, `CorruptionError` if it does not parse."""
-    path = storage.join(folder, STATE_NAME)
+def read_state(
+    storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS, *, name: str = STATE_NAME
+) -> CheckpointState | None:
+    """The state file of a folder, by default of the usual name.
+
+    None if there is none, `CorruptionError` if it does not parse, where TensorFlow warns and goes on without it.
+    """
+    path = storage.join(folder, name)
     if not storage.is_file(path):
         return None
     source = storage.open(path)
