@@ -4,10 +4,11 @@ Nothing here knows torch or NumPy, so a conversion can speak about a network wit
 
 Sources: Tan and Le, "EfficientNet" (arXiv 1905.11946), table 1 and the compound scaling; Tan and Le, "EfficientNetV2"
 (arXiv 2104.00298), tables 4 and 9; sizes, dropout, rounding and survival probability as in the released TensorFlow
-code (google/automl, folder efficientnetv2).
+code (google/automl, folder efficientnetv2; for the rounding of version 1 tensorflow/tpu).
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -294,12 +295,16 @@ _V1_TABLE: dict[str, _Scaling] = {
 }
 
 
-def round_channels(channels: int, width: float) -> int:
+def round_channels(channels: int, width: float, *, guarded: bool = False) -> int:
     """Scale a channel count and round it to the nearest multiple of 8, as the released code does.
 
-    Unlike MobileNet's rounding there is no guard for a loss of more than a tenth.
+    `guarded` rounds up where more than a tenth would be lost: so did the code that the version 1 networks were released
+    with (tensorflow/tpu), and that of version 2 does not. Among the published networks it tells in one width, the 24
+    channels of efficientnet-b3's first stage.
     """
-    return max(8, int(channels * width + 4) // 8 * 8)
+    scaled = channels * width
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    return rounded + 8 if guarded and rounded < 0.9 * scaled else rounded
 
 
 def round_repeats(repeats: int, depth: float) -> int:
@@ -307,9 +312,10 @@ def round_repeats(repeats: int, depth: float) -> int:
     return math.ceil(depth * repeats)
 
 
-def _scaled(name: str, row: _Scaling) -> EfficientNetConfig:
+def _scaled(name: str, row: _Scaling, *, guarded: bool) -> EfficientNetConfig:
     """Write a base table as a config, scaled by width and depth."""
     rows, width, depth, train_size, eval_size, dropout = row
+    scaled = functools.partial(round_channels, width=width, guarded=guarded)
     stages = tuple(
         StageConfig(
             block=block,
@@ -317,8 +323,8 @@ def _scaled(name: str, row: _Scaling) -> EfficientNetConfig:
             kernel=kernel,
             stride=stride,
             expansion=expansion,
-            in_channels=round_channels(in_channels, width),
-            out_channels=round_channels(out_channels, width),
+            in_channels=scaled(in_channels),
+            out_channels=scaled(out_channels),
             se_ratio=_SE_RATIO if block == "mbconv" else 0.0,
         )
         for block, repeats, kernel, stride, expansion, in_channels, out_channels in rows
@@ -327,7 +333,7 @@ def _scaled(name: str, row: _Scaling) -> EfficientNetConfig:
         name=name,
         stem_channels=stages[0].in_channels,
         stages=stages,
-        head_channels=round_channels(_HEAD_CHANNELS, width),
+        head_channels=scaled(_HEAD_CHANNELS),
         num_classes=_IMAGENET_CLASSES,
         dropout=dropout,
         train_size=train_size,
@@ -335,6 +341,10 @@ def _scaled(name: str, row: _Scaling) -> EfficientNetConfig:
     )
 
 
-EFFICIENTNET_V2: dict[str, EfficientNetConfig] = {key: _scaled(key, row) for key, row in _V2_TABLE.items()}
-EFFICIENTNET_V1: dict[str, EfficientNetConfig] = {key: _scaled(key, row) for key, row in _V1_TABLE.items()}
+EFFICIENTNET_V2: dict[str, EfficientNetConfig] = {
+    key: _scaled(key, row, guarded=False) for key, row in _V2_TABLE.items()
+}
+EFFICIENTNET_V1: dict[str, EfficientNetConfig] = {
+    key: _scaled(key, row, guarded=True) for key, row in _V1_TABLE.items()
+}
 CONFIGS: dict[str, EfficientNetConfig] = {**EFFICIENTNET_V2, **EFFICIENTNET_V1}

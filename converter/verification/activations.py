@@ -166,7 +166,7 @@ def compare(
     unknown = [printable(name) for name in names.values() if name not in points and name != LOGITS]
     if unknown:
         raise ConversionError(f"no endpoint {', '.join(unknown)} in this network; it has {', '.join(points)}")
-    not_compared = [(key, "is no reference value") for key in golden if key not in names and key != INPUT]
+    not_compared = [(key, "neither logits nor an endpoint") for key in golden if key not in names and key != INPUT]
     not_compared += [(key, "the model gives pooled features") for key, name in names.items() if name not in points]
     records = []
     for point, values in points.items():
