@@ -1,0 +1,32 @@
+"""What the README promises happens when its commands are run."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parent.parent
+#: Differences between two float32 results depend on the processor; their first digits are not promised.
+_SMALL = re.compile(r"\d\.\de-\d\d")
+
+
+def test_demo_prints_what_the_readme_shows() -> None:
+    """The first run's output in the README is real, but for the digits of differences near zero."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("<!-- demo -->\n```text\n")[1].split("\n```\n<!-- /demo -->")[0]
+
+    result = subprocess.run(
+        [sys.executable, ROOT / "examples" / "demo.py"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert _SMALL.sub("?", result.stdout.strip("\n")) == _SMALL.sub("?", shown)
+
+
+def test_readme_links_lead_to_files() -> None:
+    """Every relative link of the README and the documents has its target."""
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
