@@ -45,7 +45,7 @@ def parse_text(name: str, text: str) -> Any:
 
     try:
         return text_format.Merge(text, message_class(name)(), descriptor_pool=_pool())
-    except text_format.ParseError as error:
+    except (text_format.ParseError, Warning) as error:  # protobuf warns of an unknown escape; callers may raise that
         raise CorruptionError(f"does not parse as {name}: {error}") from error
 
 

@@ -131,7 +131,8 @@ def _tile(boxes: Sequence[tuple[tuple[int, int], ...]], full_shape: Sequence[int
     axes = [axis for axis, extent in enumerate(whole) if any(box[axis] != extent for box in boxes)]
     if len(boxes) << len(axes) > _MAX_CORNERS:
         raise UnsupportedFeatureError(f"{len(boxes)} tensor slices that divide {len(axes)} dimensions")
-    edges = np.array([[box[axis] for axis in axes] for box in (*boxes, whole)], np.int64).reshape(-1, len(axes), 2)
+    edges = np.array([[box[axis] for axis in axes] for box in (*boxes, whole)], np.int64)
+    edges = edges.reshape(len(boxes) + 1, len(axes), 2)  # also where no dimension is divided
     signs = np.ones((len(edges), 1))
     signs[-1] = -1
     corners: Array = np.zeros((len(edges), 1), np.int64)  # shape (boxes + 1, corners so far): a number for each place

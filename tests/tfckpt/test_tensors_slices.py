@@ -1,0 +1,228 @@
+"""Tensor slices: extents, keys, and whether they make a whole."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import builders
+from tests.builders import Extents
+from tfckpt import protos
+from tfckpt.errors import CorruptionError, UnsupportedFeatureError
+from tfckpt.tensors.slices import FULL, TensorSlice, check_cover
+
+WHOLE = (0, FULL)
+
+
+def from_bytes(data: bytes) -> TensorSlice:
+    """A slice from a TensorSliceProto."""
+    return TensorSlice.from_proto(protos.parse("TensorSliceProto", data))
+
+
+def slices(*boxes: tuple[tuple[int, int], ...]) -> list[TensorSlice]:
+    """A slice for each tuple of (start, length)."""
+    return [TensorSlice(box) for box in boxes]
+
+
+def grid(shape: tuple[int, ...], cuts: list[list[int]]) -> list[TensorSlice]:
+    """The slices between cuts in every dimension."""
+    ranges = []
+    for size, places in zip(shape, cuts, strict=True):
+        edges = sorted({0, size, *(place % size for place in places)})
+        ranges.append([(low, high - low) for low, high in itertools.pairwise(edges)])
+    return slices(*itertools.product(*ranges))
+
+
+def test_slice_key_matches_tensorflow() -> None:
+    """Row 0 of a [4, 5] tensor `w`."""
+    assert TensorSlice(((0, 1), WHOLE)).key(b"w").hex(" ") == "00 77 00 01 01 02 80 81 80 7f"
+
+
+@pytest.mark.parametrize(
+    ("name", "extents"),
+    [(b"a", []), (b"a\x00b\xff", [(3, 4)]), (b"", [None, None]), (b"x/y", [(1 << 40, 1), None, (63, 64)])],
+    ids=["scalar", "escaped name", "whole", "large numbers"],
+)
+def test_slice_key_matches_code_written_apart(name: bytes, extents: Extents) -> None:
+    """Escapes, ranks and numbers of every length."""
+    assert from_bytes(builders.slice_proto(extents)).key(name) == builders.slice_key(name, extents)
+
+
+def test_extent_without_length_is_the_whole_dimension() -> None:
+    """Writers leave the message empty."""
+    found = from_bytes(builders.slice_proto([None, (2, 3), (0, 1)]))
+
+    assert found.extents == (WHOLE, (2, 3), (0, 1))
+    assert not found.is_full
+    assert TensorSlice((WHOLE, WHOLE)).is_full
+
+
+@pytest.mark.parametrize("extent", [(-1, 2), (0, 0), (0, -1), (-(1 << 63), 1)], ids=str)
+def test_extent_that_tensorflow_never_writes_is_rejected(extent: tuple[int, int]) -> None:
+    """Negative starts, where TensorFlow corrupts its memory, and lengths below 1."""
+    assert from_bytes(builders.slice_proto([(0, 1)])).extents == ((0, 1),)
+
+    with pytest.raises(CorruptionError, match=f"start {extent[0]} and length {extent[1]}"):
+        from_bytes(builders.slice_proto([extent]))
+
+
+def test_slice_is_written_as_tensorflow_writes_it() -> None:
+    """A dash is a whole dimension."""
+    assert str(TensorSlice(((0, 1), WHOLE))) == "0,1:-"
+    assert str(TensorSlice(())) == ""
+
+
+def test_slice_gives_its_shape_and_numpy_index() -> None:
+    """Whole dimensions take their size from the tensor."""
+    piece = TensorSlice(((1, 2), WHOLE))
+
+    assert piece.shape((4, 5)) == (2, 5)
+    assert np.arange(20).reshape(4, 5)[piece.index((4, 5))].tolist() == [[5, 6, 7, 8, 9], [10, 11, 12, 13, 14]]
+
+
+def test_slice_past_the_shape_or_of_another_rank_is_rejected() -> None:
+    """The last element is still inside."""
+    piece = TensorSlice(((3, 1), WHOLE))
+    assert piece.shape((4, 5)) == (1, 5)
+
+    with pytest.raises(CorruptionError, match="reaches past the shape"):
+        piece.shape((3, 5))
+    with pytest.raises(CorruptionError, match="another rank"):
+        piece.shape((4,))
+    with pytest.raises(CorruptionError, match="reaches past the shape"):
+        TensorSlice((((1 << 63) - 1, (1 << 63) - 1),)).shape((4,))
+
+
+@pytest.mark.parametrize(
+    ("shape", "pieces"),
+    [
+        ((), slices(())),
+        ((0, 3), slices((WHOLE, WHOLE))),
+        ((0, 3), slices((WHOLE, (0, 1)), (WHOLE, (1, 2)))),
+        ((4,), slices(((2, 2),), ((0, 2),))),
+        ((3, 3), slices(((0, 1), (0, 2)), ((0, 2), (2, 1)), ((2, 1), (1, 2)), ((1, 2), (0, 1)), ((1, 1), (1, 1)))),
+        ((1 << 62,), slices(((0, 1 << 61),), ((1 << 61, 1 << 61),))),
+    ],
+    ids=["scalar", "empty", "empty in two", "two in any order", "pinwheel", "huge"],
+)
+def test_slices_that_make_a_whole_are_accepted(shape: tuple[int, ...], pieces: list[TensorSlice]) -> None:
+    """In any order, also where no straight cut divides them."""
+    check_cover(pieces, shape)
+    check_cover(pieces[::-1], shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pieces", "complaint"),
+    [
+        ((4,), slices(((0, 2),)), "hold 2 of 4 elements: some are missing"),
+        ((4,), slices(), "hold 0 of 4 elements"),
+        ((4,), slices(((0, 2),), ((1, 3),)), "overlap"),
+        ((4,), slices(((0, 2),), ((0, 2),)), "overlap"),
+        ((4,), slices(((0, 2),), ((1, 2),)), "overlap"),
+        ((), slices((), ()), "overlap"),
+        ((0, 3), slices((WHOLE, WHOLE), (WHOLE, WHOLE)), "overlap"),
+        ((0, 3), slices(), "overlap"),
+        ((2, 2), slices((WHOLE, (0, 1)), ((0, 1), WHOLE)), "overlap"),
+        ((4,), slices(((0, 2),), ((2, 3),)), "reaches past"),
+    ],
+    ids=[
+        "one missing",
+        "none",
+        "overlap",
+        "same twice",
+        "overlap and gap",
+        "scalar twice",
+        "empty twice",
+        "empty none",
+        "cross",
+        "past the end",
+    ],
+)
+def test_slices_that_make_no_whole_are_rejected(
+    shape: tuple[int, ...], pieces: list[TensorSlice], complaint: str
+) -> None:
+    """Counting elements is not enough: an overlap can hide a gap."""
+    with pytest.raises(CorruptionError, match=complaint):
+        check_cover(pieces, shape)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.lists(st.integers(0, 8), max_size=3)), min_size=1, max_size=3),
+    st.randoms(use_true_random=False),
+)
+def test_grids_are_whole_in_any_order_and_not_without_any_one_slice(
+    dimensions: list[tuple[int, list[int]]], order: random.Random
+) -> None:
+    """Partitioners cut dimensions into ranges."""
+    shape = tuple(size for size, _ in dimensions)
+    pieces = grid(shape, [cuts for _, cuts in dimensions])
+    order.shuffle(pieces)
+
+    check_cover(pieces, shape)
+    with pytest.raises(CorruptionError):
+        check_cover(pieces[1:], shape)
+    with pytest.raises(CorruptionError):
+        check_cover([*pieces, pieces[0]], shape)
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.tuples(st.integers(0, 2), st.integers(1, 3)).filter(lambda extent: sum(extent) <= 3)] * 2),
+        max_size=6,
+    )
+)
+def test_cover_agrees_with_painting_the_tensor(boxes: list[tuple[tuple[int, int], ...]]) -> None:
+    """Every element exactly once, or a CorruptionError."""
+    painted = np.zeros((3, 3), int)
+    for (top, height), (left, width) in boxes:
+        painted[top : top + height, left : left + width] += 1
+
+    try:
+        check_cover(slices(*boxes), (3, 3))
+        accepted = True
+    except CorruptionError:
+        accepted = False
+
+    assert accepted == bool((painted == 1).all())
+
+
+def test_many_slices_are_checked_in_little_time() -> None:
+    """Slices that lie side by side in one dimension and begin apart in another defeat comparing neighbours."""
+    count = 20_000
+    pieces = slices(*[box for n in range(1, count) for box in (((0, n), (n, 1)), ((n, count - n), (n, 1)))])
+    pieces += slices(((0, count), (0, 1)))
+    start = time.perf_counter()
+
+    check_cover(pieces, (count, count))
+
+    assert time.perf_counter() - start < 3
+
+
+def test_slices_that_divide_many_dimensions_are_refused() -> None:
+    """Corners double with every dimension; real slices divide one or two."""
+    ten = grid((2,) * 10, [[1]] * 10)
+    check_cover(ten, (2,) * 10)
+    pieces = slices((((0, 1),) * 30), (((1, 1),) * 30))
+
+    with pytest.raises(CorruptionError, match="some are missing"):
+        check_cover(pieces, (2,) * 30)
+    with pytest.raises(UnsupportedFeatureError, match="divide 11 dimensions"):
+        check_cover(grid((2,) * 11, [[1]] * 11), (2,) * 11)
+
+
+@given(st.binary(max_size=30))
+def test_arbitrary_bytes_give_a_slice_or_our_error(data: bytes) -> None:
+    """A slice that is accepted has a key and starts at 0 or after."""
+    try:
+        found = from_bytes(data)
+    except CorruptionError:
+        return
+
+    assert found.key(b"n").startswith(b"\0n\0\1")
+    assert all(start >= 0 for start, _ in found.extents)
