@@ -56,8 +56,12 @@ class WeightRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsReport:
-    """A whole comparison: each target of the plan, what the output has beyond them, and how its config differs."""
+    """A whole comparison: each target of the plan, what the output has beyond them, and how its config differs.
 
+    `config` is the source's own.
+    """
+
+    config: EfficientNetConfig
     weights: str
     records: tuple[WeightRecord, ...]
     unexpected: tuple[str, ...]
@@ -132,6 +136,7 @@ def verify_weights(
         records.append(_compare(constant, found.tensors.get(filled.target), "identity", filled.target, None))
     expected = {record.target for record in records}
     return WeightsReport(
+        config=planned.config,
         weights=planned.report.weights,
         records=tuple(records),
         unexpected=tuple(sorted(set(found.tensors) - expected)),

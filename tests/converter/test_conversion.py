@@ -15,6 +15,7 @@ import converter
 import tfckpt
 from converter.conversion import convert, plan_conversion
 from converter.errors import ConversionError
+from converter.mapping.averages import WeightsChoice
 from tfckpt.errors import ChecksumError
 
 from . import networks
@@ -27,7 +28,7 @@ SCOPE = "efficientnetv2-digits/"
     ("weights", "averaged", "suffix"), [("ema", 113, AVERAGE), ("raw", 0, "")], ids=["averages", "raw values"]
 )
 def test_digits_convert_with_every_tensor_accounted_for(
-    digits: pathlib.Path, weights: converter.conversion.WeightsChoice, averaged: int, suffix: str
+    digits: pathlib.Path, weights: WeightsChoice, averaged: int, suffix: str
 ) -> None:
     """113 tensors are used, 114 ignored for stated reasons, 19 targets are constants: 132 keys."""
     result = convert(digits, weights=weights)

@@ -103,7 +103,7 @@ class FullDisk(io.RawIOBase):
 def test_full_disk_is_told_as_such(writes: int, result: ConversionResult) -> None:
     """PyTorch's writer hides the reason of a failed write; ours brings it back."""
     with pytest.raises(OSError, match="No space left on device"):
-        write(result, FullDisk(writes))
+        write(result, io.BufferedWriter(FullDisk(writes), buffer_size=1))
 
 
 def test_missing_torch_names_the_extra(

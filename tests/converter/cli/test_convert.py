@@ -1,0 +1,264 @@
+"""`tf2torch convert`: what it writes, says and refuses, and that nothing is left behind when it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from converter.cli import main
+from converter.exporters import FORMATS, read_output
+
+SUMMARY = """\
+source    model.ckpt-322
+network   custom: 60,698 parameters, 10 classes
+          described from names and shapes
+          strides from the graph
+weights   113 moving averages
+tensors   113 used + 19 constant = 132 targets, 253,288 bytes
+ignored   114
+          113 × raw value of a variable whose moving average is used
+          1 × step counter of the training
+output    {output}, {nbytes:,} bytes
+"""
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def output(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Where an output goes; its folder is empty."""
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "digits.safetensors"
+
+
+def test_convert_writes_weights_and_says_what_it_did(
+    digits: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """A folder, a prefix or a member file is converted, with a summary for people on standard output."""
+    code = main(["convert", str(digits.parent), "-o", str(output)])
+
+    shown = capsys.readouterr()
+    assert code == 0
+    assert shown.out == SUMMARY.format(output=output, nbytes=output.stat().st_size)
+    assert shown.err == ""
+    assert len(read_output(output).tensors) == 132
+    assert os.listdir(output.parent) == ["digits.safetensors"]
+
+
+def test_convert_takes_raw_values_on_request(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """`--weights raw` writes the other set."""
+    assert main(["convert", str(digits), "-o", str(output)]) == 0
+    averages = dict(read_output(output).tensors)
+    assert main(["convert", str(digits), "-o", str(output), "--weights", "raw", "--force"]) == 0
+    raw = read_output(output).tensors
+
+    assert "weights   113 raw values\n" in capsys.readouterr().out
+    assert not np.array_equal(raw["stem.conv.weight"], averages["stem.conv.weight"])
+
+
+def test_convert_writes_a_pth_by_its_ending(digits: pathlib.Path, output: pathlib.Path) -> None:
+    """The ending of OUT chooses the format."""
+    torch = pytest.importorskip("torch", reason="the output is PyTorch's")
+    path = output.with_suffix(".pth")
+
+    assert main(["convert", str(digits), "-o", str(path)]) == 0
+
+    assert len(torch.load(path, weights_only=True)) == 132
+
+
+def test_report_is_written_as_json(digits: pathlib.Path, output: pathlib.Path) -> None:
+    """`--report` keeps what became of every tensor."""
+    path = output.with_name("report.json")
+
+    assert main(["convert", str(digits), "-o", str(output), "--report", str(path)]) == 0
+
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert report["totals"]["used"] == len(report["tensors"]) == 113
+    assert sorted(os.listdir(output.parent)) == ["digits.safetensors", "report.json"]
+
+
+def test_conversion_to_safetensors_leaves_torch_out(digits: pathlib.Path, output: pathlib.Path) -> None:
+    """The whole command runs without loading PyTorch."""
+    program = (
+        "import sys\n"
+        "from converter.cli import main\n"
+        f"code = main(['convert', {str(digits)!r}, '-o', {str(output)!r}])\n"
+        "print(code, 'torch' in sys.modules, file=sys.stderr)\n"
+    )
+
+    shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    assert shown.stderr == "0 False\n"
+    assert output.exists()
+
+
+def test_existing_output_is_refused_without_force(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """A file is overwritten only when asked, and the refusal comes before any work."""
+    output.write_bytes(b"precious")
+
+    assert main(["convert", str(digits), "-o", str(output)]) == 2
+    assert output.read_bytes() == b"precious"
+    shown = capsys.readouterr()
+    assert (
+        shown.err
+        == f"tf2torch: the output exists already, and is only overwritten with --force (force=True): {output}\n"
+    )
+    assert shown.out == ""
+    assert main(["convert", str(digits), "-o", str(output), "--force"]) == 0
+    assert len(read_output(output).tensors) == 132
+
+
+def test_existing_report_is_refused_without_force(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """The report is a file like the output, and nothing is written when it is in the way."""
+    report = output.with_name("report.json")
+    report.write_bytes(b"precious")
+
+    assert main(["convert", str(digits), "-o", str(output), "--report", str(report)]) == 2
+
+    assert "exists already" in capsys.readouterr().err
+    assert report.read_bytes() == b"precious"
+    assert not output.exists()
+
+
+def test_report_cannot_be_the_output(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """Two files need two names."""
+    assert main(["convert", str(digits), "-o", str(output), "--report", str(output), "--force"]) == 2
+
+    assert "cannot be the same file" in capsys.readouterr().err
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--strides", "1,2,2"], "the graph beside the checkpoint has 1,2,2,1"),
+        (["--scope", "other"], "no EfficientNet stem (stem/conv2d/kernel) under the scope 'other/'"),
+        (["--model", "efficientnetv2-b0"], "the checkpoint and the model do not fit"),
+    ],
+)
+def test_what_does_not_fit_writes_nothing(
+    digits: pathlib.Path, output: pathlib.Path, options: list[str], message: str, capsys: Capture
+) -> None:
+    """A network that is not understood exits with 5 and one error on standard error, without traceback or file."""
+    assert main(["convert", str(digits), "-o", str(output), *options]) == 5
+
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.err.startswith("tf2torch: ")
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+    assert os.listdir(output.parent) == []
+
+
+@pytest.mark.parametrize(
+    "options", [["--strides", "1,x"], ["--strides", "0"], ["--model", "resnet"], ["--weights", "x"]]
+)
+def test_wrong_usage_exits_with_two(
+    digits: pathlib.Path, output: pathlib.Path, options: list[str], capsys: Capture
+) -> None:
+    """The parser says what an option takes."""
+    with pytest.raises(SystemExit) as caught:
+        main(["convert", str(digits), "-o", str(output), *options])
+
+    assert caught.value.code == 2
+    assert f"error: argument {options[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["digits.bin", "missing/digits.safetensors"])
+def test_output_that_cannot_be_written_exits_with_two(
+    digits: pathlib.Path, output: pathlib.Path, name: str, capsys: Capture
+) -> None:
+    """An unknown ending or a folder that is not there is wrong usage."""
+    assert main(["convert", str(digits), "-o", str(output.parent / name)]) == 2
+
+    assert name in capsys.readouterr().err
+    assert os.listdir(output.parent) == []
+
+
+def test_missing_checkpoint_exits_with_three(output: pathlib.Path, capsys: Capture) -> None:
+    """A path that is nothing is not found."""
+    assert main(["convert", str(output.with_name("nothing")), "-o", str(output)]) == 3
+
+    assert "nothing" in capsys.readouterr().err
+    assert os.listdir(output.parent) == []
+
+
+def test_damaged_checkpoint_exits_with_four(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], output: pathlib.Path, capsys: Capture
+) -> None:
+    """A shard of other bytes fails its checksums, and leaves nothing."""
+    prefix = copied(digits)
+    shard = prefix.with_name("model.ckpt-322.data-00000-of-00001")
+    shard.write_bytes(bytes(shard.stat().st_size))
+
+    assert main(["convert", str(prefix), "-o", str(output)]) == 4
+
+    shown = capsys.readouterr()
+    assert "crc32c" in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert os.listdir(output.parent) == []
+
+
+def test_missing_shard_exits_with_three(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], output: pathlib.Path, capsys: Capture
+) -> None:
+    """The error names the shard that is not there."""
+    prefix = copied(digits)
+    prefix.with_name("model.ckpt-322.data-00000-of-00001").unlink()
+
+    assert main(["convert", str(prefix), "-o", str(output)]) == 3
+
+    assert "model.ckpt-322.data-00000-of-00001" in capsys.readouterr().err
+    assert os.listdir(output.parent) == []
+
+
+def test_missing_torch_exits_with_five(
+    digits: pathlib.Path, output: pathlib.Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without PyTorch a `.pth` cannot be written; the error names the extra, and a `.safetensors` still can."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    assert main(["convert", str(digits), "-o", str(output.with_suffix(".pth"))]) == 5
+    assert "pip install 'tfckpt[torch]'" in capsys.readouterr().err
+    assert os.listdir(output.parent) == []
+    assert main(["convert", str(digits), "-o", str(output)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted; no output was left behind"),
+        (OSError(28, "No space left on device"), 2, "cannot write the output (No space left on device)"),
+    ],
+    ids=["interrupted", "disk full"],
+)
+def test_failure_while_writing_leaves_nothing(
+    *,
+    digits: pathlib.Path,
+    output: pathlib.Path,
+    failure: BaseException,
+    code: int,
+    message: str,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half a file is removed, and so is the report, whatever stopped the writing."""
+
+    def failing(result: object, file: object, *, progress: object = None) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]  # a binary file, by the contract
+        raise failure
+
+    monkeypatch.setitem(FORMATS, ".safetensors", FORMATS[".safetensors"]._replace(write=failing))
+    report = output.with_name("report.json")
+
+    assert main(["convert", str(digits), "-o", str(output), "--report", str(report)]) == code
+
+    assert message in capsys.readouterr().err
+    assert os.listdir(output.parent) == []

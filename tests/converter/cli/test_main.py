@@ -1,0 +1,196 @@
+"""The command line as a whole: help, version, pipes, terminals, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import tfckpt
+from converter import errors
+from converter.cli import exit_code, main
+from converter.cli.render import progress_bar, say
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_version_is_the_distributions(capsys: Capture) -> None:
+    """`--version` names the command and the release."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"tf2torch {tfckpt.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "example"),
+    [
+        ([], "tf2torch convert efficientnetv2-s -o s.safetensors"),
+        (["convert"], "tf2torch convert efficientnetv2-s -o s.safetensors"),
+        (["verify"], "tf2torch verify efficientnetv2-s s.safetensors"),
+    ],
+)
+def test_help_starts_with_the_common_use(arguments: list[str], example: str, capsys: Capture) -> None:
+    """An example stands before the list of options."""
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--help"])
+
+    text = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert text.index(example) < text.index("options:")
+
+
+def test_no_command_is_wrong_usage(capsys: Capture) -> None:
+    """Without a verb the usage is shown."""
+    with pytest.raises(SystemExit) as caught:
+        main([])
+
+    assert caught.value.code == 2
+    assert "usage: tf2torch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.VerificationError("x", report=None), 1),
+        (errors.ExportError("x"), 2),
+        (tfckpt.CheckpointNotFoundError("x"), 3),
+        (tfckpt.TensorNotFoundError("x"), 3),
+        (tfckpt.CorruptionError("x"), 4),
+        (tfckpt.ChecksumError("x", stored=1, computed=2), 4),
+        (tfckpt.TruncatedError("x", needed=2, available=1), 4),
+        (tfckpt.UnsupportedFeatureError("x"), 5),
+        (tfckpt.LimitExceededError("x", limit="l", maximum=1, claimed=2), 5),
+        (tfckpt.MissingDependencyError("torch", extra="torch", purpose="x"), 5),
+        (errors.UnknownModelError("x"), 5),
+        (errors.MappingError(), 5),
+        (errors.ConversionError("x"), 5),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_every_error_has_its_exit_code(error: tfckpt.CheckpointError | errors.ConversionError, code: int) -> None:
+    """The codes are those that `tf2torch`'s documentation lists."""
+    assert exit_code(error) == code
+
+
+def test_module_runs_as_a_program() -> None:
+    """`python -m converter` is `tf2torch`."""
+    shown = subprocess.run([sys.executable, "-m", "converter", "--version"], check=True, capture_output=True, text=True)
+
+    assert shown.stdout.startswith("tf2torch ")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes close differently elsewhere")
+def test_closed_pipe_is_quiet(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A reader that has seen enough gets no complaint, and the output is written all the same."""
+    output = tmp_path / "x.safetensors"
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+
+    process = subprocess.run(
+        [sys.executable, "-m", "converter", "convert", str(digits), "-o", str(output)],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write_end)
+
+    assert (process.returncode, process.stderr) == (0, b"")
+    assert output.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_interruption_leaves_nothing(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Control-C in the middle of writing exits with 130, without traceback and without a part of a file."""
+    program = (
+        "import sys, time\n"
+        "import converter.exporters as exporters\n"
+        "from converter.cli import main\n"
+        "def slow(result, file, *, progress=None):\n"
+        "    file.write(b'half')\n"
+        "    print('writing', flush=True)\n"
+        "    time.sleep(60)\n"
+        "exporters.FORMATS['.safetensors'] = exporters.FORMATS['.safetensors']._replace(write=slow)\n"
+        f"sys.exit(main(['convert', {str(digits)!r}, '-o', {str(tmp_path / 'x.safetensors')!r}]))\n"
+    )
+
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"writing\n"
+    assert len(os.listdir(tmp_path)) == 1
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=30)
+
+    assert (process.returncode, complaint) == (130, b"tf2torch: interrupted; no output was left behind\n")
+    assert os.listdir(tmp_path) == []
+
+
+def test_talk_cannot_send_control_characters(capsys: Capture) -> None:
+    """What comes from a file is escaped, line by line."""
+    say("one\ntwo\x1b[2J")
+
+    assert capsys.readouterr().err == "one\ntwo\\x1b[2J\n"
+
+
+def test_progress_is_not_drawn_without_a_terminal(capsys: Capture) -> None:
+    """A log file gets no bar."""
+    with progress_bar("reading") as progress:
+        assert progress is None
+
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX's")
+def test_progress_is_drawn_on_a_terminal(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """On a terminal a bar appears on standard error, and standard output stays clean."""
+    pytest.importorskip("rich", reason="the bar is drawn by rich")
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.run(
+        [sys.executable, "-m", "converter", "convert", str(digits), "-o", str(tmp_path / "x.safetensors")],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        check=True,
+    )
+    os.close(theirs)
+    drawn = _read_all(ours)
+
+    assert b"reading" in drawn
+    assert b"writing" in drawn
+    assert process.stdout.startswith(b"source    model.ckpt-322\n")
+
+
+def _read_all(terminal: int) -> bytes:
+    """Read what a terminal was sent; some systems end it with an error."""
+    drawn = b""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        drawn += part
+    os.close(terminal)
+    return drawn
+
+
+def test_progress_needs_no_rich(
+    digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without rich there is no bar, and everything else as usual."""
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    assert main(["convert", str(digits), "-o", str(tmp_path / "x.safetensors")]) == 0
+
+    assert capsys.readouterr().err == ""
