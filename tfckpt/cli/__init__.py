@@ -1,8 +1,8 @@
 """The command `tfckpt`: one module a verb.
 
 Data goes to standard output, talk and progress to standard error.
-Exit codes: 0 done, 1 a check or comparison found a difference, 2 wrong usage, 3 not found or not a checkpoint,
-4 corrupt, 5 unsupported or beyond a limit.
+Exit codes: 0 done, 1 a check or comparison found a difference, 2 wrong usage, 3 not found, not a checkpoint or not
+to be written, 4 corrupt, 5 unsupported or beyond a limit.
 """
 
 from __future__ import annotations
@@ -13,19 +13,30 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, TensorNotFoundError
-from . import ls, show, verify
+from ..errors import (
+    CheckpointError,
+    CheckpointExistsError,
+    CheckpointNotFoundError,
+    CorruptionError,
+    NameConflictError,
+    TensorNotFoundError,
+    WriteError,
+)
+from . import graph, ls, show, tree, verify
 from .render import complain
 
-_VERBS = (ls, show, verify)
+_VERBS = (ls, show, tree, graph, verify)
 _INTERRUPTED = 130
 
 DESCRIPTION = """\
-Read TensorFlow checkpoints without TensorFlow.
+Read, check and write TensorFlow checkpoints without TensorFlow.
 
   tfckpt ls model.ckpt-322              list the tensors
   tfckpt show model.ckpt-322 NAME       print one of them
+  tfckpt tree ckpt-7                    draw objects and shapes as a tree
+  tfckpt graph model.ckpt-322           summarise the graph beside it
   tfckpt verify model.ckpt-322          compare every checksum
+  tfckpt cp model.ckpt-322 new/model    copy it, with changes; also: merge, set
 
 PATH is a checkpoint's prefix, any of its files, or a folder that holds it.
 """
@@ -66,7 +77,11 @@ def exit_code(error: CheckpointError) -> int:
     """The exit code that an error gives."""
     if isinstance(error, CorruptionError):
         return 4
-    if isinstance(error, CheckpointNotFoundError | TensorNotFoundError):
+    if isinstance(error, CheckpointExistsError):
+        return 2
+    if isinstance(error, NameConflictError):
+        return 1
+    if isinstance(error, CheckpointNotFoundError | TensorNotFoundError | WriteError):
         return 3
     if type(error) is CheckpointError:  # a file that is there and cannot be opened
         return 3

@@ -1,0 +1,222 @@
+"""`tfckpt graph`: the graph beside a checkpoint, summarised, or some of its nodes."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from ..checkpoint import open as open_checkpoint
+from ..errors import CheckpointError, printable
+from ..graph import Graph, Node
+from ..meta_graph import MetaGraph, Signature, SignatureTensor
+from ..saved_model import INIT_SIGNATURE
+from . import render
+from .ls import matches
+
+HELP = """\
+Summarise the graph beside a checkpoint: ops, variables and signatures.
+
+  tfckpt graph model.ckpt-322
+  tfckpt graph model.ckpt-322 stem/conv2d/Conv2D        one node with its inputs and attributes
+  tfckpt graph model.ckpt-322 'blocks_0/*'              every node that matches
+
+The graph is the .meta file beside a checkpoint, or that of the SavedModel whose variables it holds.
+"""
+
+_YES_NO = {"None": "-", "True": "yes", "False": "no"}
+_VARIABLE_OPS = ("VarHandleOp", "VariableV2", "Variable")
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "graph",
+        help="summarise the graph beside a checkpoint",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument(
+        "node",
+        metavar="NODE",
+        nargs="?",
+        help="a node's name, a glob with * ? [ ], or a text the name contains; FUNCTION:NODE inside a function",
+    )
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Summarise; exit code 3 when there is no graph, or no such node."""
+    with open_checkpoint(options.path) as checkpoint:
+        for note in checkpoint.notes:
+            render.say(note)
+        meta_graph = checkpoint.meta_graph
+        if meta_graph is None:
+            render.complain(f"{checkpoint.prefix}: there is no graph beside this checkpoint (no .meta file)")
+            return 3
+        if options.node is not None:
+            return _show_nodes(meta_graph.graph, options.node, json=options.json)
+        if options.json:
+            print(render.as_json(_as_data(meta_graph)))
+        else:
+            _print_summary(meta_graph)
+    return 0
+
+
+def _print_summary(meta_graph: MetaGraph) -> None:
+    graph = meta_graph.graph
+    inside = sum(len(function.nodes) for function in graph.functions.values())
+    print(f"{render.count(len(graph), 'node')}, {render.count(len(graph.functions), 'function')} of {inside:,} nodes")
+    if meta_graph.tensorflow_version:
+        print(f"written by TensorFlow {printable(meta_graph.tensorflow_version)}")
+    if meta_graph.tags:
+        print(f"tags {', '.join(map(printable, meta_graph.tags))}")
+    for signature in meta_graph.signatures.values():
+        if signature.name != INIT_SIGNATURE:
+            print(f"signature {_signature(signature)}")
+    ops, inner = _op_counts(graph)
+    rows = [[printable(op), f"{ops[op]:,}", f"{inner[op]:,}"] for op in sorted({*ops, *inner}, key=_by_use(ops, inner))]
+    print()
+    print(render.table(["op", "nodes", "in functions"], rows, right="lrr"))
+    variables = _variables(meta_graph)
+    if variables:
+        rows = [
+            [printable(str(row["name"])), _text(row["dtype"]), _text(row["shape"]), _YES_NO[str(row["trainable"])]]
+            for row in variables
+        ]
+        print()
+        print(render.table(["variable", "dtype", "shape", "trainable"], rows))
+
+
+def _op_counts(graph: Graph) -> tuple[collections.Counter[str], collections.Counter[str]]:
+    """How many nodes have each op, in the graph and in its functions."""
+    inner = collections.Counter(node.op for function in graph.functions.values() for node in function.nodes)
+    return collections.Counter(node.op for node in graph), inner
+
+
+def _by_use(ops: Mapping[str, int], inner: Mapping[str, int]) -> Callable[[str], tuple[int, str]]:
+    return lambda op: (-ops.get(op, 0) - inner.get(op, 0), op)
+
+
+def _variables(meta_graph: MetaGraph) -> list[dict[str, object]]:
+    """Name, dtype, shape and, where a collection says so, whether it is trained, of every node of a variable."""
+    trainable = {variable.name: variable.trainable for variable in meta_graph.variables}
+    return [
+        {
+            "name": node.name,
+            "dtype": node.attributes.get("dtype"),
+            "shape": node.attributes.get("shape"),
+            "trainable": trainable.get(node.name),
+        }
+        for node in meta_graph.graph
+        if node.op in _VARIABLE_OPS
+    ]
+
+
+def _show_nodes(graph: Graph, pattern: str, *, json: bool) -> int:
+    """The nodes that a name or a pattern means, in full if it is one, else a line each."""
+    nodes = dict(_named(graph, pattern))
+    if not nodes:
+        render.complain(f"no node of {len(graph):,} matches {pattern!r}")
+        return 3
+    if json:
+        print(render.as_json([_node_as_data(name, node) for name, node in nodes.items()]))
+    elif len(nodes) == 1:
+        ((name, node),) = nodes.items()
+        print(f"{printable(name)}  {printable(node.op)}")
+        for reference in node.inputs:
+            print(f"  input {printable(reference)}")
+        for attribute in node.attributes:
+            print(f"  {printable(attribute)} = {printable(_attribute(node, attribute))}")
+    else:
+        rows = [
+            [printable(name), printable(node.op), ", ".join(map(printable, node.inputs))]
+            for name, node in nodes.items()
+        ]
+        print(render.table(["node", "op", "inputs"], rows))
+    return 0
+
+
+def _named(graph: Graph, pattern: str) -> Iterable[tuple[str, Node]]:
+    if pattern in graph:
+        return [(pattern, graph[pattern])]
+    function, colon, inner = pattern.partition(":")
+    if colon and function in graph.functions:
+        nodes = {node.name: node for node in graph.functions[function].nodes}
+        chosen = [inner] if inner in nodes else [name for name in nodes if matches(name, inner or None)]
+        return [(f"{function}:{name}", nodes[name]) for name in chosen]
+    return [(node.name, node) for node in graph if matches(node.name, pattern)]
+
+
+def _attribute(node: Node, name: str) -> str:
+    """An attribute for people; what cannot be read is said and does not end the listing."""
+    try:
+        return _text(node.attributes[name])
+    except CheckpointError as error:
+        return f"({error.message})"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        shown = np.array2string(value, threshold=8, edgeitems=2, separator=", ").replace("\n", "")
+        return f"{value.dtype} {render.shape(value.shape)} {shown}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    return "unknown" if value is None else str(value)
+
+
+def _signature(signature: Signature) -> str:
+    inputs, outputs = _tensors(signature.inputs), _tensors(signature.outputs)
+    return f"{printable(signature.name)}({inputs}) -> {outputs or 'nothing'}"
+
+
+def _tensors(tensors: Mapping[str, SignatureTensor]) -> str:
+    return ", ".join(f"{printable(name)}: {tensor.dtype} {_text(tensor.shape)}" for name, tensor in tensors.items())
+
+
+def _as_data(meta_graph: MetaGraph) -> object:
+    graph = meta_graph.graph
+    ops, inner = _op_counts(graph)
+    return {
+        "nodes": len(graph),
+        "functions": {name: len(function.nodes) for name, function in graph.functions.items()},
+        "tensorflow_version": meta_graph.tensorflow_version,
+        "tags": list(meta_graph.tags),
+        "signatures": {
+            name: {
+                "method_name": signature.method_name,
+                "inputs": _tensors_as_data(signature.inputs),
+                "outputs": _tensors_as_data(signature.outputs),
+            }
+            for name, signature in meta_graph.signatures.items()
+        },
+        "ops": {
+            op: {"nodes": ops[op], "in_functions": inner[op]} for op in sorted({*ops, *inner}, key=_by_use(ops, inner))
+        },
+        "variables": _variables(meta_graph),
+    }
+
+
+def _tensors_as_data(tensors: Mapping[str, SignatureTensor]) -> object:
+    return {
+        name: {
+            "name": tensor.name,
+            "dtype": tensor.dtype,
+            "shape": None if tensor.shape is None else list(tensor.shape),
+            "components": list(tensor.components),
+        }
+        for name, tensor in tensors.items()
+    }
+
+
+def _node_as_data(name: str, node: Node) -> object:
+    return {
+        "name": name,
+        "op": node.op,
+        "inputs": list(node.inputs),
+        "attributes": {attribute: _attribute(node, attribute) for attribute in node.attributes},
+    }
