@@ -6,19 +6,24 @@
 ...         print(name, checkpoint[name].shape)
 """
 
+from typing import TYPE_CHECKING
+
 from ._version import __version__
 from .checkpoint import Checkpoint, open
 from .checkpoint_folder import KnownCheckpoint, checkpoints, latest_checkpoint
 from .errors import (
     CheckpointError,
+    CheckpointExistsError,
     CheckpointNotFoundError,
     ChecksumError,
     CorruptionError,
     LimitExceededError,
     MissingDependencyError,
+    NameConflictError,
     TensorNotFoundError,
     TruncatedError,
     UnsupportedFeatureError,
+    WriteError,
 )
 from .graph import Function, Graph, Node
 from .integrity import Verification, verify
@@ -32,6 +37,7 @@ from .tensors.slices import TensorSlice
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "CheckpointExistsError",
     "CheckpointNotFoundError",
     "ChecksumError",
     "CorruptionError",
@@ -42,6 +48,7 @@ __all__ = [
     "Limits",
     "MetaGraph",
     "MissingDependencyError",
+    "NameConflictError",
     "Node",
     "ObjectGraph",
     "ObjectNode",
@@ -56,9 +63,37 @@ __all__ = [
     "UnsupportedFeatureError",
     "Variable",
     "Verification",
+    "WriteError",
+    "Writer",
     "__version__",
     "checkpoints",
+    "copy",
     "latest_checkpoint",
+    "merge",
     "open",
+    "replace",
+    "save",
     "verify",
 ]
+
+#: Names whose modules only those need who write.
+_LAZY = {"Writer": "writing", "save": "writing", "copy": "editing", "merge": "editing", "replace": "editing"}
+
+if TYPE_CHECKING:
+    from .editing import copy, merge, replace
+    from .writing import Writer, save
+
+
+def __getattr__(name: str) -> object:
+    """Import what writes when it is first asked for."""
+    if name in _LAZY:
+        import importlib
+
+        value: object = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO
@@ -35,7 +34,7 @@ class PendingFile:
         """Create the temporary file, with the permissions that files usually get here."""
         self.path = os.fspath(path)
         folder, name = os.path.split(self.path)
-        suffix = f"{TEMPORARY_MARK}{secrets.token_hex(8)}"
+        suffix = f"{TEMPORARY_MARK}{os.urandom(8).hex()}"
         self.temporary = os.path.join(folder, name[: _LONGEST_NAME - len(suffix)] + suffix)
         with writing(self.path):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)

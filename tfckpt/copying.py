@@ -124,7 +124,7 @@ def _steps(items: Sequence[Item], *, dtype: str | None, join: bool) -> Iterator[
     for item in items:
         number = numbers.setdefault(id(item.source), len(numbers))
         reader = item.source.reader
-        if item.name not in item.source:
+        if item.name not in reader:
             yield _Step(item, None, None, (number, 0, 1 << 63), np.asarray(item.array).nbytes)
             continue
         info = item.source.info(item.name)
@@ -133,7 +133,7 @@ def _steps(items: Sequence[Item], *, dtype: str | None, join: bool) -> Iterator[
             continue
         stored = reader.stored(item.name)
         first = min((entry.shard_id, entry.offset) for _, entry in stored)
-        is_changed = item.array is not None or (dtype is not None and info.dtype.name in FLOATS)
+        is_changed = item.array is not None or (dtype not in (None, info.dtype.name) and info.dtype.name in FLOATS)
         if is_changed or reader.header.big_endian or (join and info.slices):
             yield _Step(item, None, None, (number, *first), info.nbytes)
         else:

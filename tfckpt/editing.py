@@ -18,7 +18,7 @@ from .bundle.reader import BundleReader
 from .checkpoint import Checkpoint
 from .checkpoint import open as open_checkpoint
 from .copying import Item, Progress, Report, write
-from .errors import NameConflictError, TensorNotFoundError, UnsupportedFeatureError, close_names, printable
+from .errors import NameConflictError, UnsupportedFeatureError, printable
 from .name_changes import (
     compile_renames,
     count_of,
@@ -30,7 +30,8 @@ from .name_changes import (
     some_of,
     take_averages,
 )
-from .object_graph_building import OBJECT_GRAPH_KEY, VALUE_SUFFIX, graph_payload, rename_keys
+from .object_graph import GRAPH_KEY
+from .object_graph_building import graph_payload, rename_keys
 from .tensors.dtypes import data_type_named
 from .writing import StateUpdate, to_values
 
@@ -74,7 +75,7 @@ def copy(
         reader = checkpoint.reader
         if not to_v2:
             _check_copies(checkpoint)
-        names = [name for name in checkpoint if name != OBJECT_GRAPH_KEY]
+        names = [name for name in checkpoint if name != GRAPH_KEY]
         chosen = select(names, include, exclude)
         if no_optimizer:
             chosen -= optimizer_names(checkpoint, names)
@@ -85,7 +86,7 @@ def copy(
         if not targets:
             raise ValueError("nothing is left to be written")
         items = [Item(target, checkpoint, origins[name]) for name, target in targets.items()]
-        with_graph = OBJECT_GRAPH_KEY in checkpoint and not matches(OBJECT_GRAPH_KEY, exclude)
+        with_graph = GRAPH_KEY in checkpoint.reader and not matches(GRAPH_KEY, exclude)
         if with_graph:
             items.append(_graph_item(checkpoint, {name: targets.get(name) for name in names}))
         count = shards
@@ -156,25 +157,25 @@ def replace(
     values: Mapping[str, object],
     prefix: PathLike,
     *,
-    force: bool = False,
+    allow_change: bool = False,
     checkpoint_state: StateUpdate = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Write a copy of a checkpoint with other values for some tensors.
 
-    `values` are names and what `Writer.add` takes; in an object-based checkpoint a name may be an object path.
-    Each must be in the checkpoint, with this dtype and shape, unless `force` is set;
+    `values` are names and what `Writer.add` takes; in an object-based checkpoint object paths and full names serve too.
+    Each must be in the checkpoint, with this dtype and shape, unless `allow_change` is set;
     a new tensor then comes after the others, and an object graph does not know of it.
     """
     with _opened(source) as checkpoint:
         _check_copies(checkpoint)
         given: dict[str, Item] = {}
         for name, value in values.items():
-            key = name if name in checkpoint or name + VALUE_SUFFIX not in checkpoint else name + VALUE_SUFFIX
-            if key in given:
-                raise ValueError(f"two values for {printable(key)!r}")
-            given[key] = _replacement(checkpoint, key, value, force=force)
+            item = _replacement(checkpoint, name, value, allow_change=allow_change)
+            if item.name in given:
+                raise ValueError(f"two values for {printable(item.name)!r}")
+            given[item.name] = item
         items = [given.pop(name) if name in given else Item(name, checkpoint, name) for name in checkpoint]
         reader = checkpoint.reader
         return write(
@@ -193,31 +194,25 @@ def _graph_item(checkpoint: Checkpoint, keys: Mapping[str, str | None]) -> Item:
     payload = graph_payload(checkpoint)
     changed = rename_keys(payload, keys)
     if changed == payload:
-        return Item(OBJECT_GRAPH_KEY, checkpoint, OBJECT_GRAPH_KEY)
+        return Item(GRAPH_KEY, checkpoint, GRAPH_KEY)
     array: Array = np.empty((), object)
     array[()] = changed
-    return Item(OBJECT_GRAPH_KEY, checkpoint, OBJECT_GRAPH_KEY, array)
+    return Item(GRAPH_KEY, checkpoint, GRAPH_KEY, array)
 
 
-def _replacement(checkpoint: Checkpoint, name: str, value: object, *, force: bool) -> Item:
+def _replacement(checkpoint: Checkpoint, name: str, value: object, *, allow_change: bool) -> Item:
     """The item of a new value, compared with the tensor it replaces."""
-    if name not in checkpoint:
-        close = close_names(name, checkpoint)
-        if not force:
-            hint = f"; close names: {', '.join(map(printable, close))}" if close else ""
-            raise TensorNotFoundError(
-                f"not in the checkpoint, and new tensors need force{hint}", close_names=close, tensor=name
-            )
+    if name not in checkpoint and allow_change:
         return Item(name, checkpoint, name, to_values(name, value, None)[1])
     info = checkpoint.info(name)
     data_type, array = to_values(name, value, None)
     same_type = data_type.numpy_name == data_type_named(info.tf_dtype).numpy_name
-    if not force and (not same_type or array.shape != info.shape):
+    if not allow_change and (not same_type or array.shape != info.shape):
         raise ValueError(
             f"{printable(name)!r} is {info.dtype} {list(info.shape)}, "
-            f"the new value is {array.dtype} {list(array.shape)}; force would change that"
+            f"the new value is {array.dtype} {list(array.shape)}; allow_change permits that"
         )
-    return Item(name, checkpoint, name, array, info.tf_dtype if same_type else None)
+    return Item(info.name, checkpoint, info.name, array, info.tf_dtype if same_type else None)
 
 
 def _check_copies(checkpoint: Checkpoint) -> None:

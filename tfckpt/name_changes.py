@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from .checkpoint import Checkpoint
 from .errors import NameConflictError, printable
-from .object_graph_building import OBJECT_GRAPH_KEY, graph_payload, optimizer_keys
+from .object_graph import GRAPH_KEY
+from .object_graph_building import graph_payload, optimizer_keys
 from .tensors.dtypes import data_type_named
 
 AVERAGE_SUFFIX = "/ExponentialMovingAverage"
@@ -41,7 +42,7 @@ def optimizer_names(checkpoint: Checkpoint, names: Iterable[str]) -> set[str]:
     there = set(names)
     found = {name for name in there if (match := _SLOT.fullmatch(name)) and match["variable"] in there}
     found |= {name for name in there if _POWERS.fullmatch(name) or "/.OPTIMIZER_SLOT/" in name}
-    if OBJECT_GRAPH_KEY in checkpoint:
+    if GRAPH_KEY in checkpoint.reader:
         found |= optimizer_keys(graph_payload(checkpoint)) & there
     return found
 

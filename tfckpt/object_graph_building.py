@@ -13,7 +13,6 @@ TensorFlow restores by walking it from node 0 beside the Python objects, child b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -22,13 +21,11 @@ import numpy as np
 from . import protos
 from .checkpoint import Checkpoint
 from .errors import error_context, printable
+from .object_graph import GRAPH_KEY, VARIABLE_VALUE, unescape
 
-OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+VALUE_SUFFIX = f"/.ATTRIBUTES/{VARIABLE_VALUE}"
 _SLOT_MARK = "/.OPTIMIZER_SLOT/"
 _COUNTER = "save_counter"
-#: A local name as it stands in a path: not empty, and after a dot only another dot or S.
-_ESCAPED = re.compile(r"(?s)(?:[^./]|\.\.|\.S)+")
 
 
 class KeysOfGraph(Protocol):
@@ -60,7 +57,8 @@ class BuiltGraph:
             if not slash:
                 raise ValueError(f"{printable(name)!r} names no slot; expected VARIABLE{_SLOT_MARK}OPTIMIZER/SLOT")
             node = _Object()
-            self._slots.append((self._find(optimizer, name), self._find(variable, name), _unescape(slot_name), node))
+            local_name = _local_name(slot_name, name)
+            self._slots.append((self._find(optimizer, name), self._find(variable, name), local_name, node))
         else:
             node = self._find(path, name)
         node.key = path + VALUE_SUFFIX
@@ -71,7 +69,7 @@ class BuiltGraph:
         counter: dict[str, object] = {}
         if _COUNTER not in self._root.children:
             counter[self.key(_COUNTER)] = np.int64(1)
-        return counter | {OBJECT_GRAPH_KEY: self._serialize()}
+        return counter | {GRAPH_KEY: self._serialize()}
 
     def _serialize(self) -> bytes:
         """Nodes in breadth-first order, slot variables last, as TensorFlow numbers them."""
@@ -84,12 +82,12 @@ class BuiltGraph:
         for node in nodes:
             item = message.nodes.add()
             for local_name, child in node.children.items():
-                item.children.add(node_id=numbers[id(child)], local_name=_unescape(local_name))
+                item.children.add(node_id=numbers[id(child)], local_name=local_name)
             if node.key is not None:
                 if node.children:
                     path = node.key.removesuffix(VALUE_SUFFIX)
                     raise ValueError(f"{printable(path)!r} is a tensor and the beginning of another one's object path")
-                item.attributes.add(name="VARIABLE_VALUE", checkpoint_key=node.key)
+                item.attributes.add(name=VARIABLE_VALUE, checkpoint_key=node.key)
             item.has_checkpoint_values.value = True
         for optimizer, variable, slot_name, slot in self._slots:
             if variable.key is None:
@@ -106,17 +104,12 @@ class BuiltGraph:
         """The object of a path, made with those on the way to it."""
         node = self._root
         for part in path.split("/"):
-            if not _ESCAPED.fullmatch(part):
-                raise ValueError(
-                    f"{printable(name)!r} is no object path: the part {printable(part)!r} is "
-                    + ("empty" if not part else "not escaped; a dot in a name is written .. and a slash .S")
-                )
-            node = node.children.setdefault(part, _Object())
+            node = node.children.setdefault(_local_name(part, name), _Object())
         return node
 
 
 class _Object:
-    """A node while the graph is being built: children by escaped local name, and its variable's key."""
+    """A node while the graph is being built: children by local name, and its variable's key."""
 
     def __init__(self) -> None:
         self.children: dict[str, _Object] = {}
@@ -129,41 +122,37 @@ class CopiedGraph:
     def __init__(self, source: Checkpoint) -> None:
         """`source` is object-based and open; `ValueError` if it has no object graph."""
         self._payload = graph_payload(source)
-        self._expected = set(source) - {OBJECT_GRAPH_KEY}
-        self._given: set[str] = set()
-        self._prefix = source.prefix
+        self._source = source
+        self._missing = dict.fromkeys(name for name in source if name != GRAPH_KEY)
 
     def key(self, name: str) -> str:
-        """The key itself, or that of the object path."""
-        key = name if name in self._expected else name + VALUE_SUFFIX
-        if key not in self._expected:
-            raise ValueError(f"{printable(name)!r} is neither a key nor an object path in {printable(self._prefix)}")
-        self._given.add(key)
+        """The key that a key, an object path or a full name means there."""
+        key = self._source.info(name).name
+        self._missing.pop(key, None)
         return key
 
     def rest(self) -> dict[str, object]:
         """The graph as it was stored, once every key of its checkpoint was given."""
-        missing = sorted(self._expected - self._given)
-        if missing:
-            listed = ", ".join(map(printable, missing[:5]))
+        if self._missing:
+            missing = list(self._missing)
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise ValueError(
-                f"{len(missing)} tensors of {printable(self._prefix)}, whose object graph is to be copied, "
-                f"are missing: {listed}{more}"
+                f"the object graph of {printable(self._source.prefix)} needs {len(missing)} more tensors: "
+                f"{', '.join(map(printable, missing[:5]))}{more}"
             )
-        return {OBJECT_GRAPH_KEY: self._payload}
+        return {GRAPH_KEY: self._payload}
 
 
 def graph_payload(source: Checkpoint) -> bytes:
     """The serialized graph of an object-based checkpoint; `ValueError` for one without."""
-    if OBJECT_GRAPH_KEY not in source:
+    if GRAPH_KEY not in source.reader:
         raise ValueError(f"{printable(source.prefix)} is not object-based: it has no object graph to copy")
-    return bytes(source[OBJECT_GRAPH_KEY][()])
+    return bytes(source.reader.read(GRAPH_KEY)[()])
 
 
 def parse_graph(payload: bytes) -> Any:
     """The TrackableObjectGraph message of a payload; `CorruptionError` if it is none."""
-    with error_context(tensor=OBJECT_GRAPH_KEY):
+    with error_context(tensor=GRAPH_KEY):
         return protos.parse("TrackableObjectGraph", payload)
 
 
@@ -228,6 +217,12 @@ def _reachable(nodes: Any, *, start: set[int] | None = None, avoid: set[int] | N
     return seen
 
 
-def _unescape(name: str) -> str:
-    """A local name from its form in a path."""
-    return re.sub(r"\.([.S])", lambda match: "." if match[1] == "." else "/", name)
+def _local_name(part: str, name: str) -> str:
+    """The local name behind one part of an object path; `ValueError` if the path `name` is none."""
+    try:
+        if part:
+            return unescape(part)
+        what = "a part is empty"
+    except ValueError as error:
+        what = str(error)
+    raise ValueError(f"{printable(name)!r} is no object path: {what}; a dot in a name is written .. and a slash .S")

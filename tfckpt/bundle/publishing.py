@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 
@@ -187,6 +186,8 @@ def _second_name(path: str, other: str) -> None:
     except FileNotFoundError:
         return
     except OSError:
+        import shutil
+
         with open(path, "rb") as source, open(other, "xb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
             target.flush()

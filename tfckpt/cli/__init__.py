@@ -22,10 +22,10 @@ from ..errors import (
     TensorNotFoundError,
     WriteError,
 )
-from . import graph, ls, show, tree, verify
+from . import cp, graph, ls, merge, set, show, tree, verify
 from .render import complain
 
-_VERBS = (ls, show, tree, graph, verify)
+_VERBS = (ls, show, tree, graph, verify, cp, merge, set)
 _INTERRUPTED = 130
 
 DESCRIPTION = """\

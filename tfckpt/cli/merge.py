@@ -1,0 +1,57 @@
+"""`tfckpt merge`: one checkpoint of several."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..editing import merge
+from ..errors import NameConflictError, printable
+from . import render
+from .cp import add_output_options, refuses_misuse, state_update, summary
+
+HELP = """\
+Write one checkpoint of the tensors of several.
+
+  tfckpt merge backbone.ckpt head.ckpt model
+
+A name that two of them have is a conflict: all conflicts are listed, nothing is written, and the exit code is 1.
+Slices of one partitioned variable may come from several checkpoints.
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "merge",
+        help="write one checkpoint of several",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sources", metavar="SRC", nargs="+", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("target", metavar="DST", help="prefix of the new checkpoint")
+    add_output_options(parser, shards="number of data shards (default: 1)")
+    parser.set_defaults(run=run, shards=1)
+
+
+@refuses_misuse
+def run(options: argparse.Namespace) -> int:
+    """Merge; exit code 1 when names are in conflict."""
+    progress = render.Progress("merging")
+    try:
+        report = merge(
+            options.sources,
+            options.target,
+            shards=options.shards,
+            checkpoint_state=state_update(options),
+            overwrite=options.force,
+            progress=progress,
+        )
+    except NameConflictError as error:
+        for name, places in error.conflicts.items():
+            print(f"{printable(name)}  in {', '.join(map(printable, places))}")
+        render.complain(f"{render.count(len(error.conflicts), 'name')} in more than one checkpoint; nothing is written")
+        return 1
+    finally:
+        progress.close()
+    print(summary(report))
+    return 0

@@ -1,0 +1,94 @@
+"""`tfckpt set`: a copy of a checkpoint with other values for some tensors."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import numpy as np
+
+from .._typing import Array
+from ..editing import replace
+from ..errors import CheckpointNotFoundError, CorruptionError
+from . import render
+from .cp import add_output_options, refuses_misuse, state_update, summary
+
+HELP = """\
+Copy a checkpoint with other values for some tensors.
+
+  tfckpt set model.ckpt-322 head/dense/bias=bias.npy -o new/model
+
+The arrays are .npy files with the dtype and the shape of the tensors they replace.
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "set",
+        help="copy a checkpoint with other values for some tensors",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument(
+        "values",
+        metavar="NAME=FILE",
+        type=parse_value,
+        nargs="+",
+        help="a tensor's name and the .npy file of its new values, split at the last =",
+    )
+    parser.add_argument("-o", "--output", metavar="DST", required=True, help="prefix of the new checkpoint")
+    parser.add_argument(
+        "--allow-change",
+        action="store_true",
+        help="also new names, and arrays of another dtype or shape than the tensor's",
+    )
+    add_output_options(parser, shards=None)
+    parser.set_defaults(run=run)
+
+
+@refuses_misuse
+def run(options: argparse.Namespace) -> int:
+    """Copy and replace; exit code 3 when a name is not in the checkpoint or a file is not there."""
+    names = [name for name, _ in options.values]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ValueError(f"two values for {', '.join(sorted(repeated))}")
+    values = {name: load_array(path) for name, path in options.values}
+    progress = render.Progress("copying")
+    try:
+        report = replace(
+            options.source,
+            values,
+            options.output,
+            allow_change=options.allow_change,
+            checkpoint_state=state_update(options),
+            overwrite=options.force,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    print(summary(report))
+    return 0
+
+
+def parse_value(text: str) -> tuple[str, str]:
+    """A name and a path, which has no `=`."""
+    name, mark, path = text.rpartition("=")
+    if not mark or not name or not path:
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=FILE")
+    return name, path
+
+
+def load_array(path: str) -> Array:
+    """The array in a .npy file, mapped; nothing in it is unpickled."""
+    if not os.path.isfile(path):
+        raise CheckpointNotFoundError("no such file", path=path)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise CorruptionError(f"cannot be read as a .npy file: {error}", path=path) from error
+    if not isinstance(array, np.ndarray):
+        raise CorruptionError("holds several arrays (.npz), expected one (.npy)", path=path)
+    return array
