@@ -127,8 +127,9 @@ def test_negative_zero_and_nan_are_compared_as_bytes(digits: pathlib.Path, outpu
 def _back(array: Array, name: str) -> Array:
     """Take a target back to TensorFlow's axes, written out once more for the test."""
     if "depthwise_kernel" in name:
-        return array.transpose(2, 3, 0, 1)
-    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+        array = array.transpose(1, 0, 2, 3)  # C1HW -> 1CHW: below, HWC1
+    back: Array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+    return back
 
 
 @pytest.mark.parametrize(
