@@ -1,0 +1,15 @@
+"""The oracle: runs a TensorFlow graph in PyTorch, on TensorFlow's own layouts, as a second opinion on a conversion.
+
+It shares no code with the models and mappings it judges.
+
+>>> from converter.reference import load_graph
+>>> graph = load_graph("examples/efficientnetv2-digits")  # doctest: +SKIP
+>>> graph.run("logits", {"images": images}, dtype="float64")  # doctest: +SKIP
+"""
+
+from .graph import Evaluator, Operation, ReferenceGraph
+from .limits import ReferenceLimits
+from .loading import load_graph
+from .registry import supported_ops
+
+__all__ = ["Evaluator", "Operation", "ReferenceGraph", "ReferenceLimits", "load_graph", "supported_ops"]
