@@ -7,9 +7,9 @@ so each form has its own lines, and its own word: the numbers of the blocks that
 ::
 
     form        block                        layers, in order
-    fused1     fused MBConv, expansion 1    project (k×k)
+    fused1      fused MBConv, expansion 1    project (k×k)
     fused       fused MBConv                 expand (k×k), project (1×1)
-    mbconv1    MBConv, expansion 1          depthwise, project (1×1)
+    mbconv1     MBConv, expansion 1          depthwise, project (1×1)
     mbconv      MBConv                       expand (1×1), depthwise, project (1×1)
 
 Each convolution is followed by its batch norm; squeeze-excite, in whichever form, is under `se/`.
