@@ -1,0 +1,87 @@
+"""Keys of V1 records, and the names of V1 files."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import builders
+from tfckpt.errors import CorruptionError
+from tfckpt.tensors.slices import FULL, TensorSlice
+from tfckpt.v1 import naming
+from tfckpt.v1.keys import decode_key, to_bytes, to_text
+
+extents = st.lists(
+    st.one_of(st.just((0, FULL)), st.tuples(st.integers(0, 2**62), st.integers(1, 2**62))), max_size=5
+).map(tuple)
+
+
+def test_key_of_a_worked_example_is_taken_apart() -> None:
+    """The bytes of the format's written example."""
+    assert decode_key(bytes.fromhex("0077000101028081 807f")) == (b"w", TensorSlice(((0, 1), (0, FULL))))
+    assert decode_key(bytes.fromhex("007363000100")) == (b"sc", TensorSlice(()))
+
+
+@given(st.binary(), extents)
+def test_key_round_trips_any_name_and_slice(name: bytes, chosen: tuple[tuple[int, int], ...]) -> None:
+    """Taking apart undoes `TensorSlice.key`, whatever bytes the name has."""
+    piece = TensorSlice(chosen)
+
+    assert decode_key(piece.key(name)) == (name, piece)
+
+
+@given(st.binary(max_size=30))
+def test_arbitrary_bytes_are_a_key_or_corrupt(data: bytes) -> None:
+    """Nothing but our error comes of bytes that are no key, and what is taken apart gives the same bytes again."""
+    try:
+        name, piece = decode_key(data)
+    except CorruptionError:
+        return
+
+    assert piece.key(name) == data
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        pytest.param(b"\x01\x05w\x00\x01\x00", "begins with the number 5", id="other number first"),
+        pytest.param(b"\x00w\x00\x01\x08" + b"\xff" * 8, "slice of 18446744073709551615 dimensions", id="absurd rank"),
+        pytest.param(b"\x00w\x00\x01\x00\x00", "1 bytes after its end", id="bytes after the end"),
+        pytest.param(
+            b"\x00w\x00\x01" + builders.ordered_number(1) + builders.ordered_signed(-3) + builders.ordered_signed(2),
+            "start -3 and length 2",
+            id="negative start",
+        ),
+        pytest.param(
+            b"\x00w\x00\x01" + builders.ordered_number(1) + builders.ordered_signed(1) + builders.ordered_signed(-1),
+            "start 1 and length -1",
+            id="whole dimension that starts later",
+        ),
+    ],
+)
+def test_key_that_is_none_is_refused(key: bytes, message: str) -> None:
+    """Each thing that no writer puts into a key."""
+    with pytest.raises(CorruptionError, match=message):
+        decode_key(key)
+
+
+def test_names_that_are_not_utf8_survive_as_text() -> None:
+    """Stray bytes become lone surrogates and come back; a text that no bytes give is no name."""
+    assert to_bytes(to_text(b"latin\xe91")) == b"latin\xe91"
+    assert to_bytes("\ud800") is None
+
+
+def test_shard_names_are_made_and_taken_apart() -> None:
+    """A shard, its pattern, and names that only look like them."""
+    assert naming.shard_name("dir/m.ckpt-3", 1, 4) == "dir/m.ckpt-3-00001-of-00004"
+    assert naming.parse_shard("dir/m.ckpt-3-00001-of-00004") == ("dir/m.ckpt-3", 1, 4)
+    assert naming.parse_pattern("dir/m.ckpt-3-?????-of-00004") == ("dir/m.ckpt-3", 4)
+    assert naming.parse_shard("m-0001-of-0004") is None
+    assert naming.parse_pattern("m-00001-of-00004") is None
+
+
+@pytest.mark.parametrize("prefix", ["m.ckpt-3", "m.ckpt-3-?????-of-00004", "m.ckpt-3-00001-of-00004"])
+def test_shards_share_the_graph_of_their_base(prefix: str) -> None:
+    """The graph file is named without the shard."""
+    assert naming.meta_name(prefix) == "m.ckpt-3.meta"
