@@ -175,7 +175,9 @@ class BundleWriter:
     ) -> int:
         """Write a payload and note its entry; the shard it went to."""
         self._check_open()
-        check_shape(shape)
+        expected = check_shape(shape) * data_type.itemsize
+        if data_type.itemsize and len(payload) != expected:
+            raise ValueError(f"{data_type.name} of shape {list(shape)} takes {expected} bytes, not {len(payload)}")
         if shard is None:
             shard = self._offsets.index(min(self._offsets))
         elif not 0 <= shard < len(self._offsets):
