@@ -168,6 +168,8 @@ def compare(
         raise ConversionError(f"no endpoint {', '.join(unknown)} in this network; it has {', '.join(points)}")
     not_compared = [(key, "neither logits nor an endpoint") for key in golden if key not in names and key != INPUT]
     not_compared += [(key, "the model gives pooled features") for key, name in names.items() if name not in points]
+    if len(not_compared) == len(golden) - 1:
+        raise ConversionError(f"nothing to compare: {'; '.join(f'{key}, {reason}' for key, reason in not_compared)}")
     records = []
     for point, values in points.items():
         for key in (key for key, name in names.items() if name == point):

@@ -1,0 +1,127 @@
+"""The network beside TensorFlow 2.21, which ran the same weights on the same input: logits and every endpoint.
+
+Digits was trained, and its averages differ from its raw values; objects holds random values and sees an odd input size.
+Tolerances: float64 on both sides agrees to rounding, so that 1e-10 tells a wrong padding, epsilon or order from a right
+one; float32 is held to 1e-5 and to twice the distance of TensorFlow's own float32.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the network is a PyTorch module")
+
+import tfckpt  # noqa: E402
+from converter.conversion import convert  # noqa: E402
+from converter.loading import load_model  # noqa: E402
+from converter.mapping.averages import WeightsChoice  # noqa: E402
+from converter.model import EfficientNet  # noqa: E402
+from converter.verification.activations import compare, load_golden  # noqa: E402
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+def distance(found: Array, reference: Array) -> float:
+    """Give max|Δ| / max|reference|."""
+    return float(np.abs(found.astype(np.float64) - reference).max() / np.abs(reference).max())
+
+
+def run(model: EfficientNet, images: Array) -> Array:
+    """Give the logits of NHWC images in the model's own dtype."""
+    dtype = model.stem.conv.weight.dtype
+    with torch.inference_mode():
+        logits: Array = model(torch.from_numpy(images).to(dtype).permute(0, 3, 1, 2)).numpy()
+    return logits
+
+
+def require_agreement(model: EfficientNet, images: Array, logits: Array, logits64: Array) -> None:
+    """Hold float64 to rounding, and float32 to 1e-5 and to twice TensorFlow's own distance from float64."""
+    found = run(model, images)
+    exact = run(model.double(), images)
+
+    assert distance(exact, logits64) < 1e-10
+    assert distance(found, logits) < 1e-5
+    assert distance(found, logits64) <= 2 * distance(logits, logits64)
+
+
+@pytest.mark.parametrize("weights", ["ema", "raw"])
+def test_digits_logits_are_tensorflows(data: pathlib.Path, digits: pathlib.Path, weights: WeightsChoice) -> None:
+    """300 test images, with the averages and with the raw values, which give different logits."""
+    suffix = "" if weights == "ema" else "_raw"
+    with np.load(data / "digits" / "digits-test.npz") as test:
+        pixels = (test["images"].repeat(4, 1).repeat(4, 2).astype(np.float32) - 8) / 8
+        logits, logits64, labels = test["logits" + suffix], test["logits" + suffix + "64"], test["labels"]
+        other = test["logits_raw" if weights == "ema" else "logits"]
+    images = pixels[..., None].repeat(3, axis=3)
+    model = load_model(digits, weights=weights)
+
+    correct = int((run(model, images).argmax(1) == labels).sum())
+
+    assert correct == int((logits.argmax(1) == labels).sum())
+    assert distance(logits, other) > 1e-2
+    require_agreement(model, images, logits, logits64)
+
+
+def test_digits_endpoints_are_tensorflows(data: pathlib.Path, digits: pathlib.Path) -> None:
+    """All 25 intermediate values TensorFlow reports, and the logits."""
+    golden = load_golden(data / "digits" / "probe.npz")
+
+    report = compare(load_model(digits), golden)
+
+    assert len(report.records) == 26
+    assert report.not_compared == ()
+    assert report.findings() == []
+
+
+def objects(folder: pathlib.Path) -> dict[str, Array]:
+    """Read the object-based checkpoint under the names the same variables have in a name-based one."""
+    layers = {
+        "_stem/_conv_stem": "stem/conv2d",
+        "_stem/_norm": "stem/tpu_batch_normalization",
+        "_head/_conv_head": "head/conv2d",
+        "_head/_norm": "head/tpu_batch_normalization",
+        "_fc": "head/dense",
+        "_expand_conv": "conv2d",
+        "_depthwise_conv": "depthwise_conv2d",
+        "_project_conv": "conv2d_1",
+        "_norm0": "tpu_batch_normalization",
+        "_norm1": "tpu_batch_normalization_1",
+        "_norm2": "tpu_batch_normalization_2",
+        "_se/_se_reduce": "se/conv2d",
+        "_se/_se_expand": "se/conv2d_1",
+    }
+    arrays = {}
+    with tfckpt.open(folder) as checkpoint:
+        for key in checkpoint:
+            path = key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+            place = re.fullmatch(r"_blocks/(\d+)/(.+)", path)
+            block, inner = (f"blocks_{place[1]}/", place[2]) if place else ("", path)
+            layer, _, variable = inner.rpartition("/")
+            if layer in layers:
+                name = layers[layer]
+                if block == "blocks_0/":
+                    name = name.removesuffix("_1")  # it has one convolution and one batch norm
+                arrays[f"{block}{name}/{variable}"] = checkpoint[key]
+    return arrays
+
+
+def test_objects_are_tensorflows(data: pathlib.Path) -> None:
+    """Images of 45 pixels, whose sizes on the way are odd and even: logits and endpoints, both precisions."""
+    golden = load_golden(data / "objects" / "golden.npz")
+    result = convert(objects(data / "objects"), weights="raw", strides=(1, 2, 2, 1))
+    model = EfficientNet(result.config).eval()
+    model.load_state_dict(
+        {name: torch.tensor(np.ascontiguousarray(array)) for name, array in result.state_dict.items()}
+    )
+
+    report, exact = compare(model, golden), compare(model, golden, double=True)
+
+    assert report.findings() == []
+    assert exact.findings() == []
+    assert len(report.records) == 27
+    require_agreement(model, golden["input"], golden["logits"], golden["logits64"])

@@ -1,0 +1,323 @@
+"""Models from converted weights and from checkpoints, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="a model is a PyTorch module")
+
+import converter  # noqa: E402
+from converter.conversion import ConversionResult, convert  # noqa: E402
+from converter.errors import ConversionError, MappingError, UnknownModelError  # noqa: E402
+from converter.exporters import CONFIG_KEY, PROVENANCE_KEY, export, read_output  # noqa: E402
+from converter.exporters.safetensors import write_tensors  # noqa: E402
+from converter.loading import config_from_state_dict, load_model  # noqa: E402
+from converter.mapping.averages import WeightsChoice  # noqa: E402
+from converter.mapping.native import native_targets  # noqa: E402
+from converter.model import CONFIGS, EfficientNet  # noqa: E402
+from tfckpt.errors import CheckpointNotFoundError, CorruptionError  # noqa: E402
+
+STRIDES = (1, 2, 2, 1)
+
+
+@pytest.fixture
+def result(digits: pathlib.Path) -> ConversionResult:
+    """The digits network, converted with its averages."""
+    return convert(digits)
+
+
+@pytest.fixture
+def output(result: ConversionResult, tmp_path: pathlib.Path) -> pathlib.Path:
+    """The same written as safetensors."""
+    path = tmp_path / "digits.safetensors"
+    export(result, path)
+    return path
+
+
+def rewrite(
+    path: pathlib.Path, *, tensors: dict[str, Any] | None = None, metadata: dict[str, str | None] | None = None
+) -> None:
+    """Write an output anew with some tensors or metadata replaced, or left out where the new value is None."""
+    found = read_output(path)
+    arrays = {
+        name: np.array(array) for name, array in {**found.tensors, **(tensors or {})}.items() if array is not None
+    }
+    texts = {key: text for key, text in {**found.metadata, **(metadata or {})}.items() if text is not None}
+    path.unlink()
+    with path.open("wb") as file:
+        write_tensors(arrays, texts, file)
+
+
+def require_weights(model: EfficientNet, result: ConversionResult) -> None:
+    """Assert that a model is ready to run and has exactly the weights of a conversion."""
+    state_dict = model.state_dict()
+    assert list(state_dict) == list(result.state_dict)
+    for name, array in result.state_dict.items():
+        assert np.array_equal(state_dict[name].numpy(), array), name
+    assert not any(module.training for module in model.modules())
+    assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert model.config == result.config
+
+
+@pytest.mark.parametrize("weights", ["ema", "raw"])
+def test_model_loads_straight_from_a_checkpoint(digits: pathlib.Path, weights: WeightsChoice) -> None:
+    """Averages or raw values as asked for; averages when nothing is said."""
+    model = load_model(digits, weights=weights)
+
+    require_weights(model, convert(digits, weights=weights))
+    if weights == "ema":
+        require_weights(load_model(digits), convert(digits, weights="ema"))
+
+
+def test_model_loads_from_safetensors_by_its_own_config(result: ConversionResult, output: pathlib.Path) -> None:
+    """The file's config is enough: no strides are asked for, and its name and sizes come back."""
+    require_weights(load_model(output), result)
+
+
+def test_model_loads_from_pth_with_strides(result: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """A plain state dict tells all but the strides of an unpublished network."""
+    export(result, tmp_path / "digits.pth")
+
+    model = load_model(tmp_path / "digits.pth", strides=STRIDES)
+
+    require_weights(model, result)
+
+
+def test_model_from_a_file_outlives_it(output: pathlib.Path) -> None:
+    """Weights are copies that can be trained, whatever becomes of the file."""
+    model = load_model(output)
+    output.write_bytes(b"")
+
+    with torch.no_grad():
+        model.stem.conv.weight.add_(1.0)
+
+    assert bool(model(torch.zeros(1, 3, 32, 32)).isfinite().all())
+
+
+def test_weights_in_other_float_types_become_float32(result: ConversionResult, output: pathlib.Path) -> None:
+    """A file in float64 or float16 loads as float32; counters stay whole numbers."""
+    name = "stem.conv.weight"
+    rewrite(output, tensors={name: result.state_dict[name].astype(np.float64)})
+
+    require_weights(load_model(output), result)
+
+
+def test_other_class_count_gives_a_new_classifier(output: pathlib.Path) -> None:
+    """The body keeps its weights; 0 gives pooled features, and the file's own count changes nothing."""
+    images = torch.zeros(2, 3, 32, 32)
+    whole, bare, other, same = (load_model(output, num_classes=number) for number in (None, 0, 3, 10))
+
+    assert torch.equal(bare(images), whole.forward_features(images).mean((2, 3)))
+    assert other(images).shape == (2, 3)
+    assert torch.equal(other.forward_features(images), whole.forward_features(images))
+    assert torch.equal(same(images), whole(images))
+
+
+@pytest.mark.parametrize("name", ["efficientnetv2-b0", "efficientnet-b3", "efficientnetv2-xl"])
+def test_published_network_is_recognised_from_its_shapes(name: str) -> None:
+    """Names and shapes tell which it is, strides and sizes included, whatever the class count and input channels."""
+    config = dataclasses.replace(CONFIGS[name], num_classes=7, in_channels=1)
+    shapes = {target: np.broadcast_to(np.float32(0), shape) for target, shape in native_targets(config).items()}
+
+    assert config_from_state_dict(shapes) == config
+    assert config_from_state_dict(shapes, strides=[stage.stride for stage in config.stages]) == config
+
+
+def test_other_strides_make_a_published_network_another_one() -> None:
+    """Equal shapes with other strides are no published network."""
+    published = CONFIGS["efficientnetv2-b0"]
+    shapes = {target: np.broadcast_to(np.float32(0), shape) for target, shape in native_targets(published).items()}
+
+    config = config_from_state_dict(shapes, strides=(1, 1, 2, 2, 1, 2))
+
+    assert config.name == "custom"
+    assert [stage.stride for stage in config.stages] == [1, 1, 2, 2, 1, 2]
+    assert [stage.out_channels for stage in config.stages] == [stage.out_channels for stage in published.stages]
+
+
+def test_network_of_unknown_strides_is_described_in_the_error(result: ConversionResult) -> None:
+    """The message lists the stages to give strides for, in Python's spelling."""
+    with pytest.raises(UnknownModelError) as caught:
+        config_from_state_dict(result.state_dict)
+
+    message = str(caught.value)
+    assert "for example strides=(1, 2, 2, 2)" in message
+    assert "  stage 2: MBConv k5 r2 e4 16-24 SE 4" in message
+    assert config_from_state_dict(result.state_dict, strides=STRIDES) == result.config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stem.conv.weight": None}, "there is no stem.conv.weight: these are not the names of converted weights"),
+        ({"head.conv.weight": (64, 32)}, "head.conv.weight is [64, 32], expected a square kernel of 4 axes"),
+        ({"stem.conv.weight": (8, 3, 3, 1)}, "stem.conv.weight is [8, 3, 3, 1], expected a square kernel"),
+        ({"stages.1.0.project.conv.weight": None}, "stages.1.0 has no project.conv.weight"),
+        ({"stages.1.0.project.conv.weight": (16, 33, 1, 1)}, "stages.1.0 expands 8 channels to 33"),
+        ({"stages.0.0.project.conv.weight": None}, "a block before stages.1.0 is missing"),
+        ({"stages.0.0.project.conv.weight": (8, 9, 3, 3)}, "stage 0 takes 9 channels, what precedes it gives 8"),
+        ({"stages.2.0.se.reduce.weight": (17, 64, 1, 1)}, "no squeeze-excite ratio"),
+    ],
+)
+def test_state_dict_that_is_no_network_is_refused(
+    result: ConversionResult, changes: dict[str, tuple[int, ...] | None], message: str
+) -> None:
+    """The first kernel that does not fit is named; only kernels that decide the network are looked at."""
+    changed = {name: None if shape is None else np.zeros(shape) for name, shape in changes.items()}
+    state_dict = {name: array for name, array in {**result.state_dict, **changed}.items() if array is not None}
+
+    with pytest.raises(UnknownModelError) as caught:
+        config_from_state_dict(state_dict, strides=STRIDES)
+
+    assert message in str(caught.value)
+
+
+def test_strides_have_to_be_one_for_each_stage(result: ConversionResult) -> None:
+    """Three strides for four stages are refused, with the stages."""
+    with pytest.raises(UnknownModelError, match="3 strides were given, but there are 4 stages:\n  stage 0: fused"):
+        config_from_state_dict(result.state_dict, strides=(1, 2, 2))
+
+
+def test_strides_beside_a_files_config_have_to_agree(output: pathlib.Path, result: ConversionResult) -> None:
+    """The file's strides are right; other ones are refused, the same ones accepted."""
+    with pytest.raises(UnknownModelError, match=r"strides \(1, 2, 2, 2\) were given, but the file says \(1, 2, 2, 1\)"):
+        load_model(output, strides=(1, 2, 2, 2))
+
+    require_weights(load_model(output, strides=STRIDES), result)
+
+
+def test_file_made_of_other_weights_is_refused(output: pathlib.Path, result: ConversionResult) -> None:
+    """Asking a file of averages for raw values is an error, not averages."""
+    with pytest.raises(
+        ConversionError, match="the file was made of ema weights, not raw: convert the checkpoint again"
+    ):
+        load_model(output, weights="raw")
+
+    require_weights(load_model(output, weights="ema"), result)
+
+
+def test_unknown_weights_choice_is_misuse(output: pathlib.Path) -> None:
+    """The choices are listed."""
+    with pytest.raises(ValueError, match="weights is 'average', expected one of ema, raw"):
+        load_model(output, weights="average")  # type: ignore[arg-type]  # what is refused
+
+
+def test_tensors_that_do_not_fit_the_config_are_all_listed(output: pathlib.Path) -> None:
+    """Missing, unexpected and misshapen tensors come in one error, before anything is built."""
+    rewrite(output, tensors={"head.bn.bias": None, "extra": np.zeros(3), "stem.bn.weight": np.zeros(9)})
+
+    with pytest.raises(MappingError) as caught:
+        load_model(output)
+
+    assert [finding.target for finding in caught.value.missing] == ["head.bn.bias"]
+    assert [finding.name for finding in caught.value.unmapped] == ["extra"]
+    assert [(finding.found, finding.expected) for finding in caught.value.mismatched] == [((9,), (8,))]
+
+
+def huge(config: dict[str, Any]) -> dict[str, Any]:
+    """Claim more blocks than any file has."""
+    return {**config, "stages": [{**config["stages"][0], "repeats": 10**12}]}
+
+
+@pytest.mark.parametrize(
+    ("key", "edit", "message"),
+    [
+        (CONFIG_KEY, lambda text: text[:-1], "metadata tf2torch.config is no config"),
+        (CONFIG_KEY, lambda text: "[" * 100_000, "metadata tf2torch.config is no config"),
+        (CONFIG_KEY, lambda text: text.replace("head_channels", "heads"), "unknown 'heads'; missing 'head_channels'"),
+        (
+            CONFIG_KEY,
+            lambda text: json.dumps(huge(json.loads(text))),
+            "config of 1000000000000 blocks, but the file has",
+        ),
+        (PROVENANCE_KEY, lambda text: "{}", "metadata tf2torch.provenance cannot be understood"),
+    ],
+    ids=["no JSON", "deep JSON", "other keys", "more blocks than tensors", "no weights choice"],
+)
+def test_metadata_that_cannot_be_believed_is_refused(output: pathlib.Path, key: str, edit: Any, message: str) -> None:
+    """The message says which metadata and in which file."""
+    rewrite(output, metadata={key: edit(read_output(output).metadata[key])})
+
+    with pytest.raises(CorruptionError) as caught:
+        load_model(output, weights="ema")
+
+    assert message in str(caught.value)
+    assert caught.value.path == str(output)
+
+
+def test_file_without_our_metadata_is_recognised_from_its_shapes(
+    output: pathlib.Path, result: ConversionResult
+) -> None:
+    """A safetensors file that another program wrote is treated as a plain state dict."""
+    rewrite(output, metadata={CONFIG_KEY: None, PROVENANCE_KEY: None})
+
+    require_weights(load_model(output, strides=STRIDES, weights="ema"), result)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [("stem.bn.bias", np.zeros(8, np.uint8)), ("stem.bn.num_batches_tracked", np.array(3, np.int32))],
+    ids=["whole numbers", "shorter counter"],
+)
+def test_numbers_that_fit_the_modules_dtype_are_taken(output: pathlib.Path, name: str, array: Any) -> None:
+    """The twin of the refusal below: what converts without loss of kind is converted."""
+    rewrite(output, tensors={name: array})
+
+    assert load_model(output).state_dict()[name].numpy().tolist() == array.tolist()
+
+
+def test_fractions_for_a_counter_are_refused(output: pathlib.Path) -> None:
+    """A batch counter of floats is none, and the tensor is named."""
+    name = "stem.bn.num_batches_tracked"
+    rewrite(output, tensors={name: np.array(3.5, np.float32)})
+
+    with pytest.raises(CorruptionError, match="dtype float32, which does not become int64") as caught:
+        load_model(output)
+
+    assert caught.value.tensor == name
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+def test_file_that_is_not_there_is_not_found(tmp_path: pathlib.Path, ending: str) -> None:
+    """The error is also Python's own."""
+    with pytest.raises(CheckpointNotFoundError) as caught:
+        load_model(tmp_path / f"missing{ending}")
+
+    assert isinstance(caught.value, FileNotFoundError)
+
+
+def test_folder_is_a_checkpoint_whatever_its_name(
+    digits: pathlib.Path, result: ConversionResult, tmp_path: pathlib.Path
+) -> None:
+    """A folder whose name ends like a weights file is read as the checkpoint in it."""
+    folder = tmp_path / "digits.pth"
+    shutil.copytree(digits.parent, folder)
+
+    require_weights(load_model(folder), result)
+
+
+def test_load_model_is_public() -> None:
+    """The package gives it, and importing the package alone does not import torch."""
+    program = "import sys, converter; sys.exit('torch' in sys.modules)"
+
+    assert converter.load_model is load_model
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_missing_torch_names_the_extra(digits: pathlib.Path) -> None:
+    """Without torch the error says what to install."""
+    program = f"import sys; sys.modules['torch'] = None; import converter; converter.load_model({str(digits)!r})"
+
+    run = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+
+    assert "MissingDependencyError: building a model needs the package torch" in run.stderr
+    assert "pip install 'tfckpt[torch]'" in run.stderr
