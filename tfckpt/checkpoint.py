@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
 from . import detect, lookup, saved_model
-from ._typing import Array, PathLike, TensorReader
+from ._typing import Array, Buffer, PathLike, TensorReader
 from .bundle import naming
-from .bundle.reader import BundleReader
-from .errors import CorruptionError
 from .graph import Graph
 from .limits import DEFAULT_LIMITS, Limits
 from .meta_graph import MetaGraph, Signature, read_meta_graph
 from .object_graph import ObjectGraph, Variable, read_object_graph, variables_of
+from .opening import Opened, open_reader
+from .reading import read_many
 from .saved_model import SavedModel
-from .storage.base import Storage
-from .storage.local import LocalStorage
+from .storage.locate import Options
+from .tensors.indexing import Index
 from .tensors.info import TensorInfo
 from .v1 import naming as v1_naming
-from .v1.reader import V1Reader
 
 
 class Checkpoint(Mapping[str, Array]):
@@ -38,15 +37,15 @@ class Checkpoint(Mapping[str, Array]):
     Safe to use from several threads.
     """
 
-    def __init__(
-        self, storage: Storage, reader: TensorReader, prefix: str, notes: tuple[str, ...], limits: Limits
-    ) -> None:
+    def __init__(self, opened: Opened, given: PathLike | Mapping[str, Buffer], options: Options) -> None:
         """Use `tfckpt.open`."""
-        self._storage = storage
-        self._reader: TensorReader | None = reader
-        self._prefix = prefix
-        self._notes = notes
-        self._limits = limits
+        self._storage = opened.storage
+        self._reader: TensorReader | None = opened.reader
+        self._prefix = opened.prefix
+        self._notes = opened.notes
+        self._limits = options.limits
+        self._options = options
+        self._again = given if isinstance(given, Mapping) else opened.storage.address(opened.prefix)
 
     @property
     def prefix(self) -> str:
@@ -103,13 +102,41 @@ class Checkpoint(Mapping[str, Array]):
         """What is known of every tensor, in the order of the names."""
         return self.reader.infos()
 
-    def read(self, name: str, *, verify: bool = True) -> Array:
+    def read(self, name: str, *, index: Index = None, verify: bool = True) -> Array:
         """The tensor as a read-only array: a view of the mapped file where possible, else a copy.
 
         A scalar is a 0-d array; strings are an object array of `bytes`.
-        `verify=False` leaves out comparing the tensor's checksum, to save what a damaged file still holds.
+        `index` selects a part, as in `read(name, index=np.s_[10:20])`: ints, slices with any step, Ellipsis, and tuples
+        of these give what the same index gives of the whole array, a single element as a 0-d array.
+        Lists, arrays and booleans are refused with `TypeError`.
+
+        A checksum covers a whole payload, which is the tensor, or one slice of it where it is stored in slices.
+        With `verify`, every payload that holds a selected element is read whole and its checksum compared, here or
+        over the network, and payloads that hold none are not touched.
+        With `verify=False` nothing is compared, and only the contiguous bytes that hold the selected rows are read; to
+        read many parts of a large tensor, verify it once and then leave it out.
+        It also saves what a damaged file still holds.
+        Strings are always read whole, and so are the records of V1, whose blocks are always verified.
         """
-        return self.reader.read(self._needed_key(name), verify=verify)
+        return self.reader.read(self._needed_key(name), verify=verify, index=index)
+
+    def read_many(
+        self, names: Iterable[str] | None = None, *, threads: int | None = None, verify: bool = True
+    ) -> Iterator[tuple[str, Array]]:
+        """(name, array) of these tensors in the order of `names`, or of all; read and verified by several threads.
+
+        `threads` is the number of processors if None, at most 8, and the number of connections for remote files.
+        Tensors of remote files are fetched together, in few requests, 64 MiB at a time.
+        A name that is not there raises `TensorNotFoundError` at once; an error of a tensor is raised in its turn.
+        """
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        given = list(self) if names is None else list(names)
+        keys = given if names is None else [self._needed_key(name) for name in given]
+        for key in {} if names is None else dict.fromkeys(keys):
+            self.reader.info(key)
+        arrays = read_many(self.reader, keys, threads=threads, verify=verify, is_remote=self._storage.is_remote)
+        return ((name, array) for name, (_, array) in zip(given, arrays, strict=True))
 
     def missing_files(self) -> dict[str, tuple[str, ...]]:
         """The data shards that are not there, each with the names of the tensors it costs."""
@@ -183,6 +210,11 @@ class Checkpoint(Mapping[str, Array]):
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
+            self._storage.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by address: the checkpoint is opened again where it arrives, and must be there too."""
+        return _reopen, (self._again, self._options)
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -193,32 +225,35 @@ class Checkpoint(Mapping[str, Array]):
         self.close()
 
 
-def open(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Checkpoint:
+def open(
+    path: PathLike | Mapping[str, Buffer],
+    *,
+    mmap: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
+    cache: PathLike | None = None,
+) -> Checkpoint:
     """Open the checkpoint that `path` means.
 
     `path` is a prefix (`dir/model.ckpt-7`), any file of the checkpoint, a `checkpoint` state file,
     or a folder that holds one: the latest by its state file, else the only one there.
+    It can stand on this machine, at an address (`https://host/dir/model.ckpt-7`, or any that fsspec knows, such as
+    `gs://`), in an archive (`weights.tgz`, or `weights.tgz!dir/model.ckpt-7` if there are several inside),
+    or in memory: a mapping from file names to bytes.
+
+    With `mmap=False` local files are read instead of mapped: every array is a copy, and a file that is cut short while
+    an array is used cannot end the process.
+    `cache` is a folder that keeps what is fetched from remote storage, by address and version of the file.
 
     Raises `CheckpointNotFoundError` when there is none, saying what is there instead; `CorruptionError` when its index
-    is damaged; `UnsupportedFeatureError` when its format is newer than this reader.
+    is damaged; `UnsupportedFeatureError` when its format is newer than this reader;
+    `StorageError` when the place does not give its bytes.
     """
-    storage = LocalStorage()
-    found = detect.find(storage, os.fspath(path), limits)
-    reader, prefix = _read(storage, found, limits)
-    return Checkpoint(storage, reader, prefix, found.notes, limits)
+    options = Options(mmap=mmap, limits=limits, cache=None if cache is None else os.fspath(cache))
+    return Checkpoint(open_reader(path, options), path, options)
 
 
-def _read(storage: Storage, found: detect.Found, limits: Limits) -> tuple[TensorReader, str]:
-    """The reader of the format that was found, and the prefix that it reads."""
-    if found.format == detect.V1:
-        return V1Reader(storage, found.prefix, limits), found.prefix
-    try:
-        return BundleReader(storage, found.prefix, limits), found.prefix
-    except CorruptionError as error:
-        index = naming.index_name(found.prefix)
-        if detect.is_v1_file(storage, index, limits):
-            return V1Reader(storage, index, limits), index
-        raise detect.explain_index(storage, found.prefix, error) from None
+def _reopen(path: PathLike | Mapping[str, Buffer], options: Options) -> Checkpoint:
+    return open(path, mmap=options.mmap, limits=options.limits, cache=options.cache)
 
 
 def _name(name: str) -> str:

@@ -24,35 +24,29 @@ from .._typing import ByteSource
 from ..errors import CheckpointNotFoundError, CorruptionError, StorageError, error_context
 from ..limits import Limits
 from . import tar, zip
-from .compression import MAGICS, Allowance, Unpacker
+from .base import SEPARATOR
+from .compression import Allowance, Unpacker
+from .kinds import archive_kind
 from .local import MappedFile, ReadFile
 from .memory import TreeStorage, WindowSource
 
-SEPARATOR = "!"
-
+#: What Linux allows a path to be; folders are searched level by level, so that far longer names would cost time.
+_LONGEST_NAME = 4096
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
-
-
-def archive_kind(source: ByteSource) -> str | None:
-    """What archive a file is, from its first bytes: "zip", "tar" or the name of a compression; None for no archive."""
-    head = bytes(source.read(0, min(source.size, tar.BLOCK)))
-    if head.startswith(zip.MAGICS):
-        return "zip"
-    for magic, kind in MAGICS.items():
-        if head.startswith(magic):
-            return kind
-    return "tar" if tar.is_tar(head) else None
 
 
 class ArchiveStorage(TreeStorage):
     """The members of one archive, as files below `ARCHIVE!`."""
 
-    def __init__(self, source: ByteSource, limits: Limits, *, mmap: bool = True) -> None:
+    def __init__(self, source: ByteSource, limits: Limits, *, address: str = "", mmap: bool = True) -> None:
         """Read what members there are, after unpacking a compressed tar; `source` is closed with the storage.
+
+        `address` is what `tfckpt.open` takes for the archive in any process.
 
         `CheckpointNotFoundError` for compressed data that is no tar archive, `CorruptionError` for a damaged archive.
         """
         self._source = source
+        self._address = address or source.name
         self._kind = MappedFile if mmap else ReadFile
         self._allowance = Allowance(source.size, limits)
         self._lock = threading.Lock()
@@ -69,6 +63,15 @@ class ArchiveStorage(TreeStorage):
                 for member in tar.read_members(plain, limits):
                     self._add_tar_member(plain, member)
         super().__init__(source.name + SEPARATOR, self._openers, self._reasons)
+
+    @property
+    def title(self) -> str:
+        """The archive's path."""
+        return self._source.name
+
+    def address(self, path: str) -> str:
+        """A path inside the archive, for any process."""
+        return self._address + SEPARATOR + path.removeprefix(self.root)
 
     def close(self) -> None:
         """Let go of the archive and of what was unpacked; views that were handed out stay valid."""
@@ -179,6 +182,8 @@ def _write(file: object, piece: bytes) -> None:
 def _member_name(name: str) -> str:
     """The name in plain form; `CorruptionError` if it leads out of the archive."""
     parts = name.replace("\\", "/").split("/")
+    if len(name) > _LONGEST_NAME:
+        raise CorruptionError(f"the archive has a member whose name has {len(name)} characters")
     if ".." in parts or parts[0] == "" or "\0" in name or _DRIVE.match(name):
         raise CorruptionError(f"the archive has a member {name!r}, whose name leads out of it; it is not to be trusted")
     return posixpath.normpath(name)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from .._typing import ByteSource
+
+#: Between an archive's path and a path inside it.
+SEPARATOR = "!"
+#: Names of data shards of bundles: they are read at the places an index gives, from whatever is in them.
+DATA_SHARD = re.compile(r"\.data-\d{5,}-of-\d{5,}\Z")
 
 
 class Storage(Protocol):
@@ -36,6 +42,9 @@ class Storage(Protocol):
 
     def split(self, path: str) -> tuple[str, str]:
         """The folder and the last name of a path."""
+
+    def address(self, path: str) -> str:
+        """What `tfckpt.open` takes for this path in any working directory and any process."""
 
     def prefetch(self, ranges: Mapping[str, Sequence[tuple[int, int]]], threads: int) -> AbstractContextManager[None]:
         """Fetch (offset, length) ranges, in bytes, of files by path, and hold them while the context lasts.

@@ -15,9 +15,6 @@ from .._typing import ByteSource
 from ..errors import CorruptionError, LimitExceededError, TruncatedError
 from ..limits import Limits
 
-#: Format name by the first bytes of a file.
-MAGICS = {b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
-
 _PIECE = 1 << 20
 #: Below this size expansion costs too little to be worth refusing.
 _FREE = 256 << 20
@@ -58,7 +55,7 @@ class Unpacker:
     """The unpacked bytes of a run of a source, in order."""
 
     def __init__(self, source: ByteSource, kind: str, allowance: Allowance, *, offset: int = 0, size: int = -1) -> None:
-        """`kind` is a format's name in `MAGICS`, or "deflate"; `offset` and `size` in bytes, -1 for all."""
+        """`kind` is a format's name in `kinds.COMPRESSIONS`, or "deflate"; `offset` and `size` in bytes, -1 for all."""
         self._source = source
         self._kind = kind
         self._allowance = allowance

@@ -64,6 +64,10 @@ class LocalStorage(Storage):
         """`os.path.split`."""
         return os.path.split(path)
 
+    def address(self, path: str) -> str:
+        """`os.path.abspath`."""
+        return os.path.abspath(path)
+
     def prefetch(self, ranges: Mapping[str, Sequence[tuple[int, int]]], threads: int) -> AbstractContextManager[None]:
         """Nothing to gain: the bytes are at hand."""
         return nullcontext()
@@ -121,7 +125,7 @@ class ReadFile:
         """Keep a descriptor of an open file, which may be closed afterwards."""
         self._name = name
         self._size = os.fstat(file.fileno()).st_size
-        self._descriptor: _Descriptor | None = _Descriptor(os.dup(file.fileno()))
+        self._descriptor: Descriptor | None = Descriptor(os.dup(file.fileno()))
 
     @property
     def name(self) -> str:
@@ -157,7 +161,7 @@ class ReadFile:
         self._descriptor = None
 
 
-class _Descriptor:
+class Descriptor:
     """A file descriptor that is closed when nobody reads from it any more."""
 
     def __init__(self, number: int) -> None:
@@ -171,6 +175,25 @@ class _Descriptor:
         with self._lock:  # Windows: all reads share one position
             os.lseek(self.number, offset, os.SEEK_SET)
             return os.read(self.number, min(length, _PIECE))
+
+    def read_up_to(self, offset: int, length: int) -> bytes:
+        """The bytes from `offset`, fewer than `length` only at the end of the file."""
+        data = bytearray()
+        while len(data) < length and (piece := self.read(offset + len(data), length - len(data))):
+            data += piece
+        return bytes(data)
+
+    def write(self, offset: int, data: ByteView | bytes) -> None:
+        """All of the bytes, at `offset`."""
+        view = memoryview(data)
+        while view:
+            if hasattr(os, "pwrite"):
+                count = os.pwrite(self.number, view, offset)
+            else:
+                with self._lock:
+                    os.lseek(self.number, offset, os.SEEK_SET)
+                    count = os.write(self.number, view)
+            view, offset = view[count:], offset + count
 
     def __del__(self) -> None:
         os.close(self.number)

@@ -36,6 +36,16 @@ class TreeStorage(Storage):
         self._names = sorted({*self._files, *self._refused})
 
     @property
+    def title(self) -> str | None:
+        """What the whole is called in messages."""
+        return self._root or None
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Names that stand there and cannot be read, each with the reason."""
+        return self._refused
+
+    @property
     def root(self) -> str:
         """The path of the folder that holds everything."""
         return self._root
@@ -50,9 +60,8 @@ class TreeStorage(Storage):
         return self._files[name](self._root + name)
 
     def is_file(self, path: str) -> bool:
-        """Whether a file stands there, or something that `open` refuses and says why."""
-        name = self._name(path)
-        return name in self._files or name in self._refused
+        """Whether a file stands there; what `open` refuses is none."""
+        return self._name(path) in self._files
 
     def is_folder(self, path: str) -> bool:
         """Whether a file's name goes on below it."""
@@ -96,6 +105,10 @@ class TreeStorage(Storage):
         root = self._root if path.startswith(self._root) else ""
         folder, last = posixpath.split(path[len(root) :])
         return root + folder, last
+
+    def address(self, path: str) -> str:
+        """The path itself."""
+        return path
 
     def prefetch(self, ranges: Mapping[str, Sequence[tuple[int, int]]], threads: int) -> AbstractContextManager[None]:
         """Nothing to gain: the bytes are at hand."""

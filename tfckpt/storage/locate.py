@@ -1,0 +1,177 @@
+"""What the user typed -> the storage that holds it, and the path in that storage.
+
+::
+
+    dir/model.ckpt-7                       files of this machine
+    weights.tgz                            an archive, told by its content, whose one checkpoint is meant
+    weights.tgz!model/ckpt                 a path inside an archive
+    https://host/dir/model.ckpt-7          a web server
+    https://host/weights.tgz!model/ckpt    an archive on one, which is downloaded to a temporary file without a name
+    gs://bucket/dir/  s3://...  memory://  whatever fsspec has a file system for
+    file:///dir/model.ckpt-7               files of this machine
+    {"model.index": b"...", ...}           files in memory
+
+A path of this machine that exists is that path, even with an exclamation mark in it.
+In an address the mark always begins a path inside an archive; one that is part of a name is written %21.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .._typing import Buffer, ByteSource, PathLike
+from ..errors import CheckpointNotFoundError, LimitExceededError, StorageError, UnsupportedFeatureError
+from ..limits import DEFAULT_LIMITS, Limits
+from .base import DATA_SHARD, SEPARATOR, Storage
+from .kinds import archive_kind
+from .local import LocalStorage, MappedFile, ReadFile
+from .memory import MemoryStorage, TreeStorage
+
+if TYPE_CHECKING:
+    from .remote import RemoteStorage
+
+_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)
+_ARCHIVE_ENDINGS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
+_PIECE = 8 << 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """A path in a storage; `tree` is the storage, where it is one of whose files any may be meant."""
+
+    storage: Storage
+    path: str
+    tree: TreeStorage | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How files are read; `cache` is the folder that keeps blocks of remote files."""
+
+    mmap: bool = True
+    limits: Limits = DEFAULT_LIMITS
+    cache: str | None = None
+
+
+def locate(given: PathLike | Mapping[str, Buffer], options: Options) -> Place:
+    """The place that a path, an address or files in memory mean. Only archives are touched for it."""
+    if isinstance(given, Mapping):
+        memory = MemoryStorage(given)
+        return Place(memory, memory.root, memory)
+    path = os.fspath(given)
+    if not isinstance(path, str):
+        raise TypeError(f"a path is a str or os.PathLike of str, not {type(path).__name__}")
+    address = _ADDRESS.fullmatch(path)
+    if address is None:
+        if "::" in path and "://" in path:
+            raise UnsupportedFeatureError(
+                "chained addresses are not read; give the plain address, "
+                "with ADDRESS!MEMBER for archives and cache=FOLDER for a cache",
+                path=path,
+            )
+        return _locate_local(path, options)
+    scheme = address["scheme"].lower()
+    if scheme == "file":
+        from urllib.request import url2pathname
+
+        return _locate_local(url2pathname(address["rest"].removeprefix("localhost")), options)
+    outer, mark, inner = path.partition(SEPARATOR)
+    storage, plain = _remote(outer, scheme, options)
+    if mark or plain.lower().endswith(_ARCHIVE_ENDINGS):
+        return _in_archive(_download(storage, plain, options), outer, inner, options)
+    return Place(storage, plain)
+
+
+def as_archive(place: Place, options: Options) -> Place | None:
+    """The archive that stands at a remote address whose ending does not say that it is one; None if there is none."""
+    if not place.storage.is_remote or place.path.endswith("/") or not place.storage.is_file(place.path):
+        return None
+    if archive_kind(place.storage.open(place.path)) is None:
+        return None
+    source = _download(place.storage, place.path, options)
+    return _in_archive(source, place.storage.address(place.path), "", options)
+
+
+def _locate_local(path: str, options: Options) -> Place:
+    storage = LocalStorage(mmap=options.mmap)
+    if SEPARATOR in path and not os.path.lexists(path):
+        at = path.find(SEPARATOR)
+        while at >= 0:
+            if os.path.isfile(path[:at]):
+                outer = path[:at]
+                return _in_archive(storage.open(outer), os.path.abspath(outer), path[at + 1 :], options)
+            at = path.find(SEPARATOR, at + 1)
+    if os.path.isfile(path) and not DATA_SHARD.search(path):
+        source = storage.open(path)
+        if archive_kind(source) is not None:
+            return _in_archive(source, os.path.abspath(path), "", options)
+        source.close()
+    return Place(storage, path)
+
+
+def _in_archive(source: ByteSource, address: str, inner: str, options: Options) -> Place:
+    if archive_kind(source) is None:
+        raise CheckpointNotFoundError(
+            "this is no archive (tar, plain or packed with gzip, bzip2 or xz, or zip), so there is nothing inside it",
+            path=source.name,
+        )
+    from .archive import ArchiveStorage
+
+    archive = ArchiveStorage(source, options.limits, address=address, mmap=options.mmap)
+    inner = inner.strip("/")
+    return Place(archive, archive.join(archive.root, inner)) if inner else Place(archive, archive.root, archive)
+
+
+def _remote(address: str, scheme: str, options: Options) -> tuple[RemoteStorage, str]:
+    """The storage of an address, and the address without access data."""
+    from .block_cache import BlockCache
+    from .remote import RemoteStorage
+
+    cache = None if options.cache is None else BlockCache(options.cache)
+    if scheme in ("http", "https"):
+        from urllib.parse import urlsplit, urlunsplit
+
+        from .http import HttpTransport
+
+        parts = urlsplit(address)
+        user, _, host = parts.netloc.rpartition("@")
+        if not host:
+            raise CheckpointNotFoundError("this address names no server", path=address)
+        plain = urlunsplit((scheme, host, parts.path or "/", "", ""))
+        return RemoteStorage(HttpTransport(query=parts.query, user=user), f"{scheme}://{host}/", cache), plain
+    from .filesystem import FsspecTransport
+
+    return RemoteStorage(FsspecTransport(address), f"{scheme}://", cache), scheme + address[len(scheme) :]
+
+
+def _download(storage: Storage, address: str, options: Options) -> ByteSource:
+    """All of a remote file, in a temporary file without a name."""
+    import tempfile
+
+    limits = options.limits
+    remote = storage.open(address)
+    if remote.size > limits.max_download_bytes:
+        raise LimitExceededError(
+            "archive is too large to download",
+            limit="max_download_bytes",
+            maximum=limits.max_download_bytes,
+            claimed=remote.size,
+            path=address,
+        )
+    try:
+        with tempfile.TemporaryFile(prefix="tfckpt-") as file:
+            for offset in range(0, remote.size, _PIECE):
+                file.write(remote.read(offset, min(_PIECE, remote.size - offset)))
+            file.flush()
+            return (MappedFile if options.mmap else ReadFile)(file, address)
+    except OSError as error:
+        if isinstance(error, StorageError | CheckpointNotFoundError):
+            raise
+        raise StorageError(
+            f"cannot download into the folder for temporary files, {tempfile.gettempdir()}: {error.strerror}",
+            path=address,
+        ) from error
