@@ -26,6 +26,7 @@ from . import naming
 from .entry import BundleHeader
 
 LOCK_SUFFIX = ".lock-writing"
+_SHARD_SUFFIX = re.compile(r"\.data-\d{5,}-of-(\d{5,})")
 
 
 class PrefixLock:
@@ -93,24 +94,20 @@ def check_free(prefix: str, num_shards: int, *, overwrite: bool) -> None:
 
 def remove_leftovers(prefix: str) -> None:
     """Remove the temporary files that a killed writer of this prefix left; only for the holder of its lock."""
-    folder, name = os.path.split(prefix)
-    member = re.compile(
-        re.escape(name) + r"\.(?:index|data-\d{5,}-of-\d{5,})" + re.escape(TEMPORARY_MARK) + r"[0-9a-f]{16}"
-    )
-    with contextlib.suppress(OSError):
-        for other in os.listdir(folder or os.curdir):
-            if member.fullmatch(other):
-                os.unlink(os.path.join(folder, other))
+    member = re.compile(r"\.(?:index|data-\d{5,}-of-\d{5,})" + re.escape(TEMPORARY_MARK) + r"[0-9a-f]{16}")
+    for path, suffix in _files_of(prefix):
+        if member.fullmatch(suffix):
+            _remove(path)
 
 
-def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile) -> None:
-    """Give the files of a new bundle their names, in place of the bundle that stands there."""
+def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile, *, overwrite: bool) -> None:
+    """Give the files of a new bundle their names, in place of the bundle that stands there if `overwrite`."""
     folder = os.path.dirname(prefix)
     for file in (*shards, index):
         file.sync()
-    old_shards = _shard_count(prefix)
-    if old_shards == len(shards):
-        old_shards = _set_aside(prefix, old_shards)
+    is_set_aside = _shard_count(prefix) == len(shards)
+    if is_set_aside:
+        _set_aside(prefix, len(shards))
     try:
         for file in shards:
             file.commit()
@@ -119,13 +116,30 @@ def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile) -> N
     except BaseException:
         # No index names these files: the old one, if there is any, has its shards elsewhere.
         for file in shards:
-            if not os.path.lexists(file.temporary):
+            if is_set_aside or not os.path.lexists(file.temporary):
                 _remove(file.path)
         raise
     sync_folder(folder)
-    if old_shards is not None and old_shards != len(shards):
-        for shard_id in range(old_shards):
-            _remove(naming.shard_name(prefix, shard_id, old_shards))
+    if overwrite:
+        _remove_other_shards(prefix, len(shards))
+
+
+def _remove_other_shards(prefix: str, num_shards: int) -> None:
+    """Remove the data shards of another number than the index counts, which nothing names any more."""
+    for path, suffix in _files_of(prefix):
+        match = _SHARD_SUFFIX.fullmatch(suffix)
+        if match and int(match[1]) != num_shards:
+            _remove(path)
+
+
+def _files_of(prefix: str) -> list[tuple[str, str]]:
+    """Path and suffix of every file whose name begins with the prefix."""
+    folder, name = os.path.split(prefix)
+    try:
+        names = os.listdir(folder or os.curdir)
+    except OSError:
+        return []
+    return [(os.path.join(folder, other), other[len(name) :]) for other in names if other.startswith(name)]
 
 
 def _shard_count(prefix: str) -> int | None:
@@ -145,8 +159,8 @@ def _open_index(prefix: str) -> tuple[BundleHeader, Table]:
     return BundleHeader.decode(value, DEFAULT_LIMITS), table
 
 
-def _set_aside(prefix: str, num_shards: int) -> int:
-    """Turn the bundle under a prefix into one with more data shards, the added ones empty; their number."""
+def _set_aside(prefix: str, num_shards: int) -> None:
+    """Turn the bundle under a prefix into one with more data shards, the added ones empty."""
     folder = os.path.dirname(prefix)
     more = num_shards + 1
     while any(os.path.lexists(naming.shard_name(prefix, shard_id, more)) for shard_id in range(more)):
@@ -176,7 +190,6 @@ def _set_aside(prefix: str, num_shards: int) -> int:
             _remove(path)
         raise
     sync_folder(folder)
-    return more
 
 
 def _second_name(path: str, other: str) -> None:

@@ -152,7 +152,7 @@ class BundleWriter:
                 for key in sorted(entries):
                     table.add(key, entries[key].encode())
                 table.finish()
-            publishing.publish(self._prefix, self._files[:-1], index)
+            publishing.publish(self._prefix, self._files[:-1], index, overwrite=self._overwrite)
         finally:
             self.abort()
 

@@ -1,0 +1,224 @@
+"""A whole checkpoint stands under the prefix at any moment, whatever happens to the writer."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfckpt
+from tests.tfckpt.killed_writer import NEW, OLD, state_of
+from tfckpt.bundle import publishing
+from tfckpt.bundle.publishing import LOCK_SUFFIX, PrefixLock
+from tfckpt.bundle.writer import BundleWriter
+from tfckpt.errors import CheckpointExistsError, CheckpointNotFoundError, WriteError
+from tfckpt.tensors.dtypes import data_type_named
+from tfckpt.writing import save
+
+FLOAT = data_type_named("float32")
+
+
+def names_in(folder: pathlib.Path) -> list[str]:
+    """Names of the files in a folder, sorted."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is killed in a forked child")
+@pytest.mark.parametrize(("old", "new"), [(0, 1), (1, 1), (2, 2), (2, 1), (1, 3)], ids=lambda shards: str(shards))
+def test_writer_killed_at_any_step_leaves_the_old_or_the_new_checkpoint(
+    old: int, new: int, tmp_path: pathlib.Path
+) -> None:
+    """Killed before each of its system calls in turn, over the old number of data shards and another one.
+
+    A later writer then succeeds, and leaves nothing of the killed one's files under the prefix.
+    """
+    command = [sys.executable, "-m", "tests.tfckpt.killed_writer", str(tmp_path / "work"), str(old), str(new)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=pathlib.Path(__file__).parents[2])
+
+    steps = [json.loads(line) for line in result.stdout.splitlines()]
+    before = "old" if old else "none"
+    states = [step["state"] for step in steps]
+    assert len(steps) > 15  # a kill for each system call and the run that is not killed
+    assert states == sorted(states, key=[before, "new"].index)
+    assert states[0] == before
+    assert states[-1] == "new"
+    members = [f"ckpt.data-{shard:05d}-of-{new:05d}" for shard in range(new)]
+    for step in steps:
+        assert step["then"] == "new"
+        left = [name for name in step["left"] if name.startswith("ckpt")]  # the state file is the folder's
+        assert left == [*members, "ckpt.index"], step
+
+
+@pytest.mark.parametrize("call", ["fsync", "link", "replace"])
+@pytest.mark.parametrize("number", range(5))
+def test_system_call_that_fails_leaves_the_old_or_the_new_checkpoint(
+    call: str, number: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is a `WriteError`, or there is none where another way was found; no temporary file is left."""
+    prefix = str(tmp_path / "ckpt")
+    save(OLD, prefix, shards=2)
+    counted = iter(range(100))
+    real: Callable[..., Any] = getattr(os, call)
+
+    def failing(*arguments: Any, **options: Any) -> Any:
+        if next(counted) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(os, call, failing)
+    try:
+        save(NEW, prefix, shards=2, overwrite=True)
+    except WriteError as error:
+        assert "No space left on device" in str(error)
+        assert state_of(prefix) in ("old", "new")
+    else:
+        assert state_of(prefix) == "new"
+    monkeypatch.undo()
+
+    with tfckpt.open(prefix) as checkpoint:
+        members = {os.path.basename(path) for path in checkpoint.files}
+    assert set(names_in(tmp_path)) == {"checkpoint"} | members
+
+
+def test_overwriting_goes_on_without_hard_links(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old shards are copied then, so that the old checkpoint stays whole."""
+    prefix = str(tmp_path / "ckpt")
+    save(OLD, prefix)
+    seen: list[str] = []
+    commit = publishing.PendingFile.commit
+
+    def refusing(source: str, target: str) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def watching(file: publishing.PendingFile) -> None:
+        seen.append(state_of(prefix))
+        commit(file)
+
+    monkeypatch.setattr(os, "link", refusing)
+    monkeypatch.setattr(publishing.PendingFile, "commit", watching)
+    save(NEW, prefix, overwrite=True)
+
+    assert seen[:3] == ["old", "old", "old"]  # the index set aside, the new data shard, the new index
+    assert state_of(prefix) == "new"
+
+
+def test_shards_of_the_old_checkpoint_are_removed_when_their_number_changes(tmp_path: pathlib.Path) -> None:
+    """Nothing would name them any more; files of other prefixes stay."""
+    save(OLD, tmp_path / "ckpt", shards=3, checkpoint_state=False)
+    save(OLD, tmp_path / "ckpt2", checkpoint_state=False)
+
+    save(NEW, tmp_path / "ckpt", shards=1, checkpoint_state=False, overwrite=True)
+
+    assert names_in(tmp_path) == [
+        "ckpt.data-00000-of-00001",
+        "ckpt.index",
+        "ckpt2.data-00000-of-00001",
+        "ckpt2.index",
+    ]
+
+
+def test_unreadable_index_is_overwritten(tmp_path: pathlib.Path) -> None:
+    """There is no whole checkpoint to protect."""
+    (tmp_path / "ckpt.index").write_bytes(b"junk")
+    (tmp_path / "ckpt.data-00000-of-00001").write_bytes(b"junk")
+
+    save(NEW, tmp_path / "ckpt", overwrite=True)
+
+    assert state_of(str(tmp_path / "ckpt")) == "new"
+
+
+@pytest.mark.parametrize("name", ["ckpt.index", "ckpt.data-00001-of-00002", "ckpt"], ids=["index", "shard", "v1"])
+def test_what_stands_under_the_prefix_is_not_overwritten_unasked(name: str, tmp_path: pathlib.Path) -> None:
+    """An index, a data shard of the same number, or a V1 checkpoint; a shard of another number is in nobody's way."""
+    (tmp_path / name).write_bytes(b"there")
+
+    with pytest.raises(CheckpointExistsError, match="exists already") as caught:
+        save(NEW, tmp_path / "ckpt", shards=2)
+
+    assert caught.value.path == str(tmp_path / name)
+    assert names_in(tmp_path) == [name]
+    (tmp_path / name).rename(tmp_path / "ckpt.data-00000-of-00007")
+    save(NEW, tmp_path / "ckpt", shards=2)
+
+
+def test_checkpoint_that_appears_meanwhile_is_not_replaced(tmp_path: pathlib.Path) -> None:
+    """Another program's files under the prefix are found before ours get their names."""
+    writer = BundleWriter(str(tmp_path / "ckpt"))
+    (tmp_path / "ckpt.index").write_bytes(b"other")
+
+    with pytest.raises(CheckpointExistsError):
+        writer.finish()
+
+    assert names_in(tmp_path) == ["ckpt.index"]
+    assert (tmp_path / "ckpt.index").read_bytes() == b"other"
+
+
+def test_second_writer_of_a_prefix_is_refused(tmp_path: pathlib.Path) -> None:
+    """Until the first has ended; a writer of another prefix in the same folder is not."""
+    first = BundleWriter(str(tmp_path / "ckpt"))
+
+    with pytest.raises(WriteError, match="another writer is at work under this prefix"):
+        BundleWriter(str(tmp_path / "ckpt"))
+    other = BundleWriter(str(tmp_path / "ckpt-2"))
+
+    other.abort()
+    first.add("w", FLOAT, (), np.float32(1).tobytes())
+    first.finish()
+    BundleWriter(str(tmp_path / "ckpt"), overwrite=True).abort()
+    assert names_in(tmp_path) == ["ckpt.data-00000-of-00001", "ckpt.index"]
+
+
+def test_lock_of_a_file_that_lost_its_name_does_not_count(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that opened the lock file just before another removed it takes the lock of the new file."""
+    prefix = str(tmp_path / "ckpt")
+    lock = publishing._lock
+    calls = []
+
+    def late(descriptor: int) -> bool:
+        calls.append(descriptor)
+        if len(calls) == 1:
+            os.unlink(prefix + LOCK_SUFFIX)
+        return lock(descriptor)
+
+    monkeypatch.setattr(publishing, "_lock", late)
+    held = PrefixLock(prefix)
+
+    assert len(calls) == 2
+    assert os.path.exists(prefix + LOCK_SUFFIX)
+    held.release()
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "kind", "message"),
+    [
+        ("no/ckpt", CheckpointNotFoundError, "there is no folder"),
+        ("folder/", ValueError, "no name after the folder"),
+        ("ckpt.index", ValueError, "expected its prefix"),
+        ("ckpt.data-00000-of-00001", ValueError, "expected its prefix"),
+        ("blocked", WriteError, "a folder stands where a file"),
+    ],
+    ids=["no folder", "no name", "index", "shard", "folder in the way"],
+)
+def test_prefix_that_cannot_be_written_is_refused_at_once(
+    prefix: str, kind: type[Exception], message: str, tmp_path: pathlib.Path
+) -> None:
+    """Before a tensor is taken, and without leaving anything."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "blocked.index").mkdir()
+
+    with pytest.raises(kind, match=message):
+        BundleWriter(os.path.join(tmp_path, prefix), overwrite=True)
+
+    assert names_in(tmp_path) == ["blocked.index", "folder"]
+    BundleWriter(os.path.join(tmp_path, "folder", "ckpt.indexed")).abort()
