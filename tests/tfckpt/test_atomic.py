@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-import resource
-from collections.abc import Iterator
 
 import pytest
 
 from tfckpt.atomic import PendingFile, atomic_file
 from tfckpt.errors import CheckpointExistsError, CheckpointNotFoundError, WriteError
-
-
-@pytest.fixture
-def small_disk() -> Iterator[int]:
-    """The number of bytes a file may have at most, as on a disk that is full after them."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, limits[1]))
-    yield 4 << 20
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_atomic_file_has_its_name_only_when_it_is_whole(tmp_path: pathlib.Path) -> None:
