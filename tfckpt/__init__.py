@@ -51,6 +51,7 @@ __all__ = [
     "MissingDependencyError",
     "NameConflictError",
     "Node",
+    "NotOfferedError",
     "ObjectGraph",
     "ObjectNode",
     "SavedModel",
@@ -58,6 +59,7 @@ __all__ = [
     "SignatureTensor",
     "Slot",
     "StorageError",
+    "TensorFlowImportedError",
     "TensorInfo",
     "TensorNotFoundError",
     "TensorSlice",
@@ -75,23 +77,38 @@ __all__ = [
     "open",
     "replace",
     "save",
+    "stand_in",
+    "train",
     "verify",
 ]
 
-#: Names whose modules only those need who write.
-_LAZY = {"Writer": "writing", "save": "writing", "copy": "editing", "merge": "editing", "replace": "editing"}
+#: Names whose modules only those need who write, or who come with code that was written against TensorFlow.
+_LAZY = {
+    "NotOfferedError": "standing_in",
+    "TensorFlowImportedError": "standing_in",
+    "Writer": "writing",
+    "copy": "editing",
+    "merge": "editing",
+    "replace": "editing",
+    "save": "writing",
+    "stand_in": "standing_in",
+    "train": "train",
+}
 
 if TYPE_CHECKING:
+    from . import train
     from .editing import copy, merge, replace
+    from .standing_in import NotOfferedError, TensorFlowImportedError, stand_in
     from .writing import Writer, save
 
 
 def __getattr__(name: str) -> object:
-    """Import what writes when it is first asked for."""
+    """Import what few programs need when it is first asked for."""
     if name in _LAZY:
         import importlib
 
-        value: object = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+        module = importlib.import_module(f".{_LAZY[name]}", __name__)
+        value: object = module if name == _LAZY[name] else getattr(module, name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

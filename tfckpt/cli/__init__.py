@@ -22,10 +22,10 @@ from ..errors import (
     TensorNotFoundError,
     WriteError,
 )
-from . import cp, graph, ls, merge, set, show, tree, verify
+from . import cp, graph, ls, merge, run, set, show, tree, verify
 from .render import complain
 
-_VERBS = (ls, show, tree, graph, verify, cp, merge, set)
+_VERBS = (ls, show, tree, graph, verify, cp, merge, set, run)
 _INTERRUPTED = 130
 
 DESCRIPTION = """\
@@ -37,6 +37,7 @@ Read, check and write TensorFlow checkpoints without TensorFlow.
   tfckpt graph model.ckpt-322           summarise the graph beside it
   tfckpt verify model.ckpt-322          compare every checksum
   tfckpt cp model.ckpt-322 new/model    copy it, with changes; also: merge, set
+  tfckpt run convert.py model.ckpt      run a script that reads it with TensorFlow's functions
 
 PATH is a checkpoint's prefix, any of its files, or a folder that holds it.
 """

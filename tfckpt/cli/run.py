@@ -1,0 +1,98 @@
+"""`tfckpt run`: run a script that reads TensorFlow checkpoints on a machine without TensorFlow."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import runpy
+import sys
+import types
+from collections.abc import Iterator
+
+from ..errors import CheckpointError
+from ..standing_in import stand_in
+from ..train import errors
+from . import render
+
+HELP = """\
+Run a Python script that reads TensorFlow checkpoints, without TensorFlow.
+
+  tfckpt run convert.py bert_model.ckpt out.bin      as: python convert.py bert_model.ckpt out.bin
+  tfckpt run -m package.convert bert_model.ckpt      as: python -m package.convert bert_model.ckpt
+
+The script's `import tensorflow` gives a stand-in that offers tf.train.load_checkpoint, list_variables, load_variable,
+latest_checkpoint, get_checkpoint_state, checkpoint_exists and NewCheckpointReader, tf.io.gfile, dtypes and errors.
+Anything else that is asked of it is an error that names the attribute and the line.
+Options for this command stand before SCRIPT; everything after it is the script's own.
+The exit code is the script's own; 3 when it fails because a checkpoint or tensor is not found, 4 because a file is
+corrupt, 5 because it asks for something that is not offered or not supported.
+"""
+
+_NO_SCRIPT = 2
+_SCRIPT_FAILED = 1
+_CODES: dict[type[CheckpointError], int] = {errors.NotFoundError: 3, errors.DataLossError: 4}
+#: Modules whose frames lead to the script and are of no interest to its author.
+_OURS = (__name__, "contextlib", "runpy")
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "run",
+        help="run a script that reads checkpoints with TensorFlow's functions",
+        description=HELP,
+        usage="tfckpt run [-h] [-m] SCRIPT [ARGUMENT ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-m", action="store_true", dest="is_module", help="SCRIPT is the name of a module")
+    parser.add_argument("script", metavar="SCRIPT", help="path of a Python script")
+    parser.add_argument("arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="arguments of the script")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the script as Python would, with the stand-in in place; the exit code."""
+    if not options.is_module and not os.path.exists(options.script):
+        render.complain(f"no such script: {options.script}")
+        return _NO_SCRIPT
+    folder = os.getcwd() if options.is_module else os.path.dirname(os.path.abspath(options.script))
+    with stand_in(), _arguments([options.script, *options.arguments], folder):
+        try:
+            if options.is_module:
+                runpy.run_module(options.script, run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(options.script, run_name="__main__")
+        except Exception as error:
+            error.__traceback__ = _trace_of_script(error.__traceback__)
+            sys.excepthook(type(error), error, error.__traceback__)
+            return _code(error)
+    return 0
+
+
+@contextlib.contextmanager
+def _arguments(arguments: list[str], folder: str) -> Iterator[None]:
+    """The script's own `sys.argv`, and the folder whose modules it imports first."""
+    before = sys.argv, list(sys.path)
+    sys.argv = arguments
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.argv, sys.path[:] = before
+
+
+def _trace_of_script(trace: types.TracebackType | None) -> types.TracebackType | None:
+    """The part of a traceback that begins in the script."""
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
+        trace = trace.tb_next
+    return trace
+
+
+def _code(error: BaseException) -> int:
+    """The exit code of a script that ends with an error."""
+    from . import exit_code
+
+    if isinstance(error, errors.OpError):
+        return _CODES.get(type(error), 5)
+    return exit_code(error) if isinstance(error, CheckpointError) else _SCRIPT_FAILED

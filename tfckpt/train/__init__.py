@@ -1,0 +1,30 @@
+"""The functions of `tf.train` that read checkpoints, for code that was written against TensorFlow.
+
+Arguments, return types and messages are those of TensorFlow 2.21; docs/embedding.md says where they differ and why.
+For new code `tfckpt.open` is the better interface: it gives views instead of copies, and says more when it fails.
+"""
+
+from .dtypes import DType, as_dtype
+from .errors import OpError
+from .reader import (
+    CheckpointReader,
+    NewCheckpointReader,
+    list_variables,
+    load_checkpoint,
+    load_variable,
+)
+from .state import checkpoint_exists, get_checkpoint_state, latest_checkpoint
+
+__all__ = [
+    "CheckpointReader",
+    "DType",
+    "NewCheckpointReader",
+    "OpError",
+    "as_dtype",
+    "checkpoint_exists",
+    "get_checkpoint_state",
+    "latest_checkpoint",
+    "list_variables",
+    "load_checkpoint",
+    "load_variable",
+]

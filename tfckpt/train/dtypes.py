@@ -1,0 +1,219 @@
+"""TensorFlow's data types as objects that print, compare and hash like `tf.float32`.
+
+Source: `tf.DType` of TensorFlow 2.21, whose answers the tests compare with these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tensors import dtypes
+from ..tensors.dtypes import DataType
+
+#: A reference type has the number of its base type and this; only graphs of TF1 have them.
+_REFERENCE = 100
+_SYNONYMS = {"half": "float16", "float": "float32", "double": "float64"}
+_LARGEST = 33
+_NO_NUMPY = ("resource", "variant")
+
+
+class DType:
+    """One data type; `as_dtype` gives it, and there is one object for each."""
+
+    __slots__ = ("_number", "_row")
+
+    def __init__(self, type_enum: int) -> None:
+        """From TensorFlow's number; use `as_dtype`."""
+        self._number = type_enum
+        self._row: DataType = dtypes.data_type(type_enum % _REFERENCE)
+
+    @property
+    def name(self) -> str:
+        """Such as "float32"."""
+        return f"{self._row.name}_ref" if self._is_ref_dtype else self._row.name
+
+    @property
+    def as_datatype_enum(self) -> int:
+        """The number in TensorFlow's `types.proto`."""
+        return self._number
+
+    @property
+    def as_numpy_dtype(self) -> Any:
+        """NumPy's class of the elements; a structured dtype for quantized types, `object` for strings.
+
+        `KeyError` for resources and variants, which have none.
+        """
+        if not self.is_numpy_compatible:
+            raise KeyError(self._number)
+        if self.is_quantized:
+            return np.dtype([(self._row.name, self._row.to_numpy())])
+        return object if self._row.is_string else self._row.to_numpy().type
+
+    @property
+    def size(self) -> int:
+        """Bytes an element takes; 0 for strings, resources and variants."""
+        return self._row.itemsize
+
+    @property
+    def base_dtype(self) -> DType:
+        """The type that a reference type refers to; else the type itself."""
+        return DTYPES[self._row.name]
+
+    @property
+    def real_dtype(self) -> DType:
+        """The type of a complex number's parts; else the base type."""
+        return DTYPES[{"complex64": "float32", "complex128": "float64"}.get(self._row.name, self._row.name)]
+
+    @property
+    def is_bool(self) -> bool:
+        """Whether this is the type of truth values."""
+        return self._row.name == "bool"
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether elements are complex numbers."""
+        return self._row.name.startswith("complex")
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether elements are real floating-point numbers."""
+        return self._row.name.startswith(("float", "bfloat"))
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether elements are integers that are not quantized."""
+        return self._row.name.startswith(("int", "uint"))
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether TensorFlow's arithmetic takes it: not the types of 8 bits and less that ml_dtypes adds."""
+        is_number = self.is_complex or self.is_quantized or self.is_floating or self.is_integer
+        return is_number and self._number % _REFERENCE < dtypes.data_type_named("float8_e5m2").number
+
+    @property
+    def is_numpy_compatible(self) -> bool:
+        """Whether NumPy can hold it."""
+        return self._row.name not in _NO_NUMPY
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether elements stand for numbers by a scale that is kept elsewhere."""
+        return self._row.name.startswith(("qint", "quint"))
+
+    @property
+    def is_unsigned(self) -> bool:
+        """Whether elements are integers that are never negative; quantized types do not count."""
+        return self._row.name.startswith("uint")
+
+    @property
+    def min(self) -> Any:
+        """The smallest finite element; `TypeError` if there is none."""
+        return self._bound("min")
+
+    @property
+    def max(self) -> Any:
+        """The largest finite element; `TypeError` if there is none."""
+        return self._bound("max")
+
+    @property
+    def limits(self) -> tuple[Any, Any]:
+        """The range of an image's values of this type: from 0 to the largest, or to 1 for floating point."""
+        kind = np.dtype(self.as_numpy_dtype).kind
+        if kind == "b":
+            return 0, True
+        if self._row.name in ("float32", "float64"):
+            return 0, 1
+        if kind not in "iu":
+            raise ValueError(f"{self} does not have defined limits.")
+        return 0, self.max
+
+    def is_compatible_with(self, other: object) -> bool:
+        """Whether this and another type, or what `as_dtype` takes, are the same but for being a reference."""
+        return self._number in (as_dtype(other).as_datatype_enum, as_dtype(other).base_dtype.as_datatype_enum)
+
+    @property
+    def _is_ref_dtype(self) -> bool:
+        return self._number > _REFERENCE
+
+    def _bound(self, which: str) -> Any:
+        words = {"min": "minimum", "max": "maximum"}[which]
+        if self.is_quantized:
+            raise TypeError(f"Cannot find {words} value of {self} with quantized type {self.base_dtype}.")
+        if self.is_bool or self.is_complex or self._row.is_string:
+            raise TypeError(f"Cannot find {words} value of {self} with type {self.base_dtype}.")
+        if not self.is_numpy_compatible:
+            raise TypeError(f"Cannot find {words} value of {self}.")
+        dtype = np.dtype(self.as_numpy_dtype)
+        library: Any = np if dtype.isbuiltin == 1 else _ml_dtypes()
+        return getattr(library.finfo(dtype) if self.is_floating else library.iinfo(dtype), which)
+
+    def __eq__(self, other: object) -> bool:
+        if other is None:
+            return False
+        try:
+            return as_dtype(other).as_datatype_enum == self._number
+        except TypeError:
+            return False
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __str__(self) -> str:
+        return f"<dtype: {self.name!r}>"
+
+    def __repr__(self) -> str:
+        return f"tf.{self.name}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return as_dtype, (self.name,)
+
+
+_BY_NUMBER = {
+    number: DType(number) for base in range(1, _LARGEST + 1) for number in (base, base + _REFERENCE)
+}  # the numbers have no gaps
+_BY_NAME = {dtype.name: dtype for dtype in _BY_NUMBER.values()}
+
+_OF_PYTHON: dict[type, DType] = {float: _BY_NAME["float32"], bool: _BY_NAME["bool"], object: _BY_NAME["string"]}
+
+#: Every type that a tensor can have, by its name.
+DTYPES = {name: dtype for name, dtype in _BY_NAME.items() if not name.endswith("_ref")}
+
+
+def as_dtype(type_value: Any) -> DType:
+    """The type that a number, a name, a NumPy type, `float`, `bool` or `object` means; `TypeError` if none does."""
+    found = None
+    if isinstance(type_value, DType):
+        found = type_value
+    elif isinstance(type_value, str):
+        found = _BY_NAME.get(_SYNONYMS.get(type_value, type_value))
+    elif isinstance(type_value, int):
+        found = _BY_NUMBER.get(type_value)
+    elif isinstance(type_value, type):
+        is_numpy = issubclass(type_value, np.generic)
+        found = _of_numpy(np.dtype(type_value)) if is_numpy else _OF_PYTHON.get(type_value)
+    else:
+        dtype = getattr(type_value, "dtype", type_value)
+        found = _of_numpy(dtype) if isinstance(dtype, np.dtype) else None
+    if found is None:
+        raise TypeError(f"Cannot convert the argument `type_value`: {type_value!r} to a TensorFlow DType.")
+    return found
+
+
+def _of_numpy(dtype: np.dtype[Any]) -> DType | None:
+    if dtype.names is not None:
+        return _BY_NAME.get(dtype.names[0]) if len(dtype.names) == 1 else None
+    if dtype.kind in "SU":
+        return _BY_NAME["string"]
+    try:
+        return _BY_NAME[dtypes.data_type_of(dtype).name]
+    except TypeError:
+        return None
+
+
+def _ml_dtypes() -> Any:
+    """The package of the types that NumPy lacks, imported when one of their bounds is asked for."""
+    import ml_dtypes
+
+    return ml_dtypes
