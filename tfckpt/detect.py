@@ -119,8 +119,13 @@ def _find_from_file(storage: Storage, path: str, limits: Limits) -> Found:
     if prefix is not None and storage.is_file(naming.index_name(prefix)):
         return Found(prefix)
     source = storage.open(path)
-    if is_table(source):
-        return _from_table(storage, path, source, limits)
+    try:
+        table_format = format_of_table(source, limits) or V1 if is_table(source) else None
+        content = what_is(source, path)
+    finally:
+        source.close()
+    if table_format is not None:
+        return _from_table(storage, path, table_format, limits)
     if name == STATE_NAME:
         return _follow_state(storage, folder, limits)
     if name in (saved_model.FILE_NAME, saved_model.TEXT_FILE_NAME):
@@ -139,12 +144,12 @@ def _find_from_file(storage: Storage, path: str, limits: Limits) -> Found:
             "without the index nobody knows what the bytes mean",
             path=path,
         )
-    raise CheckpointNotFoundError(f"not a TensorFlow checkpoint: this is {what_is(source, path)}", path=path)
+    raise CheckpointNotFoundError(f"not a TensorFlow checkpoint: this is {content}", path=path)
 
 
-def _from_table(storage: Storage, path: str, source: ByteSource, limits: Limits) -> Found:
+def _from_table(storage: Storage, path: str, table_format: str, limits: Limits) -> Found:
     """The checkpoint of a file that is a table and no index file by its name."""
-    if format_of_table(source, limits) == V2:
+    if table_format == V2:
         raise CheckpointNotFoundError(
             "this is the index of a V2 checkpoint under another name; name it PREFIX.index, "
             "with its data shards beside it as PREFIX.data-SSSSS-of-NNNNN",
@@ -170,6 +175,8 @@ def _shard_set(storage: Storage, path: str, limits: Limits) -> Found | None:
         shard = v1_naming.parse_shard(other)
         if shard is not None and shard[0] == name and (pattern is None or pattern[1] == shard[2]):
             present.setdefault(shard[2], set()).add(shard[1])
+    if not present and pattern is not None:
+        present = _probed(storage, *pattern, limits)
     sets = {
         num_shards: numbers
         for num_shards, numbers in present.items()
@@ -194,6 +201,14 @@ def _shard_set(storage: Storage, path: str, limits: Limits) -> Found | None:
             "tensors that stand only in them are not listed",
         )
     return Found(v1_naming.pattern_name(base, num_shards), V1, notes)
+
+
+def _probed(storage: Storage, base: str, num_shards: int, limits: Limits) -> dict[int, set[int]]:
+    """The shards of a pattern that are there, asked for one by one where the storage lists no folders."""
+    names = [v1_naming.shard_name(base, number, num_shards) for number in range(min(num_shards, limits.max_shards))]
+    if not names or not (storage.is_file(names[0]) or storage.is_file(names[-1])):
+        return {}
+    return {num_shards: {number for number, name in enumerate(names) if storage.is_file(name)}}
 
 
 def _looks_v1(storage: Storage, path: str, limits: Limits) -> bool:

@@ -1,0 +1,203 @@
+"""The state file, the latest checkpoint and the list of a folder's checkpoints."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import tfckpt
+from tests.builders import INT32, Bundle
+from tests.tfckpt.recorded import TENSORFLOW, Record, expected
+from tests.tfckpt.v1_files import V1File
+from tfckpt.checkpoint_state import read_state
+from tfckpt.errors import CorruptionError, LimitExceededError
+from tfckpt.limits import Limits
+from tfckpt.storage.local import LocalStorage
+
+TABLE = expected("statefile")
+CASES: dict[str, Record] = {case["name"]: case for case in TABLE["cases"]}
+
+#: Where TensorFlow warns of a state file that it cannot parse and gives None, this is an error.
+UNPARSED = {
+    "octal_not_utf8",
+    "unknown_escape",
+    "byte_order_mark",
+    "number_hexadecimal",
+    "number_octal",
+    "number_spaced_minus",
+    "number_is_string",
+    "string_is_number",
+    "string_is_bare",
+    "field_number",
+    "unknown_field",
+    "no_colon",
+    "unterminated",
+    "newline_in_string",
+    "json",
+    "braces",
+    "two_commas",
+    "comma_first",
+    "extension",
+}
+#: What a path means where it is no pattern, and where the folder was moved.
+DIFFERENT = {
+    "backslash": "folder/back\\slash-1",
+    "brackets": "folder/run[1]-1",
+    "glob": None,
+    "with_index_ending": None,
+    "absolute_gone": "folder/ckpt-1",
+    "address": "folder/ckpt-1",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the recorded table with its checkpoints and no state file, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path(TABLE["folder"])
+    (folder / "sub").mkdir(parents=True)
+    for prefix in TABLE["v2_prefixes"]:
+        Bundle().add("w", INT32, [], bytes(4)).write(folder, prefix)
+    for name in TABLE["v1_files"]:
+        V1File().add(b"w", INT32, [], [0]).write(folder / name)
+    return folder
+
+
+def write_state(folder: Path, text: str) -> None:
+    """The state file, with the folder's absolute path in its place and stray bytes as they were."""
+    text = text.replace("{folder}", os.path.abspath(folder))
+    (folder / "checkpoint").write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in UNPARSED])
+def test_latest_checkpoint_is_tensorflows(folder: Path, name: str) -> None:
+    """Every recorded state file that parses gives what TensorFlow gives, but for the differences listed above."""
+    case = CASES[name]
+    wanted = DIFFERENT.get(name, case["latest_checkpoint"])
+    write_state(folder, case["text"])
+
+    if isinstance(wanted, dict):
+        with pytest.raises(ValueError, match="state file"):
+            tfckpt.latest_checkpoint(folder)
+    else:
+        found = tfckpt.latest_checkpoint(folder)
+        assert found == (wanted and wanted.replace("{folder}", os.path.abspath(folder)))
+
+
+@pytest.mark.parametrize("name", sorted(UNPARSED))
+def test_state_file_that_does_not_parse_is_corrupt(folder: Path, name: str) -> None:
+    """TensorFlow takes it for none; taken so, a training run would start from nothing."""
+    assert CASES[name]["latest_checkpoint"] is None
+    write_state(folder, CASES[name]["text"])
+
+    with pytest.raises(CorruptionError, match="does not parse") as caught:
+        tfckpt.latest_checkpoint(folder)
+    assert caught.value.path == os.path.join("folder", "checkpoint")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if "model_checkpoint_path" in (case["get_checkpoint_state"] or ())]
+)
+def test_state_is_tensorflows(folder: Path, name: str) -> None:
+    """Paths and timestamps as TensorFlow reads them, before it joins them to the folder."""
+    wanted = CASES[name]["get_checkpoint_state"]
+    write_state(folder, CASES[name]["text"])
+
+    state = read_state(LocalStorage(), str(folder))
+
+    assert state is not None
+    absolute = os.path.abspath(folder)
+    join = [os.path.join("folder", path) for path in state.all_model_checkpoint_paths]
+    assert join == [path.replace("{folder}", absolute) for path in wanted["all_model_checkpoint_paths"]]
+    assert [str(time) for time in state.all_model_checkpoint_timestamps] == wanted["all_model_checkpoint_timestamps"]
+    assert str(state.last_preserved_timestamp) == wanted["last_preserved_timestamp"]
+
+
+def test_latest_checkpoint_of_no_state_file_is_none(folder: Path) -> None:
+    """No state file, no folder, a file instead of a folder: TensorFlow's answers."""
+    others = TABLE["others"]
+
+    assert tfckpt.latest_checkpoint(folder) is others["no_state_file"]["latest_checkpoint"] is None
+    assert tfckpt.latest_checkpoint("missing") is others["no_folder"]["latest_checkpoint"] is None
+    assert tfckpt.latest_checkpoint(folder / "old-5") is others["a_file"]["latest_checkpoint"] is None
+    assert tfckpt.latest_checkpoint("") is others["empty_name"]["latest_checkpoint"] is None
+
+
+def test_latest_checkpoint_takes_another_state_files_name(folder: Path) -> None:
+    """As the TF1 Saver does; and the folder may be given with a slash at its end."""
+    write_state(folder, 'model_checkpoint_path: "ckpt-1"')
+    (folder / "other").write_text('model_checkpoint_path: "ckpt-2"')
+
+    assert tfckpt.latest_checkpoint(folder, "other") == "folder/ckpt-2"
+    assert tfckpt.latest_checkpoint("folder/", None) == "folder/ckpt-1"
+
+
+def test_state_file_is_limited(folder: Path) -> None:
+    """It is read whole."""
+    write_state(folder, 'model_checkpoint_path: "ckpt-1"')
+    size = (folder / "checkpoint").stat().st_size
+
+    assert tfckpt.latest_checkpoint(folder, limits=Limits(max_state_bytes=size)) == "folder/ckpt-1"
+    with pytest.raises(LimitExceededError, match="max_state_bytes"):
+        tfckpt.latest_checkpoint(folder, limits=Limits(max_state_bytes=size - 1))
+
+
+def test_checkpoints_lists_what_a_manager_kept() -> None:
+    """From the oldest to the newest, with the times that were recorded."""
+    found = tfckpt.checkpoints(TENSORFLOW / "manager" / "relative")
+
+    assert [os.path.basename(one.prefix) for one in found] == ["ckpt-3", "ckpt-4", "ckpt-5"]
+    assert [one.timestamp for one in found] == [1600000300.75, 1600000401.0, 1600000501.25]
+    assert [one.is_latest for one in found] == [False, False, True]
+    assert all(one.exists and one.in_state_file and one.notes == () for one in found)
+
+
+def test_checkpoints_of_a_moved_folder_are_found_beside_the_state_file() -> None:
+    """Each says where it should have been."""
+    found = tfckpt.checkpoints(TENSORFLOW / "manager" / "absolute")
+
+    assert [one.prefix for one in found] == [
+        str(TENSORFLOW / "manager" / "absolute" / f"model.ckpt-{number}") for number in (20, 30)
+    ]
+    assert all(one.exists for one in found)
+    assert "/tmp/tensorflow-checkpoints/absolute/model.ckpt-20" in found[0].notes[0]
+
+
+def test_checkpoints_that_the_state_file_leaves_out_come_first(tmp_path: Path) -> None:
+    """By name with numbers as numbers; V1 files and shards are checkpoints too; what is gone is listed as that."""
+    for prefix in ("m-9", "m-10", "m-30"):
+        Bundle().add("w", INT32, [], bytes(4)).write(tmp_path, prefix)
+    V1File().write(tmp_path / "m-2")
+    V1File().write(tmp_path / "m-11-00000-of-00001")
+    (tmp_path / "checkpoint").write_text(
+        'all_model_checkpoint_paths: "m-20" all_model_checkpoint_paths: "./m-30" model_checkpoint_path: "m-10"'
+    )
+
+    found = tfckpt.checkpoints(tmp_path)
+
+    assert [(os.path.relpath(one.prefix, tmp_path), one.exists, one.is_latest, one.in_state_file) for one in found] == [
+        ("m-2", True, False, False),
+        ("m-9", True, False, False),
+        ("m-11-?????-of-00001", True, False, False),
+        ("m-20", False, False, True),
+        ("m-30", True, False, True),
+        ("m-10", True, True, True),
+    ]
+
+
+def test_checkpoints_of_an_empty_folder_are_none(tmp_path: Path) -> None:
+    """Nothing is there, and nothing is wrong with that."""
+    assert tfckpt.checkpoints(tmp_path) == []
+    assert tfckpt.checkpoints(tmp_path / "missing") == []
+
+
+def test_timestamps_that_do_not_count_with_the_paths_are_left_out(tmp_path: Path) -> None:
+    """Which belongs to which is not known then."""
+    shutil.copytree(TENSORFLOW / "manager" / "relative", tmp_path / "f")
+    text = (tmp_path / "f" / "checkpoint").read_text()
+    (tmp_path / "f" / "checkpoint").write_text(text + "all_model_checkpoint_timestamps: 1.0\n")
+
+    assert [one.timestamp for one in tfckpt.checkpoints(tmp_path / "f")] == [None, None, None]
