@@ -54,7 +54,7 @@ class CheckpointError(Exception):
         if self.offset is not None:
             where.append(f"byte {self.offset}")
         if self.tensor is not None:
-            where.append(f"tensor '{printable(self.tensor)}'")
+            where.append(f"tensor '{printable(abridged(self.tensor))}'")
         message = printable(self.message)  # it may quote names and paths from files
         return f"{', '.join(where)}: {message}" if where else message
 
@@ -208,6 +208,19 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
+def abridged(name: str) -> str:
+    """A name as it fits into a message: of one of thousands of characters the beginning and the end."""
+    if len(name) <= _SHOWN_CHARACTERS:
+        return name
+    half = _SHOWN_CHARACTERS // 2
+    return f"{name[:half]} [{len(name) - 2 * half} characters] {name[-half:]}"
+
+
+def shown_key(key: bytes) -> str:
+    """A key of a table as it fits into a message."""
+    return repr(key) if len(key) <= _SHOWN_CHARACTERS else f"{key[:_SHOWN_CHARACTERS]!r} [{len(key)} bytes]"
+
+
 def close_names(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
     """The names a person may have meant by `name`, likeliest first.
 
@@ -223,3 +236,4 @@ def close_names(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str,
 
 
 _COMPARED_NAMES = 2000
+_SHOWN_CHARACTERS = 400

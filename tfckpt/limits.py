@@ -19,15 +19,15 @@ class Limits:
     max_entries: int = 500_000
     #: Keys of one table together, spelled out. In the file each key leaves out what it shares with the one before it,
     #: so that a small file can claim any amount.
-    max_key_bytes: int = 64 << 20
+    max_key_bytes: int = 32 << 20
     #: One entry of a bundle's index. The largest are those of partitioned variables, with some 20 bytes a slice.
     max_entry_bytes: int = 4 << 20
     #: Data shards of one bundle. The largest published checkpoints have some thousands.
     max_shards: int = 100_000
-    #: Tensor slices of one partitioned variable. Checking them for overlap takes time that grows with their number.
+    #: Tensor slices of one partitioned variable, and slices of a whole bundle that have no entry of their own.
     max_slices: int = 100_000
     #: Elements of one string tensor: each costs about 60 bytes of memory and only 1 in the file.
-    max_string_elements: int = 50_000_000
+    max_string_elements: int = 5_000_000
     #: One constant of a graph: a few bytes can claim any shape, since a last value stands for all that follow it.
     max_constant_bytes: int = 1 << 30
     #: A small text or graph file that is read whole: the `checkpoint` state file, a `.meta` or `saved_model.pb`.

@@ -202,7 +202,7 @@ class BundleReader:
                 with error_context(path=self._index.name, tensor=_to_text(key)):
                     entry = entries[key] = BundleEntry.decode(value, self._header, self._limits)
                     slices += len(entry.slices)
-                    self._check_slices(slices, len(key) * len(entry.slices))
+                    self._check_slices(key, entry, unseen=slices - len(entries))
         return self._without_slices(entries)
 
     def _without_slices(self, entries: dict[bytes, BundleEntry]) -> dict[bytes, BundleEntry]:
@@ -215,16 +215,17 @@ class BundleReader:
         }
         return {key: entry for key, entry in entries.items() if key not in hidden} if hidden else entries
 
-    def _check_slices(self, count: int, key_bytes: int) -> None:
-        """Refuse more slices than the table may have entries: each has an entry, whose key holds its tensor's name."""
+    def _check_slices(self, key: bytes, entry: BundleEntry, *, unseen: int = 0) -> None:
+        """Refuse slices that cannot all have an entry, whose key holds their tensor's name.
+
+        `unseen` of all slices so far had no entry yet: those of names that do not begin with a zero byte stand before.
+        """
         for limit, maximum, claimed in (
-            ("max_entries", self._limits.max_entries, count),
-            ("max_key_bytes", self._limits.max_key_bytes, key_bytes),
+            ("max_slices", self._limits.max_slices, unseen),
+            ("max_key_bytes", self._limits.max_key_bytes, len(key) * len(entry.slices)),
         ):
             if claimed > maximum:
-                raise LimitExceededError(
-                    "partitioned tensors with too many slices", limit=limit, maximum=maximum, claimed=claimed
-                )
+                raise LimitExceededError("too many tensor slices", limit=limit, maximum=maximum, claimed=claimed)
 
     def _find(self, key: bytes | None) -> BundleEntry | None:
         """The entry under a key, sought in the index, or taken from the listing if that was made."""
@@ -253,7 +254,7 @@ class BundleReader:
             return [(TensorSlice(((0, FULL),) * len(entry.shape)), entry)]
         parts = []
         key = _to_key(name) or b""
-        self._check_slices(len(entry.slices), len(key) * len(entry.slices))
+        self._check_slices(key, entry)
         for piece in entry.slices:
             value = self._table.get(piece.key(key))
             if value is None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from .._typing import ByteView
 from ..coding import varint
-from ..errors import CorruptionError, TruncatedError
+from ..errors import CorruptionError, TruncatedError, shown_key
 
 
 class Block:
@@ -70,7 +70,9 @@ class Block:
                 number += 1
                 restart = int(restarts[number]) if number < len(restarts) else limit
             if key <= previous and start:
-                raise self._corrupt(f"key {key!r} does not come after the key before it, {previous!r}", start)
+                raise self._corrupt(
+                    f"key {shown_key(key)} does not come after the key before it, {shown_key(previous)}", start
+                )
             if restart < position:
                 raise self._corrupt(f"restart point {restart} is inside an entry", start)
             yield key, value
@@ -102,7 +104,9 @@ class Block:
             start, previous = position, key
             key, value, position, _ = self._entry(position, key)
             if key <= previous and not first:
-                raise self._corrupt(f"key {key!r} does not come after the key before it, {previous!r}", start)
+                raise self._corrupt(
+                    f"key {shown_key(key)} does not come after the key before it, {shown_key(previous)}", start
+                )
             if key >= target:
                 return key, value
             first = False

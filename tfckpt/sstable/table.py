@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from .._typing import ByteSource, ByteView
-from ..errors import CorruptionError, LimitExceededError, error_context
+from ..errors import CorruptionError, LimitExceededError, error_context, shown_key
 from ..limits import DEFAULT_LIMITS, Limits
 from .block import Block
 from .format import BlockHandle, check_handle, read_block, read_footer
@@ -111,9 +111,11 @@ class Table:
         key = None
         for key, value in _budgeted(block, self._limits):
             if low is not None and key <= low:
-                raise self._misplaced(f"key {key!r} is not after the separator {low!r} of the block before it", number)
+                raise self._misplaced(
+                    f"key {shown_key(key)} is not after the separator {shown_key(low)} of the block before it", number
+                )
             if key > high:
-                raise self._misplaced(f"key {key!r} is after its block's separator {high!r}", number)
+                raise self._misplaced(f"key {shown_key(key)} is after its block's separator {shown_key(high)}", number)
             yield key, value
         if key is None:
             raise self._misplaced("it has no entries", number)

@@ -13,6 +13,7 @@ In a big-endian bundle the fixed-width lengths and the 4 stored bytes are big-en
 
 from __future__ import annotations
 
+import array
 import math
 from collections.abc import Sequence
 
@@ -50,7 +51,7 @@ def decode_strings(
             claimed=count,
         )
     if count == 0 and len(payload) == 0:
-        return _object_array([], shape), 0 if verify else None
+        return _shaped(np.empty(0, object), shape), 0 if verify else None
     if count + _CHECKSUM_SIZE > len(payload):
         raise TruncatedError(
             f"{count} strings take at least {count + _CHECKSUM_SIZE} bytes, the payload has {len(payload)}",
@@ -58,7 +59,7 @@ def decode_strings(
             available=len(payload),
         )
     lengths, start = _decode_lengths(payload, count)
-    needed = start + _CHECKSUM_SIZE + sum(lengths)
+    needed = start + _CHECKSUM_SIZE + int(lengths.sum())
     if needed != len(payload):
         raise CorruptionError(f"{count} strings with their lengths take {needed} bytes, the payload has {len(payload)}")
     byteorder = ">" if big_endian else "<"
@@ -73,52 +74,53 @@ def decode_strings(
                 computed=checksum,
             )
         checksum = crc32c(payload[start:], checksum)
-    values = []
-    for length in lengths:
-        values.append(bytes(payload[position : position + length]))
+    values: Array = np.empty(count, object)
+    for number, length in enumerate(lengths.tolist()):
+        values[number] = bytes(payload[position : position + length])
         position += length
-    return _object_array(values, shape), checksum
+    return _shaped(values, shape), checksum
 
 
 def encode_strings(values: Sequence[bytes], *, big_endian: bool = False) -> tuple[bytes, int]:
     """The payload of string elements in C order, and the tensor's (unmasked) checksum."""
-    lengths = [len(value) for value in values]
+    lengths = np.array([len(value) for value in values], np.uint64)
     checksum = _lengths_checksum(lengths, ">" if big_endian else "<")
     stored = mask(checksum).to_bytes(_CHECKSUM_SIZE, "big" if big_endian else "little")
     body = stored + b"".join(values)
-    return b"".join(map(varint.encode_varint, lengths)) + body, crc32c(body, checksum)
+    return b"".join(map(varint.encode_varint, lengths.tolist())) + body, crc32c(body, checksum)
 
 
-def _decode_lengths(payload: ByteView, count: int) -> tuple[list[int], int]:
+def _decode_lengths(payload: ByteView, count: int) -> tuple[Array, int]:
     """`count` varints from the start, and the position after them; refuses a sum beyond the payload."""
-    lengths: list[int] = []
+    short: Array = np.frombuffer(payload, np.uint8, count)
+    if short.max(initial=0) < 0x80:
+        return short.astype(np.uint64), count
+    lengths = array.array("Q")
     position, total = 0, 0
-    for _ in range(count):
+    for number in range(count):
         length, position = varint.decode_varint64(payload, position)
         total += length
         if total > len(payload):
             raise TruncatedError(
-                f"string {len(lengths)} claims {length} bytes; the payload of all has {len(payload)}",
+                f"string {number} claims {length} bytes; the payload of all has {len(payload)}",
                 needed=total,
                 available=len(payload),
             )
         lengths.append(length)
-    return lengths, position
+    return np.frombuffer(lengths, np.uint64), position
 
 
-def _lengths_checksum(lengths: Sequence[int], byteorder: str) -> int:
-    if all(length <= 0xFFFFFFFF for length in lengths):
-        return crc32c(np.asarray(lengths, f"{byteorder}u4").tobytes())
+def _lengths_checksum(lengths: Array, byteorder: str) -> int:
+    if lengths.max(initial=0) <= 0xFFFFFFFF:
+        return crc32c(lengths.astype(f"{byteorder}u4").tobytes())
     checksum = 0
     for length in lengths:
-        checksum = crc32c(np.asarray(length, f"{byteorder}u{4 if length <= 0xFFFFFFFF else 8}").tobytes(), checksum)
+        checksum = crc32c(length.astype(f"{byteorder}u{4 if length <= 0xFFFFFFFF else 8}").tobytes(), checksum)
     return checksum
 
 
-def _object_array(values: list[bytes], shape: Sequence[int]) -> Array:
+def _shaped(values: Array, shape: Sequence[int]) -> Array:
     check_rank(shape)
-    flat = np.empty(len(values), object)
-    flat[:] = values
-    array: Array = flat.reshape(tuple(shape))
-    array.flags.writeable = False
-    return array
+    shaped: Array = values.reshape(tuple(shape))
+    shaped.flags.writeable = False
+    return shaped
