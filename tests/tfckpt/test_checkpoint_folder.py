@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,17 +58,27 @@ DIFFERENT = {
 pytestmark = pytest.mark.filterwarnings("ignore:.*invalid escape sequence:DeprecationWarning")
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the recorded table with its checkpoints and no state file, in the working directory."""
-    monkeypatch.chdir(tmp_path)
-    folder = Path(TABLE["folder"])
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the folder of the recorded table, with its checkpoints and no state file."""
+    above = tmp_path_factory.mktemp("statefile")
+    folder = above / TABLE["folder"]
     (folder / "sub").mkdir(parents=True)
     for prefix in TABLE["v2_prefixes"]:
         Bundle().add("w", INT32, [], bytes(4)).write(folder, prefix)
     for name in TABLE["v1_files"]:
         V1File().add(b"w", INT32, [], [0]).write(folder / name)
-    return folder
+    return above
+
+
+@pytest.fixture
+def folder(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the recorded table, in the working directory; state files are taken away after each test."""
+    monkeypatch.chdir(checkpoints)
+    folder = Path(TABLE["folder"])
+    yield folder
+    for name in ("checkpoint", "other"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_state(folder: Path, text: str) -> None:
@@ -79,7 +91,7 @@ def write_state(folder: Path, text: str) -> None:
 def test_latest_checkpoint_is_tensorflows(folder: Path, name: str) -> None:
     """Every recorded state file that parses gives what TensorFlow gives, but for the differences listed above."""
     case = CASES[name]
-    wanted = DIFFERENT.get(name, case["latest_checkpoint"])
+    wanted: Any = DIFFERENT.get(name, case["latest_checkpoint"])
     write_state(folder, case["text"])
 
     if isinstance(wanted, dict):
