@@ -280,5 +280,6 @@ def _fake_quantize(call: Call, x: Tensor, low: float, high: float) -> Tensor:
     zero = min(max(kind(floor) - low32 / scale, kind(floor)), kind(ceiling))
     zero = kind(math.floor(zero + kind(0.5)))
     nudged_low, nudged_high = (kind(floor) - zero) * scale, (kind(ceiling) - zero) * scale
-    shifted = x.clamp(float(nudged_low), float(nudged_high)) - float(nudged_low)
-    return torch.floor(shifted / float(scale) + 0.5) * float(scale) + float(nudged_low)
+    shifted = x.float().clamp(float(nudged_low), float(nudged_high)) - float(nudged_low)
+    step = torch.floor(shifted * float(kind(1) / scale) + 0.5)
+    return step.to(x.dtype) * float(scale) + float(nudged_low)

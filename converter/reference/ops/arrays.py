@@ -62,7 +62,7 @@ def unpack(call: Call, value: Value) -> Value | tuple[Value, ...]:
     if shape_of(value)[axis] != number:
         raise GraphError(f"{number} parts are asked for and axis {axis} of {list(shape_of(value))} has another number")
     if isinstance(value, np.ndarray):
-        return tuple(np.moveaxis(value, axis, 0))
+        return tuple(np.asarray(part) for part in np.moveaxis(value, axis, 0))
     return to_tensor(value, call.dtype).unbind(axis)
 
 

@@ -187,12 +187,6 @@ def top_k_v2(call: Call, value: Value, k: Value) -> tuple[Value, Value]:
     return _largest(call, value, integer(k))
 
 
-@op("TopK", outputs=("values", "indices"))
-def top_k(call: Call, value: Value) -> tuple[Value, Value]:
-    """The same, the number of entries being an attribute."""
-    return _largest(call, value, int(call.get("k", 1)))
-
-
 def _largest(call: Call, value: Value, count: int) -> tuple[Value, Value]:
     tensor = to_tensor(value, call.dtype)
     if count > tensor.shape[-1]:
@@ -223,10 +217,10 @@ def _segments(call: Call, rows: Tensor, numbers: Tensor, count: int, *, empty_is
     call.claim(shape)
     kind = next(kind for kind in ("Sum", "Mean", "Max", "Min", "Prod") if call.op.endswith(kind))
     reduction = {"Sum": "sum", "Mean": "mean", "Max": "amax", "Min": "amin", "Prod": "prod"}[kind]
-    start: float = 0
-    if not empty_is_zero and kind != "Sum":
+    start: float = 1 if kind == "Prod" else 0
+    if kind in ("Max", "Min") and not empty_is_zero:
         limits = torch.finfo(rows.dtype) if rows.is_floating_point() else torch.iinfo(rows.dtype)
-        start = {"Max": limits.min, "Min": limits.max, "Prod": 1}[kind]
+        start = limits.min if kind == "Max" else limits.max
     target = rows.new_full(shape, start)
     width = math.prod(rows.shape[1:])
     index = numbers.long().reshape(-1, 1).expand(-1, width).reshape(rows.shape)

@@ -60,7 +60,8 @@ def empty_list(call: Call, element_shape: Value, most: Value) -> Value:
 @op("TensorListFromTensor", outputs=("output_handle",))
 def from_tensor(call: Call, tensor: Value, element_shape: Value) -> Value:
     """The rows of a tensor."""
-    rows = tuple(tensor) if isinstance(tensor, np.ndarray) else to_tensor(tensor, call.dtype).unbind(0)
+    is_host = isinstance(tensor, np.ndarray)
+    rows = map(np.asarray, tensor) if is_host else to_tensor(tensor, call.dtype).unbind(0)
     return TensorList(tuple(_item(row) for row in rows), _element_shape(element_shape), call.type_name("element_dtype"))
 
 

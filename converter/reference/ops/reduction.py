@@ -26,7 +26,8 @@ def _reduction(name: str, on_tensor: Reduction, on_host: HostReduction | None = 
         tensor = to_tensor(value, call.dtype)
         chosen = sorted({_axis(axis, tensor.ndim) for axis in ints(axes)})
         # TensorFlow reduces no axis where none is named; PyTorch would reduce all.
-        return on_tensor(tensor, chosen, keep).to(tensor.dtype) if chosen else tensor
+        reduced = on_tensor(tensor, chosen, keep).to(tensor.dtype) if chosen else tensor
+        return reduced.abs() if name == "EuclideanNorm" else reduced
 
     op(name)(kernel)
 

@@ -54,7 +54,9 @@ class Recorder:
         with graph.as_default():
             placeholders = [
                 tf.compat.v1.placeholder(
-                    array.dtype if array.dtype != object else tf.string, None if unknown_shapes else array.shape, name=f"input_{n}"
+                    array.dtype if array.dtype != object else tf.string,
+                    None if unknown_shapes else array.shape,
+                    name=f"input_{n}",
                 )
                 for n, array in enumerate(inputs)
             ]

@@ -13,12 +13,20 @@ _REAL = (
 ).split()
 _POSITIVE = "Digamma Inv Lgamma Log Log1p Reciprocal Rsqrt Sqrt".split()
 _UNIT = "Acos Asin Atanh Erfinv Ndtri".split()
-_BINARY = "Add AddV2 Atan2 Div FloorDiv FloorMod Maximum Minimum Mul RealDiv SquaredDifference Sub TruncateMod Xdivy".split()
+_BINARY = (
+    "Add AddV2 Atan2 Div FloorDiv FloorMod Maximum Minimum Mul RealDiv SquaredDifference Sub TruncateMod Xdivy".split()
+)
 _INTEGER_BINARY = (
     "AddV2 BitwiseAnd BitwiseOr BitwiseXor Div FloorDiv FloorMod Maximum Minimum Mul SquaredDifference Sub TruncateDiv "
     "TruncateMod"
 ).split()
-_SHAPES = {"same": ((3, 4), (3, 4)), "row": ((3, 4), (4,)), "outer": ((3, 1), (1, 4)), "scalar": ((2, 3), ()), "empty": ((0, 3), (1, 3))}
+_SHAPES = {
+    "same": ((3, 4), (3, 4)),
+    "row": ((3, 4), (4,)),
+    "outer": ((3, 1), (1, 4)),
+    "scalar": ((2, 3), ()),
+    "empty": ((0, 3), (1, 3)),
+}
 
 
 def record(case):
@@ -43,7 +51,12 @@ def record(case):
     for dtype in (np.float16, "bfloat16"):
         kind = tf.as_dtype(dtype).as_numpy_dtype
         values = reals(3, 4).astype(kind)
-        case(f"Sigmoid/{tf.as_dtype(dtype).name}", lambda x: tf.cast(tf.raw_ops.Sigmoid(x=x), tf.float32), values, precision="half")
+        case(
+            f"Sigmoid/{tf.as_dtype(dtype).name}",
+            lambda x: tf.cast(tf.raw_ops.Sigmoid(x=x), tf.float32),
+            values,
+            precision="half",
+        )
         case(f"Mul/{tf.as_dtype(dtype).name}", lambda x: tf.cast(x * x, tf.float32), values, precision="half")
     for name in _BINARY:
         for label, (left, right) in _SHAPES.items():
@@ -61,41 +74,83 @@ def record(case):
             except (tf.errors.InvalidArgumentError, TypeError):
                 continue
             a, b = x[0].copy(), y.copy()
-            case(f"{name}/{dtype}/constants", lambda z, op=op, a=a, b=b: [op(x=tf.constant(a), y=tf.constant(b)), z], x[:1])
+            case(
+                f"{name}/{dtype}/constants",
+                lambda z, op=op, a=a, b=b: [op(x=tf.constant(a), y=tf.constant(b)), z],
+                x[:1],
+            )
     case("Pow", lambda x, y: tf.raw_ops.Pow(x=x, y=y), positive(3, 4), reals(4))
     case("Pow/int32", lambda x, y: tf.raw_ops.Pow(x=x, y=y), integers(3, 4), integers(4, low=0, high=4))
     zeros = np.array([[0.0, 1.0, -2.0], [3.0, 0.0, 0.5]])
     for name in ("DivNoNan", "MulNoNan", "Xdivy", "Xlogy", "Xlog1py"):
         other = np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 4.0]])
-        x, y = (other, zeros) if name in ("DivNoNan", "MulNoNan") else (np.abs(zeros), np.abs(other) + (name == "Xdivy") * 0)
+        x, y = (
+            (other, zeros)
+            if name in ("DivNoNan", "MulNoNan")
+            else (np.abs(zeros), np.abs(other) + (name == "Xdivy") * 0)
+        )
         case(f"{name}/zeros", lambda x, y, op=getattr(tf.raw_ops, name): op(x=x, y=y), x, y)
-    case("LeftShift", lambda x, y: tf.raw_ops.LeftShift(x=x, y=y), integers(4, low=0), integers(4, low=0, high=4, seed=1))
+    case("Mod", lambda x, y: tf.raw_ops.Mod(x=x, y=y), reals(3, 4), positive(4))
+    case(
+        "LeftShift", lambda x, y: tf.raw_ops.LeftShift(x=x, y=y), integers(4, low=0), integers(4, low=0, high=4, seed=1)
+    )
     case("RightShift", lambda x, y: tf.raw_ops.RightShift(x=x, y=y), integers(4), integers(4, low=0, high=4, seed=1))
     case("AddN", lambda *xs: tf.raw_ops.AddN(inputs=xs), reals(2, 3), reals(2, 3, seed=1), reals(2, 3, seed=2))
-    case("AccumulateNV2", lambda *xs: tf.raw_ops.AccumulateNV2(inputs=xs, shape=(2, 3)), reals(2, 3), reals(2, 3, seed=1))
-    case("AddN/constants", lambda x: [tf.raw_ops.AddN(inputs=[tf.constant([1, 2]), tf.constant([3, 4])]), x], integers(1))
+    case(
+        "AccumulateNV2", lambda *xs: tf.raw_ops.AccumulateNV2(inputs=xs, shape=(2, 3)), reals(2, 3), reals(2, 3, seed=1)
+    )
+    case(
+        "AddN/constants", lambda x: [tf.raw_ops.AddN(inputs=[tf.constant([1, 2]), tf.constant([3, 4])]), x], integers(1)
+    )
     case("BiasAdd", lambda x, b: tf.raw_ops.BiasAdd(value=x, bias=b), reals(2, 3, 3, 4), reals(4))
     case("BiasAdd/matrix", lambda x, b: tf.raw_ops.BiasAdd(value=x, bias=b), reals(2, 4), reals(4))
-    case("BiasAdd/NCHW", lambda x, b: tf.raw_ops.BiasAdd(value=x, bias=b, data_format="NCHW"), reals(2, 4, 3, 3), reals(4))
+    case(
+        "BiasAdd/NCHW",
+        lambda x, b: tf.raw_ops.BiasAdd(value=x, bias=b, data_format="NCHW"),
+        reals(2, 4, 3, 3),
+        reals(4),
+    )
     case("BiasAddV1", lambda x, b: tf.raw_ops.BiasAddV1(value=x, bias=b), reals(2, 4), reals(4))
     case(
         "ClipByValue",
-        lambda x: tf.raw_ops.ClipByValue(t=x, clip_value_min=tf.constant(-0.5, x.dtype), clip_value_max=tf.constant(1.0, x.dtype)),
+        lambda x: tf.raw_ops.ClipByValue(
+            t=x, clip_value_min=tf.constant(-0.5, x.dtype), clip_value_max=tf.constant(1.0, x.dtype)
+        ),
         reals(3, 4),
     )
     case("L2Loss", lambda x: tf.raw_ops.L2Loss(t=x), reals(3, 4))
-    case("FakeQuantWithMinMaxArgs", lambda x: tf.raw_ops.FakeQuantWithMinMaxArgs(inputs=x, min=-3.0, max=5.0), single(reals(5, 5, scale=3)))
+    case(
+        "FakeQuantWithMinMaxArgs",
+        lambda x: tf.raw_ops.FakeQuantWithMinMaxArgs(inputs=x, min=-3.0, max=5.0),
+        single(reals(5, 5, scale=3)),
+    )
     case(
         "FakeQuantWithMinMaxVars",
         lambda x, a, b: tf.raw_ops.FakeQuantWithMinMaxVars(inputs=x, min=a, max=b, num_bits=4, narrow_range=True),
-        single(reals(5, 5, scale=3)), np.float32(-2.1), np.float32(4.3),
+        single(reals(5, 5, scale=3)),
+        np.float32(-2.1),
+        np.float32(4.3),
     )
-    numbers = {"float64": reals(3, 4, scale=4), "int32": integers(3, 4), "uint8": integers(3, 4, low=0, dtype="uint8"), "bool": bools(3, 4), "int64": integers(3, 4, dtype="int64")}
+    numbers = {
+        "float64": reals(3, 4, scale=4),
+        "int32": integers(3, 4),
+        "uint8": integers(3, 4, low=0, dtype="uint8"),
+        "bool": bools(3, 4),
+        "int64": integers(3, 4, dtype="int64"),
+    }
     for source, values in numbers.items():
         for target in (tf.float64, tf.int32, tf.int64, tf.bool, tf.int8, tf.float16):
             if target.name == source or (source == "float64" and target == tf.float16):
                 continue
-            case(f"Cast/{source}/{target.name}", lambda x, t=target: tf.cast(tf.raw_ops.Cast(x=x, DstT=t), tf.float32) if t == tf.float16 else tf.raw_ops.Cast(x=x, DstT=t), values)
+            case(
+                f"Cast/{source}/{target.name}",
+                lambda x, t=target: (
+                    tf.cast(tf.raw_ops.Cast(x=x, DstT=t), tf.float32)
+                    if t == tf.float16
+                    else tf.raw_ops.Cast(x=x, DstT=t)
+                ),
+                values,
+            )
     case("Cast/constant", lambda x: tf.raw_ops.Cast(x=tf.shape(x), DstT=tf.float64) * x, reals(2))
     case("host/shape arithmetic", lambda x: (tf.shape(x)[1] * 3 + 1) // 2 - tf.reduce_prod(tf.shape(x)), reals(3, 5))
     case("host/float of shape", lambda x: x / tf.sqrt(tf.cast(tf.shape(x)[-1], tf.float64)), reals(3, 5))

@@ -26,7 +26,11 @@ def record(case):
         handle = raw.TensorListPushBack(input_handle=handle, tensor=x)
         handle = raw.TensorListPushBack(input_handle=handle, tensor=x * 2)
         rest, last = raw.TensorListPopBack(input_handle=handle, element_shape=-1, element_dtype=tf.float64)
-        return [last, raw.TensorListLength(input_handle=rest), raw.TensorListStack(input_handle=handle, element_shape=-1, element_dtype=tf.float64)]
+        return [
+            last,
+            raw.TensorListLength(input_handle=rest),
+            raw.TensorListStack(input_handle=handle, element_shape=-1, element_dtype=tf.float64),
+        ]
 
     def from_rows(x):
         handle = raw.TensorListFromTensor(tensor=x, element_shape=[3])

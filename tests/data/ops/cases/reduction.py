@@ -15,15 +15,26 @@ def record(case):
         op = getattr(raw, name)
         for label, axes in axes_of.items():
             for keep in (False, True):
-                case(f"{name}/{label}{'/keep' if keep else ''}", lambda x, op=op, a=axes, k=keep: op(input=x, axis=np.array(a, np.int32), keep_dims=k), reals(2, 3, 4))
+                case(
+                    f"{name}/{label}{'/keep' if keep else ''}",
+                    lambda x, op=op, a=axes, k=keep: op(input=x, axis=np.array(a, np.int32), keep_dims=k),
+                    reals(2, 3, 4),
+                )
         if name != "EuclideanNorm":
             case(f"{name}/int32", lambda x, op=op: op(input=x, axis=[0]), integers(3, 4))
             case(f"{name}/int64", lambda x, op=op: op(input=x, axis=1), integers(3, 4, dtype="int64"))
         if name != "Mean":
             case(f"{name}/empty", lambda x, op=op: op(input=x, axis=[0]), reals(0, 3))
     for name in ("Sum", "Max", "Min", "Prod"):
-        case(f"{name}/host", lambda x, op=getattr(raw, name): op(input=tf.shape(x), axis=[0]), reals(2, 3, 4), unknown_shapes=True)
-    case("Max/empty ints", lambda x: [raw.Max(input=x, axis=[0]), raw.Min(input=x, axis=[0])], np.zeros((0, 2), np.int32))
+        case(
+            f"{name}/host",
+            lambda x, op=getattr(raw, name): op(input=tf.shape(x), axis=[0]),
+            reals(2, 3, 4),
+            unknown_shapes=True,
+        )
+    case(
+        "Max/empty ints", lambda x: [raw.Max(input=x, axis=[0]), raw.Min(input=x, axis=[0])], np.zeros((0, 2), np.int32)
+    )
     for name in ("All", "Any"):
         op = getattr(raw, name)
         case(name, lambda x, op=op: op(input=x, axis=[0]), bools(3, 4))
@@ -40,6 +51,10 @@ def record(case):
         op = getattr(raw, name)
         for exclusive in (False, True):
             for reverse in (False, True):
-                case(f"{name}/{exclusive}/{reverse}", lambda x, op=op, e=exclusive, r=reverse: op(x=x, axis=1, exclusive=e, reverse=r), reals(2, 4))
+                case(
+                    f"{name}/{exclusive}/{reverse}",
+                    lambda x, op=op, e=exclusive, r=reverse: op(x=x, axis=1, exclusive=e, reverse=r),
+                    reals(2, 4),
+                )
         case(f"{name}/int32", lambda x, op=op: op(x=x, axis=0), integers(5, low=1, high=4))
         case(f"{name}/empty", lambda x, op=op: op(x=x, axis=0, exclusive=True), reals(0, 3))
