@@ -1,0 +1,57 @@
+"""Checkpoints to measure with, written once by our own writer into a git-ignored folder."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+
+import tfckpt
+from converter.model.config import CONFIGS
+from tests.converter.networks import AVERAGE, variables
+
+FOLDER = pathlib.Path(__file__).parent / ".data"
+
+
+def entries(count: int) -> pathlib.Path:
+    """A checkpoint of `count` small tensors with names of common length."""
+    prefix = FOLDER / f"entries-{count}" / "model.ckpt-1"
+    if not _is_there(prefix):
+        with tfckpt.Writer(prefix) as writer:
+            for number in range(count):
+                writer.add(f"network/layer_{number // 8:05d}/weights/part_{number:06d}/kernel", np.float32([number, 1]))
+    return prefix
+
+
+def large(megabytes: int, tensors: int) -> pathlib.Path:
+    """A checkpoint of equal float32 tensors that hold random values."""
+    prefix = FOLDER / f"large-{megabytes}" / "model.ckpt-1"
+    if not _is_there(prefix):
+        random = np.random.default_rng(0)
+        elements = megabytes * (1 << 20) // tensors // 4
+        with tfckpt.Writer(prefix) as writer:
+            for number in range(tensors):
+                writer.add(f"network/layer_{number:04d}/kernel", random.standard_normal(elements, np.float32))
+    return prefix
+
+
+def network(name: str) -> pathlib.Path:
+    """A checkpoint as a training of this network leaves it: raw values and averages, random, variances positive."""
+    prefix = FOLDER / name / "model.ckpt-1"
+    if not _is_there(prefix):
+        random = np.random.default_rng(0)
+        with tfckpt.Writer(prefix) as writer:
+            writer.add("global_step", np.array(1, np.int64))
+            for variable in variables(CONFIGS[name]):
+                scale = 1.0 if len(variable.shape) < 2 else np.sqrt(2.0 / np.prod(variable.shape[:-1]))
+                value = random.standard_normal(variable.shape, np.float32) * np.float32(scale)
+                if variable.name.endswith(("moving_variance", "gamma")):
+                    value = np.float32(0.5) + np.abs(value)
+                for suffix in ("", AVERAGE):
+                    writer.add(f"{name}/{variable.name}{suffix}", value)
+    return prefix
+
+
+def _is_there(prefix: pathlib.Path) -> bool:
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    return prefix.with_name(prefix.name + ".index").is_file()

@@ -1,0 +1,61 @@
+"""Conversion to safetensors as whole processes."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from . import checkpoints
+from .measure import Result, best_of_each, process
+from .tensorflow_side import command, environment
+
+#: Runs in its own process: converts, then prints by how much its anonymous memory grew at most, and whether torch came.
+_MEMORY_SCRIPT = """
+import sys
+from benchmarks.measure import peak_anonymous_memory
+from converter.cli import main
+with peak_anonymous_memory() as peak:
+    code = main(["convert", sys.argv[1], "-o", sys.argv[2], "--force"])
+print(code, peak[0], "torch" in sys.modules)
+"""
+
+
+def converting(tensorflow: str | None) -> Iterator[Result]:
+    """A B0 beside TensorFlow's own start, an L beside a copy of the same bytes."""
+    with tempfile.TemporaryDirectory(dir=checkpoints.FOLDER) as folder:
+        out = pathlib.Path(folder) / "out.safetensors"
+        small = checkpoints.network("efficientnetv2-b0")
+        convert = [sys.executable, "-m", "converter", "convert", str(small), "-o", str(out), "--force"]
+        if tensorflow is not None:
+            theirs = command(tensorflow, small)
+            env = environment()
+            run = lambda: subprocess.run(theirs, check=True, env=env, capture_output=True)  # noqa: E731  # beside `process`
+            ours, other = best_of_each(process(convert), run, runs=3)
+            yield Result(
+                "convert B0 to safetensors, whole process", ours / other, 0.3, True, "x TensorFlow's import and read"
+            )
+        large = checkpoints.network("efficientnetv2-l")
+        convert = [sys.executable, "-m", "converter", "convert", str(large), "-o", str(out), "--force"]
+        process(convert)()
+        copy = pathlib.Path(folder) / "copy"
+        ours, cp = best_of_each(process(convert), process(["cp", str(out), str(copy)]), runs=5)
+        rate = f"{os.path.getsize(out) / ours / 1e9:.2f} GB/s"
+        yield Result("convert L with averages (1 GB), whole process", cp / ours, 0.35, False, "of cp's rate", rate)
+        yield from _memory(large, out)
+
+
+def _memory(prefix: pathlib.Path, out: pathlib.Path) -> Iterator[Result]:
+    result = subprocess.run(
+        [sys.executable, "-c", _MEMORY_SCRIPT, str(prefix), str(out)], check=True, capture_output=True, text=True
+    )
+    code, peak, torch_loaded = result.stdout.split()[-3:]
+    if code != "0":
+        raise RuntimeError(f"the conversion ended with exit code {code}")
+    largest = 4 * 3 * 3 * 96 * 384  # bytes of the largest kernel of L: 3 x 3 x 96 -> 384
+    limit = (64 << 20) + 2 * largest
+    yield Result("anonymous memory of that conversion", int(peak) / 1e6, limit / 1e6, True, "MB")
+    yield Result("torch loaded by it", float(torch_loaded == "True"), 0.0, True, "times")

@@ -1,0 +1,98 @@
+"""Opening, listing and reading checkpoints."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import crc32c
+
+import tfckpt
+
+from . import checkpoints
+from .measure import Result, best, best_of_each, peak_anonymous_memory, process
+from .tensorflow_side import read_with_tensorflow
+
+_MILLISECONDS = 1000
+
+
+def importing() -> Iterator[Result]:
+    """The whole process that only imports the package, beside the one that only imports NumPy."""
+    ours, numpy = best_of_each(
+        process([sys.executable, "-c", "import tfckpt"]), process([sys.executable, "-c", "import numpy"]), runs=15
+    )
+    yield Result("import tfckpt, whole process", ours / numpy, 1.5, True, "x import numpy")
+
+
+def listing() -> Iterator[Result]:
+    """Opening a checkpoint and what is known of each of its tensors; the same for one tensor by name."""
+    for count, limit in ((723, 12.0), (20_000, 250.0)):
+        prefix = checkpoints.entries(count)
+        seconds = best(lambda prefix=prefix: _list(prefix), runs=9)
+        yield Result(f"open and list {count:,} tensors", seconds * _MILLISECONDS, limit, True, "ms")
+    few, many = (best(lambda n=n: _list(checkpoints.entries(n)), runs=5) for n in (1_000, 100_000))
+    yield Result("growth of listing, 1,000 to 100,000 tensors", many / few / 100, 1.2, True, "x linear")
+    prefix = checkpoints.entries(20_000)
+    with tfckpt.open(prefix) as checkpoint:
+        name = list(checkpoint)[12_345]
+    seconds = best(lambda: _read_one(prefix, name), runs=9)
+    yield Result("one of 20,000 tensors by name, cold open", seconds * _MILLISECONDS, 15.0, True, "ms")
+
+
+def reading(tensorflow: str | None) -> Iterator[Result]:
+    """Every tensor with its checksum compared, beside the checksums alone and beside TensorFlow."""
+    prefix = checkpoints.large(1024, 64)
+    with tfckpt.open(prefix) as checkpoint:
+        spans = [(info.offset or 0, info.nbytes) for info in checkpoint.infos()]
+        data = checkpoint.files[1]
+    ours, sums = best_of_each(lambda: _read_all(prefix), lambda: _checksums(data, spans), runs=7)
+    detail = f"{os.path.getsize(data) / ours / 1e9:.1f} GB/s"
+    yield Result("read 1 GB, verified, one thread", sums / ours, 0.85, False, "of the crc32c package's rate", detail)
+    one, two = best_of_each(lambda: _read_all(prefix), lambda: _read_many(prefix), runs=7)
+    yield Result("the same with read_many(threads=2)", one / two, 1.5, False, "x one thread")
+    with peak_anonymous_memory() as peak:
+        held = dict(tfckpt.open(prefix))
+    yield Result("anonymous memory, all of 1 GB read and held", peak[0] / 1e6, 30.0, True, "MB", f"{len(held)} tensors")
+    del held
+    if tensorflow is not None:
+        for label, path in (
+            ("64 tensors, 1 GB", prefix),
+            ("723 tensors, 58 MB", checkpoints.network("efficientnetv2-b0")),
+        ):
+            theirs = read_with_tensorflow(tensorflow, path)
+            mine = best(lambda path=path: _read_all(path), runs=7)
+            yield Result(f"read {label}, verified", theirs / mine, 3.0, False, "x TensorFlow's rate")
+
+
+def _list(prefix: pathlib.Path) -> None:
+    with tfckpt.open(prefix) as checkpoint:
+        for _ in checkpoint.infos():
+            pass
+
+
+def _read_one(prefix: pathlib.Path, name: str) -> None:
+    with tfckpt.open(prefix) as checkpoint:
+        checkpoint[name]
+
+
+def _read_all(prefix: pathlib.Path) -> None:
+    with tfckpt.open(prefix) as checkpoint:
+        for name in checkpoint:
+            checkpoint[name]
+
+
+def _read_many(prefix: pathlib.Path) -> None:
+    with tfckpt.open(prefix) as checkpoint:
+        for _ in checkpoint.read_many(threads=2):
+            pass
+
+
+def _checksums(path: str, spans: list[tuple[int, int]]) -> None:
+    """The crc32c package over a map of the same file, and nothing else."""
+    with open(path, "rb") as file:
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        for offset, length in spans:
+            crc32c.crc32c(view[offset : offset + length])
