@@ -5,10 +5,11 @@ TensorFlow's rules hold: only the state file says which checkpoint is the latest
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import os
 import posixpath
 import re
+from collections.abc import Iterator
 
 from . import detect
 from ._typing import PathLike
@@ -16,7 +17,7 @@ from .checkpoint_state import STATE_NAME, CheckpointState, read_state
 from .errors import CorruptionError
 from .limits import DEFAULT_LIMITS, Limits
 from .storage.base import Storage
-from .storage.local import LocalStorage
+from .storage.locate import Options, locate
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -52,16 +53,16 @@ def latest_checkpoint(
     A path is a path and no pattern.
     Of a folder that was moved, an absolute path that is gone means the same name beside the state file.
     """
-    storage, folder = _place(directory)
-    state = _state(storage, folder, latest_filename, limits)
-    if state is None:
-        return None
-    if not state.model_checkpoint_path:
-        raise CorruptionError(
-            "the state file names no checkpoint", path=storage.join(folder, latest_filename or STATE_NAME)
-        )
-    found = detect.follow(storage, folder, state.model_checkpoint_path, limits)
-    return None if found is None else found.prefix
+    with _opened(directory, limits) as (storage, folder):
+        state = _state(storage, folder, latest_filename, limits)
+        if state is None:
+            return None
+        if not state.model_checkpoint_path:
+            raise CorruptionError(
+                "the state file names no checkpoint", path=storage.join(folder, latest_filename or STATE_NAME)
+            )
+        found = detect.follow(storage, folder, state.model_checkpoint_path, limits)
+        return None if found is None else found.prefix
 
 
 def checkpoints(
@@ -72,17 +73,33 @@ def checkpoints(
     First come those that only stand there, by name with numbers as numbers, since their age is not known;
     then those of the state file, in its order; the latest last if the list there leaves it out.
     """
-    storage, folder = _place(directory)
-    state = _state(storage, folder, latest_filename, limits)
-    named = [] if state is None else _named(storage, folder, state, limits)
-    known = {_normal(one.prefix) for one in named}
-    others = [found for found in detect.prefixes_in(storage, folder, limits) if _normal(found.prefix) not in known]
-    others.sort(key=lambda found: _natural(found.prefix))
-    return [KnownCheckpoint(found.prefix, None, True, False, False, found.notes) for found in others] + named
+    with _opened(directory, limits) as (storage, folder):
+        state = _state(storage, folder, latest_filename, limits)
+        named = [] if state is None else _named(storage, folder, state, limits)
+        known = {posixpath.normpath(one.prefix) for one in named}
+        found = detect.prefixes_in(storage, folder, limits)
+    others = [one for one in found if posixpath.normpath(one.prefix) not in known]
+    others.sort(key=lambda one: _natural(one.prefix))
+    return [KnownCheckpoint(one.prefix, None, True, False, False, one.notes) for one in others] + named
 
 
-def _place(directory: PathLike) -> tuple[Storage, str]:
-    return LocalStorage(), os.fspath(directory)
+@contextlib.contextmanager
+def _opened(directory: PathLike, limits: Limits) -> Iterator[tuple[Storage, str]]:
+    """The storage of a folder, which may stand in an archive or at an address, and its path there.
+
+    Of an archive the folder that holds everything is meant.
+    """
+    place = locate(directory, Options(limits=limits))
+    storage, folder = place.storage, place.path
+    try:
+        while place.tree is not None:
+            names = storage.list(folder)
+            if len(names) != 1 or not storage.is_folder(storage.join(folder, names[0])):
+                break
+            folder = storage.join(folder, names[0])
+        yield storage, folder
+    finally:
+        storage.close()
 
 
 def _state(storage: Storage, folder: str, name: str | None, limits: Limits) -> CheckpointState | None:
@@ -104,10 +121,6 @@ def _named(storage: Storage, folder: str, state: CheckpointState, limits: Limits
         notes = () if found is None else found.notes
         records.append(KnownCheckpoint(prefix, known_times.get(path), found is not None, path == latest, True, notes))
     return records
-
-
-def _normal(path: str) -> str:
-    return posixpath.normpath(path)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

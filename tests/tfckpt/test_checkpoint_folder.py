@@ -216,3 +216,19 @@ def test_timestamps_that_do_not_count_with_the_paths_are_left_out(tmp_path: Path
     (tmp_path / "f" / "checkpoint").write_text(text + "all_model_checkpoint_timestamps: 1.0\n")
 
     assert [one.timestamp for one in tfckpt.checkpoints(tmp_path / "f")] == [None, None, None]
+
+
+def test_checkpoints_of_an_archive_are_those_of_its_one_folder(tmp_path: Path) -> None:
+    """What is listed opens as it is."""
+    archive = shutil.make_archive(
+        str(tmp_path / "weights"), "gztar", root_dir=TENSORFLOW / "manager", base_dir="relative"
+    )
+
+    latest = tfckpt.latest_checkpoint(archive)
+    found = tfckpt.checkpoints(archive)
+
+    assert latest is not None
+    assert latest == found[-1].prefix
+    assert [os.path.basename(one.prefix) for one in found] == ["ckpt-3", "ckpt-4", "ckpt-5"]
+    with tfckpt.open(latest) as checkpoint:
+        assert checkpoint["step"] == 5
