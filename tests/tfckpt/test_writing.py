@@ -65,8 +65,19 @@ def test_save_of_any_arrays_reads_back(
 
 @pytest.mark.parametrize(
     "dtype",
-    "bfloat16 int4 uint4 int2 uint2 float4_e2m1fn float8_e5m2 float8_e4m3fn float8_e4m3fnuz float8_e4m3b11fnuz "
-    "float8_e5m2fnuz".split(),
+    [
+        "bfloat16",
+        "int4",
+        "uint4",
+        "int2",
+        "uint2",
+        "float4_e2m1fn",
+        "float8_e5m2",
+        "float8_e4m3fn",
+        "float8_e4m3fnuz",
+        "float8_e4m3b11fnuz",
+        "float8_e5m2fnuz",
+    ],
 )
 def test_save_takes_the_types_that_numpy_lacks(dtype: str, tmp_path: pathlib.Path) -> None:
     """Those of ml_dtypes; the ones narrower than a byte get one byte each with upper bits of zero."""
@@ -146,7 +157,22 @@ def test_quantized_types_are_named(tmp_path: pathlib.Path) -> None:
         ("text", "a dtype is never guessed"),
         (None, "a dtype is never guessed"),
     ],
-    ids="longdouble datetime timedelta structured void S U object-str object-int masked float list str None".split(),
+    ids=[
+        "longdouble",
+        "datetime",
+        "timedelta",
+        "structured",
+        "void",
+        "S",
+        "U",
+        "object-str",
+        "object-int",
+        "masked",
+        "float",
+        "list",
+        "str",
+        "None",
+    ],
 )
 def test_value_that_tensorflow_has_no_type_for_is_refused(value: object, message: str, tmp_path: pathlib.Path) -> None:
     """By name, before anything is written for it; the writer goes on."""
