@@ -1,0 +1,41 @@
+"""Named limits: frozen, documented, with safe defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+
+import pytest
+
+import tfckpt
+from tfckpt import limits
+
+FIELDS = [field.name for field in dataclasses.fields(tfckpt.Limits)]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_limit_has_its_reason_beside_it(name: str) -> None:
+    """A comment stands above each field in the source."""
+    source = inspect.getsource(tfckpt.Limits)
+
+    assert re.search(rf"#: .+\n( *#: .+\n)* *{name}: int", source), f"{name} has no comment that begins with #:"
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_default_is_a_positive_number(name: str) -> None:
+    """No limit is off by default."""
+    assert getattr(limits.DEFAULT_LIMITS, name) > 0
+    assert getattr(tfckpt.Limits(), name) == getattr(limits.DEFAULT_LIMITS, name)
+
+
+def test_limits_are_set_by_name_and_do_not_change() -> None:
+    """One frozen record, shared by everything that is opened with it."""
+    small = tfckpt.Limits(max_slices=7)
+
+    assert small.max_slices == 7
+    assert small.max_shards == tfckpt.Limits().max_shards
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        small.max_slices = 8  # type: ignore[misc]  # what is tested
+    with pytest.raises(TypeError):
+        tfckpt.Limits(7)  # type: ignore[call-arg]  # what is tested
