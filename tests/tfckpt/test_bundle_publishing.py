@@ -16,6 +16,7 @@ import pytest
 
 import tfckpt
 from tests.tfckpt.killed_writer import NEW, OLD, state_of
+from tfckpt.atomic import PendingFile
 from tfckpt.bundle import publishing
 from tfckpt.bundle.publishing import LOCK_SUFFIX, PrefixLock
 from tfckpt.bundle.writer import BundleWriter
@@ -93,17 +94,17 @@ def test_overwriting_goes_on_without_hard_links(tmp_path: pathlib.Path, monkeypa
     prefix = str(tmp_path / "ckpt")
     save(OLD, prefix)
     seen: list[str] = []
-    commit = publishing.PendingFile.commit
+    commit = PendingFile.commit
 
     def refusing(source: str, target: str) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
-    def watching(file: publishing.PendingFile) -> None:
+    def watching(file: PendingFile) -> None:
         seen.append(state_of(prefix))
         commit(file)
 
     monkeypatch.setattr(os, "link", refusing)
-    monkeypatch.setattr(publishing.PendingFile, "commit", watching)
+    monkeypatch.setattr(PendingFile, "commit", watching)
     save(NEW, prefix, overwrite=True)
 
     assert seen[:3] == ["old", "old", "old"]  # the index set aside, the new data shard, the new index
