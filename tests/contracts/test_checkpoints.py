@@ -111,8 +111,9 @@ def test_read_many_gives_the_same_in_the_order_asked_for(held: tuple[Case, tfckp
 def test_any_index_gives_the_same_of_a_part_as_of_the_whole(held: tuple[Case, tfckpt.Checkpoint]) -> None:
     """Verified or not, `read(name, index=i)` is `read(name)[i]`, and fails as that fails."""
     case, checkpoint = held
+    names = list(readable(case))
 
-    for name in readable(case):
+    for name in names[:: 1 + len(names) // 30]:
         full = checkpoint[name]
         for index in INDEXES:
             for verify in (True, False):

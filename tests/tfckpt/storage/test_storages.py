@@ -1,0 +1,145 @@
+"""Every storage keeps the contract."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+
+import fsspec
+import pytest
+
+from tests.contracts.places import tar_of, write_folder, zip_of
+from tests.contracts.server import serving
+from tests.contracts.storage import StorageContract
+from tfckpt.limits import DEFAULT_LIMITS
+from tfckpt.storage.archive import ArchiveStorage
+from tfckpt.storage.base import Storage
+from tfckpt.storage.block_cache import BlockCache
+from tfckpt.storage.filesystem import FsspecTransport
+from tfckpt.storage.http import HttpTransport
+from tfckpt.storage.local import LocalStorage
+from tfckpt.storage.memory import MemorySource, MemoryStorage
+from tfckpt.storage.remote import RemoteStorage
+
+Made = Iterator[tuple[Storage, str]]
+
+
+class TestMappedFiles(StorageContract):
+    """Files of this machine, mapped."""
+
+    mmap = True
+
+    @contextlib.contextmanager
+    def make(self, files: Mapping[str, bytes]) -> Made:
+        """A folder."""
+        with tempfile.TemporaryDirectory() as folder:
+            yield LocalStorage(mmap=self.mmap), str(write_folder(pathlib.Path(folder), files))
+
+
+class TestReadFiles(TestMappedFiles):
+    """Files of this machine, read."""
+
+    mmap = False
+
+
+class TestMemory(StorageContract):
+    """Files in memory."""
+
+    @contextlib.contextmanager
+    def make(self, files: Mapping[str, bytes]) -> Made:
+        """A mapping."""
+        yield MemoryStorage(files), ""
+
+
+class TestTar(StorageContract):
+    """Members of a tar archive."""
+
+    mode, kind = "w", tarfile.PAX_FORMAT
+
+    @contextlib.contextmanager
+    def make(self, files: Mapping[str, bytes]) -> Made:
+        """An archive in memory."""
+        storage = ArchiveStorage(MemorySource(tar_of(files, self.mode, kind=self.kind), "a.tar"), DEFAULT_LIMITS)
+        yield storage, storage.root
+
+
+class TestGnuTarXz(TestTar):
+    """Members of an archive packed with xz, with names as GNU tar writes them."""
+
+    mode, kind = "w:xz", tarfile.GNU_FORMAT
+
+
+class TestOldTarBzip2(TestTar):
+    """Members of an archive packed with bzip2, with names as POSIX had them in 1988."""
+
+    mode, kind = "w:bz2", tarfile.USTAR_FORMAT
+
+
+class TestTgz(StorageContract):
+    """Members of a tar archive packed with gzip, in a folder of it, read and not mapped."""
+
+    @contextlib.contextmanager
+    def make(self, files: Mapping[str, bytes]) -> Made:
+        """An archive in memory."""
+        source = MemorySource(tar_of(files, "w:gz", under="top/"), "a.tgz")
+        storage = ArchiveStorage(source, DEFAULT_LIMITS, mmap=False)
+        yield storage, storage.join(storage.root, "top")
+
+
+class TestStoredZip(StorageContract):
+    """Members of a zip archive that stand there as they are."""
+
+    method = zipfile.ZIP_STORED
+
+    @contextlib.contextmanager
+    def make(self, files: Mapping[str, bytes]) -> Made:
+        """An archive in memory."""
+        storage = ArchiveStorage(MemorySource(zip_of(files, self.method), "a.zip"), DEFAULT_LIMITS)
+        yield storage, storage.root
+
+
+class TestDeflatedZip(TestStoredZip):
+    """Members of a zip archive that are deflated."""
+
+    method = zipfile.ZIP_DEFLATED
+
+
+class TestHttp(StorageContract):
+    """Files on a web server."""
+
+    lists = False
+    cache: pathlib.Path | None = None
+
+    @contextlib.contextmanager
+    def make(self, files: Mapping[str, bytes]) -> Made:
+        """A server on the loopback."""
+        with serving(files) as server:
+            cache = None if self.cache is None else BlockCache(str(self.cache))
+            yield RemoteStorage(HttpTransport(), server.url, cache), server.url
+
+
+class TestCachedHttp(TestHttp):
+    """Files on a web server, with a cache on this machine."""
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: pathlib.Path) -> None:
+        self.cache = tmp_path / "cache"
+
+
+class TestFsspec(StorageContract):
+    """Files of a file system that fsspec knows."""
+
+    @contextlib.contextmanager
+    def make(self, files: Mapping[str, bytes]) -> Made:
+        """fsspec's own file system in memory."""
+        system = fsspec.filesystem("memory")
+        for name, data in files.items():
+            system.pipe_file(f"/contract/{name}", data)
+        try:
+            yield RemoteStorage(FsspecTransport("memory://contract"), "memory://"), "memory://contract"
+        finally:
+            system.rm("/contract", recursive=True)
