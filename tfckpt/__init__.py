@@ -4,36 +4,45 @@
 >>> with tfckpt.open("examples/efficientnetv2-digits") as checkpoint:  # doctest: +SKIP
 ...     for name in checkpoint:
 ...         print(name, checkpoint[name].shape)
+
+Every public name is imported from its module when it is first asked for, so that `import tfckpt` costs next to nothing
+in programs that may never open a checkpoint.
 """
 
 from typing import TYPE_CHECKING
 
 from ._version import __version__
-from .checkpoint import Checkpoint, open
-from .checkpoint_folder import KnownCheckpoint, checkpoints, latest_checkpoint
-from .errors import (
-    CheckpointError,
-    CheckpointExistsError,
-    CheckpointNotFoundError,
-    ChecksumError,
-    CorruptionError,
-    LimitExceededError,
-    MissingDependencyError,
-    NameConflictError,
-    StorageError,
-    TensorNotFoundError,
-    TruncatedError,
-    UnsupportedFeatureError,
-    WriteError,
-)
-from .graph import Function, Graph, Node
-from .integrity import Verification, verify
-from .limits import Limits
-from .meta_graph import MetaGraph, Signature, SignatureTensor
-from .object_graph import ObjectGraph, ObjectNode, Slot, Variable
-from .saved_model import SavedModel
-from .tensors.info import TensorInfo
-from .tensors.slices import TensorSlice
+
+if TYPE_CHECKING:
+    from . import train
+    from .checkpoint import Checkpoint, open
+    from .checkpoint_folder import KnownCheckpoint, checkpoints, latest_checkpoint
+    from .editing import copy, merge, replace
+    from .errors import (
+        CheckpointError,
+        CheckpointExistsError,
+        CheckpointNotFoundError,
+        ChecksumError,
+        CorruptionError,
+        LimitExceededError,
+        MissingDependencyError,
+        NameConflictError,
+        StorageError,
+        TensorNotFoundError,
+        TruncatedError,
+        UnsupportedFeatureError,
+        WriteError,
+    )
+    from .graph import Function, Graph, Node
+    from .integrity import Verification, verify
+    from .limits import Limits
+    from .meta_graph import MetaGraph, Signature, SignatureTensor
+    from .object_graph import ObjectGraph, ObjectNode, Slot, Variable
+    from .saved_model import SavedModel
+    from .standing_in import NotOfferedError, TensorFlowImportedError, stand_in
+    from .tensors.info import TensorInfo
+    from .tensors.slices import TensorSlice
+    from .writing import Writer, save
 
 __all__ = [
     "Checkpoint",
@@ -82,37 +91,64 @@ __all__ = [
     "verify",
 ]
 
-#: Names whose modules only those need who write, or who come with code that was written against TensorFlow.
-_LAZY = {
+_MODULES = {
+    "Checkpoint": "checkpoint",
+    "CheckpointError": "errors",
+    "CheckpointExistsError": "errors",
+    "CheckpointNotFoundError": "errors",
+    "ChecksumError": "errors",
+    "CorruptionError": "errors",
+    "Function": "graph",
+    "Graph": "graph",
+    "KnownCheckpoint": "checkpoint_folder",
+    "LimitExceededError": "errors",
+    "Limits": "limits",
+    "MetaGraph": "meta_graph",
+    "MissingDependencyError": "errors",
+    "NameConflictError": "errors",
+    "Node": "graph",
     "NotOfferedError": "standing_in",
+    "ObjectGraph": "object_graph",
+    "ObjectNode": "object_graph",
+    "SavedModel": "saved_model",
+    "Signature": "meta_graph",
+    "SignatureTensor": "meta_graph",
+    "Slot": "object_graph",
+    "StorageError": "errors",
     "TensorFlowImportedError": "standing_in",
+    "TensorInfo": "tensors.info",
+    "TensorNotFoundError": "errors",
+    "TensorSlice": "tensors.slices",
+    "TruncatedError": "errors",
+    "UnsupportedFeatureError": "errors",
+    "Variable": "object_graph",
+    "Verification": "integrity",
+    "WriteError": "errors",
     "Writer": "writing",
+    "checkpoints": "checkpoint_folder",
     "copy": "editing",
+    "latest_checkpoint": "checkpoint_folder",
     "merge": "editing",
+    "open": "checkpoint",
     "replace": "editing",
     "save": "writing",
     "stand_in": "standing_in",
     "train": "train",
+    "verify": "integrity",
 }
-
-if TYPE_CHECKING:
-    from . import train
-    from .editing import copy, merge, replace
-    from .standing_in import NotOfferedError, TensorFlowImportedError, stand_in
-    from .writing import Writer, save
 
 
 def __getattr__(name: str) -> object:
-    """Import what few programs need when it is first asked for."""
-    if name in _LAZY:
+    """Import a public name from its module and keep it."""
+    if name in _MODULES:
         import importlib
 
-        module = importlib.import_module(f".{_LAZY[name]}", __name__)
-        value: object = module if name == _LAZY[name] else getattr(module, name)
+        module = importlib.import_module(f".{_MODULES[name]}", __name__)
+        value: object = module if name == _MODULES[name] else getattr(module, name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *__all__})
