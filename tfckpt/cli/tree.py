@@ -207,32 +207,24 @@ def _lines(
 
 
 def _tree_of_names(checkpoint: Checkpoint, below: str) -> _Item | None:
-    """The drawing of a name-based checkpoint."""
+    """The drawing of a name-based checkpoint, or of the names that go on below one."""
     top = _Item(printable(below) or _ROOT)
-    items = {below: top}
+    items: dict[tuple[int, str], _Item] = {}  # by the identity of what they stand below, and their part of the name
     found = not below
     for info in checkpoint.infos():
         if below and info.name != below and not info.name.startswith(f"{below}/"):
             continue
         found = True
-        leaf = _item_of(items, info.name, below)
-        leaf.text += f"  {render.dtype(info)} {render.shape(info.shape)}"
+        parts = info.name.split("/") if not below else info.name[len(below) :].split("/")[1:]
+        item = top
+        for part in parts:
+            child = items.get((id(item), part))
+            if child is None:
+                child = items[id(item), part] = _Item(printable(part))
+                item.below.append(child)
+            item = child
+        item.text += f"  {render.dtype(info)} {render.shape(info.shape)}"
     return top if found else None
-
-
-def _item_of(items: dict[str, _Item], name: str, below: str) -> _Item:
-    """The item of a name, made with those above it where they are not there yet."""
-    missing = []
-    while name not in items:
-        head, slash, last = name.rpartition("/")
-        missing.append((name, last))
-        name = head if slash and head.startswith(below) else below
-    item = items[name]
-    for full, last in reversed(missing):
-        child = items[full] = _Item(printable(last))
-        item.below.append(child)
-        item = child
-    return item
 
 
 def _depth(text: str) -> int:
