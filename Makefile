@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format protos clean
+.PHONY: demo test check format protos clean tensorflow-check
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/python examples/demo.py
@@ -24,6 +24,13 @@ check: $(VENV)/.dev-installed
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Real TensorFlow loads what we write; RECORD=1 also records the result.
+tensorflow-check: $(VENV)/.dev-installed
+	@test -n "$(TENSORFLOW_PYTHON)" || { echo "name an interpreter that has TensorFlow: make $@ TENSORFLOW_PYTHON=PATH" >&2; exit 2; }
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(BIN)/python -m tests.tensorflow_check.written "$$folder" && \
+	$(TENSORFLOW_PYTHON) tests/tensorflow_check/loaded.py "$$folder" $(if $(RECORD),tests/tensorflow_check/recorded.json)
 
 protos: $(VENV)/.dev-installed
 	$(BIN)/python protos/compile.py

@@ -177,13 +177,12 @@ def test_set_refuses_what_does_not_fit(
     value: str,
     refusal: tuple[int, str],
     pair: str,
-    tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Nothing in a file is unpickled, and nothing is written; an array that fits is taken."""
     code, message = refusal
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(pathlib.Path(pair).parent)
     pathlib.Path("text.npy").write_text("text")
     np.save("pickled.npy", np.array([{}], object), allow_pickle=True)
     np.savez("several.npz", a=np.zeros(2))
@@ -192,7 +191,7 @@ def test_set_refuses_what_does_not_fit(
 
     assert main(["set", pair, value, "-o", "new"]) == code
     assert message in capsys.readouterr().err
-    assert not list(tmp_path.glob("new*"))
+    assert not list(pathlib.Path().glob("new*"))
 
     assert main(["set", pair, "a=right.npy", "-o", "new"]) == 0
 

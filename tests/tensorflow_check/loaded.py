@@ -1,0 +1,194 @@
+"""Load with real TensorFlow what `written.py` wrote, and compare every value.
+
+    TENSORFLOW_PYTHON tests/tensorflow_check/loaded.py FOLDER [RECORDED]
+
+With RECORDED, the checksums of the files and what was checked are written there if everything was right.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.update(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", TF_USE_LEGACY_KERAS="1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
+
+import json  # what follows needs the environment and the path above
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from regenerate.objects import GRAPH_KEY, network, train
+from regenerate.recording import digest, restore
+
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def main(folder: Path, recorded: Path | None) -> int:
+    """Check every case; the exit code."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    results = {}
+    wrong = []
+    for case in manifest["cases"]:
+        try:
+            checks = check(folder, case)
+            results[case["prefix"]] = {"what": case["what"], "files": case["files"], "checks": checks}
+            print(f"{case['prefix']:16} right: {', '.join(checks)}", flush=True)
+        except Exception as error:  # whatever TensorFlow raises is the result
+            wrong.append(case["prefix"])
+            print(f"{case['prefix']:16} WRONG: {type(error).__name__}: {str(error)[:600]}", flush=True)
+    try:
+        check_state(folder)
+    except AssertionError as error:
+        wrong.append("state file")
+        print(f"state file WRONG: {error}")
+    print(f"{len(results)} of {len(manifest['cases'])} checkpoints right, TensorFlow {tf.__version__}")
+    if recorded is not None and not wrong:
+        record = {"tensorflow": tf.__version__, "cases": results}
+        recorded.write_text(json.dumps(record, indent=1) + "\n")
+    return 1 if wrong else 0
+
+
+def check(folder: Path, case: dict[str, Any]) -> list[str]:
+    """Every tensor by the restore operation, the listing, and the objects; what was checked, in words."""
+    prefix = str(folder / case["prefix"])
+    listed = dict(tf.train.list_variables(prefix))
+    expected = {entry["name"]: entry["shape"] for entry in case["tensors"]}
+    if listed != expected:
+        raise AssertionError(f"listed {len(listed)} tensors, expected {len(expected)}, or shapes differ")
+    restored = [entry for entry in case["tensors"] if entry["name"] not in case["skipped"]]
+    for entry in restored:
+        array = restore(prefix, entry["name"], entry["dtype"])
+        if digest(array) != entry["sha256"] or list(array.shape) != entry["shape"]:
+            raise AssertionError(f"{entry['name']}: other values")
+    checks = [f"{len(listed)} tensors listed", f"{len(restored)} restored"]
+    if case["objects"] is not None:
+        values = {entry["name"]: restore(prefix, entry["name"], entry["dtype"]) for entry in restored}
+        checks.append(OBJECTS[case["objects"]](prefix, values))
+    return checks
+
+
+def restore_network(prefix: str, values: dict[str, Any]) -> str:
+    """`tf.train.Checkpoint.restore` of modules, a list and a step."""
+    model, step = network(), tf.Variable(0, dtype=tf.int64)
+    tf.train.Checkpoint(net=model, step=step).restore(prefix).assert_consumed()
+    compare_network(model, prefix)
+    same(step, values["step" + VALUE])
+    return "restore(...).assert_consumed() of modules"
+
+
+def restore_legacy_optimizer(prefix: str, values: dict[str, Any]) -> str:
+    """The same with the slot variables of a legacy Keras optimizer, made before and after restoring."""
+    for makes_slots_before in (True, False):
+        model, optimizer = network(), tf_keras.optimizers.legacy.Adam(0.125)
+        step = tf.Variable(0, dtype=tf.int64)
+        if makes_slots_before:
+            train(model, optimizer, 1)
+        status = tf.train.Checkpoint(net=model, optimizer=optimizer, step=step).restore(prefix)
+        if not makes_slots_before:
+            optimizer._create_all_weights([one for layer in model.layers for one in (layer.kernel, layer.bias)])
+        status.assert_consumed()
+        compare_network(model, prefix)
+        for number, layer in enumerate(model.layers):
+            for slot in ("m", "v"):
+                key = f"net/layers/{number}/bias/.OPTIMIZER_SLOT/optimizer/{slot}{VALUE}"
+                same(optimizer.get_slot(layer.bias, slot), values[key])
+        same(optimizer.iterations, values["optimizer/iter" + VALUE])
+    return "restore(...).assert_consumed() with slot variables"
+
+
+def compare_network(model: tf.Module, prefix: str) -> None:
+    """The variables of the small network against the values under the keys that the object graph gives them."""
+    graph = tf.train.load_checkpoint(prefix).get_tensor(GRAPH_KEY)
+    from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+    nodes = trackable_object_graph_pb2.TrackableObjectGraph.FromString(graph).nodes
+    for number, layer in enumerate(model.layers):
+        for name in ("kernel", "bias"):
+            node = nodes[0]
+            for part in ("net", "layers", str(number), name):
+                node = nodes[next(child.node_id for child in node.children if child.local_name == part)]
+            same(getattr(layer, name), restore(prefix, node.attributes[0].checkpoint_key, "float32"))
+
+
+def restore_keras(prefix: str, values: dict[str, Any]) -> str:
+    """A Keras model by the names of its layers with weights."""
+    model = tf_keras.Sequential([tf_keras.layers.Dense(4, input_shape=(3,)), tf_keras.layers.Dense(2)])
+    tf.train.Checkpoint(model=model).restore(prefix).assert_consumed()
+    for number, layer in enumerate(model.layers):
+        same(layer.kernel, values[f"model/layer_with_weights-{number}/kernel{VALUE}"])
+        same(layer.bias, values[f"model/layer_with_weights-{number}/bias{VALUE}"])
+    return "restore(...).assert_consumed() of a Keras model"
+
+
+def restore_escaped(prefix: str, values: dict[str, Any]) -> str:
+    """Attribute names with dots and slashes."""
+    root = tf.train.Checkpoint()
+    names = ["a.b", "a/b", "größe", ".", "/"]
+    for name in names:
+        setattr(root, name, tf.train.Checkpoint(**{name: tf.Variable(-1)}))
+    root.restore(prefix).assert_consumed()
+    for number, name in enumerate(names):
+        same(getattr(getattr(root, name), name), np.int32(number))
+    return "restore(...).assert_consumed() of escaped names"
+
+
+def restore_saver(prefix: str, values: dict[str, Any]) -> str:
+    """The TF1 Saver, by names, in a graph of its own."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        variables = {
+            name: tf.compat.v1.Variable(tf.zeros(value.shape, value.dtype), name=name.replace(":", "_"))
+            for name, value in values.items()
+        }
+        tf.compat.v1.train.Saver(variables).restore(session, prefix)
+        for name, variable in variables.items():
+            if not np.array_equal(session.run(variable), values[name]):
+                raise AssertionError(name)
+    return f"Saver.restore of {len(variables)} variables"
+
+
+def restore_variants(prefix: str, values: dict[str, Any]) -> str:
+    """The tensor lists of the case `variant`, put together again."""
+    (handle,) = tf.raw_ops.RestoreV2(
+        prefix=prefix, tensor_names=["variant/list"], shape_and_slices=[""], dtypes=[tf.variant]
+    )
+    original = Path(__file__).resolve().parents[1] / "data" / "tensorflow" / "variant" / "ckpt"
+    (expected,) = tf.raw_ops.RestoreV2(
+        prefix=str(original), tensor_names=["variant/list"], shape_and_slices=[""], dtypes=[tf.variant]
+    )
+    lengths = [int(tf.raw_ops.TensorListLength(input_handle=one)) for one in (handle, expected)]
+    if lengths[0] != lengths[1] or not lengths[0]:
+        raise AssertionError(f"tensor lists of {lengths} elements")
+    return f"tensor list of {lengths[0]} elements"
+
+
+OBJECTS: dict[str, Callable[[str, dict[str, Any]], str]] = {
+    "network": restore_network,
+    "legacy_optimizer": restore_legacy_optimizer,
+    "keras": restore_keras,
+    "escaped": restore_escaped,
+    "saver": restore_saver,
+    "variants": restore_variants,
+}
+
+
+def check_state(folder: Path) -> None:
+    """The state file that was kept over two checkpoints."""
+    state = tf.train.get_checkpoint_state(str(folder))
+    found = [Path(path).name for path in state.all_model_checkpoint_paths]
+    latest = tf.train.latest_checkpoint(str(folder))
+    if latest != str(folder / "model-2") or found != ["model-1", "model-2"]:
+        raise AssertionError(f"latest {latest}, all {found}")
+
+
+def same(found: Any, expected: Any) -> None:
+    """Compare bit for bit, not-a-numbers among the values."""
+    if np.asarray(found).tobytes() != np.asarray(expected).tobytes():
+        raise AssertionError("other values in the restored object")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None))

@@ -1,0 +1,38 @@
+"""What real TensorFlow loaded rightly is what is written today."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+
+from tests.tensorflow_check import written
+
+RECORDED = pathlib.Path(written.__file__).with_name("recorded.json")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """Every checkpoint of the check, written now: prefix to checksums of its files."""
+    folder = tmp_path_factory.mktemp("written")
+    written.main(folder)
+    cases = json.loads((folder / "manifest.json").read_text())["cases"]
+    return {case["prefix"]: case["files"] for case in cases}
+
+
+CASES = json.loads(RECORDED.read_text())["cases"]
+
+
+@pytest.mark.parametrize("prefix", CASES)
+def test_files_that_tensorflow_loaded_are_written_again(prefix: str, manifest: dict[str, dict[str, str]]) -> None:
+    """The recorded checksums are those of files whose every value TensorFlow gave back, objects restored in full.
+
+    When the bytes have to change, `make tensorflow-check` with RECORD=1 asks TensorFlow again.
+    """
+    assert manifest[prefix] == CASES[prefix]["files"]
+
+
+def test_every_checkpoint_of_the_check_is_recorded(manifest: dict[str, dict[str, str]]) -> None:
+    """A new one is recorded with RECORD=1."""
+    assert list(manifest) == list(CASES)
