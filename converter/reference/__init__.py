@@ -10,6 +10,16 @@ It shares no code with the models and mappings it judges.
 from .graph import Evaluator, Operation, ReferenceGraph
 from .limits import ReferenceLimits
 from .loading import load_graph
+from .module import GraphModule, graph_module
 from .registry import supported_ops
 
-__all__ = ["Evaluator", "Operation", "ReferenceGraph", "ReferenceLimits", "load_graph", "supported_ops"]
+__all__ = [
+    "Evaluator",
+    "GraphModule",
+    "Operation",
+    "ReferenceGraph",
+    "ReferenceLimits",
+    "graph_module",
+    "load_graph",
+    "supported_ops",
+]

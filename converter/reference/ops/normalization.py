@@ -24,11 +24,22 @@ def batch_norm(call: Call, *inputs: Value) -> tuple[Value, ...]:
     is_last = layout[-1] == "C"
     channels_first = x.movedim(-1, 1) if is_last else x
     if call.flag("is_training", default=True):
-        mean, variance, new_mean, new_variance = _statistics(call, channels_first, mean, variance)
+        y = torch.batch_norm(channels_first, scale, offset, None, None, True, 0.0, epsilon, False)
+        outputs = _statistics(call, channels_first, mean, variance)
+    elif mean.requires_grad or variance.requires_grad:
+        y = _normalized(channels_first, scale, offset, mean, variance, epsilon=epsilon)
+        outputs = mean, variance, mean, variance
     else:
-        new_mean, new_variance = mean, variance
-    y = F.batch_norm(channels_first, mean, variance, scale, offset, training=False, eps=epsilon)
-    return (y.movedim(1, -1) if is_last else y), new_mean, new_variance, mean, variance
+        y = F.batch_norm(channels_first, mean, variance, scale, offset, training=False, eps=epsilon)
+        outputs = mean, variance, mean, variance
+    return (y.movedim(1, -1) if is_last else y), *outputs
+
+
+def _normalized(x: Tensor, *parameters: Tensor, epsilon: float) -> Tensor:
+    """The formula itself, for statistics that have a gradient, which PyTorch's batch norm does not give them."""
+    shape = [1, -1, *([1] * (x.ndim - 2))]
+    scale, offset, mean, variance = (vector.reshape(shape) for vector in parameters)
+    return (x - mean) * (torch.rsqrt(variance + epsilon) * scale) + offset
 
 
 @op("FusedBatchNormV3", outputs=(*_OUTPUTS, "reserve_space_3"))
@@ -48,7 +59,7 @@ def _epsilon(call: Call) -> float:
 
 
 def _statistics(call: Call, x: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The batch's mean and variance, and both as outputs: averaged with the old ones, the variance unbiased."""
+    """Both statistics as outputs, averaged with the old ones and the variance unbiased, and both of the batch itself."""
     axes = [axis for axis in range(x.ndim) if axis != 1]
     batch_mean = x.mean(axes)
     batch_variance = x.var(axes, correction=0)
@@ -56,9 +67,9 @@ def _statistics(call: Call, x: Tensor, mean: Tensor, variance: Tensor) -> tuple[
     unbiased = batch_variance * (count / max(count - 1, 1))
     factor = float(call.get("exponential_avg_factor", 1.0))
     if factor == 1.0:
-        return batch_mean, batch_variance, batch_mean, unbiased
+        return batch_mean, unbiased, batch_mean, batch_variance
     averaged = (1 - factor) * mean + factor * batch_mean, (1 - factor) * variance + factor * unbiased
-    return batch_mean, batch_variance, *averaged
+    return *averaged, batch_mean, batch_variance
 
 
 @op("BatchNormWithGlobalNormalization", outputs=("result",))
