@@ -38,7 +38,8 @@ class Found:
 
 def find(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> Found:
     """The checkpoint that a prefix, a member file, a state file or a folder means."""
-    if storage.is_file(naming.index_name(path)):
+    # A path that ends in a separator is a folder; elsewhere than on a disk it would cost a request to see that.
+    if storage.split(path)[1] and storage.is_file(naming.index_name(path)):
         return Found(path)
     if storage.is_folder(path):
         return _find_in_folder(storage, path, limits)

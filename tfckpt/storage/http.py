@@ -29,8 +29,6 @@ _REFUSED = (401, 403, 407)
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _CONTENT_RANGE = re.compile(r"bytes +(?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)")
 _PIECE = 256 << 10
-#: Files that stand in a folder which holds a checkpoint: HTTP has no folders to ask for.
-_FOLDER_MARKS = ("checkpoint", "saved_model.pb")
 
 
 class HttpTransport:
@@ -61,15 +59,9 @@ class HttpTransport:
         netloc = f"{self._user}@{parts.netloc}" if self._user else parts.netloc
         return urllib.parse.urlunsplit(parts._replace(netloc=netloc, query=self._query))
 
-    def is_folder(self, address: str) -> bool:
-        """Whether the address ends in a slash, or a file stands below it that makes it a folder of checkpoints."""
-        if address.endswith("/"):
-            return True
-        for name in _FOLDER_MARKS:
-            with contextlib.suppress(CheckpointNotFoundError):
-                self.stat(f"{address}/{name}")
-                return True
-        return False
+    def is_folder(self, address: str) -> bool | None:
+        """None: HTTP has no folders to ask for."""
+        return None
 
     def list(self, address: str) -> list[str]:
         """HTTP has no listing."""

@@ -41,6 +41,7 @@ PIECE = 8 << 20
 CONNECTIONS = 8
 
 _KEPT_PARTS = 2
+_FOLDER_MARKS = ("checkpoint", "saved_model.pb")
 
 
 class RemoteStorage(Storage):
@@ -68,8 +69,17 @@ class RemoteStorage(Storage):
         return file is not None and file.exists()
 
     def is_folder(self, path: str) -> bool:
-        """Whether a folder stands there, as far as the protocol can tell."""
-        return self._is_inside(path) and self._transport.is_folder(path)
+        """Whether a folder stands there.
+
+        Where the protocol cannot tell, it is one if the address ends in a slash, or a file stands in it that makes it a
+        folder of checkpoints.
+        """
+        if not self._is_inside(path):
+            return False
+        answer = self._transport.is_folder(path)
+        if answer is None:
+            return path.endswith("/") or any(self.is_file(self.join(path, name)) for name in _FOLDER_MARKS)
+        return answer
 
     def list(self, folder: str) -> list[str]:
         """Names in a folder, sorted; empty where the protocol has no listing."""
@@ -187,19 +197,24 @@ class RemoteFile:
             check_range(self._address, offset, length, self.size)
         if length == 0:
             return memoryview(b"")
-        view = self._at_hand(offset, length)
-        if view is not None:
-            return view
-        start, stop = self._window(offset, length)
-        part = self._fetch(start, stop - start)
-        if stop - start > length:
-            self._recent = (part, *self._recent[: _KEPT_PARTS - 1])
-        return part.data[offset - start : offset - start + length]
+        stop = offset + length
+        pieces = self._at_hand(offset, stop)
+        position = offset + sum(map(len, pieces))
+        if position < stop:
+            # One request for what lies between the parts at hand at both ends.
+            last = self._part_at(stop - 1)
+            until = last.offset if last is not None and last.offset > position else stop
+            part = self._fetch(position, self._foreseen(position, until) - position)
+            if len(part.data) > until - position:
+                self._recent = (part, *self._recent[: _KEPT_PARTS - 1])
+            pieces.append(part.data[: until - position])
+            if last is not None and until < stop:
+                pieces.append(last.data[: stop - until])
+        return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
     def part(self, offset: int, length: int) -> Part:
         """Exactly these bytes of a file that is known to have them."""
-        view = self._at_hand(offset, length)
-        return Part(offset, view, self._facts()) if view is not None else self._fetch(offset, length)
+        return Part(offset, self.read(offset, length), self._facts())
 
     def hold(self, part: Part) -> None:
         """Keep a part for reads until it is let go."""
@@ -227,36 +242,35 @@ class RemoteFile:
         if first != facts:
             raise changed(self._address, first, facts)
 
-    def _window(self, offset: int, length: int) -> tuple[int, int]:
-        """What to fetch for a read: more than is asked for where the next read can be foreseen."""
-        stop = offset + length
+    def _foreseen(self, offset: int, stop: int) -> int:
+        """Where to stop fetching: later than is needed, where the next read can be foreseen."""
         if not self._known:
-            return offset, stop
+            return stop
         size = self._known["facts"].size
         if self.is_data:
-            return offset, min(max(stop, offset + LEAST), size)
-        ahead = min(2 * max(self._ahead, length), MOST_AHEAD) if offset == self._next_offset and offset else 0
-        self._next_offset, self._ahead = stop, ahead
-        end = size if self._end is None else self._end.offset
-        stop = max(stop, min(offset + ahead, end))
-        self._next_offset = max(self._next_offset, stop)
-        return offset, stop
+            return min(max(stop, offset + LEAST), size)
+        is_next = 0 < offset == self._next_offset
+        self._ahead = min(2 * max(self._ahead, stop - offset), MOST_AHEAD) if is_next else 0
+        limit = size if self._end is None else self._end.offset
+        stop = max(stop, min(offset + self._ahead, limit))
+        self._next_offset = stop
+        return stop
 
-    def _at_hand(self, offset: int, length: int) -> ByteView | None:
-        """These bytes, if parts that were fetched hold all of them."""
+    def _part_at(self, position: int) -> Part | None:
+        """A part at hand that holds this byte."""
         parts = [*self._held.values(), *self._recent]
         if self._end is not None:
             parts.append(self._end)
-        pieces = []
-        position, stop = offset, offset + length
-        while position < stop:
-            part = next((p for p in parts if p.offset <= position < p.offset + len(p.data)), None)
-            if part is None:
-                return None
-            piece = part.data[position - part.offset : stop - part.offset]
+        return next((part for part in parts if part.offset <= position < part.offset + len(part.data)), None)
+
+    def _at_hand(self, offset: int, stop: int) -> list[ByteView]:
+        """From `offset` on, as many of these bytes as are at hand without a gap."""
+        pieces: list[ByteView] = []
+        while offset < stop and (part := self._part_at(offset)) is not None:
+            piece = part.data[offset - part.offset : stop - part.offset]
             pieces.append(piece)
-            position += len(piece)
-        return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+            offset += len(piece)
+        return pieces
 
     def _fetch(self, offset: int, length: int) -> Part:
         if self._cache is not None:

@@ -78,8 +78,8 @@ class Transport(Protocol):
     def full_address(self, address: str) -> str:
         """The address with whatever access data belongs to it, for opening it again elsewhere."""
 
-    def is_folder(self, address: str) -> bool:
-        """Whether a folder stands there, as far as the protocol can tell."""
+    def is_folder(self, address: str) -> bool | None:
+        """Whether a folder stands there; None where the protocol cannot tell."""
 
     def list(self, address: str) -> list[str]:
         """Names in a folder, sorted; empty where the protocol has no listing."""

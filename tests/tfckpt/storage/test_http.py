@@ -1,0 +1,578 @@
+"""Checkpoints on web servers: how much is asked for, and what comes of servers that misbehave."""
+
+from __future__ import annotations
+
+import io
+import json
+import pathlib
+import socket
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+import tfckpt
+from tests import builders
+from tests.contracts.cases import digest
+from tests.contracts.server import Handler, Server, serving
+from tfckpt.storage import http, transport
+
+FAST = transport.Patience(attempts=3, delay=0.001, timeout=0.4, total=5.0)
+KIB = 1 << 10
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults cost tests no time."""
+    monkeypatch.setattr(http, "DEFAULT_PATIENCE", FAST)
+
+
+def files_of(bundle: builders.Bundle, prefix: str = "model") -> dict[str, bytes]:
+    """The files of a bundle by name."""
+    shards = {
+        f"{prefix}.data-{shard_id:05d}-of-{bundle.num_shards:05d}": bytes(data)
+        for shard_id, data in bundle.shards.items()
+    }
+    return {f"{prefix}.index": bundle.index(), **shards}
+
+
+def floats(count: int, seed: int = 0) -> bytes:
+    """That many float32 values."""
+    return np.random.default_rng(seed).standard_normal(count).astype("<f4").tobytes()
+
+
+LARGE = floats(100_000)
+SMALL = {f"small/{number:03d}": floats(25, number) for number in range(200)}
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A checkpoint with one tensor of 400 KB amid 200 of 100 bytes, in order of the names."""
+    bundle = builders.Bundle()
+    for name, payload in sorted({**SMALL, "large": LARGE}.items(), key=lambda item: item[0] > "small/099"):
+        bundle.add(name, builders.FLOAT, [len(payload) // 4], payload)
+    with serving(files_of(bundle)) as running:
+        yield running
+
+
+@pytest.fixture
+def many() -> Iterator[Server]:
+    """The 20 000 tensors that TensorFlow wrote, with an index of 1.5 MB."""
+    path = pathlib.Path(__file__).parents[2] / "data" / "tensorflow" / "many.tgz"
+    with tarfile.open(path) as archive:
+        files = {pathlib.PurePath(m.name).name: archive.extractfile(m) for m in archive if m.isfile()}
+        with serving({name: file.read() for name, file in files.items() if file is not None}) as running:
+            yield running
+
+
+# How much is asked for
+
+
+def test_listing_fetches_the_index_once(server: Server) -> None:
+    """A small index takes one request, and the data shard none."""
+    with tfckpt.open(server.url + "model") as checkpoint:
+        names = list(checkpoint)
+
+    assert len(names) == 201
+    assert [request.path for request in server.requests] == ["/model.index"]
+    assert server.sent == len(server.files["model.index"])
+
+
+def test_listing_a_large_index_fetches_each_byte_once(many: Server) -> None:
+    """An index of several blocks is fetched in growing pieces that never overlap."""
+    with tfckpt.open(many.url + "ckpt") as checkpoint:
+        assert len(checkpoint) == 20_000
+
+    assert many.sent == len(many.files["ckpt.index"])
+    assert len(many.requests) <= 5
+    assert {request.path for request in many.requests} == {"/ckpt.index"}
+
+
+def test_first_tensor_takes_two_requests(server: Server) -> None:
+    """One for the index, one for the tensor's own bytes; together at most 64 KiB more than the tensor."""
+    with tfckpt.open(server.url + "model") as checkpoint:
+        large = checkpoint["large"]
+
+    assert large.tobytes() == LARGE
+    assert len(server.requests) == 2
+    assert server.requests[1].sent == len(LARGE)
+    assert server.sent <= len(LARGE) + 64 * KIB
+
+
+def test_one_tensor_of_many_takes_one_block_of_the_index(many: Server) -> None:
+    """The end of the index, the block of the header, the block of the name, and the tensor."""
+    record = json.loads(many.files["expected.json"])["checkpoints"][0]["tensors"][25]
+
+    with tfckpt.open(many.url + "ckpt") as checkpoint:
+        array = checkpoint[record["name"]]
+
+    assert digest(array) == record["sha256"]
+    assert len(many.requests) == 4
+    assert many.sent <= 64 * KIB + 2 * 263_000 + array.nbytes
+
+
+def test_neighbours_of_a_small_tensor_come_with_it(server: Server) -> None:
+    """Small tensors that stand together are fetched together, 16 KiB at a time."""
+    with tfckpt.open(server.url + "model") as checkpoint:
+        list(checkpoint)
+        checkpoint["small/100"]
+        server.forget()
+        arrays = {name: checkpoint[name] for name in SMALL if name > "small/100"}
+
+    assert all(array.tobytes() == SMALL[name] for name, array in arrays.items())
+    assert len(server.requests) == 1
+    assert server.sent <= 16 * KIB
+
+
+def test_many_tensors_are_fetched_in_few_ranges(server: Server) -> None:
+    """All 201 tensors lie close together, so that one range holds them."""
+    with tfckpt.open(server.url + "model") as checkpoint:
+        list(checkpoint)
+        server.forget()
+        arrays = dict(checkpoint.read_many())
+
+    assert {name: array.tobytes() for name, array in arrays.items()} == {**SMALL, "large": LARGE}
+    assert len(server.requests) == 2
+    assert server.sent == len(server.files["model.data-00000-of-00001"]) + 1
+
+
+def test_many_tensors_far_apart_are_fetched_each_by_itself(server: Server) -> None:
+    """What lies between them is not fetched."""
+    with tfckpt.open(server.url + "model") as checkpoint:
+        list(checkpoint)
+        server.forget()
+        arrays = dict(checkpoint.read_many(["small/199", "small/000"]))
+
+    assert list(arrays) == ["small/199", "small/000"]
+    assert arrays["small/000"].tobytes() == SMALL["small/000"]
+    assert server.sent < 33 * KIB
+
+
+def test_unverified_part_fetches_only_its_rows() -> None:
+    """Of a matrix of 1 MB ten rows are fetched; verified, the whole payload is."""
+    matrix = np.arange(250_000, dtype="<f4").reshape(1000, 250)
+    bundle = builders.Bundle().add("matrix", builders.FLOAT, [1000, 250], matrix.tobytes())
+    with serving(files_of(bundle)) as server, tfckpt.open(server.url + "model") as checkpoint:
+        server.forget()
+
+        rows = checkpoint.read("matrix", index=np.s_[500:600], verify=False)
+        unverified = server.sent
+        checked = checkpoint.read("matrix", index=np.s_[500:600])
+
+    np.testing.assert_array_equal(rows, matrix[500:600])
+    np.testing.assert_array_equal(checked, matrix[500:600])
+    assert unverified == 100 * 250 * 4
+    assert server.sent - unverified >= matrix.nbytes - unverified
+
+
+def test_part_of_a_partitioned_tensor_fetches_only_its_slices() -> None:
+    """A slice that holds no selected row is not touched, also when verified."""
+    rows = np.arange(4 * 25_000, dtype="<f4").reshape(4, 25_000)
+    pieces = [([(number, 1), None], rows[number].tobytes()) for number in range(4)]
+    bundle = builders.Bundle().add_slices("rows", builders.FLOAT, [4, 25_000], pieces)
+    with serving(files_of(bundle)) as server, tfckpt.open(server.url + "model") as checkpoint:
+        server.forget()
+
+        part = checkpoint.read("rows", index=2)
+
+    np.testing.assert_array_equal(part, rows[2])
+    assert server.sent <= 100_000 + 1
+
+
+def test_folder_is_known_by_its_state_file(server: Server) -> None:
+    """HTTP has no listing: the state file says which checkpoint, with or without a slash at the end."""
+    state = b'model_checkpoint_path: "step 7"\nall_model_checkpoint_paths: "step 7"\n'
+    renamed = {name.replace("model", "run/step 7"): data for name, data in server.files.items()}
+    with serving({**renamed, "run/checkpoint": state}) as running:
+        for address, most in (("run/", 3), ("run", 4), ("run/checkpoint", 6)):
+            running.forget()
+            with tfckpt.open(running.url + address) as checkpoint:
+                assert checkpoint["large"].tobytes() == LARGE
+                assert checkpoint.prefix == f"{running.url}run/step%207"
+            assert len(running.requests) <= most
+
+
+def test_folder_without_a_state_file_is_not_found(server: Server) -> None:
+    """There is nothing to list; the prefix beside it opens."""
+    with pytest.raises(tfckpt.CheckpointNotFoundError):
+        tfckpt.open(server.url)
+
+    assert len(tfckpt.open(server.url + "model")) == 201
+
+
+def test_member_files_mean_their_checkpoint(server: Server) -> None:
+    """The index and a data shard open as on a disk."""
+    for name in ("model.index", "model.data-00000-of-00001"):
+        with tfckpt.open(server.url + name) as checkpoint:
+            assert checkpoint.prefix == server.url + "model"
+
+
+def test_query_and_password_go_with_every_request_and_are_not_shown(server: Server) -> None:
+    """Access data of an address is sent, kept out of messages, and kept by pickling."""
+    address = server.url.replace("//", "//me:se%20cret@") + "model?token=abc"
+
+    with tfckpt.open(address) as checkpoint:
+        checkpoint["large"]
+        shown = repr(checkpoint) + " ".join(checkpoint.files)
+        given_again = str(checkpoint.__reduce__()[1])
+
+    assert {request.path.partition("?")[2] for request in server.requests} == {"token=abc"}
+    assert {request.headers["Authorization"] for request in server.requests} == {"Basic bWU6c2UgY3JldA=="}
+    assert "token" not in shown
+    assert "cret" not in shown
+    assert "token=abc" in given_again
+    assert "me:se%20cret@" in given_again
+
+
+def test_missing_shard_says_what_it_costs(server: Server) -> None:
+    """As on a disk; tensors of the shard that is there read."""
+    bundle = builders.Bundle(num_shards=2)
+    bundle.add("here", builders.FLOAT, [25], SMALL["small/000"])
+    bundle.add("lost", builders.FLOAT, [25], SMALL["small/001"], shard_id=1)
+    files = files_of(bundle)
+    del files["model.data-00001-of-00002"]
+    with serving(files) as running, tfckpt.open(running.url + "model") as checkpoint:
+        with pytest.raises(tfckpt.CheckpointNotFoundError, match="1 of 2 tensors cannot be read without it"):
+            checkpoint["lost"]
+
+        assert checkpoint["here"].tobytes() == SMALL["small/000"]
+        assert checkpoint.missing_files() == {f"{running.url}model.data-00001-of-00002": ("lost",)}
+
+
+# Servers that misbehave
+
+
+def test_passing_faults_are_borne_with(server: Server) -> None:
+    """A server that is overloaded, resets a connection and stops half-way gives the right bytes in the end."""
+
+    def fault(handler: Handler, number: int) -> bool:
+        if number % 3 == 0:
+            handler.answer(503, {"Retry-After": "0"}, b"busy")
+            return True
+        if number % 3 == 1:
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            handler.connection.close()
+            return True
+        return False
+
+    server.fault = fault
+
+    with tfckpt.open(server.url + "model") as checkpoint:
+        assert checkpoint["large"].tobytes() == LARGE
+
+
+def test_answer_that_stops_is_resumed_where_it_stopped(server: Server) -> None:
+    """Bytes that arrived are not asked for again."""
+
+    def fault(handler: Handler, number: int) -> bool:
+        wanted = handler.wanted()
+        if number != 1 or wanted is None:
+            return False
+        start, stop = wanted
+        body = handler.data[start : start + 150_000]
+        handler.answer(
+            206, {**handler.version, "Content-Range": handler.content_range(start, stop)}, body, length=400_000
+        )
+        return True
+
+    server.fault = fault
+
+    with tfckpt.open(server.url + "model") as checkpoint:
+        assert checkpoint["large"].tobytes() == LARGE
+
+    assert [request.sent for request in server.requests[1:]] == [150_000, 250_000]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_lasting_fault_is_an_error_with_the_address(server: Server, status: int) -> None:
+    """After the last attempt the answer is told."""
+    server.fault = lambda handler, number: handler.answer(status, {}, b"") is None
+
+    with pytest.raises(tfckpt.StorageError, match=f"the server answers {status} .* in 3 attempts") as caught:
+        tfckpt.open(server.url + "model")
+
+    assert caught.value.path == f"{server.url}model.index"
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 418])
+def test_refusal_is_not_asked_again(server: Server, status: int) -> None:
+    """Waiting does not help there."""
+    server.fault = lambda handler, number: handler.answer(status, {}, b"") is None
+
+    with pytest.raises(tfckpt.StorageError, match=str(status)):
+        tfckpt.open(server.url + "model")
+
+    assert len(server.requests) == 1
+
+
+def test_server_that_is_not_there_is_an_error_with_the_address() -> None:
+    """Nothing listens; the message has the reason."""
+    with serving({}) as gone:
+        address = gone.url + "model"
+
+    with pytest.raises(tfckpt.StorageError, match="cannot reach the server") as caught:
+        tfckpt.open(address)
+
+    assert caught.value.path == f"{address}.index"
+
+
+def whole(handler: Handler, number: int) -> bool:
+    """Send the whole file whatever is asked for."""
+    handler.answer(200, handler.version, handler.data)
+    return True
+
+
+def test_server_without_ranges_is_refused_before_the_file_is_taken(server: Server) -> None:
+    """Its small index is all that was wanted of it and serves; the data shard is refused by its head."""
+    server.fault = whole
+
+    with tfckpt.open(server.url + "model") as checkpoint:
+        assert len(checkpoint) == 201
+        with pytest.raises(tfckpt.UnsupportedFeatureError, match="does not give parts of files") as caught:
+            checkpoint["large"]
+
+    assert caught.value.path == f"{server.url}model.data-00000-of-00001"
+
+
+def test_server_without_ranges_gives_a_checkpoint_of_one_tensor() -> None:
+    """The whole file is what was asked for."""
+    with serving(files_of(builders.Bundle().add("only", builders.FLOAT, [25], SMALL["small/000"]))) as server:
+        server.fault = whole
+
+        with tfckpt.open(server.url + "model") as checkpoint:
+            assert checkpoint["only"].tobytes() == SMALL["small/000"]
+
+
+Tail = Callable[[Handler, int, int], None]
+
+
+def partial(handler: Handler, start: int, stop: int, **lies: object) -> None:
+    """A partial answer, with one thing wrong."""
+    fields = {**handler.version, "Content-Range": handler.content_range(start, stop)}
+    body = handler.data[start:stop]
+    if "range" in lies:
+        fields["Content-Range"] = str(lies["range"]).format(start=start, stop=stop, size=len(handler.data))
+    if "shift" in lies:
+        fields["Content-Range"] = handler.content_range(start + 1, stop)
+        body = body[1:]
+    handler.answer(206, fields, body[: len(body) // 2] if "half" in lies else body, length=_length(lies, len(body)))
+
+
+def _length(lies: dict[str, object], size: int) -> int:
+    extra = lies.get("longer", 0)
+    assert isinstance(extra, int)
+    return size + extra
+
+
+@pytest.mark.parametrize(
+    ("lies", "kind", "message"),
+    [
+        ({"half": True}, tfckpt.TruncatedError, "the server stopped after"),
+        ({"longer": 10}, tfckpt.StorageError, "the server contradicts itself"),
+        ({"shift": True}, tfckpt.StorageError, "asked for were"),
+        ({"range": "bytes {start}-{stop}/{size}"}, tfckpt.StorageError, "the server contradicts itself"),
+        ({"range": "bytes */{size}"}, tfckpt.StorageError, "does not say which part"),
+        ({"range": "rows 1-2/3"}, tfckpt.StorageError, "does not say which part"),
+        ({"range": "bytes {start}-{stop}/*"}, tfckpt.StorageError, "does not say which part"),
+    ],
+    ids=["stops half-way", "longer than it says", "another part", "one byte more", "no part", "no bytes", "no total"],
+)
+def test_answer_that_lies_is_an_error_of_the_family(
+    server: Server, lies: dict[str, object], kind: type[tfckpt.CheckpointError], message: str
+) -> None:
+    """The head of an answer is compared with the question, and with itself; honest answers read."""
+
+    def fault(handler: Handler, number: int) -> bool:
+        wanted = handler.wanted()
+        if not handler.name.endswith("00001") or wanted is None:
+            return False
+        partial(handler, *wanted, **lies)
+        return True
+
+    with tfckpt.open(server.url + "model") as checkpoint:
+        server.fault = fault
+        with pytest.raises(kind, match=message) as caught:
+            checkpoint["large"]
+        server.fault = None
+        honest = checkpoint["large"]
+
+    assert caught.value.path == f"{server.url}model.data-00000-of-00001"
+    assert honest.tobytes() == LARGE
+
+
+def test_shorter_answers_than_asked_for_are_put_together(server: Server) -> None:
+    """A server may cap what it gives at once; every answer must bring something."""
+
+    def fault(handler: Handler, number: int) -> bool:
+        wanted = handler.wanted()
+        if not handler.name.endswith("00001") or wanted is None:
+            return False
+        partial(handler, wanted[0], min(wanted[1], wanted[0] + 150_000))
+        return True
+
+    server.fault = fault
+
+    with tfckpt.open(server.url + "model") as checkpoint:
+        assert checkpoint["large"].tobytes() == LARGE
+
+
+def test_packed_answers_are_refused(server: Server) -> None:
+    """We ask for the bytes as they are."""
+
+    def fault(handler: Handler, number: int) -> bool:
+        handler.answer(206, {"Content-Encoding": "gzip", "Content-Range": "bytes 0-1/2"}, b"ab")
+        return True
+
+    server.fault = fault
+
+    with pytest.raises(tfckpt.UnsupportedFeatureError, match="packs what it sends with gzip"):
+        tfckpt.open(server.url + "model")
+
+
+def test_server_that_trickles_is_given_up(server: Server) -> None:
+    """An answer that comes too slowly counts as one that stands still."""
+
+    def fault(handler: Handler, number: int) -> bool:
+        handler.send_response(206)
+        start, stop = handler.wanted() or (0, 0)
+        handler.send_header("Content-Range", handler.content_range(start, stop))
+        handler.end_headers()
+        for byte in handler.data[start : start + 30]:
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            time.sleep(0.05)
+        return True
+
+    server.fault = fault
+    begun = time.monotonic()
+
+    with pytest.raises(tfckpt.StorageError, match="too slowly"):
+        tfckpt.open(server.url + "model")
+
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("changes", ["etag", "size"])
+def test_file_that_changes_is_never_mixed(server: Server, changes: str) -> None:
+    """Another version of the data shard is an error, before and after which the same version reads."""
+    shard = "model.data-00000-of-00001"
+    with tfckpt.open(server.url + "model") as checkpoint:
+        first = checkpoint["small/000"]
+        if changes == "etag":
+            server.etags[shard] = '"new"'
+        else:
+            server.files[shard] += b"\0"
+        with pytest.raises(tfckpt.StorageError, match="changed while it was read") as caught:
+            checkpoint.read("large", verify=False)
+
+    assert first.tobytes() == SMALL["small/000"]
+    assert caught.value.path == server.url + shard
+    assert tfckpt.open(server.url + "model")["large"].tobytes() == LARGE
+
+
+def test_file_that_changes_between_two_halves_is_never_mixed(server: Server) -> None:
+    """An answer is not resumed from another version."""
+
+    def fault(handler: Handler, number: int) -> bool:
+        wanted = handler.wanted()
+        if number != 1 or wanted is None:
+            return False
+        partial(handler, *wanted, half=True)
+        server.etags[handler.name] = '"new"'
+        return True
+
+    server.fault = fault
+
+    with (
+        tfckpt.open(server.url + "model") as checkpoint,
+        pytest.raises(tfckpt.StorageError, match="changed while it was read"),
+    ):
+        checkpoint.read("large", verify=False)
+
+
+def test_index_that_claims_exabytes_costs_nothing() -> None:
+    """The length of the file is compared before a byte is taken."""
+    count = 1 << 58
+    bundle = builders.Bundle().add("absurd", builders.FLOAT, [count], b"abcd", size=4 * count, crc=0)
+    with serving(files_of(bundle)) as server, tfckpt.open(server.url + "model") as checkpoint:
+        server.forget()
+
+        for verify in (True, False):
+            with pytest.raises(tfckpt.TruncatedError, match="reaches past the end of the data shard"):
+                checkpoint.read("absurd", verify=verify)
+
+    assert server.sent <= 8
+
+
+def test_redirects_are_followed_to_web_addresses_only(server: Server) -> None:
+    """Files have moved; a server cannot send us to the disk."""
+    target = server.url + "model"
+
+    def redirect(to: str) -> Callable[[Handler, int], bool]:
+        def fault(handler: Handler, number: int) -> bool:
+            handler.answer(302, {"Location": to + handler.path.removeprefix("/old")}, b"")
+            return True
+
+        return fault
+
+    with serving({}) as old:
+        old.fault = redirect(target)
+        with tfckpt.open(old.url + "old") as checkpoint:
+            assert checkpoint["large"].tobytes() == LARGE
+        for elsewhere in ("file:///etc/passwd", "ftp://127.0.0.1/passwd"):
+            old.fault = redirect(elsewhere)
+            with pytest.raises(tfckpt.StorageError, match=r"(?i)the server .*redirect"):
+                tfckpt.open(old.url + "old")
+
+
+def test_page_instead_of_a_file_is_told(server: Server) -> None:
+    """A server that answers everything with a page has no checkpoint."""
+    server.files["page.index"] = b"<!DOCTYPE html><html><body>Not found, but politely</body></html>"
+
+    with pytest.raises(tfckpt.CheckpointNotFoundError, match="an HTML page"):
+        tfckpt.open(server.url + "page")
+
+
+# Archives
+
+
+def tgz_of(files: dict[str, bytes]) -> bytes:
+    """A packed archive."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+def test_archive_is_known_by_its_content_too(server: Server) -> None:
+    """An address without an ending, with a query, gives the archive behind it."""
+    with serving({"module/1": tgz_of(server.files)}) as running:
+        with tfckpt.open(running.url + "module/1?format=compressed") as checkpoint:
+            assert checkpoint["large"].tobytes() == LARGE
+        with tfckpt.open(running.url + "module/1?format=compressed!model") as checkpoint:
+            assert checkpoint["large"].tobytes() == LARGE
+
+
+def test_archive_that_is_too_large_is_not_downloaded(server: Server) -> None:
+    """A limit stands before the download; at the limit it opens."""
+    packed = tgz_of(server.files)
+    with serving({"a.tgz": packed}) as running:
+        with pytest.raises(tfckpt.LimitExceededError, match="max_download_bytes"):
+            tfckpt.open(running.url + "a.tgz", limits=tfckpt.Limits(max_download_bytes=len(packed) - 1))
+        refused = running.sent
+
+        assert len(tfckpt.open(running.url + "a.tgz", limits=tfckpt.Limits(max_download_bytes=len(packed)))) == 201
+
+    assert refused <= 64 * KIB
+
+
+def test_address_that_is_no_archive_has_nothing_inside(server: Server) -> None:
+    """The mark after a file that is something else."""
+    with pytest.raises(tfckpt.CheckpointNotFoundError, match="this is no archive"):
+        tfckpt.open(server.url + "model.index!model")
