@@ -9,6 +9,7 @@ from typing import Any
 
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
+from ..detect import V2
 from ..errors import printable
 from ..tensors.info import TensorInfo
 from . import render
@@ -67,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
         else:
             render.say("no tensors" if options.pattern is None else f"no tensor of {len(checkpoint)} matches")
         for path, names in missing.items():
-            costs = render.count(len(names), "tensor") + " cannot be read" if names else "no tensor needs it"
+            unlisted = "no tensor needs it" if checkpoint.format == V2 else "what stands only in it is not listed"
+            costs = render.count(len(names), "tensor") + " cannot be read" if names else unlisted
             render.complain(f"{path}: this data shard is missing; {costs}")
     return 3 if options.pattern is not None and not infos else 0
 
@@ -99,7 +101,8 @@ def _print_table(infos: list[TensorInfo], *, long: bool) -> None:
 def _totals(infos: list[TensorInfo], checkpoint: Checkpoint) -> str:
     elements = sum(info.size for info in infos if info.tf_dtype != "DT_STRING")
     nbytes = sum(info.nbytes for info in infos)
-    shards = render.count(len(checkpoint.files) - 1, "data shard")
+    index_files = 1 if checkpoint.format == V2 else 0
+    shards = render.count(len(checkpoint.files) - index_files, "data shard")
     return f"{render.count(len(infos), 'tensor')}, {elements:,} elements, {render.size(nbytes)} in {shards}"
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.builders import INT32
+from tests.tfckpt.v1_files import V1File
 from tfckpt.cli import main
 
 
@@ -105,3 +107,18 @@ def test_ls_notes_a_moved_checkpoint(
 
     assert code == 0
     assert f"the state file names /gone/{prefix.name}, which is not there" in capsys.readouterr().err
+
+
+def test_ls_counts_the_files_of_v1_and_says_what_a_missing_one_hides(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A V1 checkpoint has no index file, so what stands only in a missing shard is not listed."""
+    for number in (0, 2):
+        V1File().add(b"v%d" % number, INT32, [], [1]).write(tmp_path / f"model-{number:05d}-of-00003")
+
+    code = main(["ls", str(tmp_path / "model")])
+
+    captured = capsys.readouterr()
+    assert code == 0
+    assert captured.out.endswith("2 tensors, 2 elements, 8 bytes in 3 data shards\n")
+    assert "model-00001-of-00003: this data shard is missing; what stands only in it is not listed" in captured.err
