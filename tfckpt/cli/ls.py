@@ -13,6 +13,7 @@ from ..detect import V2
 from ..errors import printable
 from ..tensors.info import TensorInfo
 from . import render
+from .folder import list_checkpoints
 
 HELP = """\
 List the tensors of a checkpoint.
@@ -20,6 +21,7 @@ List the tensors of a checkpoint.
   tfckpt ls model.ckpt-322
   tfckpt ls model.ckpt-322 '*/kernel' --sort size
   tfckpt ls model.ckpt-322 stem            every name that contains "stem"
+  tfckpt ls training-folder --all          the checkpoints of a folder, the oldest first
 """
 
 _SORT_KEYS: dict[str, Callable[[TensorInfo], Any]] = {
@@ -48,12 +50,15 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("-l", "--long", action="store_true", help="also shard, offset, checksum and slices")
     parser.add_argument("--sort", choices=_SORT_KEYS, default="name", help="order of the rows (default: name)")
+    parser.add_argument("--all", action="store_true", help="list the checkpoints of the folder PATH instead of tensors")
     parser.add_argument("--json", action="store_true", help="write JSON")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """List; exit code 3 when a pattern matches nothing."""
+    if options.all:
+        return list_checkpoints(options.path, json=options.json)
     with open_checkpoint(options.path) as checkpoint:
         for note in checkpoint.notes:
             render.say(note)

@@ -1,0 +1,74 @@
+"""`tfckpt ls --all` lists the checkpoints of a folder."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+
+from tests.builders import INT32, Bundle
+from tests.tfckpt.recorded import TENSORFLOW
+from tfckpt.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A folder whose state file names one checkpoint that is there, one that is gone, and leaves one out."""
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("f").mkdir()
+    for name in ("m-9", "m-30"):
+        Bundle().add("w", INT32, [], bytes(4)).write(pathlib.Path("f"), name)
+    lines = [f'all_model_checkpoint_paths: "{name}"\nall_model_checkpoint_timestamps: {time}' for name, time in STATE]
+    pathlib.Path("f", "checkpoint").write_text("\n".join([*lines, 'model_checkpoint_path: "m-30"']))
+    return "f"
+
+
+STATE = (("m-20", "nan"), ("m-30", "1600000501.25"))
+
+
+def test_ls_all_lists_checkpoints_from_the_oldest_to_the_newest(
+    folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the time that is recorded and what is to be said of each."""
+    assert main(["ls", folder, "--all"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "checkpoint  written (UTC)",
+        "f/m-9       -                    not in the state file",
+        "f/m-20      nan                  not there",
+        "f/m-30      2020-09-13 12:35:01  latest",
+    ]
+
+
+def test_ls_all_as_json(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record a checkpoint."""
+    assert main(["ls", folder, "--all", "--json"]) == 0
+
+    records = json.loads(capsys.readouterr().out)
+    assert [record["prefix"] for record in records] == ["f/m-9", "f/m-20", "f/m-30"]
+    assert records[1]["timestamp"] == "nan"
+    assert records[2] == {
+        "prefix": "f/m-30",
+        "timestamp": 1600000501.25,
+        "exists": True,
+        "is_latest": True,
+        "in_state_file": True,
+        "notes": [],
+    }
+
+
+def test_ls_all_says_that_a_folder_was_moved(capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error, since the list is data."""
+    assert main(["ls", str(TENSORFLOW / "manager" / "absolute"), "--all"]) == 0
+
+    captured = capsys.readouterr()
+    assert "which is not there" in captured.err
+    assert "which is not there" not in captured.out
+
+
+def test_ls_all_of_a_folder_without_checkpoints_is_not_found(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 3, as for everything that is not there."""
+    assert main(["ls", str(tmp_path), "--all"]) == 3
+    assert "no checkpoint in this folder" in capsys.readouterr().err
