@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 from collections.abc import Iterator
 from types import TracebackType
@@ -15,45 +16,48 @@ from ..train.errors import (
     NotFoundError,
     OpError,
     PermissionDeniedError,
+    UnimplementedError,
     UnknownError,
     as_tensorflow,
 )
 from ..train.matching import exists as stands
 from ..train.matching import matching
-from ..train.paths import as_bytes, as_text, is_folder, storage_of
+from ..train.paths import as_bytes, as_text, is_folder, place_of
 
 _MODES = ("r", "w", "a", "r+", "w+", "a+")
 
 
+@as_tensorflow()
 def exists(path: Any) -> bool:
     """Whether a file or a folder stands at a path."""
-    text = as_text(path, or_path=True)
-    return stands(storage_of(text), text)
+    return stands(*place_of(as_text(path, or_path=True)))
 
 
+@as_tensorflow()
 def isdir(path: Any) -> bool:
     """Whether a folder stands at a path."""
     return is_folder(path)
 
 
+@as_tensorflow()
 def glob(pattern: Any) -> list[str]:
     """The paths that match a pattern, or each of a list of patterns, by the rules of `train.matching`."""
     patterns = [pattern] if isinstance(pattern, str) else [as_text(one, or_path=True) for one in pattern]
-    with as_tensorflow():
-        return [path for one in patterns for path in matching(storage_of(one), one)]
+    return [path for one in patterns for path in matching(*place_of(one))]
 
 
+@as_tensorflow()
 def listdir(path: Any) -> list[str]:
     """Names of what a folder holds, sorted."""
     text = as_text(path, or_path=True)
-    storage = storage_of(text)
-    if not storage.is_folder(text):
+    storage, folder = place_of(text)
+    if not storage.is_folder(folder):
         raise NotFoundError(None, None, f"Could not find directory {text}", path=text)
-    return storage.list(text)
+    return storage.list(folder)
 
 
 class GFile:
-    """A file of this machine, opened when it is first read or written.
+    """A file, opened when it is first read or written; one at an address is fetched whole and can only be read.
 
     Text is UTF-8, line ends are not translated, and lines come without carriage returns, as in TensorFlow.
     Numbers of bytes are meant also in text.
@@ -156,10 +160,23 @@ class GFile:
             raise PermissionDeniedError(None, None, "File isn't open for reading")
         if purpose == "write" and mode == "r":
             raise PermissionDeniedError(None, None, "File isn't open for writing")
+        if self._file is None and "://" in self._path():
+            self._file = self._fetch(mode)
         if self._file is None:
             with self._faults():
                 self._file = open(self._path(), mode + "b")  # noqa: SIM115 closed by `close`
         return self._file
+
+    @as_tensorflow()
+    def _fetch(self, mode: str) -> IO[bytes]:
+        if mode != "r":
+            raise UnimplementedError(None, None, f"{self._path()}; files at an address can only be read")
+        storage, path = place_of(self._path())
+        source = storage.open(path)
+        try:
+            return io.BytesIO(source.read(0, source.size))
+        finally:
+            source.close()
 
     def _give(self, data: bytes) -> Any:
         return data if "b" in self._mode else data.decode("utf-8")

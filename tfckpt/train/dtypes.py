@@ -15,6 +15,7 @@ from ..tensors.dtypes import DataType
 #: A reference type has the number of its base type and this; only graphs of TF1 have them.
 _REFERENCE = 100
 _SYNONYMS = {"half": "float16", "float": "float32", "double": "float64"}
+_PARTS = {"complex64": "float32", "complex128": "float64"}
 _LARGEST = 33
 _NO_NUMPY = ("resource", "variant")
 
@@ -63,8 +64,8 @@ class DType:
 
     @property
     def real_dtype(self) -> DType:
-        """The type of a complex number's parts; else the base type."""
-        return DTYPES[{"complex64": "float32", "complex128": "float64"}.get(self._row.name, self._row.name)]
+        """The type of a complex number's parts; else the type itself."""
+        return DTYPES[_PARTS[self._row.name]] if self._row.name in _PARTS else self
 
     @property
     def is_bool(self) -> bool:

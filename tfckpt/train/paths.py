@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..storage.base import Storage
+from ..storage.base import SEPARATOR, Storage
 from ..storage.local import LocalStorage
+from ..storage.locate import Options, locate
 
 
 def as_bytes(value: Any) -> bytes:
@@ -25,12 +26,18 @@ def as_text(value: Any, *, or_path: bool = False) -> str:
     return as_bytes(value).decode("utf-8")
 
 
-def storage_of(path: str) -> Storage:
-    """The storage that a path belongs to."""
-    return LocalStorage()
+def place_of(path: str) -> tuple[Storage, str]:
+    """The storage of a path and the path in it: this machine's, or that of an address or of the inside of an archive.
+
+    Unlike for `tfckpt.open`, an archive itself is a file like any other.
+    """
+    if "://" not in path and (SEPARATOR not in path or os.path.lexists(path)):
+        return LocalStorage(), path
+    place = locate(path, Options())
+    return place.storage, place.path
 
 
 def is_folder(path: Any) -> bool:
     """Whether a folder stands at a path."""
-    text = as_text(path, or_path=True)
-    return storage_of(text).is_folder(text)
+    storage, text = place_of(as_text(path, or_path=True))
+    return storage.is_folder(text)

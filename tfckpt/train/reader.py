@@ -29,7 +29,7 @@ from .errors import (
     as_tensorflow,
 )
 from .matching import exists, matching
-from .paths import as_bytes, as_text, is_folder, storage_of
+from .paths import as_bytes, as_text, is_folder, place_of
 from .state import latest_checkpoint
 
 
@@ -44,7 +44,7 @@ class CheckpointReader:
     def __init__(self, filename: str) -> None:
         """Open the checkpoint of a prefix; a V1 prefix may be a pattern of its shards."""
         with as_tensorflow():
-            self._reader: TensorReader = _open(storage_of(filename), filename)
+            self._reader: TensorReader = _open(*place_of(filename))
 
     def get_tensor(self, tensor_str: str | bytes) -> Any:
         """The tensor as a NumPy array, a scalar as a NumPy scalar, strings as `bytes`.
@@ -127,6 +127,7 @@ def NewCheckpointReader(filepattern: str | bytes) -> CheckpointReader:  # noqa: 
     return CheckpointReader(as_text(filepattern))
 
 
+@as_tensorflow()
 def load_checkpoint(ckpt_dir_or_file: PathLike) -> CheckpointReader:
     """A reader of the checkpoint of a prefix, or of the latest checkpoint of a folder.
 

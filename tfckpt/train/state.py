@@ -14,14 +14,15 @@ from .. import protos
 from .._typing import PathLike
 from ..bundle import naming
 from ..checkpoint_state import STATE_NAME, read_state
-from ..errors import CheckpointError, CorruptionError, printable
+from ..errors import CorruptionError, printable
 from .errors import as_tensorflow
 from .matching import matching
-from .paths import storage_of
+from .paths import place_of
 
 _logger = logging.getLogger(__name__)
 
 
+@as_tensorflow()
 def get_checkpoint_state(checkpoint_dir: PathLike, latest_filename: str | None = None) -> Any:
     """What the state file of a folder says, as a CheckpointState message whose paths are joined to the folder.
 
@@ -29,20 +30,16 @@ def get_checkpoint_state(checkpoint_dir: PathLike, latest_filename: str | None =
     Raises `ValueError` if it names no checkpoint, `UnicodeDecodeError` if it is not UTF-8.
     """
     name = STATE_NAME if latest_filename is None else latest_filename
-    path = os.path.join(checkpoint_dir, name)
-    storage = storage_of(path)
+    storage, path = place_of(os.path.join(checkpoint_dir, name))
     if not storage.is_file(path):
         return None
     try:
-        state = read_state(storage, os.fspath(checkpoint_dir), name=name)
+        state = read_state(storage, storage.split(path)[0], name=storage.split(path)[1])
     except CorruptionError as error:
         if isinstance(error.__cause__, UnicodeDecodeError):
             raise error.__cause__ from None
         _logger.warning("checkpoint ignored: %s", error)
         return None
-    except CheckpointError:
-        with as_tensorflow():
-            raise
     if state is None or not state.model_checkpoint_path:
         raise ValueError(f"Invalid checkpoint state loaded from {checkpoint_dir}")
     return protos.message_class("CheckpointState")(
@@ -68,8 +65,8 @@ def latest_checkpoint(checkpoint_dir: PathLike, latest_filename: str | None = No
     return None
 
 
+@as_tensorflow()
 def checkpoint_exists(checkpoint_prefix: str) -> bool:
     """Whether files match a prefix as a pattern, of a V2 checkpoint or else of a V1 one."""
     index = checkpoint_prefix + naming.INDEX_SUFFIX
-    storage = storage_of(index)
-    return bool(matching(storage, index) or matching(storage, checkpoint_prefix))
+    return any(matching(*place_of(pattern)) for pattern in (index, checkpoint_prefix))

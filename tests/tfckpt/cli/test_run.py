@@ -1,0 +1,153 @@
+"""`tfckpt run` runs scripts as Python does, with the stand-in where they import TensorFlow."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+import types
+
+import pytest
+
+from tfckpt.cli import main
+
+PRINT_ALL = """\
+import sys
+import tensorflow as tf
+print(__name__, sys.argv)
+for name, shape in tf.train.list_variables(sys.argv[1])[:2]:
+    print(name, shape)
+"""
+
+
+def script(folder: pathlib.Path, text: str) -> str:
+    """A script in a folder of its own; gives its path."""
+    path = folder / "script.py"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_script_runs_with_its_own_arguments(
+    tmp_path: pathlib.Path, data: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also with those that look like options of ours."""
+    path, prefix = script(tmp_path, PRINT_ALL), str(data / "tensorflow" / "sharded" / "three")
+    before = list(sys.argv), list(sys.path), set(sys.modules)
+
+    assert main(["run", path, prefix, "--help", "-m"]) == 0
+
+    out = capsys.readouterr().out.splitlines()
+    assert out == [f"__main__ {[path, prefix, '--help', '-m']}", "a/kernel [5]", "b/kernel [3, 4]"]
+    assert (sys.argv, sys.path) == before[:2]
+    assert "tensorflow" not in set(sys.modules) - before[2]
+
+
+def test_script_imports_what_stands_beside_it(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the working directory is."""
+    (tmp_path / "run_helper_beside.py").write_text("WORD = 'helper'\n", encoding="utf-8")
+
+    assert main(["run", script(tmp_path, "import run_helper_beside\nprint(run_helper_beside.WORD)\n")]) == 0
+
+    assert capsys.readouterr().out == "helper\n"
+
+
+def test_module_runs_by_its_name(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `python -m` would, from the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run_converter.py").write_text(
+        "import sys, tensorflow as tf\nprint(__name__, sys.argv[1:], tf.__version__)\n", encoding="utf-8"
+    )
+
+    assert main(["run", "-m", "run_converter", "--model", "x"]) == 0
+
+    assert capsys.readouterr().out == "__main__ ['--model', 'x'] 2.21.0\n"
+
+
+@pytest.mark.parametrize(("text", "code"), [("raise SystemExit(7)", 7), ("raise SystemExit", None), ("exit(0)", 0)])
+def test_exit_code_is_the_scripts_own(tmp_path: pathlib.Path, text: str, code: int | None) -> None:
+    """Whatever it ends with."""
+    with pytest.raises(SystemExit) as caught:
+        main(["run", script(tmp_path, text)])
+
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "last"),
+    [
+        ("1 / 0", 1, "ZeroDivisionError: division by zero"),
+        ("import nothing_of_this_name", 1, "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("import tensorflow as tf; tf.keras", 5, "asks for tensorflow.keras"),
+        ("import tensorflow.keras", 5, "imports it"),
+        ("import tensorflow as tf; tf.train.load_checkpoint('nowhere')", 3, "matching files for nowhere"),
+        ("import tensorflow as tf; tf.train.load_checkpoint(__file__)", 4, "need to use a different restore operator?"),
+        ("import tensorflow as tf; tf.io.gfile.GFile('.').read()", 5, "; Is a directory"),
+        ("import tfckpt; tfckpt.open('nowhere')", 3, "no such checkpoint, file or folder"),
+        ("def", 1, "SyntaxError: invalid syntax"),
+    ],
+)
+def test_error_that_ends_the_script_is_shown_from_its_own_lines_on(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], text: str, code: int, last: str
+) -> None:
+    """The exit code tells our errors from the script's."""
+    path = script(tmp_path, text)
+
+    assert main(["run", path]) == code
+
+    error = capsys.readouterr().err
+    assert error.rstrip().endswith(last)
+    assert f'File "{path}", line 1' in error
+    assert "runpy" not in error
+
+
+def test_error_that_the_script_handles_is_none(tmp_path: pathlib.Path) -> None:
+    """The legal twin: TensorFlow's classes are there to be caught."""
+    text = (
+        "import tensorflow as tf\ntry:\n tf.train.load_checkpoint('nowhere')\nexcept tf.errors.NotFoundError:\n pass\n"
+    )
+
+    assert main(["run", script(tmp_path, text)]) == 0
+
+
+def test_script_that_is_not_there_is_wrong_usage(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As for Python itself."""
+    assert main(["run", str(tmp_path / "gone.py")]) == 2
+
+    assert capsys.readouterr().err == f"tfckpt: no such script: {tmp_path}/gone.py\n"
+
+
+def test_real_tensorflow_in_the_process_is_refused(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The script does not begin."""
+    monkeypatch.setitem(sys.modules, "tensorflow", types.ModuleType("tensorflow"))
+
+    assert main(["run", script(tmp_path, "print('begun')")]) == 5
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("tfckpt: the real TensorFlow is imported already")
+
+
+def test_help_begins_with_the_common_use(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first example is a converter."""
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "usage: tfckpt run [-h] [-m] SCRIPT [ARGUMENT ...]"
+    assert lines[4].startswith("  tfckpt run convert.py bert_model.ckpt out.bin ")
+
+
+def test_command_runs_in_a_process_of_its_own(tmp_path: pathlib.Path, digits: pathlib.Path) -> None:
+    """The whole way: interpreter, command, script, exit code."""
+    path = script(tmp_path, f"{PRINT_ALL}raise SystemExit(3)\n")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tfckpt", "run", path, str(digits)], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout.splitlines()[0] == f"__main__ {[path, str(digits)]}"

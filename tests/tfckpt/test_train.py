@@ -1,0 +1,314 @@
+"""`tfckpt.train` beside what its table shows: damage, patterns, and errors that belong to both families."""
+
+from __future__ import annotations
+
+import copy
+import pathlib
+import pickle
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+import tfckpt
+from tfckpt import train
+from tfckpt.train import errors
+
+NAME = "efficientnetv2-digits/stem/conv2d/kernel"
+
+
+@pytest.fixture
+def cases(data: pathlib.Path) -> pathlib.Path:
+    """The folder of checkpoints of real TensorFlow."""
+    return data / "tensorflow"
+
+
+def test_tensors_are_those_of_the_mapping(digits: pathlib.Path) -> None:
+    """Every value, as an array of the caller's own."""
+    reader = train.load_checkpoint(digits)
+
+    with tfckpt.open(digits) as checkpoint:
+        assert list(reader.get_variable_to_shape_map()) == list(checkpoint)
+        for name, array in checkpoint.items():
+            np.testing.assert_array_equal(reader.get_tensor(name), array)
+
+
+def test_arrays_may_be_written_to_and_change_nothing(digits: pathlib.Path) -> None:
+    """TensorFlow's are copies too."""
+    reader = train.load_checkpoint(digits)
+    first = reader.get_tensor(NAME)
+
+    first[:] = 7
+
+    assert not np.any(reader.get_tensor(NAME) == 7)
+
+
+def test_damaged_tensor_is_a_data_loss_and_the_others_are_read(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path]
+) -> None:
+    """The cause has the numbers."""
+    prefix = copied(digits)
+    shard = prefix.with_name(prefix.name + ".data-00000-of-00001")
+    with tfckpt.open(prefix) as checkpoint:
+        offset = checkpoint.info(NAME).offset or 0
+    content = bytearray(shard.read_bytes())
+    content[offset] ^= 1
+    shard.write_bytes(content)
+    reader = train.load_checkpoint(prefix)
+
+    with pytest.raises(errors.DataLossError, match="crc32c") as caught:
+        reader.get_tensor(NAME)
+
+    assert isinstance(caught.value.__cause__, tfckpt.ChecksumError)
+    assert caught.value.tensor == NAME
+    assert reader.get_tensor("global_step") == 322
+
+
+def test_damaged_index_is_a_data_loss(digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path]) -> None:
+    """TensorFlow may list fewer tensors and say nothing."""
+    prefix = copied(digits)
+    index = prefix.with_name(prefix.name + ".index")
+    content = bytearray(index.read_bytes())
+    assert len(train.list_variables(prefix)) == 227
+    content[100] ^= 1
+    index.write_bytes(content)
+
+    with pytest.raises(errors.DataLossError, match="crc32c"):
+        train.list_variables(prefix)
+
+
+def test_missing_shard_is_not_found_only_when_a_tensor_needs_it(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path]
+) -> None:
+    """Listing works from the index."""
+    prefix = copied(digits)
+    prefix.with_name(prefix.name + ".data-00000-of-00001").unlink()
+    reader = train.load_checkpoint(prefix)
+
+    assert reader.has_tensor(NAME)
+    with pytest.raises(errors.NotFoundError, match="data shard 0 of 1 is missing"):
+        reader.get_tensor(NAME)
+
+
+def test_limits_are_resource_exhaustion(cases: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow has no limits; its code for too little memory says the same."""
+    reader = train.load_checkpoint(cases / "dtypes" / "ckpt")
+    assert reader.get_tensor("string/grid").shape == (2, 3)
+    monkeypatch.setattr(reader._reader, "_limits", tfckpt.Limits(max_string_elements=5))
+
+    with pytest.raises(errors.ResourceExhaustedError, match="max_string_elements=5"):
+        reader.get_tensor("string/grid")
+
+
+def test_index_file_is_no_prefix(digits: pathlib.Path) -> None:
+    """TensorFlow opens it as a checkpoint without tensors; the prefix itself is fine."""
+    with pytest.raises(errors.NotFoundError, match=f"; open {digits}$"):
+        train.load_checkpoint(f"{digits}.index")
+
+    assert train.load_checkpoint(str(digits)).has_tensor(NAME)
+
+
+def test_index_file_under_another_name_is_no_checkpoint(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """There are no shards under that name; a V1 file may have any name."""
+    shutil.copy(f"{digits}.index", tmp_path / "weights")
+
+    with pytest.raises(
+        errors.NotFoundError, match=r"is the index file of a checkpoint and not the checkpoint's prefix$"
+    ):
+        train.load_checkpoint(tmp_path / "weights")
+
+
+def test_v1_file_under_another_name_is_read(cases: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Its content tells what it is."""
+    shutil.copy(cases / "v1" / "types", tmp_path / "weights.index.old")
+
+    assert train.load_variable(tmp_path / "weights.index.old", "int32/grid").shape == (2, 3, 5)
+
+
+def test_file_too_short_for_a_table_is_a_data_loss(tmp_path: pathlib.Path) -> None:
+    """The footer alone has 48 bytes."""
+    (tmp_path / "short").write_bytes(b"\0" * 47)
+    (tmp_path / "other").write_bytes(b"\0" * 48)
+
+    with pytest.raises(errors.DataLossError, match="file is too short to be an sstable"):
+        train.NewCheckpointReader(str(tmp_path / "short"))
+    with pytest.raises(errors.DataLossError, match="not an sstable"):
+        train.NewCheckpointReader(str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("pattern", ["spread-?????-of-00003", "spread-*", "spread-0000[0-2]-of-*"])
+def test_pattern_of_all_shards_opens_them_together(cases: pathlib.Path, pattern: str) -> None:
+    """Any pattern will do that matches the shards of one V1 checkpoint."""
+    reader = train.NewCheckpointReader(str(cases / "v1" / pattern))
+
+    assert list(reader.get_variable_to_shape_map()) == ["own_0", "own_1", "own_2", "split"]
+
+
+def test_pattern_of_other_files_is_not_found(cases: pathlib.Path) -> None:
+    """One that matches several checkpoints means none of them; one that matches a single file means that."""
+    with pytest.raises(errors.NotFoundError, match="matches 2 files that are not the shards of one checkpoint"):
+        train.NewCheckpointReader(str(cases / "v1" / "sliced*"))
+
+    assert train.NewCheckpointReader(str(cases / "v1" / "type?")).has_tensor("int32/grid")
+
+
+def test_literal_name_wins_over_its_meaning_as_a_pattern(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """TensorFlow does not find a folder named `run[1]`; here it is opened."""
+    folder = tmp_path / "run[1]"
+    folder.mkdir()
+    for path in digits.parent.glob(digits.name + ".*"):
+        shutil.copy(path, folder)
+
+    assert train.load_checkpoint(folder / digits.name).has_tensor(NAME)
+    with pytest.raises(errors.NotFoundError):
+        train.load_checkpoint(tmp_path / "run[2]" / digits.name)
+
+
+def test_slice_keys_are_denied_unless_they_are_stored(cases: pathlib.Path) -> None:
+    """The key of a slice that the tensor does not have, and bytes that only look like a key."""
+    reader = train.load_checkpoint(cases / "sharded" / "three")
+
+    assert reader.has_tensor(b"\x00split\x00\x01\x01\x02\x80\x82\x80\x7f")
+    for key in (
+        b"\x00split\x00\x01\x01\x02\x81\x82\x80\x7f",
+        b"\x00split\x00\x01",
+        b"\x00other\x00\x01\x01\x01\x80\x82",
+    ):
+        assert not reader.has_tensor(key)
+        with pytest.raises((errors.NotFoundError, UnicodeDecodeError)):
+            reader.get_tensor(key)
+
+
+def test_one_reader_serves_several_threads(digits: pathlib.Path) -> None:
+    """Each gets every tensor."""
+    reader = train.load_checkpoint(digits)
+    names = list(reader.get_variable_to_shape_map())
+    done: list[int] = []
+
+    def read() -> None:
+        done.append(sum(reader.get_tensor(name).size for name in names))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(done) == 4
+    assert len(set(done)) == 1
+
+
+def test_errors_belong_to_both_families() -> None:
+    """A handler for TensorFlow's class catches them, and so does one for ours."""
+    with pytest.raises(errors.OpError) as caught:
+        train.load_checkpoint("nowhere")
+
+    assert isinstance(caught.value, tfckpt.CheckpointError)
+    assert (caught.value.error_code, caught.value.op, caught.value.node_def) == (errors.NOT_FOUND, None, None)
+    assert all(issubclass(kind, errors.OpError) for kind in errors.CLASSES)
+    assert sorted(kind.code for kind in errors.CLASSES[1:]) == list(range(1, 17))
+
+
+def test_errors_are_made_as_tensorflows_are_and_survive_pickling() -> None:
+    """Scripts raise them too: node, operation and message."""
+    error = errors.InvalidArgumentError(None, None, "no such thing")
+
+    again = pickle.loads(pickle.dumps(error))
+
+    assert type(again) is errors.InvalidArgumentError
+    assert (str(again), again.message, again.error_code) == ("no such thing", "no such thing", 3)
+
+
+def test_dtypes_hold_through_copies_and_pickles() -> None:
+    """There is one object for each, so `is` may be used too."""
+    for name in ("float32", "qint8", "string", "int4", "float32_ref"):
+        dtype = train.as_dtype(name)
+
+        assert pickle.loads(pickle.dumps(dtype)) is dtype
+        assert copy.deepcopy(dtype) is dtype
+
+
+def test_reference_dtype_is_compatible_with_its_base_and_not_equal() -> None:
+    """As in TensorFlow: a reference may stand where a value is asked for, not the other way round."""
+    base, reference = train.as_dtype("float32"), train.as_dtype("float32_ref")
+
+    assert (reference.base_dtype, reference.real_dtype) == (base, reference)
+    assert base.is_compatible_with(reference)
+    assert not reference.is_compatible_with(base)
+    assert base != reference
+    assert base.is_compatible_with("float32")
+    assert reference.is_compatible_with(reference)
+    assert not base.is_compatible_with("float64")
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (np.zeros(1, "f4"), "float32"),
+        (np.float16(1), "float16"),
+        (np.dtype([("qint8", "i1")]), "qint8"),
+        (np.dtype(">i8"), "int64"),
+    ],
+)
+def test_as_dtype_takes_arrays_and_numpy_types(value: object, name: str) -> None:
+    """Whatever has a NumPy dtype."""
+    assert train.as_dtype(value).name == name
+
+
+@pytest.mark.parametrize("value", [[], {}, "x", 3.5, np.dtype("M8[s]"), np.dtype([("a", "i1"), ("b", "i1")]), train])
+def test_as_dtype_refuses_what_is_no_type(value: object) -> None:
+    """Equality with such a thing is False and no error."""
+    with pytest.raises(TypeError, match="to a TensorFlow DType"):
+        train.as_dtype(value)
+
+    assert train.as_dtype("float32") != value
+
+
+@pytest.fixture
+def bucket(cases: pathlib.Path) -> Iterator[str]:
+    """An address of fsspec's memory that holds a folder with a state file."""
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for path in (cases / "manager" / "relative").iterdir():
+        memory.pipe(f"/tfckpt-train/{path.name}", path.read_bytes())
+    yield "memory://tfckpt-train"
+    memory.rm("/tfckpt-train", recursive=True)
+
+
+def test_address_is_read_like_a_path(bucket: str) -> None:
+    """State file, prefix and patterns; TensorFlow reads `gs://` so too."""
+    name = "step/.ATTRIBUTES/VARIABLE_VALUE"
+
+    assert train.latest_checkpoint(bucket) == f"{bucket}/ckpt-5"
+    assert train.load_variable(bucket, name) == 5
+    assert train.load_variable(f"{bucket}/ckpt-3", name) == 3
+    assert train.checkpoint_exists(f"{bucket}/ckpt-3")
+    assert not train.checkpoint_exists(f"{bucket}/ckpt-9")
+    with tfckpt.stand_in() as tf:
+        assert tf.io.gfile.glob(f"{bucket}/ckpt-*.index") == [f"{bucket}/ckpt-{step}.index" for step in (3, 4, 5)]
+        assert tf.io.gfile.GFile(f"{bucket}/checkpoint").readline() == 'model_checkpoint_path: "ckpt-5"\n'
+
+
+def test_address_where_nothing_is_and_one_that_nobody_knows(bucket: str) -> None:
+    """Not found, and not implemented; files at an address cannot be written."""
+    with pytest.raises(errors.NotFoundError, match=f"matching files for {bucket}/ckpt-9"):
+        train.load_checkpoint(f"{bucket}/ckpt-9")
+    with pytest.raises(errors.UnimplementedError, match="no file system is known for nosuch://"):
+        train.load_checkpoint("nosuch://place/ckpt")
+    with tfckpt.stand_in() as tf:
+        with pytest.raises(errors.NotFoundError):
+            tf.io.gfile.GFile(f"{bucket}/other").read()
+        with pytest.raises(errors.UnimplementedError, match="can only be read"):
+            tf.io.gfile.GFile(f"{bucket}/other", "w").write("x")
+
+
+def test_inside_of_an_archive_is_read_like_a_path(cases: pathlib.Path) -> None:
+    """The archive alone is a file that is no checkpoint, as it is for TensorFlow."""
+    archive = cases / "many.tgz"
+
+    assert len(train.list_variables(f"{archive}!many/ckpt")) == 20_000
+    assert train.checkpoint_exists(f"{archive}!many/ckpt")
+    with pytest.raises(errors.DataLossError, match="not an sstable"):
+        train.load_checkpoint(archive)
