@@ -1,0 +1,295 @@
+"""Small checkpoints with bytes changed at random give the right values or one of our errors.
+
+`TFCKPT_MUTATIONS` raises the number of checkpoints that are tried.
+Seeds are fixed, so that what is found stays found.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import pathlib
+import random
+import struct
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tfckpt
+from tests import builders
+from tests.builders import Bundle
+
+MUTATIONS = int(os.environ.get("TFCKPT_MUTATIONS", "1500"))
+Files = dict[str, bytes]
+
+
+def checkpoint(*, big_endian: bool = False, framer: Callable[[bytes], bytes] = builders.plain) -> Files:
+    """The files of a bundle with a bit of everything, by their endings."""
+    order = ">" if big_endian else "<"
+    bundle = Bundle(num_shards=2, big_endian=big_endian)
+    bundle.add("scope/w", builders.FLOAT, [2, 3], struct.pack(order + "6f", *range(6)))
+    bundle.add("scope/words", builders.STRING, [0], b"", crc=0)
+    bundle.add_strings("scope/more", [b"one", b"", b"three" * 40], shard_id=1)
+    bundle.add("scope/flags", builders.BOOL, [3], b"\1\0\1", shard_id=1)
+    bundle.add("scope/int4", 29, [2], b"\x0e\x03")
+    bundle.add("scope/empty", builders.DOUBLE, [3, 0], b"")
+    bundle.add("step", builders.INT64, [], struct.pack(order + "q", 322))
+    halves = [([(1, 1), None], struct.pack(order + "2f", 3, 4)), ([(0, 1), None], struct.pack(order + "2f", 1, 2))]
+    bundle.add_slices("scope/part", builders.FLOAT, [2, 2], halves)
+    return {
+        ".index": bundle.index(per_block=5, restart_interval=2, framer=framer),
+        ".data-00000-of-00002": bytes(bundle.shards[0]),
+        ".data-00001-of-00002": bytes(bundle.shards[1]),
+    }
+
+
+SEEDS = {
+    "plain": checkpoint(),
+    "big-endian": checkpoint(big_endian=True),
+    "snappy": checkpoint(framer=builders.snappy_frame),
+}
+
+
+def write(folder: pathlib.Path, files: Files) -> pathlib.Path:
+    """Write the files of a checkpoint; gives its prefix."""
+    for ending, data in files.items():
+        (folder / f"model{ending}").write_bytes(data)
+    return folder / "model"
+
+
+def read_all(prefix: pathlib.Path) -> tuple[dict[str, object], list[tfckpt.CheckpointError]]:
+    """The tensors that can be read, and what the others and the listing gave."""
+    values: dict[str, object] = {}
+    errors: list[tfckpt.CheckpointError] = []
+    try:
+        with tfckpt.open(prefix) as found:
+            names = list(found)
+            assert [info.name for info in found.infos()] == names
+            for name in names:
+                try:
+                    values[name] = found[name].tolist()
+                except tfckpt.CheckpointError as error:
+                    errors.append(error)
+    except tfckpt.CheckpointError as error:
+        errors.append(error)
+    return values, errors
+
+
+def reseal(index: bytes) -> bytes:
+    """The index with the checksum of every uncompressed block made right again, as far as its footer leads to them."""
+    out = bytearray(index)
+    handles: list[tuple[int, int]] = []
+    try:
+        numbers = list(_varints(index[-48:-8], 4))
+        handles += [(numbers[0], numbers[1]), (numbers[2], numbers[3])]
+        contents = index[numbers[2] : numbers[2] + numbers[3]]
+        entries = contents[: len(contents) - 4 - 4 * int.from_bytes(contents[-4:], "little")]
+        position = 0
+        while position < len(entries):
+            _, unshared, size = entries[position : position + 3]
+            start = position + 3 + unshared
+            offset, length = _varints(entries[start : start + size], 2)
+            handles.append((offset, length))
+            position = start + size
+    except (ValueError, IndexError):
+        pass
+    for offset, size in handles:
+        end = offset + size + 1
+        if end + 4 <= len(out):
+            out[end : end + 4] = builders.fixed32(builders.mask(builders.crc32c(bytes(out[offset:end]))))
+    return bytes(out)
+
+
+def _varints(data: bytes, count: int) -> Iterator[int]:
+    position = 0
+    for _ in range(count):
+        value = shift = 0
+        while True:
+            byte = data[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        yield value
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_checkpoint_without_mutations_reads_whole(tmp_path: pathlib.Path, name: str) -> None:
+    """What all mutations below start from; the helper that makes checksums right leaves it as it is."""
+    values, errors = read_all(write(tmp_path, SEEDS[name]))
+
+    assert errors == []
+    assert values == {
+        "scope/empty": [[], [], []],
+        "scope/flags": [True, False, True],
+        "scope/int4": [-2, 3],
+        "scope/more": [b"one", b"", b"three" * 40],
+        "scope/part": [[1, 2], [3, 4]],
+        "scope/w": [[0, 1, 2], [3, 4, 5]],
+        "scope/words": [],
+        "step": 322,
+    }
+    assert reseal(SEEDS["plain"][".index"]) == SEEDS["plain"][".index"]
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_any_single_byte_of_any_file_changed_is_noticed_or_does_not_matter(tmp_path: pathlib.Path, name: str) -> None:
+    """Every byte in turn, with a change drawn for it: values that are read are right."""
+    files = SEEDS[name]
+    expected, _ = read_all(write(tmp_path, files))
+    draw = random.Random(20_260_000)
+    noticed = 0
+
+    for ending, data in files.items():
+        for place in range(len(data)):
+            broken = bytearray(data)
+            broken[place] ^= draw.randint(1, 255)
+            prefix = write(tmp_path, {**files, ending: bytes(broken)})
+            values, errors = read_all(prefix)
+
+            assert values.items() <= expected.items(), f"{ending}, byte {place}"
+            assert errors or values == expected, f"{ending}, byte {place}"
+            noticed += bool(errors)
+        write(tmp_path, files)
+
+    # Every byte of these files is under a checksum or a rule of its own.
+    assert noticed == sum(map(len, files.values()))
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_file_cut_short_anywhere_is_noticed(tmp_path: pathlib.Path, name: str) -> None:
+    """Every length of every file."""
+    files = SEEDS[name]
+    expected, _ = read_all(write(tmp_path, files))
+
+    for ending, data in files.items():
+        for length in range(0, len(data), 3):
+            values, errors = read_all(write(tmp_path, {**files, ending: data[:length]}))
+
+            assert errors, f"{ending} of {length} bytes"
+            assert values.items() <= expected.items()
+        write(tmp_path, files)
+
+
+def mutate(data: bytes, draw: random.Random) -> bytes:
+    """Bytes changed in one to four of the ways in which files are damaged or forged."""
+    out = bytearray(data)
+    for _ in range(draw.randint(1, 4)):
+        place = draw.randrange(len(out)) if out else 0
+        length = draw.choice((1, 1, 1, 2, 4, 8, 16))
+        kind = draw.randrange(7)
+        if kind == 0:
+            out[place : place + length] = draw.randbytes(min(length, len(out) - place))
+        elif kind == 1:
+            out[place : place + 1] = bytes([draw.choice((0, 1, 0x7F, 0x80, 0xFE, 0xFF))])
+        elif kind == 2:
+            del out[place : place + length]
+        elif kind == 3:
+            out[place:place] = draw.randbytes(length)
+        elif kind == 4:
+            out[place:place] = out[draw.randrange(len(out) + 1) :][:length]
+        elif kind == 5:
+            out[place : place + 1] = builders.varint(draw.choice((1 << 31, (1 << 32) - 1, 1 << 40, (1 << 64) - 1)))
+        elif out:
+            out[place] ^= 1 << draw.randrange(8)
+    return bytes(out)
+
+
+def test_forged_indexes_give_values_or_our_errors(tmp_path: pathlib.Path) -> None:
+    """Random mutations of the index under checksums that were made right again, so that they reach every rule."""
+    draw = random.Random(41)
+    outcomes: collections.Counter[str] = collections.Counter()
+    names = ["plain", "big-endian", "snappy"]
+
+    for number in range(MUTATIONS):
+        files = SEEDS[names[number % 7 % 3]]
+        forged = mutate(files[".index"][:-48], draw) + files[".index"][-48:] if number % 3 else files[".index"]
+        if number % 3 == 0:
+            forged = mutate(files[".index"], draw)
+        prefix = write(tmp_path, {**files, ".index": reseal(forged)})
+
+        values, errors = read_all(prefix)
+
+        outcomes.update(type(error).__name__ for error in errors)
+        outcomes["read"] += bool(values)
+        for error in errors:
+            assert str(error).isprintable()
+            assert len(str(error)) < 5000
+
+    assert outcomes["read"] > MUTATIONS // 100
+    assert {"CorruptionError", "TruncatedError", "ChecksumError"} <= set(outcomes)
+
+
+def test_forged_entries_give_values_or_our_errors(tmp_path: pathlib.Path) -> None:
+    """Random mutations of the messages in a sound table."""
+    draw = random.Random(7)
+    outcomes: collections.Counter[str] = collections.Counter()
+    bundle = Bundle().add("w", builders.FLOAT, [2], bytes(8)).add_strings("s", [b"a", b"bc"])
+    bundle.add_slices("p", builders.INT32, [2, 2], [([None, (0, 1)], bytes(8)), ([None, (1, 1)], bytes(8))])
+    keys = sorted(bundle.entries)
+
+    for _ in range(MUTATIONS):
+        entries = dict(bundle.entries)
+        for key in draw.sample(keys, draw.randint(1, 2)):
+            entries[key] = mutate(entries[key], draw)
+        forged = builders.table(sorted(entries.items()))
+        values, errors = read_all(builders.write_index(tmp_path, forged, bytes(bundle.shards[0])))
+
+        outcomes.update(type(error).__name__ for error in errors)
+        outcomes["read"] += bool(values)
+
+    assert outcomes["read"] > MUTATIONS // 50
+    assert {"CorruptionError", "TruncatedError", "ChecksumError", "UnsupportedFeatureError"} <= set(outcomes)
+
+
+def test_forged_payloads_give_values_or_our_errors_without_verification(tmp_path: pathlib.Path) -> None:
+    """With checksums off, any bytes of a shard: arrays of the right shape, or our error."""
+    draw = random.Random(99)
+    files = SEEDS["plain"]
+
+    for _ in range(MUTATIONS // 5):
+        shards = {ending: mutate(data, draw) for ending, data in files.items() if ending != ".index"}
+        with tfckpt.open(write(tmp_path, {**files, **shards})) as found:
+            for info in found.infos():
+                try:
+                    array = found.read(info.name, verify=False)
+                except tfckpt.CheckpointError:
+                    continue
+                assert (array.shape, array.dtype) == (info.shape, info.dtype)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(index=st.binary(max_size=200), sealed=st.booleans())
+def test_arbitrary_index_gives_our_error(tmp_path: pathlib.Path, index: bytes, sealed: bool) -> None:
+    """Any bytes at all, with and without a footer and checksums that are right."""
+    forged = builders.table_of_blocks([index], [b"z"]) if sealed else index
+
+    values, errors = read_all(builders.write_index(tmp_path, forged))
+
+    assert values == {}
+    assert errors or sealed
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    entries=st.dictionaries(st.binary(max_size=8), st.binary(max_size=30), max_size=6),
+    per_block=st.integers(1, 3),
+    interval=st.integers(1, 3),
+)
+def test_plain_and_compressed_indexes_of_any_entries_end_alike(
+    tmp_path: pathlib.Path, entries: dict[bytes, bytes], per_block: int, interval: int
+) -> None:
+    """Compression changes nothing of what is found or refused."""
+    table = sorted({**entries, b"": builders.header_proto()}.items())
+    outcomes = []
+    for framer in (builders.plain, builders.snappy_frame):
+        index = builders.table(
+            table, per_block=per_block, restart_interval=interval, frame_data=framer, frame_index=framer
+        )
+        values, errors = read_all(builders.write_index(tmp_path, index, bytes(64)))
+        outcomes.append((values, [(type(error), error.message) for error in errors]))
+
+    assert outcomes[0] == outcomes[1]
