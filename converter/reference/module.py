@@ -93,7 +93,7 @@ class GraphModule(nn.Module):
         self.output_names = _tensor_names(outputs)
         self._keywords = tuple(inputs) if isinstance(inputs, Mapping) else tuple(map(_keyword, self.input_names))
         self._result = "one" if isinstance(outputs, str) else "dict" if isinstance(outputs, Mapping) else "tuple"
-        self._result_keys = tuple(outputs) if isinstance(outputs, Mapping) else ()
+        self.output_keys = tuple(outputs) if isinstance(outputs, Mapping) else ()
         # An evaluator of its own: its variables become this module's.
         evaluator = Evaluator(graph, dtype=dtype, weights=weights)
         self._dtype = evaluator.dtype
@@ -152,7 +152,7 @@ class GraphModule(nn.Module):
         values = [self._output(value) for value in self._runnable.run(Run(variables, constants), feeds)]
         if self._result == "one":
             return values[0]
-        return dict(zip(self._result_keys, values, strict=True)) if self._result == "dict" else tuple(values)
+        return dict(zip(self.output_keys, values, strict=True)) if self._result == "dict" else tuple(values)
 
     def _output(self, value: Value) -> Tensor:
         if isinstance(value, Tensor):

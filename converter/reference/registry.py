@@ -36,9 +36,10 @@ class Op:
 
 
 _TABLE: dict[str, Op] = {}
-#: What the evaluator does itself, since values alone do not say what to run.
+#: What the planner and the evaluator do themselves, since values alone do not say what to run.
 CONTROL = {
     "Case": ("output",),
+    "IdentityN": ("output",),
     "If": ("output",),
     "PartitionedCall": ("output",),
     "StatefulPartitionedCall": ("output",),

@@ -102,8 +102,11 @@ class Expansion:
         return len(self._scopes)
 
     def follow(self, scope: Scope, reference: str) -> End:
-        """Where a data reference of a node in `scope` leads."""
-        while True:
+        """Where a data reference of a node in `scope` leads.
+
+        Calls and IdentityN are passed through: each of their outputs depends on one tensor only, whatever else they take.
+        """
+        for _ in range(self._limits.max_operations):
             position = scope.body.arguments.get(reference)
             if position is not None:
                 if scope.caller is None:
@@ -116,12 +119,19 @@ class Expansion:
             if self._feeds and (key := (scope.prefix + name, index)) in self._feeds:
                 return Feed(key)
             node = scope.body.nodes[name]
+            if node.op == "IdentityN":
+                data = [name for name in node.inputs if not name.startswith("^")]
+                if index >= len(data):
+                    raise GraphError(f"output {index} of {len(data)} does not exist", node=name, op=node.op)
+                reference = data[index]
+                continue
             inner = self.enter(scope, node)
             if inner is None:
                 return Site(scope, node), index
             if index >= len(inner.body.returns):
                 raise GraphError(f"output {index} of the function {inner.body.name} does not exist")
             scope, reference = inner, inner.body.returns[index]
+        raise self.too_many()
 
     def enter(self, scope: Scope, node: Node) -> Scope | None:
         """The scope behind a call; None if the node calls nothing, or which function it calls is not known yet."""

@@ -33,13 +33,6 @@ def identity(call: Call, value: Value, *watched: Value) -> Value:
     return value
 
 
-@op("IdentityN")
-def identity_n(call: Call, *values: Value) -> tuple[Value, ...]:
-    """Every input as it is."""
-    del call
-    return values
-
-
 @op("StopGradient")
 def stop_gradient(call: Call, value: Value) -> Value:
     """The input without its gradient."""
