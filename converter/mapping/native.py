@@ -16,10 +16,21 @@ def native_targets(config: EfficientNetConfig) -> dict[str, Shape]:
     for placed in config.blocks():
         targets.update(_block(placed))
     targets.update(_conv_and_norm("head", config.stages[-1].out_channels, config.head_channels, 1))
+    if config.folded_bn:
+        targets = dict(_folded(targets))
     if config.num_classes:
         targets["classifier.weight"] = (config.num_classes, config.head_channels)
         targets["classifier.bias"] = (config.num_classes,)
     return targets
+
+
+def _folded(targets: dict[str, Shape]) -> Iterator[_Named]:
+    """Put a bias of the convolution in the place of its batch norm."""
+    for name, shape in targets.items():
+        if name.endswith(".bn.bias"):
+            yield name.removesuffix(".bn.bias") + ".conv.bias", shape
+        elif ".bn." not in name:
+            yield name, shape
 
 
 def block_name(placed: PlacedBlock) -> str:

@@ -81,6 +81,7 @@ class EfficientNetConfig:
     `drop_path` is the stochastic depth rate the last block approaches (TensorFlow's survival probability 0.8 is 0.2
     here) and `bn_momentum` is torch's (TensorFlow's 0.9 is 0.1 here). `num_classes` is 0 for pooled features.
     `train_size` and `eval_size` are pixels, None where they are not known.
+    `folded_bn` is for inference: batch norms are folded into their convolutions, which have a bias instead.
     """
 
     name: str
@@ -97,9 +98,12 @@ class EfficientNetConfig:
     bn_momentum: float = 0.1
     train_size: int | None = None
     eval_size: int | None = None
+    folded_bn: bool = False
 
     def __post_init__(self) -> None:
         """Reject values no network can have, and stages that do not fit together."""
+        if not isinstance(self.folded_bn, bool):
+            raise ValueError(f"folded_bn is {self.folded_bn!r}, expected True or False")
         if not isinstance(self.name, str):
             raise ValueError(f"name is {self.name!r}, expected a string")
         _check_counts(self, "stem_channels", "stem_kernel", "stem_stride", "head_channels", "in_channels")
@@ -134,9 +138,10 @@ class EfficientNetConfig:
 
     def parameter_count(self) -> int:
         """Count the trained numbers: weights and biases, without the moving statistics of batch norms."""
-        count = self.stem_kernel**2 * self.in_channels * self.stem_channels + 2 * self.stem_channels
-        count += sum(_block_parameters(placed.config) for placed in self.blocks())
-        count += self.stages[-1].out_channels * self.head_channels + 2 * self.head_channels
+        norm = 1 if self.folded_bn else 2  # a bias for each channel, or a batch norm's weight and bias
+        count = self.stem_kernel**2 * self.in_channels * self.stem_channels + norm * self.stem_channels
+        count += sum(_block_parameters(placed.config, norm) for placed in self.blocks())
+        count += self.stages[-1].out_channels * self.head_channels + norm * self.head_channels
         return count + (self.head_channels + 1) * self.num_classes
 
     def to_dict(self) -> dict[str, Any]:
@@ -189,20 +194,20 @@ def _check_fractions(record: object, *names: str) -> None:
             raise ValueError(f"{name} is {value!r}, expected a number from 0 to 1")
 
 
-def _block_parameters(block: BlockConfig) -> int:
-    """Count a block's weights and biases."""
+def _block_parameters(block: BlockConfig, norm: int) -> int:
+    """Count a block's weights and biases; `norm` numbers stand for each channel after a convolution."""
     expanded = block.expanded_channels
     area = block.kernel**2
     count = 0
     if block.block == "fused" and block.expansion == 1:
-        count += area * expanded * block.out_channels + 2 * block.out_channels
+        count += area * expanded * block.out_channels + norm * block.out_channels
     else:
-        count += expanded * block.out_channels + 2 * block.out_channels
+        count += expanded * block.out_channels + norm * block.out_channels
         if block.expansion > 1:
             expand_area = area if block.block == "fused" else 1
-            count += expand_area * block.in_channels * expanded + 2 * expanded
+            count += expand_area * block.in_channels * expanded + norm * expanded
         if block.block == "mbconv":
-            count += area * expanded + 2 * expanded
+            count += area * expanded + norm * expanded
     if block.se_channels:
         count += (2 * expanded + 1) * block.se_channels + expanded
     return count

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import EfficientNetConfig
-from .layers import ConvNorm, FusedMBConv, MBConv
+from .layers import ConvNorm, FusedMBConv, MBConv, NormConfig
 
 
 class FeatureInfo(NamedTuple):
@@ -44,15 +44,14 @@ class EfficientNet(nn.Module):
         self.config = config
         self.in_channels = config.in_channels
         self.dropout = config.dropout
-        epsilon, momentum = config.bn_epsilon, config.bn_momentum
+        norm = NormConfig(config.bn_epsilon, config.bn_momentum, config.folded_bn)
 
         self.stem = ConvNorm(
             config.in_channels,
             config.stem_channels,
             config.stem_kernel,
             stride=config.stem_stride,
-            epsilon=epsilon,
-            momentum=momentum,
+            norm=norm,
         )
         block_count = sum(stage.repeats for stage in config.stages)
         stages: list[list[nn.Module]] = [[] for _ in config.stages]
@@ -60,9 +59,9 @@ class EfficientNet(nn.Module):
             kind = FusedMBConv if placed.config.block == "fused" else MBConv
             # The rate grows linearly from 0 at the first block, and stays below `drop_path` at the last.
             drop_rate = config.drop_path * placed.flat_index / block_count
-            stages[placed.stage].append(kind(placed.config, epsilon=epsilon, momentum=momentum, drop_rate=drop_rate))
+            stages[placed.stage].append(kind(placed.config, norm=norm, drop_rate=drop_rate))
         self.stages = nn.Sequential(*(nn.Sequential(*blocks) for blocks in stages))
-        self.head = ConvNorm(config.stages[-1].out_channels, config.head_channels, epsilon=epsilon, momentum=momentum)
+        self.head = ConvNorm(config.stages[-1].out_channels, config.head_channels, norm=norm)
         self.classifier = _classifier(config)
         self.reset_parameters()
 

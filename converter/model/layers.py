@@ -7,6 +7,8 @@ Sources: "EfficientNetV2" (arXiv 2104.00298), figure 2; the order of operations 
 released code (google/automl, folder efficientnetv2) have them.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -62,8 +64,16 @@ def drop_path(x: Tensor, rate: float) -> Tensor:
     return x * mask
 
 
+class NormConfig(NamedTuple):
+    """A network's batch norms: `momentum` is torch's, the weight of the newest batch; `folded` for none at all."""
+
+    epsilon: float
+    momentum: float
+    folded: bool = False
+
+
 class ConvNorm(nn.Module):
-    """Convolution without bias, batch norm, and SiLU unless `linear`."""
+    """Convolution, batch norm, and SiLU unless `linear`; with folded batch norms the convolution has a bias instead."""
 
     def __init__(
         self,
@@ -71,17 +81,18 @@ class ConvNorm(nn.Module):
         out_channels: int,
         kernel: int = 1,
         *,
-        epsilon: float,
-        momentum: float,
+        norm: NormConfig,
         stride: int = 1,
         groups: int = 1,
         linear: bool = False,
     ) -> None:
-        """Make the pair; `momentum` is torch's, the weight of the newest batch."""
+        """Make the pair; `norm` says what follows the convolution."""
         super().__init__()
         self.linear = linear
-        self.conv = same_conv2d(in_channels, out_channels, kernel, stride=stride, groups=groups)
-        self.bn = nn.BatchNorm2d(out_channels, eps=epsilon, momentum=momentum)
+        self.conv = same_conv2d(in_channels, out_channels, kernel, stride=stride, groups=groups, bias=norm.folded)
+        self.bn: nn.Module = nn.Identity()
+        if not norm.folded:
+            self.bn = nn.BatchNorm2d(out_channels, eps=norm.epsilon, momentum=norm.momentum)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, normalise, activate."""
@@ -108,7 +119,7 @@ class SqueezeExcite(nn.Module):
 class MBConv(nn.Module):
     """Expand 1×1, depthwise k×k with the stride, SE, project 1×1 (linear); no expand where the expansion is 1."""
 
-    def __init__(self, config: BlockConfig, *, epsilon: float, momentum: float, drop_rate: float = 0.0) -> None:
+    def __init__(self, config: BlockConfig, *, norm: NormConfig, drop_rate: float = 0.0) -> None:
         """Make the block; `drop_rate` is its own stochastic depth rate."""
         super().__init__()
         channels, expanded = config.in_channels, config.expanded_channels
@@ -116,20 +127,19 @@ class MBConv(nn.Module):
         self.drop_rate = drop_rate
         self.expand: nn.Module = nn.Identity()
         if config.expansion > 1:
-            self.expand = ConvNorm(channels, expanded, epsilon=epsilon, momentum=momentum)
+            self.expand = ConvNorm(channels, expanded, norm=norm)
         self.depthwise = ConvNorm(
             expanded,
             expanded,
             config.kernel,
             stride=config.stride,
             groups=expanded,
-            epsilon=epsilon,
-            momentum=momentum,
+            norm=norm,
         )
         self.se: nn.Module = nn.Identity()
         if config.se_channels:
             self.se = SqueezeExcite(expanded, config.se_channels)
-        self.project = ConvNorm(expanded, config.out_channels, linear=True, epsilon=epsilon, momentum=momentum)
+        self.project = ConvNorm(expanded, config.out_channels, linear=True, norm=norm)
 
     def expanded(self, x: Tensor) -> Tensor:
         """Give what goes into the projection: TensorFlow's endpoint `expansion_output`."""
@@ -150,7 +160,7 @@ class MBConv(nn.Module):
 class FusedMBConv(nn.Module):
     """Expand k×k with the stride, SE if any, project 1×1 (linear); where the expansion is 1, project k×k with SiLU."""
 
-    def __init__(self, config: BlockConfig, *, epsilon: float, momentum: float, drop_rate: float = 0.0) -> None:
+    def __init__(self, config: BlockConfig, *, norm: NormConfig, drop_rate: float = 0.0) -> None:
         """Make the block; `drop_rate` is its own stochastic depth rate."""
         super().__init__()
         channels, expanded = config.in_channels, config.expanded_channels
@@ -161,14 +171,10 @@ class FusedMBConv(nn.Module):
         if config.se_channels:
             self.se = SqueezeExcite(expanded, config.se_channels)
         if config.expansion > 1:
-            self.expand = ConvNorm(
-                channels, expanded, config.kernel, stride=config.stride, epsilon=epsilon, momentum=momentum
-            )
-            self.project = ConvNorm(expanded, config.out_channels, linear=True, epsilon=epsilon, momentum=momentum)
+            self.expand = ConvNorm(channels, expanded, config.kernel, stride=config.stride, norm=norm)
+            self.project = ConvNorm(expanded, config.out_channels, linear=True, norm=norm)
         else:
-            self.project = ConvNorm(
-                channels, config.out_channels, config.kernel, stride=config.stride, epsilon=epsilon, momentum=momentum
-            )
+            self.project = ConvNorm(channels, config.out_channels, config.kernel, stride=config.stride, norm=norm)
 
     def expanded(self, x: Tensor) -> Tensor:
         """Give TensorFlow's endpoint `expansion_output`, which a fused block takes before SE."""

@@ -10,6 +10,7 @@ from converter.model.config import BlockConfig  # noqa: E402
 from converter.model.layers import (  # noqa: E402
     FusedMBConv,
     MBConv,
+    NormConfig,
     SameConv2d,
     SqueezeExcite,
     drop_path,
@@ -149,7 +150,7 @@ def test_block_has_the_modules_of_its_form(block: str, expansion: int, se_channe
     config = block_config(block=block, expansion=expansion, se_channels=se_channels)
     kind = FusedMBConv if block == "fused" else MBConv
 
-    state_dict = kind(config, epsilon=1e-3, momentum=0.1).state_dict()
+    state_dict = kind(config, norm=NormConfig(1e-3, 0.1)).state_dict()
 
     assert {name.partition(".")[0] for name in state_dict} == set(modules)
 
@@ -163,7 +164,7 @@ def test_block_adds_its_input_only_at_stride_one(block: str, expansion: int) -> 
     outputs = []
     for stride in (1, 2):
         config = block_config(block=block, expansion=expansion, se_channels=0, stride=stride)
-        module = kind(config, epsilon=1e-3, momentum=0.1).eval()
+        module = kind(config, norm=NormConfig(1e-3, 0.1)).eval()
         torch.nn.init.zeros_(module.project.bn.weight)
         outputs.append(module(x).detach())
 
@@ -174,7 +175,7 @@ def test_block_adds_its_input_only_at_stride_one(block: str, expansion: int) -> 
 def test_stochastic_depth_acts_in_training_only() -> None:
     """At a rate of almost one a block in training passes its input through, and in eval mode it does not."""
     config = block_config(block="mbconv", expansion=1, se_channels=0)
-    module = MBConv(config, epsilon=1e-3, momentum=0.1, drop_rate=1 - 1e-7)
+    module = MBConv(config, norm=NormConfig(1e-3, 0.1), drop_rate=1 - 1e-7)
     x = torch.randn(2, 4, 5, 5)
 
     trained, evaluated = module.train()(x).detach(), module.eval()(x).detach()
@@ -189,7 +190,7 @@ def test_fused_block_without_expansion_activates_and_a_projection_is_linear() ->
     lowest = []
     for expansion in (1, 4):
         config = block_config(block="fused", expansion=expansion, se_channels=0, stride=2)
-        module = FusedMBConv(config, epsilon=0.0, momentum=0.1).eval()
+        module = FusedMBConv(config, norm=NormConfig(0.0, 0.1)).eval()
         torch.nn.init.zeros_(module.project.bn.weight)
         torch.nn.init.constant_(module.project.bn.bias, -5.0)
         lowest.append(module(x).min().item())
