@@ -55,11 +55,16 @@ class ArchiveStorage(TreeStorage):
         self._reasons: dict[str, str] = {}
         with error_context(path=source.name):
             kind = archive_kind(source)
+            if kind is None:
+                raise CheckpointNotFoundError(
+                    "this is no archive (tar, plain or packed with gzip, bzip2 or xz, or zip), "
+                    "so there is nothing inside it"
+                )
             if kind == "zip":
                 for packed in zip.read_members(source, limits):
                     self._add_zip_member(packed)
             else:
-                plain = source if kind == "tar" else self._unpack_tar(kind or "")
+                plain = source if kind == "tar" else self._unpack_tar(kind)
                 for member in tar.read_members(plain, limits):
                     self._add_tar_member(plain, member)
         super().__init__(source.name + SEPARATOR, self._openers, self._reasons)

@@ -114,11 +114,6 @@ def _locate_local(path: str, options: Options) -> Place:
 
 
 def _in_archive(source: ByteSource, address: str, inner: str, options: Options) -> Place:
-    if archive_kind(source) is None:
-        raise CheckpointNotFoundError(
-            "this is no archive (tar, plain or packed with gzip, bzip2 or xz, or zip), so there is nothing inside it",
-            path=source.name,
-        )
     from .archive import ArchiveStorage
 
     archive = ArchiveStorage(source, options.limits, address=address, mmap=options.mmap)
