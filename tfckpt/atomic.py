@@ -30,9 +30,13 @@ class PendingFile:
     An `OSError` of the system becomes a `WriteError` with the path that was meant.
     """
 
-    def __init__(self, path: PathLike) -> None:
-        """Create the temporary file, with the permissions that files usually get here."""
+    def __init__(self, path: PathLike, *, durable: bool = True) -> None:
+        """Create the temporary file, with the permissions that files usually get here.
+
+        Not `durable`, its bytes are left to the system, and a power cut after `commit` may lose them.
+        """
         self.path = os.fspath(path)
+        self._durable = durable
         folder, name = os.path.split(self.path)
         suffix = f"{TEMPORARY_MARK}{os.urandom(8).hex()}"
         self.temporary = os.path.join(folder, name[: _LONGEST_NAME - len(suffix)] + suffix)
@@ -42,13 +46,14 @@ class PendingFile:
         self._is_pending = True
 
     def sync(self) -> None:
-        """Bring every byte to the disk and close the file; it keeps its temporary name."""
+        """Bring every byte to the disk, if the file is durable, and close it; it keeps its temporary name."""
         if self.file.closed:
             return
         with writing(self.path):
             try:
                 self.file.flush()
-                os.fsync(self.file.fileno())
+                if self._durable:
+                    os.fsync(self.file.fileno())
             finally:
                 self.file.close()
 

@@ -44,6 +44,7 @@ class Writer:
         shards: int = 1,
         alignment: int = 1,
         checkpoint_state: StateUpdate = True,
+        durable: bool = True,
         overwrite: bool = False,
     ) -> None:
         """Begin a checkpoint of `shards` data files.
@@ -51,6 +52,8 @@ class Writer:
         `alignment` makes every payload begin at a multiple of so many bytes; TensorFlow's own checkpoints have 1.
         `checkpoint_state` says whether the `checkpoint` file of the folder names the new checkpoint as the latest:
         alone, as `tf.train.Checkpoint.save` does, or with "keep" beside those it names already.
+        `durable=False` does not wait for the disk, as TensorFlow does not: about twice as fast, and as safe when the
+        process is killed, but not when the power fails.
 
         Raises `CheckpointExistsError` if something stands there and `overwrite` is not set,
         `CheckpointNotFoundError` if the folder does not exist, and `WriteError` if another writer is at work there.
@@ -61,7 +64,9 @@ class Writer:
         if checkpoint_state == "keep":
             state.read_state(LocalStorage(), os.path.dirname(self._prefix))  # what cannot be kept is an error now
         self._checkpoint_state = checkpoint_state
-        self._bundle = BundleWriter(self._prefix, shards=shards, alignment=alignment, overwrite=overwrite)
+        self._bundle = BundleWriter(
+            self._prefix, shards=shards, alignment=alignment, durable=durable, overwrite=overwrite
+        )
 
     @property
     def prefix(self) -> str:
@@ -142,6 +147,7 @@ def save(
     alignment: int = 1,
     object_graph: Checkpoint | bool | None = None,
     checkpoint_state: StateUpdate = True,
+    durable: bool = True,
     overwrite: bool = False,
 ) -> str:
     """Write a checkpoint that TensorFlow loads; gives the prefix.
@@ -161,7 +167,12 @@ def save(
     types = tensors if isinstance(tensors, Checkpoint) else None
     graph = _keys_of(object_graph)
     with Writer(
-        prefix, shards=shards, alignment=alignment, checkpoint_state=checkpoint_state, overwrite=overwrite
+        prefix,
+        shards=shards,
+        alignment=alignment,
+        checkpoint_state=checkpoint_state,
+        durable=durable,
+        overwrite=overwrite,
     ) as writer:
         for name, array in pairs:
             tf_dtype = None if types is None else types.info(name).tf_dtype

@@ -102,6 +102,22 @@ def test_pending_file_without_commit_is_removed(tmp_path: pathlib.Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
+@pytest.mark.parametrize(("durable", "syncs"), [(True, 1), (False, 0)])
+def test_only_a_durable_file_waits_for_the_disk(
+    durable: bool, syncs: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both get their name only when every byte was handed to the system."""
+    calls: list[int] = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+
+    with PendingFile(tmp_path / "file", durable=durable) as pending:
+        pending.file.write(b"x")
+        pending.commit()
+
+    assert len(calls) == syncs
+    assert (tmp_path / "file").read_bytes() == b"x"
+
+
 def test_name_of_full_length_can_be_written(tmp_path: pathlib.Path) -> None:
     """The temporary name is cut to the length a name may have."""
     with atomic_file(tmp_path / ("n" * 255)) as file:

@@ -11,7 +11,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -43,6 +43,7 @@ def strings(*values: bytes) -> Array:
     return array
 
 
+@settings(deadline=None)  # a slow disk is no fault of ours
 @given(st.dictionaries(names, arrays, max_size=5), st.integers(1, 3), st.sampled_from([1, 8]))
 def test_save_of_any_arrays_reads_back(
     tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, Array], shards: int, alignment: int
@@ -50,16 +51,17 @@ def test_save_of_any_arrays_reads_back(
     """Values bit for bit in native byte order, shapes and types, and no damage that verification finds."""
     prefix = tmp_path_factory.mktemp("any") / "ckpt"
 
-    save(tensors, prefix, shards=shards, alignment=alignment)
+    save(tensors, prefix, shards=shards, alignment=alignment, durable=False)
 
     with tfckpt.open(prefix) as checkpoint:
         assert set(checkpoint) == set(tensors)
         for name, expected in tensors.items():
             assert checkpoint[name].dtype == expected.dtype.newbyteorder("=")
             assert checkpoint[name].shape == expected.shape
-            assert checkpoint[name].tolist() == expected.tolist() or np.array_equal(
-                checkpoint[name].astype(expected.dtype).view("u1"), np.ascontiguousarray(expected).view("u1")
-            )
+            if expected.dtype == object:
+                assert checkpoint[name].tolist() == expected.tolist()
+            else:
+                assert checkpoint[name].astype(expected.dtype).tobytes() == expected.tobytes()
         assert checkpoint.missing_files() == {}
 
 

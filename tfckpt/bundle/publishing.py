@@ -100,7 +100,7 @@ def remove_leftovers(prefix: str) -> None:
             _remove(path)
 
 
-def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile, *, overwrite: bool) -> None:
+def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile, *, overwrite: bool, durable: bool) -> None:
     """Give the files of a new bundle their names, in place of the bundle that stands there if `overwrite`."""
     folder = os.path.dirname(prefix)
     for file in (*shards, index):
@@ -111,7 +111,8 @@ def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile, *, o
     try:
         for file in shards:
             file.commit()
-        sync_folder(folder)
+        if durable:
+            sync_folder(folder)
         index.commit()
     except BaseException:
         # No index names these files: the old one, if there is any, has its shards elsewhere.
@@ -119,7 +120,8 @@ def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile, *, o
             if is_set_aside or not os.path.lexists(file.temporary):
                 _remove(file.path)
         raise
-    sync_folder(folder)
+    if durable:
+        sync_folder(folder)
     if overwrite:
         _remove_other_shards(prefix, len(shards))
 

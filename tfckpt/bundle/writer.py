@@ -39,10 +39,13 @@ class _Partitioned:
 class BundleWriter:
     """A bundle while it is being written; nothing stands under the prefix before `finish`."""
 
-    def __init__(self, prefix: str, *, shards: int = 1, alignment: int = 1, overwrite: bool = False) -> None:
+    def __init__(
+        self, prefix: str, *, shards: int = 1, alignment: int = 1, durable: bool = True, overwrite: bool = False
+    ) -> None:
         """Take the prefix's lock and open the data shards.
 
         After every payload the shard is filled with zeros up to a multiple of `alignment` bytes.
+        Not `durable`, it is left to the system when the bytes reach the disk.
         """
         if shards < 1:
             raise ValueError(f"a checkpoint has at least one data shard, not {shards}")
@@ -50,6 +53,7 @@ class BundleWriter:
             raise ValueError(f"payloads begin at multiples of at least 1 byte, not {alignment}")
         self._prefix = prefix
         self._alignment = alignment
+        self._durable = durable
         self._overwrite = overwrite
         self._entries: dict[bytes, BundleEntry] = {}
         self._partitioned: dict[bytes, _Partitioned] = {}
@@ -63,7 +67,7 @@ class BundleWriter:
             if self._lock.is_exclusive:
                 publishing.remove_leftovers(prefix)
             for shard_id in range(shards):
-                self._files.append(PendingFile(naming.shard_name(prefix, shard_id, shards)))
+                self._files.append(PendingFile(naming.shard_name(prefix, shard_id, shards), durable=durable))
         except BaseException:
             self.abort()
             raise
@@ -144,7 +148,7 @@ class BundleWriter:
         try:
             entries = self._entries | {key: self._parent(key, whole) for key, whole in self._partitioned.items()}
             publishing.check_free(self._prefix, len(self._files), overwrite=self._overwrite)
-            index = PendingFile(naming.index_name(self._prefix))
+            index = PendingFile(naming.index_name(self._prefix), durable=self._durable)
             self._files.append(index)
             with writing(index.path):
                 table = TableWriter(index.file.write)
@@ -152,7 +156,7 @@ class BundleWriter:
                 for key in sorted(entries):
                     table.add(key, entries[key].encode())
                 table.finish()
-            publishing.publish(self._prefix, self._files[:-1], index, overwrite=self._overwrite)
+            publishing.publish(self._prefix, self._files[:-1], index, overwrite=self._overwrite, durable=self._durable)
         finally:
             self.abort()
 
