@@ -21,7 +21,7 @@ from .sstable.table import Table
 from .storage.base import Storage
 from .v1 import naming as v1_naming
 from .v1.keys import LIST_KEY
-from .what_is import UNKNOWN, what_is
+from .what_is import KERAS_ADVICE, KERAS_ENDINGS, UNKNOWN, what_is
 
 V1, V2 = "V1", "V2"
 _TEMPORARY = "_temp"
@@ -249,6 +249,9 @@ def _find_in_folder(storage: Storage, folder: str, limits: Limits) -> Found:
         return Found(inside)
     names = storage.list(folder)
     there = f"it holds {_some(names)}" if names else "it is empty"
+    keras = next((name for name in names if name.endswith(KERAS_ENDINGS)), None)
+    if keras is not None:
+        there += f"; {keras} is a Keras file: {KERAS_ADVICE}"
     raise CheckpointNotFoundError(
         _unfinished(storage, folder, "", names)
         or f"no checkpoint in this folder: no *.index file and no state file; {there}",

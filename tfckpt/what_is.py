@@ -8,7 +8,8 @@ from .sstable.format import is_table
 
 UNKNOWN = "of no kind known here"
 
-_KERAS = "load it with Keras and save a checkpoint: tf.train.Checkpoint(model=model).write('PREFIX')"
+KERAS_ADVICE = "load it with Keras and save a checkpoint: tf.train.Checkpoint(model=model).write('PREFIX')"
+KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
 _HEADS = (
     (b"\x1f\x8b", "gzip data; unpack it first"),
     (b"version https://git-lfs", "a Git LFS pointer and not the file itself; fetch it with: git lfs pull"),
@@ -30,10 +31,10 @@ def what_is(source: ByteSource, path: str = "") -> str:
         return "a table file of a TensorFlow checkpoint"
     head = bytes(source.read(0, min(source.size, 512)))
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return f"an HDF5 file, as Keras writes .h5 and .weights.h5; open it with h5py, or {_KERAS}"
+        return f"an HDF5 file, as Keras writes .h5 and .weights.h5; open it with h5py, or {KERAS_ADVICE}"
     if head.startswith(b"PK\x03\x04"):
         if path.endswith(".keras"):
-            return f"a Keras 3 model (.keras, a zip archive with the weights as HDF5); {_KERAS}"
+            return f"a Keras 3 model (.keras, a zip archive with the weights as HDF5); {KERAS_ADVICE}"
         return "a zip archive (.keras, .npz, PyTorch .pth or an archive of other files)"
     for magic, words in _HEADS:
         if head.startswith(magic):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -382,6 +383,24 @@ def test_keras_weights_say_how_to_save_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "m.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(50))
 
     assert KERAS in said(tmp_path / "m.weights.h5")
+    assert KERAS in said(tmp_path)
+
+
+def test_keras_model_says_how_to_save_a_checkpoint(tmp_path: Path) -> None:
+    """A .keras file is a zip archive, so it is looked into; one that holds a checkpoint opens."""
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", b"\x89HDF\r\n\x1a\n")
+    prefix = bundle(tmp_path / "twin")
+    with zipfile.ZipFile(tmp_path / "twin.zip", "w") as archive:
+        for path in prefix.parent.iterdir():
+            archive.write(path, path.name)
+
+    with pytest.raises(CheckpointNotFoundError, match="Keras 3") as caught:
+        tfckpt.open(tmp_path / "m.keras")
+    assert KERAS in str(caught.value)
+    with tfckpt.open(tmp_path / "twin.zip") as checkpoint:
+        assert list(checkpoint) == ["w"]
 
 
 def test_empty_folder_is_said(tmp_path: Path) -> None:
