@@ -1,0 +1,208 @@
+"""A checkpoint as a read-only mapping from names to arrays."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import pathlib
+import struct
+
+import numpy as np
+import pytest
+
+import tfckpt
+from tests import builders
+from tests.builders import Bundle
+
+
+@pytest.fixture
+def prefix(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A bundle of a matrix, a scalar and strings."""
+    bundle = Bundle().add("m", builders.FLOAT, [2, 2], struct.pack("<4f", 1, 2, 3, 4))
+    bundle.add("step", builders.INT64, [], struct.pack("<q", 7))
+    return bundle.add_strings("words", [b"hi", b""]).write(tmp_path)
+
+
+def test_checkpoint_is_a_mapping(prefix: pathlib.Path) -> None:
+    """All that the protocol offers, in the order of names."""
+    with tfckpt.open(prefix) as checkpoint:
+        assert isinstance(checkpoint, collections.abc.Mapping)
+        assert list(checkpoint) == list(checkpoint.keys()) == ["m", "step", "words"]
+        assert len(checkpoint) == len(list(checkpoint.values())) == 3
+        assert [name for name, _ in checkpoint.items()] == ["m", "step", "words"]
+        assert checkpoint["step"] == 7
+        step = checkpoint.get("step")
+        assert step is not None
+        assert step.ndim == 0
+
+
+def test_checkpoint_has_no_way_to_be_changed(prefix: pathlib.Path) -> None:
+    """Neither the mapping nor its arrays."""
+    with tfckpt.open(prefix) as checkpoint:
+        assert not isinstance(checkpoint, collections.abc.MutableMapping)
+        with pytest.raises(TypeError):
+            checkpoint["m"] = np.zeros(2)  # type: ignore[index]  # what is tested
+        with pytest.raises(ValueError, match="read-only"):
+            checkpoint["m"][0] = 5
+
+
+def test_missing_name_is_a_key_error_that_offers_close_names(prefix: pathlib.Path) -> None:
+    """As for any mapping, `get` gives the default."""
+    with tfckpt.open(prefix) as checkpoint:
+        assert checkpoint.get("absent") is None
+        with pytest.raises(KeyError) as caught:
+            checkpoint["word"]
+
+    assert isinstance(caught.value, tfckpt.TensorNotFoundError)
+    assert caught.value.close_names == ("words",)
+    assert str(caught.value) == f"{prefix}, tensor 'word': not in the checkpoint; close names: words"
+
+
+@pytest.mark.parametrize("name", ["", "absent", "m\0", "\ud800"], ids=ascii)
+def test_names_that_are_not_there_are_not_contained(prefix: pathlib.Path, name: str) -> None:
+    """The empty name is the header's key and no tensor."""
+    with tfckpt.open(prefix) as checkpoint:
+        assert "m" in checkpoint
+        assert name not in checkpoint
+        with pytest.raises(tfckpt.TensorNotFoundError):
+            checkpoint.info(name)
+
+
+def test_name_of_another_type_is_a_type_error_or_not_contained(prefix: pathlib.Path) -> None:
+    """Bytes are no names; asking whether something is contained is always allowed."""
+    with tfckpt.open(prefix) as checkpoint:
+        strangers: list[object] = [b"m", None, 5]
+        assert not any(stranger in checkpoint for stranger in strangers)
+        with pytest.raises(TypeError, match="is a str, not bytes"):
+            checkpoint[b"m"]  # type: ignore[index]  # what is tested
+        with pytest.raises(TypeError, match="is a str, not int"):
+            checkpoint.info(5)  # type: ignore[arg-type]  # what is tested
+
+
+def test_checkpoints_are_equal_only_to_themselves(prefix: pathlib.Path) -> None:
+    """Comparing two mappings of arrays would read both whole."""
+    with tfckpt.open(prefix) as one, tfckpt.open(prefix) as other:
+        assert one == one  # noqa: PLR0124  # what is tested
+        assert one != other
+        assert len({one, other}) == 2
+
+
+def test_closed_checkpoint_says_so(prefix: pathlib.Path) -> None:
+    """Whatever is asked of it; closing again is harmless, and arrays stay."""
+    checkpoint = tfckpt.open(prefix)
+    array = checkpoint["m"]
+    checkpoint.close()
+    checkpoint.close()
+
+    assert array.sum() == 10
+    assert repr(checkpoint) == f"<closed Checkpoint {str(prefix)!r}>"
+    for use in (
+        lambda: checkpoint["m"],
+        lambda: list(checkpoint),
+        lambda: len(checkpoint),
+        lambda: "m" in checkpoint,
+        lambda: checkpoint.info("m"),
+        checkpoint.infos,
+        checkpoint.missing_files,
+        lambda: checkpoint.files,
+        lambda: checkpoint.format,
+    ):
+        with pytest.raises(ValueError, match="is closed"):
+            use()
+
+
+def test_checkpoint_tells_what_it_is(prefix: pathlib.Path) -> None:
+    """Prefix, format, files, notes."""
+    with tfckpt.open(prefix) as checkpoint:
+        assert repr(checkpoint) == f"<Checkpoint {str(prefix)!r}>"
+        assert checkpoint.prefix == str(prefix)
+        assert checkpoint.format == "V2"
+        assert checkpoint.files == (f"{prefix}.index", f"{prefix}.data-00000-of-00001")
+        assert checkpoint.missing_files() == {}
+        assert checkpoint.notes == ()
+
+
+def test_context_manager_closes_also_after_an_error(prefix: pathlib.Path) -> None:
+    """The error passes through."""
+    with pytest.raises(ZeroDivisionError), tfckpt.open(prefix) as checkpoint:
+        raise ZeroDivisionError
+
+    with pytest.raises(ValueError, match="closed"):
+        len(checkpoint)
+
+
+def test_path_may_be_a_string_or_a_path_object(prefix: pathlib.Path) -> None:
+    """Anything that `os.fspath` turns into text."""
+    for path in (prefix, str(prefix)):
+        with tfckpt.open(path) as checkpoint:
+            assert len(checkpoint) == 3
+
+
+@pytest.mark.parametrize("path", [None, 5, b"bytes"], ids=repr)
+def test_path_of_another_type_is_a_type_error(path: object) -> None:
+    """A mistake of the caller, at once."""
+    with pytest.raises(TypeError):
+        tfckpt.open(path)  # type: ignore[arg-type]  # what is tested
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", "a\0b/c", "\ud800"], ids=ascii)
+def test_path_that_can_be_of_no_file_is_not_found(path: str) -> None:
+    """Also where the operating system has no such names."""
+    with pytest.raises(tfckpt.CheckpointError):
+        tfckpt.open(path)
+
+
+def test_limits_of_the_caller_hold(prefix: pathlib.Path) -> None:
+    """A scanner that reads strangers' files sets them low."""
+    with tfckpt.open(prefix, limits=tfckpt.Limits(max_entries=4)) as checkpoint:
+        assert len(checkpoint) == 3
+
+    with pytest.raises(tfckpt.LimitExceededError, match="max_entries=3"):
+        tfckpt.open(prefix, limits=tfckpt.Limits(max_entries=3))
+
+
+def test_options_are_keyword_only() -> None:
+    """The path is what everyone passes."""
+    parameters = inspect.signature(tfckpt.open).parameters
+
+    assert [name for name, item in parameters.items() if item.kind is not item.KEYWORD_ONLY] == ["path"]
+
+
+def test_verification_covers_only_what_is_asked_for(prefix: pathlib.Path) -> None:
+    """A damaged tensor does not keep the others from being read."""
+    shard = prefix.with_name("model.data-00000-of-00001")
+    data = bytearray(shard.read_bytes())
+    data[0] ^= 1
+    shard.write_bytes(data)
+
+    with tfckpt.open(prefix) as checkpoint:
+        assert checkpoint["step"] == 7
+        with pytest.raises(tfckpt.ChecksumError) as caught:
+            checkpoint["m"]
+        assert checkpoint.read("m", verify=False).shape == (2, 2)
+
+    assert str(caught.value) == (
+        f"{shard}, byte 0, tensor 'm': payload of 16 bytes has crc32c "
+        f"{caught.value.computed:#010x}, stored is {caught.value.stored:#010x}"
+    )
+
+
+def test_info_is_a_frozen_record(prefix: pathlib.Path) -> None:
+    """What is known without reading."""
+    with tfckpt.open(prefix) as checkpoint:
+        info = checkpoint.info("m")
+
+    assert info == tfckpt.TensorInfo(
+        name="m",
+        dtype=np.dtype(np.float32),
+        tf_dtype="DT_FLOAT",
+        shape=(2, 2),
+        nbytes=16,
+        shard=0,
+        offset=0,
+        crc32c=builders.crc32c(struct.pack("<4f", 1, 2, 3, 4)),
+        slices=(),
+    )
+    assert info.size == 4
+    with pytest.raises(AttributeError):
+        info.name = "other"  # type: ignore[misc]  # what is tested
