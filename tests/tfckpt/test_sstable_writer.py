@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import MemorySource
@@ -25,6 +25,7 @@ def written(entries: list[tuple[bytes, bytes]], *, block_size: int = BLOCK_SIZE,
     return bytes(out)
 
 
+@settings(deadline=None)
 @given(entry_lists, st.sampled_from([1, 40, 300, BLOCK_SIZE]), st.sampled_from([1, 2, 16]))
 def test_table_of_any_entries_reads_back(
     entries: list[tuple[bytes, bytes]], block_size: int, restart_interval: int
@@ -118,6 +119,7 @@ def test_separator_is_shortened_only_where_a_byte_fits_between(low: bytes, high:
     assert separator(low, high) == expected
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=6), st.binary(max_size=6))
 def test_separator_lies_between_its_keys(a: bytes, b: bytes) -> None:
     """It is not less than the lower key, and less than the higher one."""
