@@ -1,0 +1,50 @@
+"""The same networks in other libraries: what they are called there, and where those compute something else.
+
+Read off timm 1.0.31, torchvision 0.28.0, transformers 5.23.0 and efficientnet-pytorch 0.7.1.
+
+::
+
+    library                batch norm epsilon              padding of stride-2 convolutions
+    timm (`tf_` models)    1e-3                            SAME, as TensorFlow
+    torchvision            1e-3; efficientnet_b0..b4 1e-5  symmetric: SAME at inputs of 32k + 1 pixels only
+    transformers           from its config                 SAME for even or for odd maps, block by block in its config
+    efficientnet-pytorch   1e-3                            SAME, for one input size unless image_size=None
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from .config import CONFIGS, EFFICIENTNET_V1
+
+TargetName: TypeAlias = Literal["native", "timm", "torchvision", "transformers", "efficientnet-pytorch"]
+
+#: Our own module, and every library that has some of the networks.
+TARGETS: tuple[TargetName, ...] = ("native", "timm", "torchvision", "transformers", "efficientnet-pytorch")
+
+_TORCHVISION = {
+    **{f"efficientnetv2-{size}": f"efficientnet_v2_{size}" for size in "sml"},
+    **{f"efficientnet-b{number}": f"efficientnet_b{number}" for number in range(8)},
+}
+#: torchvision leaves these at PyTorch's own epsilon, 1e-5.
+TORCHVISION_OTHER_EPSILON = frozenset(f"efficientnet-b{number}" for number in range(5))
+
+
+def library_model(target: TargetName, architecture: str) -> str | None:
+    """Name the library's model of a published network, None when it has none."""
+    if architecture not in CONFIGS:
+        return None
+    if target == "native":
+        return architecture
+    if target == "timm":
+        return f"tf_{architecture.replace('-', '_')}"
+    if target == "torchvision":
+        return _TORCHVISION.get(architecture)
+    if architecture not in EFFICIENTNET_V1:
+        return None
+    return "EfficientNetForImageClassification" if target == "transformers" else architecture
+
+
+def targets_of(architecture: str) -> tuple[TargetName, ...]:
+    """List the targets that a network can be written for; one that is not published only for our own module."""
+    return tuple(target for target in TARGETS if target == "native" or library_model(target, architecture))
