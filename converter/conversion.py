@@ -19,14 +19,14 @@ import tfckpt
 from tfckpt.errors import printable
 
 from .errors import ConversionError, MappingError, Shape
-from .mapping import automl
+from .mapping import families
 from .mapping.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
 from .mapping.graph import read_graph
 from .mapping.layout import LAYOUTS, Array
 from .mapping.native import native_targets
-from .mapping.recognise import best_fit
 from .mapping.report import ConstantRecord, ConversionReport, FileRecord, IgnoredRecord, TensorRecord
 from .mapping.rules import Plan, plan
+from .mapping.variables import Inventory, inventory_of_checkpoint, inventory_of_names
 from .model.config import EfficientNetConfig
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -66,20 +66,22 @@ def convert(
     weights: WeightsChoice = "ema",
     strides: Sequence[int] | None = None,
     scope: str | None = None,
+    head: str | None = None,
     progress: Progress | None = None,
 ) -> ConversionResult:
-    """Convert a checkpoint of an EfficientNet or EfficientNetV2 that the released TensorFlow code wrote.
+    """Convert a checkpoint of an EfficientNet or EfficientNetV2 that the released TensorFlow code or Keras wrote.
 
     `model` is a published network's name, or `auto`: recognise it from names and shapes, whatever its class count.
     `weights` is `ema` for the moving average of every variable that has one, or `raw` for the plain values.
     `strides`, one for each stage, are needed for a network that is not published and has no graph beside it.
     `scope` is needed when several networks share a checkpoint; an empty one is the root.
+    `head` is the name of a dense layer beside the network that becomes its classifier.
     Every tensor's checksum is compared as it is read.
 
     Raises `UnknownModelError`, `MappingError` with all findings, or what `tfckpt` raises about the checkpoint itself.
     """
     with opened(source) as tensors:
-        planned = plan_conversion(tensors, model=model, weights=weights, strides=strides, scope=scope)
+        planned = plan_conversion(tensors, model=model, weights=weights, strides=strides, scope=scope, head=head)
         state_dict: dict[str, Array] = {}
         total = planned.report.nbytes
         done = 0
@@ -102,20 +104,21 @@ def plan_conversion(
     weights: WeightsChoice = "ema",
     strides: Sequence[int] | None = None,
     scope: str | None = None,
+    head: str | None = None,
 ) -> ConversionPlan:
     """Decide what becomes what, from names, shapes and the graph; options and errors are those of `convert`."""
     if weights not in WEIGHTS_CHOICES:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
     facts = _facts(tensors)
-    shapes = {name: fact.shape for name, fact in facts.items()}
     graph = tensors.graph if isinstance(tensors, tfckpt.Checkpoint) else None
-    prepared = automl.prepare(
-        shapes,
+    prepared = families.prepare(
+        _inventory(tensors, facts),
         model=model,
         weights=weights,
         strides=strides,
         scope=scope,
-        graph=None if graph is None else read_graph(graph.nodes),
+        head=head,
+        graph=None if graph is None else read_graph(graph.nodes, graph.functions),
     )
     targets = native_targets(prepared.config)
     try:
@@ -123,8 +126,7 @@ def plan_conversion(
     except MappingError as error:
         if model == "auto":
             raise
-        fit = best_fit(automl.within(shapes, prepared.scope))
-        raise error.with_hint(f"{model} was asked for; {fit}") from None
+        raise error.with_hint(f"{model} was asked for; {prepared.best_fit()}") from None
     strings = [printable(move.source) for move in planned.moves if not facts[move.source].numeric]
     if strings:
         raise ConversionError(f"tensors hold strings, expected numbers: {', '.join(strings)}")
@@ -188,6 +190,12 @@ def _facts(tensors: Mapping[str, Array]) -> dict[str, _Facts]:
     if isinstance(tensors, tfckpt.Checkpoint):
         return {info.name: _Facts(info.shape, info.dtype, info.nbytes, info.crc32c) for info in tensors.infos()}
     return {name: _Facts(array.shape, array.dtype, array.nbytes, None) for name, array in sorted(tensors.items())}
+
+
+def _inventory(tensors: Mapping[str, Array], facts: Mapping[str, _Facts]) -> Inventory:
+    if isinstance(tensors, tfckpt.Checkpoint):
+        return inventory_of_checkpoint(tensors)
+    return inventory_of_names({name: fact.shape for name, fact in facts.items()})
 
 
 def _files(tensors: Mapping[str, Array]) -> tuple[FileRecord, ...]:

@@ -96,7 +96,9 @@ def config_from_state_dict(
     Raises `UnknownModelError` when there is no such network in it.
     """
     shapes = {name: tuple(value.shape) for name, value in state_dict.items()}
-    stem, head = _kernel(shapes, "stem.conv.weight"), _kernel(shapes, "head.conv.weight")
+    stem = _kernel(shapes, "stem.conv.weight")
+    headless = not any(name.startswith("head.") for name in shapes)
+    head = (0,) if headless else _kernel(shapes, "head.conv.weight")
     stages = _stages(shapes)
     classifier = shapes.get("classifier.weight", (0,))
     table = "\n".join(f"  stage {number}: {say_stage(stage)}" for number, stage in enumerate(stages))
@@ -114,11 +116,17 @@ def config_from_state_dict(
         )
     except ValueError as error:
         raise UnknownModelError(f"these shapes make no EfficientNet: {error}. The stages are\n{table}") from error
-    for known in CONFIGS.values():
+    for published in CONFIGS.values():
+        known = dataclasses.replace(
+            published,
+            num_classes=config.num_classes,
+            in_channels=config.in_channels,
+            head_channels=0 if headless else published.head_channels,
+        )
         if _without_strides(known) == _without_strides(config) and (
             strides is None or _strides(known) == _strides(config)
         ):
-            return dataclasses.replace(known, num_classes=config.num_classes, in_channels=config.in_channels)
+            return known
     if strides is None:
         raise UnknownModelError(
             "no published EfficientNet has these shapes, and shapes do not tell strides: give one for each stage, "

@@ -1,40 +1,19 @@
-"""Names of checkpoints that the released EfficientNet code wrote, name-based: the rule table, scope and class count.
+"""Names of checkpoints that the released EfficientNet code wrote, name-based, or object-based by full names.
 
 The table is that of google/automl, folder efficientnetv2, whose names the older V1 code (tensorflow/tpu) shares.
 Blocks are numbered over all stages, and the number of a layer within its block depends on the block's form,
-so each form has its own lines, and its own word: the numbers of the blocks that have it.
-
-::
-
-    form        block                        layers, in order
-    fused1      fused MBConv, expansion 1    project (k×k)
-    fused       fused MBConv                 expand (k×k), project (1×1)
-    mbconv1     MBConv, expansion 1          depthwise, project (1×1)
-    mbconv      MBConv                       expand (1×1), depthwise, project (1×1)
-
-Each convolution is followed by its batch norm; squeeze-excite, in whichever form, is under `se/`.
+so each form has its own lines and its own word; `family.words_of` draws the forms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Mapping
 
-from tfckpt.errors import printable
-
-from ..errors import Shape, UnknownModelError
-from ..model.config import BlockConfig, EfficientNetConfig
-from .averages import Selection, WeightsChoice, select_weights, variable_of
-from .describe import STEM
-from .graph import GraphFacts
-from .recognise import recognise
-from .rules import Constant, Ignore, Rule, RuleSet
-
-#: Raised by one whenever a line below changes, so that an output tells which table made it.
-VERSION = "1"
-
-#: The string tensor that makes a checkpoint an object-based one.
-OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+from ..errors import Shape
+from .describe import Anatomy, Parts
+from .family import Family, flat_ids, flat_order
+from .rules import Ignore, Rule
 
 _RULES = (
     Rule("stem/conv2d/kernel", "stem.conv.weight", "conv2d"),
@@ -91,101 +70,44 @@ _IGNORES = (
     Ignore("{variable...}/Adam_1", "slot of the Adam optimizer"),
 )
 
-_CONSTANTS = (
-    Constant(
-        "{layer...}.bn.num_batches_tracked",
-        0,
-        "int64",
-        "PyTorch counts batches there; TensorFlow does not, and inference does not read it",
+_DEPTHWISE = "depthwise_conv2d/depthwise_kernel"
+_FIRST = "conv2d/kernel"
+_SECOND = "conv2d_1/kernel"
+_SE = "se/conv2d/kernel"
+
+
+def _parts(shapes: Mapping[str, Shape]) -> Parts:
+    """Tell a block's form: layers are numbered, so that what a layer is depends on how many there are."""
+    norms = 1 + max((n for n in (1, 2) if f"tpu_batch_normalization_{n}/gamma" in shapes), default=0)
+    # Only an MBConv block with expansion has three batch norms; only blocks with expansion have a second convolution.
+    depthwise = _DEPTHWISE in shapes or norms == 3
+    expands = _SECOND in shapes or norms > (2 if depthwise else 1)
+    return Parts(
+        project=_SECOND if expands else _FIRST,
+        expand=_FIRST if expands else None,
+        depthwise=_DEPTHWISE if depthwise else None,
+        se=_SE if _SE in shapes else None,
+    )
+
+
+AUTOML = Family(
+    name="automl",
+    title="names of the released code (google/automl, tensorflow/tpu)",
+    version="1",
+    names="full_name",
+    anatomy=Anatomy(
+        stem="stem/conv2d/kernel",
+        head="head/conv2d/kernel",
+        head_parts=("head/", "head_1/"),
+        classifier_biases=("head/dense/bias", "head_1/dense/bias"),
+        block=re.compile(r"blocks_(0|[1-9][0-9]{0,5})/(.+)", re.DOTALL),
+        block_name="blocks_{}/",
+        order=flat_order,
+        parts=_parts,
     ),
+    own=re.compile(r"(?:stem|blocks_[0-9]+|head(?:_[0-9]+)?)/"),
+    classifier="head/dense",
+    rules=_RULES,
+    ignores=_IGNORES,
+    block_ids=flat_ids,
 )
-
-_BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-
-
-class Prepared(NamedTuple):
-    """All that planning a conversion needs to know of a checkpoint, and the sentences that say how it is known."""
-
-    config: EfficientNetConfig
-    evidence: tuple[str, ...]
-    scope: str
-    rules: RuleSet
-    selection: Selection
-
-
-def prepare(
-    shapes: Mapping[str, Shape],
-    *,
-    model: str = "auto",
-    weights: WeightsChoice = "ema",
-    strides: Sequence[int] | None = None,
-    scope: str | None = None,
-    graph: GraphFacts | None = None,
-) -> Prepared:
-    """Find the network among a checkpoint's tensors, and write the rules for it.
-
-    Raises `UnknownModelError` when there is none, or several.
-    """
-    scope = find_scope(shapes, scope)
-    recognition = recognise(within(shapes, scope), model=model, strides=strides, graph=graph, scope=scope)
-    rules = rule_set(recognition.config, scope)
-    return Prepared(*recognition, scope, rules, select_weights(shapes, weights))
-
-
-def within(shapes: Mapping[str, Shape], scope: str) -> dict[str, Shape]:
-    """Give the variables under a scope, named without it; an average and its variable have the same shape."""
-    return {variable_of(name).removeprefix(scope): shape for name, shape in shapes.items() if name.startswith(scope)}
-
-
-def rule_set(config: EfficientNetConfig, scope: str) -> RuleSet:
-    """Write the table for one network: which block numbers have which form, and where they stand."""
-    words: dict[str, dict[str, str]] = {form: {} for form in ("fused1", "fused", "mbconv1", "mbconv", "block")}
-    for placed in config.blocks():
-        place = f"{placed.stage}.{placed.position}"
-        words[form_of(placed.config)][str(placed.flat_index)] = place
-        words["block"][str(placed.flat_index)] = place
-    return RuleSet(
-        name="automl",
-        version=VERSION,
-        scope=scope,
-        rules=_RULES,
-        ignores=_IGNORES,
-        constants=_CONSTANTS,
-        words={**words, "bn": _BATCH_NORM},
-    )
-
-
-def form_of(block: BlockConfig) -> str:
-    """Name the form that tells a block's layers apart."""
-    return f"{block.block}1" if block.expansion == 1 else block.block
-
-
-def find_scope(names: Iterable[str], scope: str | None = None) -> str:
-    """Find what the network's names begin with, by its stem: `efficientnetv2-s/` or nothing, for example.
-
-    A given `scope` is taken as it is, with or without its last slash.
-    Raises `UnknownModelError` when no stem is there, or several.
-    """
-    variables = {variable_of(name) for name in names}
-    found = sorted(name.removesuffix(STEM) for name in variables if name == STEM or name.endswith("/" + STEM))
-    shown = ", ".join(repr(printable(prefix)) for prefix in found)
-    if scope is not None:
-        scope = scope if not scope or scope.endswith("/") else scope + "/"
-        if scope not in found:
-            where = f"there is one under {shown}" if found else "nor under any other"
-            raise UnknownModelError(f"no EfficientNet stem ({STEM}) under the scope {printable(scope)!r}; {where}")
-        return scope
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UnknownModelError(f"several networks in one checkpoint, under {shown}; choose one by its scope (--scope)")
-    if OBJECT_GRAPH_KEY in variables:
-        raise UnknownModelError(
-            "this is an object-based checkpoint; only name-based EfficientNet checkpoints can be converted, "
-            f"whose names end in {STEM} and the like"
-        )
-    examples = ", ".join(printable(name) for name in sorted(variables)[:3])
-    raise UnknownModelError(
-        f"no EfficientNet in this checkpoint: none of its {len(variables)} variables is a {STEM}"
-        + (f"; it has {examples}" + (" ..." if len(variables) > 3 else "") if examples else "")
-    )

@@ -6,10 +6,9 @@ Moving statistics of batch norms have such a twin too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, TypeAlias
 
-from ..errors import Shape
 from .rules import Ignored, Source
 
 WeightsChoice: TypeAlias = Literal["ema", "raw"]
@@ -38,15 +37,20 @@ def is_average(name: str) -> bool:
     return name.endswith(AVERAGE_SUFFIX)
 
 
-def select_weights(shapes: Mapping[str, Shape], choice: WeightsChoice) -> Selection:
-    """Choose one value for each variable: `ema` is the average where there is one, else the plain value."""
+def select_weights(named: Iterable[Source], choice: WeightsChoice) -> Selection:
+    """Choose one value for each variable: `ema` is the average where there is one, else the plain value.
+
+    The `variable` of what is given tells averages by its suffix; that of what is chosen is without it.
+    """
+    candidates = list(named)
+    averaged = {variable_of(source.variable) for source in candidates if is_average(source.variable)}
     sources: list[Source] = []
     set_aside: list[Ignored] = []
-    for name, shape in shapes.items():
-        if choice == "raw" and is_average(name):
-            set_aside.append(Ignored(name, REASON_RAW))
-        elif choice == "ema" and name + AVERAGE_SUFFIX in shapes:
-            set_aside.append(Ignored(name, REASON_AVERAGED))
+    for source in candidates:
+        if choice == "raw" and is_average(source.variable):
+            set_aside.append(Ignored(source.name, REASON_RAW))
+        elif choice == "ema" and source.variable in averaged:
+            set_aside.append(Ignored(source.name, REASON_AVERAGED))
         else:
-            sources.append(Source(name, shape, variable_of(name)))
+            sources.append(source._replace(variable=variable_of(source.variable)))
     return Selection(tuple(sources), tuple(set_aside))

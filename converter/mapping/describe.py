@@ -1,4 +1,4 @@
-"""A network described from the names and shapes of its variables, in the naming of `automl`.
+"""A network described from the names and shapes of its variables, whatever family of names they have.
 
 Only kernels are read here: they give every width, kernel size, expansion and repeat.
 That all other variables agree with them is for the rules to find out.
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from ..errors import Shape
 from ..model.config import BlockConfig, EfficientNetConfig, StageConfig
@@ -17,20 +18,54 @@ from ..model.config import BlockConfig, EfficientNetConfig, StageConfig
 #: The squeeze-excite ratio of every published EfficientNet, tried before any other that fits.
 _USUAL_SE_RATIO = 0.25
 
-STEM = "stem/conv2d/kernel"
-_HEAD = "head/conv2d/kernel"
-_CLASSIFIER_BIASES = ("head/dense/bias", "head_1/dense/bias")
-_DEPTHWISE = "depthwise_conv2d/depthwise_kernel"
-_FIRST = "conv2d/kernel"
-_SECOND = "conv2d_1/kernel"
-_SE = "se/conv2d/kernel"
-_BLOCK_NAME = re.compile(r"blocks_(0|[1-9][0-9]{0,5})/(.+)", re.DOTALL)
+
+class Parts(NamedTuple):
+    """Names of a block's kernels, under the block; None for those its form does not have."""
+
+    project: str
+    expand: str | None = None
+    depthwise: str | None = None
+    se: str | None = None
+
+    @property
+    def first(self) -> str:
+        """The convolution that gives a block its kernel size, and its first block's stride."""
+        return self.depthwise or self.expand or self.project
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Anatomy:
+    """How a family of names calls the kernels that tell a network's form; all names are without scope.
+
+    `block` matches a variable of a block: its id, then the name under the block; `block_name` makes both from an id.
+    `order` gives all ids from the first to the last in network order, with those that are missing between.
+    `stage_of` says which stage an id belongs to, for names that say it.
+    `parts` tells a block's form from the names and shapes under it.
+    A network in which no name begins with one of `head_parts` is one without head, such as a detector's backbone.
+    """
+
+    stem: str
+    head: str
+    head_parts: tuple[str, ...]
+    classifier_biases: tuple[str, ...]
+    block: re.Pattern[str]
+    block_name: str
+    order: Callable[[Iterable[str]], list[str]]
+    parts: Callable[[Mapping[str, Shape]], Parts]
+    stage_of: Callable[[str], int] | None = None
+
+    def in_block(self, block_id: str, name: str) -> str:
+        """Name a variable of a block."""
+        return self.block_name.format(block_id) + name
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
     """What shapes tell: widths, and blocks with stride 1 in place of the unknown one; None for an unreadable block.
 
+    `ids` are the blocks' ids in the names, `stages` the stage of each block where the names say it.
+    `strided` are the names of the kernels whose convolutions have the strides of the stem and of each readable block.
+    `headless` is a network without any variable of a head; `head_channels` is 0 then, and where its kernel is missing.
     `problems` says, one a line, what keeps this from being a whole network.
     """
 
@@ -38,58 +73,70 @@ class Description:
     stem_kernel: int
     stem_channels: int
     blocks: tuple[BlockConfig | None, ...]
+    ids: tuple[str, ...]
+    stages: tuple[int, ...] | None
+    strided: tuple[str, ...]
+    headless: bool
     head_channels: int
     num_classes: int
     problems: tuple[str, ...]
 
 
-def describe(shapes: Mapping[str, Shape]) -> Description:
+def describe(shapes: Mapping[str, Shape], anatomy: Anatomy) -> Description:
     """Read a network from variable names without their scope."""
     missing: list[str] = []
-    stem = _kernel(shapes, STEM, missing)
-    head = _kernel(shapes, _HEAD, missing)
+    stem = _kernel(shapes, anatomy.stem, missing)
+    headless = not any(name.startswith(anatomy.head_parts) for name in shapes)
+    head = (0, 0, 0, 0) if headless else _kernel(shapes, anatomy.head, missing)
     problems = [f"the network {problem}" for problem in missing]
-    in_blocks: dict[int, dict[str, Shape]] = {}
+    in_blocks: dict[str, dict[str, Shape]] = {}
     for name, shape in shapes.items():
-        match = _BLOCK_NAME.fullmatch(name)
+        match = anatomy.block.fullmatch(name)
         if match:
-            in_blocks.setdefault(int(match[1]), {})[match[2]] = shape
+            in_blocks.setdefault(match[1], {})[match[2]] = shape
+    ids = anatomy.order(in_blocks)
     blocks: list[BlockConfig | None] = []
+    strided = [anatomy.stem]
     channels = stem[3]
-    for index in range(max(in_blocks, default=-1) + 1):
-        found = _block(in_blocks.get(index, {}), channels)
+    for block_id in ids:
+        inside = in_blocks.get(block_id, {})
+        parts = anatomy.parts(inside)
+        found = _block(inside, parts, channels)
         if isinstance(found, str):
-            problems.append(f"blocks_{index} {found}")
+            problems.append(f"{anatomy.in_block(block_id, '').rstrip('/_')} {found}")
             blocks.append(None)
             channels = 0
         else:
             blocks.append(found)
+            strided.append(anatomy.in_block(block_id, parts.first))
             channels = found.out_channels
     if not blocks:
-        problems.append("blocks_0 is missing")
+        problems.append(f"{anatomy.in_block(anatomy.order(())[0], '').rstrip('/_')} is missing")
     elif channels and head[2] and head[2] != channels:
-        problems.append(f"{_HEAD} takes {head[2]} channels, the last block gives {channels}")
-    biases = [shapes[name] for name in _CLASSIFIER_BIASES if name in shapes]
+        problems.append(f"{anatomy.head} takes {head[2]} channels, the last block gives {channels}")
+    biases = [shapes[name] for name in anatomy.classifier_biases if name in shapes]
     return Description(
         in_channels=stem[2],
         stem_kernel=stem[0],
         stem_channels=stem[3],
         blocks=tuple(blocks),
+        ids=tuple(ids),
+        stages=None if anatomy.stage_of is None else tuple(map(anatomy.stage_of, ids)),
+        strided=tuple(strided),
+        headless=headless,
         head_channels=head[3],
         num_classes=biases[0][0] if biases and len(biases[0]) == 1 else 0,
         problems=tuple(problems),
     )
 
 
-def stride_variable(index: int, block: BlockConfig) -> str:
-    """Name the kernel whose convolution has a block's stride."""
-    return f"blocks_{index}/{_DEPTHWISE if block.block == 'mbconv' else _FIRST}"
-
-
-def split_stages(blocks: Sequence[BlockConfig], strides: Sequence[int] | None = None) -> list[list[BlockConfig]]:
+def split_stages(
+    blocks: Sequence[BlockConfig], strides: Sequence[int] | None = None, numbers: Sequence[int] | None = None
+) -> list[list[BlockConfig]]:
     """Group blocks into stages: where the width, the form or, when `strides` has one a block, the stride says so.
 
     A stage with the widths and form of the one before it and stride 1 is a repeat, which computes the same.
+    `numbers` are the stages of the blocks where the names say them; then each is a stage of its own.
     """
     stages: list[list[BlockConfig]] = []
     for index, block in enumerate(blocks):
@@ -97,6 +144,7 @@ def split_stages(blocks: Sequence[BlockConfig], strides: Sequence[int] | None = 
             not stages
             or block.in_channels != block.out_channels
             or (strides is not None and strides[index] != 1)
+            or (numbers is not None and numbers[index] != numbers[index - 1])
             or _form(block) != _form(stages[-1][0])
             or _se_ratio([*stages[-1], block]) is None
         )
@@ -142,30 +190,27 @@ def _form(block: BlockConfig) -> tuple[str, int, int, bool]:
     return block.block, block.kernel, block.expansion, bool(block.se_channels)
 
 
-def _block(parts: Mapping[str, Shape], channels: int) -> BlockConfig | str:
+def _block(shapes: Mapping[str, Shape], parts: Parts, channels: int) -> BlockConfig | str:
     """Read one block from its variables, or say what is wrong; `channels` are those before it, 0 when not known."""
-    if not parts:
+    if not shapes:
         return "is missing"
     problems: list[str] = []
-    norms = 1 + max((n for n in (1, 2) if f"tpu_batch_normalization_{n}/gamma" in parts), default=0)
-    # Only an MBConv block with expansion has three batch norms; only blocks with expansion have a second convolution.
-    depthwise = _kernel(parts, _DEPTHWISE, problems) if _DEPTHWISE in parts or norms == 3 else None
-    expands = _SECOND in parts or norms > (1 if depthwise is None else 2)
-    project = _kernel(parts, _SECOND if expands else _FIRST, problems)
-    first = depthwise if depthwise is not None else _kernel(parts, _FIRST, problems)
-    se = _kernel(parts, _SE, problems)[3] if _SE in parts else 0
+    depthwise = _kernel(shapes, parts.depthwise, problems) if parts.depthwise else None
+    project = _kernel(shapes, parts.project, problems)
+    first = depthwise or _kernel(shapes, parts.expand or parts.project, problems)
+    se = _kernel(shapes, parts.se, problems)[3] if parts.se else 0
     if problems:
-        return "; ".join(problems)
+        return "; ".join(dict.fromkeys(problems))
     if depthwise is not None and depthwise[3] != 1:
         return f"has a channel multiplier of {depthwise[3]}, expected 1"
-    in_channels = _taken(parts, depthwise, expands) or channels
+    in_channels = _taken(shapes, parts, depthwise) or channels
     if not in_channels:
-        return f"has no {_FIRST}"
+        return f"has no {parts.expand or parts.project}"
     if channels and in_channels != channels:
         return f"takes {in_channels} channels, what precedes it gives {channels}"
-    expanded = depthwise[2] if depthwise is not None else first[3] if expands else in_channels
+    expanded = depthwise[2] if depthwise is not None else first[3] if parts.expand else in_channels
     expansion, rest = divmod(expanded, in_channels)
-    if rest or (expansion > 1) != expands:
+    if rest or (expansion > 1) != (parts.expand is not None):
         return f"expands {in_channels} channels to {expanded}, expected a multiple of them"
     return BlockConfig(
         block="fused" if depthwise is None else "mbconv",
@@ -178,11 +223,11 @@ def _block(parts: Mapping[str, Shape], channels: int) -> BlockConfig | str:
     )
 
 
-def _taken(parts: Mapping[str, Shape], depthwise: Shape | None, expands: bool) -> int:
+def _taken(shapes: Mapping[str, Shape], parts: Parts, depthwise: Shape | None) -> int:
     """Give the channels a block's own first kernel takes, 0 when that kernel is not there."""
-    if depthwise is not None and not expands:
+    if depthwise is not None and parts.expand is None:
         return depthwise[2]
-    first = parts.get(_FIRST, ())
+    first = shapes.get(parts.expand or parts.project, ())
     return first[2] if len(first) == 4 else 0
 
 

@@ -1,6 +1,7 @@
 """What the graph beside a checkpoint says about its variables: strides of convolutions, epsilons of batch norms.
 
-An operation's variable is found by following its input back to the variable's node, never by comparing names.
+An operation's variable is found by following its input back to the variable's node, never by comparing names;
+in the functions of a SavedModel an argument is followed to the call that gives it.
 Which checkpoint key a variable has is read from the save operations, since it may differ from the node's name:
 a graph may call a variable `head_1/dense/kernel` while its saver stores it as `head/dense/kernel`.
 """
@@ -18,9 +19,12 @@ _Fact = TypeVar("_Fact")
 
 _CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative"}
 _BATCH_NORMS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
+_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 _VARIABLES = {"VarHandleOp", "VariableV2", "Variable"}
 #: Operations that give their first input's value on; Cast stands there in mixed-precision training.
 _PASSING = {"Identity", "ReadVariableOp", "Cast"}
+#: Functions entered, each once for every set of variables it is called with; no real graph has nearly as many.
+_MAX_BODIES = 20_000
 #: Longest chain from an operation to its variable; real ones have two or three links, a cycle has no end.
 _MAX_LINKS = 32
 
@@ -42,7 +46,27 @@ class GraphNode(Protocol):
 
     @property
     def attributes(self) -> Mapping[str, object]:
-        """Attributes by name; lists as tuples, strings as bytes, a tensor as a TensorProto."""
+        """Attributes by name; lists as tuples, strings as bytes, a function as its name, a tensor as an array."""
+
+
+class GraphArgument(Protocol):
+    """What is needed of a function's argument."""
+
+    @property
+    def name(self) -> str:
+        """What inputs in the body call it."""
+
+
+class GraphFunction(Protocol):
+    """What is needed of a function; `tfckpt`'s have it."""
+
+    @property
+    def inputs(self) -> Sequence[GraphArgument]:
+        """Arguments in order."""
+
+    @property
+    def nodes(self) -> Sequence[GraphNode]:
+        """The body; inputs there are `node:output:0` or an argument's name."""
 
 
 class GraphFacts(NamedTuple):
@@ -54,21 +78,67 @@ class GraphFacts(NamedTuple):
     strides: Mapping[str, int]
     epsilons: Mapping[str, float]
 
+    def renamed(self, names: Mapping[str, str]) -> GraphFacts:
+        """Give the facts of some variables under other names: old name -> new name."""
+        return GraphFacts(
+            {names[key]: value for key, value in self.strides.items() if key in names},
+            {names[key]: value for key, value in self.epsilons.items() if key in names},
+        )
 
-def read_graph(nodes: Iterable[GraphNode]) -> GraphFacts:
-    """Collect the facts of a graph; time and memory grow with its size."""
-    by_name = {node.name: node for node in nodes}
-    keys = _checkpoint_keys(by_name)
+
+class _Body(NamedTuple):
+    """The nodes of the graph or of one call of a function, whose arguments that are variables are known."""
+
+    nodes: Mapping[str, GraphNode]
+    variables: Mapping[str, str]
+
+
+def read_graph(nodes: Iterable[GraphNode], functions: Mapping[str, GraphFunction] | None = None) -> GraphFacts:
+    """Collect the facts of a graph and of the functions it calls; time and memory grow with their size."""
+    bodies = _bodies(nodes, functions or {})
+    keys = _checkpoint_keys(bodies)
     strides: dict[str, set[int | None]] = {}
     epsilons: dict[str, set[float | None]] = {}
-    for node in by_name.values():
-        if node.op in _CONVOLUTIONS:
-            for key in _keys_behind(by_name, keys, node):
-                strides.setdefault(key, set()).add(_stride(node))
-        elif node.op in _BATCH_NORMS:
-            for key in _keys_behind(by_name, keys, node):
-                epsilons.setdefault(key, set()).add(_epsilon(node))
+    for body in bodies:
+        for node in body.nodes.values():
+            if node.op in _CONVOLUTIONS:
+                for key in _keys_behind(body, keys, node):
+                    strides.setdefault(key, set()).add(_stride(node))
+            elif node.op in _BATCH_NORMS:
+                for key in _keys_behind(body, keys, node):
+                    epsilons.setdefault(key, set()).add(_epsilon(node))
     return GraphFacts(_agreed(strides), _agreed(epsilons))
+
+
+def _bodies(nodes: Iterable[GraphNode], functions: Mapping[str, GraphFunction]) -> list[_Body]:
+    """Give the graph and every call of a function that is handed variables, directly or through another."""
+    by_name = {name: {node.name: node for node in function.nodes} for name, function in functions.items()}
+    bodies = [_Body({node.name: node for node in nodes}, {})]
+    entered: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+    for body in bodies:  # grows as it goes
+        for node in body.nodes.values():
+            called = _called(node, functions)
+            if called is None or len(bodies) >= _MAX_BODIES:
+                continue
+            data = [reference for reference in node.inputs if not reference.startswith("^")]
+            given = {}
+            for argument, reference in zip(functions[called].inputs, data, strict=False):
+                variable = _variable_behind(body, reference)
+                if variable is not None:
+                    given[argument.name] = variable
+            call = (called, tuple(given.items()))
+            if given and call not in entered:
+                entered.add(call)
+                bodies.append(_Body(by_name[called], given))
+    return bodies
+
+
+def _called(node: GraphNode, functions: Mapping[str, GraphFunction]) -> str | None:
+    """Name the function a node calls."""
+    if node.op in functions:
+        return node.op
+    name = node.attributes.get("f") if node.op in _CALLS else None
+    return name if isinstance(name, str) and name in functions else None
 
 
 def _agreed(found: Mapping[str, set[_Fact | None]]) -> dict[str, _Fact]:
@@ -94,16 +164,19 @@ def _epsilon(node: GraphNode) -> float | None:
     return float(str(np.float32(epsilon))) if isinstance(epsilon, float) else None
 
 
-def _keys_behind(by_name: Mapping[str, GraphNode], keys: Mapping[str, set[str]], node: GraphNode) -> set[str]:
+def _keys_behind(body: _Body, keys: Mapping[str, set[str]], node: GraphNode) -> set[str]:
     """Name the variable that an operation takes as its second input: kernel of a convolution, scale of a batch norm."""
-    variable = _variable_behind(by_name, node.inputs[1]) if len(node.inputs) > 1 else None
+    variable = _variable_behind(body, node.inputs[1]) if len(node.inputs) > 1 else None
     return set() if variable is None else {variable_of(key) for key in keys.get(variable, {variable})}
 
 
-def _variable_behind(by_name: Mapping[str, GraphNode], reference: str) -> str | None:
-    """Follow an input back to the node of a variable."""
+def _variable_behind(body: _Body, reference: str) -> str | None:
+    """Follow an input back to the node of a variable, which stands in the graph itself."""
     for _ in range(_MAX_LINKS):
-        node = by_name.get(reference.partition(":")[0])
+        name = reference.partition(":")[0]
+        if name in body.variables:
+            return body.variables[name]
+        node = body.nodes.get(name)
         if node is None:
             return None
         if node.op in _VARIABLES:
@@ -114,24 +187,27 @@ def _variable_behind(by_name: Mapping[str, GraphNode], reference: str) -> str | 
     return None
 
 
-def _checkpoint_keys(by_name: Mapping[str, GraphNode]) -> dict[str, set[str]]:
+def _checkpoint_keys(bodies: Iterable[_Body]) -> dict[str, set[str]]:
     """Pair each variable's node with its keys, as the save operations have them.
 
     SaveV2 takes the prefix, the keys, the tensor slices, and then one tensor for each key.
     """
     keys: dict[str, set[str]] = {}
-    for node in by_name.values():
-        if node.op != "SaveV2" or len(node.inputs) < 3:
-            continue
-        names = by_name.get(node.inputs[1].partition(":")[0])
-        for key, reference in zip(_strings(names), node.inputs[3:], strict=False):
-            variable = _variable_behind(by_name, reference)
-            if variable is not None:
-                keys.setdefault(variable, set()).add(key)
+    for body in bodies:
+        for node in body.nodes.values():
+            if node.op != "SaveV2" or len(node.inputs) < 3:
+                continue
+            names = body.nodes.get(node.inputs[1].partition(":")[0])
+            for key, reference in zip(_strings(names), node.inputs[3:], strict=False):
+                variable = _variable_behind(body, reference)
+                if variable is not None:
+                    keys.setdefault(variable, set()).add(key)
     return keys
 
 
 def _strings(node: GraphNode | None) -> list[str]:
     """Read the strings of a constant, none when it is no such node."""
     value = None if node is None or node.op != "Const" else node.attributes.get("value")
-    return [item.decode("utf-8", "surrogateescape") for item in getattr(value, "string_val", ())]
+    if not isinstance(value, np.ndarray) or value.dtype != object:
+        return []
+    return [item.decode("utf-8", "surrogateescape") for item in value.ravel().tolist() if isinstance(item, bytes)]

@@ -15,7 +15,8 @@ def native_targets(config: EfficientNetConfig) -> dict[str, Shape]:
     targets = dict(_conv_and_norm("stem", config.in_channels, config.stem_channels, config.stem_kernel))
     for placed in config.blocks():
         targets.update(_block(placed))
-    targets.update(_conv_and_norm("head", config.stages[-1].out_channels, config.head_channels, 1))
+    if config.head_channels:
+        targets.update(_conv_and_norm("head", config.stages[-1].out_channels, config.head_channels, 1))
     if config.folded_bn:
         targets = dict(_folded(targets))
     if config.num_classes:

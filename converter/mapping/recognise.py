@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 from ..errors import Shape, UnknownModelError
 from ..model.config import CONFIGS, EfficientNetConfig
 from . import describe
-from .describe import Description
+from .describe import Anatomy, Description
 from .graph import GraphFacts
 
 #: A network with unreadable blocks is taken for the published one that at least this part of its blocks agrees with.
@@ -38,15 +38,15 @@ class Recognition(NamedTuple):
 
 def recognise(
     shapes: Mapping[str, Shape],
+    anatomy: Anatomy,
     *,
     model: str = "auto",
     strides: Sequence[int] | None = None,
     graph: GraphFacts | None = None,
-    scope: str = "",
 ) -> Recognition:
     """Find the config of the network whose variables, named without their scope, have these shapes.
 
-    `graph` holds facts about variables under their scope, None when there is no graph.
+    `graph` holds facts about these variables by the same names, None when there is no graph.
     `model` forces a published network; whether its tensors fit is for the rules to find out.
     Raises `UnknownModelError` when the network is not known and not enough of it is stored to describe it.
     """
@@ -55,20 +55,23 @@ def recognise(
         raise UnknownModelError(f"there is no model {model!r}; perhaps {', '.join(close)}, or auto")
     if strides is not None and not (strides and all(isinstance(stride, int) and stride > 0 for stride in strides)):
         raise ValueError(f"strides are {strides!r}, expected one positive number a stage")
-    found = describe.describe(shapes)
-    seen = _graph_strides(found, graph, scope)
+    found = describe.describe(shapes, anatomy)
+    seen = _graph_strides(found, graph)
     if model != "auto":
         recognition = _forced(model, found, strides, seen)
     elif found.problems:
         recognition = _damaged(found)
     else:
         recognition = _published(found, strides, seen) or _custom(found, strides, seen, graph)
-    return recognition if graph is None else _with_epsilon(recognition, graph, scope)
+    if found.headless:
+        evidence = (*recognition.evidence, "without head: features of the last stage, as a detector's backbone gives")
+        recognition = Recognition(recognition.config, evidence)
+    return recognition if graph is None else _with_epsilon(recognition, graph)
 
 
-def best_fit(shapes: Mapping[str, Shape]) -> str:
+def best_fit(shapes: Mapping[str, Shape], anatomy: Anatomy) -> str:
     """Say which published network has these names and shapes, or the most blocks in common with them."""
-    found = describe.describe(shapes)
+    found = describe.describe(shapes, anatomy)
     exact = _same_shapes(found)
     if exact is not None:
         return f"its names and shapes are those of {exact}"
@@ -118,7 +121,7 @@ def _custom(
 ) -> Recognition:
     """Describe a network of its own from its shapes, with the graph's strides or else the caller's."""
     blocks = [block for block in found.blocks if block is not None]
-    stages = describe.split_stages(blocks, None if seen is None else seen[1:])
+    stages = describe.split_stages(blocks, None if seen is None else seen[1:], found.stages)
     table = "\n".join(f"  stage {number}: {describe.say_stage(stage)}" for number, stage in enumerate(stages))
     if seen is not None:
         first_blocks = itertools.accumulate((len(stage) for stage in stages[:-1]), initial=0)
@@ -161,9 +164,9 @@ def _custom(
     return Recognition(config, ("described from names and shapes", where))
 
 
-def _with_epsilon(recognition: Recognition, graph: GraphFacts, scope: str) -> Recognition:
+def _with_epsilon(recognition: Recognition, graph: GraphFacts) -> Recognition:
     """Take over the batch norms' epsilon when the graph has another than usual; a network has one."""
-    found = sorted({epsilon for name, epsilon in graph.epsilons.items() if name.startswith(scope)})
+    found = sorted(set(graph.epsilons.values()))
     if len(found) > 1:
         raise UnknownModelError(f"the graph's batch norms have epsilons {_say(found)}, expected the same for all")
     if not found or found[0] == recognition.config.bn_epsilon:
@@ -172,13 +175,11 @@ def _with_epsilon(recognition: Recognition, graph: GraphFacts, scope: str) -> Re
     return Recognition(config, (*recognition.evidence, f"batch-norm epsilon {found[0]:g} from the graph"))
 
 
-def _graph_strides(found: Description, graph: GraphFacts | None, scope: str) -> _Strides | None:
+def _graph_strides(found: Description, graph: GraphFacts | None) -> _Strides | None:
     """Give the strides of stem and blocks as the graph has them, None unless it has them all."""
     if graph is None or found.problems:
         return None
-    names = [describe.STEM]
-    names += [describe.stride_variable(index, block) for index, block in enumerate(found.blocks) if block is not None]
-    strides = [graph.strides.get(scope + name) for name in names]
+    strides = [graph.strides.get(name) for name in found.strided]
     return None if None in strides else tuple(stride for stride in strides if stride is not None)
 
 
@@ -186,15 +187,19 @@ def _adapted(name: str, found: Description) -> EfficientNetConfig:
     """Take a published config with the checkpoint's own class count and input channels."""
     config = CONFIGS[name]
     return dataclasses.replace(
-        config, num_classes=found.num_classes, in_channels=found.in_channels or config.in_channels
+        config,
+        num_classes=found.num_classes,
+        in_channels=found.in_channels or config.in_channels,
+        head_channels=0 if found.headless else config.head_channels,
     )
 
 
 def _same_shapes(found: Description) -> str | None:
     """Name the published network of these shapes."""
-    widths = (found.stem_kernel, found.stem_channels, found.head_channels)
+    widths = (found.stem_kernel, found.stem_channels)
     for name, config in CONFIGS.items():
-        same = widths == (config.stem_kernel, config.stem_channels, config.head_channels)
+        same = widths == (config.stem_kernel, config.stem_channels)
+        same = same and found.head_channels == (0 if found.headless else config.head_channels)
         if same and found.blocks == describe.blocks_without_strides(config):
             return name
     return None

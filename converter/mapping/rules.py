@@ -21,12 +21,16 @@ import difflib
 import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from ..errors import Ambiguity, MappingError, Mismatch, Missing, Shape, Unmapped
 from .layout import LAYOUTS
 
 Words: TypeAlias = Mapping[str, Mapping[str, str]]
+#: Which of a variable's names rules are about: its path through the object graph, its name in the program, or its key.
+#: All three are the same in a checkpoint without object graph.
+Names: TypeAlias = Literal["path", "full_name", "key"]
+NAMES: tuple[Names, ...] = get_args(Names)
 
 #: Names like a missing one are looked for up to this many missing targets: beyond it the table is the wrong one.
 MAX_SUGGESTIONS = 50
@@ -63,12 +67,14 @@ class Constant:
 class RuleSet:
     """A whole table, checked when it is made: layouts exist, and targets use only groups their source has.
 
+    `names` says which names patterns are about.
     `scope` is what every rule's source begins with, taken literally; what is ignored may stand outside it.
     """
 
     name: str
     version: str
     rules: tuple[Rule, ...]
+    names: Names = "path"
     scope: str = ""
     ignores: tuple[Ignore, ...] = ()
     constants: tuple[Constant, ...] = ()
@@ -87,11 +93,20 @@ class RuleSet:
 
 
 class Source(NamedTuple):
-    """A tensor of the checkpoint: its `name` there, its shape, and the `variable` name that rules are about."""
+    """A tensor of the checkpoint: its `name` there, its shape, and the `variable` name that rules are about.
+
+    `label` is what messages call it, where its name alone says little.
+    """
 
     name: str
     shape: Shape
     variable: str
+    label: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return self.label or self.name
 
 
 class Ignored(NamedTuple):
@@ -150,16 +165,16 @@ def plan(
     for source in sources:
         found = table.lookup(source.variable)
         if len(found) > 1:
-            ambiguous.append(Ambiguity(source.name, tuple(match.describe() for match in found)))
+            ambiguous.append(Ambiguity(source.shown, tuple(match.describe() for match in found)))
         elif not found:
-            unmapped.append(Unmapped(source.name, source.shape))
+            unmapped.append(Unmapped(source.shown, source.shape))
         elif isinstance(found[0].rule, Ignore):
             ignored.append(Ignored(source.name, found[0].rule.reason))
         elif found[0].target not in targets:
-            unmapped.append(Unmapped(source.name, source.shape, found[0].target))
+            unmapped.append(Unmapped(source.shown, source.shape, found[0].target))
         else:
             move = _move(source, found[0].rule, found[0].target, targets[found[0].target])
-            takers[move.target].append(source.name)
+            takers[move.target].append(source.shown)
             if isinstance(move, Mismatch):
                 mismatched.append(move)
             else:
@@ -185,14 +200,49 @@ def plan(
     return Plan(tuple(moves[target] for target in targets if target in moves), tuple(sorted(ignored)), tuple(constants))
 
 
+def translate(names: Iterable[str], rules: RuleSet) -> dict[str, str]:
+    """Give the target of every name, one to one, for names of which nothing is ignored and no shape is looked at.
+
+    Raises `MappingError` for a name that no rule or that several take, and for a target that several names get.
+    """
+    table = _Table(rules)
+    targets: dict[str, str] = {}
+    unmapped: list[Unmapped] = []
+    ambiguous: list[Ambiguity] = []
+    takers: dict[str, list[str]] = collections.defaultdict(list)
+    for name in names:
+        found = table.lookup(name)
+        if len(found) > 1:
+            ambiguous.append(Ambiguity(name, tuple(match.describe() for match in found)))
+        elif not found:
+            unmapped.append(Unmapped(name, ()))
+        else:
+            targets[name] = found[0].target
+            takers[found[0].target].append(name)
+    ambiguous += [Ambiguity(target, tuple(several)) for target, several in takers.items() if len(several) > 1]
+    if unmapped or ambiguous:
+        raise MappingError(unmapped=unmapped, ambiguous=ambiguous)
+    return targets
+
+
+def ignored_by(ignores: Iterable[Ignore], variable: str) -> str | None:
+    """Give the reason for which a table leaves a variable out, None when no line of it does."""
+    return next((ignore.reason for ignore in ignores if _ignore_pattern(ignore.source).fullmatch(variable)), None)
+
+
+@functools.lru_cache(maxsize=256)
+def _ignore_pattern(pattern: str) -> re.Pattern[str]:
+    return _compile(pattern, {})
+
+
 def _move(source: Source, rule: Rule, target: str, expected: Shape) -> Move | Mismatch:
     """Check one pairing's shapes."""
     try:
         found = LAYOUTS[rule.layout].target_shape(source.shape)
     except ValueError:
-        return Mismatch(source.name, source.shape, rule.layout, target, None, expected)
+        return Mismatch(source.shown, source.shape, rule.layout, target, None, expected)
     if found != expected:
-        return Mismatch(source.name, source.shape, rule.layout, target, found, expected)
+        return Mismatch(source.shown, source.shape, rule.layout, target, found, expected)
     return Move(source.name, source.shape, rule.layout, target, found)
 
 

@@ -79,7 +79,8 @@ class EfficientNetConfig:
     """A whole network.
 
     `drop_path` is the stochastic depth rate the last block approaches (TensorFlow's survival probability 0.8 is 0.2
-    here) and `bn_momentum` is torch's (TensorFlow's 0.9 is 0.1 here). `num_classes` is 0 for pooled features.
+    here) and `bn_momentum` is torch's (TensorFlow's 0.9 is 0.1 here). `num_classes` is 0 for pooled features, and
+    `head_channels` is 0 as well for those of the last stage, without the head's convolution.
     `train_size` and `eval_size` are pixels, None where they are not known.
     `folded_bn` is for inference: batch norms are folded into their convolutions, which have a bias instead.
     """
@@ -106,8 +107,10 @@ class EfficientNetConfig:
             raise ValueError(f"folded_bn is {self.folded_bn!r}, expected True or False")
         if not isinstance(self.name, str):
             raise ValueError(f"name is {self.name!r}, expected a string")
-        _check_counts(self, "stem_channels", "stem_kernel", "stem_stride", "head_channels", "in_channels")
-        _check_counts(self, "num_classes", least=0)
+        _check_counts(self, "stem_channels", "stem_kernel", "stem_stride", "in_channels")
+        _check_counts(self, "num_classes", "head_channels", least=0)
+        if self.num_classes and not self.head_channels:
+            raise ValueError(f"num_classes is {self.num_classes}, but there is no head: head_channels is 0")
         _check_counts(self, *(key for key in ("train_size", "eval_size") if getattr(self, key) is not None))
         _check_fractions(self, "dropout", "drop_path", "bn_epsilon", "bn_momentum")
         if not self.stages:

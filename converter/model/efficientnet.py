@@ -30,7 +30,8 @@ class EfficientNet(nn.Module):
     """The network a config describes.
 
     Submodules: `stem`, `stages.{stage}.{position}`, `head`, `classifier`. Stochastic depth and dropout act in training
-    mode only. With no classes there is no classifier and the output is the pooled features (N, head channels).
+    mode only. With no classes there is no classifier and the output is the pooled features (N, head channels); with no
+    head channels either, there is no head and they are the last stage's.
     """
 
     # Read in Python only: torch.jit.script would try to compile them.
@@ -61,7 +62,7 @@ class EfficientNet(nn.Module):
             drop_rate = config.drop_path * placed.flat_index / block_count
             stages[placed.stage].append(kind(placed.config, norm=norm, drop_rate=drop_rate))
         self.stages = nn.Sequential(*(nn.Sequential(*blocks) for blocks in stages))
-        self.head = ConvNorm(config.stages[-1].out_channels, config.head_channels, norm=norm)
+        self.head = _head(config, norm)
         self.classifier = _classifier(config)
         self.reset_parameters()
 
@@ -93,7 +94,7 @@ class EfficientNet(nn.Module):
     def reset_classifier(self, num_classes: int) -> None:
         """Put a freshly drawn classifier in place of the present one; with 0 classes, none."""
         self.config = dataclasses.replace(self.config, num_classes=num_classes)
-        like = self.head.conv.weight
+        like = self.stem.conv.weight
         self.classifier = _classifier(self.config).to(like.device, like.dtype).train(self.training)
         self.classifier.apply(_draw)
 
@@ -173,6 +174,13 @@ class EfficientNet(nn.Module):
         if x.shape[1] != channels:
             hint = ": looks like NHWC, use x.permute(0, 3, 1, 2)" if x.shape[3] == channels else ""
             raise ValueError(f"input has {x.shape[1]} channels, expected {channels} (N, C, H, W){hint}")
+
+
+def _head(config: EfficientNetConfig, norm: NormConfig) -> nn.Module:
+    """Make the head's convolution, which passes the last stage's features through when it has no channels."""
+    if not config.head_channels:
+        return nn.Identity()
+    return ConvNorm(config.stages[-1].out_channels, config.head_channels, norm=norm)
 
 
 def _classifier(config: EfficientNetConfig) -> nn.Module:

@@ -206,12 +206,6 @@ def test_unknown_weights_choice_is_misuse(digits: pathlib.Path) -> None:
         convert(digits, weights="average")  # type: ignore[arg-type]  # the mistake is the test
 
 
-def test_object_based_checkpoint_is_refused_by_name(data: pathlib.Path) -> None:
-    """What cannot be converted yet is said to be what it is."""
-    with pytest.raises(converter.UnknownModelError, match="this is an object-based checkpoint"):
-        convert(data / "objects")
-
-
 def test_importing_and_converting_never_load_torch(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """`import converter`, a conversion and a `.safetensors` output need NumPy only."""
     program = (

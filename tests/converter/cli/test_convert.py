@@ -139,7 +139,7 @@ def test_report_cannot_be_the_output(digits: pathlib.Path, output: pathlib.Path,
     ("options", "message"),
     [
         (["--strides", "1,2,2"], "the graph beside the checkpoint has 1,2,2,1"),
-        (["--scope", "other"], "no EfficientNet stem (stem/conv2d/kernel) under the scope 'other/'"),
+        (["--scope", "other"], "no EfficientNet under the scope 'other/'; there is one under 'efficientnetv2-digits/'"),
         (["--model", "efficientnetv2-b0"], "the checkpoint and the model do not fit"),
     ],
 )

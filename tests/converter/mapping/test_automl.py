@@ -7,7 +7,6 @@ import pytest
 
 from converter.conversion import convert, plan_conversion
 from converter.errors import MappingError, UnknownModelError
-from converter.mapping.automl import find_scope
 from converter.model.config import CONFIGS
 
 from .. import networks
@@ -77,36 +76,26 @@ def test_scope_is_found_from_the_names(scope: str) -> None:
 
 
 def test_several_networks_need_a_scope() -> None:
-    """Which of two networks is meant is asked for; then the other's tensors are unmapped, not forgotten."""
+    """Which of two networks is meant is asked for; then the other stands beside it, and is listed as a group."""
     arrays = {**networks.arrays("efficientnet-b0", scope="a/"), **networks.arrays("efficientnet-b1", scope="b/")}
 
     with pytest.raises(UnknownModelError, match="several networks in one checkpoint, under 'a/', 'b/'"):
         plan_conversion(arrays)
-    with pytest.raises(MappingError) as caught:
-        plan_conversion(arrays, scope="b")
-    assert {finding.name.split("/")[0] for finding in caught.value.unmapped} == {"a"}
-    assert not caught.value.missing
+    planned = plan_conversion(arrays, scope="b")
+
+    assert planned.config.name == "efficientnet-b1"
+    beside = [record.source for record in planned.report.ignored if record.reason == "beside the network, in a"]
+    assert set(beside) == {name for name in arrays if name.startswith("a/")}
 
 
 def test_scope_that_has_no_network_names_one_that_has() -> None:
     """A wrong scope is answered with the right one; with or without the slash both work."""
-    names = ["net/stem/conv2d/kernel"]
+    arrays = networks.arrays("efficientnetv2-b0", averages=False)
 
     with pytest.raises(UnknownModelError, match=r"under the scope 'other/'; there is one under 'net/'"):
-        find_scope(names, "other")
-    assert find_scope(names, "net") == find_scope(names, "net/") == "net/"
-
-
-def test_checkpoint_without_a_stem_is_no_efficientnet() -> None:
-    """Another network is refused with a few of its names."""
-    with pytest.raises(UnknownModelError, match=r"none of its 2 variables is a stem/conv2d/kernel; it has a/w, b/w"):
-        plan_conversion({"a/w": np.ones(1), "b/w": np.ones(1)})
-
-
-def test_object_based_checkpoint_is_named_as_such() -> None:
-    """Keys of an object graph are no names, and the error says what the file is."""
-    with pytest.raises(UnknownModelError, match="object-based checkpoint"):
-        plan_conversion({"_CHECKPOINTABLE_OBJECT_GRAPH": np.array(b"", object)})
+        plan_conversion(arrays, scope="other")
+    assert plan_conversion(arrays, scope="net").report.scope == "net/"
+    assert plan_conversion(arrays, scope="net/").report.scope == "net/"
 
 
 @pytest.mark.parametrize("dense", ["head/dense", "head_1/dense"])

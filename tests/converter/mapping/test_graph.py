@@ -6,6 +6,7 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from converter.mapping.graph import read_graph
@@ -21,8 +22,8 @@ class Node(NamedTuple):
 
 
 def strings(*values: bytes) -> object:
-    """Make a TensorProto of strings, as far as it is read."""
-    return types.SimpleNamespace(string_val=list(values))
+    """Make the value of a constant of strings."""
+    return np.array(values, object)
 
 
 def convolution(

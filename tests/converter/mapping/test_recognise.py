@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from typing import TypeAlias
 
@@ -10,14 +11,19 @@ import pytest
 
 from converter.conversion import plan_conversion
 from converter.errors import MappingError, Shape, UnknownModelError
+from converter.mapping.automl import AUTOML
 from converter.mapping.graph import GraphFacts
-from converter.mapping.recognise import Recognition, recognise
+from converter.mapping.recognise import Recognition
+from converter.mapping.recognise import recognise as recognise_family
 from converter.model.config import CONFIGS, BlockKind, EfficientNetConfig, StageConfig
 
 from .. import networks
 
 #: Block, repeats, kernel, stride, expansion, input and output channels, squeeze-excite ratio: the paper's columns.
 Row: TypeAlias = tuple[BlockKind, int, int, int, int, int, int, float]
+
+
+recognise = functools.partial(recognise_family, anatomy=AUTOML.anatomy)
 
 
 def stage(row: Row) -> StageConfig:

@@ -1,0 +1,119 @@
+"""What a checkpoint offers to the rules: its variables under all their names, and what is no variable of a network.
+
+A tensor of a name-based checkpoint has one name.
+A variable of an object-based one has three: its key, its path through the object graph, and its full name, which was
+its name in the program and need not be unique.
+A rule table reads one of them; see `rules.Names`.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import tfckpt
+from tfckpt.errors import printable
+from tfckpt.object_graph import GRAPH_KEY, ObjectGraph
+
+from ..errors import Shape
+from .rules import Ignored, Names
+
+VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+_OPTIMIZER_SLOT = "/.OPTIMIZER_SLOT/"
+_REASON_GRAPH = "the object graph, which is no variable"
+_REASON_COUNTER = "counter of saves"
+_REASON_OTHER = "no variable"
+#: Children that an optimizer of Keras has, whichever its generation; the older ones have slot variables besides.
+_OPTIMIZER_CHILDREN = ({"_iterations"}, {"iter", "learning_rate"}, {"_index_dict"})
+
+
+class SourceVariable(NamedTuple):
+    """A variable under its names; all three are the same in a name-based checkpoint, and `full_name` may be empty."""
+
+    key: str
+    shape: Shape
+    path: str
+    full_name: str
+
+    def name(self, names: Names) -> str:
+        """Give the name a rule table asks for; a variable without full name has its path."""
+        if names == "key":
+            return self.key
+        return (self.full_name or self.path) if names == "full_name" else self.path
+
+
+class Inventory(NamedTuple):
+    """A checkpoint's variables, in the order of their keys, and what is none of any network, with the reason."""
+
+    variables: tuple[SourceVariable, ...]
+    set_aside: tuple[Ignored, ...]
+    object_based: bool
+
+
+def inventory_of_names(shapes: Mapping[str, Shape]) -> Inventory:
+    """Take stock of tensors by name, where there is no object graph to ask.
+
+    Keys of an object-based checkpoint still give paths; slot variables are told by their keys.
+    """
+    variables = []
+    set_aside = []
+    for name, shape in shapes.items():
+        if name == GRAPH_KEY:
+            set_aside.append(Ignored(name, _REASON_GRAPH))
+        elif _OPTIMIZER_SLOT in name and name.endswith(VALUE_SUFFIX):
+            optimizer, _, slot = name.removesuffix(VALUE_SUFFIX).rpartition(_OPTIMIZER_SLOT)[2].rpartition("/")
+            set_aside.append(Ignored(name, _slot_reason(slot, optimizer)))
+        else:
+            path = name.removesuffix(VALUE_SUFFIX)
+            variables.append(SourceVariable(name, shape, path, path))
+    return Inventory(tuple(variables), tuple(set_aside), GRAPH_KEY in shapes)
+
+
+def inventory_of_checkpoint(checkpoint: tfckpt.Checkpoint) -> Inventory:
+    """Take stock of a checkpoint, with its object graph if it has one."""
+    graph = checkpoint.object_graph
+    if graph is None:
+        return inventory_of_names({info.name: info.shape for info in checkpoint.infos()})
+    optimizers = tuple(_optimizers(graph))
+    variables = []
+    reasons: dict[str, str] = {GRAPH_KEY: _REASON_GRAPH}
+    for row in checkpoint.variables():
+        path = row.path if row.path is not None else row.key.removesuffix(VALUE_SUFFIX)
+        reasons.update((slot.key, _slot_reason(slot.name, slot.optimizer)) for slot in row.slots)
+        reason = _reason(path, optimizers)
+        if reason is None:
+            variables.append(SourceVariable(row.key, row.info.shape, path, row.full_name))
+        else:
+            reasons[row.key] = reason
+    used = {variable.key for variable in variables}
+    set_aside = tuple(Ignored(key, reasons.get(key, _REASON_OTHER)) for key in checkpoint if key not in used)
+    return Inventory(tuple(variables), set_aside, True)
+
+
+def duplicates(names: Iterable[str]) -> set[str]:
+    """Give the names that occur more than once."""
+    return {name for name, count in collections.Counter(names).items() if count > 1}
+
+
+def _optimizers(graph: ObjectGraph) -> Iterator[str]:
+    """Give the path of every optimizer: it keeps slot variables, or has the children an optimizer has."""
+    for node in graph.nodes:
+        told_by_children = any(children <= set(node.children) for children in _OPTIMIZER_CHILDREN)
+        if node.path and (node.slot_variables or told_by_children):
+            yield node.path
+
+
+def _reason(path: str, optimizers: tuple[str, ...]) -> str | None:
+    """Say why a variable is none of a network's, None if it may be one."""
+    if path == "save_counter":
+        return _REASON_COUNTER
+    for optimizer in optimizers:
+        if path.startswith(optimizer + "/"):
+            return f"state of the optimizer {printable(optimizer)}"
+    return "state of a metric" if "keras_api/metrics/" in path else None
+
+
+def _slot_reason(slot: str, optimizer: str) -> str:
+    return f"slot {printable(slot)} of the optimizer {printable(optimizer)}"
