@@ -1,6 +1,6 @@
 """The functions of `tf.train` that read checkpoints, for code that was written against TensorFlow.
 
-Arguments, return types and messages are those of TensorFlow 2.21; docs/embedding.md says where they differ and why.
+Arguments, return types and messages are those of TensorFlow 2.21; docs/stand-in.md says where they differ and why.
 For new code `tfckpt.open` is the better interface: it gives views instead of copies, and says more when it fails.
 """
 
