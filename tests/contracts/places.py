@@ -35,7 +35,8 @@ def write_folder(folder: pathlib.Path, files: Files) -> pathlib.Path:
 def tar_of(files: Files, mode: str = "w", *, under: str = "", kind: int = tarfile.PAX_FORMAT) -> bytes:
     """The files as a tar archive, packed as `mode` says."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode, format=kind) as archive:  # type: ignore[call-overload]  # any mode
+    fast = {"w:gz": {"compresslevel": 1}, "w:xz": {"preset": 0}}.get(mode, {})
+    with tarfile.open(fileobj=out, mode=mode, format=kind, **fast) as archive:  # type: ignore[call-overload]  # any mode
         for name, data in files.items():
             member = tarfile.TarInfo(under + name)
             member.size = len(data)
@@ -46,7 +47,7 @@ def tar_of(files: Files, mode: str = "w", *, under: str = "", kind: int = tarfil
 def zip_of(files: Files, method: int = zipfile.ZIP_DEFLATED, *, under: str = "") -> bytes:
     """The files as a zip archive."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", method) as archive:
+    with zipfile.ZipFile(out, "w", method, compresslevel=1) as archive:
         for name, data in files.items():
             archive.writestr(under + name, data)
     return out.getvalue()

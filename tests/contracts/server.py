@@ -115,9 +115,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
-        self.wfile.write(body)
-        if status in (200, 206):
+        if status in (200, 206):  # counted first: the client may be done before this thread goes on
             self.record.sent += len(body)
+        self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:
         """Silence."""

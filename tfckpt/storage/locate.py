@@ -65,14 +65,14 @@ def locate(given: PathLike | Mapping[str, Buffer], options: Options) -> Place:
     path = os.fspath(given)
     if not isinstance(path, str):
         raise TypeError(f"a path is a str or os.PathLike of str, not {type(path).__name__}")
+    if "://" in path.partition("::")[2]:
+        raise UnsupportedFeatureError(
+            "chained addresses are not read; give the plain address, "
+            "with ADDRESS!MEMBER for archives and cache=FOLDER for a cache",
+            path=path,
+        )
     address = _ADDRESS.fullmatch(path)
     if address is None:
-        if "::" in path and "://" in path:
-            raise UnsupportedFeatureError(
-                "chained addresses are not read; give the plain address, "
-                "with ADDRESS!MEMBER for archives and cache=FOLDER for a cache",
-                path=path,
-            )
         return _locate_local(path, options)
     scheme = address["scheme"].lower()
     if scheme == "file":
@@ -140,7 +140,8 @@ def _remote(address: str, scheme: str, options: Options) -> tuple[RemoteStorage,
         return RemoteStorage(HttpTransport(query=parts.query, user=user), f"{scheme}://{host}/", cache), plain
     from .filesystem import FsspecTransport
 
-    return RemoteStorage(FsspecTransport(address), f"{scheme}://", cache), scheme + address[len(scheme) :]
+    plain = scheme + address[len(scheme) :]
+    return RemoteStorage(FsspecTransport(plain), f"{scheme}://", cache), plain
 
 
 def _download(storage: Storage, address: str, options: Options) -> ByteSource:
