@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 
+from ..checkpoint import Checkpoint
+from ..checkpoint import open as open_checkpoint
 from ..copying import Report
 from ..editing import copy
 from ..errors import CheckpointError
@@ -80,23 +84,25 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 @refuses_misuse
 def run(options: argparse.Namespace) -> int:
     """Copy."""
+    check_target(options.target)
     progress = render.Progress("copying")
     try:
-        report = copy(
-            options.source,
-            options.target,
-            include=options.include,
-            exclude=options.exclude,
-            rename=options.rename,
-            dtype=options.dtype,
-            shards=options.shards,
-            no_optimizer=options.no_optimizer,
-            ema_to_raw=options.ema_to_raw,
-            to_v2=options.to_v2,
-            checkpoint_state=state_update(options),
-            overwrite=options.force,
-            progress=progress,
-        )
+        with opened(options.source) as checkpoint:
+            report = copy(
+                checkpoint,
+                options.target,
+                include=options.include,
+                exclude=options.exclude,
+                rename=options.rename,
+                dtype=options.dtype,
+                shards=options.shards,
+                no_optimizer=options.no_optimizer,
+                ema_to_raw=options.ema_to_raw,
+                to_v2=options.to_v2,
+                checkpoint_state=state_update(options),
+                overwrite=options.force,
+                progress=progress,
+            )
     finally:
         progress.close()
     print(summary(report))
@@ -109,6 +115,21 @@ def parse_rename(text: str) -> tuple[str, str]:
     if not mark or not pattern:
         raise argparse.ArgumentTypeError(f"{text!r} is no REGEX=REPL")
     return pattern, replacement
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[Checkpoint]:
+    """An open checkpoint, after what a person should know about how it was found."""
+    with open_checkpoint(path) as checkpoint:
+        for note in checkpoint.notes:
+            render.say(note)
+        yield checkpoint
+
+
+def check_target(prefix: str) -> None:
+    """Refuse a folder, which whoever names one means to write into."""
+    if os.path.isdir(prefix):
+        raise ValueError(f"{prefix} is a folder, expected a prefix such as {os.path.join(prefix, 'model.ckpt')}")
 
 
 def add_output_options(parser: argparse.ArgumentParser, *, shards: str | None) -> None:

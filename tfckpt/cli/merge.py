@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 
 from ..editing import merge
 from ..errors import NameConflictError, printable
 from . import render
-from .cp import add_output_options, refuses_misuse, state_update, summary
+from .cp import add_output_options, check_target, opened, refuses_misuse, state_update, summary
 
 HELP = """\
 Write one checkpoint of the tensors of several.
@@ -36,16 +37,18 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 @refuses_misuse
 def run(options: argparse.Namespace) -> int:
     """Merge; exit code 1 when names are in conflict."""
+    check_target(options.target)
     progress = render.Progress("merging")
     try:
-        report = merge(
-            options.sources,
-            options.target,
-            shards=options.shards,
-            checkpoint_state=state_update(options),
-            overwrite=options.force,
-            progress=progress,
-        )
+        with contextlib.ExitStack() as stack:
+            report = merge(
+                [stack.enter_context(opened(source)) for source in options.sources],
+                options.target,
+                shards=options.shards,
+                checkpoint_state=state_update(options),
+                overwrite=options.force,
+                progress=progress,
+            )
     except NameConflictError as error:
         for name, places in error.conflicts.items():
             print(f"{printable(name)}  in {', '.join(map(printable, places))}")

@@ -11,7 +11,7 @@ from .._typing import Array
 from ..editing import replace
 from ..errors import CheckpointNotFoundError, CorruptionError
 from . import render
-from .cp import add_output_options, refuses_misuse, state_update, summary
+from .cp import add_output_options, check_target, opened, refuses_misuse, state_update, summary
 
 HELP = """\
 Copy a checkpoint with other values for some tensors.
@@ -56,17 +56,19 @@ def run(options: argparse.Namespace) -> int:
     if repeated:
         raise ValueError(f"two values for {', '.join(sorted(repeated))}")
     values = {name: load_array(path) for name, path in options.values}
+    check_target(options.output)
     progress = render.Progress("copying")
     try:
-        report = replace(
-            options.source,
-            values,
-            options.output,
-            allow_change=options.allow_change,
-            checkpoint_state=state_update(options),
-            overwrite=options.force,
-            progress=progress,
-        )
+        with opened(options.source) as checkpoint:
+            report = replace(
+                checkpoint,
+                values,
+                options.output,
+                allow_change=options.allow_change,
+                checkpoint_state=state_update(options),
+                overwrite=options.force,
+                progress=progress,
+            )
     finally:
         progress.close()
     print(summary(report))

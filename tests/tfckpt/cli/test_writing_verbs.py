@@ -111,6 +111,27 @@ def test_cp_wants_pairs_to_rename(text: str, pair: str, capsys: pytest.CaptureFi
     assert main(["cp", pair, pair + "-2", "--rename", "(?=a)="]) == 0
 
 
+def test_cp_wants_a_prefix_and_no_folder(pair: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message has the prefix that was probably meant."""
+    (tmp_path / "folder").mkdir()
+
+    assert main(["cp", pair, str(tmp_path / "folder")]) == 2
+    assert f"expected a prefix such as {tmp_path / 'folder' / 'model.ckpt'}" in capsys.readouterr().err
+
+    assert main(["cp", pair, str(tmp_path / "folder" / "model.ckpt")]) == 0
+
+
+def test_cp_says_how_the_source_was_found(
+    pair: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When the state file names a folder that is gone, for example."""
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/gone/pair"\n')
+
+    assert main(["cp", str(tmp_path), str(tmp_path / "new")]) == 0
+
+    assert "/gone/pair" in capsys.readouterr().err
+
+
 def test_cp_into_a_missing_folder_exits_with_3(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The folder is named."""
     assert main(["cp", pair, pair + "/no/ckpt"]) == 3
