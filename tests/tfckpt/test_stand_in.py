@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pathlib
+import pickle
 import subprocess
 import sys
 import types
@@ -100,6 +101,19 @@ def test_attribute_that_is_not_offered_is_an_error_that_names_it_and_the_line() 
         assert not hasattr(tf, "keras")
         assert getattr(tf, "Session", None) is None
         assert hasattr(tf, "train")
+
+
+@pytest.mark.parametrize("statement", ["tensorflow.keras", "__import__('tensorflow.keras')"])
+def test_error_of_what_is_not_offered_survives_pickling(statement: str) -> None:
+    """Programs hand errors from one process to another."""
+    with tfckpt.stand_in() as tf, pytest.raises(tfckpt.UnsupportedFeatureError) as caught:
+        eval(statement, {"tensorflow": tf})
+
+    again = pickle.loads(pickle.dumps(caught.value))
+
+    assert type(again) is type(caught.value)
+    assert str(again) == str(caught.value)
+    assert (again.attribute, again.file, again.line) == ("tensorflow.keras", "<string>", 1)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,17 @@ def test_pattern_of_other_files_is_not_found(cases: pathlib.Path) -> None:
     assert train.NewCheckpointReader(str(cases / "v1" / "type?")).has_tensor("int32/grid")
 
 
+def test_missing_v1_shard_is_not_found_only_when_a_tensor_needs_it(cases: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The message names the shard; tensors of the others are read."""
+    for number in (0, 2):
+        shutil.copy(cases / "v1" / f"spread-0000{number}-of-00003", tmp_path)
+    reader = train.NewCheckpointReader(str(tmp_path / "spread-?????-of-00003"))
+
+    assert reader.get_tensor("own_2").shape == (2,)
+    with pytest.raises(errors.NotFoundError, match=r"a shard that is missing: .*spread-00001-of-00003"):
+        reader.get_tensor("split")
+
+
 def test_literal_name_wins_over_its_meaning_as_a_pattern(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """TensorFlow does not find a folder named `run[1]`; here it is opened."""
     folder = tmp_path / "run[1]"

@@ -97,7 +97,8 @@ class CheckpointReader:
             raise InternalError(
                 None, None, f"Tensorflow type {dtypes.VARIANT} not convertible to numpy dtype.", tensor=name
             )
-        _check_slices(info)
+        if self._reader.format == "V2":
+            _check_slices(info)
         return self._reader.read(name)
 
     def _slice(self, key: bytes) -> tuple[str, tuple[slice, ...]] | None:
