@@ -335,6 +335,12 @@ def _nothing_at(storage: Storage, path: str) -> CheckpointNotFoundError:
         return CheckpointNotFoundError(
             f"the index file {name}{naming.INDEX_SUFFIX} is missing; there is only {_some(shards)}", path=path
         )
+    if storage.is_remote and not names:
+        return CheckpointNotFoundError(
+            f"no such checkpoint: there is no {name}{naming.INDEX_SUFFIX} and no {name}; this place lists no folders, "
+            "so give the exact prefix, or the address of one of the files",
+            path=path,
+        )
     if folder and not storage.is_folder(folder):
         return CheckpointNotFoundError(f"no such checkpoint: there is no folder {folder}", path=path)
     known = sorted({naming.prefix_of_member(other) or other for other in names})

@@ -409,3 +409,41 @@ def test_empty_folder_is_said(tmp_path: Path) -> None:
 
     (tmp_path / "notes.txt").write_text("text")
     assert said(tmp_path).endswith("it holds notes.txt")
+
+
+# Places that list no folders
+
+
+class Unlisted(LocalStorage):
+    """Files of this machine as a web server shows them: each by its name, and no folders."""
+
+    is_remote = True
+
+    def is_folder(self, path: str) -> bool:
+        """No server says."""
+        return False
+
+    def list(self, folder: str) -> list[str]:
+        """Nothing."""
+        return []
+
+
+def test_v1_shards_are_found_from_one_where_nothing_is_listed(tmp_path: Path) -> None:
+    """Their names follow from that of the one; those that are missing are told apart."""
+    base = v1_shards(tmp_path)
+    (tmp_path / "model-00001-of-00003").unlink()
+
+    found = detect.find(Unlisted(), f"{base}-00002-of-00003")
+
+    assert (found.prefix, found.format) == (f"{base}-?????-of-00003", detect.V1)
+    assert "is shard 2 of 3" in found.notes[0]
+    assert "1 of 3 shards" in found.notes[1]
+
+
+def test_nothing_where_nothing_is_listed_asks_for_the_exact_name(tmp_path: Path) -> None:
+    """There are no close names to offer; the exact prefix is found."""
+    prefix = bundle(tmp_path)
+    assert detect.find(Unlisted(), str(prefix)) == detect.Found(str(prefix))
+
+    with pytest.raises(CheckpointNotFoundError, match=r"no models.index and no models; this place lists no folders"):
+        detect.find(Unlisted(), f"{prefix}s")
