@@ -24,10 +24,16 @@ from .mapping.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
 from .mapping.graph import read_graph
 from .mapping.layout import LAYOUTS, Array
 from .mapping.native import native_targets
+from .mapping.releases import releases_of
 from .mapping.report import ConstantRecord, ConversionReport, FileRecord, IgnoredRecord, TensorRecord
 from .mapping.rules import Plan, plan
 from .mapping.variables import Inventory, inventory_of_checkpoint, inventory_of_names
 from .model.config import EfficientNetConfig
+
+#: Keras's EfficientNet of version 1 stores deviations where variances belong, and makes up for it with another layer.
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+#: Channels whose statistics are worth a sentence.
+_MAX_STATISTICS = 8
 
 PathLike: TypeAlias = str | os.PathLike[str]
 #: What can be converted: a path that `tfckpt.open` takes, an open checkpoint, or arrays by TensorFlow's names.
@@ -130,6 +136,12 @@ def plan_conversion(
     strings = [printable(move.source) for move in planned.moves if not facts[move.source].numeric]
     if strings:
         raise ConversionError(f"tensors hold strings, expected numbers: {', '.join(strings)}")
+    variables = {source.name: source.variable for source in prepared.selection.sources}
+    path = tensors.prefix if isinstance(tensors, tfckpt.Checkpoint) else ""
+    releases = releases_of(prepared.config, prepared.family.name, path)
+    notes = [*prepared.notes, *_input_normalization(tensors, prepared.input_statistics)]
+    if not releases.decided:
+        notes.append(releases.sentence)
     records = tuple(
         TensorRecord(
             move.source,
@@ -139,6 +151,7 @@ def plan_conversion(
             move.target_shape,
             facts[move.source].dtype.name,
             facts[move.source].crc32c,
+            variables[move.source],
         )
         for move in planned.moves
     )
@@ -147,7 +160,7 @@ def plan_conversion(
         files=_files(tensors),
         config=prepared.config.to_dict(),
         parameters=prepared.config.parameter_count(),
-        evidence=prepared.evidence,
+        evidence=(*prepared.evidence, *([releases.sentence] if releases.decided and releases.sentence else [])),
         weights=weights,
         averaged=sum(is_average(move.source) for move in planned.moves),
         scope=prepared.scope,
@@ -158,6 +171,9 @@ def plan_conversion(
         constants=tuple(ConstantRecord(*filled) for filled in planned.constants),
         nbytes=sum(facts[move.source].nbytes for move in planned.moves),
         versions={"tfckpt": tfckpt.__version__, "numpy": np.__version__},
+        releases=releases.names,
+        head=head,
+        notes=tuple(notes),
     )
     return ConversionPlan(prepared.config, planned, report)
 
@@ -190,6 +206,23 @@ def _facts(tensors: Mapping[str, Array]) -> dict[str, _Facts]:
     if isinstance(tensors, tfckpt.Checkpoint):
         return {info.name: _Facts(info.shape, info.dtype, info.nbytes, info.crc32c) for info in tensors.infos()}
     return {name: _Facts(array.shape, array.dtype, array.nbytes, None) for name, array in sorted(tensors.items())}
+
+
+def _input_normalization(tensors: Mapping[str, Array], keys: Mapping[str, str]) -> list[str]:
+    """Say by which statistics a network normalizes its own input; they are a few numbers, and read here."""
+    if not {"mean", "variance"} <= set(keys):
+        return []
+    said = {name: np.asarray(tensors[keys[name]], np.float64).ravel() for name in ("mean", "variance")}
+    if max(values.size for values in said.values()) > _MAX_STATISTICS:
+        return []
+    mean, variance = (", ".join(f"{value:.4g}" for value in said[name]) for name in ("mean", "variance"))
+    note = f"the network normalizes its own input: mean {mean}, variance {variance}; that is left to preprocessing"
+    if np.allclose(said["variance"], _IMAGENET_DEVIATION, rtol=1e-3):
+        note += (
+            ". These variances are ImageNet's deviations: Keras divides by their roots twice, "
+            "here and in a Rescaling layer after it"
+        )
+    return [note]
 
 
 def _inventory(tensors: Mapping[str, Array], facts: Mapping[str, _Facts]) -> Inventory:

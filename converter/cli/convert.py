@@ -76,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
             weights=options.weights,
             strides=options.strides,
             scope=options.scope,
+            head=options.head,
             progress=progress,
         )
     with contextlib.ExitStack() as stack:

@@ -18,6 +18,11 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what the network's names begin with, where several networks share a checkpoint",
     )
+    parser.add_argument(
+        "--head",
+        metavar="NAME",
+        help="dense layer beside the network that is its classifier, by its name or path",
+    )
 
 
 def _strides(text: str) -> tuple[int, ...]:

@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
             weights=options.weights,
             strides=options.strides,
             scope=options.scope,
+            head=options.head,
             progress=progress,
         )
     print(weights.summary())

@@ -22,7 +22,7 @@ from .averages import Selection, WeightsChoice, select_weights, variable_of
 from .describe import describe
 from .family import Family
 from .graph import GraphFacts
-from .keras_applications import KERAS
+from .keras_applications import KERAS, NORMALIZATION
 from .recognise import best_fit, recognise
 from .rules import Ignored, RuleSet, Source, ignored_by
 from .variables import Inventory, SourceVariable
@@ -48,6 +48,7 @@ class Prepared(NamedTuple):
 
     `beside` counts the tensors of each group that stands beside the network.
     `notes` are sentences that a person should know and that decided nothing.
+    `input_statistics` has the keys of the mean and variance that the network normalizes its input by, if it does.
     """
 
     family: Family
@@ -59,6 +60,7 @@ class Prepared(NamedTuple):
     selection: Selection
     beside: Mapping[str, int]
     shapes: Mapping[str, Shape]
+    input_statistics: Mapping[str, str]
 
     def best_fit(self) -> str:
         """Say which published network its names and shapes are those of, or near to."""
@@ -139,6 +141,11 @@ def prepare(
         Selection(selection.sources, (*inventory.set_aside, *set_aside, *left, *selection.set_aside)),
         groups,
         shapes,
+        {
+            name.rpartition("/")[2]: variable.key
+            for name, variable in beside
+            if ignored_by(family.ignores, name) == NORMALIZATION and len(variable.shape) <= 1
+        },
     )
 
 

@@ -19,7 +19,7 @@ from .rules import Ignore, Rule
 _FIRST_LETTER = "a"
 _MAX_REPEATS = 100
 
-_NORMALIZATION = "statistics of the input normalization, which is preprocessing"
+NORMALIZATION = "statistics of the input normalization, which is preprocessing"
 
 _RULES = (
     Rule("stem_conv/kernel", "stem.conv.weight", "conv2d"),
@@ -43,10 +43,10 @@ _RULES = (
 )
 
 _IGNORES = (
-    Ignore("{scope...}/normalization/{statistic}", _NORMALIZATION),
-    Ignore("{scope...}/normalization_{number}/{statistic}", _NORMALIZATION),
-    Ignore("normalization/{statistic}", _NORMALIZATION),
-    Ignore("normalization_{number}/{statistic}", _NORMALIZATION),
+    Ignore("{scope...}/normalization/{statistic}", NORMALIZATION),
+    Ignore("{scope...}/normalization_{number}/{statistic}", NORMALIZATION),
+    Ignore("normalization/{statistic}", NORMALIZATION),
+    Ignore("normalization_{number}/{statistic}", NORMALIZATION),
 )
 
 

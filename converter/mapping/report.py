@@ -30,7 +30,10 @@ class FileRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TensorRecord:
-    """One tensor's way; `crc32c` is the source's stored checksum, None where it has none of its own."""
+    """One tensor's way; `crc32c` is the source's stored checksum, None where it has none of its own.
+
+    `variable` is the name that the rules read, without the suffix of moving averages.
+    """
 
     source: str
     target: str
@@ -39,6 +42,7 @@ class TensorRecord:
     target_shape: Shape
     dtype: str
     crc32c: int | None
+    variable: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,6 +69,9 @@ class ConversionReport:
 
     `source` is the checkpoint's prefix without folders, `evidence` what decided which network it is.
     `averaged` of the tensors used are moving averages.
+    `releases` are those a published network may be, the likeliest first; empty for none.
+    `head` is the dense layer that was asked for as the classifier.
+    `notes` are sentences a person should know that decided nothing.
     """
 
     source: str
@@ -82,6 +89,9 @@ class ConversionReport:
     constants: tuple[ConstantRecord, ...]
     nbytes: int
     versions: dict[str, str]
+    releases: tuple[str, ...] = ()
+    head: str | None = None
+    notes: tuple[str, ...] = ()
 
     def provenance(self) -> dict[str, Any]:
         """Give what an output file keeps about where it came from."""
@@ -90,7 +100,7 @@ class ConversionReport:
             "files": [dataclasses.asdict(file) for file in self.files],
             "model": {"name": self.config["name"], "evidence": list(self.evidence)},
             "weights": {"choice": self.weights, "averaged": self.averaged, "raw": len(self.tensors) - self.averaged},
-            "rules": {"name": self.rules, "version": self.rules_version, "scope": self.scope},
+            "rules": {"name": self.rules, "version": self.rules_version, "scope": self.scope, "head": self.head},
             "versions": dict(self.versions),
         }
 
@@ -98,6 +108,8 @@ class ConversionReport:
         """Give plain values that JSON can hold."""
         return {
             **self.provenance(),
+            "releases": list(self.releases),
+            "notes": list(self.notes),
             "config": self.config,
             "totals": {
                 "source_tensors": len(self.tensors) + len(self.ignored),
@@ -134,6 +146,7 @@ class ConversionReport:
             f"{len(self.tensors) + len(self.constants)} targets, {self.nbytes:,} bytes",
             f"ignored   {len(self.ignored)}",
             *(f"          {count} × {reason}" for reason, count in sorted(reasons.items())),
+            *(f"note      {note}" for note in self.notes),
         ]
         return "\n".join(lines)
 

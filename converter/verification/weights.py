@@ -106,11 +106,13 @@ def verify_weights(
     weights: WeightsChoice | None = None,
     strides: Sequence[int] | None = None,
     scope: str | None = None,
+    head: str | None = None,
     progress: Progress | None = None,
 ) -> WeightsReport:
     """Compare an output with the checkpoint it should have come from; memory stays at a few copies of one tensor.
 
-    The choice of weights and the scope are those the output says it was made with, else `ema` and the only scope there.
+    The choice of weights, the scope and the head are those the output says it was made with, else `ema`, the only scope
+    there and no head.
     Strides that the source does not tell are those of the output's config.
     """
     found = read_output(output)
@@ -121,6 +123,7 @@ def verify_weights(
             weights=weights or recorded.weights or "ema",
             strides=strides,
             scope=recorded.scope if scope is None else scope,
+            head=recorded.head if head is None else head,
             recorded=recorded,
         )
         records = []
@@ -151,15 +154,16 @@ def _plan(
     weights: WeightsChoice,
     strides: Sequence[int] | None,
     scope: str | None,
+    head: str | None,
     recorded: _Recorded,
 ) -> ConversionPlan:
     try:
-        return plan_conversion(tensors, weights=weights, strides=strides, scope=scope)
+        return plan_conversion(tensors, weights=weights, strides=strides, scope=scope, head=head)
     except UnknownModelError:
         if strides is not None or recorded.config is None:
             raise
         own = tuple(stage.stride for stage in recorded.config.stages)
-        return plan_conversion(tensors, weights=weights, strides=own, scope=scope)
+        return plan_conversion(tensors, weights=weights, strides=own, scope=scope, head=head)
 
 
 def _compare(array: Array, found: Array | None, layout: str, target: str, source: str | None) -> WeightRecord:
@@ -193,6 +197,7 @@ class _Recorded:
     config: EfficientNetConfig | None = None
     weights: WeightsChoice | None = None
     scope: str | None = None
+    head: str | None = None
 
     @classmethod
     def of(cls, found: TensorFile, path: str) -> _Recorded:
@@ -204,11 +209,12 @@ class _Recorded:
             provenance = json.loads(found.metadata.get(PROVENANCE_KEY, "{}"))
             weights = provenance["weights"]["choice"]
             scope = provenance["rules"]["scope"]
+            head = provenance["rules"].get("head")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CorruptionError(f"metadata of the output cannot be understood ({error!r})", path=path) from error
-        if weights not in WEIGHTS_CHOICES or not isinstance(scope, str):
+        if weights not in WEIGHTS_CHOICES or not isinstance(scope, str) or not isinstance(head, str | None):
             raise CorruptionError("metadata of the output has no known weights choice and scope", path=path)
-        return cls(config, weights, scope)
+        return cls(config, weights, scope, head)
 
 
 def _differences(recorded: EfficientNetConfig | None, config: EfficientNetConfig) -> tuple[str, ...]:
