@@ -452,3 +452,28 @@ def test_lookup_of_anything_gives_a_tensor_or_our_error() -> None:
         for name in odd:
             with pytest.raises(TensorNotFoundError):
                 checkpoint[name]
+
+
+SOUND = b"".join(
+    field_bytes(1, one)
+    for one in (
+        node({"a": 1, "b": 2, "root": 0}),
+        node({"x": 2}, slots=((2, "m", 3),)),
+        node(variable="b/.ATTRIBUTES/VARIABLE_VALUE", full_name="b"),
+        node(variable="b/.OPTIMIZER_SLOT/a/m/.ATTRIBUTES/VARIABLE_VALUE"),
+    )
+)
+
+
+@given(st.integers(0, len(SOUND)), st.integers(0, 3), st.binary(max_size=3))
+def test_graph_that_is_damaged_is_walked_or_refused(start: int, length: int, instead: bytes) -> None:
+    """Whatever is in it, every path leads to a node of this path, or our error says what is wrong."""
+    try:
+        found = decode_object_graph(SOUND[:start] + instead + SOUND[start + length :])
+    except CorruptionError:
+        return
+    for one in found.nodes:
+        if one.path is not None:
+            again = found.find(one.path)
+            assert again is not None
+            assert again.path == one.path

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests import builders
 from tests.builders import FLOAT, INT32, STRING
 from tests.tfckpt.recorded import TENSORFLOW, Record, digest, expected
 from tests.tfckpt.v1_files import V1File, list_proto, record_proto, tensor_proto, values_proto
 from tfckpt.errors import (
+    CheckpointError,
     CheckpointNotFoundError,
     ChecksumError,
     CorruptionError,
@@ -22,6 +25,7 @@ from tfckpt.errors import (
 )
 from tfckpt.limits import DEFAULT_LIMITS, Limits
 from tfckpt.storage.local import LocalStorage
+from tfckpt.storage.memory import MemoryStorage
 from tfckpt.v1.reader import V1Reader
 
 ROWS = [[(0, 1), None], [(1, 2), None]]
@@ -383,3 +387,43 @@ def test_v1_close_leaves_arrays_valid(tmp_path: Path) -> None:
     reader.close()
 
     assert array.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+
+
+@st.composite
+def damaged(draw: st.DrawFn, sound: bytes) -> bytes:
+    """Sound bytes with a piece replaced by another."""
+    start = draw(st.integers(0, len(sound)))
+    stop = draw(st.integers(start, min(len(sound), start + 3)))
+    return sound[:start] + draw(st.binary(max_size=3)) + sound[stop:]
+
+
+@given(damaged(list_proto(matrix().add(b"s", STRING, [2], [b"x", b""]).listed)))
+def test_v1_list_that_is_damaged_gives_tensors_or_our_errors(head: bytes) -> None:
+    """With its block's checksum right, whatever the list says is refused by a rule or read."""
+    file = matrix().add(b"s", STRING, [2], [b"x", b""])
+    file.head = head
+
+    assert_readable_or_refused(file)
+
+
+@given(damaged(record_proto(b"m", ROWS[1], values_proto(FLOAT, [2.0, 3.0, 4.0, 5.0]))))
+def test_v1_record_that_is_damaged_gives_values_or_our_errors(record: bytes) -> None:
+    """The same for a record."""
+    file = matrix()
+    file.records[builders.slice_key(b"m", ROWS[1])] = record
+
+    assert_readable_or_refused(file)
+
+
+def assert_readable_or_refused(file: V1File) -> None:
+    """Open the file and read every tensor of it; only errors of ours may come."""
+    try:
+        reader = V1Reader(MemoryStorage({"model": file.bytes()}), "model")
+    except CheckpointError:
+        return
+    for info in reader.infos():
+        try:
+            array = reader.read(info.name)
+        except CheckpointError:
+            continue
+        assert (array.shape, array.dtype) == (info.shape, info.dtype)
