@@ -91,7 +91,12 @@ def update_state(prefix: str, *, keep_older: bool = False) -> None:
     times: list[float] = []
     preserved = 0.0
     if older is not None:
-        others = [number for number, path in enumerate(older.all_model_checkpoint_paths) if path not in (name, prefix)]
+        own = os.path.abspath(prefix)
+        others = [
+            number
+            for number, path in enumerate(older.all_model_checkpoint_paths)
+            if os.path.abspath(os.path.join(folder, path)) != own
+        ]
         has_times = len(older.all_model_checkpoint_timestamps) == len(older.all_model_checkpoint_paths)
         paths = [*(older.all_model_checkpoint_paths[number] for number in others), name]
         if has_times and older.all_model_checkpoint_timestamps:

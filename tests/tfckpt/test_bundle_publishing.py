@@ -126,14 +126,22 @@ def test_shards_of_the_old_checkpoint_are_removed_when_their_number_changes(tmp_
     ]
 
 
-def test_unreadable_index_is_overwritten(tmp_path: pathlib.Path) -> None:
-    """There is no whole checkpoint to protect."""
-    (tmp_path / "ckpt.index").write_bytes(b"junk")
-    (tmp_path / "ckpt.data-00000-of-00001").write_bytes(b"junk")
+@pytest.mark.parametrize("damage", ["all", "an entry"])
+def test_damaged_index_is_overwritten(damage: str, tmp_path: pathlib.Path) -> None:
+    """There is no whole checkpoint to protect, whether the header can be read or not."""
+    names = [f"{number:05d}" + "n" * 50 for number in range(5000)]  # an index of two blocks
+    save(dict.fromkeys(names, np.zeros(1)), tmp_path / "ckpt", checkpoint_state=False, durable=False)
+    index = bytearray((tmp_path / "ckpt.index").read_bytes())
+    if damage == "all":
+        index[-8:] = b"not this"
+    else:
+        index[270_000] ^= 1  # in the second block
+    (tmp_path / "ckpt.index").write_bytes(index)
 
-    save(NEW, tmp_path / "ckpt", overwrite=True)
+    save(NEW, tmp_path / "ckpt", checkpoint_state=False, overwrite=True)
 
     assert state_of(str(tmp_path / "ckpt")) == "new"
+    assert names_in(tmp_path) == ["ckpt.data-00000-of-00001", "ckpt.index"]
 
 
 @pytest.mark.parametrize("name", ["ckpt.index", "ckpt.data-00001-of-00002", "ckpt"], ids=["index", "shard", "v1"])

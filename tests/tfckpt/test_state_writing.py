@@ -55,3 +55,19 @@ def test_older_entries_without_timestamps_stay_so(data: pathlib.Path, tmp_path: 
     assert state.all_model_checkpoint_paths[-1] == "new"
     assert len(state.all_model_checkpoint_paths) == 3
     assert state.all_model_checkpoint_timestamps == ()
+
+
+def test_checkpoint_is_listed_once_however_its_path_was_written(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The TF1 Saver writes absolute paths; a path of another folder with the same last name is another checkpoint."""
+    (tmp_path / "checkpoint").write_text(
+        f'model_checkpoint_path: "a"\nall_model_checkpoint_paths: "{tmp_path}/a"\nall_model_checkpoint_paths: "/b/a"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+
+    update_state("a", keep_older=True)
+
+    state = read_state(LocalStorage(), str(tmp_path))
+    assert state is not None
+    assert state.all_model_checkpoint_paths == ("/b/a", "a")

@@ -105,9 +105,7 @@ def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile, *, o
     folder = os.path.dirname(prefix)
     for file in (*shards, index):
         file.sync()
-    is_set_aside = _shard_count(prefix) == len(shards)
-    if is_set_aside:
-        _set_aside(prefix, len(shards))
+    is_set_aside = _shard_count(prefix) == len(shards) and _set_aside(prefix, len(shards))
     try:
         for file in shards:
             file.commit()
@@ -161,8 +159,11 @@ def _open_index(prefix: str) -> tuple[BundleHeader, Table]:
     return BundleHeader.decode(value, DEFAULT_LIMITS), table
 
 
-def _set_aside(prefix: str, num_shards: int) -> None:
-    """Turn the bundle under a prefix into one with more data shards, the added ones empty."""
+def _set_aside(prefix: str, num_shards: int) -> bool:
+    """Turn the bundle under a prefix into one with more data shards, the added ones empty.
+
+    False if its index is damaged: then there is nothing whole to protect.
+    """
     folder = os.path.dirname(prefix)
     more = num_shards + 1
     while any(os.path.lexists(naming.shard_name(prefix, shard_id, more)) for shard_id in range(more)):
@@ -187,11 +188,14 @@ def _set_aside(prefix: str, num_shards: int) -> None:
                 )
             writer.finish()
             index.commit()
-    except BaseException:
+    except BaseException as error:
         for path in made:
             _remove(path)
+        if isinstance(error, CheckpointError) and not isinstance(error, WriteError):
+            return False
         raise
     sync_folder(folder)
+    return True
 
 
 def _second_name(path: str, other: str) -> None:
