@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 from .errors import (
     ConversionError,
     ExportError,
+    FeedError,
+    GraphError,
+    GraphLimitError,
     MappingError,
+    TensorNameError,
     UnknownModelError,
     UnsupportedOpError,
     VerificationError,
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from .loading import load_model
     from .mapping.report import ConversionReport
     from .model import CONFIGS, EfficientNet, EfficientNetConfig, StageConfig
+    from .reference import GraphModule, ReferenceGraph, graph_module, load_graph
 
 __all__ = [
     "CONFIGS",
@@ -36,13 +41,21 @@ __all__ = [
     "EfficientNet",
     "EfficientNetConfig",
     "ExportError",
+    "FeedError",
+    "GraphError",
+    "GraphLimitError",
+    "GraphModule",
     "MappingError",
+    "ReferenceGraph",
     "StageConfig",
+    "TensorNameError",
     "UnknownModelError",
     "UnsupportedOpError",
     "VerificationError",
     "convert",
     "export",
+    "graph_module",
+    "load_graph",
     "load_model",
 ]
 
@@ -52,9 +65,13 @@ _HOMES = {
     "ConversionResult": ".conversion",
     "EfficientNet": ".model",
     "EfficientNetConfig": ".model",
+    "GraphModule": ".reference",
+    "ReferenceGraph": ".reference",
     "StageConfig": ".model",
     "convert": ".conversion",
     "export": ".exporters",
+    "graph_module": ".reference",
+    "load_graph": ".reference",
     "load_model": ".loading",
 }
 

@@ -16,10 +16,10 @@ import tfckpt
 from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError, TensorNotFoundError
 
 from ..errors import ConversionError, ExportError, VerificationError
-from . import convert, verify
+from . import convert, ops, verify
 from .render import complain
 
-_VERBS = (convert, verify)
+_VERBS = (convert, verify, ops)
 _INTERRUPTED = 130
 
 DESCRIPTION = """\

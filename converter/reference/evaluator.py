@@ -38,7 +38,7 @@ Action: TypeAlias = Callable[["Run", Sequence[Any]], "Value | tuple[Value, ...]"
 #: Sees the outputs of every step, by the step's name.
 Watcher: TypeAlias = Callable[[str, Node, Sequence[Value]], None]
 
-_PLACEHOLDERS = {"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"}
+_PLACEHOLDERS = {"Placeholder", "PlaceholderWithDefault"}
 
 
 class Run:

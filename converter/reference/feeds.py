@@ -15,7 +15,7 @@ from .values import Array, Tensor, Value, is_float, is_floating, numpy_dtype, to
 #: An array, a tensor, a number, or nested lists of numbers.
 Feedable: TypeAlias = Any
 
-_PLACEHOLDERS = {"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"}
+_PLACEHOLDERS = {"Placeholder", "PlaceholderWithDefault"}
 
 
 def feed_value(name: str, node: Node, given: Feedable, dtype: torch.dtype) -> Value:

@@ -80,7 +80,7 @@ class ReferenceGraph:
     @property
     def placeholders(self) -> tuple[str, ...]:
         """The graph's placeholders, in stored order."""
-        return tuple(node.name for node in self.graph if node.op in ("Placeholder", "PlaceholderV2"))
+        return tuple(node.name for node in self.graph if node.op == "Placeholder")
 
     def signature(self, name: str | None = None) -> Signature:
         """A signature of a SavedModel; without a name `serving_default`, or the only one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 import tfckpt
@@ -22,6 +23,8 @@ from .limits import DEFAULT_LIMITS, ReferenceLimits
 
 _META = ".meta"
 _TEXT = (".pbtxt", ".prototxt")
+#: How the prefix of a V1 checkpoint of several files ends; its graph is named without it.
+_SHARDS = re.compile(r"-\?+-of-\d+$")
 
 
 def load_graph(
@@ -55,7 +58,7 @@ def load_graph(
             return _saved_model(storage, place, given, tags=tags, limits=limits, file_limits=file_limits)
         return _frozen(storage, place, given, tags=tags, limits=limits, file_limits=file_limits)
     found = tfckpt.open(place, limits=file_limits)
-    meta = found.prefix + _META
+    meta = _SHARDS.sub("", found.prefix) + _META
     if storage.is_file(meta):
         return _meta(storage, meta, given or found, limits, file_limits)
     folder = folder_of(storage, found.prefix)

@@ -45,9 +45,9 @@ def graph_module(
     """The part of a graph between some tensors and others as a module.
 
     `path` is what `load_graph` takes, or a graph that is loaded.
-    `inputs` and `outputs` are names of tensors, one, several, or several by names of your own; without them they are those
-    of the signature (`serving_default`, or the only one). A graph without signatures needs `outputs`, and its inputs are
-    the placeholders the outputs depend on.
+    `inputs` and `outputs` are names of tensors: one, several, or several by names of your own.
+    Without them they are those of the signature (`serving_default`, or the only one), in alphabetical order.
+    A graph without signatures needs `outputs`, and its inputs are the placeholders the outputs depend on.
     `dtype` is what the module computes in, for good: float32 or float64.
     """
     graph = path if isinstance(path, ReferenceGraph) else load_graph(path, checkpoint=checkpoint)

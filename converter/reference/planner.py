@@ -19,7 +19,6 @@ from .scopes import Argument, End, Expansion, Feed, Site, TensorKey
 
 _WHILES = {"While", "StatelessWhile"}
 _CASES = {"Case", "StatelessCase"}
-_FRAMES = {"Enter", "Exit", "NextIteration", "LoopCond", "RefEnter", "RefExit", "RefNextIteration"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -181,8 +180,6 @@ class _Planning:
 
     def _visit(self, site: Site) -> list[End]:
         data = [name for name in site.node.inputs if not name.startswith("^")]
-        if not is_supported(site.node.op):
-            data = data if site.node.op in _FRAMES else []
         inputs = [self._expansion.follow(site.scope, name) for name in data]
         pivots: list[End] = list(self._expansion.pivots(site))
         self._inputs[site.key] = inputs

@@ -49,7 +49,6 @@ CONTROL = {
     "While": ("output",),
     "Const": ("output",),
     "Placeholder": ("output",),
-    "PlaceholderV2": ("output",),
     "PlaceholderWithDefault": ("output",),
     "VarHandleOp": ("resource",),
     "Variable": ("ref",),

@@ -104,7 +104,7 @@ class Expansion:
     def follow(self, scope: Scope, reference: str) -> End:
         """Where a data reference of a node in `scope` leads.
 
-        Calls and IdentityN are passed through: each of their outputs depends on one tensor only, whatever else they take.
+        Calls and IdentityN are passed through: each output depends on one tensor only, whatever else they take.
         """
         for _ in range(self._limits.max_operations):
             position = scope.body.arguments.get(reference)

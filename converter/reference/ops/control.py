@@ -13,14 +13,11 @@ from converter.reference.values import DEAD, Dead, Value, to_tensor, truth
 
 _PASSING = (
     "CheckNumerics",
-    "DebugIdentity",
     "DebugIdentityV2",
     "GuaranteeConst",
     "Identity",
-    "OptimizationBarrier",
     "PreventGradient",
     "Print",
-    "PrintV2",
     "RefIdentity",
     "Snapshot",
 )
@@ -53,10 +50,3 @@ def merge(call: Call, *values: Value) -> tuple[Value, Value]:
         if not isinstance(value, Dead):
             return value, np.array(position, np.int32)
     raise GraphError("no input of the merge is alive", node=call.name, op=call.op)
-
-
-@op("NoOp", "Assert", outputs=())
-def nothing(call: Call, *watched: Value) -> tuple[Value, ...]:
-    """No output; what TensorFlow would complain about shows in the values."""
-    del call, watched
-    return ()

@@ -29,6 +29,8 @@ def convolution(call: Call, value: Value, kernel: Value) -> Value:
     """The kernel slid over the input, unflipped; in groups where the kernel has fewer input channels."""
     x, weight = to_tensors(call.dtype, value, kernel)
     window = _window_for(call)
+    if _is_pointwise(window, weight) and x.shape[-1] == weight.shape[-2]:
+        return x @ weight.reshape(weight.shape[-2:])
     x = window.to_channels_first(x)
     per_group = weight.shape[-2]
     if per_group == 0 or x.shape[1] % per_group:
@@ -49,6 +51,12 @@ def depthwise_convolution(call: Call, value: Value, kernel: Value) -> Value:
         raise GraphError(f"a depthwise kernel of {channels} channels over a tensor of {x.shape[1]}")
     weight = weight.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
     return window.from_channels_first(_slide(window, x, weight, channels))
+
+
+def _is_pointwise(window: Window, weight: Tensor) -> bool:
+    """Whether each pixel is only multiplied by a matrix, which is quicker done so."""
+    is_dense = window.is_channels_last and set(window.strides) == {1} and window.padding != "EXPLICIT"
+    return is_dense and all(size == 1 for size in weight.shape[:-2])
 
 
 def _slide(window: Window, x: Tensor, weight: Tensor, groups: int) -> Tensor:

@@ -176,12 +176,12 @@ def _kernel_matrix(call: Call, source: int, target: int, scale: float, shift: fl
     weights = np.where((numbers >= begin) & (numbers <= end), weights, 0)
     total = weights.sum(1, keepdims=True)
     is_inside = ((centres >= 0) & (centres <= source))[:, None] & (np.abs(total) >= 1000 * np.finfo(_F32).tiny)
-    normalized: Array = weights / np.where(total == 0, 1, total)
-    return np.asarray(np.where(is_inside, normalized, 0))
+    normalized: Array = np.where(is_inside, weights / np.where(total == 0, 1, total), 0)
+    return normalized
 
 
 def _triangle(x: Array) -> Array:
-    return np.maximum(0, 1 - np.abs(x))
+    return np.asarray(np.maximum(0, 1 - np.abs(x)))
 
 
 def _cubic(x: Array) -> Array:

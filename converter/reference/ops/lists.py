@@ -60,8 +60,11 @@ def empty_list(call: Call, element_shape: Value, most: Value) -> Value:
 @op("TensorListFromTensor", outputs=("output_handle",))
 def from_tensor(call: Call, tensor: Value, element_shape: Value) -> Value:
     """The rows of a tensor."""
-    is_host = isinstance(tensor, np.ndarray)
-    rows: Sequence[Value] = [np.asarray(row) for row in tensor] if is_host else to_tensor(tensor, call.dtype).unbind(0)
+    rows: Sequence[Value]
+    if isinstance(tensor, np.ndarray):
+        rows = [np.asarray(row) for row in tensor]
+    else:
+        rows = to_tensor(tensor, call.dtype).unbind(0)
     return TensorList(tuple(_item(row) for row in rows), _element_shape(element_shape), call.type_name("element_dtype"))
 
 

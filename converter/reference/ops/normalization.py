@@ -59,7 +59,7 @@ def _epsilon(call: Call) -> float:
 
 
 def _statistics(call: Call, x: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Both statistics as outputs, averaged with the old ones and the variance unbiased, and both of the batch itself."""
+    """Both statistics as outputs, averaged with the old ones and the variance unbiased; and both of the batch."""
     axes = [axis for axis in range(x.ndim) if axis != 1]
     batch_mean = x.mean(axes)
     batch_variance = x.var(axes, correction=0)

@@ -15,7 +15,7 @@ from converter.reference.variables import Weights
 DATA = Path(__file__).parents[2] / "data"
 DIGITS_LOGITS = "efficientnetv2-digits/head_1/dense/BiasAdd"
 SERVED = "StatefulPartitionedCall/StatefulPartitionedCall/efficientnetv2-b0/"
-#: TensorFlow's own float32 results lie 4e-7 (digits) and 1.4e-6 (savedmodel) of the largest logit from its float64 ones.
+#: How far TensorFlow's own float32 logits lie from its float64 ones, of the largest logit.
 NOISE = {"digits": 4e-7, "savedmodel": 1.4e-6}
 #: The endpoints TensorFlow reports, and the tensors of the graph they are.
 ENDPOINTS = {

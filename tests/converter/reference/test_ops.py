@@ -11,15 +11,24 @@ from converter.reference.values import Array
 
 from .recorded import FAMILIES, Case, cases_of
 
-#: Relative to the largest number of a tensor. What TensorFlow computed in float32 has its own rounding, and in half
-#: precision much of it.
+#: Relative to the largest number of a tensor. What TensorFlow computed in float32 has its own rounding,
+#: and in half precision much of it.
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "half": 1e-2}
-#: Variables need a checkpoint, and old graphs operations that TensorFlow 2.21 no longer makes: they have tests elsewhere.
+#: Variables need a checkpoint, and TensorFlow 2.21 no longer makes some operations: these are in `test_variables.py`.
 ELSEWHERE = {
-    "Assert", "BatchNormWithGlobalNormalization", "DebugIdentity", "NoOp", "OptimizationBarrier", "PlaceholderV2", "PrintV2",
-    "ReadVariableOp", "RefIdentity", "RefMerge", "RefSwitch", "ResourceGather", "ResourceGatherNd", "VarHandleOp",
-    "VarIsInitializedOp", "Variable", "VariableShape", "VariableV2",
-}  # fmt: skip
+    "BatchNormWithGlobalNormalization",
+    "ReadVariableOp",
+    "RefIdentity",
+    "RefMerge",
+    "RefSwitch",
+    "ResourceGather",
+    "ResourceGatherNd",
+    "VarHandleOp",
+    "VarIsInitializedOp",
+    "Variable",
+    "VariableShape",
+    "VariableV2",
+}
 
 
 def assert_close(found: Array, expected: Array, tolerance: float, label: str) -> None:

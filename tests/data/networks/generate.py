@@ -39,17 +39,23 @@ def resnet50():
     from tf_keras.src.applications.resnet import ResNet, stack1
 
     def stages(x):
-        for name, (width, blocks, stride) in zip(("conv2", "conv3", "conv4", "conv5"), ((8, 3, 1), (16, 4, 2), (32, 6, 2), (64, 3, 2)), strict=True):
+        for name, (width, blocks, stride) in zip(
+            ("conv2", "conv3", "conv4", "conv5"), ((8, 3, 1), (16, 4, 2), (32, 6, 2), (64, 3, 2)), strict=True
+        ):
             x = stack1(x, width, blocks, stride1=stride, name=name)
         return x
 
-    return ResNet(stages, False, True, "resnet50", weights=None, input_shape=(64, 64, 3), classes=10, classifier_activation=None)
+    return ResNet(
+        stages, False, True, "resnet50", weights=None, input_shape=(64, 64, 3), classes=10, classifier_activation=None
+    )
 
 
 def bert():
     """A BERT encoder: token, position and segment embeddings, two layers of attention with a mask, and a pooler."""
     width, heads, length, words = 32, 4, 12, 50
-    tokens, mask, segments = (keras.Input((length,), dtype="int32", name=name) for name in ("tokens", "mask", "segments"))
+    tokens, mask, segments = (
+        keras.Input((length,), dtype="int32", name=name) for name in ("tokens", "mask", "segments")
+    )
     x = keras.layers.Embedding(words, width, name="word_embeddings")(tokens)
     x += keras.layers.Embedding(2, width, name="type_embeddings")(segments)
     positions = keras.layers.Lambda(lambda t: tf.range(tf.shape(t)[1]), name="positions")(tokens)
@@ -57,7 +63,9 @@ def bert():
     x = keras.layers.LayerNormalization(epsilon=0.001, name="embeddings_norm")(x)
     attention_mask = mask[:, tf.newaxis, :]
     for layer in range(2):
-        attended = keras.layers.MultiHeadAttention(heads, width // heads, name=f"layer_{layer}_attention")(x, x, attention_mask=attention_mask)
+        attended = keras.layers.MultiHeadAttention(heads, width // heads, name=f"layer_{layer}_attention")(
+            x, x, attention_mask=attention_mask
+        )
         x = keras.layers.LayerNormalization(epsilon=0.001, name=f"layer_{layer}_attention_norm")(x + attended)
         inner = keras.layers.Dense(2 * width, activation="gelu", name=f"layer_{layer}_intermediate")(x)
         inner = keras.layers.Dense(width, name=f"layer_{layer}_output")(inner)
@@ -94,10 +102,14 @@ class Served(tf.Module):
     def __init__(self, model, names, inputs):
         super().__init__()
         self.variables_list = list(model.variables)
-        kinds = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype, name=name) for name, array in inputs.items()}
+        kinds = {
+            name: tf.TensorSpec([None, *array.shape[1:]], array.dtype, name=name) for name, array in inputs.items()
+        }
 
         def serve(**given):
-            outputs = model([given[name] for name in kinds] if len(kinds) > 1 else next(iter(given.values())), training=False)
+            outputs = model(
+                [given[name] for name in kinds] if len(kinds) > 1 else next(iter(given.values())), training=False
+            )
             outputs = outputs if isinstance(outputs, list) else [outputs]
             return dict(zip(names, outputs, strict=True))
 
@@ -134,7 +146,9 @@ def record(name):
         shutil.copy(pathlib.Path(place) / "variables" / "variables.index", folder / "variables.index")
     np.savez_compressed(folder / "golden.npz", **golden)
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    noise = {key: float(np.abs(golden[key] - golden[f"{key}64"]).max() / np.abs(golden[f"{key}64"]).max()) for key in outputs}
+    noise = {
+        key: float(np.abs(golden[key] - golden[f"{key}64"]).max() / np.abs(golden[f"{key}64"]).max()) for key in outputs
+    }
     print(name, sizes, "noise", noise)
 
 

@@ -1,7 +1,7 @@
 """Values for variables from a formula, so that only the graphs of large networks have to be kept.
 
-Used by `generate.py`, which gives them to TensorFlow's variables, and by the tests, which write them where the index of the
-checkpoint says; its checksums show that both are the same.
+Used by `generate.py`, which gives them to TensorFlow's variables, and by the tests, which write them where the index
+of the checkpoint says; its checksums show that both are the same.
 NumPy is all that is needed, and only integer arithmetic of a fixed width decides the values.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 def values(key: str, shape: tuple[int, ...]) -> np.ndarray:
     """The float32 values of the variable with this checkpoint key.
 
-    Vectors, which may be variances, lie between 1/2 and 3/2. All others are around 0, and the smaller the more inputs they
-    add up: a power of two near 1 / sqrt(inputs).
+    Vectors, which may be variances, lie between 1/2 and 3/2. All others are around 0, within a power of two near
+    2 / sqrt(inputs).
     """
     numbers = _hash(np.arange(math.prod(shape), dtype=np.uint32), zlib.crc32(key.encode()))
     steps = (numbers >> np.uint32(16)).astype(np.float32) / np.float32(1 << 16)  # from 0 to 1

@@ -57,7 +57,7 @@ def record(case):
     for start, limit, delta in ((0, 5, 1), (3, 12, 4), (5, 0, -2), (2, 2, 1)):
         case(
             f"Range/{start} {limit} {delta}",
-            lambda x, s=start, l=limit, d=delta: [raw.Range(start=s, limit=l, delta=d), x],
+            lambda x, s=start, e=limit, d=delta: [raw.Range(start=s, limit=e, delta=d), x],
             reals(1),
         )
     case(

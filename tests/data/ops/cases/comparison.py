@@ -1,5 +1,6 @@
 """Comparisons, logic and choices."""
 
+# ruff: noqa: B008 (a default binds what the loop has at that moment)
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,6 @@
 """Values passed on, branches, loops and functions."""
 
+# ruff: noqa: B008 (a default binds what the loop has at that moment)
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,6 @@
 """Images in other sizes."""
 
+# ruff: noqa: B008 (a default binds what the loop has at that moment)
 from __future__ import annotations
 
 import numpy as np

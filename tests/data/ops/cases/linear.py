@@ -1,5 +1,6 @@
 """Products of matrices, diagonals and bands."""
 
+# ruff: noqa: B008 (a default binds what the loop has at that moment)
 from __future__ import annotations
 
 import numpy as np
@@ -15,7 +16,7 @@ def record(case):
             a, b = reals(*((4, 3) if left else (3, 4))), reals(*((5, 4) if right else (4, 5)))
             case(
                 f"MatMul/{left}/{right}",
-                lambda x, y, l=left, r=right: raw.MatMul(a=x, b=y, transpose_a=l, transpose_b=r),
+                lambda x, y, a=left, r=right: raw.MatMul(a=x, b=y, transpose_a=a, transpose_b=r),
                 a,
                 b,
             )
@@ -23,7 +24,7 @@ def record(case):
                 extra = {"Tout": tf.float64} if name == "BatchMatMulV3" else {}
                 case(
                     f"{name}/{left}/{right}",
-                    lambda x, y, l=left, r=right, op=getattr(raw, name), e=extra: op(x=x, y=y, adj_x=l, adj_y=r, **e),
+                    lambda x, y, a=left, r=right, op=getattr(raw, name), e=extra: op(x=x, y=y, adj_x=a, adj_y=r, **e),
                     np.stack([a, a + 1]),
                     np.stack([b, b - 1]),
                 )
@@ -51,7 +52,7 @@ def record(case):
     for lower, upper in ((-1, 0), (0, -1), (1, 1), (0, 0), (-1, -1), (2, 0)):
         case(
             f"MatrixBandPart/{lower}/{upper}",
-            lambda x, l=lower, u=upper: raw.MatrixBandPart(input=x, num_lower=l, num_upper=u),
+            lambda x, w=lower, u=upper: raw.MatrixBandPart(input=x, num_lower=w, num_upper=u),
             reals(2, 4, 5),
         )
     case("Diag", lambda x: raw.Diag(diagonal=x), reals(4))

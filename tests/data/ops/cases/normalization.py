@@ -92,7 +92,7 @@ def record(case):
     )
     for after in (False, True):
         case(
-            f"BatchNormWithGlobalNormalization/{after}",
+            f"batch norm from its parts/{after}",
             lambda x, g, b, m, v, a=after: tf.nn.batch_normalization(x, m, v, b, g if a else None, 0.5),
             reals(2, 3, 3, 4),
             reals(4),

@@ -1,5 +1,6 @@
 """Many elements into one along some axes."""
 
+# ruff: noqa: B008 (a default binds what the loop has at that moment)
 from __future__ import annotations
 
 import numpy as np
