@@ -80,6 +80,10 @@ class HttpTransport:
                     answer.take(response, self._patience)
                 if answer.is_complete:
                     return answer.part()
+                if not answer.was_cut_short and time.monotonic() - since < self._patience.total:
+                    # The server gives less at once than it was asked for, as it may; it goes on from there.
+                    attempt, ranges = 0, None
+                    continue
                 fault = _PassingError(
                     f"the server stopped after {answer.received} of {answer.wanted} bytes", is_short=True
                 )
@@ -149,6 +153,8 @@ class _Answer:
         self._facts_only = facts_only
         self._facts: Facts | None = None
         self._data = bytearray()
+        #: Whether the last answer ended before it had given what its head promised.
+        self.was_cut_short = False
 
     @property
     def received(self) -> int:
@@ -242,6 +248,7 @@ class _Answer:
     def _receive(self, response: http.client.HTTPResponse, count: int, patience: Patience) -> None:
         begun = time.monotonic()
         end = self.received + count
+        self.was_cut_short = True
         while self.received < end:
             piece = response.read1(min(_PIECE, end - self.received))
             if not piece:
@@ -250,6 +257,7 @@ class _Answer:
             allowed = patience.timeout + self.received / patience.slowest
             if time.monotonic() - begun > allowed and self.received < end:
                 raise _PassingError(f"the answer came too slowly: {self.received} bytes in {allowed:.0f} s")
+        self.was_cut_short = False
 
     def _learn(self, facts: Facts) -> None:
         if self._facts is not None and self._facts != facts:

@@ -404,19 +404,72 @@ def test_answer_that_lies_is_an_error_of_the_family(
 
 
 def test_shorter_answers_than_asked_for_are_put_together(server: Server) -> None:
-    """A server may cap what it gives at once; every answer must bring something."""
+    """A server may cap what it gives at once; such answers are no faults, so that their number has no limit."""
 
     def fault(handler: Handler, number: int) -> bool:
         wanted = handler.wanted()
         if not handler.name.endswith("00001") or wanted is None:
             return False
-        partial(handler, wanted[0], min(wanted[1], wanted[0] + 150_000))
+        partial(handler, wanted[0], min(wanted[1], wanted[0] + 50_000))
         return True
 
     server.fault = fault
 
     with tfckpt.open(server.url + "model") as checkpoint:
         assert checkpoint["large"].tobytes() == LARGE
+
+
+def test_range_that_is_refused_without_a_length_is_told(server: Server) -> None:
+    """The answer 416 must say how long the file is; with it, a short file reads."""
+    server.fault = lambda handler, number: handler.answer(416, {}, b"") is None
+
+    with pytest.raises(tfckpt.StorageError, match="does not say how long the file is"):
+        tfckpt.open(server.url + "model")
+
+
+def test_whole_file_of_unknown_length_is_refused(server: Server) -> None:
+    """Nobody knows how much would come; with a length, a small index reads."""
+
+    def unknown(handler: Handler, number: int) -> bool:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(handler.data)
+        return True
+
+    server.fault = unknown
+    with pytest.raises(tfckpt.UnsupportedFeatureError, match="a file of unknown length"):
+        tfckpt.open(server.url + "model")
+
+    server.fault = whole
+    assert len(tfckpt.open(server.url + "model")) == 201
+
+
+@pytest.mark.parametrize("after", ["1", "Wed, 21 Oct 2015 07:28:00 GMT", "soon"], ids=["seconds", "a date", "nonsense"])
+def test_server_may_say_how_long_to_wait(server: Server, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the longest wait; a field that says nothing is passed over."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+
+    def fault(handler: Handler, number: int) -> bool:
+        if number == 0:
+            handler.answer(429, {"Retry-After": after}, b"")
+        return number == 0
+
+    server.fault = fault
+
+    assert len(tfckpt.open(server.url + "model")) == 201
+    assert (max(waits) == 1.0) == (after == "1")
+
+
+def test_state_file_cannot_send_us_to_another_server(server: Server) -> None:
+    """Another server, a disk or a folder above the root is nowhere; the name beside the state file is read."""
+    with serving({}) as other:
+        for named in (f"{other.url}model", "file:///model", "/somewhere/model", "../../../model"):
+            server.files["checkpoint"] = f'model_checkpoint_path: "{named}"'.encode()
+            with tfckpt.open(server.url) as checkpoint:
+                assert checkpoint.prefix == server.url + "model"
+
+        assert other.requests == []
 
 
 def test_packed_answers_are_refused(server: Server) -> None:
