@@ -20,7 +20,7 @@ import numpy as np
 
 from . import protos
 from .checkpoint import Checkpoint
-from .errors import error_context, printable
+from .errors import CorruptionError, error_context, printable
 from .object_graph import GRAPH_KEY, VARIABLE_VALUE, unescape
 
 VALUE_SUFFIX = f"/.ATTRIBUTES/{VARIABLE_VALUE}"
@@ -147,11 +147,19 @@ def graph_payload(source: Checkpoint) -> bytes:
     """The serialized graph of an object-based checkpoint; `ValueError` for one without."""
     if GRAPH_KEY not in source.reader:
         raise ValueError(f"{printable(source.prefix)} is not object-based: it has no object graph to copy")
-    return bytes(source.reader.read(GRAPH_KEY)[()])
+    value = source.reader.read(GRAPH_KEY)
+    if value.shape != () or not isinstance(value.item(), bytes):
+        raise CorruptionError(
+            f"object graph is stored as {value.dtype} {list(value.shape)}, expected one string",
+            path=source.prefix,
+            tensor=GRAPH_KEY,
+        )
+    payload: bytes = value.item()
+    return payload
 
 
 def parse_graph(payload: bytes) -> Any:
-    """The TrackableObjectGraph message of a payload; `CorruptionError` if it is none."""
+    """The TrackableObjectGraph message of a payload; `CorruptionError` if it is none. Numbers in it are not checked."""
     with error_context(tensor=GRAPH_KEY):
         return protos.parse("TrackableObjectGraph", payload)
 
@@ -201,7 +209,9 @@ def optimizer_keys(payload: bytes) -> frozenset[str]:
     without = _reachable(nodes, avoid=optimizers)
     own = _reachable(nodes, start=optimizers) - without
     own |= {slot.slot_variable_node_id for node in nodes for slot in node.slot_variables}
-    return frozenset(attribute.checkpoint_key for number in own for attribute in nodes[number].attributes)
+    return frozenset(
+        attribute.checkpoint_key for number in own if 0 <= number < len(nodes) for attribute in nodes[number].attributes
+    )
 
 
 def _reachable(nodes: Any, *, start: set[int] | None = None, avoid: set[int] | None = None) -> set[int]:

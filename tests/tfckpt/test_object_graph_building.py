@@ -184,3 +184,35 @@ def test_optimizer_keys_are_those_no_other_object_leads_to(case: str, expected: 
         assert len(keys) == expected
         assert all("optimizer" in key for key in keys)
         assert not any("kernel" in key and ".OPTIMIZER_SLOT" not in key for key in keys)
+
+
+def test_graph_that_names_nodes_which_are_not_there_costs_nothing() -> None:
+    """Children and slots of a damaged graph lead nowhere; the keys of the others are found."""
+    graph = BuiltGraph()
+    for name in ("w", "w/.OPTIMIZER_SLOT/opt/m"):
+        graph.key(name)
+    payload = graph.rest()[GRAPH_KEY]
+    assert isinstance(payload, bytes)
+    message = parse_graph(payload)
+    message.nodes[0].children.add(node_id=99, local_name="gone")
+    (optimizer,) = (node for node in message.nodes if node.slot_variables)
+    optimizer.slot_variables.add(original_variable_node_id=-3, slot_name="v", slot_variable_node_id=-3)
+    slot_key = "w/.OPTIMIZER_SLOT/opt/m" + VALUE_SUFFIX
+
+    damaged = message.SerializeToString()
+
+    assert optimizer_keys(damaged) == {slot_key}
+    renamed = parse_graph(rename_keys(damaged, {slot_key: None}))
+    assert sum(len(node.slot_variables) for node in renamed.nodes) == 1
+
+
+@pytest.mark.parametrize("value", [np.float32(1), np.array([b"a", b"b"], object)], ids=["number", "two strings"])
+def test_graph_that_is_not_one_string_is_corruption(value: object, tmp_path: pathlib.Path) -> None:
+    """And so is one that is no message; a copy that drops it is made."""
+    tfckpt.save({GRAPH_KEY: value, "a": np.zeros(1)}, tmp_path / "odd")
+    tfckpt.save({GRAPH_KEY: b"\xff", "a": np.zeros(1)}, tmp_path / "none")
+
+    for name in ("odd", "none"):
+        with pytest.raises(tfckpt.CorruptionError):
+            tfckpt.copy(tmp_path / name, tmp_path / "copy")
+        tfckpt.copy(tmp_path / name, tmp_path / f"copy_of_{name}", exclude=[GRAPH_KEY])
