@@ -44,11 +44,25 @@ class PendingFile:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             self.file: BinaryIO = open(os.open(self.temporary, flags, 0o666), "w+b", buffering=_BUFFER_BYTES)  # noqa: SIM115
         self._is_pending = True
+        self._is_synced = False
+
+    def suspend(self) -> None:
+        """Close the file for the time being, for whoever writes more files than the system keeps open."""
+        with writing(self.path):
+            self.file.close()
+
+    def resume(self) -> None:
+        """Open the file at its end again, if it was suspended."""
+        if self.file.closed:
+            with writing(self.path):
+                self.file = open(self.temporary, "r+b", buffering=_BUFFER_BYTES)  # noqa: SIM115  # closed by `sync`
+                self.file.seek(0, os.SEEK_END)
 
     def sync(self) -> None:
         """Bring every byte to the disk, if the file is durable, and close it; it keeps its temporary name."""
-        if self.file.closed:
+        if self._is_synced:
             return
+        self.resume()
         with writing(self.path):
             try:
                 self.file.flush()
@@ -56,6 +70,7 @@ class PendingFile:
                     os.fsync(self.file.fileno())
             finally:
                 self.file.close()
+        self._is_synced = True
 
     def commit(self) -> None:
         """Give the file its name, in place of what stands there; the folder is the caller's to sync."""

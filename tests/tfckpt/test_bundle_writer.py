@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import tarfile
 
@@ -137,6 +138,24 @@ def test_tensors_go_to_the_shard_with_the_fewest_bytes(tmp_path: pathlib.Path) -
             "e": 1,
             "f": 0,
         }
+
+
+def test_there_may_be_more_shards_than_files_can_be_open(tmp_path: pathlib.Path) -> None:
+    """Shards are closed and opened again as they are written to; each has its payloads in order."""
+    resource = pytest.importorskip("resource", reason="the number of open files is limited by the system's own means")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 40, limits[1]))
+    try:
+        writer = BundleWriter(str(tmp_path / "s"), shards=300, durable=False)
+        for number in range(700):
+            writer.add(f"{number}", FLOAT, (), np.float32(number).tobytes(), shard=number * 7 % 300)
+        writer.finish()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    with tfckpt.open(tmp_path / "s") as checkpoint:
+        assert len(checkpoint.files) == 301
+        assert all(checkpoint[name] == float(name) for name in checkpoint)
 
 
 def test_slices_come_in_any_order_over_several_shards(tmp_path: pathlib.Path) -> None:

@@ -25,6 +25,8 @@ from .entry import VERSION, BundleEntry, BundleHeader
 MAX_NAME_BYTES = 1 << 20
 #: Payloads are checksummed and written in pieces of this many bytes, so that the second step finds them in the cache.
 _PIECE_BYTES = 1 << 20
+#: Data shards that are open at once; each has a buffer, and the system keeps only so many files open.
+_OPEN_SHARDS = 16
 
 
 @dataclasses.dataclass(slots=True)
@@ -59,6 +61,8 @@ class BundleWriter:
         self._partitioned: dict[bytes, _Partitioned] = {}
         self._offsets = [0] * shards
         self._files: list[PendingFile] = []
+        #: Numbers of the data shards that are open, the one that was written to last at the end.
+        self._open_shards: list[int] = []
         self._is_open = True
         publishing.check_prefix(prefix)
         self._lock = publishing.PrefixLock(prefix)
@@ -68,6 +72,7 @@ class BundleWriter:
                 publishing.remove_leftovers(prefix)
             for shard_id in range(shards):
                 self._files.append(PendingFile(naming.shard_name(prefix, shard_id, shards), durable=durable))
+                self._activate(shard_id)
         except BaseException:
             self.abort()
             raise
@@ -188,13 +193,24 @@ class BundleWriter:
             raise ValueError(f"there is no data shard {shard} of {len(self._offsets)}")
         offset, size = self._offsets[shard], len(payload)
         try:
-            computed = self._write(self._files[shard], memoryview(payload), checksum)
+            computed = self._write(self._activate(shard), memoryview(payload), checksum)
         except BaseException:
             self.abort()  # part of the payload may be in the file
             raise
         self._offsets[shard] += size + -size % self._alignment
         self._entries[key] = BundleEntry(data_type, tuple(shape), shard, offset, size, computed, ())
         return shard
+
+    def _activate(self, shard: int) -> PendingFile:
+        """The file of a data shard, open; the one that was not written to for longest is closed for it."""
+        file = self._files[shard]
+        if shard in self._open_shards:
+            self._open_shards.remove(shard)
+        elif len(self._open_shards) == _OPEN_SHARDS:
+            self._files[self._open_shards.pop(0)].suspend()
+        file.resume()
+        self._open_shards.append(shard)
+        return file
 
     def _write(self, file: PendingFile, payload: ByteView, checksum: int | None) -> int:
         computed = 0
