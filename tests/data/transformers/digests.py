@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 import torch
+import torchvision_operators  # noqa: F401  # before transformers, which imports torchvision where it is
 from transformers import (
     AlbertConfig,
     AlbertForPreTraining,
