@@ -19,6 +19,7 @@ import numpy as np
 
 import tfckpt
 from tfckpt._typing import Array
+from tfckpt.bundle.publishing import _set_aside
 from tfckpt.object_graph import GRAPH_KEY
 from tfckpt.tensors.dtypes import DataType, data_type
 
@@ -79,6 +80,10 @@ def _values(folder: pathlib.Path) -> Iterator[Case]:
             writer.add_slice("grid", whole[piece.index(whole.shape)], whole.shape, piece, shard=number % 3)
         writer.add("plain", np.arange(5))
     yield Case("slices", "a variable in slices over three shards")
+
+    save(folder / "set_aside", {"w": np.arange(5), "text": b"kept"})
+    _set_aside(str(folder / "set_aside"), 1)
+    yield Case("set_aside", "as a killed writer leaves the checkpoint it was to replace")
 
     for step in (1, 2):
         tfckpt.save({"step": np.int64(step)}, folder / f"model-{step}", checkpoint_state="keep")
