@@ -36,6 +36,7 @@ TABLE: dict[str, float] = {
     "tfckpt.checkpoint_state": 4,
     "tfckpt.graph": 4,
     "tfckpt.object_graph": 4,
+    "tfckpt.saved_objects": 4.05,
     "tfckpt.lookup": 4.1,
     "tfckpt.meta_graph": 4.1,
     "tfckpt.saved_model": 4.2,

@@ -15,6 +15,7 @@ from ._typing import ByteSource
 from .errors import LimitExceededError, error_context
 from .graph import Graph, graph_of, shape_of
 from .limits import DEFAULT_LIMITS, Limits
+from .saved_objects import SavedObjects, decode_saved_objects
 from .tensors.dtypes import data_type
 
 #: The collections whose values are VariableDef messages (TensorFlow `framework/ops.py`, GraphKeys).
@@ -81,6 +82,7 @@ class MetaGraph:
     `tags` tell the graphs of one SavedModel apart.
     `collections` has tuples of `str` (names of nodes), `bytes` (messages), ints, floats,
     or pairs of a type's address and a message.
+    `objects` are those of a TF2 SavedModel, else None.
     """
 
     graph: Graph
@@ -88,6 +90,7 @@ class MetaGraph:
     tensorflow_version: str
     signatures: Mapping[str, Signature]
     collections: Mapping[str, tuple[object, ...]]
+    objects: SavedObjects | None = None
 
     @property
     def variables(self) -> tuple[GraphVariable, ...]:
@@ -133,6 +136,7 @@ def meta_graph_of(message: Any, limits: Limits = DEFAULT_LIMITS) -> MetaGraph:
             {name: _signature(name, message.signature_def[name]) for name in sorted(message.signature_def)}
         ),
         MappingProxyType({name: _collection(message.collection_def[name]) for name in sorted(message.collection_def)}),
+        decode_saved_objects(message.object_graph_def) if message.HasField("object_graph_def") else None,
     )
 
 

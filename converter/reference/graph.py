@@ -14,6 +14,7 @@ from converter.errors import FeedError, GraphError, TensorNameError, Unsupported
 from tfckpt.checkpoint import Checkpoint
 from tfckpt.graph import Graph, Node
 from tfckpt.meta_graph import Signature
+from tfckpt.saved_objects import SavedObjects
 
 from .bodies import Program
 from .evaluator import Run, Runnable, placed
@@ -22,7 +23,16 @@ from .limits import DEFAULT_LIMITS, ReferenceLimits
 from .planner import Plan, Planner
 from .scopes import Expansion, TensorKey
 from .values import Array, Tensor, Value, is_floating, to_array, to_tensor
-from .variables import HANDLES, Source, VariableStore, Weights, check_weights, read_sources
+from .variables import (
+    HANDLES,
+    Source,
+    VariableStore,
+    Weights,
+    captured_sources,
+    captured_trainable,
+    check_weights,
+    read_sources,
+)
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -56,7 +66,8 @@ class ReferenceGraph:
         path: str,
         checkpoint: Checkpoint | None = None,
         signatures: Mapping[str, Signature] | None = None,
-        full_names: Mapping[str, str] | None = None,
+        objects: SavedObjects | None = None,
+        trainable: Mapping[str, bool] | None = None,
         limits: ReferenceLimits = DEFAULT_LIMITS,
     ) -> None:
         """Use `load_graph`."""
@@ -66,7 +77,9 @@ class ReferenceGraph:
         self.signatures = dict(signatures or {})
         self.limits = limits
         self._program = Program(graph)
-        self._store = VariableStore(lambda: self.sources, checkpoint, full_names or {})
+        self._objects = objects
+        self._trainable = dict(trainable or {})
+        self._store = VariableStore(lambda: self.sources, checkpoint)
         self._evaluators: dict[tuple[torch.dtype, Weights], Evaluator] = {}
 
     def __repr__(self) -> str:
@@ -74,8 +87,17 @@ class ReferenceGraph:
 
     @functools.cached_property
     def sources(self) -> Mapping[str, Source]:
-        """Where the value of each variable stands, as the graph's save and restore operations say."""
-        return read_sources(self._program, self.limits)
+        """Where the value of each variable stands, as the graph's save and restore operations and its objects say."""
+        found = read_sources(self._program, self.limits)
+        if self._objects is not None and self.checkpoint is not None:
+            found |= captured_sources(self._program, self._objects, self.checkpoint.object_graph)
+        return found
+
+    @functools.cached_property
+    def trainable(self) -> Mapping[str, bool]:
+        """Whether each variable was trained, for those of which the graph says so."""
+        captured = {} if self._objects is None else captured_trainable(self._program, self._objects)
+        return self._trainable | captured
 
     @property
     def placeholders(self) -> tuple[str, ...]:

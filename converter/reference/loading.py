@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import tfckpt
 from converter.errors import GraphError
 from tfckpt import protos
 from tfckpt.checkpoint import Checkpoint
-from tfckpt.errors import CheckpointError, CheckpointNotFoundError, error_context
+from tfckpt.errors import CheckpointNotFoundError, error_context
 from tfckpt.graph import graph_of
 from tfckpt.limits import DEFAULT_LIMITS as DEFAULT_FILE_LIMITS
 from tfckpt.limits import Limits
@@ -152,7 +152,7 @@ def _frozen(
         source.close()
     if not len(graph):
         raise GraphError(f"no graph at {path}: the file has no nodes")
-    return ReferenceGraph(graph, path=path, checkpoint=checkpoint, full_names=_full_names(checkpoint), limits=limits)
+    return ReferenceGraph(graph, path=path, checkpoint=checkpoint, limits=limits)
 
 
 def _is_saved_model(data: memoryview) -> bool:
@@ -170,23 +170,7 @@ def _reference(
         path=path,
         checkpoint=checkpoint,
         signatures=meta_graph.signatures,
-        full_names=_full_names(checkpoint),
+        objects=meta_graph.objects,
+        trainable={variable.name: variable.trainable for variable in meta_graph.variables},
         limits=limits,
     )
-
-
-def _full_names(checkpoint: Checkpoint | None) -> Mapping[str, str]:
-    """For a checkpoint of objects its names by the variables' full names, if they are unique."""
-    key = "_CHECKPOINTABLE_OBJECT_GRAPH"
-    if checkpoint is None or key not in checkpoint:
-        return {}
-    try:
-        message = protos.parse("TrackableObjectGraph", checkpoint[key].item())
-    except CheckpointError:
-        return {}
-    found: dict[str, set[str]] = {}
-    for node in message.nodes:
-        for attribute in node.attributes:
-            if attribute.full_name:
-                found.setdefault(attribute.full_name, set()).add(attribute.checkpoint_key)
-    return {name: keys.pop() for name, keys in found.items() if len(keys) == 1}

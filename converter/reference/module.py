@@ -75,6 +75,7 @@ class GraphModule(nn.Module):
     Inputs are given in order, or by name; tensors have TensorFlow's shapes, images for instance NHWC.
     One output gives a tensor, several a tuple, outputs by name a dict.
     Moving statistics of batch norms are buffers, and so are variables that do not hold floating-point numbers.
+    A variable that its program did not train is a parameter without a gradient.
     A graph for inference does not change them: training goes on with fixed statistics.
     """
 
@@ -102,7 +103,8 @@ class GraphModule(nn.Module):
         fixed = _statistics(self._runnable.plan)
         self._variables: list[tuple[str, nn.Module, str]] = []
         for name, value in evaluator.variables.items():
-            self._enter(name, value, is_trained=value.is_floating_point() and name not in fixed)
+            is_parameter = value.is_floating_point() and name not in fixed
+            self._enter(name, value, is_parameter=is_parameter, is_trained=graph.trainable.get(name, True))
         self._constants: dict[tuple[str, str], Value] = {}
         self._tensors: list[tuple[tuple[str, str], str]] = []
         for number, (key, constant) in enumerate(evaluator.constants.items()):
@@ -112,7 +114,7 @@ class GraphModule(nn.Module):
             else:
                 self._constants[key] = constant
 
-    def _enter(self, name: str, value: Tensor, *, is_trained: bool) -> None:
+    def _enter(self, name: str, value: Tensor, *, is_parameter: bool, is_trained: bool) -> None:
         """Put a variable where its name says; a scope or variable of the same name moves it to the name with a `_`."""
         *scopes, last = (part.replace(".", "_") or "_" for part in name.split("/"))
         owner: nn.Module = self
@@ -124,8 +126,8 @@ class GraphModule(nn.Module):
             owner = getattr(owner, scope)
         while hasattr(owner, last):
             last += "_"
-        if is_trained:
-            owner.register_parameter(last, nn.Parameter(value))
+        if is_parameter:
+            owner.register_parameter(last, nn.Parameter(value, requires_grad=is_trained))
         else:
             owner.register_buffer(last, value)
         self._variables.append((name, owner, last))

@@ -1,14 +1,15 @@
 """Which tensor of a checkpoint belongs to which variable of a graph.
 
-Read from the graph's own save operations (SaveV2 and its older forms), or else from its restore operations and the
-assigns behind them, wherever they stand: in the graph, or in the functions a SavedModel saves and restores with.
-A variable that neither knows is looked up by its name, at last.
+For a SavedModel of TensorFlow 2 its objects say what each captured argument of a function is.
+For every other graph its own save operations say it (SaveV2 and its older forms), or else its restore operations and
+the assigns behind them, wherever they stand: in the graph, or in the functions a SavedModel saves and restores with.
+A variable that none of them knows is looked up by its name, at last.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -17,6 +18,8 @@ from converter.errors import GraphError
 from tfckpt.checkpoint import Checkpoint
 from tfckpt.errors import close_names, printable
 from tfckpt.graph import Function, Node
+from tfckpt.object_graph import ObjectGraph
+from tfckpt.saved_objects import SavedObjects
 
 from .bodies import Program
 from .limits import ReferenceLimits
@@ -72,6 +75,32 @@ def read_sources(program: Program, limits: ReferenceLimits) -> dict[str, Source]
             if node.op in _SAVES:
                 found |= _from_save(expansion, scope, node)
     return found
+
+
+def captured_sources(program: Program, objects: SavedObjects, graph: ObjectGraph | None) -> dict[str, Source]:
+    """The source of every variable that a function of a SavedModel captured, by the name of its handle's node.
+
+    The program's objects say which variable each captured argument is, and the checkpoint's which key it has.
+    """
+    keys = {} if graph is None else objects.checkpoint_keys(graph)
+    return {name: Source(keys[number]) for name, number in _captured(program, objects) if number in keys}
+
+
+def captured_trainable(program: Program, objects: SavedObjects) -> dict[str, bool]:
+    """Whether each captured variable was trained, by the name of its handle's node."""
+    return {name: objects.variables[number].trainable for name, number in _captured(program, objects)}
+
+
+def _captured(program: Program, objects: SavedObjects) -> Iterator[tuple[str, int]]:
+    """The handles that are given to functions of the main graph, with the numbers of the variables they are."""
+    for node in program.main.nodes.values():
+        bound = objects.bound_inputs.get(program.called(node) or "", ())
+        inputs = [name for name in node.inputs if not name.startswith("^")]
+        for reference, number in zip(inputs[len(inputs) - len(bound) :], bound, strict=False):
+            name = reference.partition(":")[0]
+            handle = program.main.nodes.get(name)
+            if handle is not None and handle.op in HANDLES and number in objects.variables:
+                yield name, number
 
 
 def _scopes_with(program: Program, expansion: Expansion, ops: set[str]) -> Iterable[Scope]:
@@ -176,13 +205,10 @@ def _part(specification: str) -> tuple[slice, ...] | None:
 class VariableStore:
     """The values of a graph's variables, read from the checkpoint when they are first needed."""
 
-    def __init__(
-        self, nodes: Callable[[], Mapping[str, Source]], checkpoint: Checkpoint | None, full_names: Mapping[str, str]
-    ) -> None:
-        """`full_names` has the checkpoint's name for each variable's full name, for checkpoints of objects."""
-        self._sources = nodes
+    def __init__(self, sources: Callable[[], Mapping[str, Source]], checkpoint: Checkpoint | None) -> None:
+        """`sources` gives what the graph itself says, when it is first needed."""
+        self._sources = sources
         self._checkpoint = checkpoint
-        self._full_names = full_names
 
     def source(self, name: str, node: Node, weights: Weights) -> Source:
         """Where a variable's value stands, whether or not the checkpoint has it."""
@@ -193,7 +219,6 @@ class VariableStore:
             candidates = [*names, name]
             known = self._checkpoint if self._checkpoint is not None else ()
             by_name = [other for other in candidates if other in known]
-            by_name += [self._full_names[other] for other in candidates if other in self._full_names]
             found = Source((by_name or candidates)[0])
         return found if self._checkpoint is None else found.with_weights(weights, self._checkpoint)
 

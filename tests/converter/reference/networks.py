@@ -30,6 +30,7 @@ def make_saved_model(name: str, folder: Path) -> Path:
     for info in infos:
         assert info.offset is not None
         data[info.offset : info.offset + info.nbytes] = recipe(info.name, info.shape).tobytes()
+    data += lzma.decompress((source / "objects.xz").read_bytes())
     (folder / "variables" / "variables.data-00000-of-00001").write_bytes(data)
     return folder
 

@@ -136,10 +136,44 @@ def test_keys_come_from_the_save_operations(digits: ReferenceGraph) -> None:
 
 
 def test_keys_of_a_saved_model_come_from_its_functions(saved_model: ReferenceGraph) -> None:
-    """The function that saves knows the object-based key of each variable it is given."""
-    source = saved_model.sources["efficientnetv2-b0/head/dense/bias"]
+    """Its objects and the function that saves it agree about the key of every variable."""
+    saved = ReferenceGraph(saved_model.graph, path="without objects", checkpoint=saved_model.checkpoint).sources
 
-    assert source.name == "variables/112/.ATTRIBUTES/VARIABLE_VALUE"
+    assert saved_model.sources["efficientnetv2-b0/head/dense/bias"].name == "variables/112/.ATTRIBUTES/VARIABLE_VALUE"
+    assert dict(saved_model.sources) == dict(saved)
+
+
+def test_keys_of_a_saved_model_come_from_its_objects(saved_model: ReferenceGraph) -> None:
+    """Without a function that saves, the captured arguments still say which variable each of them is."""
+    from tfckpt.graph import Graph
+
+    served = [
+        node
+        for node in saved_model.graph
+        if node.name not in ("StatefulPartitionedCall_1", "StatefulPartitionedCall_2")
+    ]
+    objects = (
+        saved_model.checkpoint.meta_graph.objects
+        if saved_model.checkpoint and saved_model.checkpoint.meta_graph
+        else None
+    )
+    bare = ReferenceGraph(
+        Graph(tuple(served), saved_model.graph.functions),
+        path="bare",
+        checkpoint=saved_model.checkpoint,
+        objects=objects,
+    )
+
+    assert dict(bare.sources) == dict(saved_model.sources)
+    assert len(bare.sources) == 113
+
+
+def test_graph_says_which_variables_were_trained(saved_model: ReferenceGraph, digits: ReferenceGraph) -> None:
+    """A SavedModel's objects and a training program's collections both know."""
+    assert saved_model.trainable["efficientnetv2-b0/head/dense/bias"]
+    assert not saved_model.trainable["efficientnetv2-b0/stem/tpu_batch_normalization/moving_mean"]
+    assert digits.trainable["efficientnetv2-digits/stem/conv2d/kernel"]
+    assert not digits.trainable["efficientnetv2-digits/stem/tpu_batch_normalization/moving_mean"]
 
 
 def test_names_are_the_last_resort(digits: ReferenceGraph, pixels: Array) -> None:

@@ -3,7 +3,8 @@
 Usage, in an environment with TensorFlow 2.21 and tf_keras: `python tests/data/networks/generate.py`
 
 Each network is a folder: `saved_model.pb.xz`, the graph with the signature `serving_default`; `variables.index`, the
-checkpoint without its data, which `recipe.py` gives; and `golden.npz` with inputs and outputs.
+checkpoint without its data, which `recipe.py` gives; `objects.xz`, the object graph that follows the values in the
+data; and `golden.npz` with inputs and outputs.
 `NAME` is what TensorFlow computes in float32, `NAME64` the same network built and run in float64.
 """
 
@@ -143,7 +144,11 @@ def record(name):
         tf.saved_model.save(served, place, signatures=served.serve, options=options)
         graph = (pathlib.Path(place) / "saved_model.pb").read_bytes()
         (folder / "saved_model.pb.xz").write_bytes(lzma.compress(graph, preset=9 | lzma.PRESET_EXTREME))
-        shutil.copy(pathlib.Path(place) / "variables" / "variables.index", folder / "variables.index")
+        saved = pathlib.Path(place) / "variables"
+        shutil.copy(saved / "variables.index", folder / "variables.index")
+        numbers = sum(tf.size(variable).numpy() * 4 for variable in served.variables_list)
+        data = (saved / "variables.data-00000-of-00001").read_bytes()
+        (folder / "objects.xz").write_bytes(lzma.compress(data[numbers:], preset=9))
     np.savez_compressed(folder / "golden.npz", **golden)
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     noise = {
