@@ -19,6 +19,7 @@ from .errors import (
     GraphError,
     GraphLimitError,
     MappingError,
+    RulesError,
     TensorNameError,
     UnknownModelError,
     UnsupportedOpError,
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from .exporters import export
     from .loading import load_model
     from .mapping.report import ConversionReport
+    from .mapping.rules import RuleSet
+    from .mapping.rules_file import read_rules
     from .model import CONFIGS, EfficientNet, EfficientNetConfig, StageConfig
     from .reference import GraphModule, ReferenceGraph, graph_module, load_graph
+    from .reversal import reverse
 
 __all__ = [
     "CONFIGS",
@@ -47,6 +51,8 @@ __all__ = [
     "GraphModule",
     "MappingError",
     "ReferenceGraph",
+    "RuleSet",
+    "RulesError",
     "StageConfig",
     "TensorNameError",
     "UnknownModelError",
@@ -57,6 +63,8 @@ __all__ = [
     "graph_module",
     "load_graph",
     "load_model",
+    "read_rules",
+    "reverse",
 ]
 
 _HOMES = {
@@ -67,12 +75,15 @@ _HOMES = {
     "EfficientNetConfig": ".model",
     "GraphModule": ".reference",
     "ReferenceGraph": ".reference",
+    "RuleSet": ".mapping.rules",
     "StageConfig": ".model",
     "convert": ".conversion",
     "export": ".exporters",
     "graph_module": ".reference",
     "load_graph": ".reference",
     "load_model": ".loading",
+    "read_rules": ".mapping.rules_file",
+    "reverse": ".reversal",
 }
 
 

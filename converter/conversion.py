@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -20,15 +21,16 @@ from tfckpt.errors import printable
 
 from .errors import ConversionError, MappingError, Shape
 from .mapping import families
-from .mapping.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
+from .mapping.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights
 from .mapping.graph import read_graph
 from .mapping.layout import LAYOUTS, Array
 from .mapping.native import native_targets
 from .mapping.releases import releases_of
 from .mapping.report import ConstantRecord, ConversionReport, FileRecord, IgnoredRecord, TensorRecord
-from .mapping.rules import Plan, plan
+from .mapping.rules import Draft, Plan, RuleSet, draft, plan, targets_of
 from .mapping.variables import Inventory, inventory_of_checkpoint, inventory_of_names
 from .model.config import EfficientNetConfig
+from .modules import Into, targets_of_module
 
 #: Keras's EfficientNet of version 1 stores deviations where variances belong, and makes up for it with another layer.
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -44,25 +46,39 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ConversionPlan:
-    """What would be converted: the network, the way of every tensor, and the report of it. No tensor is read yet."""
+    """What would be converted: the network, the way of every tensor, and the report of it. No tensor is read yet.
 
-    config: EfficientNetConfig
+    `config` is None where rules of the user's own convert a network of another kind.
+    `targets` are all names and shapes of the result, in its order.
+    """
+
+    config: EfficientNetConfig | None
     plan: Plan
     report: ConversionReport
+    rules: RuleSet
+    targets: Mapping[str, Shape]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ConversionResult:
     """A converted network.
 
-    `state_dict` has the keys of our PyTorch module in its order.
+    `state_dict` has the keys of our PyTorch module in its order; `config` describes that module.
+    Of a conversion by rules of the user's own the keys are those of the module it was made for, and `config` is None.
     Its arrays are read-only views of the checkpoint's memory map where possible, with whatever strides the layout gave
     them, and stay valid when the checkpoint is closed.
     """
 
     state_dict: dict[str, Array]
-    config: EfficientNetConfig
+    config: EfficientNetConfig | None
     report: ConversionReport
+    rules: RuleSet
+
+    def required_config(self) -> EfficientNetConfig:
+        """Give the config; `ConversionError` when this is no network of ours."""
+        if self.config is None:
+            raise ConversionError(f"the rules {self.rules.name} converted a network of another kind than EfficientNet")
+        return self.config
 
 
 def convert(
@@ -73,6 +89,8 @@ def convert(
     strides: Sequence[int] | None = None,
     scope: str | None = None,
     head: str | None = None,
+    rules: RuleSet | PathLike | None = None,
+    into: Into | None = None,
     progress: Progress | None = None,
 ) -> ConversionResult:
     """Convert a checkpoint of an EfficientNet or EfficientNetV2 that the released TensorFlow code or Keras wrote.
@@ -82,12 +100,16 @@ def convert(
     `strides`, one for each stage, are needed for a network that is not published and has no graph beside it.
     `scope` is needed when several networks share a checkpoint; an empty one is the root.
     `head` is the name of a dense layer beside the network that becomes its classifier.
+    `rules`, a rule set or a TOML file of one, convert any other network: into the module or the names and shapes that
+    `into` gives, or else into whatever the rules make; what recognises an EfficientNet then has no place.
     Every tensor's checksum is compared as it is read.
 
     Raises `UnknownModelError`, `MappingError` with all findings, or what `tfckpt` raises about the checkpoint itself.
     """
     with opened(source) as tensors:
-        planned = plan_conversion(tensors, model=model, weights=weights, strides=strides, scope=scope, head=head)
+        planned = plan_conversion(
+            tensors, model=model, weights=weights, strides=strides, scope=scope, head=head, rules=rules, into=into
+        )
         state_dict: dict[str, Array] = {}
         total = planned.report.nbytes
         done = 0
@@ -98,9 +120,9 @@ def convert(
             if progress is not None:
                 progress(done, total)
     for filled in planned.plan.constants:
-        state_dict[filled.target] = np.array(filled.value, filled.dtype)
-    ordered = {target: state_dict[target] for target in native_targets(planned.config)}
-    return ConversionResult(ordered, planned.config, planned.report)
+        state_dict[filled.target] = np.full(planned.targets[filled.target], filled.value, filled.dtype)
+    ordered = {target: state_dict[target] for target in planned.targets}
+    return ConversionResult(ordered, planned.config, planned.report, planned.rules)
 
 
 def plan_conversion(
@@ -111,10 +133,18 @@ def plan_conversion(
     strides: Sequence[int] | None = None,
     scope: str | None = None,
     head: str | None = None,
+    rules: RuleSet | PathLike | None = None,
+    into: Into | None = None,
 ) -> ConversionPlan:
     """Decide what becomes what, from names, shapes and the graph; options and errors are those of `convert`."""
     if weights not in WEIGHTS_CHOICES:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
+    if rules is not None:
+        if model != "auto" or strides is not None or scope is not None or head is not None:
+            raise ValueError("model, strides, scope and head say what an EfficientNet is; rules take none of them")
+        return _plan_by_rules(tensors, _rule_set(rules), into, weights)
+    if into is not None:
+        raise ValueError("into is the target of rules, and no rules are given")
     facts = _facts(tensors)
     graph = tensors.graph if isinstance(tensors, tfckpt.Checkpoint) else None
     prepared = families.prepare(
@@ -133,15 +163,82 @@ def plan_conversion(
         if model == "auto":
             raise
         raise error.with_hint(f"{model} was asked for; {prepared.best_fit()}") from None
-    strings = [printable(move.source) for move in planned.moves if not facts[move.source].numeric]
-    if strings:
-        raise ConversionError(f"tensors hold strings, expected numbers: {', '.join(strings)}")
-    variables = {source.name: source.variable for source in prepared.selection.sources}
     path = tensors.prefix if isinstance(tensors, tfckpt.Checkpoint) else ""
     releases = releases_of(prepared.config, prepared.family.name, path)
     notes = [*prepared.notes, *_input_normalization(tensors, prepared.input_statistics)]
     if not releases.decided:
         notes.append(releases.sentence)
+    report = dataclasses.replace(
+        _report(tensors, facts, planned, rules=prepared.rules, selection=prepared.selection, weights=weights),
+        config=prepared.config.to_dict(),
+        parameters=prepared.config.parameter_count(),
+        evidence=(*prepared.evidence, *([releases.sentence] if releases.decided and releases.sentence else [])),
+        releases=releases.names,
+        head=head,
+        notes=tuple(notes),
+    )
+    return ConversionPlan(prepared.config, planned, report, prepared.rules, targets)
+
+
+def _plan_by_rules(
+    tensors: Mapping[str, Array], rules: RuleSet, into: Into | None, weights: WeightsChoice
+) -> ConversionPlan:
+    drafted = draft_by_rules(tensors, rules, into, weights=weights)
+    planned = drafted.draft.required()
+    report = _report(tensors, _facts(tensors), planned, rules=rules, selection=drafted.selection, weights=weights)
+    notes = tuple(f"the rule {printable(rule.source)} takes no tensor" for rule in drafted.draft.idle)
+    return ConversionPlan(None, planned, dataclasses.replace(report, notes=notes), rules, drafted.targets)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RulesDraft:
+    """What rules make of a checkpoint, complete or not."""
+
+    draft: Draft
+    selection: Selection
+    targets: Mapping[str, Shape]
+
+
+def draft_by_rules(
+    tensors: Mapping[str, Array],
+    rules: RuleSet | PathLike,
+    into: Into | None = None,
+    *,
+    weights: WeightsChoice = "ema",
+) -> RulesDraft:
+    """Say what rules make of a checkpoint, without asking that it be complete; no tensor is read."""
+    rules = _rule_set(rules)
+    inventory = _inventory(tensors, _facts(tensors))
+    named = [families.source_of(variable.name(rules.names), variable) for variable in inventory.variables]
+    selection = select_weights(named, weights)
+    targets = targets_of(selection.sources, rules) if into is None else targets_of_module(into)
+    set_aside = (*inventory.set_aside, *selection.set_aside)
+    return RulesDraft(draft(selection.sources, rules, targets, set_aside=set_aside), selection, targets)
+
+
+def _rule_set(rules: RuleSet | PathLike) -> RuleSet:
+    if isinstance(rules, RuleSet):
+        return rules
+    from .mapping.rules_file import read_rules
+
+    return read_rules(rules)
+
+
+def _report(
+    tensors: Mapping[str, Array],
+    facts: Mapping[str, _Facts],
+    planned: Plan,
+    *,
+    rules: RuleSet,
+    selection: Selection,
+    weights: WeightsChoice,
+) -> ConversionReport:
+    """Record a plan, of whatever network."""
+    strings = [printable(move.source) for move in planned.moves if not facts[move.source].numeric]
+    if strings:
+        raise ConversionError(f"tensors hold strings, expected numbers: {', '.join(strings)}")
+    variables = {source.name: source.variable for source in selection.sources}
+    averages = {source.name for source in selection.sources if source.averaged}
     records = tuple(
         TensorRecord(
             move.source,
@@ -155,27 +252,23 @@ def plan_conversion(
         )
         for move in planned.moves
     )
-    report = ConversionReport(
+    return ConversionReport(
         source=os.path.basename(tensors.prefix) if isinstance(tensors, tfckpt.Checkpoint) else "arrays in memory",
         files=_files(tensors),
-        config=prepared.config.to_dict(),
-        parameters=prepared.config.parameter_count(),
-        evidence=(*prepared.evidence, *([releases.sentence] if releases.decided and releases.sentence else [])),
+        config=None,
+        parameters=sum(math.prod(record.target_shape) for record in records),
+        evidence=(),
         weights=weights,
-        averaged=sum(is_average(move.source) for move in planned.moves),
-        scope=prepared.scope,
-        rules=prepared.rules.name,
-        rules_version=prepared.rules.version,
+        averaged=sum(move.source in averages for move in planned.moves),
+        scope=rules.scope,
+        rules=rules.name,
+        rules_version=rules.version,
         tensors=records,
         ignored=tuple(IgnoredRecord(*ignored) for ignored in planned.ignored),
         constants=tuple(ConstantRecord(*filled) for filled in planned.constants),
         nbytes=sum(facts[move.source].nbytes for move in planned.moves),
         versions={"tfckpt": tfckpt.__version__, "numpy": np.__version__},
-        releases=releases.names,
-        head=head,
-        notes=tuple(notes),
     )
-    return ConversionPlan(prepared.config, planned, report)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@
     ConversionError
     |- UnknownModelError
     |- MappingError
+    |- RulesError
     |- UnsupportedOpError
     |- GraphError
     |  |- TensorNameError        also KeyError
@@ -227,3 +228,13 @@ class VerificationError(ConversionError):
     def __init__(self, message: str, *, report: object) -> None:
         super().__init__(message)
         self.report = report
+
+
+class RulesError(ConversionError):
+    """A file of rules cannot be used; `path` is the file and `line`, from 1, where it goes wrong, None if unknown."""
+
+    def __init__(self, message: str, *, path: str | None = None, line: int | None = None) -> None:
+        where = "" if path is None else printable(path) + (f", line {line}" if line is not None else "") + ": "
+        super().__init__(f"{where}{printable(message)}")
+        self.path = path
+        self.line = line

@@ -20,7 +20,7 @@ from tfckpt.errors import CorruptionError, MissingDependencyError, error_context
 
 from .conversion import PathLike, convert
 from .errors import ConversionError, MappingError, Mismatch, Missing, Shape, UnknownModelError, Unmapped
-from .exporters import CONFIG_KEY, FORMATS, PROVENANCE_KEY, TensorFile, read_output
+from .exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, is_output, read_native
 from .mapping.averages import WEIGHTS_CHOICES, WeightsChoice
 from .mapping.describe import say_stage, stage_config
 from .mapping.layout import Array
@@ -55,7 +55,7 @@ def load_model(
 ) -> EfficientNet:
     """Build the network a file holds, with its weights in float32 and in eval mode: NCHW in, logits out.
 
-    `path` is a `.safetensors` or `.pth` of converted weights, or a TensorFlow checkpoint.
+    `path` is a file or a folder of converted weights, or a TensorFlow checkpoint.
     `weights` is `ema` (the default) or `raw` for a checkpoint; converted weights have had their choice made, and a file
     that says it was made otherwise is refused.
     `strides`, one for each stage, are needed for a network that is neither published nor described by the file.
@@ -68,8 +68,8 @@ def load_model(
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
     network = _network_class()
     path = os.fspath(path)
-    if _is_output(path):
-        found = read_output(path)
+    if is_output(path):
+        found = read_native(path)
         arrays = found.tensors
         with error_context(path=path):
             config = _recorded_config(found, strides) or config_from_state_dict(arrays, strides=strides)
@@ -78,7 +78,7 @@ def load_model(
             tensors = {name: _tensor(name, array) for name, array in arrays.items()}
     else:
         result = convert(path, weights=weights or "ema", strides=strides, scope=scope)
-        config = result.config
+        config = result.required_config()
         tensors = {name: _tensor(name, array) for name, array in result.state_dict.items()}
     model = _build(network, config, tensors)
     if num_classes is not None and num_classes != config.num_classes:
@@ -113,6 +113,7 @@ def config_from_state_dict(
             head_channels=head[0],
             num_classes=classifier[0] if classifier else 0,
             in_channels=stem[1],
+            folded_bn="stem.conv.bias" in shapes,
         )
     except ValueError as error:
         raise UnknownModelError(f"these shapes make no EfficientNet: {error}. The stages are\n{table}") from error
@@ -133,11 +134,6 @@ def config_from_state_dict(
             f"for example strides={(1, *[2] * (len(stages) - 1))}. The stages are\n{table}"
         )
     return config
-
-
-def _is_output(path: str) -> bool:
-    """Tell converted weights by the ending of their name; a folder is a checkpoint whatever it is called."""
-    return os.path.splitext(path)[1].lower() in FORMATS and not os.path.isdir(path)
 
 
 def _network_class() -> type[EfficientNet]:

@@ -15,17 +15,18 @@ from collections.abc import Sequence
 import tfckpt
 from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError, TensorNotFoundError
 
-from ..errors import ConversionError, ExportError, VerificationError
-from . import convert, ops, verify
+from ..errors import ConversionError, ExportError, RulesError, VerificationError
+from . import convert, ops, plan, verify
 from .render import complain
 
-_VERBS = (convert, verify, ops)
+_VERBS = (convert, plan, verify, ops)
 _INTERRUPTED = 130
 
 DESCRIPTION = """\
 Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, without TensorFlow.
 
   tf2torch convert efficientnetv2-s -o s.safetensors      write PyTorch weights
+  tf2torch plan efficientnetv2-s                          show what becomes what, without writing
   tf2torch verify efficientnetv2-s s.safetensors          show that they are the checkpoint's
 
 A checkpoint is given by its prefix, any of its files, or a folder that holds it.
@@ -70,7 +71,7 @@ def exit_code(error: ConversionError | CheckpointError) -> int:
     """Give the exit code of an error."""
     if isinstance(error, VerificationError):
         return 1
-    if isinstance(error, ExportError):
+    if isinstance(error, ExportError | RulesError):
         return 2
     if isinstance(error, CheckpointNotFoundError | TensorNotFoundError) or type(error) is CheckpointError:
         return 3

@@ -13,7 +13,8 @@ from ..errors import ExportError
 from ..exporters import atomic_file, check_free, export, format_of
 from ..mapping.averages import WEIGHTS_CHOICES
 from ..model.config import CONFIGS
-from .options import add_network_options
+from ..modules import import_module
+from .options import add_network_options, add_rules_options, require_one_way
 from .render import progress_bar, say
 
 HELP = """\
@@ -53,6 +54,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="published network to expect, such as efficientnetv2-s (default: auto, found from names and shapes)",
     )
     add_network_options(parser)
+    add_rules_options(parser)
     parser.add_argument("--force", action="store_true", help="overwrite what stands at OUT and FILE")
     parser.add_argument("--report", metavar="FILE.json", help="also write what became of every tensor")
     parser.set_defaults(run=run)
@@ -60,6 +62,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(options: argparse.Namespace) -> int:
     """Convert, write, and say what was done."""
+    require_one_way(options)
     output: str = options.output
     format_of(output)
     check_free(output, force=options.force)
@@ -77,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
             strides=options.strides,
             scope=options.scope,
             head=options.head,
+            rules=options.rules,
+            into=None if options.into is None else import_module(options.into),
             progress=progress,
         )
     with contextlib.ExitStack() as stack:

@@ -7,9 +7,10 @@ import argparse
 import tfckpt
 
 from ..mapping.averages import WEIGHTS_CHOICES
+from ..modules import import_module
 from ..verification.activations import FLOAT32_TOLERANCE, compare, load_golden
 from ..verification.weights import verify_weights
-from .options import add_network_options
+from .options import add_network_options, add_rules_options, require_one_way
 from .render import progress_bar, say
 
 HELP = """\
@@ -36,6 +37,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--weights", choices=WEIGHTS_CHOICES, help="what OUT was made of (default: what OUT says, else ema)"
     )
     add_network_options(parser)
+    add_rules_options(parser)
     parser.add_argument(
         "--golden",
         metavar="FILE.npz",
@@ -53,6 +55,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(options: argparse.Namespace) -> int:
     """Compare and report; layers are only run when the weights are right, since they could not agree otherwise."""
+    require_one_way(options)
     golden = None if options.golden is None else load_golden(options.golden)
     with tfckpt.open(options.source) as checkpoint, progress_bar("comparing") as progress:
         for note in checkpoint.notes:
@@ -64,11 +67,13 @@ def run(options: argparse.Namespace) -> int:
             strides=options.strides,
             scope=options.scope,
             head=options.head,
+            rules=options.rules,
+            into=None if options.into is None else import_module(options.into),
             progress=progress,
         )
     print(weights.summary())
     weights.require()
-    if golden is not None:
+    if golden is not None and weights.config is not None:
         from ..loading import load_model
 
         strides = tuple(stage.stride for stage in weights.config.stages)

@@ -43,14 +43,15 @@ def select_weights(named: Iterable[Source], choice: WeightsChoice) -> Selection:
     The `variable` of what is given tells averages by its suffix; that of what is chosen is without it.
     """
     candidates = list(named)
-    averaged = {variable_of(source.variable) for source in candidates if is_average(source.variable)}
+    with_average = {variable_of(source.variable) for source in candidates if is_average(source.variable)}
     sources: list[Source] = []
     set_aside: list[Ignored] = []
     for source in candidates:
         if choice == "raw" and is_average(source.variable):
             set_aside.append(Ignored(source.name, REASON_RAW))
-        elif choice == "ema" and source.variable in averaged:
+        elif choice == "ema" and source.variable in with_average:
             set_aside.append(Ignored(source.name, REASON_AVERAGED))
         else:
-            sources.append(source._replace(variable=variable_of(source.variable)))
+            averaged = is_average(source.variable)
+            sources.append(source._replace(variable=variable_of(source.variable), averaged=averaged))
     return Selection(tuple(sources), tuple(set_aside))

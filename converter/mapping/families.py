@@ -130,7 +130,7 @@ def prepare(
     ids = describe(shapes, family.anatomy).ids
     rules = family.rule_set(config, scope, ids if len(ids) == sum(1 for _ in config.blocks()) else None)
     left, groups = _set_beside_aside(beside, family, scope)
-    selection = select_weights([_source(name, variable) for name, variable in own], weights)
+    selection = select_weights([source_of(name, variable) for name, variable in own], weights)
     return Prepared(
         family,
         config,
@@ -149,7 +149,7 @@ def prepare(
     )
 
 
-def _source(name: str, variable: SourceVariable) -> Source:
+def source_of(name: str, variable: SourceVariable) -> Source:
     """Give a variable to the rules; its key alone, such as `variables/7/...`, may say little."""
     label = "" if variable_of(name) in variable.key else f"{variable.key} ({name})"
     return Source(variable.key, variable.shape, name, label)

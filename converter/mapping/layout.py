@@ -7,8 +7,11 @@
     depthwise  HWIM    C1HW    depthwise kernels; C = I·M, and channel i·M + m is multiplier m of input i
     dense      IO      OI      dense kernels
     identity   any     same    everything else
+    conv1d     WIO     OIW     kernels of convolutions over one axis
+    conv3d     DHWIO   OIDHW   kernels of convolutions over three axes
+    conv2d_transpose  HWOI  IOHW  kernels of transposed convolutions
 
-H and W are height and width of the kernel, I input channels, O output channels, M the channel multiplier.
+D, H and W are depth, height and width of the kernel, I input channels, O output channels, M the channel multiplier.
 The rule names the layout: a depthwise kernel cannot be told from a convolution by its name's ending or its rank.
 """
 
@@ -60,6 +63,21 @@ class Layout:
             array = array.reshape(tuple(source_shape[axis] for axis in self.permutation))
         return array.transpose(np.argsort(self.permutation).tolist()) if self.permutation else array
 
+    def source_shape(self, shape: Shape) -> Shape:
+        """Give the shape of the source that a target of `shape` comes from; `ValueError` when its rank is another.
+
+        Where axes were joined, the channel multiplier is taken to be 1, as it nearly always is.
+        """
+        axes = len(self.permutation)
+        if self.permutation and len(shape) != axes:
+            raise ValueError(f"layout {self.name} makes {axes} axes, not {list(shape)}")
+        if not self.permutation:
+            return tuple(shape)
+        source = [0] * axes
+        for size, axis in zip(shape, self.permutation, strict=True):
+            source[axis] = size
+        return tuple(source)
+
     def _check_rank(self, shape: Shape) -> None:
         if self.permutation and len(shape) != len(self.permutation):
             raise ValueError(
@@ -76,5 +94,10 @@ IDENTITY = Layout("identity")
 CONV2D = Layout("conv2d", "HWIO", (3, 2, 0, 1))
 DEPTHWISE = Layout("depthwise", "HWIM", (2, 3, 0, 1), merged=True)
 DENSE = Layout("dense", "IO", (1, 0))
+CONV1D = Layout("conv1d", "WIO", (2, 1, 0))
+CONV3D = Layout("conv3d", "DHWIO", (4, 3, 0, 1, 2))
+CONV2D_TRANSPOSE = Layout("conv2d_transpose", "HWOI", (3, 2, 0, 1))
 
-LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (IDENTITY, CONV2D, DEPTHWISE, DENSE)}
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout for layout in (IDENTITY, CONV2D, DEPTHWISE, DENSE, CONV1D, CONV3D, CONV2D_TRANSPOSE)
+}

@@ -68,6 +68,7 @@ class ConversionReport:
     """A whole conversion.
 
     `source` is the checkpoint's prefix without folders, `evidence` what decided which network it is.
+    `config` is None, and `parameters` counts every number, for a conversion by rules of the user's own.
     `averaged` of the tensors used are moving averages.
     `releases` are those a published network may be, the likeliest first; empty for none.
     `head` is the dense layer that was asked for as the classifier.
@@ -76,7 +77,7 @@ class ConversionReport:
 
     source: str
     files: tuple[FileRecord, ...]
-    config: dict[str, Any]
+    config: dict[str, Any] | None
     parameters: int
     evidence: tuple[str, ...]
     weights: str
@@ -93,12 +94,17 @@ class ConversionReport:
     head: str | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def network(self) -> str:
+        """The network's name, or that of the rules for what is no EfficientNet."""
+        return str(self.config["name"]) if self.config is not None else self.rules
+
     def provenance(self) -> dict[str, Any]:
         """Give what an output file keeps about where it came from."""
         return {
             "source": self.source,
             "files": [dataclasses.asdict(file) for file in self.files],
-            "model": {"name": self.config["name"], "evidence": list(self.evidence)},
+            "model": {"name": self.network, "evidence": list(self.evidence)},
             "weights": {"choice": self.weights, "averaged": self.averaged, "raw": len(self.tensors) - self.averaged},
             "rules": {"name": self.rules, "version": self.rules_version, "scope": self.scope, "head": self.head},
             "versions": dict(self.versions),
@@ -139,7 +145,8 @@ class ConversionReport:
             weights = f"{raw} raw values" + (" (no moving averages here)" if self.weights == "ema" else "")
         lines = [
             f"source    {printable(self.source)}",
-            f"network   {self.config['name']}: {self.parameters:,} parameters, {self.config['num_classes']} classes",
+            f"network   {self.network}: {self.parameters:,} parameters"
+            + (f", {self.config['num_classes']} classes" if self.config is not None else ""),
             *(f"          {sentence}" for sentence in self.evidence),
             f"weights   {weights}",
             f"tensors   {len(self.tensors)} used + {len(self.constants)} constant = "

@@ -96,12 +96,14 @@ class Source(NamedTuple):
     """A tensor of the checkpoint: its `name` there, its shape, and the `variable` name that rules are about.
 
     `label` is what messages call it, where its name alone says little.
+    `averaged` says that it is the variable's moving average.
     """
 
     name: str
     shape: Shape
     variable: str
     label: str = ""
+    averaged: bool = False
 
     @property
     def shown(self) -> str:
@@ -143,6 +145,32 @@ class Plan(NamedTuple):
     constants: tuple[Filled, ...]
 
 
+class Draft(NamedTuple):
+    """What a rule set makes of sources and targets, with everything that keeps it from being a plan."""
+
+    moves: tuple[Move, ...]
+    ignored: tuple[Ignored, ...]
+    constants: tuple[Filled, ...]
+    unmapped: tuple[Unmapped, ...]
+    missing: tuple[Missing, ...]
+    mismatched: tuple[Mismatch, ...]
+    ambiguous: tuple[Ambiguity, ...]
+    idle: tuple[Rule, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every source is used once or ignored, and every target filled once."""
+        return not (self.unmapped or self.missing or self.mismatched or self.ambiguous)
+
+    def required(self) -> Plan:
+        """Give it as a plan; `MappingError` with all that stands against it if it is none."""
+        if not self.complete:
+            raise MappingError(
+                unmapped=self.unmapped, missing=self.missing, mismatched=self.mismatched, ambiguous=self.ambiguous
+            )
+        return Plan(self.moves, self.ignored, self.constants)
+
+
 def plan(
     sources: Iterable[Source],
     rules: RuleSet,
@@ -155,6 +183,17 @@ def plan(
     `set_aside` are sources that were left out before the rules were asked; they are listed among the ignored.
     Raises `MappingError` with every unmapped, missing, mismatched and ambiguous tensor.
     """
+    return draft(sources, rules, targets, set_aside=set_aside).required()
+
+
+def draft(
+    sources: Iterable[Source],
+    rules: RuleSet,
+    targets: Mapping[str, Shape],
+    *,
+    set_aside: Iterable[Ignored] = (),
+) -> Draft:
+    """Pair what the rules pair, and list the rest; `idle` are rules that took no source."""
     table = _Table(rules)
     ignored = list(set_aside)
     unmapped: list[Unmapped] = []
@@ -162,8 +201,12 @@ def plan(
     mismatched: list[Mismatch] = []
     moves: dict[str, Move] = {}
     takers: dict[str, list[str]] = collections.defaultdict(list)
+    idle = dict.fromkeys(rules.rules)
     for source in sources:
         found = table.lookup(source.variable)
+        for match in found:
+            if isinstance(match.rule, Rule):
+                idle.pop(match.rule, None)
         if len(found) > 1:
             ambiguous.append(Ambiguity(source.shown, tuple(match.describe() for match in found)))
         elif not found:
@@ -192,12 +235,50 @@ def plan(
         elif values:
             constants.append(Filled(target, values[0].value, values[0].dtype, values[0].reason))
 
-    if unmapped or unfilled or mismatched or ambiguous:
-        spare = [finding.name for finding in unmapped]
-        suggest = len(unfilled) <= MAX_SUGGESTIONS
-        missing = [_missing(table, target, targets[target], spare if suggest else ()) for target in unfilled]
-        raise MappingError(unmapped=unmapped, missing=missing, mismatched=mismatched, ambiguous=ambiguous)
-    return Plan(tuple(moves[target] for target in targets if target in moves), tuple(sorted(ignored)), tuple(constants))
+    spare = [finding.name for finding in unmapped] if len(unfilled) <= MAX_SUGGESTIONS else []
+    return Draft(
+        tuple(moves[target] for target in targets if target in moves),
+        tuple(sorted(ignored)),
+        tuple(constants),
+        tuple(unmapped),
+        tuple(_missing(table, target, targets[target], spare) for target in unfilled),
+        tuple(mismatched),
+        tuple(ambiguous),
+        tuple(idle),
+    )
+
+
+def targets_of(sources: Iterable[Source], rules: RuleSet) -> dict[str, Shape]:
+    """List the targets that the rules themselves make of sources: name -> shape, in the order of the sources.
+
+    Constants without groups follow.
+    A source that has not the axes of its layout keeps its shape here; planning then says what is wrong with it.
+    """
+    table = _Table(rules)
+    targets: dict[str, Shape] = {}
+    for source in sources:
+        for match in table.lookup(source.variable):
+            if isinstance(match.rule, Rule):
+                try:
+                    shape = LAYOUTS[match.rule.layout].target_shape(source.shape)
+                except ValueError:
+                    shape = source.shape
+                targets.setdefault(match.target, shape)
+    return {**targets, **{constant.target: () for constant in rules.constants if not _groups(constant.target)}}
+
+
+def origins_of(targets: Iterable[str], rules: RuleSet) -> dict[str, tuple[tuple[str, str], ...] | None]:
+    """Give for each target the names of variables that the rules would make it of, each with its layout.
+
+    None stands for a target that a constant fills.
+    """
+    table = _Table(rules)
+    return {
+        target: None
+        if any(pattern.fullmatch(target) for pattern, _ in table.constants)
+        else tuple((name, rule.layout) for name, rule in table.sources_of(target))
+        for target in targets
+    }
 
 
 def translate(names: Iterable[str], rules: RuleSet) -> dict[str, str]:
@@ -248,7 +329,7 @@ def _move(source: Source, rule: Rule, target: str, expected: Shape) -> Move | Mi
 
 def _missing(table: _Table, target: str, shape: Shape, spare: Sequence[str]) -> Missing:
     """Describe an unfilled target, with the names its source might have and unused names like them."""
-    expected = table.sources_of(target)
+    expected = tuple(name for name, _ in table.sources_of(target))
     close = dict.fromkeys(name for wanted in expected for name in difflib.get_close_matches(wanted, spare))
     return Missing(target, shape, expected, tuple(close))
 
@@ -289,13 +370,13 @@ class _Table:
                 found.append(_Match(rule, target))
         return found
 
-    def sources_of(self, target: str) -> tuple[str, ...]:
+    def sources_of(self, target: str) -> tuple[tuple[str, Rule], ...]:
         """Give the source names that would fill a target, where its name tells every group of the source's."""
         names = []
         for pattern, rule in self._backwards:
             match = pattern.fullmatch(target)
             if match and _groups(rule.source) <= set(match.groupdict()):
-                names.append(self._scope + _render(rule.source, match.groupdict(), self._back))
+                names.append((self._scope + _render(rule.source, match.groupdict(), self._back), rule))
         return tuple(names)
 
     @functools.cached_property

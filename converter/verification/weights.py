@@ -18,10 +18,12 @@ from tfckpt.errors import CorruptionError, printable
 
 from ..conversion import ConversionPlan, PathLike, Progress, SourceLike, opened, plan_conversion
 from ..errors import UnknownModelError, VerificationError
-from ..exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_output
+from ..exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_native
 from ..mapping.averages import WEIGHTS_CHOICES, WeightsChoice
 from ..mapping.layout import LAYOUTS, Array
+from ..mapping.rules import RuleSet
 from ..model.config import EfficientNetConfig
+from ..modules import Into
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,10 +60,10 @@ class WeightRecord:
 class WeightsReport:
     """A whole comparison: each target of the plan, what the output has beyond them, and how its config differs.
 
-    `config` is the source's own.
+    `config` is the source's own, None for a conversion by rules of the user's own.
     """
 
-    config: EfficientNetConfig
+    config: EfficientNetConfig | None
     weights: str
     records: tuple[WeightRecord, ...]
     unexpected: tuple[str, ...]
@@ -107,6 +109,8 @@ def verify_weights(
     strides: Sequence[int] | None = None,
     scope: str | None = None,
     head: str | None = None,
+    rules: RuleSet | PathLike | None = None,
+    into: Into | None = None,
     progress: Progress | None = None,
 ) -> WeightsReport:
     """Compare an output with the checkpoint it should have come from; memory stays at a few copies of one tensor.
@@ -114,12 +118,15 @@ def verify_weights(
     The choice of weights, the scope and the head are those the output says it was made with, else `ema`, the only scope
     there and no head.
     Strides that the source does not tell are those of the output's config.
+    `rules` and `into` are those of a conversion by rules of the user's own.
     """
-    found = read_output(output)
+    found = read_native(output)
     recorded = _Recorded.of(found, os.fspath(output))
     with opened(source) as tensors:
         planned = _plan(
             tensors,
+            rules=rules,
+            into=into,
             weights=weights or recorded.weights or "ema",
             strides=strides,
             scope=recorded.scope if scope is None else scope,
@@ -135,7 +142,7 @@ def verify_weights(
             if progress is not None:
                 progress(done, planned.report.nbytes)
     for filled in planned.plan.constants:
-        constant = np.array(filled.value, filled.dtype)
+        constant = np.full(planned.targets[filled.target], filled.value, filled.dtype)
         records.append(_compare(constant, found.tensors.get(filled.target), "identity", filled.target, None))
     expected = {record.target for record in records}
     return WeightsReport(
@@ -151,12 +158,16 @@ def verify_weights(
 def _plan(
     tensors: Mapping[str, Array],
     *,
+    rules: RuleSet | PathLike | None,
+    into: Into | None,
     weights: WeightsChoice,
     strides: Sequence[int] | None,
     scope: str | None,
     head: str | None,
     recorded: _Recorded,
 ) -> ConversionPlan:
+    if rules is not None:
+        return plan_conversion(tensors, weights=weights, rules=rules, into=into)
     try:
         return plan_conversion(tensors, weights=weights, strides=strides, scope=scope, head=head)
     except UnknownModelError:
@@ -217,9 +228,9 @@ class _Recorded:
         return cls(config, weights, scope, head)
 
 
-def _differences(recorded: EfficientNetConfig | None, config: EfficientNetConfig) -> tuple[str, ...]:
+def _differences(recorded: EfficientNetConfig | None, config: EfficientNetConfig | None) -> tuple[str, ...]:
     """List the values of the output's config that are not the source's."""
-    if recorded is None:
+    if recorded is None or config is None:
         return ()
     own, expected = recorded.to_dict(), config.to_dict()
     return tuple(f"{key} is {own[key]!r}, expected {expected[key]!r}" for key in expected if own[key] != expected[key])

@@ -13,7 +13,7 @@ def test_ema_takes_the_average_where_there_is_one_and_else_the_raw_value() -> No
     """The rules see the variable's name in both cases."""
     selection = select_weights(SOURCES, "ema")
 
-    assert selection.sources == (Source("a/ExponentialMovingAverage", (1,), "a"), Source("b", (2,), "b"))
+    assert selection.sources == (Source("a/ExponentialMovingAverage", (1,), "a", averaged=True), Source("b", (2,), "b"))
     assert selection.set_aside == (Ignored("a", REASON_AVERAGED),)
 
 
@@ -38,5 +38,5 @@ def test_choice_is_made_by_the_names_that_rules_read() -> None:
 
     selection = select_weights([Source("variables/0", (1,), "a"), average], "ema")
 
-    assert selection.sources == (Source("variables/1", (1,), "a"),)
+    assert selection.sources == (Source("variables/1", (1,), "a", averaged=True),)
     assert selection.set_aside == (Ignored("variables/0", REASON_AVERAGED),)

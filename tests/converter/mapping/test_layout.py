@@ -48,7 +48,7 @@ def test_identity_layout_takes_any_rank() -> None:
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layout_copies_nothing(name: str) -> None:
     """A converted tensor is a view of its source, so that a memory map stays the only copy."""
-    source = np.ones((3, 4) if name == "dense" else (2, 2, 3, 4))
+    source = np.ones(range(2, 2 + (len(LAYOUTS[name].permutation) or 4)))
 
     converted = LAYOUTS[name].apply(source)
 
@@ -63,6 +63,9 @@ def test_layout_copies_nothing(name: str) -> None:
         ("depthwise", (3, 5, 4, 2)),
         ("depthwise", (3, 3, 8, 1)),
         ("dense", (4, 6)),
+        ("conv1d", (3, 4, 5)),
+        ("conv3d", (2, 3, 4, 5, 6)),
+        ("conv2d_transpose", (2, 3, 4, 5)),
     ],
 )
 def test_layout_inverse_restores_every_element(name: str, shape: tuple[int, ...]) -> None:
@@ -78,7 +81,7 @@ def test_layout_inverse_restores_every_element(name: str, shape: tuple[int, ...]
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layout_predicts_the_shape_it_makes(name: str) -> None:
     """The shape of a conversion is known without the values."""
-    source = np.ones((2, 5) if name == "dense" else (2, 3, 4, 5))
+    source = np.ones(range(2, 2 + (len(LAYOUTS[name].permutation) or 4)))
 
     assert LAYOUTS[name].target_shape(source.shape) == LAYOUTS[name].apply(source).shape
 
@@ -99,3 +102,27 @@ def test_layout_inverse_rejects_a_shape_it_did_not_make() -> None:
     with pytest.raises(ValueError, match=r"makes \[3, 4\] of \[4, 3\], not \[4, 3\]"):
         DENSE.invert(converted, (4, 3))
     assert DENSE.invert(converted, (3, 4)).shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("conv1d", (3, 4, 5)), ("conv3d", (2, 3, 4, 5, 6)), ("conv2d_transpose", (2, 3, 5, 4)), ("conv2d", (2, 3, 4, 5))],
+)
+def test_layout_puts_channels_before_the_kernel_and_keeps_the_kernel_in_order(name: str, shape: tuple[int, ...]) -> None:
+    """Convolutions of any rank have their two channel axes first in PyTorch; a transposed one takes inputs first."""
+    *kernel, one, other = shape
+    source = np.arange(np.prod(shape)).reshape(shape)
+
+    converted = LAYOUTS[name].apply(source)
+
+    assert converted.shape == (other, one, *kernel)
+    assert np.array_equal(converted[2, 1], source[..., 1, 2])
+
+
+def test_source_shape_is_told_by_the_target_where_no_axes_were_joined() -> None:
+    """A depthwise kernel is taken to have the channel multiplier 1; every other layout is exact."""
+    assert LAYOUTS["conv2d"].source_shape((5, 4, 2, 3)) == (2, 3, 4, 5)
+    assert LAYOUTS["depthwise"].source_shape((20, 1, 2, 3)) == (2, 3, 20, 1)
+    assert LAYOUTS["identity"].source_shape((7,)) == (7,)
+    with pytest.raises(ValueError, match="layout dense makes 2 axes, not"):
+        DENSE.source_shape((3,))

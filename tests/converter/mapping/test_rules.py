@@ -238,8 +238,8 @@ def test_names_cannot_reach_a_terminal_as_control_characters() -> None:
 
 def test_rule_set_rejects_an_unknown_layout() -> None:
     """A layout is one of the named ones, and the error names them."""
-    with pytest.raises(ValueError, match="unknown layout 'conv3d', known are identity, conv2d, depthwise, dense"):
-        rule_set(Rule("a", "b", "conv3d"))
+    with pytest.raises(ValueError, match="unknown layout 'conv4d', known are identity, conv2d, depthwise, dense"):
+        rule_set(Rule("a", "b", "conv4d"))
     assert rule_set(Rule("a", "b", "conv2d"))
 
 

@@ -1,0 +1,212 @@
+"""`tf2torch plan`: show what a conversion would do, or what rules are still missing, without writing anything."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tfckpt
+from tfckpt.errors import printable
+
+from ..conversion import RulesDraft, draft_by_rules, plan_conversion
+from ..errors import Ambiguity, Mismatch, Missing, Unmapped
+from ..mapping.averages import WEIGHTS_CHOICES
+from ..mapping.families import FAMILIES
+from ..mapping.proposals import Proposal, propose
+from ..mapping.rules import NAMES, RuleSet, Source
+from ..mapping.rules_file import read_rules, to_toml
+from ..model.config import CONFIGS
+from ..modules import import_module
+from .options import add_network_options, add_rules_options, require_one_way
+from .render import say
+
+HELP = """\
+Show which source tensor becomes which target tensor, in which layout and shape, without writing anything.
+
+  tf2torch plan efficientnetv2-s                                   what `convert` would do
+  tf2torch plan efficientnetv2-s --show-rules                      the rules it would do it by, as TOML
+  tf2torch plan bert --into encoder:build --proposals > r.toml     rules proposed by names and shapes, to be read
+  tf2torch plan bert --into encoder:build --rules r.toml           what they do, and what is still left
+
+Proposals are guesses: they are marked as such, and nothing applies them.
+The exit code is 0 when every tensor has its place, else 1.
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "plan",
+        help="show what a conversion would do",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS_CHOICES,
+        default="ema",
+        help="moving averages where there are some, or the raw values (default: ema)",
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", choices=("auto", *CONFIGS), default="auto", help="published network to expect"
+    )
+    add_network_options(parser)
+    add_rules_options(parser)
+    parser.add_argument(
+        "--names",
+        choices=NAMES,
+        default="path",
+        help="which names proposals are about where there are no rules yet (default: path)",
+    )
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print everything as JSON")
+    shown.add_argument("--show-rules", action="store_true", help="print the rules in use as TOML")
+    shown.add_argument("--proposals", action="store_true", help="print rules proposed for what is left, as TOML")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Plan and show it."""
+    require_one_way(options)
+    with tfckpt.open(options.source) as checkpoint:
+        for note in checkpoint.notes:
+            say(note)
+        if options.rules is None and options.into is None:
+            return _network(checkpoint, options)
+        rules = RuleSet(name="proposed", version="1", names=options.names, rules=())
+        if options.rules is not None:
+            rules = read_rules(options.rules)
+        into = None if options.into is None else import_module(options.into)
+        drafted = draft_by_rules(checkpoint, rules, into, weights=options.weights)
+    return _rules(drafted, rules, options)
+
+
+def _network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace) -> int:
+    """Show the plan for a network of a family that is known."""
+    planned = plan_conversion(
+        checkpoint,
+        model=options.model,
+        weights=options.weights,
+        strides=options.strides,
+        scope=options.scope,
+        head=options.head,
+    )
+    if options.show_rules:
+        print(to_toml(planned.rules), end="")
+    elif options.json:
+        print(planned.report.to_json(), end="")
+    elif options.proposals:
+        say("every tensor has its place; there is nothing to propose")
+    else:
+        rows = [
+            (r.variable or r.source, r.target, r.layout, r.source_shape, r.target_shape) for r in planned.report.tensors
+        ]
+        _print_table(rows)
+        print(planned.report.summary())
+        families = {family.name: family.title for family in FAMILIES}
+        print(f"rules     {planned.rules.name}: {families[planned.rules.name]}")
+    return 0
+
+
+def _rules(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespace) -> int:
+    """Show what rules of the user's own make, and what is left."""
+    draft = drafted.draft
+    left = _left(drafted)
+    missing = {finding.target: finding.shape for finding in draft.missing}
+    proposals = propose(left, missing, scope=rules.scope, names=rules.names) if options.into is not None else []
+    if options.show_rules:
+        print(to_toml(rules), end="")
+    elif options.proposals:
+        _print_proposals(proposals, rules, options.rules is None)
+    elif options.json:
+        print(json.dumps(_record(drafted, proposals), indent=2, ensure_ascii=False))
+    else:
+        variables = {source.name: source.variable for source in drafted.selection.sources}
+        _print_table([(variables[m.source], m.target, m.layout, m.source_shape, m.target_shape) for m in draft.moves])
+        for filled in draft.constants:
+            print(f"constant  {printable(filled.target)} = {filled.value:g}: {printable(filled.reason)}")
+        for ignored in draft.ignored:
+            print(f"ignored   {printable(ignored.name)}: {printable(ignored.reason)}")
+        findings: list[Unmapped | Missing | Mismatch | Ambiguity] = [
+            *draft.unmapped,
+            *draft.missing,
+            *draft.mismatched,
+            *draft.ambiguous,
+        ]
+        for finding in findings:
+            print(finding)
+        for rule in draft.idle:
+            print(f"idle: the rule {printable(rule.source)} takes no tensor")
+        for proposal in proposals:
+            print("\n".join(map(printable, proposal.lines()[1:])).replace("\n[[", "\n  [["))
+        print(
+            f"\n{len(draft.moves)} moved, {len(draft.ignored)} ignored, {len(draft.constants)} constant; "
+            f"{len(draft.unmapped)} unmapped, {len(draft.missing)} missing, {len(draft.mismatched)} mismatched, "
+            f"{len(draft.ambiguous)} ambiguous" + (f"; {len(proposals)} rules proposed" if proposals else "")
+        )
+    return 0 if draft.complete else 1
+
+
+def _left(drafted: RulesDraft) -> list[Source]:
+    """Give the sources that no rule took."""
+    unmapped = {finding.name for finding in drafted.draft.unmapped if finding.target is None}
+    return [source for source in drafted.selection.sources if source.shown in unmapped]
+
+
+def _print_table(rows: Sequence[tuple[str, str, str, Sequence[int], Sequence[int]]]) -> None:
+    """Print one line a tensor: source, layout, target, and both shapes."""
+    lines = [
+        (printable(source), layout, printable(target), f"{list(shape)} -> {list(made)}")
+        for source, target, layout, shape, made in rows
+    ]
+    widths = [max((len(line[column]) for line in lines), default=0) for column in range(3)]
+    for source, layout, target, shapes in lines:
+        print(f"{source:{widths[0]}}  {layout:{widths[1]}}  {target:{widths[2]}}  {shapes}")
+
+
+def _print_proposals(proposals: Sequence[Proposal], rules: RuleSet, whole: bool) -> None:
+    """Print proposals as TOML, a whole file when there are no rules yet."""
+    print("# Proposed by likeness of names and shapes. Read every rule before it is used.")
+    if whole:
+        print(f'names = "{rules.names}"')
+    for proposal in proposals:
+        print("\n".join(proposal.lines()))
+
+
+def _record(drafted: RulesDraft, proposals: Sequence[Proposal]) -> Mapping[str, Any]:
+    """Give everything as plain values."""
+    draft = drafted.draft
+    return {
+        "complete": draft.complete,
+        "moves": [move._asdict() for move in draft.moves],
+        "ignored": [ignored._asdict() for ignored in draft.ignored],
+        "constants": [filled._asdict() for filled in draft.constants],
+        "unmapped": [{"source": one.name, "shape": one.shape, "target": one.target} for one in draft.unmapped],
+        "missing": [{"target": one.target, "shape": one.shape, "expected": one.expected} for one in draft.missing],
+        "mismatched": [
+            {
+                "source": one.source,
+                "target": one.target,
+                "layout": one.layout,
+                "found": one.found,
+                "expected": one.expected,
+            }
+            for one in draft.mismatched
+        ],
+        "ambiguous": [{"name": one.name, "candidates": one.candidates} for one in draft.ambiguous],
+        "idle": [rule.source for rule in draft.idle],
+        "proposals": [
+            {
+                "source": proposal.rule.source,
+                "target": getattr(proposal.rule, "target", None),
+                "layout": getattr(proposal.rule, "layout", None),
+                "reason": getattr(proposal.rule, "reason", None),
+                "tensors": proposal.tensors,
+                "likeness": round(proposal.likeness, 3),
+            }
+            for proposal in proposals
+        ],
+    }
