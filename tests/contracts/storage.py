@@ -27,11 +27,9 @@ class StorageContract:
     #: Whether folders have listings; HTTP has none.
     lists = True
 
-    @contextlib.contextmanager
-    def make(self, files: Mapping[str, bytes]) -> Iterator[tuple[Storage, str]]:
+    def make(self, files: Mapping[str, bytes]) -> contextlib.AbstractContextManager[tuple[Storage, str]]:
         """The storage with these files, and the path of the folder that holds them."""
         raise NotImplementedError
-        yield
 
     @pytest.fixture
     def place(self) -> Iterator[tuple[Storage, str]]:

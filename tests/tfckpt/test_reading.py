@@ -59,11 +59,11 @@ def test_read_many_gives_a_name_as_often_as_it_is_asked_for(tmp_path: pathlib.Pa
 def test_read_many_takes_any_name_of_a_tensor(data: pathlib.Path) -> None:
     """Of an object-based checkpoint also paths; the name comes back as it was given."""
     with tfckpt.open(data / "tensorflow" / "objects-more" / "graph") as checkpoint:
-        row = next(row for row in checkpoint.variables() if row.path)
-        ((name, array),) = checkpoint.read_many([row.path])
+        path, key = next((row.path, row.key) for row in checkpoint.variables() if row.path)
+        ((name, array),) = checkpoint.read_many([path])
 
-        assert name == row.path
-        np.testing.assert_array_equal(array, checkpoint[row.key])
+        assert name == path
+        np.testing.assert_array_equal(array, checkpoint[key])
 
 
 def test_read_many_runs_several_at_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_error_of_a_tensor_is_raised_in_its_turn(tmp_path: pathlib.Path, bundle:
     damaged = bytearray(shard.read_bytes())
     damaged[4000 * (39 - 20)] ^= 1
     shard.write_bytes(damaged)
-    given = []
+    given: list[str] = []
 
     with tfckpt.open(prefix) as checkpoint:
         with pytest.raises(tfckpt.ChecksumError) as caught:

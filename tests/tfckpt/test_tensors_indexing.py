@@ -65,7 +65,7 @@ def test_part_gathered_from_slices_is_what_numpy_selects(
     """However the tensor is cut up, and only slices that hold a selected element are read."""
     shape, index = case
     full = numbered(shape)
-    pieces = [()]
+    pieces: list[tuple[tuple[int, int], ...]] = [()]
     for size in shape:
         cuts = sorted({0, size, *data.draw(st.lists(st.integers(0, size), max_size=2))})
         ranges = list(itertools.pairwise(cuts)) or [(0, FULL)]

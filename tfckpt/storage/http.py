@@ -123,6 +123,10 @@ class HttpTransport:
                 error.path = error.path or address
                 raise
             raise _PassingError(f"the connection broke: {error or type(error).__name__}") from error
+        except ValueError as error:
+            if isinstance(error, CheckpointError):
+                raise
+            raise StorageError(f"the server redirects to an address that is none: {error}", path=address) from error
 
 
 class _PassingError(Exception):

@@ -128,15 +128,19 @@ def _remote(address: str, scheme: str, options: Options) -> tuple[RemoteStorage,
 
     cache = None if options.cache is None else BlockCache(options.cache)
     if scheme in ("http", "https"):
-        from urllib.parse import urlsplit, urlunsplit
+        from urllib.parse import quote, urlsplit, urlunsplit
 
         from .http import HttpTransport
 
-        parts = urlsplit(address)
+        try:
+            parts = urlsplit(address)
+        except ValueError as error:
+            raise CheckpointNotFoundError(f"this is no address: {error}", path=address) from None
         user, _, host = parts.netloc.rpartition("@")
         if not host:
             raise CheckpointNotFoundError("this address names no server", path=address)
-        plain = urlunsplit((scheme, host, parts.path or "/", "", ""))
+        # Escapes stay as they are; what an address cannot hold, such as a space, is escaped.
+        plain = urlunsplit((scheme, host, quote(parts.path or "/", safe="/%!$&'()*+,;=:@~-._"), "", ""))
         return RemoteStorage(HttpTransport(query=parts.query, user=user), f"{scheme}://{host}/", cache), plain
     from .filesystem import FsspecTransport
 

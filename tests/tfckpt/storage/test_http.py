@@ -6,8 +6,11 @@ import io
 import json
 import pathlib
 import socket
+import ssl
 import tarfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -16,7 +19,7 @@ import pytest
 import tfckpt
 from tests import builders
 from tests.contracts.cases import digest
-from tests.contracts.server import Handler, Server, serving
+from tests.contracts.server import Fault, Handler, Server, serving
 from tfckpt.storage import http, transport
 
 FAST = transport.Patience(attempts=3, delay=0.001, timeout=0.4, total=5.0)
@@ -288,7 +291,7 @@ def test_answer_that_stops_is_resumed_where_it_stopped(server: Server) -> None:
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_lasting_fault_is_an_error_with_the_address(server: Server, status: int) -> None:
     """After the last attempt the answer is told."""
-    server.fault = lambda handler, number: handler.answer(status, {}, b"") is None
+    server.fault = answering(status)
 
     with pytest.raises(tfckpt.StorageError, match=f"the server answers {status} .* in 3 attempts") as caught:
         tfckpt.open(server.url + "model")
@@ -300,7 +303,7 @@ def test_lasting_fault_is_an_error_with_the_address(server: Server, status: int)
 @pytest.mark.parametrize("status", [400, 401, 403, 418])
 def test_refusal_is_not_asked_again(server: Server, status: int) -> None:
     """Waiting does not help there."""
-    server.fault = lambda handler, number: handler.answer(status, {}, b"") is None
+    server.fault = answering(status)
 
     with pytest.raises(tfckpt.StorageError, match=str(status)):
         tfckpt.open(server.url + "model")
@@ -317,6 +320,16 @@ def test_server_that_is_not_there_is_an_error_with_the_address() -> None:
         tfckpt.open(address)
 
     assert caught.value.path == f"{address}.index"
+
+
+def answering(status: int) -> Fault:
+    """Every request is answered so."""
+
+    def fault(handler: Handler, number: int) -> bool:
+        handler.answer(status, {}, b"")
+        return True
+
+    return fault
 
 
 def whole(handler: Handler, number: int) -> bool:
@@ -389,7 +402,8 @@ def test_answer_that_lies_is_an_error_of_the_family(
         wanted = handler.wanted()
         if not handler.name.endswith("00001") or wanted is None:
             return False
-        partial(handler, *wanted, **lies)
+        start, stop = wanted
+        partial(handler, start, stop, **lies)
         return True
 
     with tfckpt.open(server.url + "model") as checkpoint:
@@ -421,7 +435,7 @@ def test_shorter_answers_than_asked_for_are_put_together(server: Server) -> None
 
 def test_range_that_is_refused_without_a_length_is_told(server: Server) -> None:
     """The answer 416 must say how long the file is; with it, a short file reads."""
-    server.fault = lambda handler, number: handler.answer(416, {}, b"") is None
+    server.fault = answering(416)
 
     with pytest.raises(tfckpt.StorageError, match="does not say how long the file is"):
         tfckpt.open(server.url + "model")
@@ -575,7 +589,7 @@ def test_redirects_are_followed_to_web_addresses_only(server: Server) -> None:
         old.fault = redirect(target)
         with tfckpt.open(old.url + "old") as checkpoint:
             assert checkpoint["large"].tobytes() == LARGE
-        for elsewhere in ("file:///etc/passwd", "ftp://127.0.0.1/passwd"):
+        for elsewhere in ("file:///etc/passwd", "ftp://127.0.0.1/passwd", "http://[::1"):
             old.fault = redirect(elsewhere)
             with pytest.raises(tfckpt.StorageError, match=r"(?i)the server .*redirect"):
                 tfckpt.open(old.url + "old")
@@ -629,3 +643,18 @@ def test_address_that_is_no_archive_has_nothing_inside(server: Server) -> None:
     """The mark after a file that is something else."""
     with pytest.raises(tfckpt.CheckpointNotFoundError, match="this is no archive"):
         tfckpt.open(server.url + "model.index!model")
+
+
+def test_server_that_is_not_trusted_is_not_asked_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate does not become right by waiting."""
+    asked: list[str] = []
+
+    def distrust(self: urllib.request.OpenerDirector, request: urllib.request.Request, **_: object) -> None:
+        asked.append(request.full_url)
+        raise urllib.error.URLError(ssl.SSLCertVerificationError("self-signed certificate"))
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", distrust)
+
+    with pytest.raises(tfckpt.StorageError, match="the server is not trusted"):
+        tfckpt.open(server.url.replace("http", "https") + "model")
+    assert len(asked) == 1

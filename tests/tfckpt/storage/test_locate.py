@@ -14,6 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 import tfckpt
 from tests import builders
 from tests.contracts.places import tar_of
+from tests.contracts.server import serving
 from tfckpt.storage.remote import GAP, PIECE, merge
 
 BUNDLE = builders.Bundle().add("t", builders.FLOAT, [4], np.arange(4, dtype="<f4").tobytes())
@@ -115,6 +116,17 @@ def test_address_without_a_server_is_told() -> None:
     """Before anything is asked."""
     with pytest.raises(tfckpt.CheckpointNotFoundError, match="names no server"):
         tfckpt.open("https:///model")
+    with pytest.raises(tfckpt.CheckpointNotFoundError, match="this is no address"):
+        tfckpt.open("https://[::1/model")
+
+
+def test_address_is_escaped_as_far_as_it_is_not() -> None:
+    """A space that was typed and one that was written %20 are the same."""
+    with serving({name.replace("model", "a model"): data for name, data in FILES.items()}) as server:
+        for name in ("a model", "a%20model"):
+            with tfckpt.open(server.url + name) as checkpoint:
+                assert checkpoint.prefix == server.url + "a%20model"
+                assert checkpoint["t"].tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
