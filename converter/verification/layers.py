@@ -1,0 +1,399 @@
+"""The converted network beside the oracle, layer by layer, without TensorFlow.
+
+Each layer is measured twice.
+In the whole run it takes what our own layers before it gave, as in use: differences add up from layer to layer.
+Alone, it takes what the oracle's layers before it gave, in float64 on both sides: what is left is its own, and shows
+every faulty layer and not only the first.
+
+Differences are of a layer's largest value, max|Δ| / max|reference|.
+The reference is always the oracle in float64; its distance from the oracle in float32 is the noise of the case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from tfckpt.errors import printable
+
+from ..errors import GraphError, Shape, VerificationError
+from .pairing import POOLED, Pair, Pairing
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ..model.efficientnet import EfficientNet
+    from ..reference.graph import ReferenceGraph
+    from ..reference.variables import Weights
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+#: How often its own noise a right float32 result may lie from the exact one: two frameworks round differently.
+NOISE_FACTOR = 8.0
+#: Noise is that of all layers so far, and at least a few roundings, though a layer of few values may have less.
+LEAST_NOISE = {"float32": 2.0**-22, "float64": 2.0**-46}
+#: Above this a network is ill-conditioned: its float32 result has few right digits in either framework.
+ILL_CONDITIONED = 1e-4
+#: For one layer alone in float64, where a right one was measured at 1e-15.
+ALONE_TOLERANCE = 1e-10
+#: How much finer float64 is.
+_FINER = 2.0**-29
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """One layer compared.
+
+    `max_abs`, `max_rel` and `cosine` are of the whole run; `alone` is the layer's own difference on the oracle's input.
+    `noise` is the oracle's, float32 against float64.
+    All are infinite where shapes differ, and not a number where a value is none.
+    """
+
+    layer: str
+    tensor: str
+    shape: Shape
+    reference_shape: Shape
+    max_abs: float
+    max_rel: float
+    cosine: float
+    alone: float
+    noise: float
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the layer is within tolerance both ways; what is not a number never is."""
+        return self.max_rel <= self.tolerance and not self.is_faulty
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether the difference is the layer's own."""
+        return not self.alone <= ALONE_TOLERANCE
+
+    def __str__(self) -> str:
+        """One line for people."""
+        text = f"{printable(self.layer)} {list(self.shape)}"
+        if self.shape != self.reference_shape:
+            return f"{text}: the graph's is {list(self.reference_shape)}"
+        return (
+            f"{text}: max|Δ| {self.max_abs:.2g}, of the largest value {self.max_rel:.2g}, allowed {self.tolerance:.2g}; "
+            f"alone {self.alone:.2g}, cosine {self.cosine:.9g}"
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LayersReport:
+    """A whole comparison, in network order.
+
+    `dtype` is what our network computed in, `graph` where the oracle's graph stands, and `probe` what was fed.
+    `causes` are what experiments found about faulty layers; see `diagnosis`.
+    """
+
+    dtype: str
+    graph: str
+    probe: str
+    records: tuple[LayerRecord, ...]
+    causes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every layer agrees."""
+        return all(record.agrees for record in self.records)
+
+    @property
+    def noise(self) -> float:
+        """The largest noise of a layer."""
+        return max(record.noise for record in self.records)
+
+    @property
+    def ill_conditioned(self) -> bool:
+        """Whether float32 can show little of this network, in any framework."""
+        return not self.noise <= ILL_CONDITIONED
+
+    @property
+    def first(self) -> LayerRecord | None:
+        """The first layer whose difference is its own, or else the first beyond tolerance."""
+        faulty = (record for record in self.records if record.is_faulty)
+        return next(faulty, None) or next((record for record in self.records if not record.agrees), None)
+
+    def findings(self) -> list[str]:
+        """Each layer that does not agree, a line each, the layers with a difference of their own first."""
+        differing = [record for record in self.records if not record.agrees]
+        differing.sort(key=lambda record: not record.is_faulty)
+        causes = dict(self.causes)
+        lines = []
+        for record in differing:
+            what = "own fault" if record.is_faulty else "carried on"
+            lines.append(f"{record} ({what})")
+            if record.layer in causes:
+                lines.append(f"  cause: {causes[record.layer]}")
+        return lines
+
+    def summary(self) -> str:
+        """Say it in a few lines."""
+        agree = sum(record.agrees for record in self.records)
+        worst = _worst(record.max_rel for record in self.records)
+        alone = _worst(record.alone for record in self.records)
+        least = min(record.cosine for record in self.records)
+        lines = [
+            f"oracle    the graph {printable(self.graph)}, {self.probe}",
+            f"layers    {agree} of {len(self.records)} agree with the oracle's ({self.dtype}): largest difference "
+            f"{worst:.1e} of a layer's largest value,",
+            f"          alone in float64 {alone:.1e}, least cosine {least:.9f}; "
+            f"the oracle's own float32 noise {self.noise:.1e}",
+        ]
+        if self.ill_conditioned:
+            lines.append("          the network is ill-conditioned: float32 shows little of it, judged in float64")
+        return "\n".join(lines)
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Rows of text for each layer, with a head."""
+        rows: list[tuple[str, ...]] = [("layer", "shape", "max|Δ|", "relative", "allowed", "alone", "cosine", "")]
+        rows += [
+            (
+                printable(record.layer),
+                "×".join(map(str, record.shape)),
+                f"{record.max_abs:.1e}",
+                f"{record.max_rel:.1e}",
+                f"{record.tolerance:.1e}",
+                f"{record.alone:.1e}",
+                f"{record.cosine:.9f}",
+                "ok" if record.agrees else "FAULTY" if record.is_faulty else "DIFFERS",
+            )
+            for record in self.records
+        ]
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold; what is infinite or not a number is None."""
+        first = self.first
+        causes = dict(self.causes)
+        return {
+            "ok": self.ok,
+            "dtype": self.dtype,
+            "graph": self.graph,
+            "probe": self.probe,
+            "noise": _finite(self.noise),
+            "ill_conditioned": self.ill_conditioned,
+            "alone_tolerance": ALONE_TOLERANCE,
+            "first_beyond_tolerance": None if first is None else first.layer,
+            "layers": [
+                {
+                    "layer": record.layer,
+                    "tensor": record.tensor,
+                    "shape": list(record.shape),
+                    "reference_shape": list(record.reference_shape),
+                    **{
+                        name: _finite(getattr(record, name))
+                        for name in ("max_abs", "max_rel", "cosine", "alone", "noise", "tolerance")
+                    },
+                    "agrees": record.agrees,
+                    "cause": causes.get(record.layer),
+                }
+                for record in self.records
+            ],
+        }
+
+    def require(self) -> None:
+        """Raise `VerificationError` with every finding, when there is one."""
+        findings = self.findings()
+        if findings:
+            count = sum(not record.agrees for record in self.records)
+            lines = [f"the layers do not agree with the oracle's: {count} of {len(self.records)}", *findings]
+            raise VerificationError("\n  ".join(lines), report=self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OracleRun:
+    """What the oracle gave for one probe: a value for each layer, NHWC or NC, in both precisions."""
+
+    pairing: Pairing
+    probe: Array
+    exact: Mapping[str, Array]
+    narrow: Mapping[str, Array]
+    graph: str
+
+    def noise(self, layer: str) -> float:
+        """How far the oracle's float32 lies from its float64, of the layer's largest value."""
+        return measure(self.narrow[layer], self.exact[layer])[1]
+
+
+def run_oracle(graph: ReferenceGraph, pairing: Pairing, probe: Array, weights: Weights) -> OracleRun:
+    """Run the graph on a probe (NHWC) in both precisions, only as far as the paired layers need it."""
+    names = list(dict.fromkeys(pair.tensor for pair in pairing.pairs))
+    probe = probe.astype(np.float32)  # the same numbers for everybody, in any precision
+    fed = probe.transpose(0, 3, 1, 2) if pairing.channels_first else probe
+    feeds: dict[str, Any] = {pairing.input: fed, **dict.fromkeys(pairing.switches, False)}
+    values = []
+    for dtype in ("float64", "float32"):
+        found = dict(zip(names, graph.run(names, feeds, dtype=dtype, weights=weights), strict=True))
+        values.append({pair.layer: _nhwc(found[pair.tensor], pair) for pair in pairing.pairs})
+    return OracleRun(pairing, probe, values[0], values[1], graph.path)
+
+
+def compare_layers(
+    model: EfficientNet,
+    run: OracleRun,
+    *,
+    double: bool = False,
+    tolerance: float | None = None,
+    probe_name: str = "a probe",
+) -> LayersReport:
+    """Compare the model with an oracle's run; with `double`, or where float32 shows little, a copy runs in float64.
+
+    `tolerance` replaces the default, a small multiple of the noise of each layer and those before it.
+    The model itself is left as it is.
+    """
+    noises = [run.noise(pair.layer) for pair in run.pairing.pairs]
+    double = double or not max(noises) <= ILL_CONDITIONED
+    exact_model = copy.deepcopy(model).eval().double()
+    whole_model = exact_model if double else copy.deepcopy(model).eval().float()
+    whole = capture(whole_model, run)
+    alone = capture(exact_model, run, replace=True)
+    dtype = "float64" if double else "float32"
+    records = []
+    so_far = LEAST_NOISE["float32"]
+    for pair, noise in zip(run.pairing.pairs, noises, strict=True):
+        so_far = max(so_far, noise) if math.isfinite(noise) else so_far
+        allowed = tolerance
+        if allowed is None:
+            allowed = NOISE_FACTOR * (max(so_far * _FINER, LEAST_NOISE["float64"]) if double else so_far)
+        reference = run.exact[pair.layer]
+        max_abs, max_rel, cosine = measure(whole[pair.layer], reference)
+        records.append(
+            LayerRecord(
+                pair.layer,
+                pair.tensor,
+                whole[pair.layer].shape,
+                reference.shape,
+                max_abs,
+                max_rel,
+                cosine,
+                measure(alone[pair.layer], reference)[1],
+                noise,
+                allowed,
+            )
+        )
+    return LayersReport(dtype=dtype, graph=run.graph, probe=probe_name, records=tuple(records))
+
+
+def capture(model: EfficientNet, run: OracleRun, *, replace: bool = False) -> dict[str, Array]:
+    """Run the model on the probe and give every paired layer's output, NHWC or NC.
+
+    With `replace` each layer's output is put aside for the oracle's, which the next layers then take.
+    """
+    found: dict[str, Array] = {}
+
+    def keep(pair: Pair, value: Tensor) -> Tensor | None:
+        found[pair.layer] = _numpy(value)
+        return as_input(run.exact[pair.layer], value) if replace else None
+
+    with watching(model, run.pairing, keep):
+        forward(model, run.probe)
+    return _shaped(found, run.exact)
+
+
+def forward(model: EfficientNet, probe: Array) -> Tensor:
+    """Run a model on a probe (NHWC)."""
+    import torch
+
+    like = next(model.parameters())
+    images = torch.from_numpy(np.ascontiguousarray(probe)).to(like.device, like.dtype).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        logits: Tensor = model(images)
+    return logits
+
+
+@contextlib.contextmanager
+def watching(model: EfficientNet, pairing: Pairing, keep: Callable[[Pair, Tensor], Tensor | None]) -> Iterator[None]:
+    """Show `keep` the output of every paired layer as it is computed; what it gives goes on in its place."""
+    modules = dict(model.named_modules())
+    handles = []
+    for pair in pairing.pairs:
+        module = modules.get(pair.module)
+        if module is None:
+            raise GraphError(f"the network has no layer {pair.module}, which the graph computes")
+        if pair.layer == POOLED:
+            handles.append(module.register_forward_pre_hook(_before(pair, keep)))
+        else:
+            handles.append(module.register_forward_hook(_after(pair, keep)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _before(pair: Pair, keep: Callable[[Pair, Tensor], Tensor | None]) -> Callable[[nn.Module, Any], Any]:
+    def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor] | None:
+        value = keep(pair, arguments[0])
+        return None if value is None else (value,)
+
+    return hook
+
+
+def _after(pair: Pair, keep: Callable[[Pair, Tensor], Tensor | None]) -> Callable[[nn.Module, Any, Tensor], Any]:
+    def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        return keep(pair, output)
+
+    return hook
+
+
+def as_input(reference: Array, like: Tensor) -> Tensor:
+    """The oracle's value in place of ours; ours where it has another shape, so that the run can go on."""
+    import torch
+
+    # A copy: activations may work in place.
+    value = torch.tensor(reference, dtype=like.dtype, device=like.device)
+    value = value.permute(0, 3, 1, 2) if value.dim() == 4 else value
+    return value.reshape(like.shape) if value.numel() == like.numel() else like
+
+
+def measure(values: Array, reference: Array) -> tuple[float, float, float]:
+    """max|Δ|, max|Δ| / max|reference| and the cosine of the angle between them."""
+    if values.shape != reference.shape:
+        return math.inf, math.inf, math.inf
+    if not values.size:
+        return 0.0, 0.0, 1.0
+    ours, theirs = values.astype(np.float64).ravel(), reference.astype(np.float64).ravel()
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not a number is reported as that
+        max_abs = float(np.abs(ours - theirs).max())
+        largest = float(np.abs(theirs).max())
+        max_rel = 0.0 if max_abs == 0.0 else max_abs / largest if largest > 0 else math.inf
+        lengths = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
+        cosine = float(ours @ theirs) / lengths if lengths > 0 else float(max_abs == 0.0)
+    return max_abs, max_rel, cosine
+
+
+def _numpy(value: Tensor) -> Array:
+    array: Array = value.detach().double().cpu().numpy().copy()
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+
+
+def _nhwc(value: Array, pair: Pair) -> Array:
+    return value.transpose(0, 2, 3, 1) if pair.channels_first and value.ndim == 4 else value
+
+
+def _shaped(found: dict[str, Array], references: Mapping[str, Array]) -> dict[str, Array]:
+    """Give axes of one value that only one side has."""
+    shaped = {}
+    for layer, value in found.items():
+        wanted = references[layer].shape
+        same = tuple(size for size in value.shape if size != 1) == tuple(size for size in wanted if size != 1)
+        shaped[layer] = value.reshape(wanted) if same else value
+    return shaped
+
+
+def _worst(values: Iterator[float]) -> float:
+    """The largest value; what is not a number counts as larger than any."""
+    return max(values, key=lambda value: math.inf if math.isnan(value) else value)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
