@@ -23,8 +23,8 @@ Misuse of the interface raises Python's own `TypeError` and `ValueError`.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
 
 
 class CheckpointError(Exception):
@@ -190,15 +190,25 @@ class CheckpointExistsError(WriteError, FileExistsError):
     """Something stands where a file is to be written, and nothing was said about overwriting it."""
 
 
-@contextlib.contextmanager
-def error_context(*, path: str | None = None, tensor: str | None = None) -> Iterator[None]:
+class error_context:  # noqa: N801  # read as a function, as in `contextlib`
     """Add the file and the tensor to an error of ours that passes, where a lower layer has not set them."""
-    try:
-        yield
-    except CheckpointError as error:
-        error.path = error.path if error.path is not None else path
-        error.tensor = error.tensor if error.tensor is not None else tensor
-        raise
+
+    # A class, since it stands around every tensor that is read: a generator would take several times as long.
+    __slots__ = ("_path", "_tensor")
+
+    def __init__(self, *, path: str | None = None, tensor: str | None = None) -> None:
+        self._path = path
+        self._tensor = tensor
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, CheckpointError):
+            error.path = error.path if error.path is not None else self._path
+            error.tensor = error.tensor if error.tensor is not None else self._tensor
 
 
 def printable(text: str) -> str:

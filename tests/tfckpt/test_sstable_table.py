@@ -114,6 +114,29 @@ def test_lookup_reads_index_and_one_data_block() -> None:
     assert len(source.reads) == 1
 
 
+def test_first_entry_is_found_whatever_stands_after_it() -> None:
+    """Opening a bundle needs no more than its header, and what follows in the block cannot change what comes first."""
+    entries = [(b"", b"header"), (b"x", b""), (b"c", b"")]
+    source = MemorySource(builders.table_of_blocks([builders.block(entries)], [b"z"]))
+    table = Table(source)
+    source.reads.clear()
+
+    first = table.first()
+
+    assert first is not None
+    assert (first[0], bytes(first[1])) == (b"", b"header")
+    assert len(source.reads) == 1
+    with pytest.raises(CorruptionError, match="does not come after"):
+        list(table)
+
+
+def test_empty_table_has_no_first_entry() -> None:
+    """There is no block that could hold one."""
+    table = opened(builders.table([], per_block=5))
+
+    assert table.first() is None
+
+
 def test_index_block_with_a_changed_byte_fails_to_open() -> None:
     """The index block is read and checked first."""
     data = bytearray(builders.table(ENTRIES))

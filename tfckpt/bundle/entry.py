@@ -6,6 +6,7 @@ Source: TensorFlow `protobuf/tensor_bundle.proto` and `util/tensor_bundle/tensor
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 from .. import protos
 from ..coding.crc32c import mask, unmask
@@ -64,8 +65,7 @@ class BundleHeader:
         return bytes(message.SerializeToString())
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class BundleEntry:
+class BundleEntry(NamedTuple):
     """One tensor, or one slice of a partitioned one: where its payload lies and what its checksum must be.
 
     A partitioned tensor's own entry, the parent, has `slices`; its shard, offset, size and checksum mean nothing.
@@ -90,10 +90,12 @@ class BundleEntry:
                 claimed=len(data),
             )
         message = protos.parse("BundleEntryProto", data)
-        if message.shape.unknown_rank:
+        stored = message.shape
+        if stored.unknown_rank:
             raise CorruptionError("bundle entry of unknown rank")
-        shape = tuple([dim.size for dim in message.shape.dim])
+        shape = tuple([dim.size for dim in stored.dim])
         check_shape(shape)
+        shard_id, offset, size = message.shard_id, message.offset, message.size
         slices: tuple[TensorSlice, ...] = ()
         if message.slices:
             if len(message.slices) > limits.max_slices:
@@ -104,19 +106,11 @@ class BundleEntry:
                     claimed=len(message.slices),
                 )
             slices = tuple(map(TensorSlice.from_proto, message.slices))
-        elif not 0 <= message.shard_id < header.num_shards:
-            raise CorruptionError(f"bundle entry in data shard {message.shard_id} of {header.num_shards}")
-        elif message.offset < 0 or message.size < 0:
-            raise CorruptionError(f"bundle entry at offset {message.offset} with size {message.size}")
-        return cls(
-            data_type(message.dtype),
-            shape,
-            message.shard_id,
-            message.offset,
-            message.size,
-            unmask(message.crc32c),
-            slices,
-        )
+        elif not 0 <= shard_id < header.num_shards:
+            raise CorruptionError(f"bundle entry in data shard {shard_id} of {header.num_shards}")
+        elif offset < 0 or size < 0:
+            raise CorruptionError(f"bundle entry at offset {offset} with size {size}")
+        return cls(data_type(message.dtype), shape, shard_id, offset, size, unmask(message.crc32c), slices)
 
     def encode(self) -> bytes:
         """The BundleEntryProto, with the bytes TensorFlow gives it: a parent has no checksum at all."""

@@ -33,16 +33,19 @@ from ..errors import (
 from ..limits import DEFAULT_LIMITS, Limits
 from ..sstable.table import Table
 from ..storage.base import Storage
-from ..tensors.dense import decode_dense
+from ..tensors.dense import check_rank, decode_dense
 from ..tensors.indexing import Index, Selection, gather, select
 from ..tensors.info import TensorInfo
 from ..tensors.slices import FULL, TensorSlice, check_cover
 from ..tensors.strings import decode_strings
 from . import naming
 from .entry import BundleEntry, BundleHeader
+from .listing import Listing, check_slice_keys
 from .payload import check_payload
 
 _HEADER_KEY = b""
+#: Looking for damage ends here: an index of damaged entries alone would take gigabytes of errors.
+_MOST_ERRORS = 10_000
 
 
 class BundleReader:
@@ -60,7 +63,7 @@ class BundleReader:
         self._index = storage.open(naming.index_name(prefix))
         with error_context(path=self._index.name):
             self._table = Table(self._index, limits)
-            first = self._table.seek(_HEADER_KEY)
+            first = self._table.first()
             if first is None or first[0] != _HEADER_KEY:
                 raise CorruptionError("table without a bundle header: its first key is not the empty one")
             self._header = BundleHeader.decode(first[1], limits)
@@ -171,19 +174,22 @@ class BundleReader:
     def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
         """The names that can still be found past damage, in order, and what is damaged in the index.
 
-        Goes on after a damaged block with the next one, and after a damaged entry with the next one.
+        Goes on after a damaged block with the next one, and after a damaged entry with the next one,
+        until something is larger than its limit or there are thousands of errors.
         """
         errors: list[CheckpointError] = []
-        entries: dict[bytes, BundleEntry] = {}
+        listing = Listing(self._limits)
         with _collecting(errors):
             self._table.check_metaindex()
-        for number in range(self._table.block_count):
-            with _collecting(errors):
-                for key, value in self._table.block_entries(number):
-                    if key != _HEADER_KEY:
-                        with _collecting(errors), error_context(path=self._index.name, tensor=_to_text(key)):
-                            entries[key] = BundleEntry.decode(value, self._header, self._limits)
-        return tuple(map(_to_text, self._without_slices(entries))), errors
+        with _collecting(errors, limits=True):
+            for number in range(self._table.block_count):
+                with _collecting(errors):
+                    for key, value in self._table.block_entries(number):
+                        with _collecting(errors):
+                            self._list(listing, key, value)
+                        if len(errors) >= _MOST_ERRORS:
+                            return tuple(map(_to_text, listing.without_slices())), errors
+        return tuple(map(_to_text, listing.without_slices())), errors
 
     def close(self) -> None:
         """Close the files; arrays that were read stay valid."""
@@ -195,37 +201,18 @@ class BundleReader:
     @functools.cached_property
     def _entries(self) -> Mapping[bytes, BundleEntry]:
         """Every entry but the header and the slices, in key order."""
-        entries: dict[bytes, BundleEntry] = {}
-        slices = 0
+        listing = Listing(self._limits)
         for key, value in self._table:
-            if key != _HEADER_KEY:
+            self._list(listing, key, value)
+        return listing.without_slices()
+
+    def _list(self, listing: Listing, key: bytes, value: ByteView) -> None:
+        if key != _HEADER_KEY:
+            try:
+                listing.add(key, BundleEntry.decode(value, self._header, self._limits))
+            except CheckpointError as error:
                 with error_context(path=self._index.name, tensor=_to_text(key)):
-                    entry = entries[key] = BundleEntry.decode(value, self._header, self._limits)
-                    slices += len(entry.slices)
-                    self._check_slices(key, entry, unseen=slices - len(entries))
-        return self._without_slices(entries)
-
-    def _without_slices(self, entries: dict[bytes, BundleEntry]) -> dict[bytes, BundleEntry]:
-        """The entries of tensors; those of slices are known only by the keys that their tensors give."""
-        hidden = {
-            slice_key
-            for key, entry in entries.items()
-            for slice_key in (piece.key(key) for piece in entry.slices)
-            if slice_key in entries
-        }
-        return {key: entry for key, entry in entries.items() if key not in hidden} if hidden else entries
-
-    def _check_slices(self, key: bytes, entry: BundleEntry, *, unseen: int = 0) -> None:
-        """Refuse slices that cannot all have an entry, whose key holds their tensor's name.
-
-        `unseen` of all slices so far had no entry yet: those of names that do not begin with a zero byte stand before.
-        """
-        for limit, maximum, claimed in (
-            ("max_slices", self._limits.max_slices, unseen),
-            ("max_key_bytes", self._limits.max_key_bytes, len(key) * len(entry.slices)),
-        ):
-            if claimed > maximum:
-                raise LimitExceededError("too many tensor slices", limit=limit, maximum=maximum, claimed=claimed)
+                    raise error
 
     def _find(self, key: bytes | None) -> BundleEntry | None:
         """The entry under a key, sought in the index, or taken from the listing if that was made."""
@@ -254,7 +241,7 @@ class BundleReader:
             return [(TensorSlice(((0, FULL),) * len(entry.shape)), entry)]
         parts = []
         key = _to_key(name) or b""
-        self._check_slices(key, entry)
+        check_slice_keys(key, entry, self._limits)
         for piece in entry.slices:
             value = self._table.get(piece.key(key))
             if value is None:
@@ -316,6 +303,7 @@ class BundleReader:
                     values = self._decode(entry, self._bytes(source, entry, entry.offset, entry.size), verify=verify)
                     return values if selection.is_whole else selection.within_whole(values)
                 if selection.is_empty:
+                    check_rank(selection.box_shape)
                     return np.empty(selection.box_shape, entry.data_type.to_numpy())
                 first, shape = selection.rows()
                 itemsize = entry.data_type.itemsize
@@ -384,32 +372,26 @@ class BundleReader:
 
     def _describe(self, name: str, entry: BundleEntry) -> TensorInfo:
         data_type = entry.data_type
-        if not entry.slices:
-            place: tuple[int | None, ...] = (entry.size, entry.shard_id, entry.offset, entry.crc32c)
-        else:
+        nbytes = entry.size
+        place: tuple[int | None, int | None, int | None] = entry.shard_id, entry.offset, entry.crc32c
+        if entry.slices:
+            place = None, None, None
             with error_context(path=self._index.name, tensor=name):
-                place = (sum(part.size for _, part in self._parts(name, entry)), None, None, None)
-        nbytes, shard_id, offset, checksum = place
-        return TensorInfo(
-            name,
-            data_type.to_numpy(),
-            data_type.enum_name,
-            entry.shape,
-            nbytes or 0,
-            shard_id,
-            offset,
-            checksum,
-            entry.slices,
-        )
+                nbytes = sum(part.size for _, part in self._parts(name, entry))
+        dtype = data_type.to_numpy()
+        return TensorInfo(name, dtype, data_type.enum_name, entry.shape, nbytes, *place, entry.slices)
 
 
 @contextlib.contextmanager
-def _collecting(errors: list[CheckpointError]) -> Iterator[None]:
-    """Put an error of ours aside and go on after the block."""
+def _collecting(errors: list[CheckpointError], *, limits: bool = False) -> Iterator[None]:
+    """Put an error of ours aside and go on after the block; one of a limit only with `limits`."""
     try:
         yield
     except CheckpointError as error:
-        errors.append(error)
+        if isinstance(error, LimitExceededError) and not limits:
+            raise
+        # Without the frames it passed through, since there may be thousands.
+        errors.append(error.with_traceback(None))
 
 
 def _to_text(key: bytes) -> str:

@@ -20,7 +20,37 @@ import numpy as np
 
 from .._typing import ByteView
 from ..coding import varint
-from ..errors import CorruptionError, TruncatedError, shown_key
+from ..errors import CorruptionError, LimitExceededError, TruncatedError, shown_key
+from ..limits import DEFAULT_LIMITS, Limits
+
+#: Contents up to this size are gone through as `bytes`, whose elements are quicker to get than those of a view.
+_COPIED_BYTES = 1 << 20
+
+
+class Budget:
+    """How many table entries were met, and how many bytes their keys take spelled out, together and so far."""
+
+    __slots__ = ("_limits", "entries", "key_bytes")
+
+    def __init__(self, limits: Limits) -> None:
+        """Nothing was met yet; `limits` has the most of both."""
+        self._limits = limits
+        self.entries = 0
+        self.key_bytes = 0
+
+    @property
+    def most(self) -> tuple[int, int]:
+        """The most entries and the most bytes of keys."""
+        return self._limits.max_entries, self._limits.max_key_bytes
+
+    def check(self) -> None:
+        """`LimitExceededError` if more were met than the limits allow."""
+        for what, limit, maximum, claimed in (
+            ("table with too many entries", "max_entries", self._limits.max_entries, self.entries),
+            ("table whose keys are too long together", "max_key_bytes", self._limits.max_key_bytes, self.key_bytes),
+        ):
+            if claimed > maximum:
+                raise LimitExceededError(what, limit=limit, maximum=maximum, claimed=claimed)
 
 
 class Block:
@@ -56,14 +86,36 @@ class Block:
 
     def __iter__(self) -> Iterator[tuple[bytes, ByteView]]:
         """Every (key, value) in order, with every rule of the block checked; values are views."""
-        restarts, limit = self._restarts, self._limit
+        return self.entries(Budget(DEFAULT_LIMITS))
+
+    def entries(self, budget: Budget) -> Iterator[tuple[bytes, ByteView]]:
+        """The same within a budget, which may be that of several blocks together.
+
+        A listing runs this loop once for each tensor of a checkpoint, so that the common entry is read in place.
+        """
+        contents, limit, restarts = self._contents, self._limit, self._restarts
         if limit == 0 and len(restarts) == 1:
             return
+        data = bytes(contents) if len(contents) <= _COPIED_BYTES else contents
+        count, key_bytes = budget.entries, budget.key_bytes
+        most_entries, most_key_bytes = budget.most
         number, restart = 0, 0
         position, key = 0, b""
         while position < limit:
             start, previous = position, key
-            key, value, position, shared = self._entry(start, previous)
+            at = start + 3
+            if (
+                at <= limit
+                and (shared := data[start]) < 0x80
+                and (unshared := data[start + 1]) < 0x80
+                and (length := data[start + 2]) < 0x80
+                and shared <= len(previous)
+                and (position := (middle := at + unshared) + length) <= limit
+            ):  # nearly every entry: three numbers of one byte
+                key = previous[:shared] + bytes(data[at:middle])
+                value = contents[middle:position]
+            else:
+                key, value, position, shared = self._entry(start, previous)
             if start == restart:
                 if shared:
                     raise self._corrupt(f"restart point at an entry that shares {shared} bytes", start)
@@ -75,9 +127,22 @@ class Block:
                 )
             if restart < position:
                 raise self._corrupt(f"restart point {restart} is inside an entry", start)
+            count += 1
+            key_bytes += len(key)
+            if count > most_entries or key_bytes > most_key_bytes:
+                budget.entries, budget.key_bytes = count, key_bytes
+                budget.check()
             yield key, value
+        budget.entries, budget.key_bytes = count, key_bytes
         if number < len(restarts):
             raise self._corrupt(f"restart point {restarts[number]} is not at an entry", limit + 4 * number)
+
+    def first(self) -> tuple[bytes, ByteView] | None:
+        """The first (key, value) alone; None for an empty block."""
+        if self._limit == 0:
+            return None
+        key, value, _, _ = self._entry(0, b"")
+        return key, value
 
     def seek(self, target: bytes) -> tuple[bytes, ByteView] | None:
         """The first (key, value) whose key is not less than `target`; None when there is none.

@@ -14,12 +14,12 @@ from __future__ import annotations
 import bisect
 import collections
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from .._typing import ByteSource, ByteView
-from ..errors import CorruptionError, LimitExceededError, error_context, shown_key
+from ..errors import CorruptionError, error_context, shown_key
 from ..limits import DEFAULT_LIMITS, Limits
-from .block import Block
+from .block import Block, Budget
 from .format import BlockHandle, check_handle, read_block, read_footer
 
 #: Verified blocks are kept up to this many bytes; a bundle's index blocks have 256 KiB each.
@@ -62,7 +62,7 @@ class Table:
                 with error_context(path=self._source.name):
                     block = self._block(candidate)
                     if candidate not in self._checked:
-                        collections.deque(self._entries(candidate, block), maxlen=0)
+                        collections.deque(self._entries(candidate, block, Budget(self._limits)), maxlen=0)
                     entry = block.seek(target)
                 if entry is not None:
                     return entry
@@ -72,13 +72,24 @@ class Table:
         """Every (key, value) in key order; checks every block, the order across blocks, and the separators."""
         with error_context(path=self._source.name):
             self.check_metaindex()
-            every = (entry for number in range(len(self._handles)) for entry in self.block_entries(number))
-            yield from _budgeted(every, self._limits)
+            budget = Budget(self._limits)
+            for number in range(len(self._handles)):
+                yield from self._entries(number, self._block(number), budget)
 
     def block_entries(self, number: int) -> Iterator[tuple[bytes, ByteView]]:
         """Every (key, value) of one data block, checked against the separators on both sides."""
         with error_context(path=self._source.name):
-            yield from self._entries(number, self._block(number))
+            yield from self._entries(number, self._block(number), Budget(self._limits))
+
+    def first(self) -> tuple[bytes, ByteView] | None:
+        """The first (key, value) of the table, the one that iterating begins with; None when there is none.
+
+        Nothing after it is looked at: no fault there can change what comes first.
+        """
+        if not self._handles:
+            return None
+        with error_context(path=self._source.name):
+            return self._block(0).first()
 
     def check_metaindex(self) -> None:
         """Read the metaindex block and check its frame and entries; TensorFlow leaves it empty and unread."""
@@ -86,7 +97,7 @@ class Table:
             handle = self._footer.metaindex
             contents = read_block(self._source, handle, self._limits, what="metaindex block")
             block = Block(contents, what="metaindex block", offset=handle.offset)
-            collections.deque(_budgeted(block, self._limits), maxlen=0)
+            collections.deque(block.entries(Budget(self._limits)), maxlen=0)
 
     def _read_index(self) -> tuple[list[bytes], list[BlockHandle]]:
         separators: list[bytes] = []
@@ -94,7 +105,7 @@ class Table:
         index = self._footer.index
         contents = read_block(self._source, index, self._limits, what="index block")
         block = Block(contents, what="index block", offset=index.offset)
-        for separator, value in _budgeted(block, self._limits):
+        for separator, value in block.entries(Budget(self._limits)):
             what = f"data block {len(handles)}"
             try:
                 handle, _ = BlockHandle.decode(value, 0)
@@ -105,19 +116,23 @@ class Table:
             handles.append(handle)
         return separators, handles
 
-    def _entries(self, number: int, block: Block) -> Iterator[tuple[bytes, ByteView]]:
+    def _entries(self, number: int, block: Block, budget: Budget) -> Iterator[tuple[bytes, ByteView]]:
         low = self._separators[number - 1] if number else None
         high = self._separators[number]
-        key = None
-        for key, value in _budgeted(block, self._limits):
-            if low is not None and key <= low:
-                raise self._misplaced(
-                    f"key {shown_key(key)} is not after the separator {shown_key(low)} of the block before it", number
-                )
+        first = None
+        for entry in block.entries(budget):
+            key = entry[0]
+            if first is None:  # those after it are greater still
+                first = key
+                if low is not None and key <= low:
+                    raise self._misplaced(
+                        f"key {shown_key(key)} is not after the separator {shown_key(low)} of the block before it",
+                        number,
+                    )
             if key > high:
                 raise self._misplaced(f"key {shown_key(key)} is after its block's separator {shown_key(high)}", number)
-            yield key, value
-        if key is None:
+            yield entry
+        if first is None:
             raise self._misplaced("it has no entries", number)
         self._checked.add(number)
 
@@ -139,22 +154,3 @@ class Table:
 
     def _misplaced(self, message: str, number: int) -> CorruptionError:
         return CorruptionError(f"data block {number} is damaged: {message}", offset=self._handles[number].offset)
-
-
-def _budgeted(entries: Iterable[tuple[bytes, ByteView]], limits: Limits) -> Iterator[tuple[bytes, ByteView]]:
-    """The entries, as long as they are not too many and their keys not too long together."""
-    key_bytes = 0
-    for count, (key, value) in enumerate(entries, 1):
-        key_bytes += len(key)
-        if count > limits.max_entries:
-            raise LimitExceededError(
-                "table with too many entries", limit="max_entries", maximum=limits.max_entries, claimed=count
-            )
-        if key_bytes > limits.max_key_bytes:
-            raise LimitExceededError(
-                "table whose keys are too long together",
-                limit="max_key_bytes",
-                maximum=limits.max_key_bytes,
-                claimed=key_bytes,
-            )
-        yield key, value

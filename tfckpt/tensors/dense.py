@@ -26,13 +26,16 @@ def check_shape(shape: Sequence[int]) -> int:
     That is a negative dimension, more than 254 dimensions, and 2**63 elements and more.
     Dimensions of size 0 are left out of the product that is compared, so that their place does not matter.
     """
+    elements = math.prod(shape)
+    if 0 < elements < 1 << 63 and len(shape) <= _TENSORFLOW_MAX_RANK and min(shape, default=1) > 0:
+        return elements  # nearly every shape
     if len(shape) > _TENSORFLOW_MAX_RANK:
         raise CorruptionError(f"shape has {len(shape)} dimensions, TensorFlow's have at most {_TENSORFLOW_MAX_RANK}")
     if any(size < 0 for size in shape):
         raise CorruptionError(f"shape {list(shape)} has a negative dimension")
     if math.prod(size for size in shape if size) >= 1 << 63:
         raise CorruptionError(f"shape {list(shape)} has 2**63 elements or more")
-    return math.prod(shape)
+    return elements
 
 
 def check_rank(shape: Sequence[int]) -> None:

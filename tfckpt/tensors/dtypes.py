@@ -34,7 +34,7 @@ class DataType:
     @property
     def enum_name(self) -> str:
         """The name in `types.proto`, such as DT_FLOAT."""
-        return _ENUM_NAMES.get(self.name, f"DT_{self.name.upper()}")
+        return _ENUM_NAMES.get(self.name) or f"DT_{self.name.upper()}"
 
     @property
     def is_readable(self) -> bool:
