@@ -273,7 +273,7 @@ def _variable(array: Array, dtype: torch.dtype) -> Tensor:
 
 def _fetched(name: str, value: Value) -> Array:
     if isinstance(value, Tensor | np.ndarray):
-        return to_array(value)
+        return np.array(to_array(value), order="C")  # a copy: it may be a variable, or what the caller fed
     raise GraphError(f"{name} is not a tensor but a {type(value).__name__}")
 
 

@@ -5,9 +5,11 @@ Kernels are used where they lie: a permuted view of TensorFlow's HWIO is what Py
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 
 from converter.errors import GraphError
@@ -49,8 +51,33 @@ def depthwise_convolution(call: Call, value: Value, kernel: Value) -> Value:
     height, width, channels, multiplier = weight.shape
     if x.shape[1] != channels:
         raise GraphError(f"a depthwise kernel of {channels} channels over a tensor of {x.shape[1]}")
+    if x.dtype == torch.float64:
+        return window.from_channels_first(_by_shifts(window, x, weight))
     weight = weight.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
     return window.from_channels_first(_slide(window, x, weight, channels))
+
+
+def _by_shifts(window: Window, x: Tensor, weight: Tensor) -> Tensor:
+    """A depthwise convolution as a sum of shifted images: PyTorch has nothing quick for it in float64 on a CPU."""
+    height, width, channels, multiplier = weight.shape
+    x, _ = pad_or_pass(x, window.paddings(x.shape[2:], (height, width)), symmetric=False)
+    x = x.movedim(1, -1).unsqueeze(-1)  # batch, rows, columns, channels, 1
+    extents = [
+        (dilation, stride, max((size - (taps - 1) * dilation - 1) // stride + 1, 0))
+        for size, taps, stride, dilation in zip(
+            x.shape[1:3], (height, width), window.strides, window.dilations, strict=True
+        )
+    ]
+    total = x.new_zeros([x.shape[0], extents[0][2], extents[1][2], channels, multiplier])
+    if total.numel() == 0:
+        return total.flatten(-2).movedim(-1, 1)
+    for taps in itertools.product(range(height), range(width)):
+        index = [
+            slice(tap * dilation, tap * dilation + (count - 1) * stride + 1, stride)
+            for tap, (dilation, stride, count) in zip(taps, extents, strict=True)
+        ]
+        total = torch.addcmul(total, x[:, index[0], index[1]], weight[taps])
+    return total.flatten(-2).movedim(-1, 1)
 
 
 def _is_pointwise(window: Window, weight: Tensor) -> bool:
