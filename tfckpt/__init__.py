@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from . import train
     from .checkpoint import Checkpoint, open
     from .checkpoint_folder import KnownCheckpoint, checkpoints, latest_checkpoint
+    from .comparing import Comparison, Difference, compare
+    from .diagnosis import Diagnosis, Finding, diagnose
     from .editing import copy, merge, replace
     from .errors import (
         CheckpointError,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
         UnsupportedFeatureError,
         WriteError,
     )
+    from .exporting import ExportReport, export
     from .graph import Function, Graph, Node
     from .integrity import Verification, verify
     from .limits import Limits
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from .object_graph import ObjectGraph, ObjectNode, Slot, Variable
     from .saved_model import SavedModel
     from .standing_in import NotOfferedError, TensorFlowImportedError, stand_in
+    from .summary import Summary, summarize
     from .tensors.info import TensorInfo
     from .tensors.slices import TensorSlice
     from .writing import Writer, save
@@ -50,7 +54,12 @@ __all__ = [
     "CheckpointExistsError",
     "CheckpointNotFoundError",
     "ChecksumError",
+    "Comparison",
     "CorruptionError",
+    "Diagnosis",
+    "Difference",
+    "ExportReport",
+    "Finding",
     "Function",
     "Graph",
     "KnownCheckpoint",
@@ -68,6 +77,7 @@ __all__ = [
     "SignatureTensor",
     "Slot",
     "StorageError",
+    "Summary",
     "TensorFlowImportedError",
     "TensorInfo",
     "TensorNotFoundError",
@@ -80,13 +90,17 @@ __all__ = [
     "Writer",
     "__version__",
     "checkpoints",
+    "compare",
     "copy",
+    "diagnose",
+    "export",
     "latest_checkpoint",
     "merge",
     "open",
     "replace",
     "save",
     "stand_in",
+    "summarize",
     "train",
     "verify",
 ]
@@ -97,7 +111,13 @@ _MODULES = {
     "CheckpointExistsError": "errors",
     "CheckpointNotFoundError": "errors",
     "ChecksumError": "errors",
+    "Comparison": "comparing",
     "CorruptionError": "errors",
+    "Diagnosis": "diagnosis",
+    "Difference": "comparing",
+    "ExportReport": "exporting",
+    "export": "exporting",
+    "Finding": "diagnosis",
     "Function": "graph",
     "Graph": "graph",
     "KnownCheckpoint": "checkpoint_folder",
@@ -115,6 +135,7 @@ _MODULES = {
     "SignatureTensor": "meta_graph",
     "Slot": "object_graph",
     "StorageError": "errors",
+    "Summary": "summary",
     "TensorFlowImportedError": "standing_in",
     "TensorInfo": "tensors.info",
     "TensorNotFoundError": "errors",
@@ -126,13 +147,16 @@ _MODULES = {
     "WriteError": "errors",
     "Writer": "writing",
     "checkpoints": "checkpoint_folder",
+    "compare": "comparing",
     "copy": "editing",
+    "diagnose": "diagnosis",
     "latest_checkpoint": "checkpoint_folder",
     "merge": "editing",
     "open": "checkpoint",
     "replace": "editing",
     "save": "writing",
     "stand_in": "standing_in",
+    "summarize": "summary",
     "train": "train",
     "verify": "integrity",
 }

@@ -17,6 +17,7 @@ from .object_graph import ObjectGraph, Variable, read_object_graph, variables_of
 from .opening import Opened, open_reader
 from .reading import read_many
 from .saved_model import SavedModel
+from .storage.base import Storage
 from .storage.locate import Options
 from .tensors.indexing import Index
 from .tensors.info import TensorInfo
@@ -66,6 +67,11 @@ class Checkpoint(Mapping[str, Array]):
     def notes(self) -> tuple[str, ...]:
         """What a person should know about how the checkpoint was found, a sentence each."""
         return self._notes
+
+    @property
+    def storage(self) -> Storage:
+        """Where the files are."""
+        return self._storage
 
     @property
     def reader(self) -> TensorReader:

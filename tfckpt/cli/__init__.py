@@ -19,13 +19,14 @@ from ..errors import (
     CheckpointNotFoundError,
     CorruptionError,
     NameConflictError,
+    StorageError,
     TensorNotFoundError,
     WriteError,
 )
-from . import cp, graph, ls, merge, run, set, show, tree, verify
+from . import completion, cp, diff, doctor, export, graph, info, ls, merge, run, set, show, tree, verify
 from .render import complain
 
-_VERBS = (ls, show, tree, graph, verify, cp, merge, set, run)
+_VERBS = (ls, show, info, tree, graph, verify, doctor, diff, export, cp, merge, set, run, completion)
 _INTERRUPTED = 130
 
 DESCRIPTION = """\
@@ -33,9 +34,13 @@ Read, check and write TensorFlow checkpoints without TensorFlow.
 
   tfckpt ls model.ckpt-322              list the tensors
   tfckpt show model.ckpt-322 NAME       print one of them
+  tfckpt info model.ckpt-322            say in a few lines what it is
   tfckpt tree ckpt-7                    draw objects and shapes as a tree
   tfckpt graph model.ckpt-322           summarise the graph beside it
   tfckpt verify model.ckpt-322          compare every checksum
+  tfckpt doctor whatever.you.have       say what is wrong with a file or folder, and what to do
+  tfckpt diff A B                       compare two checkpoints
+  tfckpt export model.ckpt-322 -o x.safetensors     write tensors as they are; also .npz, folders of .npy
   tfckpt cp model.ckpt-322 new/model    copy it, with changes; also: merge, set
   tfckpt run convert.py model.ckpt      run a script that reads it with TensorFlow's functions
 
@@ -82,7 +87,7 @@ def exit_code(error: CheckpointError) -> int:
         return 2
     if isinstance(error, NameConflictError):
         return 1
-    if isinstance(error, CheckpointNotFoundError | TensorNotFoundError | WriteError):
+    if isinstance(error, CheckpointNotFoundError | TensorNotFoundError | StorageError | WriteError):
         return 3
     if type(error) is CheckpointError:  # a file that is there and cannot be opened
         return 3

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
             for error in result.errors:
                 print(error)
             print(_summary(result))
-    return _code(result.errors)
+    return exit_code_of(result.errors)
 
 
 def _summary(result: Verification) -> str:
@@ -59,7 +59,7 @@ def _summary(result: Verification) -> str:
     return f"{render.count(len(result.errors), 'finding')}; still whole: {whole}"
 
 
-def _code(errors: tuple[CheckpointError, ...]) -> int:
+def exit_code_of(errors: tuple[CheckpointError, ...]) -> int:
     if any(isinstance(error, CorruptionError) for error in errors):
         return 4
     if any(isinstance(error, CheckpointNotFoundError) for error in errors):

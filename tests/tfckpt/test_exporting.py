@@ -1,0 +1,232 @@
+"""Tensors leave a checkpoint as they are, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import tfckpt
+from tfckpt import export
+
+SCOPE = "efficientnetv2-digits/"
+
+
+@pytest.fixture
+def checkpoint(digits: pathlib.Path) -> tfckpt.Checkpoint:
+    """The digits checkpoint, open."""
+    return tfckpt.open(digits)
+
+
+def saved(folder: pathlib.Path, **arrays: object) -> tfckpt.Checkpoint:
+    """A small checkpoint with these tensors."""
+    return tfckpt.open(tfckpt.save(arrays, folder / "model"))
+
+
+def test_safetensors_export_holds_every_tensor(checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path) -> None:
+    """The format's own library reads back the same values under the same names."""
+    report = export(checkpoint, tmp_path / "out.safetensors")
+
+    arrays = safetensors.numpy.load_file(tmp_path / "out.safetensors")
+    assert report.left_out == {}
+    assert sorted(arrays) == sorted(checkpoint) == list(report.tensors)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, checkpoint[name], strict=True)
+
+
+def test_npz_export_needs_no_pickle(checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path) -> None:
+    """NumPy opens it as it opens any file from a stranger."""
+    export(checkpoint, tmp_path / "out.npz", include=["*/stem/*", "global_step"])
+
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as arrays:
+        assert len(arrays.files) == 11
+        for name in arrays.files:
+            np.testing.assert_array_equal(arrays[name], checkpoint[name], strict=True)
+
+
+def test_folder_export_keeps_names_that_would_be_paths_inside(tmp_path: pathlib.Path) -> None:
+    """A name is data: no file appears outside the folder, and the index leads from each name to its file."""
+    names = ["../../evil", "/etc/passwd", "..", "a/b", "con", "x" * 3000, "tab\there"]
+    source = saved(tmp_path, **{name: np.float32([number]) for number, name in enumerate(names)})
+    out = tmp_path / "deep" / "er" / "out"
+    out.parent.mkdir(parents=True)
+
+    export(source, f"{out}/")
+
+    index = json.loads((out / "index.json").read_text())
+    assert sorted(index) == sorted(names)
+    assert {path.name for path in out.iterdir()} == {"index.json", *index.values()}
+    assert {path.name for path in out.parent.iterdir()} == {"out"}
+    for name in names:
+        assert (out / index[name]).parent == out
+        np.testing.assert_array_equal(np.load(out / index[name]), source[name])
+
+
+def test_averages_take_the_place_of_raw_values(checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path) -> None:
+    """`ema` writes averages under their variables' names, `raw` leaves them out; both say what was left out."""
+    ema = export(checkpoint, tmp_path / "ema.safetensors", weights="ema")
+    raw = export(checkpoint, tmp_path / "raw.safetensors", weights="raw")
+
+    kernel = SCOPE + "stem/conv2d/kernel"
+    averaged = safetensors.numpy.load_file(tmp_path / "ema.safetensors")[kernel]
+    plain = safetensors.numpy.load_file(tmp_path / "raw.safetensors")[kernel]
+    assert ema.tensors == raw.tensors
+    assert [len(names) for names in ema.left_out.values()] == [113]
+    assert [len(names) for names in raw.left_out.values()] == [113]
+    np.testing.assert_array_equal(averaged, checkpoint[kernel + "/ExponentialMovingAverage"])
+    np.testing.assert_array_equal(plain, checkpoint[kernel])
+
+
+def test_optimizer_state_is_left_out_on_request(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A training checkpoint loses its 150 RMSProp slots and nothing else."""
+    with tfckpt.open(data / "digits-train") as checkpoint:
+        report = export(checkpoint, tmp_path / "out.safetensors", no_optimizer=True)
+
+    assert len(report.left_out["state of an optimizer"]) == 150
+    assert len(report.tensors) == 227
+
+
+def test_names_lose_a_prefix_and_are_renamed(checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path) -> None:
+    """First the prefix goes, then the regular expressions are applied."""
+    report = export(
+        checkpoint,
+        tmp_path / "out.safetensors",
+        include=["*/stem/conv2d/kernel"],
+        strip_prefix=SCOPE,
+        rename=[("^stem/(.*)$", r"backbone.\1")],
+    )
+
+    assert report.tensors == ("backbone.conv2d/kernel",)
+
+
+def test_renaming_two_tensors_to_one_name_writes_nothing(checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path) -> None:
+    """A conflict lists what would collide."""
+    with pytest.raises(tfckpt.NameConflictError):
+        export(checkpoint, tmp_path / "out.safetensors", rename=[(".*", "same")])
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_are_laid_out_as_the_hub_lays_them_out(checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path) -> None:
+    """Every tensor stands in the file that the index names, and no file has more data than asked for."""
+    report = export(checkpoint, tmp_path / "model.safetensors", shard_size=200_000)
+
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    shards = sorted(set(index["weight_map"].values()))
+    assert shards == [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
+    assert index["metadata"]["total_size"] == report.nbytes == 506_584
+    for shard in shards:
+        arrays = safetensors.numpy.load_file(tmp_path / shard)
+        assert sum(array.nbytes for array in arrays.values()) <= 200_000
+        assert sorted(arrays) == sorted(name for name, file in index["weight_map"].items() if file == shard)
+
+
+def test_floats_are_converted_and_other_types_kept(checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path) -> None:
+    """float16 on request; the int64 step counter stays what it is."""
+    export(checkpoint, tmp_path / "out.npz", dtype="float16")
+
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays[SCOPE + "stem/conv2d/kernel"].dtype == np.float16
+        assert arrays["global_step"].dtype == np.int64
+
+
+def test_a_value_beyond_the_range_of_the_type_is_refused(tmp_path: pathlib.Path) -> None:
+    """1e5 is no float16; 6e4 is."""
+    with pytest.raises(ValueError, match="beyond the range of float16"):
+        export(saved(tmp_path, a=np.float32([1e5])), tmp_path / "out.npz", dtype="float16")
+    assert not (tmp_path / "out.npz").exists()
+
+    (tmp_path / "twin").mkdir()
+    export(saved(tmp_path / "twin", a=np.float32([6e4])), tmp_path / "out.npz", dtype="float16")
+    assert (tmp_path / "out.npz").exists()
+
+
+def test_strings_are_left_out_aloud(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The object graph is a string tensor, which no such file can hold."""
+    with tfckpt.open(data / "objects") as checkpoint:
+        report = export(checkpoint, tmp_path / "out.safetensors")
+
+    assert report.left_out == {"strings": ("_CHECKPOINTABLE_OBJECT_GRAPH",)}
+    assert len(report.tensors) == 113
+
+
+def test_types_a_format_lacks_are_refused_and_named(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """bfloat16 has a name in safetensors and none in NumPy's files; complex128 the other way round."""
+    with tfckpt.open(data / "tensorflow" / "dtypes") as checkpoint:
+        with pytest.raises(tfckpt.UnsupportedFeatureError, match="no type for bfloat16"):
+            export(checkpoint, tmp_path / "b.npz", include=["bfloat16/*"])
+        with pytest.raises(tfckpt.UnsupportedFeatureError, match="no type for complex128"):
+            export(checkpoint, tmp_path / "c.safetensors", include=["complex128/*"])
+        assert list(tmp_path.iterdir()) == []
+
+        export(checkpoint, tmp_path / "b.safetensors", include=["bfloat16/*"])
+        export(checkpoint, tmp_path / "c.npz", include=["complex128/*"])
+
+
+def test_an_existing_output_is_overwritten_only_on_request(
+    checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path
+) -> None:
+    """The bytes that stood there stay."""
+    out = tmp_path / "out.npz"
+    out.write_bytes(b"mine")
+
+    with pytest.raises(tfckpt.CheckpointExistsError):
+        export(checkpoint, out)
+    assert out.read_bytes() == b"mine"
+
+    export(checkpoint, out, overwrite=True)
+    assert out.read_bytes() != b"mine"
+
+
+def test_a_folder_that_no_export_made_is_never_replaced(checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path) -> None:
+    """Overwriting removes a folder, so it must be one of ours."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").touch()
+
+    with pytest.raises(tfckpt.CheckpointExistsError, match="no folder that an export made"):
+        export(checkpoint, f"{tmp_path}/home/", overwrite=True)
+
+    assert (tmp_path / "home" / "thesis.tex").exists()
+    export(checkpoint, f"{tmp_path}/arrays/", include=["global_step"])
+    export(checkpoint, f"{tmp_path}/arrays/", include=["*/stem/*"], overwrite=True)
+    assert len(list((tmp_path / "arrays").iterdir())) == 11
+
+
+def test_damage_leaves_no_output_but_salvage_saves_the_rest(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+    """One changed byte: an ordinary export is an error, a salvage writes the other 226 tensors."""
+    prefix = copied(digits)
+    shard = prefix.with_name(prefix.name + ".data-00000-of-00001")
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    out = tmp_path / "out.safetensors"
+
+    with tfckpt.open(prefix) as checkpoint:
+        with pytest.raises(tfckpt.ChecksumError):
+            export(checkpoint, out)
+        assert not out.exists()
+        report = export(checkpoint, out, salvage=True)
+
+    assert len(report.tensors) == 226
+    assert report.left_out == {"damaged or missing": ("global_step",)}
+    assert [error.tensor for error in report.errors] == ["global_step"]
+    assert len(safetensors.numpy.load_file(out)) == 226
+
+
+def test_salvage_of_nothing_is_an_error(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+    """With the only shard gone there is nothing to write."""
+    prefix = copied(digits)
+    prefix.with_name(prefix.name + ".data-00000-of-00001").unlink()
+
+    with tfckpt.open(prefix) as checkpoint, pytest.raises(tfckpt.CheckpointNotFoundError):
+        export(checkpoint, tmp_path / "out.safetensors", salvage=True)
+
+    assert not (tmp_path / "out.safetensors").exists()

@@ -1,0 +1,147 @@
+"""`tfckpt diff`: what two checkpoints do not have in common."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from ..comparing import Comparison, compare
+from ..errors import printable
+from ..tensors.info import TensorInfo
+from . import render
+from .cp import opened, refuses_misuse
+
+HELP = """\
+Compare two checkpoints: names, types, shapes, values.
+
+  tfckpt diff model.ckpt-300 model.ckpt-322
+  tfckpt diff old.ckpt new.ckpt --rtol 1e-5 --atol 1e-8
+
+Two numbers are equal when |a - b| <= atol + rtol * |b|; NaN equals NaN; without tolerances, when they are the same.
+The exit code is 0 when nothing differs, else 1.
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "diff",
+        help="compare two checkpoints",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("first", metavar="A", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("second", metavar="B", help="the other one")
+    parser.add_argument("--rtol", type=float, default=0.0, metavar="R", help="relative tolerance (default: 0)")
+    parser.add_argument("--atol", type=float, default=0.0, metavar="T", help="absolute tolerance (default: 0)")
+    parser.add_argument("--include", metavar="GLOB", action="append", default=[], help="only names that match")
+    parser.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="no names that match")
+    parser.add_argument("--most", type=int, default=20, metavar="N", help="rows of each list (default: 20)")
+    parser.add_argument("--json", action="store_true", help="write JSON, with every row")
+    parser.set_defaults(run=run)
+
+
+@refuses_misuse
+def run(options: argparse.Namespace) -> int:
+    """Compare; exit code 1 when something differs."""
+    progress = render.Progress("comparing")
+    with opened(options.first) as first, opened(options.second) as second:
+        try:
+            found = compare(
+                first,
+                second,
+                rtol=options.rtol,
+                atol=options.atol,
+                include=options.include,
+                exclude=options.exclude,
+                progress=progress,
+            )
+        finally:
+            progress.close()
+    if options.json:
+        print(render.as_json(_as_data(found)))
+    else:
+        _print(found, options.most)
+    return 0 if found.ok else 1
+
+
+def _print(found: Comparison, most: int) -> None:
+    for label, names in (("only in A", found.only_first), ("only in B", found.only_second)):
+        if names:
+            print(f"{label}: {render.count(len(names), 'tensor')}")
+            _list([printable(name) for name in names], most)
+    if found.changed:
+        print(f"other type or shape: {render.count(len(found.changed), 'tensor')}")
+        _list([f"{printable(a.name)}  {_kind(a)} -> {_kind(b)}" for a, b in found.changed], most)
+    if found.different:
+        print(f"other values: {render.count(len(found.different), 'tensor')}")
+        rows = [
+            [
+                printable(d.name),
+                _number(d.max_abs),
+                _number(d.max_rel),
+                f"{d.count:,} of {d.size:,}",
+                render.shape(d.index),
+            ]
+            for d in found.different[:most]
+        ]
+        header = ["name", "max|A-B|", "max|A-B|/|B|", "differing elements", "largest at"]
+        print("\n".join("  " + line for line in render.table(header, rows, right="lrrrl").split("\n")))
+        _more(len(found.different), most)
+    equal = f"{render.count(found.equal, 'tensor')} equal"
+    print(equal if not found.ok else f"{equal}, nothing differs")
+
+
+def _kind(info: TensorInfo) -> str:
+    return f"{render.dtype(info)} {render.shape(info.shape)}"
+
+
+def _list(lines: list[str], most: int) -> None:
+    for line in lines[:most]:
+        print(f"  {line}")
+    _more(len(lines), most)
+
+
+def _more(count: int, most: int) -> None:
+    if count > most:
+        print(f"  and {count - most:,} more (--most N shows them)")
+
+
+def _number(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.3g}"
+
+
+def _as_data(found: Comparison) -> object:
+    return {
+        "ok": found.ok,
+        "only_in_a": list(found.only_first),
+        "only_in_b": list(found.only_second),
+        "changed": [
+            {
+                "name": a.name,
+                "a": {"dtype": render.dtype(a), "shape": list(a.shape)},
+                "b": {"dtype": render.dtype(b), "shape": list(b.shape)},
+            }
+            for a, b in found.changed
+        ],
+        "different": [
+            {
+                "name": d.name,
+                "max_abs": _json_number(d.max_abs),
+                "max_rel": _json_number(d.max_rel),
+                "count": d.count,
+                "size": d.size,
+                "index": list(d.index),
+            }
+            for d in found.different
+        ],
+        "equal": found.equal,
+    }
+
+
+def _json_number(value: float) -> object:
+    """JSON has no NaN and no infinities: they become null and their names."""
+    if np.isnan(value):
+        return None
+    return value if np.isfinite(value) else str(value)

@@ -1,0 +1,58 @@
+"""`tfckpt doctor`: what a path is, what is wrong with it, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from ..diagnosis import diagnose
+from ..errors import printable
+from . import render
+from .verify import exit_code_of
+
+HELP = """\
+Say what stands at a path, what is missing or damaged there, the likely cause, and what to do.
+
+  tfckpt doctor model.ckpt-322.data-00000-of-00001
+
+Looks at every file's size and at every block of the index; tensors are not read, for that there is `tfckpt verify`.
+The exit code is 0 when nothing is wrong.
+"""
+
+_MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "doctor",
+        help="say what is wrong with a checkpoint and what to do",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", metavar="PATH", help="whatever you have")
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Diagnose."""
+    diagnosis = diagnose(options.path)
+    if options.json:
+        print(
+            render.as_json(
+                {"ok": diagnosis.error is None, "findings": list(map(dataclasses.asdict, diagnosis.findings))}
+            )
+        )
+    else:
+        what = max(len(finding.what) for finding in diagnosis.findings)
+        for finding in diagnosis.findings:
+            print(f"{_MARKS[finding.level].ljust(8)} {printable(finding.what).ljust(what)}  {printable(finding.found)}")
+            if finding.advice:
+                print(
+                    f"{' ' * (what + 11)}do: {finding.advice}"
+                    if finding.level == "problem"
+                    else f"{' ' * (what + 11)}{finding.advice}"
+                )
+        print("nothing wrong was found" if diagnosis.error is None else "see PROBLEM above")
+    return 0 if diagnosis.error is None else exit_code_of((diagnosis.error,))

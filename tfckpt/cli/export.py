@@ -1,0 +1,126 @@
+"""`tfckpt export`: tensors as they are, into files of other formats."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from ..exporting import ExportReport, export
+from . import render
+from .cp import opened, parse_rename, refuses_misuse
+from .verify import exit_code_of
+
+HELP = """\
+Write the tensors of a checkpoint, as they are, to a file that other libraries read.
+
+  tfckpt export model.ckpt-322 -o weights.safetensors
+  tfckpt export model.ckpt-322 -o weights.npz --no-optimizer --ema
+  tfckpt export model.ckpt-322 -o arrays/ --include '*/kernel' --strip-prefix net/
+  tfckpt export huge.ckpt -o model.safetensors --shard-size 5GB
+
+The ending of OUT tells the format: .safetensors, .npz, or a folder of .npy files when it ends in a slash.
+Layouts stay TensorFlow's; for PyTorch's layouts use tf2torch.
+"""
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?", re.IGNORECASE)
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "export",
+        help="write tensors to .safetensors, .npz or .npy",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", metavar="PATH", help="prefix, member file, folder, archive or address of a checkpoint")
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="file or folder to write")
+    parser.add_argument(
+        "--include", metavar="GLOB", action="append", default=[], help="only names that match; may be repeated"
+    )
+    parser.add_argument(
+        "--exclude", metavar="GLOB", action="append", default=[], help="no names that match; may be repeated"
+    )
+    parser.add_argument("--strip-prefix", metavar="TEXT", default="", help="take this from the beginning of names")
+    parser.add_argument(
+        "--rename",
+        metavar="REGEX=REPL",
+        type=parse_rename,
+        action="append",
+        default=[],
+        help="replace what a regular expression finds in each name, split at the last =; may be repeated",
+    )
+    parser.add_argument("--dtype", help="convert floats to float16, bfloat16, float32 or float64")
+    parser.add_argument("--no-optimizer", action="store_true", help="without slot variables and other optimizer state")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--ema", dest="weights", action="store_const", const="ema", help="moving averages as their variables' values"
+    )
+    weights.add_argument(
+        "--raw", dest="weights", action="store_const", const="raw", help="raw values only, without moving averages"
+    )
+    parser.add_argument(
+        "--shard-size", metavar="SIZE", type=parse_size, help="split a .safetensors output: 5GB, 500MB, with an index"
+    )
+    parser.add_argument(
+        "--salvage", action="store_true", help="leave out what is damaged and write the rest; exit code 4"
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite what an export wrote there before")
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.set_defaults(run=run, weights="all")
+
+
+@refuses_misuse
+def run(options: argparse.Namespace) -> int:
+    """Export; with --salvage the exit code tells that something was damaged."""
+    progress = render.Progress("exporting")
+    with opened(options.path) as checkpoint:
+        try:
+            report = export(
+                checkpoint,
+                options.output,
+                include=options.include,
+                exclude=options.exclude,
+                strip_prefix=options.strip_prefix,
+                rename=options.rename,
+                dtype=options.dtype,
+                no_optimizer=options.no_optimizer,
+                weights=options.weights,
+                shard_size=options.shard_size,
+                salvage=options.salvage,
+                overwrite=options.force,
+                progress=progress,
+            )
+        finally:
+            progress.close()
+    for error in report.errors:
+        render.say(str(error))
+    print(render.as_json(_as_data(report)) if options.json else _summary(report, options.output))
+    return exit_code_of(report.errors)
+
+
+def parse_size(text: str) -> int:
+    """A number of bytes with a unit: 500MB, 5GB (powers of 1000), 2GiB (powers of 1024)."""
+    match = _SIZE.fullmatch(text.strip())
+    size = int(float(match[1]) * _UNITS[(match[2] or "").upper()]) if match else 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write for example 500MB or 5GB")
+    return size
+
+
+def _summary(report: ExportReport, out: str) -> str:
+    where = out if len(report.files) == 1 else f"{out} ({render.count(len(report.files), 'file')})"
+    lines = [f"{render.count(len(report.tensors), 'tensor')}, {render.size(report.nbytes)} -> {where}"]
+    lines += [f"left out: {render.count(len(names), 'tensor')} ({reason})" for reason, names in report.left_out.items()]
+    return "\n".join(lines)
+
+
+def _as_data(report: ExportReport) -> object:
+    return {
+        "tensors": list(report.tensors),
+        "files": list(report.files),
+        "nbytes": report.nbytes,
+        "left_out": {reason: list(names) for reason, names in report.left_out.items()},
+        "errors": [str(error) for error in report.errors],
+    }

@@ -1,0 +1,84 @@
+"""`tfckpt info`: what a checkpoint is, in a few lines."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from ..errors import printable
+from ..summary import Summary, summarize
+from . import render
+from .cp import opened
+
+HELP = """\
+Say in a few lines what a checkpoint is: format, files, tensors, parameters, optimizer, averages.
+
+  tfckpt info model.ckpt-322
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "info",
+        help="say what a checkpoint is",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", metavar="PATH", help="prefix, member file, folder, archive or address of a checkpoint")
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Summarise."""
+    with opened(options.path) as checkpoint:
+        summary = summarize(checkpoint)
+    if options.json:
+        print(render.as_json(dataclasses.asdict(summary)))
+        return 0
+    rows = list(_rows(summary))
+    width = max(len(label) for label, _ in rows)
+    for label, value in rows:
+        print(f"{label.ljust(width)}  {value}")
+    for path in summary.missing_files:
+        render.complain(f"{path}: this data shard is missing")
+    return 0
+
+
+def _rows(summary: Summary) -> list[tuple[str, str]]:
+    kind = [f"{summary.format}, {summary.style}"]
+    if summary.saved_model:
+        kind.append("in a SavedModel")
+    if summary.big_endian:
+        kind.append("big-endian")
+    writer = [] if summary.producer is None else [f"bundle version {summary.producer}"]
+    if summary.tensorflow_version:
+        writer.append(f"graph by TensorFlow {printable(summary.tensorflow_version)}")
+    rows = [
+        ("checkpoint", printable(summary.prefix)),
+        ("format", ", ".join(kind)),
+        ("written as", ", ".join(writer) or "not said"),
+        ("files", str(summary.files)),
+        ("tensors", f"{summary.tensors:,}"),
+        ("elements", f"{summary.elements:,}"),
+        ("parameters", f"{summary.parameters:,}"),
+        ("bytes", f"{summary.nbytes:,} ({render.size(summary.nbytes)})"),
+        ("optimizer", _share(summary.optimizer_tensors, summary.optimizer_nbytes, summary.nbytes)),
+        ("moving averages", _share(summary.average_tensors, summary.average_nbytes, summary.nbytes)),
+        ("types", ", ".join(f"{_short(name)} x {count:,}" for name, count in summary.dtypes.items()) or "none"),
+    ]
+    if summary.partitioned_tensors:
+        rows.append(("in slices", render.count(summary.partitioned_tensors, "tensor")))
+    return rows
+
+
+def _short(name: str) -> str:
+    short = name.removeprefix("DT_").lower()
+    return {"float": "float32", "double": "float64", "half": "float16"}.get(short, short)
+
+
+def _share(tensors: int, nbytes: int, total: int) -> str:
+    if not tensors:
+        return "none"
+    return f"{render.count(tensors, 'tensor')}, {render.size(nbytes)} ({nbytes / max(total, 1):.0%})"
