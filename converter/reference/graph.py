@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, MutableMapping, Sequence
+from types import TracebackType
 from typing import Any, overload
 
 import numpy as np
@@ -56,6 +57,7 @@ class ReferenceGraph:
     """A TensorFlow graph that runs in PyTorch, on TensorFlow's own layouts.
 
     Tensors are named as in TensorFlow: `node`, or `node:1` for a second output; inside a function `call/node`.
+    Variables are read from the checkpoint when they are first needed; what was read stays after `close`.
     Safe to use from one thread at a time.
     """
 
@@ -65,17 +67,19 @@ class ReferenceGraph:
         *,
         path: str,
         checkpoint: Checkpoint | None = None,
+        owns_checkpoint: bool = False,
         signatures: Mapping[str, Signature] | None = None,
         objects: SavedObjects | None = None,
         trainable: Mapping[str, bool] | None = None,
         limits: ReferenceLimits = DEFAULT_LIMITS,
     ) -> None:
-        """Use `load_graph`."""
+        """Use `load_graph`. A checkpoint that the graph owns is closed with it."""
         self.path = path
         self.graph = graph
         self.checkpoint = checkpoint
         self.signatures = dict(signatures or {})
         self.limits = limits
+        self._owns_checkpoint = owns_checkpoint
         self._program = Program(graph)
         self._objects = objects
         self._trainable = dict(trainable or {})
@@ -84,6 +88,19 @@ class ReferenceGraph:
 
     def __repr__(self) -> str:
         return f"<ReferenceGraph {self.path!r}, {len(self.graph)} nodes>"
+
+    def close(self) -> None:
+        """Close the checkpoint, if the graph opened it. Closing twice is harmless."""
+        if self._owns_checkpoint and self.checkpoint is not None:
+            self.checkpoint.close()
+
+    def __enter__(self) -> ReferenceGraph:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @functools.cached_property
     def sources(self) -> Mapping[str, Source]:

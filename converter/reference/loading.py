@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import tfckpt
 from converter.errors import GraphError
@@ -25,6 +26,7 @@ _META = ".meta"
 _TEXT = (".pbtxt", ".prototxt")
 #: How the prefix of a V1 checkpoint of several files ends; its graph is named without it.
 _SHARDS = re.compile(r"-\?+-of-\d+$")
+_SAVED_MODEL_BEGINS = b"\x08"
 
 
 def load_graph(
@@ -35,7 +37,7 @@ def load_graph(
     limits: ReferenceLimits = DEFAULT_LIMITS,
     file_limits: Limits = DEFAULT_FILE_LIMITS,
 ) -> ReferenceGraph:
-    """The graph at `path`, with the checkpoint that belongs to it.
+    """The graph at `path`, with the checkpoint that belongs to it; a context manager that closes what it opened.
 
     `path` is a `.meta` file, a checkpoint with a `.meta` file beside it (anything `tfckpt.open` takes), a SavedModel
     folder or its `saved_model.pb`, or a frozen graph in a `.pb` file.
@@ -44,76 +46,87 @@ def load_graph(
 
     Raises `GraphError` when there is no graph, and what `tfckpt.open` raises when there is nothing at all.
     """
-    place = os.fspath(path)
-    storage = LocalStorage()
-    given = _open(checkpoint, file_limits)
+    found = _find(LocalStorage(), os.fspath(path), tags, file_limits)
+    if not len(found.meta_graph.graph):
+        raise GraphError(f"no graph at {found.path}: the file has no nodes")
+    if isinstance(checkpoint, Checkpoint):
+        given: Checkpoint | None = checkpoint
+    else:
+        given = _open(found.prefix if checkpoint is None else checkpoint, file_limits, must=checkpoint is not None)
+    return ReferenceGraph(
+        found.meta_graph.graph,
+        path=found.path,
+        checkpoint=given,
+        owns_checkpoint=given is not checkpoint,
+        signatures=found.meta_graph.signatures,
+        objects=found.meta_graph.objects,
+        trainable={variable.name: variable.trainable for variable in found.meta_graph.variables},
+        limits=limits,
+    )
+
+
+class _Found(NamedTuple):
+    """A graph, its file, and the prefix under which its checkpoint should stand, if it has one."""
+
+    meta_graph: MetaGraph
+    path: str
+    prefix: str | None
+
+
+def _find(storage: LocalStorage, place: str, tags: Sequence[str] | None, limits: Limits) -> _Found:
     if is_saved_model(storage, place):
-        return _saved_model(
-            storage, storage.join(place, FILE_NAME), given, tags=tags, limits=limits, file_limits=file_limits
-        )
-    if storage.is_file(place) and place.endswith(_META):
-        return _meta(storage, place, given or _beside(place, file_limits), limits, file_limits)
-    if storage.is_file(place) and place.endswith((".pb", *_TEXT)):
-        if storage.split(place)[1] == FILE_NAME:
-            return _saved_model(storage, place, given, tags=tags, limits=limits, file_limits=file_limits)
-        return _frozen(storage, place, given, tags=tags, limits=limits, file_limits=file_limits)
-    found = tfckpt.open(place, limits=file_limits)
-    meta = _SHARDS.sub("", found.prefix) + _META
+        return _saved_model(storage, place, tags, limits)
+    if storage.is_file(place):
+        folder, name = storage.split(place)
+        if name == FILE_NAME:
+            return _saved_model(storage, folder, tags, limits)
+        if name.endswith(_META):
+            return _meta(storage, place, limits)
+        if name.endswith(_TEXT):
+            raise GraphError(f"no graph at {place}: the text form of graphs is not read")
+        if name.endswith(".pb"):
+            return _frozen(storage, place, tags, limits)
+    with tfckpt.open(place, limits=limits) as checkpoint:
+        prefix = checkpoint.prefix
+    meta = _SHARDS.sub("", prefix) + _META
     if storage.is_file(meta):
-        return _meta(storage, meta, given or found, limits, file_limits)
-    folder = folder_of(storage, found.prefix)
-    if folder is not None:
-        return _saved_model(
-            storage, storage.join(folder, FILE_NAME), given or found, tags=tags, limits=limits, file_limits=file_limits
-        )
-    found.close()
-    raise GraphError(f"no graph with the checkpoint {found.prefix}: there is no {meta}, and it is of no SavedModel")
+        return _meta(storage, meta, limits)._replace(prefix=prefix)
+    model = folder_of(storage, prefix)
+    if model is not None:
+        return _saved_model(storage, model, tags, limits)._replace(prefix=prefix)
+    raise GraphError(f"no graph with the checkpoint {prefix}: there is no {meta}, and it is of no SavedModel")
 
 
-def _open(checkpoint: Checkpoint | str | os.PathLike[str] | None, limits: Limits) -> Checkpoint | None:
-    if checkpoint is None or isinstance(checkpoint, Checkpoint):
-        return checkpoint
-    return tfckpt.open(checkpoint, limits=limits)
-
-
-def _beside(meta: str, limits: Limits) -> Checkpoint | None:
-    """The checkpoint of a `.meta` file; None if there is only the graph."""
+def _open(place: str | os.PathLike[str] | None, limits: Limits, *, must: bool) -> Checkpoint | None:
+    """The checkpoint at a place; None if there is none and none is needed."""
+    if place is None:
+        return None
     try:
-        return tfckpt.open(meta.removesuffix(_META), limits=limits)
+        return tfckpt.open(place, limits=limits)
     except CheckpointNotFoundError:
+        if must:
+            raise
         return None
 
 
-def _meta(
-    storage: LocalStorage, path: str, checkpoint: Checkpoint | None, limits: ReferenceLimits, file_limits: Limits
-) -> ReferenceGraph:
+def _meta(storage: LocalStorage, path: str, limits: Limits) -> _Found:
     source = storage.open(path)
     try:
-        return _reference(read_meta_graph(source, file_limits), path, checkpoint, limits)
+        return _Found(read_meta_graph(source, limits), path, path.removesuffix(_META))
     finally:
         source.close()
 
 
-def _saved_model(
-    storage: LocalStorage,
-    path: str,
-    checkpoint: Checkpoint | None,
-    *,
-    tags: Sequence[str] | None,
-    limits: ReferenceLimits,
-    file_limits: Limits,
-) -> ReferenceGraph:
+def _saved_model(storage: LocalStorage, folder: str, tags: Sequence[str] | None, limits: Limits) -> _Found:
+    path = storage.join(folder, FILE_NAME)
     if not storage.is_file(path):
         raise GraphError(f"no graph at {path}: the SavedModel has only its text form, which is not read")
     source = storage.open(path)
     try:
-        model = decode_saved_model(source, file_limits)
+        model = decode_saved_model(source, limits)
     finally:
         source.close()
-    folder, _ = storage.split(path)
-    if checkpoint is None and storage.is_file(storage.join(folder, *VARIABLES) + ".index"):
-        checkpoint = tfckpt.open(storage.join(folder, *VARIABLES), limits=file_limits)
-    return _reference(_choose(model, tags, path), path, checkpoint, limits)
+    return _Found(_choose(model, tags, path), path, storage.join(folder, *VARIABLES))
 
 
 def _choose(model: SavedModel, tags: Sequence[str] | None, path: str) -> MetaGraph:
@@ -126,51 +139,20 @@ def _choose(model: SavedModel, tags: Sequence[str] | None, path: str) -> MetaGra
     raise GraphError(f"no graph with the tags {', '.join(tags)} in {path}; there are: {known}")
 
 
-def _frozen(
-    storage: LocalStorage,
-    path: str,
-    checkpoint: Checkpoint | None,
-    *,
-    tags: Sequence[str] | None,
-    limits: ReferenceLimits,
-    file_limits: Limits,
-) -> ReferenceGraph:
-    if path.endswith(_TEXT):
-        raise GraphError(f"no graph at {path}: the text form of graphs is not read")
+def _frozen(storage: LocalStorage, path: str, tags: Sequence[str] | None, limits: Limits) -> _Found:
+    """A graph alone in its file, or a SavedModel under another name than its own.
+
+    A SavedModel begins with its schema version, a number; a graph begins with a node, a message.
+    """
     source = storage.open(path)
     try:
-        if source.size > file_limits.max_graph_bytes:
+        if source.size > limits.max_graph_bytes:
             raise GraphError(f"the graph {path} has {source.size} bytes, more than max_graph_bytes of its limits")
         data = source.read(0, source.size)
+        if bytes(data[:1]) == _SAVED_MODEL_BEGINS:
+            return _Found(_choose(decode_saved_model(source, limits), tags, path), path, None)
         with error_context(path=path):
-            if _is_saved_model(data):
-                return _reference(
-                    _choose(decode_saved_model(source, file_limits), tags, path), path, checkpoint, limits
-                )
-            graph = graph_of(protos.parse("GraphDef", data), file_limits)
+            graph = graph_of(protos.parse("GraphDef", data), limits)
     finally:
         source.close()
-    if not len(graph):
-        raise GraphError(f"no graph at {path}: the file has no nodes")
-    return ReferenceGraph(graph, path=path, checkpoint=checkpoint, limits=limits)
-
-
-def _is_saved_model(data: memoryview) -> bool:
-    """A SavedModel begins with its schema version, a number; a graph begins with a node, a message."""
-    return bytes(data[:1]) == b"\x08"
-
-
-def _reference(
-    meta_graph: MetaGraph, path: str, checkpoint: Checkpoint | None, limits: ReferenceLimits
-) -> ReferenceGraph:
-    if not len(meta_graph.graph):
-        raise GraphError(f"no graph at {path}: the file has no nodes")
-    return ReferenceGraph(
-        meta_graph.graph,
-        path=path,
-        checkpoint=checkpoint,
-        signatures=meta_graph.signatures,
-        objects=meta_graph.objects,
-        trainable={variable.name: variable.trainable for variable in meta_graph.variables},
-        limits=limits,
-    )
+    return _Found(MetaGraph(graph, (), "", {}, {}), path, None)

@@ -50,7 +50,12 @@ def graph_module(
     A graph without signatures needs `outputs`, and its inputs are the placeholders the outputs depend on.
     `dtype` is what the module computes in, for good: float32 or float64.
     """
-    graph = path if isinstance(path, ReferenceGraph) else load_graph(path, checkpoint=checkpoint)
+    if not isinstance(path, ReferenceGraph):
+        with load_graph(path, checkpoint=checkpoint) as graph:
+            return graph_module(
+                graph, inputs=inputs, outputs=outputs, signature=signature, weights=weights, dtype=dtype
+            )
+    graph = path
     chosen = _signature(graph, signature, needed=inputs is None and outputs is None)
     if outputs is None:
         if chosen is None:

@@ -464,3 +464,22 @@ def test_unknown_tags_are_refused_with_those_there_are() -> None:
     assert load_graph(DATA / "savedmodel", tags=["serve"]).signatures
     with pytest.raises(GraphError, match=r"no graph with the tags train .*; there are: serve"):
         load_graph(DATA / "savedmodel", tags=["train"])
+
+
+def test_loop_of_tensorflow_1_is_refused_by_its_operations() -> None:
+    """Its nodes go in a circle by nature; what cannot be run are the operations, and these are listed."""
+    old = graph(
+        placeholder("x"),
+        node("enter", "Enter", "x"),
+        node("merge", "Merge", "enter", "next"),
+        node("cond", "LoopCond", "less"),
+        node("less", "Less", "merge", "merge"),
+        node("switch", "Switch", "merge", "cond"),
+        node("next", "NextIteration", "switch:1"),
+        node("exit", "Exit", "switch"),
+    )
+
+    with pytest.raises(UnsupportedOpError) as caught:
+        old.run("exit", {"x": 1.0})
+
+    assert {op for _, op in caught.value.ops} == {"Enter", "Exit", "LoopCond", "NextIteration"}

@@ -226,3 +226,17 @@ def test_checkpoint_of_objects_has_no_graph() -> None:
     """Where there are only weights, the error says what was looked for."""
     with pytest.raises(GraphError, match=r"no graph with the checkpoint .*ckpt\.meta"):
         load_graph(DATA / "objects")
+
+
+def test_graph_closes_the_checkpoint_it_opened(digits: ReferenceGraph) -> None:
+    """A checkpoint that was handed in stays open."""
+    with load_graph(DATA / "digits" / "efficientnetv2-digits") as own:
+        checkpoint = own.checkpoint
+        assert checkpoint is not None
+    with load_graph(DATA / "digits" / "efficientnetv2-digits", checkpoint=digits.checkpoint):
+        pass
+
+    with pytest.raises(ValueError, match="is closed"):
+        len(checkpoint)
+    assert digits.checkpoint is not None
+    assert len(digits.checkpoint) > 0
