@@ -130,3 +130,74 @@ def test_cycle_and_missing_inputs_tell_nothing() -> None:
     ]
 
     assert read_graph(nodes).strides == {}
+
+
+class Argument(NamedTuple):
+    """A function's argument with the surface of `tfckpt`'s."""
+
+    name: str
+
+
+class Function(NamedTuple):
+    """A function with the surface of `tfckpt`'s."""
+
+    inputs: tuple[Argument, ...]
+    nodes: tuple[Node, ...]
+
+
+LAYER = Function(
+    (Argument("image"), Argument("resource")),
+    (
+        Node("Conv2D/ReadVariableOp", "ReadVariableOp", ("resource",)),
+        Node("Conv2D", "Conv2D", ("image", "Conv2D/ReadVariableOp:value:0"), {"strides": (1, 2, 2, 1)}),
+    ),
+)
+
+
+@pytest.mark.parametrize("call", [("StatefulPartitionedCall", {"f": "layer"}), ("layer", {})], ids=["by name", "by op"])
+def test_variable_is_followed_into_a_function(call: tuple[str, dict[str, object]]) -> None:
+    """A SavedModel's layers are functions, which are handed the variables of the graph."""
+    op, attributes = call
+    nodes = [Node("kernel", "VarHandleOp"), Node("call", op, ("image", "kernel", "^init"), attributes)]
+
+    assert read_graph(nodes, {"layer": LAYER}).strides == {"kernel": 2}
+
+
+def test_variable_is_followed_through_nested_functions_to_its_key() -> None:
+    """A function that calls another hands on its arguments; the save function has the keys."""
+    outer = Function(
+        (Argument("image"), Argument("variable")),
+        (Node("inner", "PartitionedCall", ("image", "variable"), {"f": "layer"}),),
+    )
+    save = Function(
+        (Argument("prefix"), Argument("variable")),
+        (
+            Node("names", "Const", (), {"value": strings(b"variables/0/.ATTRIBUTES/VARIABLE_VALUE")}),
+            Node("read", "ReadVariableOp", ("variable",)),
+            Node("SaveV2", "SaveV2", ("prefix", "names:output:0", "slices:output:0", "read:value:0")),
+        ),
+    )
+    nodes = [
+        Node("kernel", "VarHandleOp"),
+        Node("serve", "StatefulPartitionedCall", ("image", "kernel"), {"f": "outer"}),
+        Node("save", "StatefulPartitionedCall", ("prefix", "kernel"), {"f": "save"}),
+    ]
+
+    facts = read_graph(nodes, {"layer": LAYER, "outer": outer, "save": save})
+
+    assert facts.strides == {"variables/0/.ATTRIBUTES/VARIABLE_VALUE": 2}
+
+
+def test_functions_that_call_each_other_come_to_an_end() -> None:
+    """A recursion that no graph should have is entered once for the variables it is handed."""
+    loop = Function((Argument("x"),), (Node("again", "PartitionedCall", ("x",), {"f": "loop"}),))
+    nodes = [Node("kernel", "VarHandleOp"), Node("call", "PartitionedCall", ("kernel",), {"f": "loop"})]
+
+    assert read_graph(nodes, {"loop": loop}).strides == {}
+
+
+def test_facts_are_renamed_to_the_names_of_a_network() -> None:
+    """Keys that are no variables of the network are left out."""
+    facts = read_graph(convolution()).renamed({"kernel": "stem/kernel", "other": "x"})
+
+    assert facts.strides == {"stem/kernel": 2}

@@ -108,7 +108,9 @@ def test_layout_inverse_rejects_a_shape_it_did_not_make() -> None:
     ("name", "shape"),
     [("conv1d", (3, 4, 5)), ("conv3d", (2, 3, 4, 5, 6)), ("conv2d_transpose", (2, 3, 5, 4)), ("conv2d", (2, 3, 4, 5))],
 )
-def test_layout_puts_channels_before_the_kernel_and_keeps_the_kernel_in_order(name: str, shape: tuple[int, ...]) -> None:
+def test_layout_puts_channels_before_the_kernel_and_keeps_the_kernel_in_order(
+    name: str, shape: tuple[int, ...]
+) -> None:
     """Convolutions of any rank have their two channel axes first in PyTorch; a transposed one takes inputs first."""
     *kernel, one, other = shape
     source = np.arange(np.prod(shape)).reshape(shape)

@@ -65,6 +65,11 @@ def encode(ids: Any, weights: dict[str, Any]) -> Any:
         gamma, beta = weights[f"{name}/LayerNorm/gamma"], weights[f"{name}/LayerNorm/beta"]
         return (x - mean) / tf.sqrt(variance + tf.cast(1e-12, x.dtype)) * gamma + beta
 
+    def gelu(x: Any) -> Any:
+        # Not tf.nn.gelu, whose numbers have float32's precision in float64 as well.
+        root, cubic = tf.constant(np.sqrt(2 / np.pi), x.dtype), tf.constant(0.044715, x.dtype)
+        return x * (1 + tf.tanh(root * (x + cubic * x * x * x))) / 2
+
     def heads(x: Any) -> Any:
         return tf.transpose(tf.reshape(x, (-1, LENGTH, HEADS, WIDTH // HEADS)), (0, 2, 1, 3))
 
@@ -77,7 +82,7 @@ def encode(ids: Any, weights: dict[str, Any]) -> Any:
         scores = tf.matmul(query, key, transpose_b=True) / tf.sqrt(tf.cast(WIDTH // HEADS, x.dtype))
         attended = tf.reshape(tf.transpose(tf.matmul(tf.nn.softmax(scores), value), (0, 2, 1, 3)), (-1, LENGTH, WIDTH))
         x = norm(x + dense(attended, f"{layer}/attention/output/dense"), f"{layer}/attention/output")
-        inner = tf.nn.gelu(dense(x, f"{layer}/intermediate/dense"), approximate=True)
+        inner = gelu(dense(x, f"{layer}/intermediate/dense"))
         x = norm(x + dense(inner, f"{layer}/output/dense"), f"{layer}/output")
     return x, tf.tanh(dense(x[:, 0], "bert/pooler/dense"))
 

@@ -1,0 +1,180 @@
+"""`tf2torch plan`: what a conversion would do, what rules still miss, and proposals."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from converter.cli import main
+from converter.mapping.rules_file import parse_rules
+
+Capture = pytest.CaptureFixture[str]
+EXAMPLE = pathlib.Path(__file__).parents[3] / "examples" / "bert"
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The example's module, found from its own folder."""
+    pytest.importorskip("torch", reason="the example's module is PyTorch's")
+    monkeypatch.chdir(EXAMPLE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return "encoder:build"
+
+
+def test_plan_shows_every_tensors_way(digits: pathlib.Path, capsys: Capture) -> None:
+    """Source, layout, target and both shapes, one tensor a line, and the summary of a conversion."""
+    assert main(["plan", str(digits)]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == [
+        "efficientnetv2-digits/stem/conv2d/kernel",
+        "conv2d",
+        "stem.conv.weight",
+        *("[3,", "3,", "3,", "8]", "->", "[8,", "3,", "3,", "3]"),
+    ]
+    assert lines.index("source    model.ckpt-322") == 113
+    assert lines[-1] == "rules     automl: names of the released code (google/automl, tensorflow/tpu)"
+
+
+def test_plan_as_json_is_the_report_of_a_conversion(digits: pathlib.Path, capsys: Capture) -> None:
+    """`--json` gives what `convert --report` would."""
+    assert main(["plan", str(digits), "--json"]) == 0
+
+    report = json.loads(capsys.readouterr().out)
+    assert report["totals"]["used"] == len(report["tensors"]) == 113
+
+
+def test_plan_shows_built_in_rules_as_toml(digits: pathlib.Path, capsys: Capture) -> None:
+    """They convert the same checkpoint when they are given back as rules."""
+    assert main(["plan", str(digits), "--show-rules"]) == 0
+    text = capsys.readouterr().out
+
+    rules = parse_rules(text)
+
+    assert rules.name == "automl"
+    assert rules.scope == "efficientnetv2-digits/"
+    assert rules.words["mbconv"] == {"3": "2.0", "4": "2.1", "5": "3.0", "6": "3.1"}
+
+
+def test_built_in_rules_that_were_shown_convert_the_checkpoint(
+    digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """A family's table is a rule set like any other; constants for batch counts need a module's names."""
+    main(["plan", str(digits), "--show-rules"])
+    path = tmp_path / "automl.toml"
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+
+    assert main(["plan", str(digits), "--rules", str(path), "--json"]) == 0
+
+    record = json.loads(capsys.readouterr().out)
+    assert record["complete"]
+    assert len(record["moves"]) == 113
+
+
+def test_plan_writes_nothing_and_leaves_torch_out(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A plan reads names and shapes."""
+    program = (
+        "import sys\n"
+        "from converter.cli import main\n"
+        f"code = main(['plan', {str(digits)!r}])\n"
+        "print(code, 'torch' in sys.modules, file=sys.stderr)\n"
+    )
+
+    shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=tmp_path)
+
+    assert shown.stderr == "0 False\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_for_a_module_proposes_rules(data: pathlib.Path, encoder: str, capsys: Capture) -> None:
+    """What is left is listed with rules that would take it; nothing of them is applied, and the exit code is 1."""
+    assert main(["plan", str(data / "bert"), "--into", encoder]) == 1
+
+    out = capsys.readouterr().out
+    assert "missing: layers.0.query.weight [16, 16]" in out
+    assert 'source = "bert/encoder/layer_{n}/attention/self/query/kernel"' in out
+    assert out.splitlines()[-1].startswith("0 moved, 0 ignored, 0 constant; 118 unmapped, 39 missing, 0 mismatched,")
+
+
+def test_proposals_are_a_file_of_rules_to_be_read(
+    data: pathlib.Path, encoder: str, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """Those for the example leave one embedding, whose name says too little."""
+    main(["plan", str(data / "bert"), "--into", encoder, "--proposals"])
+    text = capsys.readouterr().out
+    path = tmp_path / "proposed.toml"
+    path.write_text(text, encoding="utf-8")
+
+    code = main(["plan", str(data / "bert"), "--into", encoder, "--rules", str(path), "--json"])
+
+    record = json.loads(capsys.readouterr().out)
+    assert text.startswith("# Proposed by likeness of names and shapes. Read every rule before it is used.\n")
+    assert code == 1
+    assert len(record["moves"]) == 38
+    assert [one["target"] for one in record["missing"]] == ["sentences.weight"]
+    assert [one["source"] for one in record["unmapped"]] == ["bert/embeddings/token_type_embeddings"]
+
+
+def test_plan_with_whole_rules_is_complete(data: pathlib.Path, encoder: str, capsys: Capture) -> None:
+    """Every tensor has its place, and there is nothing to propose."""
+    assert main(["plan", str(data / "bert"), "--into", encoder, "--rules", "bert.toml"]) == 0
+
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == (
+        "39 moved, 79 ignored, 0 constant; 0 unmapped, 0 missing, 0 mismatched, 0 ambiguous"
+    )
+    assert "[[rule]]" not in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rules", "missing.toml"], "missing.toml: cannot be read"),
+        (["--into", "encoder"], "names no module"),
+        (["--rules", "bert.toml", "--strides", "1"], "--strides cannot go with --rules"),
+        (["--into", "encoder:build", "--model", "efficientnetv2-s", "--head", "x"], "--head, --model cannot go with"),
+    ],
+)
+def test_wrong_rules_are_said(
+    data: pathlib.Path, encoder: str, options: list[str], message: str, capsys: Capture
+) -> None:
+    """A file, a module or an option that cannot be meant ends in one error."""
+    assert main(["plan", str(data / "bert"), *options]) in (2, 5)
+
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.out == ""
+
+
+def test_worked_example_converts_and_is_tensorflows(
+    data: pathlib.Path, encoder: str, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """The commands of docs/conversion.md: convert by rules, verify byte for byte, and run the module."""
+    import importlib
+
+    import numpy as np
+    import torch
+
+    from converter.exporters import read_output
+
+    output = tmp_path / "bert.safetensors"
+    rules = ["--rules", "bert.toml", "--into", encoder]
+
+    converted = main(["convert", str(data / "bert"), *rules, "-o", str(output)])
+    verified = main(["verify", str(data / "bert"), str(output), *rules])
+
+    assert (converted, verified) == (0, 0)
+    assert "39 of 39 source tensors reproduced byte for byte" in capsys.readouterr().out
+    model = importlib.import_module("encoder").build().eval()
+    model.load_state_dict({name: torch.tensor(np.array(array)) for name, array in read_output(output).tensors.items()})
+    with np.load(data / "bert" / "golden.npz") as golden, torch.inference_mode():
+        ids = torch.tensor(golden["input"])
+        found = [tensor.numpy() for tensor in model(ids)]
+        exact = [tensor.numpy() for tensor in model.double()(ids)]
+        for name, single, double in zip(("output", "pooled"), found, exact, strict=True):
+            assert np.abs(double - golden[f"{name}64"]).max() < 1e-10
+            assert np.abs(single - golden[name]).max() < 1e-5
