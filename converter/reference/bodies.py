@@ -52,12 +52,10 @@ class Body:
             close = close_names(name, self.nodes)
             hint = f" (close: {', '.join(close)})" if close else ""
             raise GraphError(f"a node refers to {name}, which is not there{where}{hint}")
-        try:
-            if len(rest) < 2:
-                return name, int(rest[0]) if rest else 0
-            return name, self._offset(node, rest[0]) + int(rest[1])
-        except ValueError:
-            raise GraphError(f"a reference that is none: {reference!r}") from None
+        number = rest[-1] if rest else "0"
+        if len(rest) > 2 or not (number.isascii() and number.isdecimal()):
+            raise GraphError(f"a reference that is none: {reference!r}")
+        return name, int(number) + (self._offset(node, rest[0]) if len(rest) == 2 else 0)
 
     def _offset(self, node: Node, output: str) -> int:
         called = self._functions.get(node.op)

@@ -39,6 +39,7 @@ Action: TypeAlias = Callable[["Run", Sequence[Any]], "Value | tuple[Value, ...]"
 Watcher: TypeAlias = Callable[[str, Node, Sequence[Value]], None]
 
 _PLACEHOLDERS = {"Placeholder", "PlaceholderWithDefault"}
+_NO_OUTPUT = "an output is asked for that its node does not have"
 
 
 class Run:
@@ -98,7 +99,10 @@ class Runnable:
         for key, slot in plan.feeds.items():
             slots[slot] = (feeds[key],)
         for step, action in self._actions:
-            inputs = [slots[slot][output] for slot, output in step.inputs]
+            try:
+                inputs = [slots[slot][output] for slot, output in step.inputs]
+            except IndexError:
+                raise GraphError(_NO_OUTPUT, node=step.name, op=step.node.op) from None
             if plan.may_be_dead and _is_dead(step, inputs, slots):
                 slots[step.slot] = _ALL_DEAD
             else:
@@ -108,7 +112,10 @@ class Runnable:
                     run.watcher(step.name, step.node, slots[step.slot])
             for slot in step.release:
                 slots[slot] = None
-        return [slots[slot][output] for slot, output in plan.fetches]
+        try:
+            return [slots[slot][output] for slot, output in plan.fetches]
+        except IndexError:
+            raise GraphError(_NO_OUTPUT) from None
 
 
 class _AllDead(Sequence[Value]):

@@ -43,18 +43,19 @@ def _case(record: dict[str, Any], data: bytes) -> Case:
     start, length = record["graph"]
     message = protos.parse("GraphDef", data[start : start + length])
     bodies = [message.node, *(function.node_def for function in message.library.function)]
-    outputs = [_array(value, data) for value in record["outputs"]]
+    outputs = [array_of(value, data) for value in record["outputs"]]
     return Case(
         record["name"],
         record["precision"],
         ReferenceGraph(graph_of(message), path=record["name"]),
         frozenset(node.op for nodes in bodies for node in nodes),
-        {name: _array(value, data) for name, value in record["feeds"].items()},
+        {name: array_of(value, data) for name, value in record["feeds"].items()},
         dict(zip(record["fetches"], outputs, strict=True)),
     )
 
 
-def _array(record: dict[str, Any], data: bytes) -> Array:
+def array_of(record: dict[str, Any], data: bytes) -> Array:
+    """One recorded array."""
     if record["dtype"] == "object":
         return np.array([item.encode() for item in record["items"]], object).reshape(record["shape"])
     dtype = np.dtype(record["dtype"]) if record["dtype"] != "bfloat16" else _bfloat16()

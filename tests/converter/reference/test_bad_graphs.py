@@ -148,6 +148,19 @@ def test_missing_node_is_named() -> None:
         graph(placeholder("placeholder"), node("a", "Neg", "placeholde")).run("a", {})
 
 
+def test_missing_output_is_refused() -> None:
+    """A number after a node's name counts its outputs, from 0; there is no other way to count."""
+    parts = (placeholder("x"), node("y", "Neg", "x"))
+
+    assert graph(*parts, node("z", "Neg", "y:0")).run("z", {"x": 1.0}) == 1
+    with pytest.raises(GraphError, match=r"z \(Neg\): an output is asked for that its node does not have"):
+        graph(*parts, node("z", "Neg", "y:3")).run("z", {"x": 1.0})
+    with pytest.raises(GraphError, match="an output is asked for"):
+        graph(*parts).run("y:1", {"x": 1.0})
+    with pytest.raises(GraphError, match="a reference that is none: 'y:-1'"):
+        graph(*parts, node("z", "Neg", "y:-1")).run("z", {"x": 1.0})
+
+
 def test_unknown_fetch_offers_close_names() -> None:
     """A wrong name is an error with the names a person may have meant."""
     good = graph(placeholder("image"), node("logits", "Neg", "image"))
