@@ -14,6 +14,9 @@ An error gives the block's offset in the file and, in its text, how far into the
 
 from __future__ import annotations
 
+import bisect
+import collections
+import operator
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,6 +28,8 @@ from ..limits import DEFAULT_LIMITS, Limits
 
 #: Contents up to this size are gone through as `bytes`, whose elements are quicker to get than those of a view.
 _COPIED_BYTES = 1 << 20
+#: Entries from one mark to the next; as many as TensorFlow puts between two restart points.
+_MARK_INTERVAL = 16
 
 
 class Budget:
@@ -56,12 +61,14 @@ class Budget:
 class Block:
     """One block's contents, its restart points checked for order when made, its entries as they are read."""
 
-    __slots__ = ("_contents", "_limit", "_offset", "_restarts", "_what")
+    __slots__ = ("_contents", "_limit", "_marks", "_offset", "_restarts", "_what")
 
     def __init__(self, contents: ByteView, *, what: str = "block", offset: int = 0) -> None:
         """`what` and `offset`, the block's place in the file in bytes, are for messages."""
         self._what = what
         self._offset = offset
+        #: Some of the keys, each with the position after its entry; None until all entries were checked.
+        self._marks: list[tuple[bytes, int]] | None = None
         size = len(contents)
         if size < 4:
             raise self._truncated(f"{size} bytes have no room for a restart count", 0, needed=4, available=size)
@@ -101,6 +108,7 @@ class Block:
         most_entries, most_key_bytes = budget.most
         number, restart = 0, 0
         position, key = 0, b""
+        marks: list[tuple[bytes, int]] = []
         while position < limit:
             start, previous = position, key
             at = start + 3
@@ -132,10 +140,13 @@ class Block:
             if count > most_entries or key_bytes > most_key_bytes:
                 budget.entries, budget.key_bytes = count, key_bytes
                 budget.check()
+            if not count % _MARK_INTERVAL:
+                marks.append((key, position))
             yield key, value
         budget.entries, budget.key_bytes = count, key_bytes
         if number < len(restarts):
             raise self._corrupt(f"restart point {restarts[number]} is not at an entry", limit + 4 * number)
+        self._marks = marks
 
     def first(self) -> tuple[bytes, ByteView] | None:
         """The first (key, value) alone; None for an empty block."""
@@ -147,34 +158,18 @@ class Block:
     def seek(self, target: bytes) -> tuple[bytes, ByteView] | None:
         """The first (key, value) whose key is not less than `target`; None when there is none.
 
-        Reads O(log R) entries at restart points and then one restart interval.
+        Checks all of the block if nobody did. After that a lookup takes few steps wherever the restart points are:
+        a hostile block has one of them and half a million entries.
         """
-        if self._limit == 0:
-            return None
-        low, high = 0, len(self._restarts) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            offset = int(self._restarts[middle])
-            if offset >= self._limit:
-                raise self._corrupt(f"restart point {offset} is not at an entry", self._limit + 4 * middle)
-            key, _, _, shared = self._entry(offset, b"")
-            if shared:
-                raise self._corrupt(f"restart point at an entry that shares {shared} bytes", offset)
-            if key < target:
-                low = middle
-            else:
-                high = middle - 1
-        position, key, first = int(self._restarts[low]), b"", True
+        if self._marks is None:
+            collections.deque(self, maxlen=0)
+        marks = self._marks or []
+        number = bisect.bisect_left(marks, target, key=operator.itemgetter(0))
+        key, position = marks[number - 1] if number else (b"", 0)
         while position < self._limit:
-            start, previous = position, key
             key, value, position, _ = self._entry(position, key)
-            if key <= previous and not first:
-                raise self._corrupt(
-                    f"key {shown_key(key)} does not come after the key before it, {shown_key(previous)}", start
-                )
             if key >= target:
                 return key, value
-            first = False
         return None
 
     def _entry(self, position: int, previous: bytes) -> tuple[bytes, ByteView, int, int]:

@@ -142,8 +142,6 @@ class Table:
         if block is None:
             handle, what = self._handles[number], f"data block {number}"
             block = Block(read_block(self._source, handle, self._limits, what=what), what=what, offset=handle.offset)
-            if block.nbytes > _CACHE_BYTES:
-                return block
             with self._lock:
                 if self._cached_bytes + block.nbytes > _CACHE_BYTES:
                     self._cache.clear()
