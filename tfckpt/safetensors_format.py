@@ -9,7 +9,8 @@
     data           the tensors in C order, little-endian, without gaps; offsets count from here
 
 The layout is that of the format's own description (github.com/huggingface/safetensors, README).
-The package of that name wants every tensor contiguous in memory at once; here a tensor is read when its turn comes.
+The package of that name wants every tensor contiguous in memory at once; here a tensor is read when its turn comes,
+and since its place is known beforehand, several are written at the same time.
 Tensors stand by falling item size, which aligns each of them.
 """
 
@@ -24,6 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ._typing import Array
+from .filling import Part, fill
 
 #: The format's dtype names, by NumPy's or ml_dtypes'.
 DTYPES = {
@@ -68,8 +70,9 @@ def write_safetensors(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write a whole file; `KeyError` for a dtype the format has no name for.
+    """Write a whole file from its beginning; `KeyError` for a dtype the format has no name for.
 
+    Tensors are loaded by several threads.
     `progress` is called with the bytes of each tensor after it.
     """
     ordered = sorted(tensors, key=lambda tensor: -tensor.dtype.itemsize)
@@ -86,9 +89,9 @@ def write_safetensors(
     text += b" " * (-len(text) % 8)
     file.write(len(text).to_bytes(8, "little"))
     file.write(text)
+    begin = 8 + len(text)
+    parts = []
     for tensor in ordered:
-        # 0-d arrays have no byte view; one axis more changes no byte.
-        values = np.ascontiguousarray(tensor.load()).reshape(-1)
-        file.write(values.astype(values.dtype.newbyteorder("<"), copy=False).view(np.uint8).data)
-        if progress is not None:
-            progress(tensor.nbytes)
+        parts.append(Part(begin, tensor.nbytes, tensor.load))
+        begin += tensor.nbytes
+    fill(file, parts, progress=progress)
