@@ -113,8 +113,9 @@ def convert(
         state_dict: dict[str, Array] = {}
         total = planned.report.nbytes
         done = 0
-        for move in planned.plan.moves:
-            array = LAYOUTS[move.layout].apply(tensors[move.source])
+        moves = planned.plan.moves
+        for move, stored in zip(moves, _read(tensors, [move.source for move in moves]), strict=True):
+            array = LAYOUTS[move.layout].apply(stored)
             state_dict[move.target] = array
             done += array.nbytes
             if progress is not None:
@@ -299,6 +300,13 @@ def _facts(tensors: Mapping[str, Array]) -> dict[str, _Facts]:
     if isinstance(tensors, tfckpt.Checkpoint):
         return {info.name: _Facts(info.shape, info.dtype, info.nbytes, info.crc32c) for info in tensors.infos()}
     return {name: _Facts(array.shape, array.dtype, array.nbytes, None) for name, array in sorted(tensors.items())}
+
+
+def _read(tensors: Mapping[str, Array], names: Sequence[str]) -> Iterator[Array]:
+    """Give the tensors in this order; a checkpoint's are read and verified by several threads."""
+    if isinstance(tensors, tfckpt.Checkpoint):
+        return (array for _, array in tensors.read_many(names))
+    return (tensors[name] for name in names)
 
 
 def _input_normalization(tensors: Mapping[str, Array], keys: Mapping[str, str]) -> list[str]:
