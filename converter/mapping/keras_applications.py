@@ -21,14 +21,18 @@ _MAX_REPEATS = 100
 
 NORMALIZATION = "statistics of the input normalization, which is preprocessing"
 
+_RANDOM = "state of a random number generator"
+
 _RULES = (
     Rule("stem_conv/kernel", "stem.conv.weight", "conv2d"),
     Rule("stem_bn/{bn}", "stem.bn.{bn}"),
     Rule("block{block}_expand_conv/kernel", "stages.{block}.expand.conv.weight", "conv2d"),
     Rule("block{block}_expand_bn/{bn}", "stages.{block}.expand.bn.{bn}"),
     Rule("block{block}_dwconv2/depthwise_kernel", "stages.{block}.depthwise.conv.weight", "depthwise"),
-    # Version 1 calls the depthwise layer without the 2.
+    # Version 1 calls the depthwise layer without the 2; Keras 3 calls every kernel a kernel.
     Rule("block{block}_dwconv/depthwise_kernel", "stages.{block}.depthwise.conv.weight", "depthwise"),
+    Rule("block{block}_dwconv2/kernel", "stages.{block}.depthwise.conv.weight", "depthwise"),
+    Rule("block{block}_dwconv/kernel", "stages.{block}.depthwise.conv.weight", "depthwise"),
     Rule("block{block}_bn/{bn}", "stages.{block}.depthwise.bn.{bn}"),
     Rule("block{block}_se_reduce/kernel", "stages.{block}.se.reduce.weight", "conv2d"),
     Rule("block{block}_se_reduce/bias", "stages.{block}.se.reduce.bias"),
@@ -46,18 +50,24 @@ _IGNORES = (
     Ignore("{scope...}/normalization/{statistic}", NORMALIZATION),
     Ignore("{scope...}/normalization_{number}/{statistic}", NORMALIZATION),
     Ignore("normalization/{statistic}", NORMALIZATION),
+    Ignore("seed_generator/{state}", _RANDOM),
+    Ignore("seed_generator_{number}/{state}", _RANDOM),
     Ignore("normalization_{number}/{statistic}", NORMALIZATION),
 )
+
+
+_DEPTHWISE = ("dwconv2/depthwise_kernel", "dwconv/depthwise_kernel", "dwconv2/kernel", "dwconv/kernel")
 
 
 def _parts(shapes: Mapping[str, Shape]) -> Parts:
     """Tell a block's form from the layers it has."""
     layers = {name.partition("/")[0] for name in shapes}
-    depthwise = "dwconv" if "dwconv" in layers else "dwconv2" if layers & {"dwconv2", "bn"} else None
+    kernels = [name for name in _DEPTHWISE if name in shapes]
+    depthwise = kernels[0] if kernels else _DEPTHWISE[0] if layers & {"dwconv", "dwconv2", "bn"} else None
     return Parts(
         project="project_conv/kernel",
         expand="expand_conv/kernel" if layers & {"expand_conv", "expand_bn"} else None,
-        depthwise=None if depthwise is None else f"{depthwise}/depthwise_kernel",
+        depthwise=depthwise,
         se="se_reduce/kernel" if "se_reduce" in layers else None,
     )
 

@@ -25,6 +25,10 @@ _OPTIMIZER_SLOT = "/.OPTIMIZER_SLOT/"
 _REASON_GRAPH = "the object graph, which is no variable"
 _REASON_COUNTER = "counter of saves"
 _REASON_OTHER = "no variable"
+_REASON_COPY = "second copy of a variable, which Keras 3 exports twice"
+#: Where `export` of Keras 3 keeps all variables, those its graph reads, and where most of them stand once more.
+_EXPORTED = "_all_variables/"
+_EXPORT_COPIES = "variables/"
 #: Children that an optimizer of Keras has, whichever its generation; the older ones have slot variables besides.
 _OPTIMIZER_CHILDREN = ({"_iterations"}, {"iter", "learning_rate"}, {"_index_dict"})
 
@@ -77,12 +81,15 @@ def inventory_of_checkpoint(checkpoint: tfckpt.Checkpoint) -> Inventory:
     if graph is None:
         return inventory_of_names({info.name: info.shape for info in checkpoint.infos()})
     optimizers = tuple(_optimizers(graph))
+    exported = {row.full_name for row in checkpoint.variables() if (row.path or "").startswith(_EXPORTED)}
     variables = []
     reasons: dict[str, str] = {GRAPH_KEY: _REASON_GRAPH}
     for row in checkpoint.variables():
         path = row.path if row.path is not None else row.key.removesuffix(VALUE_SUFFIX)
         reasons.update((slot.key, _slot_reason(slot.name, slot.optimizer)) for slot in row.slots)
         reason = _reason(path, optimizers)
+        if path.startswith(_EXPORT_COPIES) and row.full_name in exported:
+            reason = _REASON_COPY
         if reason is None:
             variables.append(SourceVariable(row.key, row.info.shape, path, row.full_name))
         else:

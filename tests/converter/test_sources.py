@@ -78,6 +78,19 @@ def test_keras_version_2_is_tensorflows_in_every_form(data: pathlib.Path, form: 
     require_agreement(result, data / "keras" / "v2" / "golden.npz")
 
 
+@pytest.mark.parametrize("form", ["checkpoint", "exported"])
+def test_network_of_keras_3_is_tensorflows(data: pathlib.Path, form: str) -> None:
+    """Keras 3 calls depthwise kernels kernels as well, and its `export` saves every variable twice."""
+    strides = None if form == "exported" else V2_STRIDES
+
+    result = convert(data / "keras" / "keras3" / form, strides=strides)
+
+    reasons = [record.reason for record in result.report.ignored]
+    copies = reasons.count("second copy of a variable, which Keras 3 exports twice")
+    assert copies == (94 if form == "exported" else 0)
+    require_agreement(result, data / "keras" / "v2" / "golden.npz")
+
+
 @pytest.mark.parametrize("form", ["save_weights", "checkpoint", "saved_model"])
 def test_keras_version_1_is_tensorflows_after_its_own_preprocessing(data: pathlib.Path, form: str) -> None:
     """Pixels are rescaled and normalized as the layers in front of the stem do; what they hold is reported."""

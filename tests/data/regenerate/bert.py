@@ -1,4 +1,4 @@
-"""Write the BERT encoder of tests/data/bert with real TensorFlow: names of google-research/bert, random values, outputs.
+"""Write the BERT encoder of tests/data/bert with real TensorFlow: names of google-research/bert, random values.
 
 Run from the root of the repository, in the environment that regenerate.py describes::
 

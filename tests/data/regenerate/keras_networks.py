@@ -184,12 +184,40 @@ def listed(prefix: str) -> list[list[Any]]:
     ]
 
 
+def make_keras3(folder: Path) -> None:
+    """The `v2` network with its values in Keras 3, which calls every kernel a kernel and exports variables twice."""
+    from keras.src.applications import efficientnet_v2 as of_keras3
+
+    model = of_keras3.EfficientNetV2(
+        width_coefficient=0.125,
+        depth_coefficient=0.1,
+        default_size=48,
+        name="efficientnetv2-b0",
+        weights=None,
+        input_shape=(45, 45, 3),
+        classes=5,
+        classifier_activation=None,
+        include_preprocessing=False,
+    )
+    reference = v2()
+    fill(reference, 1)
+    values = {variable.name.removesuffix(":0"): variable.numpy() for variable in reference.weights}
+    for variable in model.weights:
+        variable.assign(values[variable.path.replace("dwconv2/kernel", "dwconv2/depthwise_kernel")])
+    tf.train.Checkpoint(model=model).write(str(folder / "checkpoint" / "ckpt"))
+    model.export(str(folder / "exported"), verbose=False)
+    with np.load(folder.parent / "v2" / "golden.npz") as recorded:
+        logits = model(recorded["input"], training=False).numpy()
+        assert np.abs(logits - recorded["logits"]).max() < 1e-5
+
+
 CASES = {
     "v2": make_v2,
     "v1": make_v1,
     "nested": make_nested,
     "nested-newer": make_nested_newer,
     "published": make_names,
+    "keras3": make_keras3,
 }
 
 
