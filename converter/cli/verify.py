@@ -1,33 +1,47 @@
-"""`tf2torch verify`: show that an output is what its checkpoint says."""
+"""`tf2torch verify`: show that an output is what its checkpoint says, weight by weight and layer by layer."""
 
 from __future__ import annotations
 
 import argparse
+import os
 
 import tfckpt
+from tfckpt.errors import MissingDependencyError
 
+from ..errors import ConversionError, ExportError, GraphError, MappingError
+from ..exporters import atomic_file, check_free
 from ..mapping.averages import WEIGHTS_CHOICES
+from ..model.recipes import Preprocessing
 from ..modules import import_module
-from ..verification.activations import FLOAT32_TOLERANCE, compare, load_golden
-from ..verification.weights import verify_weights
+from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, Array, compare, load_golden
+from ..verification.layers import LayersReport
+from ..verification.report import FORMATS, Proof, renderer_of
+from ..verification.weights import WeightsReport, verify_weights
 from .options import add_network_options, add_rules_options, require_one_way
 from .render import progress_bar, say
 
 HELP = """\
-Show that converted weights are the checkpoint's: taken back through every layout, they give its bytes.
+Show that converted weights are the checkpoint's, and that the network computes what the checkpoint's graph does.
 
   tf2torch verify efficientnetv2-s s.safetensors
-  tf2torch verify efficientnetv2-s s.safetensors --golden probe.npz      also the network's values, layer by layer
+  tf2torch verify efficientnetv2-s s.safetensors --float64 --report s.html
+  tf2torch verify efficientnetv2-s s.safetensors --golden probe.npz      also with values TensorFlow recorded
+
+Weights: taken back through every layout, they give the checkpoint's bytes.
+Layers: the graph beside the checkpoint (.meta, saved_model.pb) runs without TensorFlow on TensorFlow's own layouts,
+and every layer of the converted network is compared with it. Without a graph only the weights are shown.
+Where something differs, experiments look for the cause.
 
 The exit code is 0 when everything agrees, else 1.
 """
+_LARGEST_SIZE = 4096
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "verify",
-        help="compare converted weights with their checkpoint",
+        help="prove converted weights against their checkpoint and its graph",
         description=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -39,48 +53,156 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     add_network_options(parser)
     add_rules_options(parser)
     parser.add_argument(
+        "--probe",
+        metavar="FILE",
+        help="what both networks are fed: an image, or an .npz with NHWC numbers under input (default: random numbers)",
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument(
+        "--size",
+        metavar="PIXELS",
+        type=_size,
+        help="sides of the probe (default: what the graph says, else the network's usual, up to 224)",
+    )
+    parser.add_argument("--float64", action="store_true", help="judge the network in float64, the sharpest comparison")
+    parser.add_argument(
+        "--tolerance",
+        metavar="T",
+        type=_tolerance,
+        help="largest difference of a layer, relative to its largest value (default: 8 times the float32 noise of the "
+        f"graph itself at that layer; for --golden {FLOAT32_TOLERANCE:g})",
+    )
+    parser.add_argument(
+        "--weights-only",
+        action="store_true",
+        help="leave out the layers, though there is a graph beside the checkpoint",
+    )
+    parser.add_argument("--brief", action="store_true", help="leave out the table of layers")
+    parser.add_argument(
         "--golden",
         metavar="FILE.npz",
         help="values TensorFlow gave: input (NHWC), logits, endpoint:NAME; the PyTorch model's are compared with them",
     )
     parser.add_argument(
-        "--tolerance",
-        metavar="T",
-        type=_tolerance,
-        default=FLOAT32_TOLERANCE,
-        help="largest difference of a layer, relative to its largest value (default: %(default)g)",
+        "--report", metavar="FILE", help=f"also write the whole comparison, ending in {', '.join(FORMATS)}"
     )
+    parser.add_argument("--force", action="store_true", help="overwrite the report that stands at FILE")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare and report; layers are only run when the weights are right, since they could not agree otherwise."""
+    """Compare and report; everything that can be compared is, whatever differs before it."""
     require_one_way(options)
     golden = None if options.golden is None else load_golden(options.golden)
-    with tfckpt.open(options.source) as checkpoint, progress_bar("comparing") as progress:
+    render = None
+    if options.report is not None:
+        render = renderer_of(options.report)
+        check_free(options.report, force=options.force)
+        if os.path.realpath(options.report) == os.path.realpath(options.output):
+            raise ExportError("the report and the output cannot be the same file", path=options.output)
+    with tfckpt.open(options.source) as checkpoint:
         for note in checkpoint.notes:
             say(note)
-        weights = verify_weights(
-            checkpoint,
-            options.output,
-            weights=options.weights,
-            strides=options.strides,
-            scope=options.scope,
-            head=options.head,
-            rules=options.rules,
-            into=None if options.into is None else import_module(options.into),
-            progress=progress,
-        )
-    print(weights.summary())
-    weights.require()
-    if golden is not None and weights.config is not None:
-        from ..loading import load_model
-
-        strides = tuple(stage.stride for stage in weights.config.stages)
-        layers = compare(load_model(options.output, strides=strides), golden, tolerance=options.tolerance)
+        with progress_bar("comparing") as progress:
+            weights = verify_weights(
+                checkpoint,
+                options.output,
+                weights=options.weights,
+                strides=options.strides,
+                scope=options.scope,
+                head=options.head,
+                rules=options.rules,
+                into=None if options.into is None else import_module(options.into),
+                progress=progress,
+            )
+        print(weights.summary(), flush=True)
+        layers, reasons = _layers(options, checkpoint, weights)
+    if layers is not None:
         print(layers.summary())
-        layers.require()
+        if not options.brief:
+            print(layers.table())
+    recorded = None if golden is None or weights.config is None else _recorded(options, weights, golden)
+    if recorded is not None:
+        print(recorded.summary())
+    for reason in reasons:
+        print(f"unproved  {reason}")
+    proof = Proof(
+        source=os.path.basename(checkpoint.prefix),
+        output=os.path.basename(options.output.rstrip(os.sep)),
+        weights=weights,
+        layers=layers,
+        golden=recorded,
+        not_proved=tuple(reasons),
+    )
+    if render is not None:
+        with atomic_file(options.report, force=options.force) as file:
+            file.write(render(proof).encode())
+        print(f"report    {options.report}")
+    proof.require()
     return 0
+
+
+def _layers(
+    options: argparse.Namespace, checkpoint: tfckpt.Checkpoint, weights: WeightsReport
+) -> tuple[LayersReport | None, list[str]]:
+    """Compare the layers where there is a graph; else say why they are not proved."""
+    asked = options.probe is not None or options.float64 or options.size is not None
+    what = "that the network computes what TensorFlow did (paddings, epsilons, order of layers)"
+    if options.weights_only:
+        return None, [f"{what}: only the weights were asked for"]
+    if weights.config is None:
+        return None, [f"{what}: it is described by rules of your own"]
+    try:
+        from ..loading import load_model
+        from ..verification.oracle import ProbeOptions, oracle_of, prove_layers
+
+        graph = oracle_of(checkpoint)
+    except (ModuleNotFoundError, MissingDependencyError) as error:
+        if asked or getattr(error, "name", "torch") not in ("torch", None):
+            raise
+        return None, [f"{what}: torch is not installed (extra torch)"]
+    if graph is None:
+        if asked:
+            raise GraphError(f"no graph with the checkpoint {checkpoint.prefix}: there is nothing to run a probe on")
+        return None, [f"{what}: there is no graph (.meta or saved_model.pb) beside the checkpoint"]
+    try:
+        model = load_model(options.output, strides=tuple(stage.stride for stage in weights.config.stages))
+    except MappingError:
+        if weights.ok:
+            raise
+        return None, [f"{what}: the output's tensors make no such network"]
+    layers = prove_layers(
+        checkpoint,
+        graph,
+        model,
+        weights,
+        ProbeOptions(probe=options.probe, seed=options.seed, size=options.size),
+        preprocessing=_preprocessing(options),
+        double=options.float64,
+        tolerance=options.tolerance,
+    )
+    return layers, []
+
+
+def _preprocessing(options: argparse.Namespace) -> Preprocessing | None:
+    """How an image becomes a probe, if the output says."""
+    if options.probe is None:
+        return None
+    from ..preprocessing import preprocessing_of
+
+    try:
+        return preprocessing_of(options.output)
+    except ConversionError:
+        return None
+
+
+def _recorded(options: argparse.Namespace, weights: WeightsReport, golden: dict[str, Array]) -> ActivationsReport:
+    """Compare with the values TensorFlow recorded."""
+    from ..loading import load_model
+
+    assert weights.config is not None, "asked only for networks of this kind"
+    model = load_model(options.output, strides=tuple(stage.stride for stage in weights.config.stages))
+    return compare(model, golden, tolerance=FLOAT32_TOLERANCE if options.tolerance is None else options.tolerance)
 
 
 def _tolerance(text: str) -> float:
@@ -91,3 +213,10 @@ def _tolerance(text: str) -> float:
     if not 0 <= tolerance < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no tolerance, a number from 0 to below 1 such as 1e-5")
     return tolerance
+
+
+def _size(text: str) -> int:
+    size = int(text) if text.isdecimal() else 0
+    if not 1 <= size <= _LARGEST_SIZE:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size, a number of pixels from 1 to {_LARGEST_SIZE}")
+    return size

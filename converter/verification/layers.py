@@ -15,7 +15,7 @@ import contextlib
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -42,6 +42,7 @@ LEAST_NOISE = {"float32": 2.0**-22, "float64": 2.0**-46}
 ILL_CONDITIONED = 1e-4
 #: For one layer alone in float64, where a right one was measured at 1e-15.
 ALONE_TOLERANCE = 1e-10
+HEADINGS = ("layer", "shape", "max|Δ|", "relative", "allowed", "alone", "cosine", "")
 #: How much finer float64 is.
 _FINER = 2.0**-29
 
@@ -82,8 +83,8 @@ class LayerRecord:
         if self.shape != self.reference_shape:
             return f"{text}: the graph's is {list(self.reference_shape)}"
         return (
-            f"{text}: max|Δ| {self.max_abs:.2g}, of the largest value {self.max_rel:.2g}, allowed {self.tolerance:.2g}; "
-            f"alone {self.alone:.2g}, cosine {self.cosine:.9g}"
+            f"{text}: max|Δ| {self.max_abs:.2g}, of the largest value {self.max_rel:.2g}, "
+            f"allowed {self.tolerance:.2g}; alone {self.alone:.2g}, cosine {self.cosine:.9g}"
         )
 
 
@@ -123,16 +124,17 @@ class LayersReport:
         return next(faulty, None) or next((record for record in self.records if not record.agrees), None)
 
     def findings(self) -> list[str]:
-        """Each layer that does not agree, a line each, the layers with a difference of their own first."""
-        differing = [record for record in self.records if not record.agrees]
-        differing.sort(key=lambda record: not record.is_faulty)
+        """Each layer with a difference of its own, with the cause if it is known; without such, each that differs."""
+        faulty = [record for record in self.records if record.is_faulty]
+        carried = [record for record in self.records if not record.agrees and not record.is_faulty]
         causes = dict(self.causes)
         lines = []
-        for record in differing:
-            what = "own fault" if record.is_faulty else "carried on"
-            lines.append(f"{record} ({what})")
+        for record in faulty or carried:
+            lines.append(str(record))
             if record.layer in causes:
                 lines.append(f"  cause: {causes[record.layer]}")
+        if faulty and carried:
+            lines.append(f"{_count(carried)} carry the difference on, {printable(carried[0].layer)} first")
         return lines
 
     def summary(self) -> str:
@@ -152,10 +154,9 @@ class LayersReport:
             lines.append("          the network is ill-conditioned: float32 shows little of it, judged in float64")
         return "\n".join(lines)
 
-    def table(self) -> list[tuple[str, ...]]:
-        """Rows of text for each layer, with a head."""
-        rows: list[tuple[str, ...]] = [("layer", "shape", "max|Δ|", "relative", "allowed", "alone", "cosine", "")]
-        rows += [
+    def rows(self) -> list[tuple[str, ...]]:
+        """Each layer as text: name, shape, max|Δ|, relative, allowed, alone, cosine, verdict."""
+        return [
             (
                 printable(record.layer),
                 "×".join(map(str, record.shape)),
@@ -164,11 +165,22 @@ class LayersReport:
                 f"{record.tolerance:.1e}",
                 f"{record.alone:.1e}",
                 f"{record.cosine:.9f}",
-                "ok" if record.agrees else "FAULTY" if record.is_faulty else "DIFFERS",
+                "ok" if record.agrees else "FAULTY" if record.is_faulty else "differs",
             )
             for record in self.records
         ]
-        return rows
+
+    def table(self) -> str:
+        """The layers as columns of text."""
+        rows = [HEADINGS, *self.rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if number in (0, 1, len(widths) - 1) else cell.rjust(width)
+                for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold; what is infinite or not a number is None."""
@@ -205,7 +217,8 @@ class LayersReport:
         findings = self.findings()
         if findings:
             count = sum(not record.agrees for record in self.records)
-            lines = [f"the layers do not agree with the oracle's: {count} of {len(self.records)}", *findings]
+            first = "" if self.first is None else f", the first at fault {self.first.layer}"
+            lines = [f"the layers do not agree with the oracle's: {count} of {len(self.records)}{first}", *findings]
             raise VerificationError("\n  ".join(lines), report=self)
 
 
@@ -388,6 +401,10 @@ def _shaped(found: dict[str, Array], references: Mapping[str, Array]) -> dict[st
         same = tuple(size for size in value.shape if size != 1) == tuple(size for size in wanted if size != 1)
         shaped[layer] = value.reshape(wanted) if same else value
     return shaped
+
+
+def _count(records: Sequence[LayerRecord]) -> str:
+    return "1 other layer" if len(records) == 1 else f"{len(records)} other layers"
 
 
 def _worst(values: Iterator[float]) -> float:

@@ -69,18 +69,19 @@ def pair_layers(
     """Pair every layer of the network with a tensor of the graph.
 
     `keys` has the checkpoint key of every target, such as `stem.conv.weight`.
-    Raises `GraphError` that lists every layer for which the graph has no tensor.
+    Raises `GraphError` that lists every variable and every layer for which the graph has nothing.
     """
+    _check_variables(graph, keys, weights)
     last = "classifier.weight" if config.num_classes else "head.conv.weight"
     if last not in keys:
-        last = list(name for name in keys if name.endswith(".conv.weight"))[-1]
+        last = [name for name in keys if name.endswith(".conv.weight")][-1]
     wiring = _wiring(graph, keys[last], weights)
-    missing: list[str] = []
-    pairs = list(_pairs(graph, wiring, config, keys, missing))
-    if missing:
-        raise GraphError(
-            "\n  ".join([f"the graph {graph.path} does not compute this network: {len(missing)} layers", *missing])
-        )
+    pairer = _Pairer(graph, wiring, keys)
+    pairs = tuple(pairer.pairs(config))
+    if pairer.missing:
+        count = "1 layer" if len(pairer.missing) == 1 else f"{len(pairer.missing)} layers"
+        lines = [f"the graph {graph.path} does not compute this network: {count}", *pairer.missing]
+        raise GraphError("\n  ".join(lines))
     stem = wiring.kernels(keys["stem.conv.weight"])[0]
     fed = wiring.unpadded(stem.inputs[0])
     switches = [
@@ -88,13 +89,25 @@ def pair_layers(
         for operation in wiring.operations
         if operation.op.startswith("Placeholder") and operation.name != fed and _is_bool(graph, operation.name)
     ]
-    return Pairing(
-        tuple(pairs),
-        fed,
-        _declared_shape(graph, wiring, fed),
-        _channels_first(graph, stem.name),
-        tuple(switches),
-    )
+    return Pairing(pairs, fed, _declared_shape(graph, wiring, fed), _channels_first(graph, stem.name), tuple(switches))
+
+
+def _check_variables(graph: ReferenceGraph, keys: Mapping[str, str], weights: Weights) -> None:
+    """Require that the graph's variables are the checkpoint's, as far as the network goes."""
+    known = {source.name for source in graph.sources.values()}
+    if graph.checkpoint is not None:
+        known |= {source.with_weights(weights, graph.checkpoint).name for source in graph.sources.values()}
+    unknown = [(target, key) for target, key in keys.items() if known and key not in known]
+    if unknown:
+        count = f"{len(unknown)} of the network's {len(keys)} variables are not in it"
+        raise GraphError(
+            "\n  ".join(
+                [
+                    f"the graph {graph.path} is not this checkpoint's: {count}",
+                    *(f"{printable(key)} ({target})" for target, key in unknown),
+                ]
+            )
+        )
 
 
 def _wiring(graph: ReferenceGraph, key: str, weights: Weights) -> Wiring:
@@ -113,101 +126,100 @@ def _wiring(graph: ReferenceGraph, key: str, weights: Weights) -> Wiring:
     if not kernels:
         raise GraphError(
             f"the graph {graph.path} computes nothing with {printable(key)}, the network's last kernel: "
-            "it is not this network's, or only trains it"
+            "it is not this network's, or does not hold its evaluation"
         )
     result, _ = everything.affine(kernels[0].name)
     return Wiring(graph.operations([everything.activation(result)], weights=weights))
 
 
-def _pairs(
-    graph: ReferenceGraph, wiring: Wiring, config: EfficientNetConfig, keys: Mapping[str, str], missing: list[str]
-) -> Iterator[Pair]:
-    def conv_norm(layer: str) -> Pair | None:
-        kernel = _kernel(graph, wiring, keys, f"{layer}.conv.weight", layer, missing)
+class _Pairer:
+    """Walks the network in order; what the graph has nothing for is collected in `missing`."""
+
+    def __init__(self, graph: ReferenceGraph, wiring: Wiring, keys: Mapping[str, str]) -> None:
+        self._graph = graph
+        self._wiring = wiring
+        self._keys = keys
+        self.missing: list[str] = []
+
+    def pairs(self, config: EfficientNetConfig) -> Iterator[Pair]:
+        """Every pair of the network."""
+        yield from self._convolution("stem")
+        for placed in config.blocks():
+            block = f"stages.{placed.stage}.{placed.position}"
+            yield from self._convolution(f"{block}.expand")
+            yield from self._convolution(f"{block}.depthwise")
+            yield from self._squeeze_excite(block)
+            for projected in self._convolution(f"{block}.project"):
+                yield projected
+                if placed.config.has_residual:
+                    yield from self._output(block, projected)
+        yield from self._convolution("head")
+        if config.num_classes:
+            yield from self._classifier()
+
+    def _convolution(self, layer: str) -> Iterator[Pair]:
+        kernel = self._kernel(f"{layer}.conv.weight", layer)
         if kernel is None:
-            return None
-        result, norm = wiring.affine(kernel.name)
-        _check_norm(graph, wiring, norm, keys.get(f"{layer}.bn.weight"), layer, missing)
-        return Pair(
+            return
+        result, norm = self._wiring.affine(kernel.name)
+        if norm is not None:
+            self._check_norm(norm, layer)
+        yield Pair(
             layer,
             layer,
-            wiring.activation(result),
+            self._wiring.activation(result),
             kernel.name,
             None if norm is None else norm.name,
-            _channels_first(graph, kernel.name),
+            _channels_first(self._graph, kernel.name),
         )
 
-    yield from filter(None, [conv_norm("stem")])
-    for placed in config.blocks():
-        block = f"stages.{placed.stage}.{placed.position}"
-        for part in ("expand", "depthwise"):
-            if f"{block}.{part}.conv.weight" in keys:
-                yield from filter(None, [conv_norm(f"{block}.{part}")])
-        if f"{block}.se.reduce.weight" in keys:
-            yield from _squeeze_excite(graph, wiring, block, keys, missing)
-        projected = conv_norm(f"{block}.project")
-        if projected is not None:
-            yield projected
-            if placed.config.has_residual:
-                total = wiring.sum_with(projected.tensor)
-                if total is None:
-                    missing.append(f"{block}: nothing is added to its projection")
+    def _squeeze_excite(self, block: str) -> Iterator[Pair]:
+        for part in _BIASED:
+            layer = f"{block}.{part}"
+            kernel = self._kernel(f"{layer}.weight", layer)
+            if kernel is None:
+                continue
+            first = _channels_first(self._graph, kernel.name)
+            result, _ = self._wiring.affine(kernel.name)
+            yield Pair(layer, layer, result, kernel.name, channels_first=first)
+            if part == _BIASED[-1]:
+                scaled = self._wiring.gated(result)
+                if scaled is None:
+                    self.missing.append(f"{block}.se: no gate scales anything")
                 else:
-                    yield Pair(f"{block}.{OUTPUT}", block, total, channels_first=projected.channels_first)
-    if "head.conv.weight" in keys:
-        yield from filter(None, [conv_norm("head")])
-    if config.num_classes:
-        product = _kernel(graph, wiring, keys, "classifier.weight", LOGITS, missing)
+                    yield Pair(f"{block}.se", f"{block}.se", scaled, channels_first=first)
+
+    def _output(self, block: str, projected: Pair) -> Iterator[Pair]:
+        total = self._wiring.sum_with(projected.tensor)
+        if total is None:
+            self.missing.append(f"{block}: nothing is added to its projection")
+        else:
+            yield Pair(f"{block}.{OUTPUT}", block, total, channels_first=projected.channels_first)
+
+    def _classifier(self) -> Iterator[Pair]:
+        product = self._kernel("classifier.weight", LOGITS)
         if product is not None:
-            yield Pair(POOLED, "classifier", wiring.unshaped(product.inputs[0]))
-            yield Pair(LOGITS, "classifier", wiring.affine(product.name)[0], product.name)
+            yield Pair(POOLED, "classifier", self._wiring.unshaped(product.inputs[0]))
+            yield Pair(LOGITS, "classifier", self._wiring.affine(product.name)[0], product.name)
 
+    def _kernel(self, target: str, layer: str) -> Operation | None:
+        """The operation that takes a kernel; None for a layer that the network has not, or the graph."""
+        if target not in self._keys:
+            return None
+        key = self._keys[target]
+        found = [kernel for kernel in self._wiring.kernels(key) if not _is_transposed(self._graph, kernel)]
+        if not found:
+            self.missing.append(f"{layer}: no convolution or product takes {printable(key)}")
+            return None
+        return found[0]
 
-def _squeeze_excite(
-    graph: ReferenceGraph, wiring: Wiring, block: str, keys: Mapping[str, str], missing: list[str]
-) -> Iterator[Pair]:
-    for part in _BIASED:
-        layer = f"{block}.{part}"
-        kernel = _kernel(graph, wiring, keys, f"{layer}.weight", layer, missing)
-        if kernel is None:
-            continue
-        first = _channels_first(graph, kernel.name)
-        result, _ = wiring.affine(kernel.name)
-        yield Pair(layer, layer, result, kernel.name, channels_first=first)
-        if part == _BIASED[-1]:
-            scaled = wiring.gated(result)
-            if scaled is None:
-                missing.append(f"{block}.se: no gate scales anything")
-            else:
-                yield Pair(f"{block}.se", f"{block}.se", scaled, channels_first=first)
-
-
-def _kernel(
-    graph: ReferenceGraph, wiring: Wiring, keys: Mapping[str, str], target: str, layer: str, missing: list[str]
-) -> Operation | None:
-    """The one operation that takes a kernel."""
-    found = [kernel for kernel in wiring.kernels(keys[target]) if not _is_transposed(graph, kernel)]
-    if not found:
-        missing.append(f"{layer}: no convolution or product takes {printable(keys[target])}")
-        return None
-    return found[0]
-
-
-def _check_norm(
-    graph: ReferenceGraph,
-    wiring: Wiring,
-    norm: Operation | None,
-    key: str | None,
-    layer: str,
-    missing: list[str],
-) -> None:
-    """A fused batch norm has to be this layer's own, and of the kind that does not look at the batch."""
-    if norm is None:
-        return
-    if key is not None and wiring.variable(norm.inputs[1]) not in (key, None):
-        missing.append(f"{layer}: its batch norm takes {printable(str(wiring.variable(norm.inputs[1])))}")
-    if graph.locate(norm.name)[1].attributes.get("is_training", True) is True:
-        missing.append(f"{layer}: its batch norm takes the statistics of the batch, as in training")
+    def _check_norm(self, norm: Operation, layer: str) -> None:
+        """A fused batch norm has to be this layer's own, and of the kind that does not look at the batch."""
+        taken = self._wiring.variable(norm.inputs[1])
+        if taken not in (self._keys.get(f"{layer}.bn.weight"), None):
+            self.missing.append(f"{layer}: its batch norm takes {printable(str(taken))}")
+        if self._graph.locate(norm.name)[1].attributes.get("is_training", True) is True:
+            self.missing.append(f"{layer}: its batch norm takes the statistics of the batch, as in training")
 
 
 def _is_transposed(graph: ReferenceGraph, kernel: Operation) -> bool:

@@ -21,7 +21,7 @@ from ..errors import UnknownModelError, VerificationError
 from ..exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_native
 from ..mapping.averages import WEIGHTS_CHOICES, WeightsChoice
 from ..mapping.layout import LAYOUTS, Array
-from ..mapping.rules import RuleSet
+from ..mapping.rules import Move, RuleSet
 from ..model.config import EfficientNetConfig
 from ..modules import Into
 
@@ -69,6 +69,7 @@ class WeightsReport:
     unexpected: tuple[str, ...]
     config_differences: tuple[str, ...]
     nbytes: int
+    moves: tuple[Move, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -91,6 +92,19 @@ class WeightsReport:
             f"({self.nbytes:,} bytes, {choice})\n"
             f"constants {sum(constants)} of {len(constants)} as they should be"
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values that JSON can hold; of what is equal only the number."""
+        moved = [record for record in self.records if record.source is not None]
+        return {
+            "ok": self.ok,
+            "choice": self.weights,
+            "tensors": len(moved),
+            "equal": sum(record.equal for record in moved),
+            "constants": len(self.records) - len(moved),
+            "bytes": self.nbytes,
+            "findings": self.findings(),
+        }
 
     def require(self) -> None:
         """Raise `VerificationError` with every finding, when there is one."""
@@ -121,7 +135,7 @@ def verify_weights(
     `rules` and `into` are those of a conversion by rules of the user's own.
     """
     found = read_native(output)
-    recorded = _Recorded.of(found, os.fspath(output))
+    recorded = Recorded.of(found, os.fspath(output))
     with opened(source) as tensors:
         planned = _plan(
             tensors,
@@ -152,6 +166,7 @@ def verify_weights(
         unexpected=tuple(sorted(set(found.tensors) - expected)),
         config_differences=_differences(recorded.config, planned.config),
         nbytes=planned.report.nbytes,
+        moves=planned.plan.moves,
     )
 
 
@@ -164,7 +179,7 @@ def _plan(
     strides: Sequence[int] | None,
     scope: str | None,
     head: str | None,
-    recorded: _Recorded,
+    recorded: Recorded,
 ) -> ConversionPlan:
     if rules is not None:
         return plan_conversion(tensors, weights=weights, rules=rules, into=into)
@@ -202,16 +217,17 @@ def _bytes(array: Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Recorded:
+class Recorded:
     """What an output's metadata says about how it was made; None for what it does not say."""
 
     config: EfficientNetConfig | None = None
     weights: WeightsChoice | None = None
     scope: str | None = None
     head: str | None = None
+    rules: str | None = None
 
     @classmethod
-    def of(cls, found: TensorFile, path: str) -> _Recorded:
+    def of(cls, found: TensorFile, path: str) -> Recorded:
         """Read it; `CorruptionError` when it is there and cannot be understood."""
         if CONFIG_KEY not in found.metadata:
             return cls()
@@ -221,11 +237,12 @@ class _Recorded:
             weights = provenance["weights"]["choice"]
             scope = provenance["rules"]["scope"]
             head = provenance["rules"].get("head")
+            rules = provenance["rules"]["name"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CorruptionError(f"metadata of the output cannot be understood ({error!r})", path=path) from error
         if weights not in WEIGHTS_CHOICES or not isinstance(scope, str) or not isinstance(head, str | None):
             raise CorruptionError("metadata of the output has no known weights choice and scope", path=path)
-        return cls(config, weights, scope, head)
+        return cls(config, weights, scope, head, str(rules))
 
 
 def _differences(recorded: EfficientNetConfig | None, config: EfficientNetConfig | None) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class Wiring:
 
     @functools.cached_property
     def _roots(self) -> dict[str, tuple[bool, bool]]:
-        """For each operation whether it depends on a variable, and whether on anything that is neither that nor constant."""
+        """For each operation whether it depends on a variable, and whether on anything else but constants."""
         found: dict[str, tuple[bool, bool]] = {}
         for operation in self.operations:  # in order: inputs come first
             if operation.variable is not None:
@@ -85,7 +85,7 @@ class Wiring:
         return depends_on_variable and not depends_on_data
 
     def affine(self, tensor: str) -> tuple[str, Operation | None]:
-        """Follow bias and batch norm, fused or spelt out, to their result; with the batch norm if it is one operation."""
+        """Follow bias and batch norm, fused or spelt out, to the result; with the batch norm if it is fused."""
         norm = None
         for _ in range(_MAX_LINKS):
             following = [step for step in self.readers(tensor) if step.op in NORMS and step.inputs[0] == tensor]

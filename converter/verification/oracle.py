@@ -1,0 +1,113 @@
+"""The proof of layers: the graph beside a checkpoint, a probe, both runs, and causes for a failure."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
+from tfckpt.checkpoint import Checkpoint
+
+from ..errors import ConversionError, GraphError
+from ..mapping.averages import is_average
+from ..model.config import EfficientNetConfig
+from ..model.recipes import Preprocessing, recipe
+from . import probes
+from .diagnosis import Truth, diagnose
+from .layers import Array, LayersReport, compare_layers, run_oracle
+from .pairing import Pairing, pair_layers
+from .weights import WeightsReport
+
+if TYPE_CHECKING:
+    from ..model.efficientnet import EfficientNet
+    from ..reference.graph import ReferenceGraph
+    from ..reference.variables import Weights
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeOptions:
+    """What is fed: `probe` is `random`, an `.npz` or an image; None is random too, without anybody having asked."""
+
+    probe: str | None = None
+    seed: int = 0
+    size: int | None = None
+
+
+def oracle_of(checkpoint: Checkpoint) -> ReferenceGraph | None:
+    """The graph beside a checkpoint, ready to run on its values; None if there is none."""
+    from ..reference.graph import ReferenceGraph
+
+    meta_graph = checkpoint.meta_graph
+    if meta_graph is None or not len(meta_graph.graph):
+        return None
+    name = "saved_model.pb" if checkpoint.saved_model is not None else f"{os.path.basename(checkpoint.prefix)}.meta"
+    return ReferenceGraph(
+        meta_graph.graph,
+        path=name,
+        checkpoint=checkpoint,
+        signatures=meta_graph.signatures,
+        objects=meta_graph.objects,
+        trainable={variable.name: variable.trainable for variable in meta_graph.variables},
+    )
+
+
+def weights_of(report: WeightsReport) -> Weights:
+    """Which values the oracle has to take: those the conversion took."""
+    return "averages" if any(is_average(move.source) for move in report.moves) else "raw"
+
+
+def pair_output(graph: ReferenceGraph, weights: WeightsReport) -> Pairing:
+    """Pair the graph with the network that the weights' conversion found.
+
+    Raises `GraphError` where the graph is not this network's.
+    """
+    if weights.config is None:
+        raise GraphError("the layers of a network that rules of your own describe are not paired with a graph")
+    return pair_layers(graph, weights.config, {move.target: move.source for move in weights.moves}, weights_of(weights))
+
+
+def prove_layers(
+    checkpoint: Checkpoint,
+    graph: ReferenceGraph,
+    model: EfficientNet,
+    weights: WeightsReport,
+    options: ProbeOptions,
+    *,
+    preprocessing: Preprocessing | None = None,
+    double: bool = False,
+    tolerance: float | None = None,
+) -> LayersReport:
+    """Compare a model with the graph of the checkpoint it came from, and look for causes where they differ.
+
+    `preprocessing` is for a probe that is an image.
+    Raises a `GraphError` when the graph cannot be run or is another network's, a `FeedError` for a probe that does not
+    fit.
+    """
+    pairing = pair_output(graph, weights)
+    probe, name = _probe(pairing, model.config, options, preprocessing)
+    run = run_oracle(graph, pairing, probe, weights_of(weights))
+    report = compare_layers(model, run, double=double, tolerance=tolerance, probe_name=name)
+    if report.ok:
+        return report
+    causes = diagnose(model, run, report, graph=graph, truth=Truth(checkpoint, weights.moves))
+    return dataclasses.replace(report, causes=causes)
+
+
+def _probe(
+    pairing: Pairing, config: EfficientNetConfig, options: ProbeOptions, preprocessing: Preprocessing | None
+) -> tuple[Array, str]:
+    """The numbers to feed, and what to call them."""
+    shape = probes.probe_shape(
+        pairing.input_shape, config.in_channels, size=options.size, usual=config.eval_size or config.train_size
+    )
+    if options.probe in (None, probes.RANDOM):
+        probe = probes.random_probe(shape, options.seed)
+        name = f"random probe, seed {options.seed}"
+    else:
+        assert options.probe is not None, "None is random"
+        settings = preprocessing or recipe("v2", shape[1])
+        probe = probes.read_probe(options.probe, shape, pairing.input_shape, settings)
+        name = f"probe {os.path.basename(options.probe)}"
+    if probe.ndim != 4 or probe.shape[3] != config.in_channels:
+        raise ConversionError(f"the probe is {list(probe.shape)}, and the network takes {config.in_channels} channels")
+    return probe, f"{name}, {'×'.join(map(str, probe.shape))}"
