@@ -104,8 +104,8 @@ class ConversionError(Exception):
         self.message = message
 
     def __str__(self) -> str:
-        """The message as it is shown."""
-        return self.message
+        """The message as it is shown: it may quote names from files, whose control characters become escapes."""
+        return "\n".join(map(printable, self.message.split("\n")))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by attributes, so that errors cross process boundaries whole."""

@@ -48,6 +48,8 @@ Weights: TypeAlias = Literal["all", "ema", "raw"]
 Format: TypeAlias = Literal["safetensors", "npz", "npy-folder"]
 
 INDEX_NAME = "index.json"
+#: 16 bits in the format, less the ending.
+_LONGEST_ZIP_NAME = 0xFFFF - len(".npy")
 _LONGEST_FILE_NAME = 200
 
 
@@ -238,6 +240,26 @@ def _refuse_unstorable(tensors: Sequence[LazyTensor], kind: Format) -> None:
             f"{some_of(tensor.name for tensor in bad)} {'has' if len(bad) == 1 else 'have'}; "
             "leave them out, convert floats with a dtype, or choose another format"
         )
+    unnameable = (
+        [] if kind == "npy-folder" else [tensor.name for tensor in tensors if not _is_nameable(tensor.name, kind)]
+    )
+    if unnameable:
+        raise UnsupportedFeatureError(
+            f"{'a safetensors file' if kind == 'safetensors' else 'an .npz file'} cannot hold the "
+            f"{'name' if len(unnameable) == 1 else 'names'} {some_of(unnameable)}; "
+            "rename them, leave them out, or write a folder of .npy files"
+        )
+
+
+def _is_nameable(name: str, kind: Format) -> bool:
+    """Whether a format can hold a name: as UTF-8, and in a zip archive without NUL and within a 16-bit length."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return False
+    if kind == "safetensors":
+        return name != "__metadata__"
+    return b"\0" not in encoded and len(encoded) <= _LONGEST_ZIP_NAME
 
 
 def _write_safetensors(

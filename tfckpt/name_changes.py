@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from .checkpoint import Checkpoint
-from .errors import NameConflictError, printable
+from .errors import NameConflictError, abridged, printable
 from .object_graph import GRAPH_KEY
 from .object_graph_building import graph_payload, optimizer_keys
 from .tensors.dtypes import data_type_named
@@ -130,4 +130,4 @@ def some_of(names: Iterable[str], most: int = 5) -> str:
     """The first names in order, with the number of the others."""
     listed = sorted(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(map(printable, listed[:most])) + more
+    return ", ".join(printable(abridged(name)) for name in listed[:most]) + more

@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 
 import tfckpt
+from tests import builders
 from tfckpt import export
 
 SCOPE = "efficientnetv2-digits/"
@@ -64,6 +65,32 @@ def test_folder_export_keeps_names_that_would_be_paths_inside(tmp_path: pathlib.
     for name in names:
         assert (out / index[name]).parent == out
         np.testing.assert_array_equal(np.load(out / index[name]), source[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        (b"a\xff", "npz"),
+        (b"a\xff", "safetensors"),
+        (b"a\0b", "npz"),
+        (b"n" * 65_532, "npz"),
+        (b"__metadata__", "safetensors"),
+    ],
+    ids=["not UTF-8 in npz", "not UTF-8 in safetensors", "NUL in npz", "too long for npz", "safetensors' own"],
+)
+def test_names_a_format_cannot_hold_are_refused(name: bytes, ending: str, tmp_path: pathlib.Path) -> None:
+    """A zip archive would cut a name at its NUL, so that two tensors became one; a folder of .npy holds any name."""
+    bundle = builders.Bundle().add(name, builders.FLOAT, [], bytes(4))
+    bundle.add("a\u00e9\n\x1b[31m", builders.FLOAT, [], bytes(4)).add("n" * 65_531, builders.FLOAT, [], bytes(4))
+    with tfckpt.open(bundle.write(tmp_path)) as checkpoint:
+        with pytest.raises(tfckpt.UnsupportedFeatureError, match="cannot hold the name ") as caught:
+            export(checkpoint, tmp_path / f"out.{ending}")
+
+        assert len(str(caught.value)) < 1000
+        assert str(caught.value).isprintable()
+        assert len(export(checkpoint, f"{tmp_path}/arrays/").tensors) == 3
+        rest = export(checkpoint, tmp_path / f"out.{ending}", exclude=[name.decode("utf-8", "surrogateescape")])
+        assert len(rest.tensors) == 2
 
 
 def test_averages_take_the_place_of_raw_values(checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path) -> None:

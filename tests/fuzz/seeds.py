@@ -1,0 +1,120 @@
+"""The sound files that fuzzing starts from: committed fixtures, most by TensorFlow, and small ones made by hand."""
+
+from __future__ import annotations
+
+import functools
+import io
+import pathlib
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable
+
+from tests import builders
+from tests.builders import Bundle
+from tests.tfckpt.v1_files import V1File
+
+DATA = pathlib.Path(__file__).parents[1] / "data"
+TENSORFLOW = DATA / "tensorflow"
+#: Larger seeds are left out: the time goes into bytes that say little.
+LARGEST = 40_000
+
+Files = dict[str, bytes]
+
+
+@functools.cache
+def bundles() -> tuple[Files, ...]:
+    """V2 checkpoints as files in memory, each under the prefix `model`; the first three are made by hand."""
+    found = [by_hand(), by_hand(big_endian=True), by_hand(framer=builders.snappy_frame)]
+    for index in sorted(DATA.rglob("*.index")):
+        prefix = index.name.removesuffix(".index")
+        parts = [index, *sorted(index.parent.glob(f"{glob_escaped(prefix)}.data-*"))]
+        if sum(part.stat().st_size for part in parts) <= LARGEST and len(parts) > 1:
+            found.append({"model" + part.name[len(prefix) :]: part.read_bytes() for part in parts})
+    return tuple(found)
+
+
+def by_hand(*, big_endian: bool = False, framer: Callable[[bytes], bytes] = builders.plain) -> Files:
+    """A bundle with a bit of everything."""
+    order = ">" if big_endian else "<"
+    bundle = Bundle(num_shards=2, big_endian=big_endian)
+    bundle.add("scope/w", builders.FLOAT, [2, 3], struct.pack(order + "6f", *range(6)))
+    bundle.add_strings("scope/more", [b"one", b"", b"three" * 40], shard_id=1)
+    bundle.add("scope/flags", builders.BOOL, [3], b"\1\0\1", shard_id=1)
+    bundle.add("scope/empty", builders.DOUBLE, [3, 0], b"")
+    halves = [([(1, 1), None], struct.pack(order + "2f", 3, 4)), ([(0, 1), None], struct.pack(order + "2f", 1, 2))]
+    bundle.add_slices("scope/part", builders.FLOAT, [2, 2], halves)
+    shards = {f"model.data-{number:05d}-of-00002": bytes(data) for number, data in bundle.shards.items()}
+    return {"model.index": bundle.index(per_block=4, restart_interval=2, framer=framer), **shards}
+
+
+def v1() -> list[bytes]:
+    """V1 checkpoints of one file."""
+    made = V1File().add(b"w", builders.FLOAT, [2, 2], [([None, None], [1, 2, 3, 4])])
+    found = [made.bytes()]
+    found += [path.read_bytes() for path in sorted(TENSORFLOW.glob("v1/**/*")) if _is_v1(path)]
+    return found
+
+
+def object_graphs() -> list[bytes]:
+    """TrackableObjectGraph messages, taken from the checkpoints that hold one."""
+    import tfckpt
+    from tfckpt.object_graph import GRAPH_KEY
+
+    found = []
+    for files in bundles():
+        with tfckpt.open(files) as checkpoint:
+            if GRAPH_KEY in checkpoint:
+                found.append(bytes(checkpoint[GRAPH_KEY][()]))
+    return found
+
+
+def state_files() -> list[bytes]:
+    """`checkpoint` files."""
+    found = {path.read_bytes() for path in sorted(DATA.rglob("checkpoint")) if path.is_file()}
+    found.add(b'model_checkpoint_path: "model"\nlast_preserved_timestamp: 7\n')
+    found.add(b'model_checkpoint_path: "../model"\nall_model_checkpoint_timestamps: 1.5\n')
+    return sorted(found)
+
+
+def archives() -> list[bytes]:
+    """The first bundle in a tar archive, plain and compressed, and in zip archives, stored and deflated."""
+    files = bundles()[0]
+    found = []
+    for mode in ("w", "w:gz", "w:bz2", "w:xz"):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode=mode, format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]  # the mode is no literal
+            for name, data in files.items():
+                member = tarfile.TarInfo(f"folder/{name}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        found.append(out.getvalue())
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", method) as zipped:
+            for name, data in files.items():
+                zipped.writestr(zipfile.ZipInfo(name), data, method)
+        found.append(out.getvalue())
+    return found
+
+
+def graphs(ending: str) -> list[bytes]:
+    """`.meta` or `.pb` files."""
+    paths = [path for path in sorted(DATA.rglob(f"*{ending}")) if path.stat().st_size <= LARGEST * 2]
+    return [path.read_bytes() for path in paths if path.name != "fingerprint.pb"]
+
+
+def frozen_graphs() -> list[bytes]:
+    """The graphs of `.meta` files, as they stand alone in `.pb` files."""
+    from tfckpt import protos
+
+    return [protos.parse("MetaGraphDef", data).graph_def.SerializeToString() for data in graphs(".meta")]
+
+
+def glob_escaped(name: str) -> str:
+    """A name as a pattern that means only itself."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+
+
+def _is_v1(path: pathlib.Path) -> bool:
+    return path.is_file() and path.stat().st_size <= LARGEST and path.read_bytes()[-8:] == builders.MAGIC

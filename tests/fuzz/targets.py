@@ -1,0 +1,289 @@
+"""What is fuzzed: each target takes the bytes of one file and uses all that the package does with such a file.
+
+Bytes may give values or errors of the package's families; anything else is a finding and leaves the target as an
+`AssertionError` or as the exception that it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import converter
+import tfckpt
+from tests import builders
+from tests.fuzz import seeds
+from tests.hostile.sealing import reseal
+from tfckpt import checkpoint_state
+from tfckpt.storage.memory import MemoryStorage
+
+#: The families; whatever else is raised is a finding.
+ERRORS = (tfckpt.CheckpointError, converter.ConversionError)
+LONGEST_MESSAGE = 10_000
+GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+Files = dict[str, bytes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A kind of file: its sound examples, and what is done with bytes in its place.
+
+    `run` gives the class names of the errors that were met, in the order of the steps.
+    """
+
+    name: str
+    seeds: Callable[[], Sequence[bytes]]
+    run: Callable[[bytes], list[str]]
+
+
+class Steps:
+    """Runs one step after the other and notes which of our errors each ends in."""
+
+    def __init__(self) -> None:
+        self.met: list[str] = []
+
+    def __call__(self, step: Callable[[], Any]) -> Any:
+        """The step's result; None where it ends in one of our errors."""
+        try:
+            return step()
+        except ERRORS as error:
+            said = str(error)
+            assert "\n" not in said or isinstance(error, converter.ConversionError), (
+                f"a message of several lines: {said!r}"
+            )
+            assert len(said) < LONGEST_MESSAGE, f"a message of {len(said)} characters"
+            assert all(character.isprintable() or character == "\n" for character in said), f"unprintable: {said!r}"
+            self.met.append(type(error).__name__)
+            return None
+
+
+def use(files: Files, *, expected: dict[str, object] | None = None) -> list[str]:
+    """Open, list, describe, read, verify and summarise a checkpoint in memory.
+
+    With `expected`, a tensor that is read must have its value there: checksums were left as they are.
+    """
+    steps = Steps()
+    checkpoint = steps(lambda: tfckpt.open(files))
+    if checkpoint is None:
+        return steps.met
+    with checkpoint:
+        names = steps(lambda: list(checkpoint)) or []
+        infos = {info.name: info for info in steps(lambda: list(checkpoint.infos())) or []}
+        steps(checkpoint.missing_files)
+        for name in names:
+            array = steps(functools.partial(checkpoint.read, name))
+            if array is None:
+                continue
+            if name in infos:
+                assert (array.shape, array.dtype) == (infos[name].shape, infos[name].dtype)
+            if expected is not None:
+                assert name in expected, f"a tensor that was never stored: {name!r}"
+                assert same(array, expected[name]), f"other values of {name!r} without an error"
+        found = steps(lambda: tfckpt.verify(checkpoint))
+        if found is not None:
+            steps.met += [type(error).__name__ for error in found.errors]
+        steps(checkpoint.variables)
+        steps(lambda: checkpoint.object_graph)
+        steps(lambda: checkpoint.signatures)
+        steps(lambda: tfckpt.summarize(checkpoint))
+    return steps.met
+
+
+def same(array: Any, expected: Any) -> bool:
+    """Whether two arrays have the same type, shape and bytes."""
+    if array.dtype != expected.dtype or array.shape != expected.shape:
+        return False
+    return bool(array.tolist() == expected.tolist() if array.dtype == object else array.tobytes() == expected.tobytes())
+
+
+@functools.cache
+def values_of(number: int) -> dict[str, object]:
+    """What a sound bundle holds."""
+    values: dict[str, object] = {}
+    with tfckpt.open(seeds.bundles()[number]) as checkpoint:
+        for name in checkpoint:
+            with contextlib.suppress(tfckpt.CheckpointError):  # variants, and a fixture whose slices leave a hole
+                values[name] = checkpoint[name].copy()
+    return values
+
+
+def _split(data: bytes) -> tuple[int, bytes]:
+    """The number of the bundle that the bytes belong to, which stands before them, and the rest."""
+    return (data[0] % len(seeds.bundles()) if data else 0), data[1:]
+
+
+def _index_seeds() -> list[bytes]:
+    return [bytes([number]) + files["model.index"] for number, files in enumerate(seeds.bundles()[:200])]
+
+
+def _index(data: bytes) -> list[str]:
+    number, index = _split(data)
+    return use({**seeds.bundles()[number], "model.index": index}, expected=values_of(number))
+
+
+def _sealed_index(data: bytes) -> list[str]:
+    number, index = _split(data)
+    return use({**seeds.bundles()[number], "model.index": reseal(index)})
+
+
+def _data_seeds() -> list[bytes]:
+    return [bytes([number]) + files[_shards(files)[0]] for number, files in enumerate(seeds.bundles()[:200])]
+
+
+def _data(data: bytes) -> list[str]:
+    number, shard = _split(data)
+    files = seeds.bundles()[number]
+    return use({**files, _shards(files)[0]: shard}, expected=values_of(number))
+
+
+def _shards(files: Files) -> list[str]:
+    """Names of the data shards, the largest first."""
+    return sorted((name for name in files if ".data-" in name), key=lambda name: -len(files[name]))
+
+
+def _v1(data: bytes) -> list[str]:
+    return use({"model": data})
+
+
+def _sealed_v1(data: bytes) -> list[str]:
+    return use({"model": reseal(data)})
+
+
+def _object_graph(data: bytes) -> list[str]:
+    bundle = builders.Bundle().add_strings(GRAPH_KEY, [data], []).add("a/.ATTRIBUTES/VARIABLE_VALUE", 1, [], bytes(4))
+    files = {"model.index": bundle.index(), "model.data-00000-of-00001": bytes(bundle.shards[0])}
+    steps = Steps()
+    with tfckpt.open(files) as checkpoint:
+        graph = steps(lambda: checkpoint.object_graph)
+        for variable in steps(checkpoint.variables) or ():
+            steps(functools.partial(checkpoint.info, variable.path or variable.key))
+        if graph is not None:
+            assert all(node.path is None or isinstance(node.path, str) for node in graph.nodes)
+    return steps.met
+
+
+def _state(data: bytes) -> list[str]:
+    steps = Steps()
+    files = {**seeds.bundles()[0], "checkpoint": data}
+    steps(lambda: checkpoint_state.read_state(MemoryStorage(files), ""))
+    opened = steps(lambda: tfckpt.open(files))
+    if opened is not None:
+        assert opened.prefix == "model"
+        opened.close()
+    return steps.met
+
+
+def _archive(data: bytes) -> list[str]:
+    path = _scratch() / "archive"
+    path.write_bytes(data)
+    steps = Steps()
+    checkpoint = steps(lambda: tfckpt.open(path, limits=tfckpt.Limits(max_unpacked_bytes=1 << 26)))
+    if checkpoint is not None:
+        with checkpoint:
+            for name in steps(lambda: list(checkpoint)) or ():
+                steps(functools.partial(checkpoint.read, name))
+    return steps.met
+
+
+def _meta(data: bytes) -> list[str]:
+    steps = Steps()
+    with tfckpt.open({**seeds.bundles()[0], "model.meta": data}) as checkpoint:
+        steps(lambda: checkpoint.meta_graph)
+        meta_graph = steps(lambda: checkpoint.meta_graph)
+        if meta_graph is not None:
+            steps(lambda: meta_graph.variables)
+            steps(lambda: [(node.inputs, node.attributes) for node in meta_graph.graph])
+        steps(lambda: checkpoint.signatures)
+    return steps.met + _load("model.meta", data)
+
+
+def _saved_model(data: bytes) -> list[str]:
+    steps = Steps()
+    files = {"variables/" + name.replace("model", "variables"): part for name, part in seeds.bundles()[0].items()}
+    checkpoint = steps(lambda: tfckpt.open({**files, "saved_model.pb": data}))
+    if checkpoint is not None:
+        with checkpoint:
+            steps(lambda: checkpoint.saved_model)
+            steps(lambda: checkpoint.signatures)
+            steps(lambda: checkpoint.meta_graph and checkpoint.meta_graph.variables)
+    return steps.met + _load("saved_model.pb", data)
+
+
+def _load(name: str, data: bytes) -> list[str]:
+    """The converter's own way to a graph: what can be run in it, and which variables it needs."""
+    path = _scratch() / name
+    path.write_bytes(data)
+    steps = Steps()
+    graph = steps(lambda: converter.load_graph(path))
+    if graph is not None:
+        with graph:
+            steps(lambda: graph.placeholders)
+            steps(lambda: dict(graph.sources))
+            for node in list(graph.graph)[-3:]:
+                steps(functools.partial(graph.operations, [node.name]))
+    return steps.met
+
+
+def _frozen(data: bytes) -> list[str]:
+    return _load("frozen.pb", data)
+
+
+@functools.cache
+def _digits() -> Files:
+    """The bundled network, which can be converted."""
+    folder = seeds.DATA / "digits" / "efficientnetv2-digits"
+    return {path.name: path.read_bytes() for path in folder.glob("model.ckpt-322.[di]*")}
+
+
+def _converted(data: bytes) -> list[str]:
+    """Converting and exporting: an index under checksums that were made right, so that it reaches the rules."""
+    steps = Steps()
+    checkpoint = steps(lambda: tfckpt.open({**_digits(), "model.ckpt-322.index": reseal(data)}))
+    if checkpoint is not None:
+        with checkpoint:
+            for suffix in (".safetensors", ".npz"):
+                target = _scratch() / f"export{suffix}"
+                steps(functools.partial(tfckpt.export, checkpoint, target, salvage=True, overwrite=True))
+            result = steps(lambda: converter.convert(checkpoint))
+            if result is not None:
+                result.report.to_json().encode()
+                result.report.summary()
+                steps(lambda: converter.export(result, _scratch() / "converted.safetensors", force=True))
+    left = [path.name for path in _scratch().iterdir() if ".writing-" in path.name]
+    assert not left, f"temporary files: {left}"
+    return steps.met
+
+
+@functools.cache
+def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+
+
+def _scratch() -> pathlib.Path:
+    return pathlib.Path(_scratch_folder().name)
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("index", _index_seeds, _index),
+        Target("sealed-index", _index_seeds, _sealed_index),
+        Target("data", _data_seeds, _data),
+        Target("v1", seeds.v1, _v1),
+        Target("sealed-v1", seeds.v1, _sealed_v1),
+        Target("object-graph", seeds.object_graphs, _object_graph),
+        Target("state", seeds.state_files, _state),
+        Target("archive", seeds.archives, _archive),
+        Target("meta", lambda: seeds.graphs(".meta"), _meta),
+        Target("saved-model", lambda: seeds.graphs("saved_model.pb"), _saved_model),
+        Target("frozen-graph", seeds.frozen_graphs, _frozen),
+        Target("convert", lambda: [_digits()["model.ckpt-322.index"]], _converted),
+    )
+}
