@@ -1,0 +1,65 @@
+"""How much memory a conversion takes: tensors are views of the file, and are written one at a time."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tfckpt
+
+from . import networks
+
+MIB = 1 << 20
+#: What the interpreter, NumPy and the index take, with room.
+ALLOWED = 64 * MIB
+
+PROGRAM = """
+import sys, threading, time
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
+
+peak, done = 0, False
+
+def watch():
+    global peak
+    while not done:
+        peak = max(peak, anonymous())
+        time.sleep(0.001)
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+from converter.cli import main
+code = main(["convert", *sys.argv[1:]])
+done = True
+watcher.join()
+print(code, max(peak, anonymous()), file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_conversion_takes_little_memory_beside_its_largest_tensors(tmp_path: pathlib.Path) -> None:
+    """86 MB of EfficientNetV2-S become safetensors within 64 MB and twice the largest tensor."""
+    arrays = {name: np.array(array) for name, array in networks.arrays("efficientnetv2-s", averages=False).items()}
+    tfckpt.save(arrays, tmp_path / "model.ckpt", durable=False)
+    largest = max(array.nbytes for array in arrays.values())
+    total = sum(array.nbytes for array in arrays.values())
+    output = tmp_path / "s.safetensors"
+
+    shown = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "model.ckpt"), "-o", str(output)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stderr
+
+    code, peak = map(int, shown.split())
+    assert code == 0
+    assert total > 80 * MIB
+    assert output.stat().st_size > total
+    assert peak < ALLOWED + 2 * largest

@@ -1,0 +1,46 @@
+"""docs/conversion.md: its commands run, and its rules are rules."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import shlex
+import shutil
+import sys
+
+import pytest
+
+from converter.cli import main
+from converter.mapping.rules_file import parse_rules
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "docs" / "conversion.md").read_text(encoding="utf-8")
+
+
+def test_commands_of_the_worked_example_do_what_is_said(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them run in the example's folder, and only the plans without whole rules find something missing."""
+    pytest.importorskip("torch", reason="the example's module is PyTorch's")
+    folder = tmp_path / "examples" / "bert"
+    shutil.copytree(ROOT / "examples" / "bert", folder)
+    shutil.copytree(ROOT / "tests" / "data" / "bert", tmp_path / "tests" / "data" / "bert")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "encoder", raising=False)
+    section = TEXT[TEXT.index("## Worked example") : TEXT.index("In Python:")]
+    commands = [shlex.split(line)[1:] for line in section.splitlines() if line.startswith("tf2torch ")]
+
+    codes = [main(command) for command in commands]
+
+    assert [command[0] for command in commands] == ["plan", "plan", "plan", "convert", "verify"]
+    assert codes == [1, 1, 0, 0, 0]
+
+
+def test_rules_shown_are_rules() -> None:
+    """The example of the language is read by it."""
+    (block,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+
+    rules = parse_rules(block)
+
+    assert (len(rules.rules), len(rules.ignores), len(rules.constants)) == (1, 1, 1)
