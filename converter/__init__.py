@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .model import CONFIGS, EfficientNet, EfficientNetConfig, StageConfig
     from .reference import GraphModule, ReferenceGraph, graph_module, load_graph
     from .reversal import reverse
+    from .reverting import RevertReport, revert, to_tensorflow_names
 
 __all__ = [
     "CONFIGS",
@@ -51,6 +52,7 @@ __all__ = [
     "GraphModule",
     "MappingError",
     "ReferenceGraph",
+    "RevertReport",
     "RuleSet",
     "RulesError",
     "StageConfig",
@@ -65,6 +67,8 @@ __all__ = [
     "load_model",
     "read_rules",
     "reverse",
+    "revert",
+    "to_tensorflow_names",
 ]
 
 _HOMES = {
@@ -75,6 +79,7 @@ _HOMES = {
     "EfficientNetConfig": ".model",
     "GraphModule": ".reference",
     "ReferenceGraph": ".reference",
+    "RevertReport": ".reverting",
     "RuleSet": ".mapping.rules",
     "StageConfig": ".model",
     "convert": ".conversion",
@@ -84,6 +89,8 @@ _HOMES = {
     "load_model": ".loading",
     "read_rules": ".mapping.rules_file",
     "reverse": ".reversal",
+    "revert": ".reverting",
+    "to_tensorflow_names": ".reverting",
 }
 
 

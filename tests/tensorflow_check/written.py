@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+import converter
 import tfckpt
 from tfckpt._typing import Array
 from tfckpt.bundle.publishing import _set_aside
@@ -52,6 +53,7 @@ def write_all(folder: pathlib.Path) -> Iterator[Case]:
     yield from _values(folder)
     yield from _objects(folder)
     yield from _edited(folder)
+    yield from _reverted(folder)
 
 
 def _values(folder: pathlib.Path) -> Iterator[Case]:
@@ -154,6 +156,40 @@ def _edited(folder: pathlib.Path) -> Iterator[Case]:
 
     tfckpt.merge([folder / "names", folder / "strings", folder / "slices"], folder / "merged", shards=2)
     yield Case("merged", "three checkpoints merged")
+
+
+def _reverted(folder: pathlib.Path) -> Iterator[Case]:
+    digits = DATA / "digits" / "efficientnetv2-digits"
+    finetuned = DATA / "reverted" / "finetuned.pth"
+    converter.revert(finetuned, folder / "reverted", like=digits)
+    np.savez(folder / "reverted.logits.npz", input=exchanged(), logits=our_logits(finetuned, digits))
+    yield Case("reverted", "a network fine-tuned in PyTorch, in the graph it came from", "digits_graph")
+
+    converter.revert(finetuned, folder / "reverted_names", scope="efficientnetv2-digits", with_averages=True)
+    yield Case("reverted_names", "the same network with averages, by the released names alone", "saver")
+
+    objects = DATA / "objects" / "ckpt"
+    doubled = {name: array * 2 for name, array in converter.convert(objects, strides=(1, 2, 2, 1)).state_dict.items()}
+    converter.revert(doubled, folder / "reverted_objects", like=objects)
+    yield Case("reverted_objects", "a state dict in the object graph of the network it came from", "any_objects")
+
+
+def exchanged() -> Array:
+    """The first digits with ink and paper exchanged, NHWC, which `reverted/finetuned.pth` was trained for."""
+    with np.load(DATA / "digits" / "digits-test.npz") as test:
+        pixels = -(test["images"][:20].repeat(4, 1).repeat(4, 2).astype(np.float32) - 8) / 8
+    return np.repeat(pixels[..., None], 3, axis=3)
+
+
+def our_logits(finetuned: pathlib.Path, digits: pathlib.Path) -> Array:
+    """What our own module gives for them with the fine-tuned state dict."""
+    import torch
+
+    model = converter.load_model(digits)
+    model.load_state_dict(torch.load(finetuned, weights_only=True))
+    with torch.inference_mode():
+        logits: Array = model(torch.from_numpy(exchanged()).permute(0, 3, 1, 2)).numpy()
+    return logits
 
 
 def save(

@@ -1,0 +1,273 @@
+"""Back to TensorFlow: from a state dict, ours or a library's, to a checkpoint with TensorFlow's names and layouts.
+
+The way back is the conversion's own tables read from right to left (`converter.reversal`, `converter.state_dicts`).
+With a checkpoint of the same network to be like, names, dtypes, the object graph and all that is not the network's,
+`global_step` for example, are that checkpoint's; without one, names are those of the released code or of Keras.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+import tfckpt
+from tfckpt.errors import CorruptionError, printable
+
+from .conversion import ConversionPlan, PathLike, SourceLike, opened, plan_conversion
+from .errors import ConversionError, ExportError, MappingError, UnknownModelError
+from .exporters import is_output, read_native
+from .mapping.automl import AUTOML
+from .mapping.averages import AVERAGE_SUFFIX, is_average
+from .mapping.family import Family
+from .mapping.keras_applications import KERAS
+from .mapping.layout import Array
+from .mapping.rules import RuleSet
+from .model.config import CONFIGS, EfficientNetConfig
+from .reversal import reverse
+from .state_dicts import arrays, config_of, library_of, to_native
+from .verification.weights import Recorded
+
+FamilyName: TypeAlias = Literal["automl", "keras-applications"]
+#: Whether the folder's `checkpoint` file is to name the new checkpoint; see `tfckpt.Writer`.
+StateUpdate: TypeAlias = bool | Literal["keep"]
+
+FAMILIES: dict[FamilyName, Family] = {"automl": AUTOML, "keras-applications": KERAS}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RevertReport:
+    """A checkpoint that was written.
+
+    `names` are those of the network's variables, `averages` those of the moving averages that are copies of them, and
+    `copied` those of tensors that stand as they are in the checkpoint it is like.
+    """
+
+    prefix: str
+    network: str
+    names: tuple[str, ...]
+    averages: tuple[str, ...]
+    copied: tuple[str, ...]
+    nbytes: int
+
+
+def to_tensorflow_names(
+    state_dict: Mapping[str, Any],
+    *,
+    like: SourceLike | None = None,
+    family: FamilyName | None = None,
+    scope: str | None = None,
+    head: str | None = None,
+    with_averages: bool = False,
+    config: EfficientNetConfig | None = None,
+) -> dict[str, Array]:
+    """Give TensorFlow's arrays by name, for a state dict of arrays or PyTorch tensors under any library's names.
+
+    The libraries are those that `export` writes for, and our own.
+    Batches are not counted in TensorFlow, so that a state dict may lack `num_batches_tracked`, and values are left out.
+
+    With `like`, a checkpoint of the same network, names, shapes and dtypes are those there, and a variable that has a
+    moving average there gets the same values for both; `scope` and `head` are those of `convert`.
+    Without, `family` is `automl` (the default) or `keras-applications`, and names begin with `scope`, by default the
+    name of the published network and a slash for `automl`, nothing for Keras; dtypes stay as they are.
+    `with_averages` adds to every variable a moving average of the same values.
+    `config` says which network it is where names and shapes do not.
+
+    Arrays are views of the state dict's memory where that is possible.
+    Raises `UnknownModelError`, or `ConversionError` that lists all that is missing, unexpected or mismatched.
+    """
+    made, _ = _named(
+        arrays(state_dict), like, Recorded(config), family=family, scope=scope, head=head, averages=with_averages
+    )
+    return made
+
+
+def revert(
+    source: PathLike | Mapping[str, Any],
+    prefix: PathLike,
+    *,
+    like: tfckpt.Checkpoint | PathLike | None = None,
+    family: FamilyName | None = None,
+    scope: str | None = None,
+    head: str | None = None,
+    with_averages: bool = False,
+    checkpoint_state: StateUpdate = False,
+    overwrite: bool = False,
+) -> RevertReport:
+    """Write a TensorFlow checkpoint of a state dict, or of a file or folder that holds one.
+
+    What an output of `export` says of itself, its network, scope and head, counts where nothing else is given.
+    `checkpoint_state` and `overwrite` are those of `tfckpt.save`, the other options those of `to_tensorflow_names`.
+    With `like` the new checkpoint has everything that one has, tensors of the network with new values.
+    Nothing stands under the prefix unless all of it does.
+    """
+    if os.path.isdir(prefix):
+        example = os.path.join(os.fspath(prefix), "model.ckpt")
+        raise ExportError(f"the output is a folder, expected a prefix such as {printable(example)}", path=str(prefix))
+    tensors, recorded = _read(source)
+    with contextlib.ExitStack() as stack:
+        if like is not None and not isinstance(like, tfckpt.Checkpoint):
+            like = stack.enter_context(tfckpt.open(like))
+        made, network = _named(tensors, like, recorded, family=family, scope=scope, head=head, averages=with_averages)
+        copied: tuple[str, ...] = ()
+        if like is None:
+            in_order = {name: made[name] for name in sorted(made)}  # the order of TensorFlow's Saver
+            tfckpt.save(in_order, prefix, checkpoint_state=checkpoint_state, overwrite=overwrite)
+            nbytes = sum(array.nbytes for array in made.values())
+        else:
+            report = tfckpt.replace(
+                like,
+                made,
+                prefix,
+                allow_change=with_averages,
+                checkpoint_state=checkpoint_state,
+                overwrite=overwrite,
+            )
+            copied = tuple(name for name in like if name not in made)
+            nbytes = report.nbytes
+    averages = tuple(name for name in made if is_average(name) and name.removesuffix(AVERAGE_SUFFIX) in made)
+    return RevertReport(
+        prefix=os.fspath(prefix),
+        network=network,
+        names=tuple(name for name in made if name not in averages),
+        averages=averages,
+        copied=copied,
+        nbytes=nbytes,
+    )
+
+
+def _read(source: PathLike | Mapping[str, Any]) -> tuple[dict[str, Array], Recorded]:
+    """Read a state dict, and what its file says about it."""
+    if isinstance(source, Mapping):
+        return arrays(source), Recorded()
+    if not is_output(source):
+        raise ConversionError(
+            f"{printable(os.fspath(source))} is no file or folder of PyTorch weights that can be read"
+        )
+    found = read_native(source)
+    recorded = Recorded.of(found, os.fspath(source))
+    if recorded.config is not None and sum(stage.repeats for stage in recorded.config.stages) > len(found.tensors):
+        raise CorruptionError("config of more blocks than the file has tensors", path=os.fspath(source))
+    return found.tensors, recorded
+
+
+def _named(
+    tensors: Mapping[str, Array],
+    like: SourceLike | None,
+    recorded: Recorded,
+    *,
+    family: FamilyName | None,
+    scope: str | None,
+    head: str | None,
+    averages: bool,
+) -> tuple[dict[str, Array], str]:
+    """Give the arrays under TensorFlow's names, averages last, and the network's name."""
+    if family is not None and family not in FAMILIES:
+        raise ExportError(f"there is no family {family!r}, expected one of {', '.join(FAMILIES)}")
+    if like is not None:
+        if family is not None:
+            raise ExportError(
+                "a family says what names to write, and so does a checkpoint to be like: give one of them"
+            )
+        with opened(like) as source:
+            scope = recorded.scope if scope is None else scope
+            return _like(
+                tensors, source, recorded, scope=scope, head=recorded.head if head is None else head, averages=averages
+            )
+    if head is not None:
+        raise ExportError("head names a layer of a checkpoint to be like, and there is none")
+    target = library_of(tensors)
+    config = recorded.config or config_of(target, tensors)
+    native = to_native(tensors, target, config)
+    made = reverse(native, _rule_set(config, recorded, family, scope))
+    if averages:
+        made |= {name + AVERAGE_SUFFIX: array for name, array in made.items()}
+    return made, config.name
+
+
+def _like(
+    tensors: Mapping[str, Array],
+    source: Mapping[str, Array],
+    recorded: Recorded,
+    *,
+    scope: str | None,
+    head: str | None,
+    averages: bool,
+) -> tuple[dict[str, Array], str]:
+    """Give the arrays under a checkpoint's own names, in its dtypes; raw values and averages alike."""
+    target = library_of(tensors)
+    planned = _plan(source, tensors, recorded, scope=scope, head=head)
+    assert planned.config is not None  # rules of the user's own were not given
+    native = to_native(tensors, target, planned.config)
+    raw = reverse(native, planned.report)
+    averaged: dict[str, Array] = {}
+    if planned.report.averaged:
+        averaged = {name: array for name, array in raw.items() if is_average(name)}
+        with contextlib.suppress(MappingError):  # averages alone, without the values they are of
+            strides = tuple(stage.stride for stage in planned.config.stages)
+            beside = plan_conversion(source, weights="raw", strides=strides, scope=planned.report.scope, head=head)
+            raw = reverse(native, beside.report)
+    if averages:
+        if isinstance(source, tfckpt.Checkpoint) and source.object_graph is not None:
+            raise ExportError("an object-based checkpoint has no moving averages by name, and none can be added")
+        averaged |= {name + AVERAGE_SUFFIX: array for name, array in raw.items() if not is_average(name)}
+    made = {name: _cast(array, name, source) for name, array in (raw | averaged).items()}
+    return made, planned.config.name
+
+
+def _plan(
+    source: Mapping[str, Array],
+    tensors: Mapping[str, Array],
+    recorded: Recorded,
+    *,
+    scope: str | None,
+    head: str | None,
+) -> ConversionPlan:
+    """Plan the conversion whose way back this is; strides that the checkpoint does not tell change no name."""
+    try:
+        return plan_conversion(source, scope=scope, head=head)
+    except UnknownModelError:
+        try:
+            config = recorded.config or config_of(library_of(tensors), tensors)
+            strides = tuple(stage.stride for stage in config.stages)
+            return plan_conversion(source, strides=strides, scope=scope, head=head)
+        except UnknownModelError:
+            pass
+        raise
+
+
+def _rule_set(config: EfficientNetConfig, recorded: Recorded, family: FamilyName | None, scope: str | None) -> RuleSet:
+    """Write the table of a family for a network, with the layers that its version has."""
+    if family is None:
+        family = "keras-applications" if recorded.rules == KERAS.name else "automl"
+    table = FAMILIES[family]
+    if scope is None and recorded.rules == table.name:
+        scope = recorded.scope
+    if scope is None and family == "automl":
+        if config.name not in CONFIGS:
+            raise UnknownModelError(
+                "the network is not a published one, whose name its variables' names would begin with: "
+                "say what they begin with, such as --scope my-network, or which checkpoint they are like (--like)"
+            )
+        scope = config.name
+    scope = scope or ""
+    rules = table.rule_set(config, scope if not scope or scope.endswith("/") else scope + "/")
+    first = config.stages[0].block == "mbconv"
+    # Keras calls one layer differently in version 1, which alone begins without a fused MBConv block.
+    dropped = "block{block}_dwconv2/" if first else "block{block}_dwconv/"
+    return dataclasses.replace(rules, rules=tuple(one for one in rules.rules if not one.source.startswith(dropped)))
+
+
+def _cast(array: Array, name: str, source: Mapping[str, Array]) -> Array:
+    """Give an array the dtype that a checkpoint has for it, or for the variable it is the average of."""
+    name = name if name in source else name.removesuffix(AVERAGE_SUFFIX)
+    dtype = source.info(name).dtype if isinstance(source, tfckpt.Checkpoint) else source[name].dtype
+    with np.errstate(over="ignore"):
+        cast: Array = array.astype(dtype, copy=False)
+    if cast is not array and not np.array_equal(np.isfinite(cast), np.isfinite(array)):
+        raise ConversionError(f"{printable(name)} has values beyond the range of {dtype.name}, its dtype there")
+    return cast

@@ -1,0 +1,103 @@
+"""`tf2torch revert`: a checkpoint of PyTorch weights, what is said about it, and exit codes."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+import tfckpt
+from converter.cli import main
+from converter.exporters import read_output
+from converter.exporters.safetensors import write_tensors
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def output(digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> pathlib.Path:
+    """The digits network, converted by the command."""
+    path = tmp_path / "digits.safetensors"
+    assert main(["convert", str(digits), "-o", str(path)]) == 0
+    capsys.readouterr()
+    return path
+
+
+def test_revert_writes_a_checkpoint_and_says_what_is_in_it(
+    digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """Like the one it came from, and named by the state file when that is asked for."""
+    target = str(tmp_path / "model.ckpt")
+
+    assert main(["revert", str(output), "-o", target, "--like", str(digits), "--state", "new"]) == 0
+
+    shown = capsys.readouterr()
+    assert shown.out == (
+        "network   custom\n"
+        "variables 113\n"
+        "averages  113, copies of the variables\n"
+        "copied    1 as they are\n"
+        f"output    {target}: 227 tensors, 506,584 bytes\n"
+    )
+    assert shown.err == ""
+    assert tfckpt.latest_checkpoint(tmp_path) == target
+
+
+def test_revert_takes_a_family_and_a_scope(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """Without another checkpoint; the output's own scope is that of other names, and not taken."""
+    target = tmp_path / "keras"
+
+    assert main(["revert", str(output), "-o", str(target), "--family", "keras-applications", "--scope", "net"]) == 0
+
+    assert "copied" not in capsys.readouterr().out
+    with tfckpt.open(target) as checkpoint:
+        assert "net/stem_conv/kernel" in checkpoint
+
+
+def test_revert_overwrites_only_with_force(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """What stands there is a matter of usage, with 2."""
+    command = ["revert", str(output), "-o", str(tmp_path / "model")]
+    assert main(command) == 0
+
+    assert main(command) == 2
+    assert main([*command, "--force"]) == 0
+
+    assert "exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "code"),
+    [
+        ("no-folder/model", [], 3),
+        ("", [], 2),
+        ("model", ["--like", "nowhere"], 3),
+        ("model", ["--head", "dense"], 2),
+    ],
+    ids=["folder that is not there", "folder as prefix", "nothing to be like", "head without a checkpoint"],
+)
+def test_revert_that_cannot_be_exits_with_its_reason(  # noqa: PLR0917  # three of them are fixtures
+    output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture, target: str, options: list[str], code: int
+) -> None:
+    """2 for usage and 3 for what is not there; nothing is left behind."""
+    before = sorted(tmp_path.iterdir())
+
+    assert main(["revert", str(output), "-o", str(tmp_path / target), *options]) == code
+
+    assert capsys.readouterr().err.startswith("tf2torch: ")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_revert_lists_what_does_not_fit(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """A file without two of its tensors is not this network's."""
+    tensors, metadata = read_output(output)
+    left = {name: array.copy() for name, array in tensors.items() if not name.startswith("classifier.")}
+    with (tmp_path / "less.safetensors").open("wb") as file:
+        write_tensors(left, metadata, file)
+
+    assert main(["revert", str(tmp_path / "less.safetensors"), "-o", str(tmp_path / "model")]) == 5
+
+    assert capsys.readouterr().err == (
+        "tf2torch: the state dict does not fit custom: 2 findings\n"
+        "  missing: classifier.weight [10, 64]\n"
+        "  missing: classifier.bias [10]\n"
+    )

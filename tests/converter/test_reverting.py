@@ -1,0 +1,417 @@
+"""Back to TensorFlow: what was converted comes back byte for byte, and what does not fit is listed whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfckpt
+from converter import convert, export, revert, to_tensorflow_names
+from converter.conversion import ConversionResult
+from converter.errors import ConversionError, ExportError, UnknownModelError
+from converter.mapping.native import native_targets
+from converter.model.config import CONFIGS
+from converter.reverting import FamilyName
+from tfckpt.errors import CheckpointExistsError, CheckpointNotFoundError
+from tfckpt.object_graph import GRAPH_KEY
+
+from . import networks
+
+SCOPE = "efficientnetv2-digits/"
+OBJECTS_STRIDES = (1, 2, 2, 1)
+
+
+@pytest.fixture(scope="module")
+def converted() -> ConversionResult:
+    """The digits network with its averages."""
+    return convert(pathlib.Path(__file__).parents[1] / "data" / "digits" / "efficientnetv2-digits")
+
+
+def require_same_bytes(written: pathlib.Path, expected: pathlib.Path, names: Mapping[str, str]) -> None:
+    """Compare tensors of two checkpoints: name in the written one -> name in the expected one."""
+    with tfckpt.open(written) as found, tfckpt.open(expected) as source:
+        for name, original in names.items():
+            assert found.info(name).crc32c == source.info(original).crc32c, name
+            assert (found[name].dtype, found[name].shape) == (source[original].dtype, source[original].shape), name
+
+
+def test_converted_file_comes_back_under_the_released_names_byte_for_byte(
+    converted: ConversionResult, digits: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """The file remembers its scope; the 113 tensors used were the averages, and become the values."""
+    export(converted, tmp_path / "digits.safetensors")
+
+    report = revert(tmp_path / "digits.safetensors", tmp_path / "model.ckpt")
+
+    used = {record.variable: record.source for record in converted.report.tensors}
+    assert report.names == tuple(used)
+    assert not (tmp_path / "checkpoint").exists()
+    with tfckpt.open(tmp_path / "model.ckpt") as checkpoint:
+        assert set(checkpoint) == set(used)
+    require_same_bytes(tmp_path / "model.ckpt", digits, used)
+
+
+def test_averages_are_added_as_copies_on_request(converted: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """Code that restores averages finds the same values as code that does not."""
+    report = revert(converted.state_dict, tmp_path / "model", scope="net", with_averages=True, checkpoint_state=True)
+
+    assert (len(report.names), len(report.averages), report.copied) == (113, 113, ())
+    assert tfckpt.latest_checkpoint(tmp_path) == str(tmp_path / "model")
+    pairs = {name + networks.AVERAGE: name for name in report.names}
+    assert report.averages == tuple(pairs)
+    require_same_bytes(tmp_path / "model", tmp_path / "model", pairs)
+
+
+def test_checkpoint_like_another_has_everything_that_one_has(
+    converted: ConversionResult, digits: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Averages come back byte for byte; raw values, which differed, get the same; `global_step` stays."""
+    report = revert(converted.state_dict, tmp_path / "model", like=digits)
+
+    assert (len(report.names), len(report.averages), report.copied) == (113, 113, ("global_step",))
+    used = {record.source: record.source for record in converted.report.tensors}
+    raw = {record.variable: record.source for record in converted.report.tensors}
+    require_same_bytes(tmp_path / "model", digits, used | raw | {"global_step": "global_step"})
+    with tfckpt.open(digits) as source, tfckpt.open(tmp_path / "model") as written:
+        assert set(written) == set(source)
+
+
+def test_optimizer_slots_are_copied_from_a_training_checkpoint(
+    converted: ConversionResult, data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Whatever is not the network's stands as it was."""
+    report = revert(converted.state_dict, tmp_path / "model", like=data / "digits-train")
+
+    slots = {name: name for name in report.copied}
+    assert len(slots) == 151
+    assert {name.rpartition("/")[2] for name in slots} == {"RMSProp", "RMSProp_1", "global_step"}
+    require_same_bytes(tmp_path / "model", data / "digits-train", slots)
+
+
+def test_averages_are_added_beside_a_checkpoint_without_them(
+    converted: ConversionResult, tmp_path: pathlib.Path
+) -> None:
+    """On request, and only there."""
+    revert(converted.state_dict, tmp_path / "plain", scope="net")
+
+    without = revert(converted.state_dict, tmp_path / "again", like=tmp_path / "plain")
+    report = revert(converted.state_dict, tmp_path / "model", like=tmp_path / "plain", with_averages=True)
+
+    assert (len(without.averages), len(report.averages)) == (0, 113)
+    require_same_bytes(tmp_path / "model", tmp_path / "plain", {name + networks.AVERAGE: name for name in report.names})
+
+
+@pytest.mark.parametrize(
+    ("source", "strides"),
+    [("objects", OBJECTS_STRIDES), ("savedmodel", None), ("keras/v2/saved_model", None)],
+    ids=["save_weights", "SavedModel", "Keras"],
+)
+def test_object_based_checkpoint_comes_back_with_its_object_graph(
+    data: pathlib.Path, tmp_path: pathlib.Path, source: str, strides: tuple[int, ...] | None
+) -> None:
+    """All tensors and the graph are those of the source, though the state dict says nothing of strides."""
+    state_dict = convert(data / source, strides=strides).state_dict
+
+    revert(state_dict, tmp_path / "model", like=data / source)
+
+    with tfckpt.open(data / source) as original:
+        names = {name: name for name in original}
+    assert GRAPH_KEY in names
+    require_same_bytes(tmp_path / "model", data / source, names)
+
+
+@pytest.mark.parametrize("model", ["efficientnetv2-b0", "efficientnet-b0", "efficientnet-b7", "efficientnetv2-xl"])
+def test_published_network_gets_the_names_the_released_code_gives(model: str) -> None:
+    """Every name and every value, against names that were written out from the released code."""
+    source = networks.arrays(model, scope=f"{model}/", averages=False)
+    state_dict = convert(source).state_dict
+
+    made = to_tensorflow_names(state_dict)
+
+    del source["global_step"]
+    assert {name: array.shape for name, array in made.items()} == {name: a.shape for name, a in source.items()}
+    assert all(array.flat[0] == source[name].flat[0] for name, array in made.items())
+
+
+@pytest.mark.parametrize(
+    ("model", "depthwise"),
+    [("efficientnetv2-b0", "block4a_dwconv2/depthwise_kernel"), ("efficientnet-b0", "block1a_dwconv/depthwise_kernel")],
+)
+def test_published_network_gets_the_names_of_keras(model: str, depthwise: str) -> None:
+    """The two versions differ in the name of one layer."""
+    state_dict = convert(networks.arrays(model, averages=False)).state_dict
+
+    made = to_tensorflow_names(state_dict, family="keras-applications")
+
+    again = convert(made)
+    assert depthwise in made
+    assert made["predictions/kernel"].shape[1] == 1000
+    assert again.required_config() == CONFIGS[model]
+    assert all(np.array_equal(array, again.state_dict[name]) for name, array in state_dict.items())
+
+
+def timm() -> Any:
+    """Build the model of timm."""
+    _declare_operators()
+    return pytest.importorskip("timm", reason="its own model").create_model("tf_efficientnet_b0", num_classes=10)
+
+
+def timm_v2() -> Any:
+    """Build the model of timm that has fused blocks."""
+    _declare_operators()
+    return pytest.importorskip("timm", reason="its own model").create_model("tf_efficientnetv2_b0", num_classes=10)
+
+
+def torchvision() -> Any:
+    """Build the model of torchvision."""
+    _declare_operators()
+    return pytest.importorskip("torchvision", reason="its own model").models.efficientnet_b0(num_classes=10)
+
+
+def transformers() -> Any:
+    """Build the model of transformers, whose defaults are those of B7."""
+    _declare_operators()
+    library = pytest.importorskip("transformers", reason="its own model")
+    config = library.EfficientNetConfig(
+        width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, num_labels=10, depthwise_padding=[]
+    )
+    return library.EfficientNetForImageClassification(config)
+
+
+def efficientnet_pytorch() -> Any:
+    """Build the model of efficientnet-pytorch."""
+    library = pytest.importorskip("efficientnet_pytorch", reason="its own model")
+    return library.EfficientNet.from_name("efficientnet-b0", num_classes=10)
+
+
+_KEPT: list[object] = []
+
+
+def _declare_operators() -> None:
+    """Declare what torchvision's own compiled part would, where it does not fit the PyTorch there."""
+    torch = pytest.importorskip("torch", reason="the libraries are PyTorch's")
+    if not _KEPT:
+        try:
+            import torchvision  # noqa: F401
+        except (ImportError, RuntimeError):
+            library = torch.library.Library("torchvision", "DEF")
+            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _KEPT.append(library)
+
+
+@pytest.mark.parametrize(
+    ("build", "model"),
+    [
+        (timm, "efficientnet-b0"),
+        (timm_v2, "efficientnetv2-b0"),
+        (torchvision, "efficientnet-b0"),
+        (transformers, "efficientnet-b0"),
+        (efficientnet_pytorch, "efficientnet-b0"),
+    ],
+)
+def test_state_dict_of_a_librarys_own_model_gets_tensorflows_names(build: Callable[[], Any], model: str) -> None:
+    """The libraries hold their tensors in the order in which the released code creates them."""
+    torch = pytest.importorskip("torch", reason="the libraries are PyTorch's")
+    with torch.device("meta"):
+        module = build()
+    state_dict = {
+        name: torch.full(tensor.shape, number, dtype=torch.float32)
+        if tensor.shape
+        else torch.zeros((), dtype=torch.int64)
+        for number, (name, tensor) in enumerate(module.state_dict().items())
+    }
+
+    made = to_tensorflow_names(state_dict)
+
+    expected = list(networks.variables(dataclasses.replace(CONFIGS[model], num_classes=10)))
+    numbers = [int(tensor.flatten()[0]) for tensor in state_dict.values() if tensor.shape]
+    assert {name: array.shape for name, array in made.items()} == {f"{model}/{v.name}": v.shape for v in expected}
+    assert [int(made[f"{model}/{v.name}"].flat[0]) for v in expected] == numbers
+
+
+def test_types_of_pytorch_and_values_with_gradients_are_taken(converted: ConversionResult) -> None:
+    """A state dict with `keep_vars`, in bfloat16, gives arrays of the same bits and loses only the batch counters."""
+    torch = pytest.importorskip("torch", reason="the state dict is PyTorch's")
+    state_dict = {
+        name: torch.tensor(array).bfloat16().requires_grad_()
+        for name, array in converted.state_dict.items()
+        if array.dtype.kind == "f"
+    }
+
+    made = to_tensorflow_names(state_dict, scope="net")
+
+    kernel = made["net/stem/conv2d/kernel"]
+    assert kernel.dtype.name == "bfloat16"
+    assert np.array_equal(
+        kernel.astype(np.float32), state_dict["stem.conv.weight"].detach().float().permute(2, 3, 1, 0).numpy()
+    )
+
+
+def test_dtypes_are_those_of_the_checkpoint_it_is_like(converted: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """Where that has kernels in float16, they are rounded; a value beyond its range is refused."""
+    revert(converted.state_dict, tmp_path / "wide", scope="net")
+    tfckpt.copy(tmp_path / "wide", tmp_path / "half", dtype="float16")
+    large = {**converted.state_dict, "classifier.bias": np.full(10, 1e6, np.float32)}
+
+    made = to_tensorflow_names(converted.state_dict, like=tmp_path / "half")
+    with pytest.raises(ConversionError, match=r"net/head/dense/bias has values beyond the range of float16"):
+        to_tensorflow_names(large, like=tmp_path / "half")
+
+    assert {array.dtype.name for array in made.values()} == {"float16"}
+    assert "float32" in {array.dtype.name for array in to_tensorflow_names(large, like=tmp_path / "wide").values()}
+
+
+def test_everything_that_does_not_fit_is_listed_and_nothing_written(
+    converted: ConversionResult, digits: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """A missing entry, one too many, another shape and another dtype; batch counters may be missing."""
+    state_dict: dict[str, Any] = dict(converted.state_dict)
+    del state_dict["head.bn.bias"]
+    del state_dict["head.bn.num_batches_tracked"]
+    state_dict["extra.weight"] = np.zeros((2, 3), np.float32)
+    state_dict["stem.bn.weight"] = np.zeros(9, np.float32)
+    state_dict["classifier.bias"] = np.zeros(10, np.int64)
+
+    with pytest.raises(ConversionError) as caught:
+        revert(state_dict, tmp_path / "model", like=digits)
+
+    assert str(caught.value).splitlines() == [
+        "the state dict does not fit custom: 4 findings",
+        "  mismatched: stem.bn.weight is [9], expected [8]",
+        "  missing: head.bn.bias [64]",
+        "  mismatched: classifier.bias is int64, expected floating-point numbers",
+        "  unexpected: extra.weight [2, 3]",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+def test_librarys_names_are_those_of_the_message() -> None:
+    """A state dict of timm lacks an entry under timm's name."""
+    config = CONFIGS["efficientnet-b0"]
+    from converter.exporters.tables import TIMM, library_names
+
+    names = library_names(TIMM, config, "timm")
+    state_dict = {names[n]: np.broadcast_to(np.float32(0), shape) for n, shape in native_targets(config).items()}
+    del state_dict["conv_stem.weight"]
+
+    with pytest.raises(ConversionError, match=r"does not fit efficientnet-b0: 1 finding\n  missing: conv_stem.weight"):
+        to_tensorflow_names(state_dict)
+
+
+def test_checkpoint_of_another_network_is_refused(
+    converted: ConversionResult, data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Its tensors are listed with both shapes; the one it came from takes the same state dict."""
+    with pytest.raises(ConversionError, match=r"mismatched: classifier.weight is \[10, 64\], expected \[7, 64\]"):
+        revert(converted.state_dict, tmp_path / "model", like=data / "objects" / "ckpt")
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"family": "flax"}, r"no family 'flax', expected one of automl, keras-applications"),
+        ({"family": "automl", "like": {}}, "give one of them"),
+        ({"head": "dense"}, "a checkpoint to be like"),
+    ],
+    ids=["unknown family", "family and like", "head alone"],
+)
+def test_options_that_do_not_fit_are_refused(converted: ConversionResult, change: dict[str, Any], message: str) -> None:
+    """As outputs that cannot be written."""
+    with pytest.raises(ExportError, match=message):
+        to_tensorflow_names(converted.state_dict, **change)
+
+
+def test_network_without_a_published_name_needs_a_scope(converted: ConversionResult) -> None:
+    """An empty one will do."""
+    family: FamilyName = "automl"
+
+    with pytest.raises(UnknownModelError, match=r"not a published one.*--scope"):
+        to_tensorflow_names(converted.state_dict, family=family)
+
+    assert "stem/conv2d/kernel" in to_tensorflow_names(converted.state_dict, family=family, scope="")
+
+
+def test_what_is_no_state_dict_of_such_a_network_is_refused(tmp_path: pathlib.Path) -> None:
+    """Other names, other things than tensors, and files of other kinds."""
+    with pytest.raises(UnknownModelError, match=r"no EfficientNet's state dict: it has layer1.0.conv1.weight"):
+        to_tensorflow_names({"layer1.0.conv1.weight": np.zeros(3, np.float32)})
+    with pytest.raises(UnknownModelError, match="no published EfficientNet"):
+        to_tensorflow_names({"blocks.0.0.conv_dw.weight": np.zeros((32, 1, 3, 3), np.float32)})
+    with pytest.raises(ConversionError, match="epoch is a int, expected a tensor"):
+        to_tensorflow_names({"epoch": 3})
+    with pytest.raises(ConversionError, match="no file or folder of PyTorch weights"):
+        revert(tmp_path / "model.onnx", tmp_path / "model")
+    with pytest.raises(CheckpointNotFoundError, match="no such file"):
+        revert(tmp_path / "model.safetensors", tmp_path / "model")
+
+
+def test_object_based_checkpoint_gets_no_averages(data: pathlib.Path) -> None:
+    """They are found by name, and objects have none."""
+    objects = data / "objects" / "ckpt"
+    state_dict = convert(objects, strides=OBJECTS_STRIDES).state_dict
+
+    with pytest.raises(ExportError, match="object-based"):
+        to_tensorflow_names(state_dict, like=objects, with_averages=True)
+
+
+def test_existing_target_stays_unless_it_is_to_be_overwritten(
+    converted: ConversionResult, digits: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Neither a checkpoint nor a folder is replaced unasked."""
+    revert(converted.state_dict, tmp_path / "model", scope="first")
+    (tmp_path / "folder").mkdir()
+
+    for like, scope in ((None, "second"), (digits, None)):
+        with pytest.raises(CheckpointExistsError):
+            revert(converted.state_dict, tmp_path / "model", like=like, scope=scope)
+    with pytest.raises(ExportError, match=r"expected a prefix such as .*folder/model.ckpt"):
+        revert(converted.state_dict, tmp_path / "folder", scope="second")
+
+    with tfckpt.open(tmp_path / "model") as checkpoint:
+        assert "first/stem/conv2d/kernel" in checkpoint
+    revert(converted.state_dict, tmp_path / "model", scope="second", overwrite=True)
+    with tfckpt.open(tmp_path / "model") as checkpoint:
+        assert "second/stem/conv2d/kernel" in checkpoint
+
+
+def test_folded_batch_norms_have_no_way_back(converted: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """The same network written without folding has one."""
+    export(converted, tmp_path / "folded.safetensors", fuse_bn=True)
+    export(converted, tmp_path / "whole.safetensors")
+
+    with pytest.raises(ConversionError, match="batch norms are folded"):
+        revert(tmp_path / "folded.safetensors", tmp_path / "model")
+
+    assert len(revert(tmp_path / "whole.safetensors", tmp_path / "model").names) == 113
+
+
+def test_network_finetuned_in_pytorch_gives_tensorflows_logits(data: pathlib.Path, digits: pathlib.Path) -> None:
+    """Recorded: TensorFlow restored the reverted checkpoint into the digits network's own graph.
+
+    That the checkpoint it restored is the one that is written today is tested with the other checkpoints TensorFlow
+    loaded, in `test_tensorflow_check`.
+    """
+    torch = pytest.importorskip("torch", reason="the network is a PyTorch module")
+    from converter import load_model
+
+    with np.load(data / "digits" / "digits-test.npz") as test:
+        pixels = -(test["images"][:20].repeat(4, 1).repeat(4, 2).astype(np.float32) - 8) / 8
+    with np.load(data / "reverted" / "logits.npz") as recorded:
+        expected = recorded["logits"]
+    images = torch.from_numpy(pixels)[:, None].repeat(1, 3, 1, 1)
+    model = load_model(digits)
+    with torch.inference_mode():
+        before = model(images).numpy()
+        model.load_state_dict(torch.load(data / "reverted" / "finetuned.pth", weights_only=True))
+        logits = model(images).numpy()
+
+    assert np.abs(logits - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.abs(before - expected).max() > 1
