@@ -16,7 +16,7 @@ class Limits:
     #: One block of a table, as stored. TensorFlow writes blocks of 256 KiB and gives a larger entry its own.
     max_block_bytes: int = 1 << 30
     #: Entries of one table. Listed, each costs some 400 bytes of memory and 4 in the file.
-    max_entries: int = 500_000
+    max_entries: int = 150_000
     #: Keys of one table together, spelled out. In the file each key leaves out what it shares with the one before it,
     #: so that a small file can claim any amount.
     max_key_bytes: int = 32 << 20

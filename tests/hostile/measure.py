@@ -2,6 +2,7 @@
 
 `python -m tests.hostile.measure PREFIX` prints JSON: the class of the error or null, its text, the peak of resident
 memory above that of a process that has read a small checkpoint, in bytes, and the seconds.
+With `--verify` before the prefix it is verified, and the number of findings is printed too.
 """
 
 from __future__ import annotations
@@ -44,14 +45,20 @@ def main() -> None:
         read_all(str(bundle.write(pathlib.Path(folder), index=bundle.index(framer=builders.snappy_frame))))
     before, start = peak(), time.perf_counter()
     error: tfckpt.CheckpointError | None = None
+    findings = 0
     try:
-        read_all(sys.argv[1])
+        if sys.argv[1] == "--verify":
+            with tfckpt.open(sys.argv[2]) as checkpoint:
+                findings = len(tfckpt.verify(checkpoint).errors)
+        else:
+            read_all(sys.argv[1])
     except tfckpt.CheckpointError as caught:
         error = caught
     json.dump(
         {
             "error": None if error is None else type(error).__name__,
             "text": str(error),
+            "findings": findings,
             "bytes": peak() - before,
             "seconds": time.perf_counter() - start,
         },

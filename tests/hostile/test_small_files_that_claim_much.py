@@ -119,6 +119,14 @@ def strings_of_no_length(folder: pathlib.Path) -> pathlib.Path:
     return Bundle().add("x", builders.STRING, [count], payload, crc=0).write(folder)
 
 
+def many_slices_after_one_restart_point(folder: pathlib.Path) -> pathlib.Path:
+    """Ten thousand slices in a block that has to be gone through from its beginning; nothing is wrong with it."""
+    bundle = Bundle()
+    pieces: list[tuple[builders.Extents, bytes]] = [([(number, 1)], b"\1") for number in range(10_000)]
+    bundle.add_slices("x", builders.UINT8, [10_000], pieces)
+    return bundle.write(folder, index=bundle.index(per_block=1 << 20, restart_interval=1 << 20))
+
+
 def absurd_shape(folder: pathlib.Path) -> pathlib.Path:
     """2**61 floats with a size to match."""
     return Bundle().put_entry("x", entry_proto(builders.FLOAT, [1 << 60], size=1 << 62)).write(folder)
@@ -130,12 +138,12 @@ def many_missing_shards(folder: pathlib.Path) -> pathlib.Path:
     return bundle.put_entry("x", entry_proto(builders.FLOAT, [1], shard_id=77_777, size=4)).write(folder)
 
 
-ATTACKS: list[tuple[Attack, str, str]] = [
+ATTACKS: list[tuple[Attack, str | None, str]] = [
     (growing_keys, "LimitExceededError", "max_key_bytes"),
     (growing_keys_of_the_index_block, "LimitExceededError", "max_key_bytes"),
     (growing_keys_of_the_metaindex_block, "LimitExceededError", "max_key_bytes"),
     (million_empty_entries, "LimitExceededError", "max_entries"),
-    (nothing_but_restart_points, "CorruptionError", "restart point"),
+    (nothing_but_restart_points, "CorruptionError", "without a bundle header"),
     (empty_submessages, "LimitExceededError", "max_entry_bytes"),
     (slices_without_entries, "LimitExceededError", "max_slices"),
     (slices_of_one_payload, "CorruptionError", "slices take 1048576000 bytes together"),
@@ -143,14 +151,15 @@ ATTACKS: list[tuple[Attack, str, str]] = [
     (slices_that_defeat_comparing_neighbours, "CorruptionError", "has no entry"),
     (long_name_with_many_slices, "LimitExceededError", "max_key_bytes"),
     (strings_of_no_length, "LimitExceededError", "max_string_elements"),
+    (many_slices_after_one_restart_point, None, "None"),
     (absurd_shape, "TruncatedError", "past the end"),
     (many_missing_shards, "CheckpointNotFoundError", "data shard 77777 of 100000 is missing"),
 ]
 
 
 @pytest.mark.parametrize(("attack", "error", "text"), ATTACKS, ids=[attack.__name__ for attack, _, _ in ATTACKS])
-def test_attack_ends_in_our_error_within_memory_and_time(
-    tmp_path: pathlib.Path, attack: Attack, error: str, text: str
+def test_attack_ends_in_values_or_our_error_within_memory_and_time(
+    tmp_path: pathlib.Path, attack: Attack, error: str | None, text: str
 ) -> None:
     """Measured in a process of its own."""
     prefix = attack(tmp_path)
@@ -161,8 +170,39 @@ def test_attack_ends_in_our_error_within_memory_and_time(
     )
 
     found = json.loads(done.stdout)
-    print(found, size)
     assert found["error"] == error
     assert text in found["text"]
     assert found["bytes"] < 64 * MIB + 2 * size
     assert found["seconds"] < 10
+
+
+def test_verifying_gives_up_within_memory_where_everything_is_damaged(tmp_path: pathlib.Path) -> None:
+    """Blocks whose keys grow to 24 MB each, more than the limit together, and 200 000 entries that do not parse."""
+    growing = []
+    separators = []
+    for number in range(3):
+        prefix = bytes([number + 1])
+        entries = builders.table_entry(0, prefix, b"")
+        entries += b"".join(builders.table_entry(length, b"a", b"") for length in range(1, 7000))
+        growing.append(builders.raw_block(entries))
+        separators.append(prefix + b"b")
+    header = builders.block([(b"", builders.header_proto())])
+    broken = [(b"%06d" % number, b"\x0a") for number in range(200_000)]
+    (tmp_path / "many").mkdir()
+    grown = builders.write_index(tmp_path, builders.table_of_blocks([header, *growing], [b"", *separators]))
+    damaged = builders.write_index(
+        tmp_path / "many", builders.table([(b"", builders.header_proto()), *broken], per_block=10_000)
+    )
+
+    for prefix_path, count in ((grown, 1), (damaged, 10_000)):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.hostile.measure", "--verify", str(prefix_path)],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+
+        found = json.loads(done.stdout)
+        assert found["findings"] >= count
+        assert found["bytes"] < 128 * MIB  # names may take max_key_bytes as keys and again as text
+        assert found["seconds"] < 10

@@ -157,8 +157,11 @@ def test_limits_of_the_caller_hold(prefix: pathlib.Path) -> None:
     with tfckpt.open(prefix, limits=tfckpt.Limits(max_entries=4)) as checkpoint:
         assert len(checkpoint) == 3
 
-    with pytest.raises(tfckpt.LimitExceededError, match="max_entries=3"):
-        tfckpt.open(prefix, limits=tfckpt.Limits(max_entries=3))
+    with (
+        tfckpt.open(prefix, limits=tfckpt.Limits(max_entries=3)) as checkpoint,
+        pytest.raises(tfckpt.LimitExceededError, match="max_entries=3"),
+    ):
+        list(checkpoint)
 
 
 def test_options_are_keyword_only() -> None:
