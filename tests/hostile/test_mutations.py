@@ -22,7 +22,7 @@ from tests import builders
 from tests.builders import Bundle
 from tests.hostile.sealing import mutate, reseal
 
-MUTATIONS = int(os.environ.get("TFCKPT_MUTATIONS", "1500"))
+MUTATIONS = int(os.environ.get("TFCKPT_MUTATIONS", "600"))
 Files = dict[str, bytes]
 
 
