@@ -23,19 +23,23 @@ def complain(text: str) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[Progress | None]:
-    """Give a callback that draws a bar of bytes on standard error: None unless that is a terminal and rich is there."""
+def progress_bar(label: str, *, counts: bool = False) -> Iterator[Progress | None]:
+    """Give a callback that draws a bar on standard error, None unless that is a terminal and rich is there.
+
+    What it is told is bytes, or with `counts` a number of things.
+    """
     if not sys.stderr.isatty():
         yield None
         return
     try:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
     except ImportError:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    amount = MofNCompleteColumn() if counts else DownloadColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(label, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)

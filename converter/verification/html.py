@@ -25,6 +25,7 @@ h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2r
 p { margin: .25rem 0; color: var(--soft); } code, pre, td, svg text { font-variant-numeric: tabular-nums; }
 code, pre, td { font-family: ui-monospace, monospace; font-size: 13px; } pre { background: var(--band);
   padding: .75rem 1rem; overflow-x: auto; border-radius: 6px; }
+pre.bad { white-space: pre-wrap; overflow-wrap: anywhere; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; } th { text-align: left;
   font-size: 13px; color: var(--soft); font-weight: 600; } th, td { padding: .2rem .75rem .2rem 0;
@@ -36,7 +37,7 @@ svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; 
 circle.whole { fill: var(--whole); stroke: none; } circle.alone { fill: var(--alone); stroke: none; }
 circle.faulty { fill: var(--bad); stroke: none; }
 """
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 1040, 360, 52, 34, 112
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 1040, 380, 52, 34, 132
 #: What is zero, or below what float64 can tell, is drawn here.
 _LEAST_EXPONENT = -17
 
@@ -76,7 +77,7 @@ def plot(report: LayersReport) -> str:
     """The error of every layer on a log scale: in the whole run, alone, the oracle's noise, and what is allowed."""
     records = report.records
     top = max([-2, *(_exponent(record.max_rel) for record in records)])
-    least, most = _LEAST_EXPONENT, math.ceil(top)
+    least, most = _LEAST_EXPONENT, 3 * math.ceil(top / 3)
 
     def x(position: int) -> float:
         return _LEFT + (position + 0.5) * (_WIDTH - _LEFT - 8) / len(records)
@@ -115,7 +116,7 @@ def plot(report: LayersReport) -> str:
 def _axis(least: int, most: int, y: Callable[[float], float]) -> list[str]:
     lines = []
     for exponent in range(least, most + 1):
-        if exponent % 3 == 0 or exponent == most:
+        if exponent % 3 == 0:
             at = y(exponent)
             lines.append(f'<line class="grid" x1="{_LEFT}" y1="{at:.1f}" x2="{_WIDTH}" y2="{at:.1f}"/>')
             lines.append(f'<text x="{_LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">1e{exponent}</text>')

@@ -19,7 +19,7 @@ from tfckpt.errors import CorruptionError, printable
 from ..conversion import ConversionPlan, PathLike, Progress, SourceLike, opened, plan_conversion
 from ..errors import UnknownModelError, VerificationError
 from ..exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_native
-from ..mapping.averages import WEIGHTS_CHOICES, WeightsChoice
+from ..mapping.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
 from ..mapping.layout import LAYOUTS, Array
 from ..mapping.rules import Move, RuleSet
 from ..model.config import EfficientNetConfig
@@ -86,7 +86,8 @@ class WeightsReport:
         """Say it in two lines."""
         moved = [record.equal for record in self.records if record.source is not None]
         constants = [record.equal for record in self.records if record.source is None]
-        choice = "moving averages" if self.weights == "ema" else "raw values"
+        averaged = any(record.source is not None and is_average(record.source) for record in self.records)
+        choice = "moving averages" if averaged else "raw values"
         return (
             f"weights   {sum(moved)} of {len(moved)} source tensors reproduced byte for byte "
             f"({self.nbytes:,} bytes, {choice})\n"

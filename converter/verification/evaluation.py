@@ -1,0 +1,297 @@
+"""How often a converted network is right: top-1 and top-5 on labelled images, and beside the oracle's answers.
+
+Images stand in a folder with a folder for each class, or as arrays in an `.npz` with `images` and `labels`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tfckpt.errors import CheckpointNotFoundError, printable
+
+from ..conversion import Progress
+from ..errors import ConversionError, FeedError
+from .activations import Array, load_golden
+
+if TYPE_CHECKING:
+    from ..model.efficientnet import EfficientNet
+    from ..model.recipes import Preprocessing
+    from ..reference.graph import ReferenceGraph
+    from ..reference.variables import Weights
+    from .pairing import Pairing
+
+IMAGES, LABELS = "images", "labels"
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+TOP = 5
+_CHANNELS = 3
+
+
+class Batch(NamedTuple):
+    """Some images (NHWC, float32) and their class numbers."""
+
+    images: Array
+    labels: Array
+
+
+class LabelledImages(Protocol):
+    """Labelled images that are read batch by batch."""
+
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All images in order."""
+
+
+class Predictor(Protocol):
+    """Gives logits (N, classes) of images (NHWC, float32)."""
+
+    def __call__(self, images: Array) -> Array:
+        """Run the network."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What came out: right answers of our network, and of the oracle where it ran too.
+
+    `differing` predictions are not the oracle's; `largest_difference` is that of two logits, of the largest logit.
+    """
+
+    count: int
+    classes: int
+    top1: int
+    top5: int
+    oracle_top1: int | None = None
+    oracle_top5: int | None = None
+    differing: int | None = None
+    largest_difference: float | None = None
+
+    def summary(self) -> str:
+        """Say it in a few lines."""
+        few = min(TOP, self.classes)
+        lines = [
+            f"images    {self.count:,}, {self.classes} classes",
+            f"top-1     {self._share(self.top1)} in PyTorch" + self._beside(self.oracle_top1),
+        ]
+        if few == TOP:
+            lines.append(f"top-5     {self._share(self.top5)} in PyTorch" + self._beside(self.oracle_top5))
+        if self.differing is not None:
+            lines.append(
+                f"differing {self.differing:,} of {self.count:,} predictions; largest logit difference "
+                f"{self.largest_difference:.1e} of the largest logit"
+            )
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    def _share(self, right: int) -> str:
+        return f"{right / self.count:.2%} ({right:,})"
+
+    def _beside(self, right: int | None) -> str:
+        return "" if right is None else f", {self._share(right)} by the graph"
+
+
+def evaluate(
+    model: Predictor,
+    data: LabelledImages,
+    *,
+    classes: int,
+    oracle: Predictor | None = None,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Classify all images and count, with the oracle beside it if there is one; `progress` is told images.
+
+    Raises `FeedError` for labels that are no class of the network's.
+    """
+    counts = dict.fromkeys(("top1", "top5", "oracle_top1", "oracle_top5", "differing"), 0)
+    difference = largest = 0.0
+    done = 0
+    for batch in data.batches(batch_size):
+        outside = batch.labels[(batch.labels < 0) | (batch.labels >= classes)]
+        if outside.size:
+            raise FeedError(f"label {int(outside[0])} is no class: the network has the classes 0 to {classes - 1}")
+        logits = model(batch.images)
+        counts["top1"] += _right(logits, batch.labels, 1)
+        counts["top5"] += _right(logits, batch.labels, TOP)
+        if oracle is not None:
+            theirs = oracle(batch.images)
+            counts["oracle_top1"] += _right(theirs, batch.labels, 1)
+            counts["oracle_top5"] += _right(theirs, batch.labels, TOP)
+            counts["differing"] += int((logits.argmax(1) != theirs.argmax(1)).sum())
+            difference = max(difference, float(np.abs(logits - theirs).max()))
+            largest = max(largest, float(np.abs(theirs).max()))
+        done += len(batch.labels)
+        if progress is not None:
+            progress(done, data.count)
+    if oracle is None:
+        return Evaluation(count=done, classes=classes, top1=counts["top1"], top5=counts["top5"])
+    return Evaluation(
+        count=done, classes=classes, largest_difference=difference / largest if largest else difference, **counts
+    )
+
+
+def predictor(model: EfficientNet) -> Predictor:
+    """A PyTorch network as a predictor."""
+    import torch
+
+    like = next(model.parameters())
+
+    def run(images: Array) -> Array:
+        batch = torch.from_numpy(np.ascontiguousarray(images)).to(like.device, like.dtype).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            logits: Array = model(batch).float().cpu().numpy()
+        return logits
+
+    return run
+
+
+def oracle_predictor(graph: ReferenceGraph, pairing: Pairing, weights: Weights) -> Predictor:
+    """The graph as a predictor; one that takes a fixed number of images gets them so."""
+    fixed = pairing.input_shape[0] if pairing.input_shape is not None else -1
+    tensor = pairing.pairs[-1].tensor
+
+    def run(images: Array) -> Array:
+        if fixed <= 0:
+            return once(images)
+        parts = [images[start : start + fixed] for start in range(0, len(images), fixed)]
+        padded = [np.concatenate([part, np.repeat(part[-1:], fixed - len(part), 0)]) for part in parts]
+        return np.concatenate([once(part) for part in padded])[: len(images)]
+
+    def once(images: Array) -> Array:
+        fed = images.transpose(0, 3, 1, 2) if pairing.channels_first else images
+        feeds: dict[str, Any] = {pairing.input: fed, **dict.fromkeys(pairing.switches, False)}
+        return graph.run(tensor, feeds, dtype="float32", weights=weights)
+
+    return run
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageFolder:
+    """Image files with the number of their class, and what makes an input of a file."""
+
+    files: tuple[tuple[str, int], ...]
+    read: Callable[[str], Array]
+
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+        return len(self.files)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Decode and preprocess as many images at a time."""
+        for start in range(0, len(self.files), size):
+            part = self.files[start : start + size]
+            images = np.concatenate([self.read(path) for path, _ in part]).transpose(0, 2, 3, 1)
+            yield Batch(images, np.array([label for _, label in part]))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageArrays:
+    """Images that are there as arrays, and what makes inputs of them; None if they are inputs already."""
+
+    images: Array
+    labels: Array
+    read: Callable[[Array], Array] | None
+
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+        return len(self.labels)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Preprocess as many images at a time."""
+        for start in range(0, self.count, size):
+            images, labels = self.images[start : start + size], self.labels[start : start + size]
+            if self.read is not None:
+                images = np.concatenate([self.read(image) for image in images]).transpose(0, 2, 3, 1)
+            yield Batch(images.astype(np.float32), labels)
+
+
+def open_folder(
+    folder: str, *, classes: int, labels: Sequence[str] | None, preprocessing: Preprocessing, size: int | None = None
+) -> ImageFolder:
+    """Find the images of a folder that has a folder for each class.
+
+    A folder's class is its name among the `labels`, or its name if that is a number, or its place in alphabetical order
+    if there is one for every class.
+    Raises `CheckpointNotFoundError` or `FeedError` for what is no such folder.
+    """
+    from ..preprocessing import preprocess
+
+    if not os.path.isdir(folder):
+        raise CheckpointNotFoundError("there is no such folder", path=folder)
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    if not names:
+        raise FeedError(f"{folder} has no folders; expected one for each class, with images in it")
+    numbers = _numbers(names, classes, labels)
+    files: list[tuple[str, int]] = []
+    for name, number in zip(names, numbers, strict=True):
+        inside = sorted(os.listdir(os.path.join(folder, name)))
+        found = [entry for entry in inside if entry.lower().endswith(ENDINGS)]
+        if not found:
+            raise FeedError(f"the class folder {printable(name)} has no images ({', '.join(ENDINGS)})")
+        files += [(os.path.join(folder, name, entry), number) for entry in found]
+    return ImageFolder(tuple(files), lambda path: preprocess(path, preprocessing, size=size))
+
+
+def open_arrays(
+    path: str, *, channels: int, preprocessing: Callable[[], Preprocessing], size: int | None = None
+) -> ImageArrays:
+    """Read an `.npz` with `images`, NHWC: float32 inputs, or uint8 pixels to be preprocessed; and their `labels`.
+
+    Raises `FeedError` for other arrays, and what `preprocessing` raises when it is needed.
+    """
+    arrays = load_golden(path)
+    if not {IMAGES, LABELS} <= arrays.keys():
+        found = ", ".join(map(printable, arrays)) or "nothing"
+        raise FeedError(f"{path} has {found}; expected {IMAGES} and {LABELS}")
+    images, labels = arrays[IMAGES], arrays[LABELS]
+    if images.ndim != 4 or images.shape[3] != channels or 0 in images.shape:
+        raise FeedError(f"{IMAGES} in {path} is {list(images.shape)}, expected [N, H, W, {channels}]")
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+        raise FeedError(
+            f"{LABELS} in {path} is {labels.dtype} {list(labels.shape)}, expected whole numbers [{len(images)}]"
+        )
+    if images.dtype == np.uint8:
+        from ..preprocessing import preprocess
+
+        settings = preprocessing()
+        return ImageArrays(images, labels, lambda image: preprocess(image, settings, size=size))
+    if images.dtype.kind != "f":
+        raise FeedError(f"{IMAGES} in {path} is {images.dtype}, expected float32 inputs or uint8 pixels")
+    return ImageArrays(images, labels, None)
+
+
+def _numbers(names: Sequence[str], classes: int, labels: Sequence[str] | None) -> list[int]:
+    """The class of each folder."""
+    if labels is not None:
+        places = {label: number for number, label in enumerate(labels)}
+        unknown = [name for name in names if name not in places]
+        if unknown:
+            raise FeedError(f"no label is called {', '.join(map(printable, unknown))}; the first are {labels[:3]}")
+        return [places[name] for name in names]
+    if all(name.isascii() and name.isdigit() for name in names):
+        return [int(name) for name in names]
+    if len(names) != classes:
+        raise FeedError(
+            f"{len(names)} class folders, but the network has {classes} classes: call the folders by the numbers of "
+            "their classes, or give --labels with the names of all classes in order"
+        )
+    return list(range(len(names)))
+
+
+def _right(logits: Array, labels: Array, few: int) -> int:
+    """How many labels are among the `few` largest logits."""
+    if logits.ndim != 2:
+        raise ConversionError(f"the network gives {list(logits.shape)}, expected logits (N, classes)")
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :few]
+    return int((best == labels[:, None]).any(axis=1).sum())
