@@ -14,7 +14,7 @@ from . import protos, saved_model
 from ._typing import ByteSource
 from .bundle import naming
 from .checkpoint_state import STATE_NAME, read_state
-from .errors import CheckpointError, CheckpointNotFoundError, CorruptionError, close_names
+from .errors import CheckpointError, CheckpointNotFoundError, CorruptionError, abridged, close_names
 from .limits import DEFAULT_LIMITS, Limits
 from .sstable.format import is_table
 from .sstable.table import Table
@@ -290,7 +290,8 @@ def _follow_state(storage: Storage, folder: str, limits: Limits) -> Found:
         return found
     named = storage.join(folder, state.model_checkpoint_path)
     raise CheckpointNotFoundError(
-        f"the state file names {state.model_checkpoint_path}, and there is no {naming.index_name(named)}"
+        f"the state file names {abridged(state.model_checkpoint_path)}, and there is no "
+        f"{abridged(naming.index_name(named))}"
         f"{_instead(storage, folder, limits)}",
         path=path,
     )
@@ -314,7 +315,7 @@ def follow(storage: Storage, folder: str, path: str, limits: Limits = DEFAULT_LI
     found = find_prefix(storage, beside, limits)
     if found is None:
         return None
-    note = f"the state file names {named}, which is not there; {beside} beside it is read instead"
+    note = f"the state file names {abridged(named)}, which is not there; {beside} beside it is read instead"
     return dataclasses.replace(found, notes=(note, *found.notes))
 
 
