@@ -22,7 +22,7 @@ from tfckpt.errors import printable
 from .errors import ConversionError, MappingError, Shape
 from .mapping import families
 from .mapping.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights
-from .mapping.graph import read_graph
+from .mapping.graph import GraphFacts, read_graph
 from .mapping.layout import LAYOUTS, Array
 from .mapping.native import native_targets
 from .mapping.releases import releases_of
@@ -147,7 +147,7 @@ def plan_conversion(
     if into is not None:
         raise ValueError("into is the target of rules, and no rules are given")
     facts = _facts(tensors)
-    graph = tensors.graph if isinstance(tensors, tfckpt.Checkpoint) else None
+    graph, unread = _graph(tensors)
     prepared = families.prepare(
         _inventory(tensors, facts),
         model=model,
@@ -155,7 +155,7 @@ def plan_conversion(
         strides=strides,
         scope=scope,
         head=head,
-        graph=None if graph is None else read_graph(graph.nodes, graph.functions),
+        graph=graph,
     )
     targets = native_targets(prepared.config)
     try:
@@ -166,7 +166,7 @@ def plan_conversion(
         raise error.with_hint(f"{model} was asked for; {prepared.best_fit()}") from None
     path = tensors.prefix if isinstance(tensors, tfckpt.Checkpoint) else ""
     releases = releases_of(prepared.config, prepared.family.name, path)
-    notes = [*prepared.notes, *_input_normalization(tensors, prepared.input_statistics)]
+    notes = [*prepared.notes, *unread, *_input_normalization(tensors, prepared.input_statistics)]
     if not releases.decided:
         notes.append(releases.sentence)
     report = dataclasses.replace(
@@ -324,6 +324,15 @@ def _input_normalization(tensors: Mapping[str, Array], keys: Mapping[str, str]) 
             "here and in a Rescaling layer after it"
         )
     return [note]
+
+
+def _graph(tensors: Mapping[str, Array]) -> tuple[GraphFacts | None, list[str]]:
+    """Read the graph beside a checkpoint, if there is one; one in a form that is not read is worth a note only."""
+    try:
+        graph = tensors.graph if isinstance(tensors, tfckpt.Checkpoint) else None
+    except tfckpt.UnsupportedFeatureError as error:
+        return None, [f"the graph beside the checkpoint tells nothing: {error}"]
+    return (None, []) if graph is None else (read_graph(graph.nodes, graph.functions), [])
 
 
 def _inventory(tensors: Mapping[str, Array], facts: Mapping[str, _Facts]) -> Inventory:

@@ -41,7 +41,9 @@ class Unmapped:
     def __str__(self) -> str:
         """One line for people."""
         text = f"unmapped: {printable(self.name)} {list(self.shape)}"
-        return text if self.target is None else f"{text} would become {self.target}, which the model does not have"
+        if self.target is None:
+            return text
+        return f"{text} would become {printable(self.target)}, which the model does not have"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def load_model(
     weights: WeightsChoice | None = None,
     strides: Sequence[int] | None = None,
     scope: str | None = None,
+    head: str | None = None,
     num_classes: int | None = None,
 ) -> EfficientNet:
     """Build the network a file holds, with its weights in float32 and in eval mode: NCHW in, logits out.
@@ -59,7 +60,8 @@ def load_model(
     `weights` is `ema` (the default) or `raw` for a checkpoint; converted weights have had their choice made, and a file
     that says it was made otherwise is refused.
     `strides`, one for each stage, are needed for a network that is neither published nor described by the file.
-    `scope` is needed when several networks share a checkpoint.
+    `scope` is needed when several networks share a checkpoint, and `head` names a dense layer beside the network that
+    is its classifier.
     `num_classes` other than the file's gives a freshly drawn classifier, 0 gives pooled features.
 
     Raises a `ConversionError`, where it is a `MappingError` with all findings, or what `tfckpt` raises about the file.
@@ -77,7 +79,7 @@ def load_model(
             _check_fit(arrays, config)
             tensors = {name: _tensor(name, array) for name, array in arrays.items()}
     else:
-        result = convert(path, weights=weights or "ema", strides=strides, scope=scope)
+        result = convert(path, weights=weights or "ema", strides=strides, scope=scope, head=head)
         config = result.required_config()
         tensors = {name: _tensor(name, array) for name, array in result.state_dict.items()}
     model = _build(network, config, tensors)

@@ -6,6 +6,7 @@ Tolerances: float64 on both sides agrees to rounding, float32 is held to 1e-5 of
 from __future__ import annotations
 
 import pathlib
+import shutil
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the network is a PyTorch module")
 
 import tfckpt  # noqa: E402
+from converter.cli import main  # noqa: E402
 from converter.conversion import ConversionResult, convert  # noqa: E402
 from converter.errors import UnknownModelError  # noqa: E402
 from converter.model import EfficientNet  # noqa: E402
@@ -198,3 +200,31 @@ def test_reverse_gives_back_the_checkpoints_own_tensors(
     assert set(by_name) == {record.variable for record in result.report.tensors}
     for record in result.report.tensors:
         assert np.array_equal(by_name[record.variable], by_key[record.source])
+
+
+def test_graph_in_a_form_that_is_not_read_is_a_note(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Variables beside a SavedModel in text form convert with strides that are given, and the note says why."""
+    shutil.copytree(data / "savedmodel", tmp_path / "model")
+    (tmp_path / "model" / "saved_model.pb").rename(tmp_path / "model" / "saved_model.pbtxt")
+
+    report = convert(tmp_path / "model" / "variables" / "variables", strides=(1, 2, 2, 1)).report
+
+    assert len(report.notes) == 1
+    assert report.notes[0].startswith("the graph beside the checkpoint tells nothing: ")
+    assert "strides as given" in report.evidence
+
+
+def test_output_of_every_source_is_verified_without_being_told_anything_again(
+    data: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scope, strides, head and choice of weights are recorded with the output."""
+    sources = {"objects": ["--strides", "1,2,2,1"], "savedmodel": [], "keras/v1/saved_model": []}
+    strides = ["--strides", ",".join(map(str, V2_STRIDES))]
+    sources |= {"keras/v2/checkpoint": strides, "keras/nested-newer": [*strides, "--head", "breeds"]}
+    for number, (source, options) in enumerate(sources.items()):
+        output = str(tmp_path / f"{number}.safetensors")
+
+        assert main(["convert", str(data / source), "-o", output, *options]) == 0
+        assert main(["verify", str(data / source), output]) == 0
+
+    assert "94 of 94 source tensors reproduced byte for byte" in capsys.readouterr().out

@@ -115,6 +115,20 @@ def test_missing_block_of_a_stage_is_noticed() -> None:
     assert {missing.expected[0].split("_")[0] for missing in caught.value.missing} == {"block2a"}
 
 
+def test_forced_size_that_does_not_fit_says_which_would() -> None:
+    """What disagrees is listed by Keras's names, and the size that the tensors are of is named."""
+    arrays = {row[1]: networks.number_array(0, tuple(row[2])) for row in published()["EfficientNetV2B1"]["variables"]}
+    assert convert(arrays, model="efficientnetv2-b1").config == CONFIGS["efficientnetv2-b1"]
+
+    with pytest.raises(MappingError) as caught:
+        convert(arrays, model="efficientnetv2-b2")
+
+    assert str(caught.value).splitlines()[-1] == (
+        "efficientnetv2-b2 was asked for; its names and shapes are those of efficientnetv2-b1"
+    )
+    assert "top_conv/kernel" in {mismatch.source for mismatch in caught.value.mismatched}
+
+
 def test_later_letters_follow_z() -> None:
     """A stage of more than 26 blocks goes on with the characters after z, as Keras's code does."""
     assert KERAS.anatomy.block.fullmatch("block6{_bn/gamma")
