@@ -16,10 +16,10 @@ import tfckpt
 from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError, TensorNotFoundError, WriteError
 
 from ..errors import ConversionError, ExportError, RulesError, VerificationError
-from . import convert, ops, plan, revert, verify
+from . import convert, evaluate, ops, plan, revert, verify
 from .render import complain
 
-_VERBS = (convert, plan, verify, revert, ops)
+_VERBS = (convert, plan, verify, evaluate, revert, ops)
 _INTERRUPTED = 130
 
 DESCRIPTION = """\
@@ -28,6 +28,7 @@ Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, wi
   tf2torch convert efficientnetv2-s -o s.safetensors      write PyTorch weights
   tf2torch plan efficientnetv2-s                          show what becomes what, without writing
   tf2torch verify efficientnetv2-s s.safetensors          show that they are the checkpoint's
+  tf2torch evaluate s.safetensors --data FOLDER           count right answers on labelled images
   tf2torch revert s.pth --like efficientnetv2-s -o ckpt   go back to TensorFlow
 
 A checkpoint is given by its prefix, any of its files, or a folder that holds it.
