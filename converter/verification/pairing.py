@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfckpt.errors import printable
 
 from ..errors import GraphError, Shape, TensorNameError
 from ..model.config import EfficientNetConfig
-from ..reference.graph import Operation, ReferenceGraph
-from ..reference.variables import Weights
-from .wiring import Wiring, main_wiring
+
+if TYPE_CHECKING:
+    from ..reference.graph import Operation, ReferenceGraph
+    from ..reference.variables import Weights
+    from .wiring import Wiring
 
 #: What we call the layers that have no module of their own in the network.
 POOLED = "pooled"
@@ -112,6 +114,8 @@ def _check_variables(graph: ReferenceGraph, keys: Mapping[str, str], weights: We
 
 def _wiring(graph: ReferenceGraph, key: str, weights: Weights) -> Wiring:
     """The operations on the way to the network's output: a signature's, or found from the last kernel on."""
+    from .wiring import Wiring, main_wiring  # torch comes with it
+
     usual = {name: signature for name, signature in graph.signatures.items() if not name.startswith("__")}
     for name in sorted(usual, key=lambda name: name != "serving_default"):
         outputs = [tensor.name for tensor in usual[name].outputs.values() if tensor.name]
