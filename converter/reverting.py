@@ -29,7 +29,7 @@ from .mapping.layout import Array
 from .mapping.rules import RuleSet
 from .model.config import CONFIGS, EfficientNetConfig
 from .reversal import reverse
-from .state_dicts import arrays, config_of, library_of, to_native
+from .state_dicts import arrays, config_of, is_floating, library_of, to_native
 from .verification.weights import Recorded
 
 FamilyName: TypeAlias = Literal["automl", "keras-applications"]
@@ -266,6 +266,8 @@ def _cast(array: Array, name: str, source: Mapping[str, Array]) -> Array:
     """Give an array the dtype that a checkpoint has for it, or for the variable it is the average of."""
     name = name if name in source else name.removesuffix(AVERAGE_SUFFIX)
     dtype = source.info(name).dtype if isinstance(source, tfckpt.Checkpoint) else source[name].dtype
+    if not is_floating(dtype):
+        raise ConversionError(f"{printable(name)} is {dtype.name} there, expected floating-point numbers")
     with np.errstate(over="ignore"):
         cast: Array = array.astype(dtype, copy=False)
     if cast is not array and not np.array_equal(np.isfinite(cast), np.isfinite(array)):

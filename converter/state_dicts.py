@@ -64,7 +64,7 @@ def to_native(tensors: Mapping[str, Array], target: TargetName, config: Efficien
             problems.append(f"missing: {printable(name)} {list(shape)}")
         elif array.shape != shape:
             problems.append(f"mismatched: {printable(name)} is {list(array.shape)}, expected {list(shape)}")
-        elif not _is_floating(array.dtype):
+        elif not is_floating(array.dtype):
             problems.append(f"mismatched: {printable(name)} is {array.dtype.name}, expected floating-point numbers")
         else:
             native[ours] = array
@@ -140,7 +140,8 @@ def _weights(config: EfficientNetConfig) -> dict[str, Shape]:
     return {name: shape for name, shape in native_targets(config).items() if not name.endswith(_COUNTER)}
 
 
-def _is_floating(dtype: np.dtype[Any]) -> bool:
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Tell the dtypes of weights that TensorFlow stores."""
     return dtype.name in ("float16", "bfloat16", "float32", "float64")
 
 

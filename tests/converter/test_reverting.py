@@ -16,8 +16,9 @@ from converter.conversion import ConversionResult
 from converter.errors import ConversionError, ExportError, UnknownModelError
 from converter.mapping.native import native_targets
 from converter.model.config import CONFIGS
+from converter.model.libraries import TargetName
 from converter.reverting import FamilyName
-from tfckpt.errors import CheckpointExistsError, CheckpointNotFoundError
+from tfckpt.errors import CheckpointExistsError, CheckpointNotFoundError, CorruptionError
 from tfckpt.object_graph import GRAPH_KEY
 
 from . import networks
@@ -415,3 +416,82 @@ def test_network_finetuned_in_pytorch_gives_tensorflows_logits(data: pathlib.Pat
 
     assert np.abs(logits - expected).max() < 1e-5 * np.abs(expected).max()
     assert np.abs(before - expected).max() > 1
+
+
+def test_classifier_beside_the_network_goes_back_to_where_it_stood(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A file remembers which dense layer was its classifier; optimizer slots and the rest are the source's."""
+    source = data / "keras" / "nested" / "weights"
+    export(convert(source, strides=(1, 2, 2, 2, 1, 2), head="breeds"), tmp_path / "breeds.safetensors")
+
+    report = revert(tmp_path / "breeds.safetensors", tmp_path / "model", like=source)
+
+    assert "layer_with_weights-1/kernel/.ATTRIBUTES/VARIABLE_VALUE" in report.names
+    with tfckpt.open(source) as original:
+        names = {name: name for name in original}
+    require_same_bytes(tmp_path / "model", source, names)
+
+
+def test_partitioned_variable_is_written_whole(
+    converted: ConversionResult, digits: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Its new values replace its slices, in as many shards as there were."""
+    name = f"{SCOPE}head/dense/kernel"
+    with tfckpt.open(digits) as source, tfckpt.Writer(tmp_path / "sliced", shards=2) as writer:
+        for other in source:
+            if other != name:
+                writer.add(other, source[other])
+        writer.add_slice(name, source[name][:32], (64, 10), "0,32:-")
+        writer.add_slice(name, source[name][32:], (64, 10), "32,32:-")
+
+    revert(converted.state_dict, tmp_path / "model", like=tmp_path / "sliced")
+
+    with tfckpt.open(tmp_path / "model") as written:
+        assert not written.info(name).slices
+        assert np.array_equal(written[name].T, converted.state_dict["classifier.weight"])
+        assert tfckpt.verify(written).ok
+        assert len(written.files) == 3
+
+
+def test_checkpoint_of_whole_numbers_is_nothing_to_be_like(converted: ConversionResult) -> None:
+    """Weights cannot be rounded to them; float16 is what a neighbour of theirs may be."""
+    like = {name: array.astype(np.int8) for name, array in to_tensorflow_names(converted.state_dict, scope="").items()}
+
+    with pytest.raises(ConversionError, match="stem/conv2d/kernel is int8 there, expected floating-point numbers"):
+        to_tensorflow_names(converted.state_dict, like=like)
+
+    half = {name: array.astype(np.float16) for name, array in like.items()}
+    assert len(to_tensorflow_names(converted.state_dict, like=half)) == 113
+
+
+def test_file_that_claims_a_huge_network_is_refused_before_its_names_are_made(
+    converted: ConversionResult, tmp_path: pathlib.Path
+) -> None:
+    """The metadata of a file is its writer's word; the same metadata with the right repeats is taken."""
+    export(converted, tmp_path / "right.safetensors")
+    text = (tmp_path / "right.safetensors").read_bytes()
+    assert text.count(rb"\"repeats\": 2") == 3
+    huge = text.replace(rb"\"repeats\": 2", rb"\"repeats\":99")
+    (tmp_path / "huge.safetensors").write_bytes(huge)
+
+    with pytest.raises(CorruptionError, match="more blocks than the file has tensors"):
+        revert(tmp_path / "huge.safetensors", tmp_path / "model")
+
+    assert len(revert(tmp_path / "right.safetensors", tmp_path / "model").names) == 113
+
+
+@pytest.mark.parametrize(
+    ("target", "output"),
+    [("timm", "b0.safetensors"), ("torchvision", "b0.npz"), ("transformers", "b0"), ("efficientnet-pytorch", "b0.pth")],
+)
+def test_output_for_a_library_comes_back_byte_for_byte(target: TargetName, output: str, tmp_path: pathlib.Path) -> None:
+    """Files and folders alike, whether or not their format remembers whose names and which scope they have."""
+    source = networks.arrays("efficientnet-b0", scope="efficientnet-b0/", averages=False)
+    export(convert(source), tmp_path / output, target=target)
+
+    report = revert(tmp_path / output, tmp_path / "model")
+
+    del source["global_step"]
+    assert report.network == "efficientnet-b0"
+    with tfckpt.open(tmp_path / "model") as checkpoint:
+        assert set(checkpoint) == set(source)
+        assert all(np.array_equal(checkpoint[name], array) for name, array in source.items())
