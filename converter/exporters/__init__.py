@@ -1,30 +1,60 @@
-"""Formats that a conversion is written in, one module each, chosen by the ending of the output's name."""
+"""What a conversion is written as: formats of files, one module each, names of libraries, and whole folders.
+
+A name that ends in one of `FORMATS` is a file of that format; a name without an ending is a folder.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+
+from tfckpt.errors import CheckpointNotFoundError
 
 from ..conversion import ConversionResult, PathLike, Progress
 from ..errors import ExportError
-from . import pth, safetensors
-from .atomic import atomic_file, check_free
-from .base import CONFIG_KEY, PROVENANCE_KEY, Format, TensorFile
+from ..model.libraries import TargetName
+from ..model.recipes import Preprocessing
+from . import npz, pth, safetensors, sharded
+from .atomic import atomic_file, check_free, check_free_folder
+from .base import (
+    CONFIG_KEY,
+    LABELS_KEY,
+    PREPROCESSING_KEY,
+    PROVENANCE_KEY,
+    TARGET_KEY,
+    Format,
+    Output,
+    TensorFile,
+)
+from .folders import REPLACEABLE, STEM, write_folder
+from .targets import prepare, to_native
 
 __all__ = [
     "CONFIG_KEY",
     "FORMATS",
+    "LABELS_KEY",
+    "PREPROCESSING_KEY",
     "PROVENANCE_KEY",
+    "TARGET_KEY",
+    "Output",
     "TensorFile",
     "atomic_file",
     "check_free",
+    "check_output",
     "export",
     "format_of",
+    "is_folder_name",
+    "is_output",
+    "prepare",
+    "read_native",
     "read_output",
+    "write_output",
 ]
 
 FORMATS: dict[str, Format] = {
     ".safetensors": Format(safetensors.write, safetensors.read),
     ".pth": Format(pth.write, pth.read),
+    ".npz": Format(npz.write, npz.read),
 }
 
 
@@ -33,20 +63,109 @@ def format_of(path: PathLike) -> Format:
     path = os.fspath(path)
     ending = os.path.splitext(path)[1].lower()
     if ending not in FORMATS:
-        raise ExportError(f"the output's name has to end in {' or '.join(FORMATS)}", path=path)
+        *most, last = FORMATS
+        raise ExportError(
+            f"the output's name has to end in {', '.join(most)} or {last}, or to have no ending, for a folder",
+            path=path,
+        )
     return FORMATS[ending]
 
 
-def export(result: ConversionResult, path: PathLike, *, force: bool = False, progress: Progress | None = None) -> None:
-    """Write a conversion to a file, in the format its ending says.
+def is_folder_name(path: PathLike) -> bool:
+    """Whether an output of this name is a folder: it has no ending."""
+    return not os.path.splitext(os.fspath(path).rstrip(os.sep))[1]
 
-    Nothing is overwritten without `force`, and a failure or an interruption leaves nothing behind.
+
+def check_output(path: PathLike, *, force: bool, shard_size: int | None = None) -> None:
+    """Raise `ExportError` when nothing can be written under this name, before anything is read for it."""
+    if is_folder_name(path):
+        check_free_folder(path, force=force, replaceable=REPLACEABLE)
+        return
+    format_of(path)
+    if shard_size is not None:
+        raise ExportError("shards are written into a folder: give the output a name without an ending", path=str(path))
+    check_free(path, force=force)
+
+
+def export(
+    result: ConversionResult,
+    path: PathLike,
+    *,
+    target: TargetName = "native",
+    dtype: str | None = None,
+    num_classes: int | None = None,
+    fuse_bn: bool = False,
+    labels: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    shard_size: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Write a conversion to a file, in the format its ending says, or to a folder when it has none.
+
+    The options up to `preprocessing` are those of `prepare`; a folder is written in shards of at most `shard_size`
+    bytes. Nothing is overwritten without `force`, and a failure or an interruption leaves nothing behind.
     """
+    output = prepare(
+        result,
+        target=target,
+        dtype=dtype,
+        num_classes=num_classes,
+        fuse_bn=fuse_bn,
+        labels=labels,
+        preprocessing=preprocessing,
+    )
+    write_output(output, path, shard_size=shard_size, force=force, progress=progress)
+
+
+def write_output(
+    output: Output,
+    path: PathLike,
+    *,
+    shard_size: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Write what `prepare` gave; options are those of `export`."""
+    check_output(path, force=force, shard_size=shard_size)
+    if is_folder_name(path):
+        write_folder(output, path, force=force, shard_size=shard_size, progress=progress)
+        return
     chosen = format_of(path)
     with atomic_file(path, force=force) as file:
-        chosen.write(result, file, progress=progress)
+        chosen.write(output, file, progress=progress)
+
+
+def is_output(path: PathLike) -> bool:
+    """Tell converted weights from a checkpoint: by a file's ending, or by what a folder holds."""
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        return _weights_in(path) is not None
+    return path.endswith(sharded.INDEX_ENDING) or os.path.splitext(path)[1].lower() in FORMATS
 
 
 def read_output(path: PathLike) -> TensorFile:
-    """Read a file that `export` wrote, or another of its format."""
+    """Read a file or a folder that `export` wrote, or another of its format, under the names that stand in it."""
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        weights = _weights_in(path)
+        if weights is None:
+            raise CheckpointNotFoundError(f"the folder has no {STEM}.safetensors and no index of shards", path=path)
+        path = weights
+    if path.endswith(sharded.INDEX_ENDING):
+        return sharded.read(path)
     return format_of(path).read(path)
+
+
+def read_native(path: PathLike) -> TensorFile:
+    """Read an output under our own names, whichever library's it was written with."""
+    return to_native(read_output(path), os.fspath(path))
+
+
+def _weights_in(folder: str) -> str | None:
+    """Find the weights of a folder that `export` wrote."""
+    for name in (f"{STEM}.safetensors", STEM + sharded.INDEX_ENDING):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            return path
+    return None

@@ -13,22 +13,23 @@ import numpy as np
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError, printable
 
-from ..conversion import ConversionResult, PathLike, Progress
+from ..conversion import PathLike, Progress
 from ..errors import ExportError
 from ..mapping.layout import Array
-from .base import TensorFile
+from .base import Output, TensorFile, made
 
 #: Types that NumPy has from ml_dtypes, under the names they have in PyTorch; neither knows the other's.
 _BY_BYTES = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 
 
-def write(result: ConversionResult, file: BinaryIO, *, progress: Progress | None = None) -> None:
+def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -> None:
     """Write the state dict; all of its tensors are in memory at once."""
     torch = _torch("writing")
-    total = sum(array.nbytes for array in result.state_dict.values())
+    total = output.nbytes
     done = 0
     tensors: dict[str, Any] = {}
-    for name, array in result.state_dict.items():
+    for name, tensor in output.tensors.items():
+        array = made(tensor)
         tensors[name] = _to_tensor(array, name, torch)
         done += array.nbytes
         if progress is not None:
@@ -56,7 +57,7 @@ def read(path: PathLike) -> TensorFile:
         raise CorruptionError("no state dict that torch.load takes with weights_only=True", path=path) from error
     if not isinstance(state_dict, dict) or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
         raise CorruptionError("no plain state dict: it holds other things than tensors", path=path)
-    return TensorFile({str(name): _to_array(tensor, torch) for name, tensor in state_dict.items()}, {})
+    return TensorFile({str(name): to_array(tensor) for name, tensor in state_dict.items()}, {})
 
 
 def _torch(doing: str) -> Any:
@@ -78,13 +79,15 @@ def _to_tensor(array: Array, name: str, torch: Any) -> Any:
         raise ExportError(f"PyTorch has no dtype {array.dtype.name}, which tensor {printable(name)} has") from error
 
 
-def _to_array(tensor: Any, torch: Any) -> Array:
-    """View a tensor as an array."""
+def to_array(tensor: Any) -> Array:
+    """View a PyTorch tensor as an array; one on another device is copied."""
+    torch = _torch("reading")
+    tensor = tensor.detach().cpu()
     name = str(tensor.dtype).removeprefix("torch.")
     if name not in _BY_BYTES:
-        array: Array = tensor.detach().numpy()
+        array: Array = tensor.numpy()
         return array
     import ml_dtypes
 
-    unsigned = tensor.detach().view(getattr(torch, f"uint{8 * tensor.itemsize}"))
+    unsigned = tensor.view(getattr(torch, f"uint{8 * tensor.itemsize}"))
     return unsigned.numpy().view(getattr(ml_dtypes, name))  # type: ignore[no-any-return]  # torch is Any here

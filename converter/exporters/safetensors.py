@@ -1,4 +1,4 @@
-"""The safetensors file format: our own writer, tensor by tensor, and the reader beside it.
+"""The safetensors file format: what is written with `tfckpt`'s writer of it, and the reader beside it.
 
 ::
 
@@ -9,16 +9,16 @@
     data           the tensors in C order, little-endian, without gaps; offsets count from here
 
 The layout is that of the format's own description (github.com/huggingface/safetensors, README).
-The package of that name wants every tensor contiguous in memory; here a tensor is made contiguous when its turn comes,
-so that memory stays at one tensor.
 Tensors stand by falling item size, which aligns each of them.
 
-Metadata keys of ours: `tf2torch.config` is the network's config as JSON, and `tf2torch.provenance` says, as JSON, which
-files with which checksums it came from, by which rules and which choice of weights.
+Metadata keys of ours, each with a value of JSON: `tf2torch.config`, the network's config; `tf2torch.provenance`, which
+files with which checksums it came from, by which rules and which choice of weights; `tf2torch.preprocessing`,
+`tf2torch.labels` and `tf2torch.target` where there are some.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import mmap
@@ -29,76 +29,44 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, TruncatedError, printable
+from tfckpt.safetensors_format import DTYPES, LazyTensor, write_safetensors
 
-from ..conversion import ConversionResult, PathLike, Progress
+from ..conversion import PathLike, Progress
 from ..errors import ExportError
-from ..mapping.layout import Array
-from .base import CONFIG_KEY, PROVENANCE_KEY, TensorFile
+from .base import Output, TensorFile, Writable, made
 
 #: The format's own maximum for a header, in bytes.
 MAX_HEADER_BYTES = 100_000_000
 
-#: The format's dtype names, by NumPy's or ml_dtypes'.
-_DTYPES = {
-    "bool": "BOOL",
-    "uint8": "U8",
-    "int8": "I8",
-    "uint16": "U16",
-    "int16": "I16",
-    "uint32": "U32",
-    "int32": "I32",
-    "uint64": "U64",
-    "int64": "I64",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "float32": "F32",
-    "float64": "F64",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-}
-_NAMES = {name: dtype for dtype, name in _DTYPES.items()}
+_NAMES = {name: dtype for dtype, name in DTYPES.items()}
 
 
-def write(result: ConversionResult, file: BinaryIO, *, progress: Progress | None = None) -> None:
-    """Write a conversion with its config and provenance; `ExportError` for a dtype the format has no name for."""
-    metadata = {
-        "format": "pt",  # what the format's own tools expect of weights for PyTorch
-        CONFIG_KEY: json.dumps(result.config.to_dict()),
-        PROVENANCE_KEY: json.dumps(result.report.provenance()),
-    }
-    write_tensors(result.state_dict, metadata, file, progress=progress)
+def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -> None:
+    """Write an output with its metadata; `ExportError` for a dtype the format has no name for."""
+    write_tensors(output.tensors, output.metadata(), file, progress=progress)
 
 
 def write_tensors(
-    tensors: Mapping[str, Array], metadata: Mapping[str, str], file: BinaryIO, *, progress: Progress | None = None
+    tensors: Mapping[str, Writable], metadata: Mapping[str, str], file: BinaryIO, *, progress: Progress | None = None
 ) -> None:
     """Write arrays of any strides; the size of the file is known from their shapes before the first is read."""
-    order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
-    end = 0
-    for name in order:
-        array = tensors[name]
-        if array.dtype.name not in _DTYPES:
-            raise ExportError(f"safetensors has no dtype {array.dtype.name}, which tensor {printable(name)} has")
-        begin, end = end, end + array.nbytes
-        header[name] = {
-            "dtype": _DTYPES[array.dtype.name],
-            "shape": list(array.shape),
-            "data_offsets": [begin, end],
-        }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little"))
-    file.write(text)
+    for name, tensor in tensors.items():
+        if tensor.dtype.name not in DTYPES:
+            raise ExportError(f"safetensors has no dtype {tensor.dtype.name}, which tensor {printable(name)} has")
+    lazy = [
+        LazyTensor(name, tensor.dtype, tensor.shape, functools.partial(made, tensor))
+        for name, tensor in tensors.items()
+    ]
+    total = sum(tensor.nbytes for tensor in lazy)
     done = 0
-    for name in order:
-        array = tensors[name]
-        # 0-d arrays have no byte view; one axis more changes no byte.
-        payload = np.ascontiguousarray(array).reshape(-1)
-        file.write(payload.astype(payload.dtype.newbyteorder("<"), copy=False).view(np.uint8).data)
-        done += array.nbytes
+
+    def advance(nbytes: int) -> None:
+        nonlocal done
+        done += nbytes
         if progress is not None:
-            progress(done, end)
+            progress(done, total)
+
+    write_safetensors(file, lazy, metadata, progress=advance)
 
 
 def read(path: PathLike) -> TensorFile:

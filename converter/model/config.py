@@ -355,4 +355,6 @@ EFFICIENTNET_V2: dict[str, EfficientNetConfig] = {
 EFFICIENTNET_V1: dict[str, EfficientNetConfig] = {
     key: _scaled(key, row, guarded=True) for key, row in _V1_TABLE.items()
 }
+#: Width and depth of the networks of version 1, relative to efficientnet-b0.
+V1_SCALING: dict[str, tuple[float, float]] = {key: (row[1], row[2]) for key, row in _V1_TABLE.items()}
 CONFIGS: dict[str, EfficientNetConfig] = {**EFFICIENTNET_V2, **EFFICIENTNET_V1}

@@ -1,0 +1,188 @@
+"""From a conversion to what a library takes: its names, its config, and what its model does differently.
+
+`prepare` decides everything before a byte is written: whether the library has the network at all, and whether the
+changes that were asked for can go together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from tfckpt.errors import CorruptionError, printable
+
+from ..conversion import ConversionResult
+from ..errors import ExportError
+from ..model.config import CONFIGS, EfficientNetConfig
+from ..model.libraries import TARGETS, TORCHVISION_OTHER_EPSILON, TargetName, library_model, targets_of
+from ..model.recipes import Preprocessing
+from .adapting import with_classes, with_dtype, with_folded_norms
+from .base import CONFIG_KEY, TARGET_KEY, Output, TensorFile, Writable
+from .tables import EFFICIENTNET_PYTORCH, TIMM, TORCHVISION, TRANSFORMERS, Table, library_names
+
+TABLES: dict[TargetName, Table] = {
+    "timm": TIMM,
+    "torchvision": TORCHVISION,
+    "transformers": TRANSFORMERS,
+    "efficientnet-pytorch": EFFICIENTNET_PYTORCH,
+}
+#: The batch norm epsilon that the libraries' models have, or get from us.
+_LIBRARY_EPSILON = 1e-3
+
+
+def prepare(
+    result: ConversionResult,
+    *,
+    target: TargetName = "native",
+    dtype: str | None = None,
+    num_classes: int | None = None,
+    fuse_bn: bool = False,
+    labels: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Output:
+    """Plan what is written of a conversion.
+
+    `dtype` is `float32`, `float16` or `bfloat16`, for floating-point tensors; None leaves them as they are.
+    `num_classes` other than the network's replaces the classifier by a new one, 0 by none.
+    `fuse_bn` folds batch norms into the convolutions before them; only our own module takes that.
+    `labels` are the classes' names, one for each.
+
+    Raises `ExportError` when the target has no such network or the choices do not fit together.
+    """
+    if target not in TARGETS:
+        raise ExportError(f"there is no target {target!r}, expected one of {', '.join(TARGETS)}")
+    tensors: Mapping[str, Writable] = result.state_dict
+    config: EfficientNetConfig | None = result.config
+    changes: list[str] = []
+    if config is None:
+        if target != "native" or num_classes is not None or fuse_bn:
+            raise ExportError("what was converted is no EfficientNet: it has no other target, classifier or batch norm")
+    else:
+        if num_classes is not None and num_classes != config.num_classes:
+            tensors, config, change = with_classes(tensors, config, num_classes)
+            changes.append(change)
+        if fuse_bn:
+            if target != "native":
+                raise ExportError(f"the models of {target} have batch norms; folded ones are for the target native")
+            tensors, config, change = with_folded_norms(tensors, config)
+            changes.append(change)
+        if labels is not None and len(labels) != config.num_classes:
+            raise ExportError(f"{len(labels)} labels were given, but the network has {config.num_classes} classes")
+    model = None
+    if target != "native" and config is not None:
+        model = _model_of(target, config)
+        names = library_names(TABLES[target], config, target)
+        tensors = {names[name]: tensor for name, tensor in tensors.items()}
+    if dtype is not None:
+        tensors, change = with_dtype(tensors, dtype)
+        changes.append(change)
+    return Output(
+        tensors=tensors,
+        config=config,
+        report=result.report,
+        target=target,
+        model=model,
+        changes=tuple(changes),
+        notes=() if config is None else _notes(target, config, preprocessing),
+        preprocessing=preprocessing,
+        labels=None if labels is None else tuple(labels),
+    )
+
+
+def to_native(found: TensorFile, path: str) -> TensorFile:
+    """Take a file's tensors back to our own names, by the library and the network that its metadata names.
+
+    A file without such metadata is given back as it is.
+    """
+    if TARGET_KEY not in found.metadata:
+        return found
+    try:
+        target = json.loads(found.metadata[TARGET_KEY])["target"]
+        table = TABLES[target]
+        config = EfficientNetConfig.from_dict(json.loads(found.metadata[CONFIG_KEY]))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptionError(f"metadata of the output cannot be understood ({error!r})", path=path) from error
+    if sum(stage.repeats for stage in config.stages) > len(found.tensors):
+        raise CorruptionError("config of more blocks than the file has tensors", path=path)
+    ours = {theirs: name for name, theirs in library_names(table, config, target).items()}
+    return TensorFile({ours.get(name, name): array for name, array in found.tensors.items()}, found.metadata)
+
+
+def _model_of(target: TargetName, config: EfficientNetConfig) -> str:
+    """Name the library's model; `ExportError` says which targets there are instead."""
+    others = ", ".join(targets_of(config.name))
+    model = library_model(target, config.name)
+    if model is None or not _same_network(config):
+        what = config.name if config.name in CONFIGS else "a network that is not a published one"
+        raise ExportError(f"{target} has no model for {printable(what)}; targets for it: {others}")
+    if config.bn_epsilon != _LIBRARY_EPSILON:
+        raise ExportError(f"the batch norms have epsilon {config.bn_epsilon:g}, those of {target} {_LIBRARY_EPSILON:g}")
+    if target == "torchvision" and config.in_channels != 3:
+        raise ExportError(f"torchvision's models take 3 channels, not {config.in_channels}; targets for it: {others}")
+    if target == "torchvision" and not config.num_classes:
+        raise ExportError(f"torchvision's models are not built without a classifier; targets for it: {others}")
+    return model
+
+
+def _same_network(config: EfficientNetConfig) -> bool:
+    """Whether the config is the published one of its name, whatever its classes and input channels."""
+    known = CONFIGS.get(config.name)
+    return known is not None and (known.stages, known.stem_channels, known.stem_stride, known.head_channels) == (
+        config.stages,
+        config.stem_channels,
+        config.stem_stride,
+        config.head_channels,
+    )
+
+
+def _notes(target: TargetName, config: EfficientNetConfig, preprocessing: Preprocessing | None) -> tuple[str, ...]:
+    """Say where the library's model computes something else than TensorFlow, and what to do about it."""
+    if target == "torchvision":
+        if config.name in TORCHVISION_OTHER_EPSILON:
+            return (
+                "torchvision pads stride-2 convolutions otherwise than TensorFlow, and its batch norms of this model "
+                "have epsilon 1e-5, not 1e-3: call converter.same_padding_(model) after loading, which sets both",
+            )
+        return (
+            "torchvision pads stride-2 convolutions otherwise than TensorFlow: call converter.same_padding_(model) "
+            "after loading; without it the logits are exact only at inputs of 32k + 1 pixels, such as 225 or 385",
+        )
+    if target == "transformers":
+        size = input_size(config, preprocessing)
+        if size % 2:
+            return (
+                f"transformers pads its first convolution for even inputs, and {size} is odd: the logits differ from "
+                "TensorFlow's; evaluate at an even size, with depthwise_padding in config.json to suit it",
+            )
+        return (
+            f"transformers has its padding in config.json: it is TensorFlow's at inputs of {size} pixels, and at other "
+            "sizes whose feature maps are even and odd in the same places",
+        )
+    if target == "efficientnet-pytorch":
+        return (
+            f"EfficientNet.from_name({config.name!r}) pads for its own input size only; with image_size=None, "
+            f"{'include_top=False' if not config.num_classes else f'num_classes={config.num_classes}'} "
+            "it pads as TensorFlow does at any size",
+        )
+    return ()
+
+
+def input_size(config: EfficientNetConfig, preprocessing: Preprocessing | None) -> int:
+    """Give the pixels of a side that the network is evaluated at."""
+    if preprocessing is not None:
+        return preprocessing.size
+    return config.eval_size or 224
+
+
+def depthwise_padding(config: EfficientNetConfig, size: int) -> list[int]:
+    """List the blocks of stride 2 whose input has an odd side at an input of `size` pixels, as transformers wants it.
+
+    SAME pads those by the same on all sides, and even ones by less on the left.
+    """
+    side = -(-size // config.stem_stride)
+    odd = []
+    for placed in config.blocks():
+        if placed.config.stride == 2 and side % 2:
+            odd.append(placed.flat_index)
+        side = -(-side // placed.config.stride)
+    return odd

@@ -1,0 +1,46 @@
+"""Names of classes, from a file of the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from .conversion import PathLike
+from .errors import ExportError
+
+#: Names of classes are short; a larger file is none of labels.
+_MAX_BYTES = 16_000_000
+
+
+def read_labels(path: PathLike) -> tuple[str, ...]:
+    """Read one label a line; from a name that ends in `.json`, a list, or an object from numbers from 0 to labels.
+
+    Raises `ExportError` for what is neither; an unreadable file is the system's own `OSError`.
+    """
+    path = os.fspath(path)
+    with open(path, "rb") as file:
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ExportError(f"the file of labels has more than {_MAX_BYTES} bytes", path=path)
+    try:
+        text = content.decode("utf-8-sig")
+        labels = _from_json(json.loads(text)) if path.lower().endswith(".json") else text.splitlines()
+    except (ValueError, RecursionError) as error:
+        raise ExportError(f"the file of labels cannot be understood ({error})", path=path) from error
+    while labels and not labels[-1].strip():
+        labels = labels[:-1]
+    empty = next((number for number, label in enumerate(labels) if not label.strip()), None)
+    if empty is not None:
+        raise ExportError(f"label {empty} is empty", path=path)
+    return tuple(label.strip() for label in labels)
+
+
+def _from_json(value: object) -> list[str]:
+    if isinstance(value, dict):
+        numbers = [str(number) for number in range(len(value))]
+        if set(value) != set(numbers):
+            raise ValueError("an object of labels has to have the keys 0, 1, 2 and so on")
+        value = [value[number] for number in numbers]
+    if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
+        raise ValueError("expected a list of strings")
+    return value

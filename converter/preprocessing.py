@@ -1,0 +1,124 @@
+"""Images to inputs, as TensorFlow's evaluation did it: `preprocess`, and where its settings come from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import numpy as np
+
+from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
+
+from .conversion import PathLike
+from .errors import ConversionError
+from .exporters import PREPROCESSING_KEY, is_output, read_output
+from .exporters.folders import PREPROCESSING_NAME
+from .mapping.layout import Array
+from .model.recipes import RECIPES, Preprocessing, recipe
+from .model.resize import central_crop, resize
+from .zoo import RELEASES, find_release
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ReleaseLike: TypeAlias = str | os.PathLike[str] | Preprocessing
+
+_CHANNELS = 3
+
+
+@overload
+def preprocess(image: Tensor, release: ReleaseLike, *, size: int | None = None) -> Tensor: ...
+@overload
+def preprocess(image: PathLike | Array, release: ReleaseLike, *, size: int | None = None) -> Array: ...
+
+
+def preprocess(image: Any, release: ReleaseLike, *, size: int | None = None) -> Any:
+    """Crop, resize and normalise one image as the release's evaluation does: (1, 3, size, size) float32.
+
+    `image` is uint8 of (height, width, 3), an array or a tensor, and the result is of the same kind; or the path of an
+    image, which Pillow opens (extra `images`), as an array.
+    `release` is a release's name, a `preprocessing.json`, converted weights that hold their preprocessing, or a
+    `Preprocessing`. `size` overrides its input size, and with it the crop.
+    """
+    settings = release if isinstance(release, Preprocessing) else preprocessing_of(release)
+    if size is not None:
+        settings = _resized(settings, size)
+    if isinstance(image, (str, os.PathLike)):
+        image = _opened(os.fspath(image))
+    if isinstance(image, np.ndarray):
+        return _preprocess(image, settings)
+    if type(image).__module__.partition(".")[0] == "torch":
+        import torch
+
+        return torch.from_numpy(_preprocess(image.detach().cpu().numpy(), settings)).to(image.device)
+    raise TypeError(f"image is {type(image).__name__}, expected an array or tensor (height, width, 3), or a path")
+
+
+def preprocessing_of(release: PathLike) -> Preprocessing:
+    """Find settings by a release's name, or in a `preprocessing.json`, a folder or a file of converted weights."""
+    path = os.fspath(release)
+    if not os.path.exists(path):
+        return find_release(path).preprocessing
+    if os.path.isdir(path) and os.path.isfile(os.path.join(path, PREPROCESSING_NAME)):
+        path = os.path.join(path, PREPROCESSING_NAME)
+    if path.endswith(".json"):
+        text = _text(path)
+    elif is_output(path):
+        found = read_output(path).metadata
+        if PREPROCESSING_KEY not in found:
+            raise ConversionError(
+                f"{path} does not say which preprocessing it was trained with; give a release: {', '.join(RELEASES)}"
+            )
+        text = found[PREPROCESSING_KEY]
+    else:
+        raise ConversionError(f"{path} is neither converted weights nor a {PREPROCESSING_NAME}")
+    try:
+        return Preprocessing.from_dict(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise CorruptionError(f"its preprocessing cannot be understood ({error})", path=path) from error
+
+
+def _preprocess(image: Array, settings: Preprocessing) -> Array:
+    """H, W, C of bytes -> 1, C, size, size of float32."""
+    if image.dtype != np.uint8:
+        raise ValueError(f"image has dtype {image.dtype}, expected uint8 pixels from 0 to 255")
+    if image.ndim != 3 or image.shape[2] != _CHANNELS:
+        raise ValueError(f"image has shape {list(image.shape)}, expected (height, width, {_CHANNELS})")
+    cropped = central_crop(image, settings.size, settings.crop)
+    if 0 in cropped.shape:
+        raise ValueError(f"image has shape {list(image.shape)}, of which the crop leaves nothing")
+    resized = resize(cropped, settings.size, settings.resize)
+    normal = (resized - np.float32(settings.mean)) / np.float32(settings.std)
+    return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
+
+
+def _resized(settings: Preprocessing, size: int) -> Preprocessing:
+    """Take the same recipe at another size; settings of no recipe keep their crop."""
+    if settings.recipe in RECIPES:
+        return recipe(settings.recipe, size)
+    return dataclasses.replace(settings, size=size)
+
+
+def _opened(path: str) -> Array:
+    """Decode an image file as RGB."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise MissingDependencyError("Pillow", extra="images", purpose="opening an image file") from error
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise CorruptionError("no image that Pillow knows", path=path) from error
+    except FileNotFoundError:
+        raise CheckpointNotFoundError("there is no such file", path=path) from None
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except ValueError as error:
+        raise CorruptionError(f"no text ({error})", path=path) from error
