@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .mapping.rules import RuleSet
     from .mapping.rules_file import read_rules
     from .model import CONFIGS, EfficientNet, EfficientNetConfig, StageConfig
+    from .optimization import optimize
     from .reference import GraphModule, ReferenceGraph, graph_module, load_graph
     from .reversal import reverse
     from .reverting import RevertReport, revert, to_tensorflow_names
@@ -65,6 +66,7 @@ __all__ = [
     "graph_module",
     "load_graph",
     "load_model",
+    "optimize",
     "read_rules",
     "reverse",
     "revert",
@@ -87,6 +89,7 @@ _HOMES = {
     "graph_module": ".reference",
     "load_graph": ".reference",
     "load_model": ".loading",
+    "optimize": ".optimization",
     "read_rules": ".mapping.rules_file",
     "reverse": ".reversal",
     "revert": ".reverting",

@@ -27,6 +27,7 @@ TABLE: dict[str, float] = {
     "tfckpt.filling": 1,
     "tfckpt.protos": 1,
     "tfckpt.reading": 1,
+    "tfckpt.stopping": 1,
     "tfckpt.tensors.dtypes": 1,
     "tfckpt.safetensors_format": 2,
     "tfckpt.sstable.*": 2,

@@ -1,0 +1,50 @@
+"""A network prepared for inference: batch norms folded into the convolutions, weights laid out channels-last.
+
+Needs torch; the folding itself is that of the exporters, so that there is one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .exporters.adapting import with_folded_norms
+from .exporters.base import made
+from .mapping.layout import Array
+from .model import EfficientNet
+
+
+def optimize(model: EfficientNet) -> EfficientNet:
+    """Give a copy that is quicker at inference and gives the same logits, to float32's rounding.
+
+    Every batch norm becomes part of the convolution before it, computed in float64, and 4-axis weights are stored
+    channels-last (NHWC), as processors and GPUs convolve fastest; images still come in as NCHW, in any memory format.
+    The copy is in eval mode, without gradients, on the model's device and in its dtype, and cannot be trained further:
+    its statistics are gone. The model itself is not touched; a network whose norms are folded is only laid out anew.
+    """
+    stored = model.state_dict()
+    config = model.config
+    if not config.folded_bn:
+        arrays = {name: _array(tensor) for name, tensor in stored.items()}
+        folded, config, _ = with_folded_norms(arrays, config)
+        stored = {name: _like(made(tensor), stored, name) for name, tensor in folded.items()}
+    with torch.device("meta"):  # nothing is drawn for weights that are replaced
+        network = EfficientNet(config)
+    network.load_state_dict({name: tensor.detach().clone() for name, tensor in stored.items()}, assign=True)
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _array(tensor: Tensor) -> Array:
+    """Copy to where NumPy reads it; dtypes below float32 are widened, since NumPy lacks some."""
+    tensor = tensor.detach().cpu()
+    if tensor.is_floating_point() and tensor.element_size() < 4:
+        tensor = tensor.float()
+    array: Array = tensor.numpy()
+    return array
+
+
+def _like(array: Array, stored: dict[str, Tensor], name: str) -> Tensor:
+    """Put a folded array where the convolution's kernel was, in its dtype."""
+    kernel = stored.get(name, stored.get(name.removesuffix("bias") + "weight"))
+    assert kernel is not None, "a folded bias stands beside its kernel"
+    return torch.from_numpy(array).to(kernel.device, kernel.dtype)
