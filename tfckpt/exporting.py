@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ._typing import Array, PathLike
-from .atomic import PendingFile, atomic_file, check_folder, check_free, sync_folder
+from .atomic import PendingFile, atomic_file, check_folder, check_free, sync_folder, writing
 from .checkpoint import Checkpoint
 from .errors import CheckpointExistsError, UnsupportedFeatureError, printable
 from .integrity import verify
@@ -342,7 +342,8 @@ def _write_folder(
         raise CheckpointExistsError(f"it is no folder that an export made (no {INDEX_NAME} in it)", path=path)
     check_folder(path)
     temporary = f"{path}.writing-{os.urandom(8).hex()}"
-    os.mkdir(temporary)
+    with writing(path):
+        os.mkdir(temporary)
     try:
         files: dict[str, str] = {}
         for tensor in tensors:
@@ -353,9 +354,10 @@ def _write_folder(
             advance(tensor.nbytes)
         with atomic_file(os.path.join(temporary, INDEX_NAME)) as file:
             file.write((json.dumps(files, indent=2, sort_keys=True) + "\n").encode())
-        if os.path.lexists(path):
-            shutil.rmtree(path)
-        os.rename(temporary, path)
+        with writing(path):
+            if os.path.lexists(path):
+                shutil.rmtree(path)
+            os.rename(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

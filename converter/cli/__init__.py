@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import tfckpt
 from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError, TensorNotFoundError, WriteError
+from tfckpt.stopping import EXIT_CODE, Stopped, stoppable
 
 from ..errors import ConversionError, ExportError, RulesError, VerificationError
 from . import convert, evaluate, ops, plan, revert, verify
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code; wrong usage exits from the parser, with 2."""
     options = build_parser().parse_args(arguments)
     try:
-        code: int = options.run(options)
+        with stoppable():
+            code: int = options.run(options)
         sys.stdout.flush()
     except (ConversionError, CheckpointError) as error:
         complain(str(error))
@@ -66,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("interrupted; no output was left behind")
         return _INTERRUPTED
+    except Stopped:
+        complain("stopped by the system; no output was left behind")
+        return EXIT_CODE
     return code
 
 

@@ -6,6 +6,7 @@ Bytes may give values or errors of the package's families; anything else is a fi
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import functools
@@ -264,7 +265,9 @@ def _converted(data: bytes) -> list[str]:
 
 @functools.cache
 def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    folder = tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    atexit.register(folder.cleanup)
+    return folder
 
 
 def _scratch() -> pathlib.Path:

@@ -23,6 +23,7 @@ from ..errors import (
     TensorNotFoundError,
     WriteError,
 )
+from ..stopping import EXIT_CODE, Stopped, stoppable
 from . import completion, cp, diff, doctor, export, graph, info, ls, merge, run, set, show, tree, verify
 from .render import complain
 
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = build_parser().parse_args(arguments)
     try:
-        code: int = options.run(options)
+        with stoppable():
+            code: int = options.run(options)
         sys.stdout.flush()
     except CheckpointError as error:
         complain(str(error))
@@ -76,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         return _INTERRUPTED
+    except Stopped:
+        complain("stopped by the system")
+        return EXIT_CODE
     return code
 
 

@@ -1,0 +1,36 @@
+"""The system's request to stop (SIGTERM) as an exception, so that a command removes its temporary files before it ends.
+
+Only commands use this; a program that imports the package keeps its own signal handlers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+#: What a shell reports of a command that SIGTERM ended.
+EXIT_CODE = 128 + signal.SIGTERM
+
+
+class Stopped(BaseException):  # like KeyboardInterrupt, no error of the program
+    """The process was asked to stop."""
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM raise `Stopped` in the block; outside of the main thread, where Python cannot, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
