@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -198,7 +199,7 @@ def _declare_operators() -> None:
     torch = pytest.importorskip("torch", reason="the libraries are PyTorch's")
     if not _KEPT:
         try:
-            import torchvision  # noqa: F401
+            importlib.import_module("torchvision")
         except (ImportError, RuntimeError):
             library = torch.library.Library("torchvision", "DEF")
             library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
