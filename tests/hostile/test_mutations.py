@@ -99,14 +99,14 @@ def test_checkpoint_without_mutations_reads_whole(tmp_path: pathlib.Path, name: 
 
 @pytest.mark.parametrize("name", SEEDS)
 def test_any_single_byte_of_any_file_changed_is_noticed_or_does_not_matter(tmp_path: pathlib.Path, name: str) -> None:
-    """Every byte in turn, with a change drawn for it: values that are read are right."""
+    """Every byte in turn, of the variants every third, with a change drawn for it: values that are read are right."""
     files = SEEDS[name]
     expected, _ = read_all(write(tmp_path, files))
     draw = random.Random(20_260_000)
-    noticed = 0
+    tried = noticed = 0
 
     for ending, data in files.items():
-        for place in range(len(data)):
+        for place in range(0, len(data), 1 if name == "plain" else 3):
             broken = bytearray(data)
             broken[place] ^= draw.randint(1, 255)
             prefix = write(tmp_path, {**files, ending: bytes(broken)})
@@ -114,11 +114,12 @@ def test_any_single_byte_of_any_file_changed_is_noticed_or_does_not_matter(tmp_p
 
             assert values.items() <= expected.items(), f"{ending}, byte {place}"
             assert errors or values == expected, f"{ending}, byte {place}"
+            tried += 1
             noticed += bool(errors)
         write(tmp_path, files)
 
     # Every byte of these files is under a checksum or a rule of its own.
-    assert noticed == sum(map(len, files.values()))
+    assert noticed == tried > 100
 
 
 @pytest.mark.parametrize("name", SEEDS)
@@ -128,7 +129,7 @@ def test_file_cut_short_anywhere_is_noticed(tmp_path: pathlib.Path, name: str) -
     expected, _ = read_all(write(tmp_path, files))
 
     for ending, data in files.items():
-        for length in range(0, len(data), 3):
+        for length in range(0, len(data), 7):
             values, errors = read_all(write(tmp_path, {**files, ending: data[:length]}))
 
             assert errors, f"{ending} of {length} bytes"
