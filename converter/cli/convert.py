@@ -22,6 +22,8 @@ Write the network of a TensorFlow checkpoint as PyTorch weights.
 
   tf2torch convert efficientnetv2-s -o s.safetensors
   tf2torch convert model.ckpt-322 -o digits.pth --weights raw
+  tf2torch convert my-classifier -o breeds.safetensors --head breeds          a backbone and its dense layer
+  tf2torch convert bert --rules bert.toml --into encoder:build -o b.pth       any other network
 
 The network, its class count and the scope of its names are found from the checkpoint.
 Every tensor is used once or left out for a stated reason, or nothing is written.

@@ -111,7 +111,7 @@ def describe(shapes: Mapping[str, Shape], anatomy: Anatomy) -> Description:
             strided.append(anatomy.in_block(block_id, parts.first))
             channels = found.out_channels
     if not blocks:
-        problems.append(f"{anatomy.in_block(anatomy.order(())[0], '').rstrip('/_')} is missing")
+        problems.append("the network has no blocks")
     elif channels and head[2] and head[2] != channels:
         problems.append(f"{anatomy.head} takes {head[2]} channels, the last block gives {channels}")
     biases = [shapes[name] for name in anatomy.classifier_biases if name in shapes]

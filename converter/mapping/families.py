@@ -97,7 +97,7 @@ def prepare(
     set_aside: list[Ignored] = []
     notes: list[str] = []
     evidence: list[str] = []
-    width = shapes.get(family.anatomy.head, (0,))[-1]
+    width = (shapes.get(family.anatomy.head) or (0,))[-1]
     if head is not None:
         layer = _chosen(layers, head, width)
         evidence.append(f"classifier: the dense layer {printable(layer.name)} of {layer.classes} classes, asked for")

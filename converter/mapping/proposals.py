@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..errors import Shape
 from .layout import LAYOUTS
-from .rules import Ignore, Names, Rule, RuleSet, Source, draft
+from .rules import Ignore, Names, Rule, RuleSet, Source, draft, is_literal
 from .rules_file import ignore_lines, rule_lines
 
 #: Least likeness of a proposal, from 0 to 1.
@@ -75,7 +75,12 @@ class _Pair(NamedTuple):
 def propose(
     sources: Sequence[Source], targets: Mapping[str, Shape], *, scope: str = "", names: Names = "path"
 ) -> list[Proposal]:
-    """Propose rules for sources and targets that are left over, the likeliest first."""
+    """Propose rules for sources and targets that are left over, the likeliest first.
+
+    Names that hold groups in braces of their own cannot be written as patterns, and are left out.
+    """
+    sources = [source for source in sources if is_literal(source.variable)]
+    targets = {target: shape for target, shape in targets.items() if is_literal(target)}
     states = [source for source in sources if _STATE.fullmatch(source.variable)]
     others = [
         source for source in sources if not _STATE.fullmatch(source.variable) and source.variable.startswith(scope)

@@ -388,6 +388,11 @@ class _Table:
 _GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 
 
+def is_literal(name: str) -> bool:
+    """Whether a name can stand in a pattern for itself: one with something in braces cannot."""
+    return _GROUP.search(name) is None
+
+
 def _groups(pattern: str) -> set[str]:
     """Name the groups of a pattern; `ValueError` when one stands there twice."""
     names = [match[1] for match in _GROUP.finditer(pattern)]
