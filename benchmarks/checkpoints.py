@@ -35,6 +35,29 @@ def large(megabytes: int, tensors: int) -> pathlib.Path:
     return prefix
 
 
+#: Rules for what `kernels` makes.
+KERNEL_RULES = """\
+name = "kernels"
+
+[[rule]]
+source = "network/layer_{number}/kernel"
+target = "layers.{number}.weight"
+layout = "conv2d"
+"""
+
+
+def kernels(megabytes: int) -> pathlib.Path:
+    """A checkpoint of so many MB of kernels, 3 x 3 x 128 -> 256 each."""
+    prefix = FOLDER / f"kernels-{megabytes}" / "model.ckpt-1"
+    if not _is_there(prefix):
+        random = np.random.default_rng(0)
+        value = random.standard_normal((3, 3, 128, 256), np.float32)
+        with tfckpt.Writer(prefix) as writer:
+            for number in range(max(megabytes * 1_000_000 // value.nbytes, 1)):
+                writer.add(f"network/layer_{number}/kernel", value)
+    return prefix
+
+
 def network(name: str) -> pathlib.Path:
     """A checkpoint as a training of this network leaves it: raw values and averages, random, variances positive."""
     prefix = FOLDER / name / "model.ckpt-1"

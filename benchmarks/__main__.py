@@ -1,0 +1,78 @@
+"""`python -m benchmarks`: measure, print a table, and write JSON and plots.
+
+Run it from the top of the repository on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from . import converting, growth, machine, models, reading, remote, writing
+from .measure import Result
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+Measurement = Callable[[argparse.Namespace], Iterator[Result]]
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "importing": lambda options: reading.importing(),
+    "listing": lambda options: reading.listing(),
+    "reading": lambda options: reading.reading(options.tensorflow),
+    "remote": lambda options: remote.remote(),
+    "converting": lambda options: converting.converting(options.tensorflow),
+    "models": lambda options: models.models(options.tensorflow),
+    "writing": lambda options: writing.writing(options.tensorflow),
+    "growth": lambda options: growth.growth(options.plots),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for; a missed target is no failure, an error is."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--tensorflow", metavar="PYTHON", help="an interpreter that has TensorFlow, for its side")
+    parser.add_argument("--only", metavar="NAME", nargs="+", choices=MEASUREMENTS, help=", ".join(MEASUREMENTS))
+    parser.add_argument("--json", metavar="FILE", type=pathlib.Path, default=RESULTS / "results.json")
+    parser.add_argument("--plots", metavar="FOLDER", type=pathlib.Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    facts = machine.facts()
+    print("\n".join(f"{name:12} {value}" for name, value in facts.items() if value is not None), flush=True)
+    if options.tensorflow is None:
+        print("TensorFlow's side is left out: name an interpreter that has it with --tensorflow")
+    print(f"\n{'':54} {'measured':>12} {'target':>12}")
+    results: list[Result] = []
+    for name in options.only or MEASUREMENTS:
+        for result in MEASUREMENTS[name](options):
+            results.append(result)
+            print(_line(result), flush=True)
+    missed = [result for result in results if not result.met]
+    print(f"\n{len(results) - len(missed)} of {len(results)} targets met")
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    rows = [dataclasses.asdict(result) | {"met": result.met} for result in results]
+    options.json.write_text(json.dumps({"machine": facts, "results": rows}, indent=2) + "\n", encoding="utf-8")
+    print(f"written to {options.json}")
+    return 0
+
+
+def _line(result: Result) -> str:
+    sign = "≤" if result.at_most else "≥"
+    detail = f"  ({result.detail})" if result.detail else ""
+    verdict = "met" if result.met else "MISSED"
+    return (
+        f"{result.what:54} {_number(result.measured):>12} {sign + ' ' + _number(result.target):>12} "
+        f"{verdict:7} {result.unit}{detail}"
+    )
+
+
+def _number(value: float) -> str:
+    if value == 0 or 0.001 <= abs(value) < 1000:
+        return f"{value:.2f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1e}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

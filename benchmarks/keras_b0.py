@@ -1,0 +1,26 @@
+"""Keras's EfficientNetV2B0 with random weights as a SavedModel, for the graph's sake; run with TensorFlow's Python.
+
+The moving statistics are those of random images, so that values stay of common size.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(folder: str) -> None:
+    """Write the network into a folder."""
+    import tensorflow as tf  # type: ignore[import-not-found, unused-ignore]  # there in its own interpreter only
+    import tf_keras  # type: ignore[import-not-found, unused-ignore]
+
+    tf.random.set_seed(0)
+    model = tf_keras.applications.EfficientNetV2B0(weights=None, classes=1000, classifier_activation=None)
+    for layer in model.layers:
+        if isinstance(layer, tf_keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(tf.random.uniform((2, 224, 224, 3), maxval=255.0), training=True)
+    tf.saved_model.save(model, folder)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,102 @@
+"""The network beside timm's of the same name, as it is and prepared for inference, and the oracle beside it."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+from collections.abc import Callable, Iterator
+
+from . import checkpoints, tensorflow_side
+from .measure import Result, best_of_each
+
+_THREADS = 2
+#: Our name, timm's name.
+_NETWORKS = (("efficientnetv2-b0", "tf_efficientnetv2_b0"), ("efficientnetv2-s", "tf_efficientnetv2_s"))
+
+
+def models(tensorflow: str | None) -> Iterator[Result]:
+    """Forward passes at the evaluation size in one process, in turn, images 1 and 8 at a time."""
+    import torch
+
+    torch.set_num_threads(_THREADS)
+    timm = _timm()
+    from converter import optimize
+    from converter.model import CONFIGS, EfficientNet
+
+    for ours_name, timm_name in _NETWORKS:
+        config = CONFIGS[ours_name]
+        ours = EfficientNet(config)
+        for module in ours.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 1.0  # statistics of what is seen next: activations stay of common size
+        with torch.inference_mode():
+            ours.train()(torch.randn(2, 3, 128, 128))
+        optimized = optimize(ours.eval())
+        theirs = timm.create_model(timm_name).eval()
+        for batch, runs in ((1, 20), (8, 5)):
+            images = torch.randn(batch, 3, config.eval_size, config.eval_size)
+            label = f"{ours_name}, batch {batch}"
+            with torch.inference_mode():
+                expected = ours(images)
+                difference = float((optimized(images) - expected).abs().max() / expected.abs().max())
+                other, plain, quick = best_of_each(
+                    *(_forward(model, images) for model in (theirs, ours, optimized)), runs=runs
+                )
+            detail = f"timm {other * 1000:.1f} ms"
+            yield Result(f"forward, {label}", plain / other, 1.03, True, "x timm", detail)
+            limit = 0.65 if batch == 1 else 0.75
+            yield Result(f"optimized forward, {label}", quick / other, limit, True, "x timm", detail)
+        yield Result(f"logits of optimized {ours_name}", difference, 1e-5, True, "of the largest logit")
+    if tensorflow is not None:
+        yield from _oracle(tensorflow)
+
+
+def _oracle(tensorflow: str) -> Iterator[Result]:
+    """Keras's EfficientNetV2B0: its graph run by the oracle, and the model made of the same weights."""
+    import torch
+
+    import converter
+
+    folder = checkpoints.FOLDER / "keras-b0"
+    if not (folder / "saved_model.pb").is_file():
+        script = pathlib.Path(__file__).with_name("keras_b0.py")
+        subprocess.run([tensorflow, script, folder], check=True, env=tensorflow_side.environment(), capture_output=True)
+    pixels = torch.rand(1, 224, 224, 3) * 255
+    model = converter.load_model(folder)
+    with converter.load_graph(folder) as graph, torch.inference_mode():
+        signature = graph.signature()
+        feed = next(iter(signature.inputs.values())).name
+        fetch = next(iter(signature.outputs.values())).name
+        evaluator = graph.evaluator()
+        images = (pixels.permute(0, 3, 1, 2) - 127.5) / 127.5
+        expected = model(images)
+        found = torch.as_tensor(evaluator.run([fetch], {feed: pixels.numpy()})[0])
+        difference = float((found - expected).abs().max() / expected.abs().max())
+        plain, oracle = best_of_each(
+            _forward(model, images), lambda: evaluator.run([fetch], {feed: pixels.numpy()}), runs=10
+        )
+    yield Result("oracle, B0, batch 1", oracle / plain, 3.0, True, "x the model", f"logits differ by {difference:.1e}")
+
+
+def _forward(model: Callable[[object], object], images: object) -> Callable[[], object]:
+    return lambda: model(images)
+
+
+def _timm():  # type: ignore[no-untyped-def]  # a module
+    """Import timm, also where torchvision's operators do not load.
+
+    The wheel of torchvision on the package index has none for a torch without CUDA; declared, they are never called.
+    """
+    import torch
+
+    try:
+        import torchvision  # type: ignore[import-untyped, unused-ignore]
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _timm.library = library  # type: ignore[attr-defined]  # what it declares lives as long as it does
+        import torchvision  # noqa: F401
+    import timm
+
+    return timm
