@@ -150,7 +150,8 @@ class LimitExceededError(CheckpointError):
     ) -> None:
         super().__init__(
             f"{message}: {claimed} is over the limit {limit}={maximum}; "
-            f"if the file is trusted, open it with limits=tfckpt.Limits({limit}=...)",
+            f"if the file is trusted, raise it with limits=tfckpt.Limits({limit}=...), "
+            f"on the command line with --limit {limit}=...",
             path=path,
             tensor=tensor,
             offset=offset,

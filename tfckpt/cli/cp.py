@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from ..checkpoint import Checkpoint
-from ..checkpoint import open as open_checkpoint
 from ..copying import Report
 from ..editing import copy
 from ..errors import CheckpointError
 from ..writing import StateUpdate
-from . import render
+from . import places, render
 
 HELP = """\
 Copy a checkpoint, or a part of it, under another prefix.
@@ -78,6 +75,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--to-v2", action="store_true", help="read V1 and big-endian checkpoints too, join the slices of variables"
     )
     add_output_options(parser, shards="number of data shards (default: as in SRC)")
+    places.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -87,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     check_target(options.target)
     progress = render.Progress("copying")
     try:
-        with opened(options.source) as checkpoint:
+        with places.opened(options.source, options) as checkpoint:
             report = copy(
                 checkpoint,
                 options.target,
@@ -115,15 +113,6 @@ def parse_rename(text: str) -> tuple[str, str]:
     if not mark or not pattern:
         raise argparse.ArgumentTypeError(f"{text!r} is no REGEX=REPL")
     return pattern, replacement
-
-
-@contextlib.contextmanager
-def opened(path: str) -> Iterator[Checkpoint]:
-    """An open checkpoint, after what a person should know about how it was found."""
-    with open_checkpoint(path) as checkpoint:
-        for note in checkpoint.notes:
-            render.say(note)
-        yield checkpoint
 
 
 def check_target(prefix: str) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from ..comparing import Comparison, compare
 from ..errors import printable
 from ..tensors.info import TensorInfo
-from . import render
-from .cp import opened, refuses_misuse
+from . import places, render
+from .cp import refuses_misuse
 
 HELP = """\
 Compare two checkpoints: names, types, shapes, values.
@@ -39,6 +39,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="no names that match")
     parser.add_argument("--most", type=int, default=20, metavar="N", help="rows of each list (default: 20)")
     parser.add_argument("--json", action="store_true", help="write JSON, with every row")
+    places.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -46,7 +47,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(options: argparse.Namespace) -> int:
     """Compare; exit code 1 when something differs."""
     progress = render.Progress("comparing")
-    with opened(options.first) as first, opened(options.second) as second:
+    with places.opened(options.first, options) as first, places.opened(options.second, options) as second:
         try:
             found = compare(
                 first,

@@ -7,7 +7,7 @@ import dataclasses
 
 from ..diagnosis import diagnose
 from ..errors import printable
-from . import render
+from . import places, render
 from .verify import exit_code_of
 
 HELP = """\
@@ -32,12 +32,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("path", metavar="PATH", help="whatever you have")
     parser.add_argument("--json", action="store_true", help="write JSON")
+    places.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Diagnose."""
-    diagnosis = diagnose(options.path)
+    diagnosis = diagnose(options.path, limits=places.limits_of(options), cache=options.cache)
     if options.json:
         print(
             render.as_json(

@@ -6,8 +6,8 @@ import argparse
 import re
 
 from ..exporting import ExportReport, export
-from . import render
-from .cp import opened, parse_rename, refuses_misuse
+from . import places, render
+from .cp import parse_rename, refuses_misuse
 from .verify import exit_code_of
 
 HELP = """\
@@ -68,6 +68,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("-f", "--force", action="store_true", help="overwrite what an export wrote there before")
     parser.add_argument("--json", action="store_true", help="write JSON")
+    places.add_options(parser)
     parser.set_defaults(run=run, weights="all")
 
 
@@ -75,7 +76,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(options: argparse.Namespace) -> int:
     """Export; with --salvage the exit code tells that something was damaged."""
     progress = render.Progress("exporting")
-    with opened(options.path) as checkpoint:
+    with places.opened(options.path, options) as checkpoint:
         try:
             report = export(
                 checkpoint,

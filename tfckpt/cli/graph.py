@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from ..checkpoint import open as open_checkpoint
 from ..errors import CheckpointError, printable
 from ..graph import Graph, Node
 from ..meta_graph import MetaGraph, Signature, SignatureTensor
 from ..saved_model import INIT_SIGNATURE
-from . import render
+from . import places, render
 from .ls import matches
 
 HELP = """\
@@ -46,14 +45,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="a node's name, a glob with * ? [ ], or a text the name contains; FUNCTION:NODE inside a function",
     )
     parser.add_argument("--json", action="store_true", help="write JSON")
+    places.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Summarise; exit code 3 when there is no graph, or no such node."""
-    with open_checkpoint(options.path) as checkpoint:
-        for note in checkpoint.notes:
-            render.say(note)
+    with places.opened(options.path, options) as checkpoint:
         meta_graph = checkpoint.meta_graph
         if meta_graph is None:
             render.complain(f"{checkpoint.prefix}: there is no graph beside this checkpoint (no .meta file)")

@@ -7,8 +7,7 @@ import dataclasses
 
 from ..errors import printable
 from ..summary import Summary, summarize
-from . import render
-from .cp import opened
+from . import places, render
 
 HELP = """\
 Say in a few lines what a checkpoint is: format, files, tensors, parameters, optimizer, averages.
@@ -27,12 +26,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("path", metavar="PATH", help="prefix, member file, folder, archive or address of a checkpoint")
     parser.add_argument("--json", action="store_true", help="write JSON")
+    places.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Summarise."""
-    with opened(options.path) as checkpoint:
+    with places.opened(options.path, options) as checkpoint:
         summary = summarize(checkpoint)
     if options.json:
         print(render.as_json(dataclasses.asdict(summary)))

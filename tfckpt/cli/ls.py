@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..checkpoint import Checkpoint
-from ..checkpoint import open as open_checkpoint
 from ..detect import V2
 from ..errors import printable
 from ..tensors.info import TensorInfo
-from . import render
+from . import places, render
 from .folder import list_checkpoints
 
 HELP = """\
@@ -52,6 +51,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--sort", choices=_SORT_KEYS, default="name", help="order of the rows (default: name)")
     parser.add_argument("--all", action="store_true", help="list the checkpoints of the folder PATH instead of tensors")
     parser.add_argument("--json", action="store_true", help="write JSON")
+    places.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -59,9 +59,7 @@ def run(options: argparse.Namespace) -> int:
     """List; exit code 3 when a pattern matches nothing."""
     if options.all:
         return list_checkpoints(options.path, json=options.json)
-    with open_checkpoint(options.path) as checkpoint:
-        for note in checkpoint.notes:
-            render.say(note)
+    with places.opened(options.path, options) as checkpoint:
         infos = [info for info in checkpoint.infos() if matches(info.name, options.pattern)]
         infos.sort(key=_SORT_KEYS[options.sort])
         missing = checkpoint.missing_files()

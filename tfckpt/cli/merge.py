@@ -7,8 +7,8 @@ import contextlib
 
 from ..editing import merge
 from ..errors import NameConflictError, printable
-from . import render
-from .cp import add_output_options, check_target, opened, refuses_misuse, state_update, summary
+from . import places, render
+from .cp import add_output_options, check_target, refuses_misuse, state_update, summary
 
 HELP = """\
 Write one checkpoint of the tensors of several.
@@ -31,6 +31,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("sources", metavar="SRC", nargs="+", help="prefix, member file or folder of a checkpoint")
     parser.add_argument("target", metavar="DST", help="prefix of the new checkpoint")
     add_output_options(parser, shards="number of data shards (default: 1)")
+    places.add_options(parser)
     parser.set_defaults(run=run, shards=1)
 
 
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with contextlib.ExitStack() as stack:
             report = merge(
-                [stack.enter_context(opened(source)) for source in options.sources],
+                [stack.enter_context(places.opened(source, options)) for source in options.sources],
                 options.target,
                 shards=options.shards,
                 checkpoint_state=state_update(options),

@@ -10,8 +10,8 @@ import numpy as np
 from .._typing import Array
 from ..editing import replace
 from ..errors import CheckpointNotFoundError, CorruptionError
-from . import render
-from .cp import add_output_options, check_target, opened, refuses_misuse, state_update, summary
+from . import places, render
+from .cp import add_output_options, check_target, refuses_misuse, state_update, summary
 
 HELP = """\
 Copy a checkpoint with other values for some tensors.
@@ -45,6 +45,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="also new names, and arrays of another dtype or shape than the tensor's",
     )
     add_output_options(parser, shards=None)
+    places.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     check_target(options.output)
     progress = render.Progress("copying")
     try:
-        with opened(options.source) as checkpoint:
+        with places.opened(options.source, options) as checkpoint:
             report = replace(
                 checkpoint,
                 values,

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..checkpoint import open as open_checkpoint
 from ..errors import printable
 from ..tensors.info import TensorInfo
-from . import render
+from . import places, render
 from .statistics import statistics
 
 HELP = """\
@@ -49,14 +48,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("--all", action="store_true", help="every value, however many there are")
     parser.add_argument("--json", action="store_true", help="write JSON")
+    places.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Show; exit code 3 when there is no such tensor, 2 when the index does not fit it."""
-    with open_checkpoint(options.path) as checkpoint:
-        for note in checkpoint.notes:
-            render.say(note)
+    with places.opened(options.path, options) as checkpoint:
         info = checkpoint.info(options.name)
         array = checkpoint.read(options.name)
         try:

@@ -11,11 +11,10 @@ from typing import TypeAlias
 
 from .._typing import TensorReader
 from ..checkpoint import Checkpoint
-from ..checkpoint import open as open_checkpoint
 from ..errors import printable
 from ..object_graph import VARIABLE_VALUE, ObjectGraph, ObjectNode, Slot, escape
 from ..tensors.info import TensorInfo
-from . import render
+from . import places, render
 
 HELP = """\
 Draw the objects of a TF2 checkpoint as a tree, with the type and shape of what they saved.
@@ -47,14 +46,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--all", action="store_true", help="also objects without values of their own")
     parser.add_argument("--depth", type=_depth, metavar="N", help="at most this many levels")
     parser.add_argument("--json", action="store_true", help="write JSON")
+    places.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Draw; exit code 3 when there is no such object."""
-    with open_checkpoint(options.path) as checkpoint:
-        for note in checkpoint.notes:
-            render.say(note)
+    with places.opened(options.path, options) as checkpoint:
         if options.json:
             print(render.as_json(_as_data(checkpoint)))
             return 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from ..checkpoint import open as open_checkpoint
 from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, printable
 from ..integrity import Verification, verify
-from . import render
+from . import places, render
 
 HELP = """\
 Read every block and every tensor of a checkpoint and compare every checksum.
@@ -30,14 +29,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
     parser.add_argument("--json", action="store_true", help="write JSON")
+    places.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Verify and report."""
-    with open_checkpoint(options.path) as checkpoint:
-        for note in checkpoint.notes:
-            render.say(note)
+    with places.opened(options.path, options) as checkpoint:
         progress = render.Progress("verifying")
         try:
             result = verify(checkpoint, progress=progress)

@@ -152,3 +152,15 @@ def test_completion_script_knows_every_verb(capsys: pytest.CaptureFixture[str]) 
     script = capsys.readouterr().out
     (verbs,) = [line for line in script.splitlines() if line.startswith("_shtab_tfckpt_subparsers=")]
     assert {"ls", "show", "export", "doctor"} <= set(verbs.split("(")[1].rstrip(")").split())
+
+
+def test_a_limit_that_an_error_names_can_be_raised(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The error says how on the command line; a limit that does not exist is wrong usage."""
+    assert main(["ls", str(digits), "--limit", "max_entries=100"]) == 5
+    assert "on the command line with --limit max_entries=..." in capsys.readouterr().err
+
+    assert main(["ls", str(digits), "--limit", "max_entries=1000"]) == 0
+    with pytest.raises(SystemExit) as exit_info:
+        main(["ls", str(digits), "--limit", "max_hopes=1"])
+    assert exit_info.value.code == 2
+    assert "'max_hopes' is no limit" in capsys.readouterr().err
