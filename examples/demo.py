@@ -22,7 +22,7 @@ WEIGHTS = OUT / "digits.safetensors"
 
 
 def main() -> int:
-    """Unpack, list, convert, verify, classify; 0 when every step agrees with TensorFlow."""
+    """Unpack, list, convert, classify, prove; 0 when every step agrees with TensorFlow."""
     OUT.mkdir(exist_ok=True)
     heading("Unpack the checkpoint")
     with tarfile.open(ARCHIVE) as archive:
@@ -36,11 +36,12 @@ def main() -> int:
     heading("Convert it to PyTorch, without TensorFlow")
     run("tf2torch", "convert", shown(CHECKPOINT), "-o", shown(WEIGHTS), "--force")
 
-    heading("Verify: every weight byte for byte, every layer against what TensorFlow computed")
-    run("tf2torch", "verify", shown(CHECKPOINT), shown(WEIGHTS), "--golden", shown(EXAMPLES / "digits-probe.npz"))
-
     heading("Classify 300 test images with the converted network")
-    return classify()
+    code = classify()
+
+    heading("Prove it: weights byte for byte, every layer against the graph in the .meta, and TensorFlow's own values")
+    run("tf2torch", "verify", shown(CHECKPOINT), shown(WEIGHTS), "--golden", shown(EXAMPLES / "digits-probe.npz"))
+    return code
 
 
 def classify() -> int:

@@ -117,13 +117,13 @@ def run(options: argparse.Namespace) -> int:
             )
         print(weights.summary(), flush=True)
         layers, reasons = _layers(options, checkpoint, weights)
+    recorded = None if golden is None or weights.config is None else _recorded(options, weights, golden)
+    if recorded is not None:
+        print(recorded.summary())
     if layers is not None:
         print(layers.summary())
         if not options.brief:
             print(layers.table())
-    recorded = None if golden is None or weights.config is None else _recorded(options, weights, golden)
-    if recorded is not None:
-        print(recorded.summary())
     for reason in reasons:
         print(f"unproved  {reason}")
     proof = Proof(

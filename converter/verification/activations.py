@@ -105,7 +105,7 @@ class ActivationsReport:
         """Say it in a few lines."""
         agree = sum(record.agrees for record in self.records)
         lines = [
-            f"layers    {agree} of {len(self.records)} agree with TensorFlow's ({self.dtype}): largest difference "
+            f"endpoints {agree} of {len(self.records)} agree with TensorFlow's ({self.dtype}): largest difference "
             f"{self.max_abs:.2g}, relative to its layer's largest value {self.max_rel:.2g}"
         ]
         lines += [f"not compared: {printable(name)}, {reason}" for name, reason in self.not_compared]

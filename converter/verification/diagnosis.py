@@ -295,7 +295,7 @@ def _holding(values: Mapping[str, Any]) -> Change:
 
         state = module.state_dict(keep_vars=False)
         for name, value in values.items():
-            state[name].copy_(torch.as_tensor(np.array(value), dtype=torch.float64))
+            state[name].copy_(value if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value)))
 
     return change
 

@@ -1,8 +1,11 @@
-"""`tf2torch verify`: proof of weights and of values, and exit codes."""
+"""`tf2torch verify`: proof of weights, of layers and of recorded values, reports, and exit codes."""
 
 from __future__ import annotations
 
+import json
 import pathlib
+import shutil
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -34,12 +37,14 @@ def disturb(path: pathlib.Path) -> None:
 
 def test_verify_proves_an_output(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
     """An output that reproduces its source exits with 0 and says how much was compared."""
-    assert main(["verify", str(digits), str(output)]) == 0
+    assert main(["verify", str(digits), str(output), "--weights-only"]) == 0
 
     shown = capsys.readouterr()
     assert shown.out == (
         "weights   113 of 113 source tensors reproduced byte for byte (253,288 bytes, moving averages)\n"
         "constants 19 of 19 as they should be\n"
+        "unproved  that the network computes what TensorFlow did (paddings, epsilons, order of layers): "
+        "only the weights were asked for\n"
     )
     assert shown.err == ""
 
@@ -48,7 +53,7 @@ def test_verify_finds_a_disturbed_weight(digits: pathlib.Path, output: pathlib.P
     """One changed weight exits with 1 and is named on standard error."""
     disturb(output)
 
-    assert main(["verify", str(digits), str(output)]) == 1
+    assert main(["verify", str(digits), str(output), "--weights-only"]) == 1
 
     shown = capsys.readouterr()
     assert "weights   112 of 113 source tensors" in shown.out
@@ -68,7 +73,7 @@ def test_verify_compares_values_with_tensorflows(
     assert main(["verify", str(digits), str(output), "--golden", str(data / "digits" / "probe.npz")]) == 0
 
     line = capsys.readouterr().out.splitlines()[2]
-    assert line.startswith("layers    26 of 26 agree with TensorFlow's (float32): largest difference ")
+    assert line.startswith("endpoints 26 of 26 agree with TensorFlow's (float32): largest difference ")
 
 
 def test_verify_finds_values_that_differ(
@@ -79,7 +84,7 @@ def test_verify_finds_values_that_differ(
     output = tmp_path / "raw.pth"
     assert main(["convert", str(digits), "-o", str(output), "--weights", "raw"]) == 0
 
-    golden = ["--golden", str(data / "digits" / "probe.npz")]
+    golden = ["--golden", str(data / "digits" / "probe.npz"), "--weights-only"]
     code = main(["verify", str(digits), str(output), "--weights", "raw", *golden])
 
     shown = capsys.readouterr()
@@ -94,7 +99,8 @@ def test_tolerance_decides_what_agrees(
 ) -> None:
     """A tolerance of nothing is not met by float32, and the default is."""
     pytest.importorskip("torch", reason="the network is run")
-    arguments = ["verify", str(digits), str(output), "--golden", str(data / "digits" / "probe.npz")]
+    golden = ["--golden", str(data / "digits" / "probe.npz"), "--weights-only"]
+    arguments = ["verify", str(digits), str(output), *golden]
 
     assert main([*arguments, "--tolerance", "0"]) == 1
     assert "allowed 0" in capsys.readouterr().err
@@ -145,3 +151,204 @@ def test_golden_file_of_another_network_is_refused(
     assert main(["verify", str(digits), str(output), "--golden", str(tmp_path / "golden.npz")]) == 5
 
     assert "expected input (NHWC)" in capsys.readouterr().err
+
+
+def test_verify_proves_every_layer_against_the_graph(
+    digits: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """The graph beside the checkpoint is found and run, and each layer has its line."""
+    pytest.importorskip("torch", reason="both networks are run")
+
+    assert main(["verify", str(digits), str(output)]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "oracle    the graph model.ckpt-322.meta, random probe, seed 0, 1×32×32×3"
+    assert lines[3].startswith("layers    37 of 37 agree with the oracle's (float32): largest difference ")
+    assert len([line for line in lines if line.endswith("  ok")]) == 37
+
+
+def test_brief_output_has_no_table(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """What is asked in float64 is judged in it, and a brief answer is five lines."""
+    pytest.importorskip("torch", reason="both networks are run")
+
+    assert main(["verify", str(digits), str(output), "--brief", "--float64"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert "37 of 37 agree with the oracle's (float64)" in lines[3]
+
+
+def test_saved_model_is_proved_against_its_graph(data: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """A SavedModel's graph is a witness too."""
+    pytest.importorskip("torch", reason="both networks are run")
+    output = tmp_path / "saved.safetensors"
+    assert main(["convert", str(data / "savedmodel"), "-o", str(output)]) == 0
+    capsys.readouterr()
+
+    assert main(["verify", str(data / "savedmodel"), str(output), "--brief", "--float64"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "bytes, raw values)" in shown
+    assert "the graph saved_model.pb, random probe, seed 0, 1×45×45×3" in shown
+
+
+def test_fault_is_named_with_layer_and_cause(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """Tensor, layer and cause of a disturbed output stand on standard error."""
+    pytest.importorskip("torch", reason="both networks are run")
+    disturb(output)
+
+    assert main(["verify", str(digits), str(output)]) == 1
+
+    shown = capsys.readouterr()
+    assert "FAULTY" in shown.out
+    assert "1 of 64 elements differ, the first at [5]" in shown.err
+    assert "the first at fault head\n" in shown.err
+    assert "cause: bn.weight does not hold the checkpoint's values" in shown.err
+
+
+@pytest.mark.parametrize("ending", [".json", ".md", ".html"])
+def test_report_has_every_layer(
+    digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, ending: str, capsys: Capture
+) -> None:
+    """Each form of the report names all 37 layers, and needs nothing beside it."""
+    pytest.importorskip("torch", reason="both networks are run")
+    report = tmp_path / f"proof{ending}"
+
+    assert main(["verify", str(digits), str(output), "--report", str(report)]) == 0
+
+    text = report.read_text(encoding="utf-8")
+    assert text.count("stages.2.0.se.reduce") >= 1
+    if ending == ".json":
+        record = json.loads(text)
+        assert record["ok"] is True
+        assert len(record["layers"]["layers"]) == 37
+        assert record["weights"]["equal"] == 113
+    elif ending == ".md":
+        assert text.startswith("# Proved: digits.safetensors\n")
+        assert text.count("| ok |") == 37
+    else:
+        assert text.count("<svg") == 1
+        assert "http" not in text and "<script" not in text
+    assert f"report    {report}" in capsys.readouterr().out
+
+
+def test_report_of_a_failure_is_written_too(digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """What is not proved is what a report is needed for."""
+    pytest.importorskip("torch", reason="both networks are run")
+    disturb(output)
+
+    assert main(["verify", str(digits), str(output), "--report", str(tmp_path / "proof.json")]) == 1
+
+    record = json.loads((tmp_path / "proof.json").read_text(encoding="utf-8"))
+    assert (record["ok"], record["layers"]["first_beyond_tolerance"]) == (False, "head")
+
+
+def test_report_is_not_overwritten_without_force(
+    digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """A file that stands there stays, and one with another ending is no report."""
+    report = tmp_path / "proof.md"
+    report.write_text("mine")
+    arguments = ["verify", str(digits), str(output), "--weights-only", "--report"]
+
+    assert main([*arguments, str(report)]) == 2
+    assert main([*arguments, str(tmp_path / "proof.txt")]) == 2
+    assert report.read_text() == "mine"
+    assert main([*arguments, str(report), "--force"]) == 0
+
+    assert report.read_text(encoding="utf-8").startswith("# Proved")
+    assert ".json, .md, .html" in capsys.readouterr().err
+
+
+def test_without_a_graph_the_weights_are_proved_and_the_rest_said(
+    copied: Callable[[pathlib.Path], pathlib.Path], digits: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """A checkpoint whose graph is gone gives a proof of weights; asking for more is an error."""
+    prefix = copied(digits)
+    prefix.with_name(f"{prefix.name}.meta").unlink()
+
+    assert main(["verify", str(prefix), str(output)]) == 0
+    shown = capsys.readouterr()
+    assert "there is no graph (.meta or saved_model.pb) beside the checkpoint" in shown.out
+
+    assert main(["verify", str(prefix), str(output), "--float64"]) == 5
+    assert "no graph with the checkpoint" in capsys.readouterr().err
+
+
+def test_graph_of_another_checkpoint_lists_its_variables(
+    copied: Callable[[pathlib.Path], pathlib.Path],
+    digits: pathlib.Path,
+    output: pathlib.Path,
+    data: pathlib.Path,
+    capsys: Capture,
+) -> None:
+    """A graph that was put beside a checkpoint and is not its own is refused with what does not fit."""
+    pytest.importorskip("torch", reason="the graph is read for running it")
+    prefix = copied(digits)
+    other = data / "tensorflow" / "partitioned" / "model.ckpt-12.meta"
+    shutil.copy(other, prefix.with_name(f"{prefix.name}.meta"))
+
+    code = main(["verify", str(prefix), str(output), "--strides", "1,2,2,1"])
+
+    assert code == 5
+    assert "is not this checkpoint's: 113 of the network's 113 variables are not in it" in capsys.readouterr().err
+
+
+def save(path: pathlib.Path, **arrays: object) -> str:
+    """Write a probe."""
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return str(path)
+
+
+def test_probe_of_arrays_is_fed(
+    digits: pathlib.Path, output: pathlib.Path, data: pathlib.Path, capsys: Capture
+) -> None:
+    """A golden file is a probe as well: its input is taken."""
+    pytest.importorskip("torch", reason="both networks are run")
+
+    assert main(["verify", str(digits), str(output), "--brief", "--probe", str(data / "digits" / "probe.npz")]) == 0
+
+    assert "probe probe.npz, 1×32×32×3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((1, 32, 32, 3), np.uint8), "is uint8, expected floating point"),
+        (np.zeros((1, 3, 32, 32), np.float32), "is [1, 3, 32, 32], expected [any, 32, 32, 3]"),
+        (np.zeros((1, 33, 33, 3), np.float32), "is [1, 33, 33, 3], expected [any, 32, 32, 3]"),
+        (np.zeros((0, 32, 32, 3), np.float32), "is [0, 32, 32, 3], expected [any, 32, 32, 3]"),
+        (np.full((1, 32, 32, 3), np.nan, np.float32), "values that are not finite"),
+    ],
+)
+def test_probe_that_does_not_fit_is_refused(
+    digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, array: object, message: str, *, capsys: Capture
+) -> None:
+    """Wrong type, axes, size, nothing at all, and no numbers."""
+    pytest.importorskip("torch", reason="both networks are run")
+
+    assert main(["verify", str(digits), str(output), "--probe", save(tmp_path / "probe.npz", input=array)]) == 5
+
+    assert message in capsys.readouterr().err
+
+
+def test_size_the_graph_does_not_take_is_refused(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """The graph was built for 32 pixels, and says so."""
+    pytest.importorskip("torch", reason="both networks are run")
+
+    assert main(["verify", str(digits), str(output), "--size", "48"]) == 5
+    assert "takes images of 32 by 32 pixels, and the size asked for is 48" in capsys.readouterr().err
+    assert main(["verify", str(digits), str(output), "--size", "32", "--brief", "--seed", "3"]) == 0
+    assert "seed 3, 1×32×32×3" in capsys.readouterr().out
+
+
+def test_image_is_a_probe(digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """An image file is preprocessed to the size the graph takes."""
+    pytest.importorskip("torch", reason="both networks are run")
+    image = pytest.importorskip("PIL.Image", reason="images are opened by Pillow")
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    image.fromarray(pixels).save(tmp_path / "probe.png")
+
+    assert main(["verify", str(digits), str(output), "--brief", "--probe", str(tmp_path / "probe.png")]) == 0
+
+    assert "probe probe.png, 1×32×32×3" in capsys.readouterr().out

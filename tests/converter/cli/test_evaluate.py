@@ -1,0 +1,222 @@
+"""`tf2torch evaluate`: counting right answers on arrays and on folders, beside the graph's."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the network is run")
+
+from converter.cli import main
+from converter.exporters import read_output
+from converter.exporters.safetensors import write_tensors
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def output(digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> pathlib.Path:
+    """The digits network, converted by the command."""
+    path = tmp_path / "digits.safetensors"
+    assert main(["convert", str(digits), "-o", str(path)]) == 0
+    capsys.readouterr()
+    return path
+
+
+@pytest.fixture
+def arrays(data: pathlib.Path) -> dict[str, Any]:
+    """The first 100 test images as the network takes them, and their labels."""
+    with np.load(data / "digits" / "digits-test.npz") as test:
+        pixels = (test["images"][:100].repeat(4, 1).repeat(4, 2).astype(np.float32) - 8) / 8
+        return {"images": pixels[..., None].repeat(3, axis=3), "labels": test["labels"][:100]}
+
+
+@pytest.fixture
+def npz(arrays: dict[str, Any], tmp_path: pathlib.Path) -> pathlib.Path:
+    """The same in a file."""
+    np.savez(tmp_path / "digits.npz", **arrays)
+    return tmp_path / "digits.npz"
+
+
+def class_folders(root: pathlib.Path, names: list[str]) -> pathlib.Path:
+    """A folder with two images for each class."""
+    image = pytest.importorskip("PIL.Image", reason="images are opened by Pillow")
+    random = np.random.default_rng(0)
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for number in range(2):
+            pixels = random.integers(0, 256, (40, 44, 3), np.uint8)
+            image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+def test_arrays_are_classified_like_the_graph_does(
+    digits: pathlib.Path,
+    output: pathlib.Path,
+    npz: pathlib.Path,
+    arrays: dict[str, Any],
+    data: pathlib.Path,
+    *,
+    capsys: Capture,
+) -> None:
+    """Top-1 is what TensorFlow's recorded logits give, and no prediction differs from the graph's."""
+    with np.load(data / "digits" / "digits-test.npz") as test:
+        right = int((test["logits"][:100].argmax(1) == arrays["labels"]).sum())
+
+    assert main(["evaluate", str(output), "--data", str(npz), "--against", str(digits), "--json"]) == 0
+
+    result = json.loads(capsys.readouterr().out)
+    assert (result["count"], result["classes"], result["top1"], result["oracle_top1"]) == (100, 10, right, right)
+    assert result["top5"] == result["oracle_top5"] >= right
+    assert result["differing"] == 0
+    assert result["largest_difference"] < 1e-5
+
+
+def test_summary_is_for_people(output: pathlib.Path, npz: pathlib.Path, capsys: Capture) -> None:
+    """Without a graph there are three lines."""
+    assert main(["evaluate", str(output), "--data", str(npz), "--batch-size", "7"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "images    100, 10 classes"
+    assert [line.split()[0] for line in lines] == ["images", "top-1", "top-5"]
+
+
+def test_predictions_that_differ_exit_with_one(
+    digits: pathlib.Path, output: pathlib.Path, npz: pathlib.Path, capsys: Capture
+) -> None:
+    """A network that is not the checkpoint's answers otherwise, is counted, and is said to be another."""
+    tensors, metadata = read_output(output)
+    copies = {name: array.copy() for name, array in tensors.items()}
+    copies["classifier.bias"][3] += 100
+    with output.open("wb") as file:
+        write_tensors(copies, metadata, file)
+
+    assert main(["evaluate", str(output), "--data", str(npz), "--against", str(digits)]) == 1
+
+    shown = capsys.readouterr()
+    assert "of 100 predictions" in shown.out
+    assert "differing 0" not in shown.out
+    assert "the weights are not those of model.ckpt-322" in shown.err
+
+
+def test_folders_give_classes_in_order(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """Ten folders for ten classes, whatever they are called, preprocessed as the named release."""
+    folder = class_folders(tmp_path / "data", [f"class-{number}" for number in range(10)])
+    settings = ["--preprocessing", "efficientnetv2-b0", "--size", "32"]
+
+    assert main(["evaluate", str(output), "--data", str(folder), *settings]) == 0
+
+    assert capsys.readouterr().out.startswith("images    20, 10 classes\n")
+
+
+def test_labels_name_the_folders(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """With labels some classes are enough, and a folder that is none of them is refused."""
+    folder = class_folders(tmp_path / "data", ["seven", "two"])
+    labels = tmp_path / "labels.txt"
+    labels.write_text("zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n")
+    arguments = ["evaluate", str(output), "--data", str(folder), "--preprocessing", "efficientnetv2-b0", "--size", "32"]
+
+    assert main([*arguments, "--labels", str(labels)]) == 0
+    (folder / "two").rename(folder / "ten")
+    assert main([*arguments, "--labels", str(labels)]) == 5
+    assert main(arguments) == 5
+
+    complaints = capsys.readouterr().err.splitlines()
+    assert "no label is called ten" in complaints[0]
+    assert "2 class folders, but the network has 10 classes" in complaints[1]
+
+
+def test_folders_called_by_numbers_are_those_classes(
+    output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """A number above the last class is refused where it is met."""
+    folder = class_folders(tmp_path / "data", ["3", "9"])
+    arguments = ["evaluate", str(output), "--data", str(folder), "--preprocessing", "efficientnetv2-b0", "--size", "32"]
+
+    assert main(arguments) == 0
+    (folder / "9").rename(folder / "10")
+    assert main(arguments) == 5
+
+    assert "label 10 is no class: the network has the classes 0 to 9" in capsys.readouterr().err
+
+
+def test_folder_without_images_is_refused(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """No folder, no class folders, and a class without images are three errors."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "hollow" / "3").mkdir(parents=True)
+    arguments = ["evaluate", str(output), "--preprocessing", "efficientnetv2-b0", "--data"]
+
+    assert main([*arguments, str(tmp_path / "missing")]) == 3
+    assert main([*arguments, str(tmp_path / "empty")]) == 5
+    assert main([*arguments, str(tmp_path / "hollow")]) == 5
+
+    complaints = capsys.readouterr().err
+    assert "there is no such folder" in complaints
+    assert "has no folders; expected one for each class" in complaints
+    assert "the class folder 3 has no images" in complaints
+
+
+def test_unknown_preprocessing_is_refused(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """The digits network is nobody's release: pixels cannot be preprocessed by guessing."""
+    np.savez(tmp_path / "pixels.npz", images=np.zeros((2, 40, 40, 3), np.uint8), labels=np.arange(2))
+    arguments = ["evaluate", str(output), "--data", str(tmp_path / "pixels.npz")]
+
+    assert main(arguments) == 5
+    assert "name a release with --preprocessing" in capsys.readouterr().err
+    assert main([*arguments, "--preprocessing", "efficientnetv2-b0", "--size", "32"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": None}, "expected images and labels"),
+        ({"images": np.zeros((100, 8, 8), np.float32)}, "expected [N, H, W, 3]"),
+        ({"images": np.zeros((100, 8, 8, 3), np.int16)}, "is int16, expected float32 inputs or uint8 pixels"),
+        ({"labels": np.zeros(99, np.int64)}, "is int64 [99], expected whole numbers [100]"),
+        ({"labels": np.zeros(100, np.float32)}, "is float32 [100], expected whole numbers [100]"),
+        ({"labels": np.full(100, 10)}, "label 10 is no class"),
+        ({"labels": np.full(100, -1)}, "label -1 is no class"),
+    ],
+)
+def test_arrays_that_are_no_labelled_images_are_refused(
+    output: pathlib.Path,
+    arrays: dict[str, Any],
+    tmp_path: pathlib.Path,
+    change: dict[str, Any],
+    message: str,
+    *,
+    capsys: Capture,
+) -> None:
+    """Missing arrays, other axes, other types, and labels of no class."""
+    changed = {name: value for name, value in (arrays | change).items() if value is not None}
+    np.savez(tmp_path / "bad.npz", **changed)
+
+    assert main(["evaluate", str(output), "--data", str(tmp_path / "bad.npz")]) == 5
+
+    assert message in capsys.readouterr().err
+
+
+def test_source_without_a_graph_cannot_answer(
+    data: pathlib.Path, tmp_path: pathlib.Path, npz: pathlib.Path, capsys: Capture
+) -> None:
+    """Weights alone say nothing of what the graph would answer."""
+    output = tmp_path / "objects.safetensors"
+    assert main(["convert", str(data / "objects"), "-o", str(output), "--strides", "1,2,2,1"]) == 0
+
+    assert main(["evaluate", str(output), "--data", str(npz), "--against", str(data / "objects")]) == 5
+
+    assert "no graph with the checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x"])
+def test_batch_size_that_is_none_is_wrong_usage(output: pathlib.Path, number: str, capsys: Capture) -> None:
+    """A batch has at least one image."""
+    with pytest.raises(SystemExit) as caught:
+        main(["evaluate", str(output), "--data", "x.npz", "--batch-size", number])
+
+    assert caught.value.code == 2
+    assert "is no number from 1" in capsys.readouterr().err

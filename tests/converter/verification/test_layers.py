@@ -1,0 +1,409 @@
+"""The proof of layers on networks that TensorFlow saved: right ones agree, and every fault is found in its place."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="both networks run in PyTorch")
+
+from torch import nn  # noqa: E402
+
+import tfckpt  # noqa: E402
+from converter.conversion import plan_conversion  # noqa: E402
+from converter.errors import GraphError, VerificationError  # noqa: E402
+from converter.loading import load_model  # noqa: E402
+from converter.mapping.averages import WeightsChoice  # noqa: E402
+from converter.model import EfficientNet  # noqa: E402
+from converter.verification.diagnosis import diagnose  # noqa: E402
+from converter.verification.layers import LayersReport, OracleRun, compare_layers, measure  # noqa: E402
+from converter.verification.pairing import pair_layers  # noqa: E402
+from tfckpt.graph import Graph, Node  # noqa: E402
+
+from .cases import DATA, Case, distance, keys_of, layer_of, open_case  # noqa: E402
+
+DIGITS = "digits/efficientnetv2-digits"
+#: Endpoints as TensorFlow names them, by our layers.
+ENDPOINTS = {
+    "stem": "stem",
+    "stages.0.0.output": "block_0",
+    "stages.1.0.expand": "block_1/expansion_output",
+    "stages.1.0.project": "block_1",
+    "stages.1.1.output": "block_2",
+    "stages.2.0.se": "block_3/expansion_output",
+    "stages.2.0.project": "block_3",
+    "stages.2.1.output": "block_4",
+    "stages.3.0.se": "block_5/expansion_output",
+    "stages.3.1.output": "features",
+    "head": "head_1x1",
+    "pooled": "pooled_features",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Layers this small are slower on several threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Iterator[Case]:
+    """The trained network, its averages, and one run of its graph."""
+    case = open_case(DIGITS)
+    yield case
+    case.checkpoint.close()
+
+
+@pytest.fixture
+def model(digits: Case) -> EfficientNet:
+    """A copy of the converted network that a test may damage."""
+    return copy.deepcopy(digits.model)
+
+
+def compare(model: EfficientNet, case: Case) -> LayersReport:
+    """Compare in float64, with causes."""
+    report = compare_layers(model, case.run, double=True)
+    causes = diagnose(model, case.run, report, graph=case.graph, truth=case.truth)
+    return LayersReport(dtype="float64", graph=report.graph, probe=report.probe, records=report.records, causes=causes)
+
+
+def faulty(report: LayersReport) -> list[str]:
+    """The layers with a difference of their own."""
+    return [record.layer for record in report.records if record.is_faulty]
+
+
+@pytest.mark.parametrize(
+    ("path", "choice"),
+    [
+        (DIGITS, "ema"),
+        (DIGITS, "raw"),
+        ("digits-train", "ema"),
+        ("digits-train", "raw"),
+        ("savedmodel", "raw"),
+        ("keras/v1/saved_model", "raw"),
+        ("keras/v2/saved_model", "raw"),
+    ],
+)
+def test_converted_network_agrees_with_its_graph(path: str, choice: WeightsChoice) -> None:
+    """In float32 every layer is within 1e-5 and its tolerance, in float64 within 1e-10: rounding."""
+    case = open_case(path, choice)
+
+    narrow = compare_layers(case.model, case.run)
+    exact = compare_layers(case.model, case.run, double=True)
+    case.checkpoint.close()
+
+    assert narrow.ok and exact.ok
+    assert (narrow.dtype, exact.dtype) == ("float32", "float64")
+    assert max(record.max_rel for record in narrow.records) < 1e-5
+    assert max(max(record.max_rel, record.alone) for record in exact.records) < 1e-10
+    assert min(record.cosine for record in narrow.records) > 1 - 1e-9
+    assert narrow.records[-1].layer == "logits"
+
+
+@pytest.mark.parametrize(("path", "probe"), [(DIGITS, "digits/probe.npz"), ("savedmodel", "savedmodel/golden.npz")])
+def test_paired_tensors_are_the_endpoints_tensorflow_recorded(path: str, probe: str) -> None:
+    """What the pairing takes for a layer is what TensorFlow itself reported under that name."""
+    case = open_case(path, "ema" if path == DIGITS else "raw")
+    weights = "averages" if path == DIGITS else "raw"
+    with np.load(DATA / probe) as golden:
+        names = {layer: case.pairing.pair(layer).tensor for layer in (*ENDPOINTS, "logits")}
+        values = case.graph.run(list(names.values()), {case.pairing.input: golden["input"]}, weights=weights)
+        expected = [*(golden[f"endpoint:{name}"] for name in ENDPOINTS.values()), golden["logits"]]
+
+    for layer, value, recorded in zip(names, values, expected, strict=True):
+        assert distance(value, recorded) < 1e-5, layer
+    case.checkpoint.close()
+
+
+def test_every_scaled_tensor_is_found_in_its_layer(digits: Case, model: EfficientNet) -> None:
+    """Each of the 113 tensors times 1.01 in turn: its layer is at fault, alone, and the cause is named."""
+    state = model.state_dict()
+    targets = [move.target for move in digits.planned.plan.moves]
+    for target in targets:
+        right = state[target].clone()
+        state[target].mul_(1.01)
+
+        report = compare(model, digits)
+
+        name = target.removeprefix(layer_of(target) + ".").removeprefix("classifier.")
+        assert not report.ok
+        assert faulty(report) == [layer_of(target)], target
+        assert report.causes == ((layer_of(target), f"{name} is scaled by 1.01"),)
+        state[target].copy_(right)
+    assert len(targets) == 113
+
+
+def test_every_scaled_tensor_fails_in_float32_too(digits: Case, model: EfficientNet) -> None:
+    """The default comparison finds a tensor of each kind that is 1 % off, and the first layer is the right one."""
+    state = model.state_dict()
+    for target in ("stem.conv.weight", "stages.1.1.project.bn.bias", "stages.3.1.se.reduce.weight", "classifier.bias"):
+        right = state[target].clone()
+        state[target].mul_(1.01)
+
+        report = compare_layers(model, digits.run)
+
+        assert not report.ok
+        assert report.first is not None
+        assert report.first.layer == layer_of(target)
+        assert report.dtype == "float32"
+        state[target].copy_(right)
+
+
+def test_every_exchange_of_tensors_is_found_in_both_layers(digits: Case, model: EfficientNet) -> None:
+    """Each tensor against the next of its shape: both layers are at fault, and each says which tensor it was."""
+    state = model.state_dict()
+    shapes = collections.defaultdict(list)
+    for move in digits.planned.plan.moves:
+        shapes[move.target_shape].append(move.target)
+    pairs = [pair for targets in shapes.values() for pair in itertools.pairwise(targets)]
+    for one, other in pairs:
+        first, second = state[one].clone(), state[other].clone()
+        state[one].copy_(second)
+        state[other].copy_(first)
+
+        report = compare(model, digits)
+
+        assert set(faulty(report)) == {layer_of(one), layer_of(other)}, (one, other)
+        assert all("exchanged" in cause for _, cause in report.causes), report.causes
+        state[one].copy_(first)
+        state[other].copy_(second)
+    assert len(pairs) > 60
+
+
+def test_every_transposed_kernel_is_found(digits: Case, model: EfficientNet) -> None:
+    """A kernel whose numbers still lie in TensorFlow's order: the fault of a reshape in place of a transposition."""
+    state = model.state_dict()
+    count = 0
+    for move in digits.planned.plan.moves:
+        right = state[move.target].clone()
+        wrong = torch.from_numpy(np.array(digits.checkpoint[move.source])).reshape(right.shape)
+        if torch.equal(wrong, right):  # vectors, and kernels whose axes of one make both orders the same
+            continue
+        count += 1
+        state[move.target].copy_(wrong)
+
+        report = compare(model, digits)
+
+        assert faulty(report) == [layer_of(move.target)]
+        assert "is transposed" in report.causes[0][1]
+        state[move.target].copy_(right)
+    assert count == 28
+
+
+def test_raw_values_in_one_block_are_found(digits: Case, model: EfficientNet) -> None:
+    """A block that took the raw values: each of its layers with weights is at fault for that reason, and no other."""
+    raw = load_model(DATA / DIGITS, weights="raw").state_dict()
+    state = model.state_dict()
+    for name in state:
+        if name.startswith("stages.2.0."):
+            state[name].copy_(raw[name])
+
+    report = compare(model, digits)
+
+    block = [f"stages.2.0.{part}" for part in ("expand", "depthwise", "se.reduce", "se.expand", "project")]
+    assert faulty(report) == block
+    assert {cause for _, cause in report.causes} == {"all its tensors have the raw values instead of the averages"}
+    assert report.findings()[-1] == "24 other layers carry the difference on, stages.2.0.se first"
+
+
+def test_averages_in_place_of_raw_values_are_found() -> None:
+    """The reverse: the statistics of one batch norm are averages where the raw values belong."""
+    case = open_case(DIGITS, "raw")
+    model, averages = copy.deepcopy(case.model), load_model(DATA / DIGITS, weights="ema").state_dict()
+    for name in ("head.bn.running_mean", "head.bn.running_var"):
+        model.state_dict()[name].copy_(averages[name])
+
+    report = compare(model, case)
+    case.checkpoint.close()
+
+    assert report.causes == (("head", "bn.running_mean, bn.running_var: the averages instead of the raw values"),)
+
+
+@pytest.mark.parametrize("layer", ["stem", "stages.1.0.expand", "stages.2.0.depthwise"])
+def test_symmetric_padding_is_found(digits: Case, model: EfficientNet, layer: str) -> None:
+    """PyTorch's own padding at stride 2 and even sizes is not TensorFlow's SAME."""
+    module = model.get_submodule(layer)
+    old = module.conv
+    module.conv = nn.Conv2d(
+        old.in_channels,
+        old.out_channels,
+        old.kernel_size,
+        stride=old.stride,
+        padding=old.kernel_size[0] // 2,
+        groups=old.groups,
+        bias=False,
+    )
+    module.conv.weight = old.weight
+
+    assert compare(model, digits).causes == ((layer, "padding: symmetric here, SAME in the graph"),)
+
+
+def test_other_epsilon_is_found(digits: Case, model: EfficientNet) -> None:
+    """PyTorch's own batch norm epsilon instead of the graph's."""
+    model.get_submodule("head.bn").eps = 1e-5
+
+    assert compare(model, digits).causes == (("head", "batch norm epsilon: 1e-05 here, 0.001 in the graph"),)
+
+
+def test_other_stride_is_found(digits: Case, model: EfficientNet) -> None:
+    """A shape that is not the graph's is a fault of the layer that makes it."""
+    model.get_submodule("stages.1.0.expand.conv").stride = (1, 1)
+
+    report = compare(model, digits)
+
+    assert report.causes[0] == ("stages.1.0.expand", "stride: 1 here, 2 in the graph")
+    assert "the graph's is [1, 8, 8, 32]" in report.findings()[0]
+
+
+def test_rounded_values_are_found(digits: Case, model: EfficientNet) -> None:
+    """Weights of half precision are told from wrong ones."""
+    report = compare(model.half().float(), digits)
+
+    assert set(dict(report.causes).values()) == {"the values were rounded to float16"}
+
+
+def test_cause_without_explanation_is_said_to_be_unknown(digits: Case, model: EfficientNet) -> None:
+    """A network that is put together otherwise has no tensor to blame."""
+    model.get_submodule("stages.1.1").has_residual = False
+
+    report = compare(model, digits)
+
+    assert report.causes == (
+        (
+            "stages.1.1.output",
+            "the layer has no weights of its own: the network is put together otherwise than the graph",
+        ),
+    )
+
+
+def test_values_that_are_no_numbers_do_not_agree(digits: Case, model: EfficientNet) -> None:
+    """A NaN is within no tolerance."""
+    model.state_dict()["stem.bn.bias"][0] = float("nan")
+
+    report = compare_layers(model, digits.run)
+
+    assert not report.ok
+    assert report.first is not None
+    assert report.first.layer == "stem"
+    assert report.to_dict()["layers"][0]["max_rel"] is None
+
+
+def test_report_that_does_not_agree_raises_with_all_findings(digits: Case, model: EfficientNet) -> None:
+    """The error names the first layer at fault and holds the report."""
+    model.state_dict()["stages.2.0.depthwise.bn.weight"].mul_(1.01)
+    report = compare(model, digits)
+
+    with pytest.raises(VerificationError, match=r"first at fault stages\.2\.0\.depthwise") as caught:
+        report.require()
+
+    assert caught.value.report is report
+    assert "cause: bn.weight is scaled by 1.01" in str(caught.value)
+
+
+def test_given_tolerance_replaces_the_noise(digits: Case) -> None:
+    """Nothing meets a tolerance of nothing in float32, everything one of 1e-4."""
+    assert not compare_layers(digits.model, digits.run, tolerance=0.0).ok
+    assert compare_layers(digits.model, digits.run, tolerance=1e-4).ok
+
+
+def test_ill_conditioned_network_is_judged_in_float64(digits: Case) -> None:
+    """Where the oracle's own float32 lies far off, float32 proves nothing, and the report says so."""
+    noisy = {layer: value * (1 + 2e-4) for layer, value in digits.run.exact.items()}
+    run = OracleRun(digits.pairing, digits.run.probe, digits.run.exact, noisy, "noisy")
+    calm = compare_layers(digits.model, digits.run)
+
+    report = compare_layers(digits.model, run)
+
+    assert report.ok
+    assert (report.dtype, report.ill_conditioned) == ("float64", True)
+    assert "ill-conditioned" in report.summary()
+    assert (calm.dtype, calm.ill_conditioned) == ("float32", False)
+
+
+def test_measure_knows_shapes_and_zeros() -> None:
+    """Different shapes are infinitely far apart, equal zeros not at all."""
+    zeros = np.zeros((1, 2))
+
+    assert measure(zeros, np.zeros((2, 1)))[0] == float("inf")
+    assert measure(zeros, zeros) == (0.0, 0.0, 1.0)
+    assert measure(zeros + 1, zeros)[1] == float("inf")
+
+
+def test_pairing_needs_no_name(digits: Case) -> None:
+    """With every node called by a number the same layers are found, since variables are known by their keys."""
+    graph = digits.graph.graph
+    names = {node.name: f"n{number}" for number, node in enumerate(graph)}
+
+    def renamed(reference: str) -> str:
+        control, name = ("^", reference[1:]) if reference.startswith("^") else ("", reference)
+        node, colon, output = name.partition(":")
+        return f"{control}{names[node]}{colon}{output}"
+
+    nodes = tuple(Node(names[node.name], node.op, tuple(map(renamed, node.inputs)), node.attributes) for node in graph)
+    bare = type(digits.graph)(Graph(nodes), path="renamed", checkpoint=digits.checkpoint)
+    assert digits.planned.config is not None
+
+    pairing = pair_layers(bare, digits.planned.config, keys_of(digits.planned), "averages")
+
+    assert [pair.layer for pair in pairing.pairs] == [pair.layer for pair in digits.pairing.pairs]
+    assert [pair.tensor for pair in pairing.pairs] == [names[pair.tensor] for pair in digits.pairing.pairs]
+
+
+def test_graph_of_another_checkpoint_is_refused_with_its_variables(digits: Case) -> None:
+    """A graph that knows none of the network's variables is another's; every one is listed."""
+    other = open_case("savedmodel", "raw")
+    assert digits.planned.config is not None
+
+    with pytest.raises(GraphError, match="is not this checkpoint's: 113 of the network's 113 variables") as caught:
+        pair_layers(other.graph, digits.planned.config, keys_of(digits.planned), "averages")
+    other.checkpoint.close()
+
+    assert len(str(caught.value).splitlines()) == 114
+    assert "efficientnetv2-digits/stem/conv2d/kernel/ExponentialMovingAverage (stem.conv.weight)" in str(caught.value)
+
+
+def test_graph_without_some_layers_is_refused(digits: Case) -> None:
+    """A kernel that nothing takes is named with its layer."""
+    keys = keys_of(digits.planned)
+    keys["stages.3.0.expand.conv.weight"] = keys["head.bn.bias"]
+    assert digits.planned.config is not None
+
+    with pytest.raises(GraphError, match=r"1 layer\n  stages.3.0.expand: no convolution or product takes .*head"):
+        pair_layers(digits.graph, digits.planned.config, keys, "averages")
+
+
+def test_batch_norm_of_another_layer_is_refused(digits: Case) -> None:
+    """The batch norm behind a convolution has to be the one the conversion took."""
+    keys = keys_of(digits.planned)
+    keys["stem.bn.weight"], keys["head.bn.weight"] = keys["head.bn.weight"], keys["stem.bn.weight"]
+    assert digits.planned.config is not None
+
+    with pytest.raises(GraphError, match=r"stem: its batch norm takes .*stem.*\n  head: its batch norm takes .*head"):
+        pair_layers(digits.graph, digits.planned.config, keys, "averages")
+
+
+def test_graph_that_evaluates_nothing_is_refused(digits: Case) -> None:
+    """A graph that has the variables but does not compute with them proves nothing."""
+    kept = tuple(node for node in digits.graph.graph if node.op in ("VarHandleOp", "Const", "ReadVariableOp"))
+    empty = type(digits.graph)(Graph(kept), path="bare", checkpoint=digits.checkpoint)
+    assert digits.planned.config is not None
+
+    with pytest.raises(GraphError, match=r"computes nothing with .*head/dense/kernel"):
+        pair_layers(empty, digits.planned.config, keys_of(digits.planned), "averages")
+
+
+def test_checkpoint_without_a_graph_has_no_oracle() -> None:
+    """Object-based weights alone hold no graph."""
+    from converter.verification.oracle import oracle_of
+
+    with tfckpt.open(DATA / "objects") as checkpoint:
+        assert oracle_of(checkpoint) is None
+        assert plan_conversion(checkpoint, strides=(1, 2, 2, 1)).config is not None
