@@ -120,7 +120,8 @@ def test_limit_error_says_how_to_raise_the_limit() -> None:
 
     assert str(error) == (
         "too many slices: 6 is over the limit max_slices=5; "
-        "if the file is trusted, open it with limits=tfckpt.Limits(max_slices=...)"
+        "if the file is trusted, raise it with limits=tfckpt.Limits(max_slices=...), "
+        "on the command line with --limit max_slices=..."
     )
 
 

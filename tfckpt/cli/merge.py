@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
                 progress=progress,
             )
     except NameConflictError as error:
-        for name, places in error.conflicts.items():
-            print(f"{printable(name)}  in {', '.join(map(printable, places))}")
+        for name, sources in error.conflicts.items():
+            print(f"{printable(name)}  in {', '.join(map(printable, sources))}")
         render.complain(f"{render.count(len(error.conflicts), 'name')} in more than one checkpoint; nothing is written")
         return 1
     finally:
