@@ -17,10 +17,10 @@ from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionEr
 from tfckpt.stopping import EXIT_CODE, Stopped, stoppable
 
 from ..errors import ConversionError, ExportError, RulesError, VerificationError
-from . import convert, evaluate, ops, plan, revert, verify
+from . import completion, convert, evaluate, ops, plan, revert, verify
 from .render import complain
 
-_VERBS = (convert, plan, verify, evaluate, revert, ops)
+_VERBS = (convert, plan, verify, evaluate, revert, ops, completion)
 _INTERRUPTED = 130
 
 DESCRIPTION = """\
