@@ -14,7 +14,7 @@ from ..mapping.averages import WEIGHTS_CHOICES
 from ..model.recipes import Preprocessing
 from ..modules import import_module
 from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, Array, compare, load_golden
-from ..verification.layers import LayersReport
+from ..verification.layers_report import LayersReport
 from ..verification.report import FORMATS, Proof, renderer_of
 from ..verification.weights import WeightsReport, verify_weights
 from .options import add_network_options, add_rules_options, require_one_way

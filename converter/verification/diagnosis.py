@@ -20,7 +20,8 @@ from tfckpt.errors import printable
 from ..mapping.averages import AVERAGE_SUFFIX, is_average, variable_of
 from ..mapping.layout import LAYOUTS
 from ..mapping.rules import Move
-from .layers import ALONE_TOLERANCE, Array, LayersReport, OracleRun, as_input, measure, watching
+from .layers import Array, OracleRun, as_input, forward, measure, watching
+from .layers_report import ALONE_TOLERANCE, LayersReport
 from .pairing import LOGITS, Pair
 
 if TYPE_CHECKING:
@@ -85,8 +86,6 @@ def diagnose(
 
 def _inputs(model: EfficientNet, run: OracleRun, pairs: Sequence[Pair]) -> dict[str, Tensor]:
     """What layers take where every layer before gave the oracle's values."""
-    from .layers import forward
-
     modules = dict(model.named_modules())
     found: dict[str, Tensor] = {}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfckpt.errors import printable
 
-from .layers import ALONE_TOLERANCE, HEADINGS, LayerRecord, LayersReport
+from .layers_report import ALONE_TOLERANCE, HEADINGS, LayerRecord, LayersReport
 
 if TYPE_CHECKING:
     from .report import Proof

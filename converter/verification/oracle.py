@@ -14,7 +14,8 @@ from ..model.config import EfficientNetConfig
 from ..model.recipes import Preprocessing, recipe
 from . import probes
 from .diagnosis import Truth, diagnose
-from .layers import Array, LayersReport, compare_layers, run_oracle
+from .layers import Array, compare_layers, run_oracle
+from .layers_report import LayersReport
 from .pairing import Pairing, pair_layers
 from .weights import WeightsReport
 

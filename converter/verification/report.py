@@ -12,7 +12,7 @@ from tfckpt.errors import printable
 
 from ..errors import ExportError, VerificationError
 from .activations import ActivationsReport
-from .layers import HEADINGS, LayersReport
+from .layers_report import HEADINGS, LayersReport
 from .weights import WeightsReport
 
 
