@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format protos clean tensorflow-check
+.PHONY: demo test check bench format protos clean tensorflow-check
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/python examples/demo.py
@@ -24,6 +24,10 @@ check: $(VENV)/.dev-installed
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Measurements beside targets; TensorFlow's side is measured when TENSORFLOW_PYTHON names an interpreter that has it.
+bench: $(VENV)/.bench-installed
+	$(BIN)/python -m benchmarks $(if $(TENSORFLOW_PYTHON),--tensorflow $(TENSORFLOW_PYTHON)) $(if $(ONLY),--only $(ONLY))
 
 # Real TensorFlow loads what we write; RECORD=1 also records the result.
 tensorflow-check: $(VENV)/.dev-installed
@@ -48,3 +52,7 @@ $(VENV)/.demo-installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/pytho
 $(VENV)/.dev-installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --config-settings editable_mode=compat --editable '.[dev]'
 	@touch $@ $(VENV)/.demo-installed
+
+$(VENV)/.bench-installed: $(VENV)/.dev-installed
+	$(PIP) --config-settings editable_mode=compat --editable '.[dev,bench]'
+	@touch $@

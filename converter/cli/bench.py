@@ -1,0 +1,186 @@
+"""`tf2torch bench`: how fast converted weights run here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from tfckpt.errors import MissingDependencyError
+
+from ..errors import ConversionError
+from ..model.libraries import library_model
+from .render import say
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from ..timing import Timing
+
+HELP = """\
+Time the forward pass of converted weights on this machine, beside the published figures.
+
+  tf2torch bench s.safetensors                          one image at a time, as it is
+  tf2torch bench s.safetensors --fuse-bn --channels-last --batch 8
+  tf2torch bench s.safetensors --against timm           in turn with timm's model of the same name
+
+Inputs are random; the time does not depend on what is in them. Passes that warm up are not counted.
+Multiply-adds are those of convolutions and dense layers, for one image.
+"""
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "bench",
+        help="latency, images per second, memory and multiply-adds of converted weights",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("output", metavar="OUT", help="converted weights")
+    parser.add_argument(
+        "--size", metavar="PIXELS", type=_count, help="input size (default: the network's evaluation size)"
+    )
+    parser.add_argument("--batch", metavar="N", type=_count, default=1, help="images at a time (default: 1)")
+    parser.add_argument("--runs", metavar="N", type=_count, default=20, help="passes that are timed (default: 20)")
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="where to run (default: cpu)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of weights and inputs (default: float32)")
+    parser.add_argument("--threads", metavar="N", type=_count, help="of the processor (default: torch's choice)")
+    parser.add_argument("--compile", action="store_true", help="run it through torch.compile")
+    parser.add_argument("--channels-last", action="store_true", help="weights and images in NHWC memory")
+    parser.add_argument("--fuse-bn", action="store_true", help="fold batch norms into convolutions")
+    parser.add_argument("--against", choices=("timm",), help="also time this library's model of the same name, eager")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Load, time and print."""
+    from ..loading import load_model
+
+    model = load_model(options.output)  # the first to say that torch is missing
+    import torch
+
+    from ..optimization import optimize
+    from ..timing import PUBLISHED, multiply_adds, peak_memory, time_models
+
+    config = model.config
+    size: int | None = options.size or config.eval_size
+    if size is None:
+        raise ConversionError("the network does not say its evaluation size; give one with --size")
+    device = _device(options.device)
+    dtype: torch.dtype = getattr(torch, options.dtype)
+    other = None if options.against is None else _timm_model(config.name)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    images = torch.randn(options.batch, config.in_channels, size, size).to(device, dtype)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    prepared: nn.Module = optimize(model) if options.fuse_bn else model
+    layout = torch.channels_last if options.channels_last else torch.contiguous_format
+    prepared = prepared.to(device, dtype).to(memory_format=layout)  # type: ignore[call-overload]
+    images = images.contiguous(memory_format=layout)
+    operations = multiply_adds(prepared, images)
+    models: list[Any] = [torch.compile(prepared) if options.compile else prepared]
+    if other is not None:
+        models.append(other.eval().to(device, dtype))
+    timings = time_models(models, images, runs=options.runs)
+    found = {
+        "network": config.name,
+        "input": [options.batch, config.in_channels, size, size],
+        "device": options.device,
+        "dtype": options.dtype,
+        "threads": torch.get_num_threads(),
+        "compile": options.compile,
+        "channels_last": options.channels_last,
+        "fuse_bn": options.fuse_bn,
+        "torch": torch.__version__,
+        **_figures(timings[0]),
+        "peak_memory_bytes": peak_memory(device),
+        "parameters": parameters,
+        "multiply_adds": operations,
+    }
+    if config.name in PUBLISHED:
+        millions, billions = PUBLISHED[config.name]
+        found["published"] = {
+            "parameters": round(millions * 1e6),
+            "multiply_adds": round(billions * 1e9),
+            "size": config.eval_size,
+        }
+    if other is not None:
+        found["timm"] = _figures(timings[1])
+        found["ratio_to_timm"] = timings[0].median / timings[1].median
+    print(json.dumps(found, indent=2) if options.json else _table(found))
+    return 0
+
+
+def _figures(timing: Timing) -> dict[str, float]:
+    return {
+        "median_ms": timing.median * 1000,
+        "p90_ms": timing.p90 * 1000,
+        "images_per_second": timing.images_per_second,
+    }
+
+
+def _table(found: dict[str, Any]) -> str:
+    """Lay the figures out for people."""
+    how = [name.replace("_", "-") for name in ("fuse_bn", "channels_last", "compile") if found[name]]
+    where = f"{found['device']}, {found['dtype']}, {found['threads']} threads, torch {found['torch']}"
+    published = found.get("published")
+    lines = [
+        f"network        {found['network'] or 'of its own'}{''.join(f', {name}' for name in how)}",
+        f"input          {' × '.join(map(str, found['input']))} on {where}",
+        f"latency        median {found['median_ms']:.1f} ms, p90 {found['p90_ms']:.1f} ms",
+        f"throughput     {found['images_per_second']:.1f} images/s",
+    ]
+    if found["peak_memory_bytes"] is not None:
+        lines.append(f"peak memory    {found['peak_memory_bytes'] / 1e6:,.0f} MB")
+    parameters = f"parameters     {found['parameters']:,}"
+    operations = f"multiply-adds  {found['multiply_adds'] / 1e9:.3g} billion an image"
+    if published is not None:
+        parameters += f" (published {published['parameters'] / 1e6:g} million, with 1000 classes)"
+        operations += f" (published {published['multiply_adds'] / 1e9:g} billion at {published['size']} pixels)"
+    lines += [parameters, operations]
+    if "timm" in found:
+        lines.append(
+            f"timm           median {found['timm']['median_ms']:.1f} ms, p90 {found['timm']['p90_ms']:.1f} ms; "
+            f"this is {found['ratio_to_timm']:.2f} of its time"
+        )
+    return "\n".join(lines)
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConversionError("torch finds no CUDA device here")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ConversionError("torch finds no MPS device here")
+    return torch.device(name)
+
+
+def _timm_model(name: str) -> nn.Module:
+    """Build timm's network of the same name with random weights."""
+    theirs = library_model("timm", name)
+    if theirs is None:
+        raise ConversionError("the network is not a published one: timm has none of its name")
+    try:
+        import timm  # type: ignore[import-untyped, unused-ignore]
+    except ImportError:
+        raise MissingDependencyError("timm", extra="bench", purpose="a comparison with timm") from None
+    except RuntimeError as error:  # a torchvision that was built for another torch
+        raise ConversionError(f"timm cannot be imported: {error}") from error
+    say(f"timm {timm.__version__}, {theirs}, random weights")
+    model: nn.Module = timm.create_model(theirs)
+    return model
+
+
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
+    return count

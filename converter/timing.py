@@ -1,0 +1,119 @@
+"""How fast a network runs, how much memory that takes, and how much it computes. Needs torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+#: Published sizes: millions of parameters, and billions of multiply-adds for an image of the evaluation size.
+#: Sources: "EfficientNetV2" (arXiv 2104.00298), table 7, for S to XL; the released code's README (google/automl,
+#: folder efficientnetv2) for B0 to B3; "EfficientNet" (arXiv 1905.11946), table 2, for version 1.
+PUBLISHED: dict[str, tuple[float, float]] = {
+    "efficientnetv2-s": (22, 8.8),
+    "efficientnetv2-m": (54, 24),
+    "efficientnetv2-l": (120, 53),
+    "efficientnetv2-xl": (208, 94),
+    "efficientnetv2-b0": (7.1, 0.72),
+    "efficientnetv2-b1": (8.1, 1.2),
+    "efficientnetv2-b2": (10.1, 1.7),
+    "efficientnetv2-b3": (14.4, 3.0),
+    "efficientnet-b0": (5.3, 0.39),
+    "efficientnet-b1": (7.8, 0.70),
+    "efficientnet-b2": (9.2, 1.0),
+    "efficientnet-b3": (12, 1.8),
+    "efficientnet-b4": (19, 4.2),
+    "efficientnet-b5": (30, 9.9),
+    "efficientnet-b6": (43, 19),
+    "efficientnet-b7": (66, 37),
+}
+_WARM_UP = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of single forward passes of a batch, in the order they ran."""
+
+    seconds: tuple[float, ...]
+    batch: int
+
+    @property
+    def median(self) -> float:
+        """The middle pass, in seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def p90(self) -> float:
+        """The pass that nine of ten are no slower than, in seconds."""
+        ordered = sorted(self.seconds)
+        return ordered[-(-len(ordered) * 9 // 10) - 1]
+
+    @property
+    def images_per_second(self) -> float:
+        """Images of the median pass by its time."""
+        return self.batch / self.median
+
+
+def time_models(models: list[Callable[[Tensor], Tensor]], images: Tensor, *, runs: int) -> list[Timing]:
+    """Run the models in turn, after some passes that warm up, and wait for the device after each."""
+    seconds: list[list[float]] = [[] for _ in models]
+    with torch.inference_mode():
+        for number in range(-_WARM_UP, runs):
+            for model, times in zip(models, seconds, strict=True):
+                started = time.perf_counter()
+                model(images)
+                _wait(images.device)
+                if number >= 0:
+                    times.append(time.perf_counter() - started)
+    return [Timing(tuple(times), len(images)) for times in seconds]
+
+
+def multiply_adds(model: nn.Module, images: Tensor) -> int:
+    """Multiplications of all convolutions and dense layers for one image of the batch, each with its addition."""
+    total = 0
+
+    def count(module: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            kernel = module.kernel_size[0] * module.kernel_size[1] * module.in_channels // module.groups
+        else:
+            kernel = module.in_features  # type: ignore[assignment]  # of a linear layer
+        total += output[0].numel() * int(kernel)
+
+    hooks = [
+        module.register_forward_hook(count) for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    try:
+        with torch.inference_mode():
+            model(images[:1])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes at most held so far: by tensors on a GPU, else by the whole process; None where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if device.type == "mps":
+        return int(torch.mps.driver_allocated_memory())
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def _wait(device: torch.device) -> None:
+    """Until everything that was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
