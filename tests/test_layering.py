@@ -78,6 +78,7 @@ TABLE: dict[str, float] = {
     "converter.labels": 14.1,
     "converter.loading": 15.1,
     "converter.optimization": 15.1,
+    "converter.timing": 15.1,
     "converter.preprocessing": 15.1,
     "converter.state_dicts": 15.2,
     "converter.verification.*": 15.2,

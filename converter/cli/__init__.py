@@ -17,10 +17,10 @@ from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionEr
 from tfckpt.stopping import EXIT_CODE, Stopped, stoppable
 
 from ..errors import ConversionError, ExportError, RulesError, VerificationError
-from . import completion, convert, evaluate, ops, plan, revert, verify
+from . import bench, completion, convert, evaluate, ops, plan, revert, verify
 from .render import complain
 
-_VERBS = (convert, plan, verify, evaluate, revert, ops, completion)
+_VERBS = (convert, plan, verify, evaluate, bench, revert, ops, completion)
 _INTERRUPTED = 130
 
 DESCRIPTION = """\
@@ -30,6 +30,7 @@ Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, wi
   tf2torch plan efficientnetv2-s                          show what becomes what, without writing
   tf2torch verify efficientnetv2-s s.safetensors          show that they are the checkpoint's
   tf2torch evaluate s.safetensors --data FOLDER           count right answers on labelled images
+  tf2torch bench s.safetensors                            time the network on this machine
   tf2torch revert s.pth --like efficientnetv2-s -o ckpt   go back to TensorFlow
 
 A checkpoint is given by its prefix, any of its files, or a folder that holds it.
