@@ -16,11 +16,11 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..errors import GraphError
+from ..errors import GraphError, Shape
 from .layers_report import ILL_CONDITIONED, LayerRecord, LayersReport
 from .pairing import POOLED, Pair, Pairing
 
@@ -86,8 +86,8 @@ def compare_layers(
     double = double or not max(noises) <= ILL_CONDITIONED
     exact_model = copy.deepcopy(model).eval().double()
     whole_model = exact_model if double else copy.deepcopy(model).eval().float()
-    whole = capture(whole_model, run)
-    alone = capture(exact_model, run, replace=True)
+    whole = _measured(whole_model, run)
+    alone = _measured(exact_model, run, replace=True)
     dtype = "float64" if double else "float32"
     records = []
     so_far = LEAST_NOISE["float32"]
@@ -96,18 +96,17 @@ def compare_layers(
         allowed = tolerance
         if allowed is None:
             allowed = NOISE_FACTOR * (max(so_far * _FINER, LEAST_NOISE["float64"]) if double else so_far)
-        reference = run.exact[pair.layer]
-        max_abs, max_rel, cosine = measure(whole[pair.layer], reference)
+        shape, max_abs, max_rel, cosine = whole[pair.layer]
         records.append(
             LayerRecord(
                 pair.layer,
                 pair.tensor,
-                whole[pair.layer].shape,
-                reference.shape,
+                shape,
+                run.exact[pair.layer].shape,
                 max_abs,
                 max_rel,
                 cosine,
-                measure(alone[pair.layer], reference)[1],
+                alone[pair.layer].max_rel,
                 noise,
                 allowed,
             )
@@ -115,20 +114,29 @@ def compare_layers(
     return LayersReport(dtype=dtype, graph=run.graph, probe=probe_name, records=tuple(records))
 
 
-def capture(model: EfficientNet, run: OracleRun, *, replace: bool = False) -> dict[str, Array]:
-    """Run the model on the probe and give every paired layer's output, NHWC or NC.
+class _Measured(NamedTuple):
+    shape: Shape
+    max_abs: float
+    max_rel: float
+    cosine: float
 
-    With `replace` each layer's output is put aside for the oracle's, which the next layers then take.
+
+def _measured(model: EfficientNet, run: OracleRun, *, replace: bool = False) -> dict[str, _Measured]:
+    """Run the model on the probe and measure every paired layer's output as it is computed.
+
+    With `replace` each output is then put aside for the oracle's, which the next layers take.
     """
-    found: dict[str, Array] = {}
+    found: dict[str, _Measured] = {}
 
     def keep(pair: Pair, value: Tensor) -> Tensor | None:
-        found[pair.layer] = _numpy(value)
-        return as_input(run.exact[pair.layer], value) if replace else None
+        reference = run.exact[pair.layer]
+        values = _shaped(_numpy(value), reference)
+        found[pair.layer] = _Measured(values.shape, *measure(values, reference))
+        return as_input(reference, value) if replace else None
 
     with watching(model, run.pairing, keep):
         forward(model, run.probe)
-    return _shaped(found, run.exact)
+    return found
 
 
 def forward(model: EfficientNet, probe: Array) -> Tensor:
@@ -204,7 +212,7 @@ def measure(values: Array, reference: Array) -> tuple[float, float, float]:
 
 
 def _numpy(value: Tensor) -> Array:
-    array: Array = value.detach().double().cpu().numpy().copy()
+    array: Array = value.detach().double().cpu().numpy()
     return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
 
 
@@ -212,11 +220,7 @@ def _nhwc(value: Array, pair: Pair) -> Array:
     return value.transpose(0, 2, 3, 1) if pair.channels_first and value.ndim == 4 else value
 
 
-def _shaped(found: dict[str, Array], references: Mapping[str, Array]) -> dict[str, Array]:
-    """Give axes of one value that only one side has."""
-    shaped = {}
-    for layer, value in found.items():
-        wanted = references[layer].shape
-        same = tuple(size for size in value.shape if size != 1) == tuple(size for size in wanted if size != 1)
-        shaped[layer] = value.reshape(wanted) if same else value
-    return shaped
+def _shaped(values: Array, reference: Array) -> Array:
+    """Give values the axes of one element that only the reference has, or drop them."""
+    same = [size for size in values.shape if size != 1] == [size for size in reference.shape if size != 1]
+    return values.reshape(reference.shape) if same else values
