@@ -148,6 +148,8 @@ def _layers(
     """Compare the layers where there is a graph; else say why they are not proved."""
     asked = options.probe is not None or options.float64 or options.size is not None
     what = "that the network computes what TensorFlow did (paddings, epsilons, order of layers)"
+    if options.golden is not None:
+        what = f"beyond the recorded values, {what}"
     if options.weights_only:
         return None, [f"{what}: only the weights were asked for"]
     if weights.config is None:
