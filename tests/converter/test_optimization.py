@@ -63,6 +63,18 @@ def test_no_batch_norm_is_left_and_kernels_are_channels_last() -> None:
     assert not any(parameter.requires_grad for parameter in optimized.parameters())
 
 
+def test_memory_format_of_the_images_does_not_matter() -> None:
+    """1×1 convolutions are dense layers for channels-last images only."""
+    optimized = converter.optimize(network().double())
+    x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+
+    with torch.inference_mode():
+        last = optimized(x.contiguous(memory_format=torch.channels_last))
+        first = optimized.to(memory_format=torch.contiguous_format)(x)
+
+    assert (last - first).abs().max() <= 1e-11 * first.abs().max()
+
+
 def test_network_itself_is_left_as_it_was() -> None:
     """Values, mode and layout; the copy shares no memory with it."""
     model = network()
