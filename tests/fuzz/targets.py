@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import posixpath
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -177,7 +178,7 @@ def _state(data: bytes) -> list[str]:
     steps(lambda: checkpoint_state.read_state(MemoryStorage(files), ""))
     opened = steps(lambda: tfckpt.open(files))
     if opened is not None:
-        assert opened.prefix == "model"
+        assert posixpath.normpath(opened.prefix) == "model"
         opened.close()
     return steps.met
 
