@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    options = build_parser().parse_args(arguments)
+    options = _parse(arguments)
     try:
         with stoppable():
             code: int = options.run(options)
@@ -73,8 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_code(error)
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has seen enough; Python must not complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except OSError as error:
+        # Standard output itself, such as a full disk; what happens to other files is an error of this package.
+        _discard_output()
+        complain(str(error))
+        return 3
     except KeyboardInterrupt:
         complain("interrupted")
         return _INTERRUPTED
@@ -82,6 +87,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain("stopped by the system")
         return EXIT_CODE
     return code
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Options as the parser finds them, with an optional last argument taken from behind options too.
+
+    `argparse` of most versions settles on its absence as soon as an option follows PATH: `ls PATH --long PATTERN`.
+    """
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    last = getattr(options, "optional", None)
+    if rest and last is not None and not rest[0].startswith("-") and not getattr(options, last):
+        setattr(options, last, rest.pop(0))
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(error: CheckpointError) -> int:

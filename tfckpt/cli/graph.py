@@ -46,7 +46,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("--json", action="store_true", help="write JSON")
     places.add_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, optional="node")
 
 
 def run(options: argparse.Namespace) -> int:

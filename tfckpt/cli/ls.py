@@ -52,7 +52,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--all", action="store_true", help="list the checkpoints of the folder PATH instead of tensors")
     parser.add_argument("--json", action="store_true", help="write JSON")
     places.add_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, optional="pattern")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -106,7 +106,9 @@ def _totals(infos: list[TensorInfo], checkpoint: Checkpoint) -> str:
     nbytes = sum(info.nbytes for info in infos)
     index_files = 1 if checkpoint.format == V2 else 0
     shards = render.count(len(checkpoint.files) - index_files, "data shard")
-    return f"{render.count(len(infos), 'tensor')}, {elements:,} elements, {render.size(nbytes)} in {shards}"
+    return (
+        f"{render.count(len(infos), 'tensor')}, {render.count(elements, 'element')}, {render.size(nbytes)} in {shards}"
+    )
 
 
 def _as_data(checkpoint: Checkpoint, infos: list[TensorInfo], missing: dict[str, tuple[str, ...]]) -> object:

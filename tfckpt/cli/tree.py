@@ -47,29 +47,37 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--depth", type=_depth, metavar="N", help="at most this many levels")
     parser.add_argument("--json", action="store_true", help="write JSON")
     places.add_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, optional="below")
 
 
 def run(options: argparse.Namespace) -> int:
     """Draw; exit code 3 when there is no such object."""
     with places.opened(options.path, options) as checkpoint:
-        if options.json:
-            print(render.as_json(_as_data(checkpoint)))
-            return 0
         graph = checkpoint.object_graph
+        options.below = options.below.rstrip("/")
+        if options.json:
+            data = _as_data(checkpoint, graph, options.below)
+            if data is None:
+                return _complain_of(options.below)
+            print(render.as_json(data))
+            return 0
         if graph is None:
             top, hidden = _tree_of_names(checkpoint, options.below), 0
         else:
             top, hidden = _tree_of_objects(checkpoint, graph, options)
         if top is None:
-            render.complain(f"there is no object {options.below!r}")
-            return 3
+            return _complain_of(options.below)
         glyphs = _Glyphs.for_output()
         for line in _draw(top, glyphs, options.depth):
             print(line)
         if hidden:
             render.say(f"{render.count(hidden, 'object')} without values of their own not drawn; --all draws them")
     return 0
+
+
+def _complain_of(below: str) -> int:
+    render.complain(f"there is no object {below!r}")
+    return 3
 
 
 @dataclasses.dataclass(slots=True)
@@ -231,8 +239,25 @@ def _depth(text: str) -> int:
     return int(text)
 
 
-def _as_data(checkpoint: Checkpoint) -> object:
-    graph = checkpoint.object_graph
+def _as_data(checkpoint: Checkpoint, graph: ObjectGraph | None, below: str) -> object | None:
+    """What stands below a path, as JSON has it; None if nothing does."""
+    variables = checkpoint.variables()
+    nodes: list[ObjectNode] = []
+    if graph is not None:
+        start = graph.find(below)
+        if start is None:
+            return None
+        nodes = list(graph.nodes)
+        if below:
+            nodes = _held_by(graph, start)
+            paths = {node.path for node in nodes}
+            variables = tuple(variable for variable in variables if variable.path in paths)
+    elif below:
+        variables = tuple(
+            variable for variable in variables if variable.key == below or variable.key.startswith(f"{below}/")
+        )
+        if not variables:
+            return None
     return {
         "prefix": checkpoint.prefix,
         "object_based": graph is not None,
@@ -245,10 +270,23 @@ def _as_data(checkpoint: Checkpoint) -> object:
                 "shape": list(variable.info.shape),
                 "slots": [dataclasses.asdict(slot) for slot in variable.slots],
             }
-            for variable in checkpoint.variables()
+            for variable in variables
         ],
-        "nodes": [_node_as_data(node) for node in (() if graph is None else graph.nodes)],
+        "nodes": [_node_as_data(node) for node in nodes],
     }
+
+
+def _held_by(graph: ObjectGraph, start: ObjectNode) -> list[ObjectNode]:
+    """A node and all below it, each once: children, and the slot variables that an optimizer keeps."""
+    found = {start.id}
+    work = [start]
+    while work:
+        node = work.pop()
+        for number in (*node.children.values(), *(reference.slot_variable for reference in node.slot_variables)):
+            if number not in found:
+                found.add(number)
+                work.append(graph.nodes[number])
+    return [node for node in graph.nodes if node.id in found]
 
 
 def _node_as_data(node: ObjectNode) -> object:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pathlib
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -122,3 +124,46 @@ def test_ls_counts_the_files_of_v1_and_says_what_a_missing_one_hides(
     assert code == 0
     assert captured.out.endswith("2 tensors, 2 elements, 8 bytes in 3 data shards\n")
     assert "model-00001-of-00003: this data shard is missing; what stands only in it is not listed" in captured.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["{}", "global_step", "--sort", "size"], ["{}", "--sort", "size", "global_step"]],
+    ids=["before", "after"],
+)
+def test_ls_takes_the_pattern_before_and_after_options(
+    arguments: list[str], digits: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ls PATH --long PATTERN` is as good an order as the other; one tensor of one element is no plural."""
+    code = main(["ls", *(argument.format(digits) for argument in arguments)])
+
+    assert code == 0
+    assert capsys.readouterr().out.endswith("\n1 tensor, 1 element, 8 bytes in 1 data shard\n")
+
+
+@pytest.mark.parametrize("rest", [["stem", "--long", "head"], ["--long", "stem", "head"], ["--bogus", "stem"]])
+def test_ls_refuses_more_arguments_than_it_takes(
+    rest: list[str], digits: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second of two patterns, and what stands behind an option that there is not."""
+    with pytest.raises(SystemExit) as caught:
+        main(["ls", str(digits), *rest])
+
+    assert caught.value.code == 2
+    assert "unrecognized arguments: " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_full_disk_under_the_output_is_one_line(digits: pathlib.Path) -> None:
+    """What cannot be written to standard output is said without a traceback."""
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tfckpt", "ls", str(digits)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert ended.returncode == 3
+    assert ended.stderr == "tfckpt: [Errno 28] No space left on device\n"

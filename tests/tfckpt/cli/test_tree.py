@@ -131,6 +131,27 @@ def test_tree_as_json_has_every_node_and_variable(capsys: pytest.CaptureFixture[
     assert [slot["name"] for slot in row["slots"]] == ["m", "v"]
 
 
+def test_tree_as_json_has_only_what_stands_below_an_object(capsys: pytest.CaptureFixture[str]) -> None:
+    """OBJECT means the same with --json and without, before the option and behind it."""
+    data = json.loads("\n".join(drawn(capsys, OBJECTS / "legacy_optimizer" / "ckpt-1", "--json", "net/layers/0/")))
+
+    assert {row["path"] for row in data["variables"]} == {"net/layers/0/kernel", "net/layers/0/bias"}
+    assert {node["path"] for node in data["nodes"]} >= {"net/layers/0", "net/layers/0/kernel"}
+    assert "" not in {node["path"] for node in data["nodes"]}
+
+
+@pytest.mark.parametrize("case", ["legacy_optimizer/ckpt-1", "../savedmodel-tf1"])
+def test_tree_as_json_of_an_object_that_is_not_there_is_not_found(
+    case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No JSON is printed then."""
+    assert main(["tree", str(OBJECTS / case), "nothing/there", "--json"]) == 3
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "there is no object 'nothing/there'" in captured.err
+
+
 def test_tree_escapes_names_and_survives_deep_chains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Control characters never reach the terminal, and a chain of objects costs no recursion."""
     nodes = [
