@@ -9,7 +9,7 @@ import numpy as np
 
 from ._typing import Array
 from .checkpoint import Checkpoint
-from .name_changes import matches
+from .name_changes import select
 from .tensors.info import TensorInfo
 
 _PIECE = 1 << 20
@@ -65,11 +65,13 @@ def compare(
     """Compare two open checkpoints.
 
     Two numbers are equal when |a - b| <= atol + rtol * |b|, as in `numpy.isclose`; NaN equals NaN.
-    `include` and `exclude` are globs over names. Every checksum is compared on the way.
+    `include` and `exclude` are globs over names; `ValueError` if one to include matches nothing in either.
+    Every checksum is compared on the way.
     """
     if not (rtol >= 0 and atol >= 0):
         raise ValueError(f"tolerances must not be negative, rtol is {rtol} and atol is {atol}")
-    names = [{name for name in side if _wanted(name, include, exclude)} for side in (first, second)]
+    wanted = select({*first, *second}, include, exclude)
+    names = [wanted.intersection(side) for side in (first, second)]
     both = [name for name in first if name in names[0] and name in names[1]]
     changed, different, equal = [], [], 0
     for number, name in enumerate(both, 1):
@@ -92,10 +94,6 @@ def compare(
         tuple(different),
         equal,
     )
-
-
-def _wanted(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    return (not include or matches(name, include)) and not matches(name, exclude)
 
 
 def _difference(name: str, a: Array, b: Array, *, rtol: float, atol: float) -> Difference | None:

@@ -91,3 +91,12 @@ def test_negative_tolerance_is_misuse(tmp_path: pathlib.Path) -> None:
     for bad in (-1.0, float("nan")):
         with pytest.raises(ValueError, match="tolerances"):
             compare(checkpoint, checkpoint, rtol=bad)
+
+
+def test_names_to_include_that_neither_has_are_misuse(tmp_path: pathlib.Path) -> None:
+    """A mistyped glob must not pass as two checkpoints that do not differ; a name that only one has is a difference."""
+    first, second = saved(tmp_path, "a", w=np.ones(2)), saved(tmp_path, "b", w=np.ones(2), b=np.ones(2))
+
+    with pytest.raises(ValueError, match="no tensor matches 'bais'"):
+        compare(first, second, include=["bais"])
+    assert compare(first, second, include=["b"]).only_second == ("b",)
