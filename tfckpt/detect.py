@@ -249,7 +249,8 @@ def _find_in_folder(storage: Storage, folder: str, limits: Limits) -> Found:
         return Found(inside)
     names = storage.list(folder)
     there = f"it holds {_some(names)}" if names else "it is empty"
-    keras = next((name for name in names if name.endswith(KERAS_ENDINGS)), None)
+    endings = (name for name in names if name.endswith(KERAS_ENDINGS))
+    keras = next((name for name in endings if storage.is_file(storage.join(folder, name))), None)
     if keras is not None:
         there += f"; {keras} is a Keras file: {KERAS_ADVICE}"
     raise CheckpointNotFoundError(
@@ -326,8 +327,12 @@ def _instead(storage: Storage, folder: str, limits: Limits) -> str:
 
 
 def _nothing_at(storage: Storage, path: str) -> CheckpointNotFoundError:
+    if not path:
+        return CheckpointNotFoundError("the path is empty; a folder is given by its name, this one by a dot")
     folder, name = storage.split(path)
     names = storage.list(folder)
+    if name in names and not storage.is_folder(path):
+        return CheckpointNotFoundError("this is neither a file nor a folder", path=path)
     unfinished = _unfinished(storage, folder, name, names)
     if unfinished:
         return CheckpointNotFoundError(unfinished, path=path)

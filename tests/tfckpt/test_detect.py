@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -384,6 +385,26 @@ def test_keras_weights_say_how_to_save_a_checkpoint(tmp_path: Path) -> None:
 
     assert KERAS in said(tmp_path / "m.weights.h5")
     assert KERAS in said(tmp_path)
+
+
+def test_folder_named_like_keras_weights_is_no_keras_file(tmp_path: Path) -> None:
+    """A home folder has `.keras`, where Keras keeps what it downloads."""
+    (tmp_path / ".keras").mkdir()
+
+    assert KERAS not in said(tmp_path)
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_said(tmp_path: Path) -> None:
+    """A pipe is not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+
+    assert "this is neither a file nor a folder" in said(tmp_path / "pipe")
+
+
+def test_empty_path_is_said() -> None:
+    """As a shell gives it for a variable that is not set."""
+    with pytest.raises(CheckpointNotFoundError, match="the path is empty"):
+        tfckpt.open("")
 
 
 def test_keras_model_says_how_to_save_a_checkpoint(tmp_path: Path) -> None:
