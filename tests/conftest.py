@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 from collections.abc import Callable
 
 import pytest
+
+# The networks of the tests are small: handing their parts to several threads takes longer than computing them.
+# Set before anything imports torch, and inherited by the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 DATA = pathlib.Path(__file__).parent / "data"
 
