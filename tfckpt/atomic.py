@@ -120,7 +120,9 @@ def check_free(path: str, *, overwrite: bool) -> None:
     if os.path.isdir(path):
         raise WriteError("a folder stands here, expected the name of a file", path=path)
     if os.path.lexists(path) and not overwrite:
-        raise CheckpointExistsError("the file exists already; it is overwritten only when that is asked for", path=path)
+        raise CheckpointExistsError(
+            "the file exists already; it is overwritten only with --force (overwrite=True)", path=path
+        )
     check_folder(path)
 
 

@@ -210,7 +210,7 @@ def _replacement(checkpoint: Checkpoint, name: str, value: object, *, allow_chan
     if not allow_change and (not same_type or array.shape != info.shape):
         raise ValueError(
             f"{printable(name)!r} is {info.dtype} {list(info.shape)}, "
-            f"the new value is {array.dtype} {list(array.shape)}; allow_change permits that"
+            f"the new value is {array.dtype} {list(array.shape)}; --allow-change (allow_change=True) permits that"
         )
     return Item(info.name, checkpoint, info.name, array, info.tf_dtype if same_type else None)
 

@@ -337,7 +337,9 @@ def _write_folder(
     A name is data: `../../x` becomes the file `..%2F..%2Fx.npy` inside the folder.
     """
     if os.path.lexists(path) and not overwrite:
-        raise CheckpointExistsError("it exists already; it is overwritten only when that is asked for", path=path)
+        raise CheckpointExistsError(
+            "it exists already; it is overwritten only with --force (overwrite=True)", path=path
+        )
     if os.path.lexists(path) and not os.path.isfile(os.path.join(path, INDEX_NAME)):
         raise CheckpointExistsError(f"it is no folder that an export made (no {INDEX_NAME} in it)", path=path)
     check_folder(path)

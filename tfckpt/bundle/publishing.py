@@ -88,7 +88,7 @@ def check_free(prefix: str, num_shards: int, *, overwrite: bool) -> None:
     for path in (prefix, *names):
         if os.path.lexists(path) and not os.path.isdir(path) and not overwrite:
             raise CheckpointExistsError(
-                "the file exists already; it is overwritten only when that is asked for", path=path
+                "the file exists already; it is overwritten only with --force (overwrite=True)", path=path
             )
 
 
