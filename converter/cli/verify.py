@@ -8,7 +8,7 @@ import os
 import tfckpt
 from tfckpt.errors import MissingDependencyError
 
-from ..errors import ConversionError, ExportError, GraphError, MappingError
+from ..errors import ConversionError, ExportError, GraphError
 from ..exporters import atomic_file, check_free
 from ..mapping.averages import WEIGHTS_CHOICES
 from ..model.recipes import Preprocessing
@@ -117,7 +117,14 @@ def run(options: argparse.Namespace) -> int:
             )
         print(weights.summary(), flush=True)
         layers, reasons = _layers(options, checkpoint, weights)
-    recorded = None if golden is None or weights.config is None else _recorded(options, weights, golden)
+    recorded = None
+    if golden is not None and weights.config is not None:
+        try:
+            recorded = _recorded(options, weights, golden)
+        except ConversionError:
+            if weights.ok:
+                raise
+            reasons.append("that the recorded values come out: the output's tensors make no such network")
     if recorded is not None:
         print(recorded.summary())
     if layers is not None:
@@ -169,7 +176,7 @@ def _layers(
         return None, [f"{what}: there is no graph (.meta or saved_model.pb) beside the checkpoint"]
     try:
         model = load_model(options.output, strides=tuple(stage.stride for stage in weights.config.stages))
-    except MappingError:
+    except ConversionError:
         if weights.ok:
             raise
         return None, [f"{what}: the output's tensors make no such network"]

@@ -352,3 +352,20 @@ def test_image_is_a_probe(digits: pathlib.Path, output: pathlib.Path, tmp_path: 
     assert main(["verify", str(digits), str(output), "--brief", "--probe", str(tmp_path / "probe.png")]) == 0
 
     assert "probe probe.png, 1×32×32×3" in capsys.readouterr().out
+
+
+def test_verify_lists_what_an_output_without_any_weights_lacks(
+    digits: pathlib.Path, data: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """No network can be made of it, and still it is a difference with all its findings; only layers stay unproved."""
+    output = tmp_path / "nothing.safetensors"
+    with output.open("wb") as file:
+        write_tensors({}, {}, file)
+
+    code = main(["verify", str(digits), str(output), "--golden", str(data / "digits" / "probe.npz")])
+
+    shown = capsys.readouterr()
+    assert code == 1
+    assert "weights   0 of 113 source tensors" in shown.out
+    assert shown.out.count("the output's tensors make no such network") == 2
+    assert "(stem.conv.weight)" in shown.err
