@@ -90,7 +90,7 @@ def _preprocess(image: Array, settings: Preprocessing) -> Array:
     if 0 in cropped.shape:
         raise ValueError(f"image has shape {list(image.shape)}, of which the crop leaves nothing")
     resized = resize(cropped, settings.size, settings.resize)
-    normal = (resized - np.float32(settings.mean)) / np.float32(settings.std)
+    normal = (resized - np.asarray(settings.mean, np.float32)) / np.asarray(settings.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
 
 

@@ -40,7 +40,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of a checkpoint")
     parser.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="file to write, ending in .safetensors or .pth"
+        "-o", "--output", metavar="OUT", required=True, help="file to write, ending in .safetensors, .pth or .npz"
     )
     parser.add_argument(
         "--weights",
