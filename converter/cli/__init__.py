@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 the output does not agree with its source, 2 wrong usage o
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -51,6 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code; wrong usage exits from the parser, with 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Where the output's encoding lacks a character it is escaped, as Python does on standard error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = build_parser().parse_args(arguments)
     try:
         with stoppable():

@@ -8,6 +8,7 @@ to be written, 4 corrupt, 5 unsupported or beyond a limit.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -63,6 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Where the output's encoding lacks a character it is escaped, as Python does on standard error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parse(arguments)
     try:
         with stoppable():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -369,3 +372,16 @@ def test_verify_lists_what_an_output_without_any_weights_lacks(
     assert "weights   0 of 113 source tensors" in shown.out
     assert shown.out.count("the output's tensors make no such network") == 2
     assert "(stem.conv.weight)" in shown.err
+
+
+def test_verify_escapes_what_the_output_cannot_show(digits: pathlib.Path, output: pathlib.Path) -> None:
+    """The signs of shapes and differences need no UTF-8."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "converter", "verify", str(digits), str(output)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"1\\xd732\\xd732\\xd73" in ended.stdout
