@@ -7,13 +7,18 @@ import contextlib
 import os
 
 import tfckpt
+from tfckpt.cli.export import parse_size
 
 from ..conversion import convert
 from ..errors import ExportError
-from ..exporters import atomic_file, check_free, export, format_of
+from ..exporters import atomic_file, check_free, check_output, is_folder_name, prepare, write_output
+from ..exporters.adapting import DTYPES
+from ..labels import read_labels
 from ..mapping.averages import WEIGHTS_CHOICES
 from ..model.config import CONFIGS
+from ..model.libraries import TARGETS
 from ..modules import import_module
+from ..zoo import preprocessing_for
 from .options import add_network_options, add_rules_options, require_one_way
 from .render import progress_bar, say
 
@@ -22,6 +27,7 @@ Write the network of a TensorFlow checkpoint as PyTorch weights.
 
   tf2torch convert efficientnetv2-s -o s.safetensors
   tf2torch convert model.ckpt-322 -o digits.pth --weights raw
+  tf2torch convert efficientnetv2-s -o s-timm --target timm                   a folder that timm opens
   tf2torch convert my-classifier -o breeds.safetensors --head breeds          a backbone and its dense layer
   tf2torch convert bert --rules bert.toml --into encoder:build -o b.pth       any other network
 
@@ -40,7 +46,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of a checkpoint")
     parser.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="file to write, ending in .safetensors, .pth or .npz"
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        help="file to write, ending in .safetensors, .pth or .npz, or a folder, without an ending",
     )
     parser.add_argument(
         "--weights",
@@ -57,6 +67,26 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     add_network_options(parser)
     add_rules_options(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--target",
+        choices=TARGETS,
+        default="native",
+        help="whose model the tensors are named for; a folder also gets that library's config (default: native)",
+    )
+    output.add_argument("--dtype", choices=DTYPES, help="type of the floating-point tensors (default: as stored)")
+    classes = output.add_mutually_exclusive_group()
+    classes.add_argument("--num-classes", metavar="N", type=int, help="a new classifier of N classes, for fine-tuning")
+    classes.add_argument(
+        "--drop-head", dest="num_classes", action="store_const", const=0, help="no classifier: pooled features"
+    )
+    output.add_argument(
+        "--fuse-bn", action="store_true", help="fold batch norms into the convolutions before them, for inference"
+    )
+    output.add_argument("--labels", metavar="FILE", help="names of the classes, one a line or as JSON")
+    output.add_argument(
+        "--shard-size", metavar="SIZE", type=parse_size, help="largest file of a folder: 500MB, 5GB, with an index"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite what stands at OUT and FILE")
     parser.add_argument("--report", metavar="FILE.json", help="also write what became of every tensor")
     parser.set_defaults(run=run)
@@ -66,8 +96,8 @@ def run(options: argparse.Namespace) -> int:
     """Convert, write, and say what was done."""
     require_one_way(options)
     output: str = options.output
-    format_of(output)
-    check_free(output, force=options.force)
+    check_output(output, force=options.force, shard_size=options.shard_size)
+    labels = None if options.labels is None else read_labels(options.labels)
     if options.report is not None:
         check_free(options.report, force=options.force)
         if os.path.realpath(options.report) == os.path.realpath(output):
@@ -86,12 +116,32 @@ def run(options: argparse.Namespace) -> int:
             into=None if options.into is None else import_module(options.into),
             progress=progress,
         )
+    prepared = prepare(
+        result,
+        target=options.target,
+        dtype=options.dtype,
+        num_classes=options.num_classes,
+        fuse_bn=options.fuse_bn,
+        labels=labels,
+        preprocessing=None if result.config is None else preprocessing_for(result.report.releases, result.config),
+    )
     with contextlib.ExitStack() as stack:
         if options.report is not None:
             report = stack.enter_context(atomic_file(options.report, force=options.force))
             report.write(result.report.to_json().encode())
         progress = stack.enter_context(progress_bar("writing"))
-        export(result, output, force=options.force, progress=progress)
+        write_output(prepared, output, shard_size=options.shard_size, force=options.force, progress=progress)
     print(result.report.summary())
-    print(f"output    {output}, {os.stat(output).st_size:,} bytes")
+    for line in prepared.changes:
+        print(f"changed   {line}")
+    for line in prepared.notes:
+        print(f"note      {line}")
+    print(f"output    {output}, {_size(output):,} bytes")
     return 0
+
+
+def _size(output: str) -> int:
+    """Bytes of a file, or of the files in a folder."""
+    if not is_folder_name(output):
+        return os.stat(output).st_size
+    return sum(entry.stat().st_size for entry in os.scandir(output) if entry.is_file())

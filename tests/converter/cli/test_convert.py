@@ -262,3 +262,44 @@ def test_failure_while_writing_leaves_nothing(
 
     assert message in capsys.readouterr().err
     assert os.listdir(output.parent) == []
+
+
+def test_convert_writes_folders_shards_and_other_types(
+    digits: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name without an ending is a folder; what was changed is said."""
+    folder = tmp_path / "folder"
+
+    assert main(["convert", str(digits), "-o", str(folder), "--shard-size", "100KB", "--dtype", "float16"]) == 0
+
+    out = capsys.readouterr().out
+    assert "changed   floating-point tensors rounded to float16" in out
+    assert (folder / "model.safetensors.index.json").is_file()
+
+
+def test_convert_names_the_targets_that_a_network_has(
+    digits: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network of one's own is in no library; it is written for our own module."""
+    assert main(["convert", str(digits), "-o", str(tmp_path / "t.pth"), "--target", "timm"]) == 2
+    assert "timm has no model for a network that is not a published one" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+    assert main(["convert", str(digits), "-o", str(tmp_path / "t.pth"), "--target", "native"]) == 0
+
+
+def test_convert_refuses_labels_that_do_not_fit(
+    digits: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nine labels for ten classes are an error; ten are written beside the weights."""
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"{digit}\n" for digit in range(9)))
+    arguments = ["convert", str(digits), "-o", str(tmp_path / "folder"), "--labels", str(labels)]
+
+    assert main(arguments) == 2
+    assert "9 labels were given, but the network has 10 classes" in capsys.readouterr().err
+    assert not (tmp_path / "folder").exists()
+
+    labels.write_text("".join(f"{digit}\n" for digit in range(10)))
+    assert main(arguments) == 0
+    assert (tmp_path / "folder" / "labels.txt").read_text().split() == list("0123456789")

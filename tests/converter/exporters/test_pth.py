@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import pathlib
@@ -13,7 +14,7 @@ import pytest
 
 from converter.conversion import ConversionResult, convert
 from converter.errors import ExportError
-from converter.exporters import export, read_output
+from converter.exporters import export, prepare, read_output
 from converter.exporters.pth import write
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
 
@@ -61,7 +62,7 @@ def test_state_dict_is_read_back(result: ConversionResult, tmp_path: pathlib.Pat
 def test_dtypes_keep_their_bytes(name: str, result: ConversionResult, tmp_path: pathlib.Path) -> None:
     """Each type becomes PyTorch's of the same name and comes back."""
     array = np.array([[1, -2], [3, 0]], getattr(ml_dtypes, name, name))
-    one = ConversionResult({"x": array.T}, result.config, result.report)
+    one = dataclasses.replace(result, state_dict={"x": array.T})
 
     export(one, tmp_path / "x.pth")
 
@@ -73,7 +74,7 @@ def test_dtypes_keep_their_bytes(name: str, result: ConversionResult, tmp_path: 
 
 def test_dtype_that_pytorch_lacks_is_refused(result: ConversionResult, tmp_path: pathlib.Path) -> None:
     """The error names type and tensor, and no file is left."""
-    odd = ConversionResult({"x": np.ones(2, ml_dtypes.float8_e3m4)}, result.config, result.report)
+    odd = dataclasses.replace(result, state_dict={"x": np.ones(2, ml_dtypes.float8_e3m4)})
 
     with pytest.raises(ExportError, match="PyTorch has no dtype float8_e3m4, which tensor x has"):
         export(odd, tmp_path / "x.pth")
@@ -103,7 +104,7 @@ class FullDisk(io.RawIOBase):
 def test_full_disk_is_told_as_such(writes: int, result: ConversionResult) -> None:
     """PyTorch's writer hides the reason of a failed write; ours brings it back."""
     with pytest.raises(OSError, match="No space left on device"):
-        write(result, io.BufferedWriter(FullDisk(writes), buffer_size=1))
+        write(prepare(result), io.BufferedWriter(FullDisk(writes), buffer_size=1))
 
 
 def test_missing_torch_names_the_extra(
@@ -135,8 +136,8 @@ def test_reader_rejects_what_is_no_plain_state_dict(tmp_path: pathlib.Path) -> N
         read_output(tmp_path / "y.pth")
 
 
-@pytest.mark.parametrize("name", ["x.bin", "x", "x.safetensors.gz"])
+@pytest.mark.parametrize("name", ["x.bin", "x.safetensors.gz"])
 def test_unknown_ending_lists_the_known_ones(name: str, result: ConversionResult, tmp_path: pathlib.Path) -> None:
     """The format is chosen by the ending, and nothing is guessed."""
-    with pytest.raises(ExportError, match=r"has to end in \.safetensors or \.pth"):
+    with pytest.raises(ExportError, match=r"has to end in \.safetensors, \.pth or \.npz"):
         export(result, tmp_path / name)
