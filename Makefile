@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench format protos clean tensorflow-check
+.PHONY: demo test check bench coverage format fuzz package protos clean tensorflow-check test-matrix
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/python examples/demo.py
@@ -19,6 +19,7 @@ check: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python protos/compile.py --check
+	$(MAKE) --no-print-directory package
 	$(MAKE) --no-print-directory test
 
 format: $(VENV)/.dev-installed
@@ -28,6 +29,27 @@ format: $(VENV)/.dev-installed
 # Measurements beside targets; TensorFlow's side is measured when TENSORFLOW_PYTHON names an interpreter that has it.
 bench: $(VENV)/.bench-installed
 	$(BIN)/python -m benchmarks $(if $(TENSORFLOW_PYTHON),--tensorflow $(TENSORFLOW_PYTHON)) $(if $(ONLY),--only $(ONLY))
+
+# Coverage-guided fuzzing of every kind of file, FUZZ_SECONDS for each; found inputs are kept in the current folder.
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.dev-installed
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) '.[fuzz]' \
+		|| { echo "atheris cannot be installed here (its wheels are for Linux and CPython 3.11 and later);" \
+			"python -m tests.fuzz.mutate needs nothing more" >&2; exit 2; }
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
+
+# Lines and branches of tfckpt that the tests run in their own process; under 95 % it fails.
+coverage: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest --quiet --cov=tfckpt --cov-branch --cov-report=term-missing:skip-covered \
+		--cov-fail-under=95 tests/tfckpt tests/contracts tests/hostile tests/test_public_api.py tests/test_import.py
+
+# tfckpt's tests with every interpreter that is there, and the oldest and newest releases that setup.cfg admits.
+test-matrix:
+	$(PYTHON) -m tests.matrix
+
+# Wheel and sdist, built and tried in an empty environment.
+package: $(VENV)/.dev-installed
+	$(BIN)/python -m tests.package
 
 # Real TensorFlow loads what we write; RECORD=1 also records the result.
 tensorflow-check: $(VENV)/.dev-installed

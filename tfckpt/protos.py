@@ -45,7 +45,8 @@ def parse_text(name: str, text: str) -> Any:
 
     try:
         return text_format.Merge(text, message_class(name)(), descriptor_pool=_pool())
-    except (text_format.ParseError, Warning) as error:  # protobuf warns of an unknown escape; callers may raise that
+    except (text_format.ParseError, ValueError, Warning) as error:
+        # Releases before 5 let a bad escape through as UnicodeDecodeError, later ones warn; callers may raise that.
         raise CorruptionError(f"does not parse as {name}: {error}") from error
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import google.protobuf
 import pytest
 
 import tfckpt
@@ -105,6 +106,8 @@ def test_latest_checkpoint_is_tensorflows(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("name", sorted(UNPARSED))
 def test_state_file_that_does_not_parse_is_corrupt(folder: Path, name: str) -> None:
     """TensorFlow takes it for none; taken so, a training run would start from nothing."""
+    if name == "number_octal" and int(google.protobuf.__version__.split(".")[0]) < 6:
+        pytest.skip("protobuf before 6 reads octal numbers in text")
     assert CASES[name]["latest_checkpoint"] is None
     write_state(folder, CASES[name]["text"])
 

@@ -6,6 +6,7 @@ import json
 import pathlib
 from typing import Any
 
+import google.protobuf
 import pytest
 
 from tfckpt import train
@@ -58,6 +59,8 @@ def answers(folder: str, here: pathlib.Path, *more: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CASES)
 def test_state_file_means_what_it_means_to_tensorflow(name: str, folder: pathlib.Path) -> None:
     """Paths, lists, timestamps, None for what does not parse, and errors."""
+    if name == "number_octal" and int(google.protobuf.__version__.split(".")[0]) < 6:
+        pytest.skip("protobuf before 6 reads octal numbers in text")
     case = CASES[name]
     text: str = case["text"].replace("{folder}", str(folder))
     (folder / "checkpoint").write_bytes(text.encode("utf-8", "surrogateescape"))

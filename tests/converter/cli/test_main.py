@@ -15,6 +15,7 @@ import tfckpt
 from converter import errors
 from converter.cli import exit_code, main
 from converter.cli.render import progress_bar, say
+from converter.errors import ConversionError
 
 Capture = pytest.CaptureFixture[str]
 
@@ -194,3 +195,11 @@ def test_progress_needs_no_rich(
     assert main(["convert", str(digits), "-o", str(tmp_path / "x.safetensors")]) == 0
 
     assert capsys.readouterr().err == ""
+
+
+def test_messages_of_errors_cannot_send_control_characters() -> None:
+    """Also where a program prints them: what they quote is escaped line by line, and the attribute keeps it."""
+    error = ConversionError("two\nlines \x1b[2J\x7f")
+
+    assert str(error) == "two\nlines \\x1b[2J\\x7f"
+    assert error.message == "two\nlines \x1b[2J\x7f"
