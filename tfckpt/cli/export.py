@@ -18,7 +18,7 @@ Write the tensors of a checkpoint, as they are, to a file that other libraries r
   tfckpt export model.ckpt-322 -o arrays/ --include '*/kernel' --strip-prefix net/
   tfckpt export huge.ckpt -o model.safetensors --shard-size 5GB
 
-The ending of OUT tells the format: .safetensors, .npz, or a folder of .npy files when it ends in a slash or has no ending.
+The ending of OUT tells the format: .safetensors, .npz, or a folder of .npy files for a slash or no ending.
 Layouts stay TensorFlow's; for PyTorch's layouts use tf2torch.
 """
 
