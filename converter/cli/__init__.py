@@ -18,10 +18,10 @@ from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionEr
 from tfckpt.stopping import EXIT_CODE, Stopped, stoppable
 
 from ..errors import ConversionError, ExportError, RulesError, VerificationError
-from . import bench, completion, convert, evaluate, ops, plan, revert, verify
+from . import bench, completion, convert, evaluate, models, ops, plan, revert, verify
 from .render import complain
 
-_VERBS = (convert, plan, verify, evaluate, bench, revert, ops, completion)
+_VERBS = (convert, plan, verify, evaluate, bench, revert, models, ops, completion)
 _INTERRUPTED = 130
 
 DESCRIPTION = """\

@@ -1,0 +1,64 @@
+"""`tf2torch models`: the released checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from tfckpt.cli.render import table
+
+from ..zoo import Release, find_releases
+from .render import say
+
+HELP = """\
+List the released checkpoints: classes, input size, parameters, published top-1, preprocessing, and which models of
+other libraries their weights fit.
+
+  tf2torch models
+  tf2torch models 'efficientnetv2-*-21k'
+  tf2torch models b0 --json              with addresses
+
+An archive that was fetched from its address is converted as it is: tf2torch convert efficientnetv2-s.tgz -o s.pth
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "models",
+        help="list the released checkpoints",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "pattern", metavar="PATTERN", nargs="?", default="*", help="only names that match a glob or contain a text"
+    )
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """List; exit code 3 when nothing matches."""
+    releases = find_releases(options.pattern)
+    if options.json:
+        print(json.dumps([release.to_dict() for release in releases], indent=2))
+    elif releases:
+        header = ["name", "classes", "input", "parameters", "top-1", "preprocessing", "timm", "torchvision"]
+        print(table(header, list(map(_row, releases)), right="lrrrrlll"))
+        print(f"{len(releases)} releases; --json adds addresses and the models of other libraries")
+    else:
+        say(f"no release matches {options.pattern!r}")
+    return 0 if releases else 3
+
+
+def _row(release: Release) -> list[str]:
+    return [
+        release.name,
+        f"{release.classes:,}",
+        str(release.size),
+        f"{release.parameters:,}",
+        "-" if release.top1 is None else f"{release.top1:.1f} %",
+        release.preprocessing.describe(),
+        release.fits.get("timm", "-"),
+        release.fits.get("torchvision", "-"),
+    ]

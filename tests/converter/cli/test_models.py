@@ -1,0 +1,41 @@
+"""`tf2torch models` lists the releases."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from converter.cli import main
+
+
+def test_models_lists_all_releases_of_version_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """Eight networks, of which xl has no plain ImageNet-1k release: 23."""
+    assert main(["models", "efficientnetv2-*", "--json"]) == 0
+
+    releases = {release["name"]: release for release in json.loads(capsys.readouterr().out)}
+    assert len(releases) == 23
+    assert "efficientnetv2-xl" not in releases
+    small = releases["efficientnetv2-s"]
+    assert (small["classes"], small["input_size"], small["top1"]) == (1000, 384, 83.9)
+    assert small["address"].endswith("/efficientnet/v2/efficientnetv2-s.tgz")
+    assert small["fits"]["timm"] == "tf_efficientnetv2_s"
+    assert releases["efficientnetv2-b0-21k"]["classes"] == 21_843
+    assert releases["efficientnetv2-b0-21k"]["input_size"] == 224
+
+
+def test_models_prints_a_row_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """The list closes with their number."""
+    assert main(["models", "efficientnetv2-s"]) == 0
+
+    header, *rows, last = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["name", "classes", "input"]
+    assert [row.split()[0] for row in rows] == ["efficientnetv2-s", "efficientnetv2-s-21k", "efficientnetv2-s-21k-ft1k"]
+    assert last.startswith("3 releases")
+
+
+def test_models_says_when_nothing_matches(capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error, with exit code 3."""
+    assert main(["models", "resnet"]) == 3
+
+    assert capsys.readouterr() == ("", "no release matches 'resnet'\n")
