@@ -47,19 +47,20 @@ SECONDS = 120
 
 def places(tree: ast.AST) -> Iterator[int]:
     """Numbers of the nodes, in the order of a walk, that can be changed."""
-    for number, node in enumerate(ast.walk(tree)):
-        if isinstance(node, ast.BoolOp | ast.Return) or (
-            isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
-        ):
-            if not isinstance(node, ast.Return) or node.value is not None:
-                yield number
-        elif isinstance(node, ast.Compare):
-            if type(node.ops[0]) in COMPARISONS:
-                yield number
-        elif (isinstance(node, ast.BinOp) and type(node.op) in OPERATORS) or (
-            isinstance(node, ast.Constant) and type(node.value) is int
-        ):
-            yield number
+    return (number for number, node in enumerate(ast.walk(tree)) if can_change(node))
+
+
+def can_change(node: ast.AST) -> bool:
+    """Whether `change` knows what to do with a node."""
+    if isinstance(node, ast.Return):
+        return node.value is not None
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not)
+    if isinstance(node, ast.Compare):
+        return type(node.ops[0]) in COMPARISONS
+    if isinstance(node, ast.BinOp):
+        return type(node.op) in OPERATORS
+    return isinstance(node, ast.BoolOp) or (isinstance(node, ast.Constant) and type(node.value) is int)
 
 
 def change(node: ast.AST) -> None:
