@@ -104,6 +104,29 @@ def test_block_rejects_restart_points_that_do_not_increase(restarts: list[int]) 
         block(builders.raw_block(entries, restarts=restarts))
 
 
+def test_block_says_at_which_byte_a_restart_point_is_wrong() -> None:
+    """The place of the number itself, behind the entries."""
+    entries = b"".join(table_entry(0, key, b"1") for key in (b"a", b"b", b"c"))
+
+    with pytest.raises(CorruptionError, match="increase at number 3, 27 bytes into the contents"):
+        block(builders.raw_block(entries, restarts=[0, 5, 10, 10]))
+    with pytest.raises(CorruptionError, match="restart point 15 is not at an entry, 27 bytes into the contents"):
+        entries_of(builders.raw_block(entries, restarts=[0, 5, 10, 15]))
+
+
+@pytest.mark.parametrize("length", [126, 127, 128, 129, 255, 256])
+def test_block_reads_lengths_around_the_end_of_one_byte(length: int) -> None:
+    """Of shared bytes, unshared bytes and values, going through the block and seeking in it."""
+    entries = [(b"a" * length, b"v" * length), (b"a" * length + b"b" * length, b"w" * length), (b"c", b"")]
+    found = block(builders.block(entries))
+
+    assert [(key, bytes(value)) for key, value in found] == entries
+    for key, value in entries:
+        hit = found.seek(key)
+        assert hit is not None
+        assert (hit[0], bytes(hit[1])) == (key, value)
+
+
 @pytest.mark.parametrize("restart", [1, 4, 6, 14, 15, 16, 0xFFFFFFFF])
 def test_block_rejects_a_restart_point_that_is_not_at_an_entry(restart: int) -> None:
     """Inside an entry, at the end, or past it."""
@@ -151,6 +174,7 @@ def test_block_rejects_lengths_beyond_its_entries(unshared: int, value_length: i
         entries_of(builders.raw_block(entry))
 
     assert caught.value.needed == unshared + value_length
+    assert caught.value.available == 2
 
 
 def test_block_rejects_a_varint_that_runs_into_the_restart_points() -> None:
