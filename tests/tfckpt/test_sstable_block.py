@@ -116,8 +116,8 @@ def test_block_says_at_which_byte_a_restart_point_is_wrong() -> None:
 
 @pytest.mark.parametrize("length", [126, 127, 128, 129, 255, 256])
 def test_block_reads_lengths_around_the_end_of_one_byte(length: int) -> None:
-    """Of shared bytes, unshared bytes and values, going through the block and seeking in it."""
-    entries = [(b"a" * length, b"v" * length), (b"a" * length + b"b" * length, b"w" * length), (b"c", b"")]
+    """Of a value, of unshared bytes and of shared ones, each alone, going through the block and seeking in it."""
+    entries = [(b"a", b"v" * length), (b"b" * length, b""), (b"b" * length + b"c", b"w")]
     found = block(builders.block(entries))
 
     assert [(key, bytes(value)) for key, value in found] == entries
