@@ -7,11 +7,16 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
+import hypothesis
 import pytest
 
 # The networks of the tests are small: handing their parts to several threads takes longer than computing them.
 # Set before anything imports torch, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is no defect, so examples have no deadline; continuous integration tries the same ones every time.
+hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("project")
 
 DATA = pathlib.Path(__file__).parent / "data"
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import torch
 
-LIBRARY = torch.library.Library("torchvision", "DEF")
+LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 try:
     LIBRARY.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     LIBRARY.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-except RuntimeError:  # torchvision is loaded already, with operators of its own
+except RuntimeError:  # they are declared already
     pass

@@ -191,20 +191,10 @@ def efficientnet_pytorch() -> Any:
     return library.EfficientNet.from_name("efficientnet-b0", num_classes=10)
 
 
-_KEPT: list[object] = []
-
-
 def _declare_operators() -> None:
     """Declare what torchvision's own compiled part would, where it does not fit the PyTorch there."""
-    torch = pytest.importorskip("torch", reason="the libraries are PyTorch's")
-    if not _KEPT:
-        try:
-            importlib.import_module("torchvision")
-        except (ImportError, RuntimeError):
-            library = torch.library.Library("torchvision", "DEF")
-            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            _KEPT.append(library)
+    pytest.importorskip("torch", reason="the libraries are PyTorch's")
+    importlib.import_module("tests.torchvision_operators")
 
 
 @pytest.mark.parametrize(

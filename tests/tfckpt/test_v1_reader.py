@@ -419,9 +419,10 @@ def assert_readable_or_refused(file: V1File) -> None:
     """Open the file and read every tensor of it; only errors of ours may come."""
     try:
         reader = V1Reader(MemoryStorage({"model": file.bytes()}), "model")
+        infos = list(reader.infos())
     except CheckpointError:
         return
-    for info in reader.infos():
+    for info in infos:
         try:
             array = reader.read(info.name)
         except CheckpointError:
