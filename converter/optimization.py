@@ -20,7 +20,17 @@ class PointwiseConv2d(nn.Conv2d):
 
     A processor's dense layer takes the weights as they lie; its convolution lays them out anew at every call, which
     at one image takes a good part of the time.
+    They lie as inputs × outputs, in the order in which the product of few pixels with many channels reads them.
     """
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> PointwiseConv2d:
+        """Make the same convolution in this class: the bias is shared, the weights are laid out."""
+        made = cls(conv.in_channels, conv.out_channels, 1, bias=conv.bias is not None, device="meta")
+        columns = conv.weight.detach().flatten(1).t().contiguous()  # (I, O)
+        made.weight = nn.Parameter(columns.t()[:, :, None, None], requires_grad=False)  # (O, I, 1, 1), a view
+        made.bias = conv.bias
+        return made
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the base class's name)
         """Convolve, in whichever memory format the images come."""
@@ -33,7 +43,7 @@ class PointwiseConv2d(nn.Conv2d):
 def optimize(model: EfficientNet) -> EfficientNet:
     """Give a copy that is quicker at inference and gives the same logits, to float32's rounding.
 
-    Every batch norm becomes part of the convolution before it, computed in float64, 4-axis weights are stored
+    Every batch norm becomes part of the convolution before it, computed in float64, k×k kernels are stored
     channels-last (NHWC), as processors and GPUs convolve fastest, and 1×1 convolutions run as dense layers.
     Images still come in as NCHW, in any memory format, and the names of the weights stay.
     The copy is in eval mode, without gradients, on the model's device and in its dtype, and cannot be trained further:
@@ -48,18 +58,12 @@ def optimize(model: EfficientNet) -> EfficientNet:
     with torch.device("meta"):  # nothing is drawn for weights that are replaced
         network = EfficientNet(config)
     network.load_state_dict({name: tensor.detach().clone() for name, tensor in stored.items()}, assign=True)
+    network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Conv2d and child.kernel_size == (1, 1):
-                setattr(parent, name, _pointwise(child))
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def _pointwise(conv: nn.Conv2d) -> PointwiseConv2d:
-    """Make the same convolution in the other class, of the same parameters."""
-    pointwise = PointwiseConv2d(conv.in_channels, conv.out_channels, 1, bias=conv.bias is not None, device="meta")
-    pointwise.weight, pointwise.bias = conv.weight, conv.bias
-    return pointwise
+                setattr(parent, name, PointwiseConv2d.of(child).eval())
+    return network
 
 
 def _array(tensor: Tensor) -> Array:

@@ -89,6 +89,7 @@ class ConvNorm(nn.Module):
         """Make the pair; `norm` says what follows the convolution."""
         super().__init__()
         self.linear = linear
+        self.folded = norm.folded
         self.conv = same_conv2d(in_channels, out_channels, kernel, stride=stride, groups=groups, bias=norm.folded)
         self.bn: nn.Module = nn.Identity()
         if not norm.folded:
@@ -96,7 +97,9 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, normalise, activate."""
-        y: Tensor = self.bn(self.conv(x))
+        y: Tensor = self.conv(x)
+        if not self.folded:
+            y = self.bn(y)
         return y if self.linear else F.silu(y, inplace=True)
 
 
