@@ -67,6 +67,22 @@ def test_conversion_loads_no_torch() -> None:
     assert not loaded_after(program) & {"torch", "tensorflow"}
 
 
+@pytest.mark.parametrize(("package", "verb"), [("tfckpt", "ls"), ("converter", "convert")])
+def test_command_imports_only_the_verb_that_is_asked_for(package: str, verb: str) -> None:
+    """Starting is a good part of what a command on a small checkpoint takes; `--help` alone needs all verbs."""
+    program = (
+        f"import sys, {package}.cli as cli\n"
+        "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        f"verbs = [name for name in sys.modules if name.startswith('{package}.cli.')]\n"
+        "print([name for name in verbs if hasattr(sys.modules[name], 'add_parser')])"
+    )
+
+    one, all_of_them = (run(program, *words).splitlines()[-1] for words in ([verb, "--help"], ["--help"]))
+
+    assert one == f"['{package}.cli.{verb}']"
+    assert f"'{package}.cli.completion'" in all_of_them
+
+
 STATE = """
 import json, logging, os, signal, sys, threading, warnings, locale, random
 import numpy

@@ -1,4 +1,4 @@
-"""The command `tf2torch`: one module a verb.
+"""The command `tf2torch`: one module a verb, imported when it is asked for.
 
 Results go to standard output, talk and progress to standard error.
 Exit codes: 0 done, 1 the output does not agree with its source, 2 wrong usage or an output that cannot be written,
@@ -14,14 +14,14 @@ import sys
 from collections.abc import Sequence
 
 import tfckpt
+from tfckpt.cli import add_verbs
 from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError, TensorNotFoundError, WriteError
 from tfckpt.stopping import EXIT_CODE, Stopped, stoppable
 
 from ..errors import ConversionError, ExportError, RulesError, VerificationError
-from . import bench, completion, convert, evaluate, models, ops, plan, revert, verify
 from .render import complain
 
-_VERBS = (convert, plan, verify, evaluate, bench, revert, models, ops, completion)
+_VERBS = ("convert", "plan", "verify", "evaluate", "bench", "revert", "models", "ops", "completion")
 _INTERRUPTED = 130
 
 DESCRIPTION = """\
@@ -38,15 +38,14 @@ A checkpoint is given by its prefix, any of its files, or a folder that holds it
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of all verbs."""
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser of all verbs, or of one alone, which starts quicker as the others are not imported."""
     parser = argparse.ArgumentParser(
         prog="tf2torch", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"tf2torch {tfckpt.__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for verb in _VERBS:
-        verb.add_parser(verbs)
+    add_verbs(verbs, __name__, (verb,) if verb in _VERBS else _VERBS)
     return parser
 
 
@@ -55,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Where the output's encoding lacks a character it is escaped, as Python does on standard error.
         sys.stdout.reconfigure(errors="backslashreplace")
-    options = build_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = build_parser(*arguments[:1]).parse_args(arguments)
     try:
         with stoppable():
             code: int = options.run(options)

@@ -7,7 +7,7 @@ import contextlib
 import os
 
 import tfckpt
-from tfckpt.cli.export import parse_size
+from tfckpt.cli.sizes import parse_size
 
 from ..conversion import convert
 from ..errors import ExportError

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tfckpt.errors import printable
 
-from ..conversion import Progress
+if TYPE_CHECKING:
+    from ..conversion import Progress
 
 
 def say(text: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 
 from ..exporting import ExportReport, export
 from . import places, render
 from .cp import parse_rename, refuses_misuse
+from .sizes import parse_size
 from .verify import exit_code_of
 
 HELP = """\
@@ -21,9 +21,6 @@ Write the tensors of a checkpoint, as they are, to a file that other libraries r
 The ending of OUT tells the format: .safetensors, .npz, or a folder of .npy files for a slash or no ending.
 Layouts stay TensorFlow's; for PyTorch's layouts use tf2torch.
 """
-
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?", re.IGNORECASE)
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -99,15 +96,6 @@ def run(options: argparse.Namespace) -> int:
         render.say(str(error))
     print(render.as_json(_as_data(report)) if options.json else _summary(report, options.output))
     return exit_code_of(report.errors)
-
-
-def parse_size(text: str) -> int:
-    """A number of bytes with a unit: 500MB, 5GB (powers of 1000), 2GiB (powers of 1024)."""
-    match = _SIZE.fullmatch(text.strip())
-    size = int(float(match[1]) * _UNITS[(match[2] or "").upper()]) if match else 0
-    if size < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write for example 500MB or 5GB")
-    return size
 
 
 def _summary(report: ExportReport, out: str) -> str:
