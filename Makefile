@@ -10,8 +10,9 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 demo: $(VENV)/.demo-installed
 	$(BIN)/python examples/demo.py
 
+# Spread over the cores; a single test is run quicker without: python -m pytest tests/...
 test: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto
 
 # Tests come last, so that the closing line is pytest's.
 check: $(VENV)/.dev-installed
