@@ -15,7 +15,14 @@ from collections.abc import Sequence
 
 import tfckpt
 from tfckpt.cli import add_verbs
-from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError, TensorNotFoundError, WriteError
+from tfckpt.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    ChecksumError,
+    CorruptionError,
+    TensorNotFoundError,
+    WriteError,
+)
 from tfckpt.stopping import EXIT_CODE, Stopped, stoppable
 
 from ..errors import ConversionError, ExportError, RulesError, VerificationError
@@ -61,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code: int = options.run(options)
         sys.stdout.flush()
     except (ConversionError, CheckpointError) as error:
-        complain(str(error))
+        complain(f"{error}; tfckpt verify lists all damage" if isinstance(error, ChecksumError) else str(error))
         return exit_code(error)
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has seen enough; Python must not complain when it flushes at exit.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import CorruptionError
 from ..exporting import ExportReport, export
 from . import places, render
 from .cp import parse_rename, refuses_misuse
@@ -90,6 +91,9 @@ def run(options: argparse.Namespace) -> int:
                 overwrite=options.force,
                 progress=progress,
             )
+        except CorruptionError as error:
+            error.message += "; --salvage writes what is whole, tfckpt verify lists all damage"
+            raise
         finally:
             progress.close()
     for error in report.errors:

@@ -202,6 +202,7 @@ def test_damaged_checkpoint_exits_with_four(
 
     shown = capsys.readouterr()
     assert "crc32c" in shown.err
+    assert shown.err.endswith("; tfckpt verify lists all damage\n")
     assert len(shown.err.splitlines()) == 1
     assert os.listdir(output.parent) == []
 

@@ -111,6 +111,24 @@ def test_export_reports_what_it_left_out(
     ]
 
 
+def test_export_of_a_damaged_checkpoint_tells_of_salvage(
+    digits: pathlib.Path,
+    copied: Callable[[pathlib.Path], pathlib.Path],
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The error ends with what can be done, and doing it writes the other tensors."""
+    prefix = copied(digits)
+    shard = prefix.with_name(prefix.name + ".data-00000-of-00001")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\x01")
+    arguments = ["export", str(prefix), "-o", str(tmp_path / "out.npz")]
+
+    assert main(arguments) == 4
+    assert capsys.readouterr().err.endswith("; --salvage writes what is whole, tfckpt verify lists all damage\n")
+    assert main([*arguments, "--salvage"]) == 4
+    assert capsys.readouterr().out.startswith("226 tensors")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
