@@ -91,8 +91,8 @@ def run(options: argparse.Namespace) -> int:
                 overwrite=options.force,
                 progress=progress,
             )
-        except CorruptionError as error:
-            error.message += "; --salvage writes what is whole, tfckpt verify lists all damage"
+        except CorruptionError as damage:
+            damage.message += "; --salvage writes what is whole, tfckpt verify lists all damage"
             raise
         finally:
             progress.close()
