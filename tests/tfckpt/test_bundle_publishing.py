@@ -16,8 +16,8 @@ import pytest
 
 import tfckpt
 from tests.tfckpt.killed_writer import NEW, OLD, state_of
+from tfckpt import locking
 from tfckpt.atomic import PendingFile
-from tfckpt.bundle import publishing
 from tfckpt.bundle.publishing import LOCK_SUFFIX, PrefixLock
 from tfckpt.bundle.writer import BundleWriter
 from tfckpt.errors import CheckpointExistsError, CheckpointNotFoundError, WriteError
@@ -190,7 +190,7 @@ def test_lock_of_a_file_that_lost_its_name_does_not_count(
 ) -> None:
     """A writer that opened the lock file just before another removed it takes the lock of the new file."""
     prefix = str(tmp_path / "ckpt")
-    lock = publishing._lock
+    lock = locking._lock
     calls = []
 
     def late(descriptor: int) -> bool:
@@ -199,7 +199,7 @@ def test_lock_of_a_file_that_lost_its_name_does_not_count(
             os.unlink(prefix + LOCK_SUFFIX)
         return lock(descriptor)
 
-    monkeypatch.setattr(publishing, "_lock", late)
+    monkeypatch.setattr(locking, "_lock", late)
     held = PrefixLock(prefix)
 
     assert len(calls) == 2

@@ -13,12 +13,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sys
 from collections.abc import Sequence
 
 from ..atomic import TEMPORARY_MARK, PendingFile, check_folder, sync_folder, writing
 from ..errors import CheckpointError, CheckpointExistsError, WriteError
 from ..limits import DEFAULT_LIMITS
+from ..locking import FileLock
 from ..sstable.table import Table
 from ..sstable.writer import TableWriter
 from ..storage.local import LocalStorage
@@ -29,45 +29,12 @@ LOCK_SUFFIX = ".lock-writing"
 _SHARD_SUFFIX = re.compile(r"\.data-\d{5,}-of-(\d{5,})")
 
 
-class PrefixLock:
-    """The right to write under one prefix, which one writer has at a time; the system takes it back from a killed one.
-
-    Where the system or the file system has no locks, nobody is kept out.
-    """
+class PrefixLock(FileLock):
+    """The right to write under one prefix, which one writer has at a time."""
 
     def __init__(self, prefix: str) -> None:
         """Take it; `WriteError` if another writer has it."""
-        self._path = prefix + LOCK_SUFFIX
-        self.is_exclusive = False
-        with writing(self._path):
-            while True:
-                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-                try:
-                    self.is_exclusive = _lock(self._descriptor)
-                except BlockingIOError:
-                    os.close(self._descriptor)
-                    raise WriteError("another writer is at work under this prefix", path=prefix) from None
-                if self._still_has_its_name():
-                    return
-                os.close(self._descriptor)
-
-    def release(self) -> None:
-        """Give it back and remove the lock file."""
-        if self._descriptor >= 0:
-            if sys.platform == "win32":
-                os.close(self._descriptor)
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
-            if sys.platform != "win32":
-                os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _still_has_its_name(self) -> bool:
-        """False when another writer removed the file between our opening and our locking it."""
-        try:
-            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
-        except FileNotFoundError:
-            return False
+        super().__init__(prefix + LOCK_SUFFIX, path=prefix, busy="another writer is at work under this prefix")
 
 
 def check_prefix(prefix: str) -> None:
@@ -216,18 +183,3 @@ def _second_name(path: str, other: str) -> None:
 def _remove(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
-
-
-def _lock(descriptor: int) -> bool:
-    """Whether the lock on a file was taken; `BlockingIOError` if another has it, False where there are no locks."""
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return False
-    return True
