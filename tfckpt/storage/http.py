@@ -21,7 +21,7 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import CheckpointError, CheckpointNotFoundError, StorageError, TruncatedError, UnsupportedFeatureError
-from .transport import DEFAULT_PATIENCE, Facts, Part, Patience
+from .transport import DEFAULT_PATIENCE, Facts, Gathered, Part, Patience, Sink
 
 _PARTIAL, _WHOLE, _UNSATISFIABLE = 206, 200, 416
 _MISSING = (404, 410)
@@ -43,15 +43,28 @@ class HttpTransport:
 
     def stat(self, address: str) -> Facts:
         """The facts of a file, from the answer to a request for its first byte."""
-        return self._get(address, "bytes=0-0", 0, 1, facts_only=True).facts
+        return self._get(_Answer(address, 0, 1), "bytes=0-0").facts
 
     def read(self, address: str, offset: int, length: int) -> Part:
         """Exactly these bytes."""
-        return self._get(address, None, offset, offset + length)
+        gathered = Gathered()
+        answer = self._get(_Answer(address, offset, offset + length, gathered))
+        return Part(offset, gathered.view, answer.facts)
 
     def read_end(self, address: str, length: int) -> Part:
         """The last bytes."""
-        return self._get(address, f"bytes=-{length}", None, length)
+        gathered = Gathered()
+        answer = self._get(_Answer(address, None, length, gathered), f"bytes=-{length}")
+        return Part(answer.start or 0, gathered.view, answer.facts)
+
+    def copy(self, address: str, offset: int, length: int, sink: Sink, facts: Facts) -> None:
+        """Write exactly these bytes to a sink as they arrive, of a file with these facts and of no other.
+
+        `StorageError` before a byte of another version is written.
+        Where the server gives no version, what broke off is not resumed: it begins anew.
+        `UnsupportedFeatureError` if the server does not give parts of files, unless this is the whole file.
+        """
+        self._get(_Answer(address, offset, offset + length, sink, expected=facts))
 
     def full_address(self, address: str) -> str:
         """The address with what is never shown."""
@@ -67,20 +80,19 @@ class HttpTransport:
         """HTTP has no listing."""
         return []
 
-    def _get(self, address: str, ranges: str | None, start: int | None, stop: int, *, facts_only: bool = False) -> Part:
-        """Bytes `start` to `stop`, or the last `stop` if `start` is None; asked for again from where they stopped."""
-        answer = _Answer(address, start, stop, facts_only)
+    def _get(self, answer: _Answer, ranges: str | None = None) -> _Answer:
+        """Fill an answer, asked for by `ranges` at first, and again from where it stopped."""
         since = time.monotonic()
         attempt = 0
         while True:
             attempt += 1
             fault: _PassingError
             try:
-                with self._response(address, ranges or answer.rest()) as response:
+                with self._response(answer.address, ranges or answer.rest()) as response:
                     answer.take(response, self._patience)
                 if answer.is_complete:
-                    return answer.part()
-                if not answer.was_cut_short and time.monotonic() - since < self._patience.total:
+                    return answer
+                if answer.may_go_on and not answer.was_cut_short and time.monotonic() - since < self._patience.total:
                     # The server gives less at once than it was asked for, as it may; it goes on from there.
                     attempt, ranges = 0, None
                     continue
@@ -92,7 +104,9 @@ class HttpTransport:
             if answer.received:
                 ranges = None
             if not self._patience.wait(attempt, since, fault.retry_after):
-                raise fault.final(address, attempt, answer)
+                raise fault.final(answer, attempt)
+            if not answer.may_go_on:
+                answer.restart()
 
     @contextlib.contextmanager
     def _response(self, address: str, ranges: str) -> Iterator[http.client.HTTPResponse]:
@@ -137,33 +151,37 @@ class _PassingError(Exception):
         self.retry_after = retry_after
         self.is_short = is_short
 
-    def final(self, address: str, attempts: int, answer: _Answer) -> CheckpointError:
+    def final(self, answer: _Answer, attempts: int) -> CheckpointError:
         """The error after the last attempt."""
         message = f"{self}, in {attempts} attempts"
         if self.is_short:
             return TruncatedError(
-                message, needed=answer.wanted, available=answer.received, path=address, offset=answer.start
+                message, needed=answer.wanted, available=answer.received, path=answer.address, offset=answer.start
             )
-        return StorageError(message, path=address, offset=answer.start)
+        return StorageError(message, path=answer.address, offset=answer.start)
 
 
 class _Answer:
-    """What arrives for one question, over as many requests as it takes."""
+    """What arrives for one question, over as many requests as it takes: bytes `start` to `stop`, or the last `stop`.
 
-    def __init__(self, address: str, start: int | None, stop: int, facts_only: bool) -> None:
-        self._address = address
+    The bytes go to a sink as they arrive; without one only the facts are asked for.
+    """
+
+    def __init__(
+        self, address: str, start: int | None, stop: int, sink: Sink | None = None, *, expected: Facts | None = None
+    ) -> None:
+        """`expected` are the facts that the file has to have; None for whatever it has."""
+        self.address = address
         self.start = start
         self._stop = stop
-        self._facts_only = facts_only
-        self._facts: Facts | None = None
-        self._data = bytearray()
+        self._sink = sink
+        self._facts = expected
+        #: Whether another answer may go on where one ended.
+        self.may_go_on = expected is None or expected.version is not None
+        #: Bytes that arrived.
+        self.received = 0
         #: Whether the last answer ended before it had given what its head promised.
         self.was_cut_short = False
-
-    @property
-    def received(self) -> int:
-        """Bytes that arrived."""
-        return len(self._data)
 
     @property
     def wanted(self) -> int:
@@ -173,22 +191,29 @@ class _Answer:
     @property
     def is_complete(self) -> bool:
         """Whether nothing more is needed."""
-        return self._facts is not None and (self._facts_only or self.received == self.wanted)
+        return self._facts is not None and (self._sink is None or self.received == self.wanted)
+
+    @property
+    def facts(self) -> Facts:
+        """The facts of the file, which an answer told."""
+        assert self._facts is not None
+        return self._facts
 
     def rest(self) -> str:
         """The value of a Range field for what has not arrived yet."""
         return f"bytes={(self.start or 0) + self.received}-{self._stop - 1}"
 
-    def part(self) -> Part:
-        """All of it."""
-        assert self._facts is not None
-        return Part(self.start or 0, memoryview(self._data).toreadonly(), self._facts)
+    def restart(self) -> None:
+        """Take nothing for arrived."""
+        self.received = 0
+        if self._sink is not None:
+            self._sink.restart()
 
     def take(self, response: http.client.HTTPResponse, patience: Patience) -> None:
         """Compare an answer's head with the question, and take its bytes as far as they go."""
         coding = response.headers.get("Content-Encoding", "identity")
         if coding != "identity":
-            raise UnsupportedFeatureError(f"the server packs what it sends with {coding}", path=self._address)
+            raise UnsupportedFeatureError(f"the server packs what it sends with {coding}", path=self.address)
         if response.status == _UNSATISFIABLE:
             self._take_end_of_file(response)
         elif response.status == _PARTIAL:
@@ -196,7 +221,7 @@ class _Answer:
         elif response.status == _WHOLE:
             self._take_whole(response, patience)
         else:
-            raise StorageError(f"the server answers {response.status} {response.reason}", path=self._address)
+            raise StorageError(f"the server answers {response.status} {response.reason}", path=self.address)
 
     def _take_part(self, response: http.client.HTTPResponse, patience: Patience) -> None:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
@@ -218,8 +243,7 @@ class _Answer:
             raise _PassingError(f"the server gives bytes {first}-{last}, asked for were {expected}-{self._stop - 1}")
         if self._stop > total:
             raise self._past_end(total)
-        if not self._facts_only:
-            self._receive(response, last + 1 - first, patience)
+        self._receive(response, last + 1 - first, patience)
 
     def _take_whole(self, response: http.client.HTTPResponse, patience: Patience) -> None:
         """The server ignored the range, as it may; that serves only if the whole was wanted."""
@@ -227,7 +251,7 @@ class _Answer:
         if length is None:
             raise self._no_parts("a file of unknown length")
         self._learn(Facts(length, _version(response)))
-        if self._facts_only:
+        if self._sink is None:
             return
         if self.start is None and self._stop >= length:
             self.start, self._stop = 0, length
@@ -235,21 +259,23 @@ class _Answer:
             raise self._no_parts(f"the whole file of {length} bytes")
         if self._stop > length:
             raise self._past_end(length)
-        self._data.clear()
+        self.restart()
         self._receive(response, length, patience)
 
     def _take_end_of_file(self, response: http.client.HTTPResponse) -> None:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         if match is None or match[3] == "*":
-            raise StorageError("the server refuses the range and does not say how long the file is", path=self._address)
+            raise StorageError("the server refuses the range and does not say how long the file is", path=self.address)
         total = int(match[3])
         self._learn(Facts(total, _version(response)))
-        if total == 0 and (self._facts_only or self.start is None):
+        if total == 0 and (self._sink is None or self.start is None):
             self.start, self._stop = 0, 0
             return
         raise self._past_end(total)
 
     def _receive(self, response: http.client.HTTPResponse, count: int, patience: Patience) -> None:
+        if self._sink is None:
+            return
         begun = time.monotonic()
         end = self.received + count
         self.was_cut_short = True
@@ -257,7 +283,8 @@ class _Answer:
             piece = response.read1(min(_PIECE, end - self.received))
             if not piece:
                 return
-            self._data += piece
+            self._sink.write(piece)
+            self.received += len(piece)
             allowed = patience.timeout + self.received / patience.slowest
             if time.monotonic() - begun > allowed and self.received < end:
                 raise _PassingError(f"the answer came too slowly: {self.received} bytes in {allowed:.0f} s")
@@ -265,7 +292,7 @@ class _Answer:
 
     def _learn(self, facts: Facts) -> None:
         if self._facts is not None and self._facts != facts:
-            raise changed(self._address, self._facts, facts)
+            raise changed(self.address, self._facts, facts)
         self._facts = facts
 
     def _past_end(self, total: int) -> TruncatedError:
@@ -274,7 +301,7 @@ class _Answer:
             f"{self.wanted} bytes from byte {start} reach past the end of the file, which has {total}",
             needed=self.wanted,
             available=max(total - start, 0),
-            path=self._address,
+            path=self.address,
             offset=start,
         )
 
@@ -282,7 +309,7 @@ class _Answer:
         return UnsupportedFeatureError(
             f"the server does not give parts of files: asked for some bytes it sends {instead}; "
             "download the checkpoint's files and open the copy",
-            path=self._address,
+            path=self.address,
         )
 
 

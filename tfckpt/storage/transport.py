@@ -27,6 +27,30 @@ class Part:
     facts: Facts
 
 
+class Sink(Protocol):
+    """Takes the bytes of a part in their order, as they arrive."""
+
+    def write(self, data: bytes) -> object:
+        """Take the next bytes, all of them."""
+
+    def restart(self) -> None:
+        """Drop what was written: the part begins anew."""
+
+
+class Gathered:
+    """A sink in memory."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self.write = self._data.extend
+        self.restart = self._data.clear
+
+    @property
+    def view(self) -> ByteView:
+        """All that was written."""
+        return memoryview(self._data).toreadonly()
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """How long transient faults are borne with: refused, reset and stalled connections, answers 408, 429 and 5xx.

@@ -658,3 +658,121 @@ def test_server_that_is_not_trusted_is_not_asked_again(server: Server, monkeypat
     with pytest.raises(tfckpt.StorageError, match="the server is not trusted"):
         tfckpt.open(server.url.replace("http", "https") + "model")
     assert len(asked) == 1
+
+
+# Copies into a file
+
+
+class Taken:
+    """A sink that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.restarts = 0
+
+    def write(self, data: bytes) -> None:
+        """More bytes."""
+        self.data += data
+
+    def restart(self) -> None:
+        """From the beginning."""
+        self.data.clear()
+        self.restarts += 1
+
+
+def cut(handler: Handler, count: int) -> None:
+    """Promise what was asked for and send this many bytes of it."""
+    wanted = handler.wanted()
+    assert wanted is not None
+    start, stop = wanted
+    fields = {**handler.version, "Content-Range": handler.content_range(start, stop)}
+    handler.answer(206, fields, handler.data[start : start + count], length=stop - start)
+
+
+def test_copy_writes_exactly_the_bytes_asked_for() -> None:
+    """In their order, as they arrive, with one request."""
+    sink = Taken()
+    with serving({"file": LARGE}) as server:
+        facts = http.HttpTransport().stat(server.url + "file")
+        server.forget()
+        http.HttpTransport().copy(server.url + "file", 1000, 300_000, sink, facts)
+
+        assert bytes(sink.data) == LARGE[1000:301_000]
+        assert [request.range for request in server.requests] == ["bytes=1000-300999"]
+        assert sink.restarts == 0
+
+
+def test_copy_that_breaks_off_is_resumed_where_it_stopped() -> None:
+    """The sink goes on; nothing is sent twice."""
+    sink = Taken()
+    with serving({"file": LARGE}) as server:
+        facts = http.HttpTransport().stat(server.url + "file")
+        server.forget()
+        server.fault = lambda handler, number: cut(handler, 150_000) is None if number == 0 else False
+        http.HttpTransport().copy(server.url + "file", 0, len(LARGE), sink, facts)
+
+        assert bytes(sink.data) == LARGE
+        assert server.sent == len(LARGE)
+
+
+def test_copy_of_a_file_without_version_begins_anew_when_it_breaks_off() -> None:
+    """Nobody could tell whether the second half is of the same file; an answer of one piece is taken."""
+    sink = Taken()
+    with serving({"file": LARGE}) as server:
+        server.etags.clear()
+        facts = http.HttpTransport().stat(server.url + "file")
+        server.forget()
+        server.fault = lambda handler, number: cut(handler, 150_000) is None if number == 0 else False
+        http.HttpTransport().copy(server.url + "file", 0, len(LARGE), sink, facts)
+
+        assert bytes(sink.data) == LARGE
+        assert [request.range for request in server.requests] == ["bytes=0-399999"] * 2
+        assert sink.restarts == 1
+
+
+def test_copy_of_another_version_writes_no_byte() -> None:
+    """The facts are compared before the content is taken."""
+    sink = Taken()
+    with serving({"file": LARGE}) as server:
+        facts = http.HttpTransport().stat(server.url + "file")
+        server.etags["file"] = '"new"'
+        with pytest.raises(tfckpt.StorageError, match="changed while it was read"):
+            http.HttpTransport().copy(server.url + "file", 0, 100, sink, facts)
+
+    assert (bytes(sink.data), sink.restarts) == (b"", 0)
+
+
+def test_copy_from_a_server_without_ranges_takes_the_whole_or_nothing() -> None:
+    """The whole file, begun anew after a break; a part of it is refused before it is written."""
+    sink, other = Taken(), Taken()
+
+    def whole_at_second(handler: Handler, number: int) -> bool:
+        count = 150_000 if number == 1 else len(LARGE)
+        handler.answer(200, handler.version, handler.data[:count], length=len(LARGE))
+        return True
+
+    with serving({"file": LARGE}) as server:
+        server.fault = whole_at_second
+        facts = http.HttpTransport().stat(server.url + "file")
+        http.HttpTransport().copy(server.url + "file", 0, len(LARGE), sink, facts)
+        with pytest.raises(tfckpt.UnsupportedFeatureError, match="does not give parts"):
+            http.HttpTransport().copy(server.url + "file", 0, 100, other, facts)
+
+    assert bytes(sink.data) == LARGE
+    assert other.data == b""
+
+
+def test_copy_leaves_errors_of_the_sink_as_they_are() -> None:
+    """A full disk is no fault of the server's, and nothing is asked for again."""
+
+    class Full(Taken):
+        def write(self, data: bytes) -> None:
+            raise tfckpt.WriteError("no space", path="here")
+
+    with serving({"file": LARGE}) as server:
+        facts = http.HttpTransport().stat(server.url + "file")
+        with pytest.raises(tfckpt.WriteError, match="no space") as caught:
+            http.HttpTransport().copy(server.url + "file", 0, len(LARGE), Full(), facts)
+
+        assert caught.value.path == "here"
+        assert len(server.requests) == 2
