@@ -89,6 +89,7 @@ def convert(
     strides: Sequence[int] | None = None,
     scope: str | None = None,
     head: str | None = None,
+    release: str | None = None,
     rules: RuleSet | PathLike | None = None,
     into: Into | None = None,
     progress: Progress | None = None,
@@ -100,6 +101,7 @@ def convert(
     `strides`, one for each stage, are needed for a network that is not published and has no graph beside it.
     `scope` is needed when several networks share a checkpoint; an empty one is the root.
     `head` is the name of a dense layer beside the network that becomes its classifier.
+    `release` is the release that it is, where names and shapes leave several; preprocessing follows from it.
     `rules`, a rule set or a TOML file of one, convert any other network: into the module or the names and shapes that
     `into` gives, or else into whatever the rules make; what recognises an EfficientNet then has no place.
     Every tensor's checksum is compared as it is read.
@@ -108,7 +110,15 @@ def convert(
     """
     with opened(source) as tensors:
         planned = plan_conversion(
-            tensors, model=model, weights=weights, strides=strides, scope=scope, head=head, rules=rules, into=into
+            tensors,
+            model=model,
+            weights=weights,
+            strides=strides,
+            scope=scope,
+            head=head,
+            release=release,
+            rules=rules,
+            into=into,
         )
         state_dict: dict[str, Array] = {}
         total = planned.report.nbytes
@@ -134,6 +144,7 @@ def plan_conversion(
     strides: Sequence[int] | None = None,
     scope: str | None = None,
     head: str | None = None,
+    release: str | None = None,
     rules: RuleSet | PathLike | None = None,
     into: Into | None = None,
 ) -> ConversionPlan:
@@ -141,8 +152,8 @@ def plan_conversion(
     if weights not in WEIGHTS_CHOICES:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
     if rules is not None:
-        if model != "auto" or strides is not None or scope is not None or head is not None:
-            raise ValueError("model, strides, scope and head say what an EfficientNet is; rules take none of them")
+        if model != "auto" or any(given is not None for given in (strides, scope, head, release)):
+            raise ValueError("model, strides, scope, head and release say what an EfficientNet is; rules take none")
         return _plan_by_rules(tensors, _rule_set(rules), into, weights)
     if into is not None:
         raise ValueError("into is the target of rules, and no rules are given")
@@ -165,7 +176,7 @@ def plan_conversion(
             raise
         raise error.with_hint(f"{model} was asked for; {prepared.best_fit()}") from None
     path = tensors.prefix if isinstance(tensors, tfckpt.Checkpoint) else ""
-    releases = releases_of(prepared.config, prepared.family.name, path)
+    releases = releases_of(prepared.config, prepared.family.name, path, asked=release)
     notes = [*prepared.notes, *unread, *_input_normalization(tensors, prepared.input_statistics)]
     if not releases.decided:
         notes.append(releases.sentence)

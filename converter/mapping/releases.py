@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..errors import UnknownModelError
 from ..model.config import CONFIGS, EFFICIENTNET_V2, EfficientNetConfig
 
 IMAGENET_CLASSES = 1000
@@ -17,13 +18,22 @@ _21K = "-21k"
 _FINETUNED = "-21k-ft1k"
 _ADVPROP = "-advprop"
 _NOISY = "-noisystudent"
+_NOISY_475 = "-noisystudent-475"
 
 #: Without the release that was trained on ImageNet-1k alone.
 _NO_1K = ("efficientnetv2-xl",)
 _NO_ADVPROP = ("efficientnet-l2",)
 _NO_NOISY = ("efficientnet-b8",)
+#: With a second release of weights for smaller images.
+_TWO_SIZES = ("efficientnet-l2",)
 #: What the name of a folder or file says where it contains it, the longer first.
-_HINTS = ((_FINETUNED[1:], _FINETUNED), (_21K[1:], _21K), ("advprop", _ADVPROP), ("noisy", _NOISY))
+_HINTS = (
+    (_FINETUNED[1:], _FINETUNED),
+    (_21K[1:], _21K),
+    ("advprop", _ADVPROP),
+    ("l2_475", _NOISY_475),
+    ("noisy", _NOISY),
+)
 
 
 class Releases(NamedTuple):
@@ -34,8 +44,26 @@ class Releases(NamedTuple):
     decided: bool
 
 
-def releases_of(config: EfficientNetConfig, family: str, path: str) -> Releases:
-    """Say which releases a network may be; `path` is where its checkpoint stands."""
+def releases_of(config: EfficientNetConfig, family: str, path: str, *, asked: str | None = None) -> Releases:
+    """Say which releases a network may be; `path` is where its checkpoint stands.
+
+    `asked` is the release that it is known to be; `UnknownModelError` if it cannot be that one.
+    """
+    found = _found(config, family, path)
+    if asked is None:
+        return found
+    possible = _found(config, family, "").names
+    if asked not in possible:
+        may_be = f"it may be {' or '.join(possible)}" if possible else "it is no release"
+        raise UnknownModelError(f"the network is not the release {asked}: by names, shapes and class count {may_be}")
+    if len(possible) == 1:
+        return found
+    sentence = f"{config.num_classes:,} classes: {' or '.join(possible)}; {asked} by the name it was asked for"
+    return Releases((asked,), sentence, True)
+
+
+def _found(config: EfficientNetConfig, family: str, path: str) -> Releases:
+    """Say which releases a network may be by what is found."""
     if config.name not in CONFIGS or not config.num_classes:
         return Releases((), "", True)
     classes = f"{config.num_classes:,} classes"
@@ -70,5 +98,7 @@ def _candidates(config: EfficientNetConfig) -> tuple[str, ...]:
     if config.num_classes != IMAGENET_CLASSES:
         return ()
     noisy = () if name in _NO_NOISY else (name + _NOISY,)
+    if name in _TWO_SIZES:
+        noisy = (*noisy, name + _NOISY_475)
     advprop = () if name in _NO_ADVPROP else (name + _ADVPROP,)
     return (*noisy, *advprop)

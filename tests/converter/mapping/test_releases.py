@@ -7,8 +7,11 @@ import dataclasses
 import pytest
 
 from converter.conversion import plan_conversion
+from converter.errors import UnknownModelError
 from converter.mapping.releases import releases_of
-from converter.model.config import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2
+from converter.mapping.rules import RuleSet
+from converter.model.config import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2, EfficientNetConfig
+from converter.zoo import RELEASES, preprocessing_for
 
 from .. import networks
 
@@ -64,20 +67,82 @@ def test_class_count_that_decides_is_evidence() -> None:
     assert other.releases == ()
 
 
-@pytest.mark.parametrize("name", EFFICIENTNET_V1)
+@pytest.mark.parametrize("name", [name for name in EFFICIENTNET_V1 if name[-2:] not in {"b8", "l2"}])
 def test_releases_of_version_1_are_told_by_their_folders(name: str) -> None:
-    """AdvProp and Noisy Student differ in preprocessing, and share names and shapes where both exist."""
-    config = CONFIGS[name]
+    """AdvProp and Noisy Student differ in preprocessing, and share names and shapes."""
     releases = {
-        hint: releases_of(config, "automl", f"{hint}/model.ckpt") for hint in ("advprop/x", "noisy_student_x", "x")
+        hint: releases_of(CONFIGS[name], "automl", f"{hint}/model.ckpt")
+        for hint in ("advprop/x", "noisy_student_x", "x")
     }
 
-    both = {"efficientnet-b8": 1, "efficientnet-l2": 1}.get(name, 2)
-    assert len(releases["x"].names) == both
-    assert releases["x"].decided == (both == 1)
-    if both == 2:
-        assert releases["advprop/x"].names == (f"{name}-advprop",)
-        assert releases["noisy_student_x"].names == (f"{name}-noisystudent",)
+    assert (len(releases["x"].names), releases["x"].decided) == (2, False)
+    assert releases["advprop/x"].names == (f"{name}-advprop",)
+    assert releases["noisy_student_x"].names == (f"{name}-noisystudent",)
+
+
+def test_only_release_of_b8_is_told_by_its_shapes() -> None:
+    """There is no noisy student of it."""
+    assert releases_of(CONFIGS["efficientnet-b8"], "automl", "noisy").names == ("efficientnet-b8-advprop",)
+
+
+def test_two_releases_of_l2_are_told_by_their_folders() -> None:
+    """Noisy students for images of 800 and of 475 pixels."""
+    config = CONFIGS["efficientnet-l2"]
+
+    assert releases_of(config, "automl", "x").names == (
+        "efficientnet-l2-noisystudent",
+        "efficientnet-l2-noisystudent-475",
+    )
+    assert releases_of(config, "automl", "noisy_student_efficientnet-l2/model.ckpt").names == (
+        "efficientnet-l2-noisystudent",
+    )
+    assert releases_of(config, "automl", "noisy_student_efficientnet-l2_475/model.ckpt").names == (
+        "efficientnet-l2-noisystudent-475",
+    )
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_release_that_is_asked_for_decides(name: str) -> None:
+    """Every release can be what its network is, whatever the folder's name says; what follows is its preprocessing."""
+    config = RELEASES[name].config
+
+    found = releases_of(config, "automl", "/models/21k-ft1k/noisy/advprop", asked=name)
+
+    assert (found.names, found.decided) == ((name,), True)
+    assert preprocessing_for(found.names, config) == RELEASES[name].preprocessing
+
+
+def test_release_that_was_asked_for_is_evidence() -> None:
+    """The sentence says that it was not found out."""
+    report = plan_conversion(networks.arrays("efficientnetv2-s"), release="efficientnetv2-s-21k-ft1k").report
+
+    assert report.evidence[-1] == (
+        "1,000 classes: efficientnetv2-s or efficientnetv2-s-21k-ft1k; "
+        "efficientnetv2-s-21k-ft1k by the name it was asked for"
+    )
+    assert report.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "family", "message"),
+    [
+        (CONFIGS["efficientnetv2-b0"], "automl", "may be efficientnetv2-b0 or efficientnetv2-b0-21k-ft1k"),
+        (CONFIGS["efficientnetv2-s"], "keras", "may be keras-efficientnetv2-s"),
+        (dataclasses.replace(CONFIGS["efficientnetv2-s"], num_classes=10), "automl", "is no release"),
+        (dataclasses.replace(CONFIGS["efficientnetv2-s"], name="custom"), "automl", "is no release"),
+    ],
+    ids=["another network", "Keras's weights", "other classes", "no published network"],
+)
+def test_release_that_it_cannot_be_is_refused(config: EfficientNetConfig, family: str, message: str) -> None:
+    """The error lists what it may be."""
+    with pytest.raises(UnknownModelError, match=f"is not the release efficientnetv2-s: .* it {message}"):
+        releases_of(config, family, "efficientnetv2-s", asked="efficientnetv2-s")
+
+
+def test_release_has_no_place_among_rules() -> None:
+    """Rules convert networks of any kind."""
+    with pytest.raises(ValueError, match="rules take none"):
+        plan_conversion({}, release="efficientnetv2-s", rules=RuleSet(name="x", version="1", names="path", rules=()))
 
 
 def test_keras_weights_are_no_release_of_the_released_code() -> None:
