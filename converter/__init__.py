@@ -28,6 +28,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .conversion import ConversionResult, convert
+    from .downloads import fetch
     from .exporters import export
     from .loading import load_model
     from .mapping.report import ConversionReport
@@ -63,6 +64,7 @@ __all__ = [
     "VerificationError",
     "convert",
     "export",
+    "fetch",
     "graph_module",
     "load_graph",
     "load_model",
@@ -86,6 +88,7 @@ _HOMES = {
     "StageConfig": ".model",
     "convert": ".conversion",
     "export": ".exporters",
+    "fetch": ".downloads",
     "graph_module": ".reference",
     "load_graph": ".reference",
     "load_model": ".loading",

@@ -199,10 +199,16 @@ RELEASES: dict[str, Release] = {release.name: release for release in (*_v2_relea
 def find_release(name: str) -> Release:
     """Give the release of a name; `UnknownModelError` offers close ones."""
     if name not in RELEASES:
-        close = difflib.get_close_matches(name, RELEASES, n=4)
+        close = close_releases(name)
         hint = f"; close: {', '.join(close)}" if close else ""
         raise UnknownModelError(f"there is no release {name!r}{hint}; tf2torch models lists them")
     return RELEASES[name]
+
+
+def close_releases(name: str) -> list[str]:
+    """The releases a person may have meant, likeliest first: those of a network of this name, else those like it."""
+    own = [release.name for release in RELEASES.values() if release.architecture == name]
+    return own or difflib.get_close_matches(name, RELEASES, n=4)
 
 
 def find_releases(pattern: str = "*") -> list[Release]:

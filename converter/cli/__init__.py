@@ -41,7 +41,8 @@ Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, wi
   tf2torch bench s.safetensors                            time the network on this machine
   tf2torch revert s.pth --like efficientnetv2-s -o ckpt   go back to TensorFlow
 
-A checkpoint is given by its prefix, any of its files, or a folder that holds it.
+A checkpoint is given by its prefix, any of its files, a folder or an archive that holds it, or as the name of a
+release, which is fetched once and kept.
 """
 
 
@@ -77,13 +78,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(str(error))
         return 3
-    except KeyboardInterrupt:
-        complain("interrupted; no output was left behind")
+    except KeyboardInterrupt as error:
+        complain(f"interrupted; {_left_behind(error)}")
         return _INTERRUPTED
-    except Stopped:
-        complain("stopped by the system; no output was left behind")
+    except Stopped as error:
+        complain(f"stopped by the system; {_left_behind(error)}")
         return EXIT_CODE
     return code
+
+
+def _left_behind(error: KeyboardInterrupt | Stopped) -> str:
+    """Say what an interrupted command leaves, which a download tells in the exception."""
+    return str(error) or "no output was left behind"
 
 
 def exit_code(error: ConversionError | CheckpointError) -> int:

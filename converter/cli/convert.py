@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 
-import tfckpt
 from tfckpt.cli.sizes import parse_size
 
 from ..conversion import convert
@@ -19,13 +18,22 @@ from ..model.config import CONFIGS
 from ..model.libraries import TARGETS
 from ..modules import import_module
 from ..zoo import preprocessing_for
-from .options import add_network_options, add_rules_options, require_one_way
-from .render import progress_bar, say
+from .options import (
+    SOURCE_HELP,
+    add_fetch_options,
+    add_network_options,
+    add_release_option,
+    add_rules_options,
+    open_source,
+    require_one_way,
+)
+from .render import progress_bar
 
 HELP = """\
 Write the network of a TensorFlow checkpoint as PyTorch weights.
 
-  tf2torch convert efficientnetv2-s -o s.safetensors
+  tf2torch convert efficientnetv2-s -o s.safetensors                          a release, fetched once
+  tf2torch convert my-training -o mine.safetensors                            a folder, prefix, archive or address
   tf2torch convert model.ckpt-322 -o digits.pth --weights raw
   tf2torch convert efficientnetv2-s -o s-timm --target timm                   a folder that timm opens
   tf2torch convert my-classifier -o breeds.safetensors --head breeds          a backbone and its dense layer
@@ -44,7 +52,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("source", metavar="SRC", help=SOURCE_HELP)
     parser.add_argument(
         "-o",
         "--output",
@@ -66,6 +74,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="published network to expect, such as efficientnetv2-s (default: auto, found from names and shapes)",
     )
     add_network_options(parser)
+    add_release_option(parser)
+    add_fetch_options(parser)
     add_rules_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -102,9 +112,9 @@ def run(options: argparse.Namespace) -> int:
         check_free(options.report, force=options.force)
         if os.path.realpath(options.report) == os.path.realpath(output):
             raise ExportError("the report and the output cannot be the same file", path=output)
-    with tfckpt.open(options.source) as checkpoint, progress_bar("reading") as progress:
-        for note in checkpoint.notes:
-            say(note)
+    by_rules = options.rules is not None or options.into is not None
+    checkpoint, release = open_source(options.source, options)
+    with checkpoint, progress_bar("reading") as progress:
         result = convert(
             checkpoint,
             model=options.model,
@@ -112,6 +122,7 @@ def run(options: argparse.Namespace) -> int:
             strides=options.strides,
             scope=options.scope,
             head=options.head,
+            release=None if by_rules else options.release or release,
             rules=options.rules,
             into=None if options.into is None else import_module(options.into),
             progress=progress,

@@ -13,7 +13,7 @@ from ..errors import ConversionError, FeedError, GraphError
 from ..exporters import LABELS_KEY, PREPROCESSING_KEY, read_native
 from ..labels import read_labels
 from ..model.recipes import Preprocessing
-from .options import add_network_options
+from .options import add_fetch_options, add_network_options, open_source
 from .render import progress_bar, say
 
 if TYPE_CHECKING:
@@ -56,8 +56,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("--size", metavar="PIXELS", type=_count, help="input size (default: the preprocessing's)")
     parser.add_argument("--batch-size", metavar="N", type=_count, default=32, help="images at a time (default: 32)")
-    parser.add_argument("--against", metavar="SRC", help="checkpoint whose graph answers as well")
+    parser.add_argument(
+        "--against", metavar="SRC", help="checkpoint, or release by its name, whose graph answers as well"
+    )
     add_network_options(parser)
+    add_fetch_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -151,7 +154,7 @@ class _Against:
         options = self._options
         if options.against is None:
             return self
-        self._checkpoint = tfckpt.open(options.against)
+        self._checkpoint, _ = open_source(options.against, options)
         weights = verify_weights(
             self._checkpoint, options.output, strides=options.strides, scope=options.scope, head=options.head
         )

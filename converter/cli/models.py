@@ -18,7 +18,7 @@ other libraries their weights fit.
   tf2torch models 'efficientnetv2-*-21k'
   tf2torch models b0 --json              with addresses
 
-An archive that was fetched from its address is converted as it is: tf2torch convert efficientnetv2-s.tgz -o s.pth
+A release is fetched by its name and kept: tf2torch convert efficientnetv2-s -o s.safetensors
 """
 
 

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import glob
+import os
 
-from ..errors import RulesError
+import tfckpt
+from tfckpt.errors import CheckpointNotFoundError
+
+from ..downloads import CACHE_VARIABLE, check_base_url, fetch
+from ..errors import RulesError, UnknownModelError
+from ..zoo import RELEASES, close_releases, find_release
+from .render import progress_bar, say
+
+#: What SRC may be, in the help of the verbs that take a release's name.
+SOURCE_HELP = "prefix, member file, folder or archive of a checkpoint, or the name of a release (tf2torch models)"
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +38,53 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_release_option(parser: argparse.ArgumentParser) -> None:
+    """Add what says which release a checkpoint is."""
+    parser.add_argument(
+        "--release",
+        metavar="NAME",
+        type=_release,
+        help="release that SRC is, where names and shapes leave several (default: what its name or its folder says)",
+    )
+
+
+def add_fetch_options(parser: argparse.ArgumentParser) -> None:
+    """Add where releases come from that are given by name, and where they are kept."""
+    parser.add_argument(
+        "--base-url", metavar="URL", type=_base_url, help="where releases are fetched from (default: their publisher)"
+    )
+    parser.add_argument(
+        "--cache",
+        metavar="FOLDER",
+        help=f"where releases that were fetched are kept (default: ${CACHE_VARIABLE}, else ~/.cache/tfckpt)",
+    )
+
+
+def open_source(given: str, options: argparse.Namespace) -> tuple[tfckpt.Checkpoint, str | None]:
+    """Open the checkpoint that is given, and say which release it is where that was given by its name.
+
+    A release is fetched, or taken from the cache, unless something of its name stands here.
+    """
+    release = None
+    path = given
+    if given in RELEASES and not _stands_here(given):
+        release = given
+        if getattr(options, "release", None) not in (None, release):
+            raise UnknownModelError(f"SRC is the release {release}, and --release says {options.release}")
+        with progress_bar("fetching") as progress:
+            path = fetch(release, base_url=options.base_url, cache=options.cache, progress=progress, talk=say)
+    try:
+        checkpoint = tfckpt.open(path)
+    except CheckpointNotFoundError as error:
+        close = close_releases(given) if release is None and not os.path.lexists(given) else []
+        if close:
+            error.message += f"; close names of releases: {', '.join(close)}"
+        raise
+    for note in checkpoint.notes:
+        say(note)
+    return checkpoint, release
+
+
 def add_rules_options(parser: argparse.ArgumentParser) -> None:
     """Add what converts a network of any other kind."""
     parser.add_argument(
@@ -44,12 +102,34 @@ def require_one_way(options: argparse.Namespace) -> None:
     if options.rules is None and options.into is None:
         return
     given = {"--strides": options.strides, "--scope": options.scope, "--head": options.head}
+    given["--release"] = getattr(options, "release", None)
     if getattr(options, "model", "auto") != "auto":
         given["--model"] = options.model
     given["--golden"] = getattr(options, "golden", None)
     mixed = ", ".join(name for name, value in given.items() if value is not None)
     if mixed:
         raise RulesError(f"{mixed} cannot go with --rules or --into: they say what an EfficientNet is")
+
+
+def _stands_here(name: str) -> bool:
+    """Whether a path, or the files of a prefix, have this name."""
+    endings = ("", ".index", ".data-?????-of-?????", "-?????-of-?????")
+    return any(glob.glob(name + ending) for ending in endings)
+
+
+def _release(text: str) -> str:
+    try:
+        return find_release(text).name
+    except UnknownModelError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _base_url(text: str) -> str:
+    try:
+        check_base_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _strides(text: str) -> tuple[int, ...]:

@@ -19,7 +19,15 @@ from ..mapping.rules import NAMES, RuleSet, Source
 from ..mapping.rules_file import read_rules, to_toml
 from ..model.config import CONFIGS
 from ..modules import import_module
-from .options import add_network_options, add_rules_options, require_one_way
+from .options import (
+    SOURCE_HELP,
+    add_fetch_options,
+    add_network_options,
+    add_release_option,
+    add_rules_options,
+    open_source,
+    require_one_way,
+)
 from .render import say
 
 HELP = """\
@@ -43,7 +51,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("source", metavar="SRC", help=SOURCE_HELP)
     parser.add_argument(
         "--weights",
         choices=WEIGHTS_CHOICES,
@@ -54,6 +62,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--model", metavar="NAME", choices=("auto", *CONFIGS), default="auto", help="published network to expect"
     )
     add_network_options(parser)
+    add_release_option(parser)
+    add_fetch_options(parser)
     add_rules_options(parser)
     parser.add_argument(
         "--names",
@@ -71,11 +81,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(options: argparse.Namespace) -> int:
     """Plan and show it."""
     require_one_way(options)
-    with tfckpt.open(options.source) as checkpoint:
-        for note in checkpoint.notes:
-            say(note)
+    checkpoint, release = open_source(options.source, options)
+    with checkpoint:
         if options.rules is None and options.into is None:
-            return _network(checkpoint, options)
+            return _network(checkpoint, options, release)
         rules = RuleSet(name="proposed", version="1", names=options.names, rules=())
         if options.rules is not None:
             rules = read_rules(options.rules)
@@ -84,8 +93,8 @@ def run(options: argparse.Namespace) -> int:
     return _rules(drafted, rules, options)
 
 
-def _network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace) -> int:
-    """Show the plan for a network of a family that is known."""
+def _network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, release: str | None) -> int:
+    """Show the plan for a network of a family that is known; `release` is what it was fetched as."""
     planned = plan_conversion(
         checkpoint,
         model=options.model,
@@ -93,6 +102,7 @@ def _network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace) -> int:
         strides=options.strides,
         scope=options.scope,
         head=options.head,
+        release=options.release or release,
     )
     if options.show_rules:
         print(to_toml(planned.rules), end="")

@@ -17,8 +17,15 @@ from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, Arr
 from ..verification.layers_report import LayersReport
 from ..verification.report import FORMATS, Proof, renderer_of
 from ..verification.weights import WeightsReport, verify_weights
-from .options import add_network_options, add_rules_options, require_one_way
-from .render import progress_bar, say
+from .options import (
+    SOURCE_HELP,
+    add_fetch_options,
+    add_network_options,
+    add_rules_options,
+    open_source,
+    require_one_way,
+)
+from .render import progress_bar
 
 HELP = """\
 Show that converted weights are the checkpoint's, and that the network computes what the checkpoint's graph does.
@@ -45,12 +52,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of the checkpoint")
+    parser.add_argument("source", metavar="SRC", help=SOURCE_HELP)
     parser.add_argument("output", metavar="OUT", help="file that was converted from it")
     parser.add_argument(
         "--weights", choices=WEIGHTS_CHOICES, help="what OUT was made of (default: what OUT says, else ema)"
     )
     add_network_options(parser)
+    add_fetch_options(parser)
     add_rules_options(parser)
     parser.add_argument(
         "--probe",
@@ -100,9 +108,8 @@ def run(options: argparse.Namespace) -> int:
         check_free(options.report, force=options.force)
         if os.path.realpath(options.report) == os.path.realpath(options.output):
             raise ExportError("the report and the output cannot be the same file", path=options.output)
-    with tfckpt.open(options.source) as checkpoint:
-        for note in checkpoint.notes:
-            say(note)
+    checkpoint, _ = open_source(options.source, options)
+    with checkpoint:
         with progress_bar("comparing") as progress:
             weights = verify_weights(
                 checkpoint,

@@ -140,7 +140,9 @@ class HttpTransport:
         except ValueError as error:
             if isinstance(error, CheckpointError):
                 raise
-            raise StorageError(f"the server redirects to an address that is none: {error}", path=address) from error
+            raise StorageError(
+                f"this address, or one that the server redirects to, is none: {error}", path=address
+            ) from error
 
 
 class _PassingError(Exception):

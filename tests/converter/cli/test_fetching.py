@@ -1,0 +1,293 @@
+"""Releases by their name on the command line: fetched, read inside their archives, and known for what they are."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pathlib
+import tarfile
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+import tfckpt
+from converter.cli import main
+from converter.exporters import PREPROCESSING_KEY, read_output
+from converter.model.config import CONFIGS
+from converter.zoo import RELEASES
+from tests.contracts.server import Server, serving
+from tfckpt.storage import http, transport
+
+from .. import networks
+
+Capture = pytest.CaptureFixture[str]
+
+#: A release of every form: its name, the folder in its archive, the prefix there, the scope, and a `checkpoint` file.
+FORMS = {
+    "V2": ("efficientnetv2-b0", "efficientnetv2-b0", "model", "eff_net_v2_model/", False),
+    "V2, fine-tuned": ("efficientnetv2-b0-21k-ft1k", "efficientnetv2-b0", "model.ckpt-7", "eff_net_v2_model/", True),
+    "V1, AdvProp": ("efficientnet-b0-advprop", "efficientnet-b0", "model.ckpt", "efficientnet-b0/", False),
+    "V1, Noisy Student": (
+        "efficientnet-b0-noisystudent",
+        "noisy_student_efficientnet-b0",
+        "model.ckpt",
+        "efficientnet-b0/",
+        True,
+    ),
+}
+
+
+def packed(folder: pathlib.Path) -> bytes:
+    """The archive of a folder, as quickly as it can be packed."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
+        archive.add(folder, folder.name)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The archive of one release of every form, by its path; every tensor is one number, which packs to little."""
+    made = {}
+    for release, folder, prefix, scope, has_state in FORMS.values():
+        config = CONFIGS[RELEASES[release].architecture]
+        root = tmp_path_factory.mktemp("release") / folder
+        root.mkdir()
+        arrays = networks.arrays(config, scope=scope, averages=False)
+        tfckpt.save(arrays, root / prefix, checkpoint_state=has_state)
+        made[RELEASES[release].path] = packed(root)
+    return made
+
+
+@pytest.fixture
+def server(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Where these releases stand, in a folder."""
+    patience = transport.Patience(attempts=2, delay=0.001, timeout=5.0, total=20.0)
+    monkeypatch.setattr(http, "DEFAULT_PATIENCE", patience)
+    with serving({f"mirror/{path}": content for path, content in archives.items()}) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty current folder, and a cache of the test's own."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("TFCKPT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_release_is_converted_by_its_name(form: str, server: Server, capsys: Capture) -> None:
+    """The right network inside the archive, the release that was asked for, and its preprocessing."""
+    release = RELEASES[FORMS[form][0]]
+
+    code = main(
+        ["convert", release.name, "-o", "out.safetensors", "--report", "out.json", "--base-url", f"{server.url}mirror"]
+    )
+
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    report = json.loads(pathlib.Path("out.json").read_bytes())
+    assert report["config"]["name"] == release.architecture
+    assert report["releases"] == [release.name]
+    assert f"{release.name} by the name it was asked for" in shown.out
+    assert report["notes"] == []
+    output = read_output("out.safetensors")
+    assert json.loads(output.metadata[PREPROCESSING_KEY]) == release.preprocessing.to_dict()
+    names = [variable.target for variable in networks.variables(release.config)]
+    assert [float(output.tensors[name].flat[0]) for name in names] == list(range(len(names)))
+    size = len(server.files[f"mirror/{release.path}"])
+    assert shown.err.splitlines()[0] == f"fetching {size:,} bytes from {server.url}mirror/{release.path}"
+
+
+def run(verb: str, release: str, server: Server, *more: str) -> int:
+    """One of the verbs that take a release's name, with `out.safetensors` where it needs an output."""
+    arguments = {
+        "convert": ["convert", release, "-o", "out.safetensors", "--force"],
+        "plan": ["plan", release],
+        "verify": ["verify", release, "out.safetensors"],
+    }[verb]
+    return main([*arguments, "--base-url", f"{server.url}mirror/", *more])
+
+
+def test_second_command_takes_the_release_from_the_cache(
+    server: Server, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """No request, and it says so; `verify` proves the weights of the same archive."""
+    assert run("convert", "efficientnetv2-b0", server) == 0
+    server.forget()
+    capsys.readouterr()
+
+    assert run("plan", "efficientnetv2-b0", server) == 0
+    assert run("verify", "efficientnetv2-b0", server) == 0
+
+    shown = capsys.readouterr()
+    path = tmp_path / "cache" / "releases" / "v2" / "efficientnetv2-b0.tgz"
+    assert shown.err == f"efficientnetv2-b0 is in the cache: {path}\n" * 2
+    assert "361 of 361 source tensors reproduced byte for byte" in shown.out
+    assert server.requests == []
+
+
+def test_evaluate_fetches_the_release_it_is_compared_with(server: Server, capsys: Capture) -> None:
+    """Its graph would answer; this archive has none, and that is what is said."""
+    pytest.importorskip("torch", reason="the network runs in PyTorch")
+    assert run("convert", "efficientnetv2-b0", server) == 0
+    np.savez("data.npz", images=np.zeros((1, 224, 224, 3), np.float32), labels=np.zeros(1, np.int64))
+    capsys.readouterr()
+
+    source = ["--against", "efficientnetv2-b0", "--base-url", f"{server.url}mirror"]
+    code = main(["evaluate", "out.safetensors", "--data", "data.npz", *source])
+
+    shown = capsys.readouterr()
+    assert code == 5
+    assert shown.err.startswith("efficientnetv2-b0 is in the cache: ")
+    assert "tf2torch: no graph with the checkpoint" in shown.err
+
+
+def test_cache_is_named_by_an_option_before_the_variable(
+    server: Server, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """`--cache` as elsewhere."""
+    assert run("plan", "efficientnetv2-b0", server, "--cache", str(tmp_path / "other")) == 0
+
+    assert (tmp_path / "other" / "releases" / "v2" / "efficientnetv2-b0.tgz").is_file()
+    assert not (tmp_path / "cache").exists()
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("what", ["folder", "prefix", "archive", "empty folder"])
+def test_path_of_a_releases_name_wins(
+    what: str, server: Server, archives: dict[str, bytes], capsys: Capture, tmp_path: pathlib.Path
+) -> None:
+    """Whatever stands here under that name is meant, also where it is no checkpoint; nothing is asked."""
+    name = "efficientnetv2-b0"
+    if what == "empty folder":
+        os.mkdir(name)
+    elif what == "archive":
+        pathlib.Path(name).write_bytes(archives["v2/efficientnetv2-b0.tgz"])
+    else:
+        arrays = networks.arrays(name, averages=False)
+        (pathlib.Path.cwd() / name).mkdir() if what == "folder" else None
+        tfckpt.save(arrays, f"{name}/model" if what == "folder" else name)
+
+    code = run("plan", name, server)
+
+    shown = capsys.readouterr()
+    assert code == (3 if what == "empty folder" else 0)
+    assert server.requests == []
+    assert "releases" not in shown.err
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "close"),
+    [
+        ("efficientnet-b0", "efficientnet-b0-advprop, efficientnet-b0-noisystudent"),
+        ("efficientnetv2-xl", "efficientnetv2-xl-21k, efficientnetv2-xl-21k-ft1k"),
+        ("efficientnetv2_b0", "efficientnetv2-b0, "),
+    ],
+)
+def test_name_that_is_no_release_is_not_found_with_close_ones(
+    name: str, close: str, server: Server, capsys: Capture
+) -> None:
+    """One line; names of other kinds get none."""
+    code = run("plan", name, server)
+    shown = capsys.readouterr()
+    other = run("plan", "my-checkpoint", server)
+
+    assert (code, other, shown.out) == (3, 3, "")
+    assert f"close names of releases: {close}" in shown.err
+    assert shown.err.count("\n") == 1
+    assert "releases" not in capsys.readouterr().err
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "host", "", "https://"])
+def test_base_url_that_is_no_web_address_is_wrong_usage(url: str, capsys: Capture) -> None:
+    """Said by the parser."""
+    with pytest.raises(SystemExit) as caught:
+        main(["plan", "efficientnetv2-b0", "--base-url", url])
+
+    assert caught.value.code == 2
+    assert f"argument --base-url: {url!r} is no web address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fault", "ending"),
+    [
+        ("no such release", (3, "file not found: the server answers 404")),
+        ("page", (3, "this is no archive of a release but an HTML page")),
+        ("damaged cache", (4, "the archive in the cache is not what it was at its first use")),
+        ("unwritable cache", (2, "cannot write the file")),
+        ("no server", (5, "cannot reach the server")),
+    ],
+)
+def test_what_cannot_be_fetched_is_one_line(
+    fault: str, ending: tuple[int, str], server: Server, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """With the exit code of its kind, and no output."""
+    code, said = ending
+    more: Sequence[str] = ()
+    if fault == "no such release":
+        server.files.clear()
+    elif fault == "page":
+        server.files["mirror/v2/efficientnetv2-b0.tgz"] = b"<!DOCTYPE html>"
+    elif fault == "damaged cache":
+        assert run("plan", "efficientnetv2-b0", server) == 0
+        (tmp_path / "cache" / "releases" / "v2" / "efficientnetv2-b0.tgz").write_bytes(b"\x1f\x8b\x08")
+        capsys.readouterr()
+    elif fault == "unwritable cache":
+        (tmp_path / "cache").write_bytes(b"")
+    else:
+        more = ["--base-url", "http://127.0.0.1:9"]
+
+    found = run("convert", "efficientnetv2-b0", server, *more)
+
+    shown = capsys.readouterr()
+    assert (found, shown.out) == (code, "")
+    (line,) = [line for line in shown.err.splitlines() if not line.startswith("fetching ")]
+    assert line.startswith("tf2torch: ")
+    assert said in line
+    assert os.listdir() == []
+
+
+def test_release_of_a_file_that_is_there_already_is_told_by_an_option(
+    archives: dict[str, bytes], capsys: Capture
+) -> None:
+    """What names and shapes leave open, `--release` decides; without it the doubt is a note."""
+    pathlib.Path("mine.tgz").write_bytes(archives["v2/efficientnetv2-b0.tgz"])
+
+    assert main(["convert", "mine.tgz", "-o", "a.safetensors"]) == 0
+    doubtful = capsys.readouterr().out
+    assert main(["convert", "mine.tgz", "-o", "b.safetensors", "--release", "efficientnetv2-b0-21k-ft1k"]) == 0
+    decided = capsys.readouterr().out
+    assert main(["plan", "mine.tgz", "--release", "efficientnetv2-b0-21k-ft1k", "--json"]) == 0
+
+    assert "neither names nor shapes tell" in doubtful
+    assert "efficientnetv2-b0-21k-ft1k by the name it was asked for" in decided
+    wanted = RELEASES["efficientnetv2-b0-21k-ft1k"].preprocessing.to_dict()
+    assert json.loads(read_output("b.safetensors").metadata[PREPROCESSING_KEY]) == wanted
+    assert json.loads(read_output("a.safetensors").metadata[PREPROCESSING_KEY]) != wanted
+    assert json.loads(capsys.readouterr().out)["releases"] == ["efficientnetv2-b0-21k-ft1k"]
+
+
+def test_release_that_a_file_cannot_be_is_refused(archives: dict[str, bytes], capsys: Capture) -> None:
+    """With those it may be; a name that is no release's is wrong usage, and beside rules it has no place."""
+    pathlib.Path("mine.tgz").write_bytes(archives["v2/efficientnetv2-b0.tgz"])
+
+    code = main(["convert", "mine.tgz", "-o", "a.safetensors", "--release", "efficientnetv2-s"])
+    beside_rules = main(["plan", "mine.tgz", "--release", "efficientnetv2-s", "--into", "x:y"])
+    two = main(["plan", "efficientnetv2-b0", "--release", "efficientnetv2-b0-21k"])
+
+    shown = capsys.readouterr()
+    assert (code, beside_rules, two, os.listdir()) == (5, 2, 5, ["mine.tgz"])
+    assert "SRC is the release efficientnetv2-b0, and --release says efficientnetv2-b0-21k" in shown.err
+    assert "is not the release efficientnetv2-s: " in shown.err
+    assert "it may be efficientnetv2-b0 or efficientnetv2-b0-21k-ft1k" in shown.err
+    assert "--release cannot go with --rules or --into" in shown.err
+    with pytest.raises(SystemExit) as caught:
+        main(["plan", "mine.tgz", "--release", "efficientnetv2-z"])
+    assert caught.value.code == 2
+    assert "there is no release 'efficientnetv2-z'; close: efficientnetv2-" in capsys.readouterr().err
