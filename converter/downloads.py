@@ -7,8 +7,8 @@
     CACHE/releases/v2/efficientnetv2-s.tgz.part        what has arrived of it, for the next attempt to go on with
     CACHE/releases/v2/efficientnetv2-s.tgz.part.json   what that is a part of: address, size, version
 
-Nobody publishes checksums of the releases, so the first use is trusted and every later one has to agree with it,
-wherever the archive comes from then.
+No published checksums of the releases are known, so the first use is trusted and every later one has to agree with
+it, wherever the archive comes from then.
 Names in the cache come from the table of releases, none from a server.
 """
 
