@@ -244,7 +244,6 @@ class _Part:
         self._address = address
         self._facts = facts
         self._progress = progress
-        self._whole_pieces = 0
         self._goes_on = facts.version is not None
         self._of = {"address": address, **dataclasses.asdict(facts)}
         self._of_path = f"{path}.json"
@@ -259,7 +258,6 @@ class _Part:
     def fill(self) -> None:
         """Fetch what is missing, bring it to the disk, and refuse what is no archive."""
         while self.size < self._facts.size:
-            self._whole_pieces = self.size
             length = min(_PIECE, self._facts.size - self.size) if self._goes_on else self._facts.size
             try:
                 self._transport.copy(self._address, self.size, length, self, self._facts)
@@ -286,8 +284,8 @@ class _Part:
             self._progress(self.size, self._facts.size)
 
     def restart(self) -> None:
-        """Drop what came of the piece that is being fetched."""
-        self._truncate(self._whole_pieces)
+        """Drop everything: only a whole file is ever begun anew."""
+        self._truncate(0)
 
     def _begin(self) -> None:
         """Drop everything, and only then say what is to come: no bytes ever stand under the facts of another file."""

@@ -730,6 +730,35 @@ def test_copy_of_a_file_without_version_begins_anew_when_it_breaks_off() -> None
         assert sink.restarts == 1
 
 
+@pytest.mark.parametrize("has_version", [True, False], ids=["version", "no version"])
+def test_copy_puts_short_answers_together_only_where_versions_agree(has_version: bool) -> None:
+    """Without them, half of what was asked for is as good as a break."""
+    sink = Taken()
+
+    def half(handler: Handler, number: int) -> bool:
+        wanted = handler.wanted()
+        assert wanted is not None
+        start, stop = wanted
+        stop = max(start + 1, (start + stop) // 2)
+        fields = {**handler.version, "Content-Range": handler.content_range(start, stop)}
+        handler.answer(206, fields, handler.data[start:stop])
+        return True
+
+    with serving({"file": LARGE}) as server:
+        if not has_version:
+            server.etags.clear()
+        facts = http.HttpTransport().stat(server.url + "file")
+        server.forget()
+        server.fault = half
+        if has_version:
+            http.HttpTransport().copy(server.url + "file", 0, 1000, sink, facts)
+            assert bytes(sink.data) == LARGE[:1000]
+        else:
+            with pytest.raises(tfckpt.TruncatedError, match="stopped after 500 of 1000 bytes, in 3 attempts"):
+                http.HttpTransport().copy(server.url + "file", 0, 1000, sink, facts)
+            assert {request.range for request in server.requests} == {"bytes=0-999"}
+
+
 def test_copy_of_another_version_writes_no_byte() -> None:
     """The facts are compared before the content is taken."""
     sink = Taken()
