@@ -152,8 +152,9 @@ def plan_conversion(
     if weights not in WEIGHTS_CHOICES:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
     if rules is not None:
-        if model != "auto" or any(given is not None for given in (strides, scope, head, release)):
-            raise ValueError("model, strides, scope, head and release say what an EfficientNet is; rules take none")
+        if model != "auto" or any(said is not None for said in (strides, scope, head, release)):
+            options = "model, strides, scope, head and release"
+            raise ValueError(f"{options} say what an EfficientNet is; rules take none of them")
         return _plan_by_rules(tensors, _rule_set(rules), into, weights)
     if into is not None:
         raise ValueError("into is the target of rules, and no rules are given")

@@ -149,7 +149,10 @@ def test_constant_fills_its_targets_shape() -> None:
     assert wide.tolist() == [2, 2]
 
 
-@pytest.mark.parametrize("option", [{"model": "efficientnetv2-s"}, {"strides": (1,)}, {"scope": ""}, {"head": "x"}])
+@pytest.mark.parametrize(
+    "option",
+    [{"model": "efficientnetv2-s"}, {"strides": (1,)}, {"scope": ""}, {"head": "x"}, {"release": "efficientnetv2-s"}],
+)
 def test_rules_take_nothing_that_says_what_an_efficientnet_is(option: dict[str, object]) -> None:
     """The one or the other: misuse is said at once."""
     with pytest.raises(ValueError, match="rules take none of them"):

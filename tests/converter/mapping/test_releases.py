@@ -9,7 +9,6 @@ import pytest
 from converter.conversion import plan_conversion
 from converter.errors import UnknownModelError
 from converter.mapping.releases import releases_of
-from converter.mapping.rules import RuleSet
 from converter.model.config import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2, EfficientNetConfig
 from converter.zoo import RELEASES, preprocessing_for
 
@@ -137,12 +136,6 @@ def test_release_that_it_cannot_be_is_refused(config: EfficientNetConfig, family
     """The error lists what it may be."""
     with pytest.raises(UnknownModelError, match=f"is not the release efficientnetv2-s: .* it {message}"):
         releases_of(config, family, "efficientnetv2-s", asked="efficientnetv2-s")
-
-
-def test_release_has_no_place_among_rules() -> None:
-    """Rules convert networks of any kind."""
-    with pytest.raises(ValueError, match="rules take none"):
-        plan_conversion({}, release="efficientnetv2-s", rules=RuleSet(name="x", version="1", names="path", rules=()))
 
 
 def test_keras_weights_are_no_release_of_the_released_code() -> None:
