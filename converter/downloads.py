@@ -38,7 +38,6 @@ from tfckpt.errors import (
 from tfckpt.limits import DEFAULT_LIMITS
 from tfckpt.locking import FileLock
 from tfckpt.stopping import Stopped
-from tfckpt.storage.http import HttpTransport
 from tfckpt.storage.kinds import archive_kind
 from tfckpt.storage.local import LocalStorage
 from tfckpt.storage.transport import Facts
@@ -47,6 +46,8 @@ from tfckpt.what_is import what_is
 from .zoo import BASE_URL, Release, find_release
 
 if TYPE_CHECKING:
+    from tfckpt.storage.http import HttpTransport
+
     from .conversion import PathLike, Progress
 
 #: The environment variable that names the cache folder.
@@ -124,6 +125,8 @@ def check_base_url(base_url: str) -> urllib.parse.SplitResult:
 
 def _place(release: Release, base_url: str) -> tuple[HttpTransport, str]:
     """The way to an archive's server, and its address without what is never shown."""
+    from tfckpt.storage.http import HttpTransport  # and with it the library's, which no local conversion needs
+
     parts = check_base_url(base_url)
     user, _, host = parts.netloc.rpartition("@")
     path = urllib.parse.quote(parts.path, safe="/%!$&'()*+,;=:@~-._")

@@ -67,6 +67,13 @@ def test_conversion_loads_no_torch() -> None:
     assert not loaded_after(program) & {"torch", "tensorflow"}
 
 
+def test_conversion_of_local_files_loads_no_web_client() -> None:
+    """Only a release that is asked for by name is fetched."""
+    program = "import sys, converter.cli.convert\nassert not {'ssl', 'http.client'} & set(sys.modules)"
+
+    assert run(program) == ""
+
+
 @pytest.mark.parametrize(("package", "verb"), [("tfckpt", "ls"), ("converter", "convert")])
 def test_command_imports_only_the_verb_that_is_asked_for(package: str, verb: str) -> None:
     """Starting is a good part of what a command on a small checkpoint takes; `--help` alone needs all verbs."""
