@@ -65,6 +65,7 @@ TABLE: dict[str, float] = {
     "tfckpt.__main__": 7,
     "tfckpt.cli.*": 7,
     "converter.errors": 10,
+    "converter.pages": 10.5,
     "converter.mapping.layout": 11,
     "converter.mapping.report": 11,
     "converter.model.config": 11,

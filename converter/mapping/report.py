@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 from typing import Any
 
 from tfckpt.errors import printable
 
 from ..errors import Shape
+from ..pages import json_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class ConversionReport:
 
     def to_json(self) -> str:
         """Give the report as JSON text, the same for the same conversion."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        return json_text(self.to_dict())
 
     def summary(self) -> str:
         """Say it in a few lines."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from collections.abc import Callable
 from typing import Any
 
-from tfckpt.errors import printable
-
-from ..errors import ExportError, VerificationError
+from ..errors import VerificationError
+from ..pages import block, by_ending, json_text, plain, table
 from .activations import ActivationsReport
 from .layers_report import HEADINGS, LayersReport
 from .weights import WeightsReport
@@ -50,29 +47,29 @@ class Proof:
 
     def to_json(self) -> str:
         """The proof as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        return json_text(self.to_dict())
 
     def to_markdown(self) -> str:
         """The proof as a document."""
         lines = [
-            f"# {'Proved' if self.ok else 'Not proved'}: {_plain(self.output)}",
+            f"# {'Proved' if self.ok else 'Not proved'}: {plain(self.output)}",
             "",
-            f"Compared with the checkpoint {_plain(self.source)}.",
+            f"Compared with the checkpoint {plain(self.source)}.",
             "",
             "## Weights",
             "",
-            *_block(self.weights.summary()),
-            *(f"* {_plain(finding)}" for finding in self.weights.findings()),
+            *block(self.weights.summary()),
+            *(f"* {plain(finding)}" for finding in self.weights.findings()),
         ]
         if self.layers is not None:
-            lines += ["", "## Layers", "", *_block(self.layers.summary())]
-            lines += [f"* {_plain(finding.strip())}" for finding in self.layers.findings()]
-            lines += ["", _row(HEADINGS), _row(("---",) * len(HEADINGS)), *map(_row, self.layers.rows())]
+            lines += ["", "## Layers", "", *block(self.layers.summary())]
+            lines += [f"* {plain(finding.strip())}" for finding in self.layers.findings()]
+            lines += ["", *table(HEADINGS, self.layers.rows())]
         if self.golden is not None:
-            lines += ["", "## Values TensorFlow recorded", "", *_block(self.golden.summary())]
-            lines += [f"* {_plain(finding)}" for finding in self.golden.findings()]
+            lines += ["", "## Values TensorFlow recorded", "", *block(self.golden.summary())]
+            lines += [f"* {plain(finding)}" for finding in self.golden.findings()]
         if self.not_proved:
-            lines += ["", "## Not proved", "", *(f"* {_plain(sentence)}" for sentence in self.not_proved)]
+            lines += ["", "## Not proved", "", *(f"* {plain(sentence)}" for sentence in self.not_proved)]
         return "\n".join(lines) + "\n"
 
     def to_html(self) -> str:
@@ -103,23 +100,4 @@ FORMATS: dict[str, Callable[[Proof], str]] = {
 
 def renderer_of(path: str) -> Callable[[Proof], str]:
     """Choose by the ending of a report's name; `ExportError` when it is none of them."""
-    ending = os.path.splitext(path)[1].lower()
-    if ending not in FORMATS:
-        raise ExportError(f"a report's name ends in {', '.join(FORMATS)}", path=path)
-    return FORMATS[ending]
-
-
-def _block(text: str) -> list[str]:
-    return ["```text", *text.splitlines(), "```"]
-
-
-def _row(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(_plain(cell) for cell in cells)} |"
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown takes as it is."""
-    text = printable(text)
-    for character in "\\`*_|<>[]":
-        text = text.replace(character, "\\" + character)
-    return text
+    return by_ending(path, FORMATS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -228,10 +229,10 @@ def test_report_has_every_layer(
         assert record["weights"]["equal"] == 113
     elif ending == ".md":
         assert text.startswith("# Proved: digits.safetensors\n")
-        assert text.count("| ok |") == 37
+        assert len(re.findall(r"\| ok +\|", text)) == 37
     else:
         assert text.count("<svg") == 1
-        assert "http" not in text and "<script" not in text
+        assert "://" not in text and "<script" not in text
     assert f"report    {report}" in capsys.readouterr().out
 
 
