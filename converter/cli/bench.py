@@ -10,6 +10,7 @@ from tfckpt.errors import MissingDependencyError
 
 from ..errors import ConversionError
 from ..model.libraries import library_model
+from ..model.published import PUBLISHED
 from .render import say
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from ..optimization import optimize
-    from ..timing import PUBLISHED, multiply_adds, peak_memory, time_models
+    from ..timing import multiply_adds, peak_memory, time_models
 
     config = model.config
     size: int | None = options.size or config.eval_size
