@@ -79,6 +79,7 @@ TABLE: dict[str, float] = {
     "converter.downloads": 14,
     "converter.exporters.*": 15,
     "converter.labels": 14.1,
+    "converter.reporting.*": 14.2,
     "converter.loading": 15.1,
     "converter.optimization": 15.1,
     "converter.timing": 15.1,

@@ -52,7 +52,7 @@ class Output:
     """A conversion as it will be written: tensors by the target's names, and what is known of them.
 
     `config` is None for what is no network of ours, `changes` says, one a line, what was changed after the conversion.
-    `model` is the target's own name of the network.
+    `model` is the target's own name of the network, `names` its names of our tensors, empty for our own.
     """
 
     tensors: Mapping[str, Writable]
@@ -60,6 +60,7 @@ class Output:
     report: ConversionReport
     target: TargetName = "native"
     model: str | None = None
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     changes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None

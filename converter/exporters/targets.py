@@ -69,6 +69,7 @@ def prepare(
         if labels is not None and len(labels) != config.num_classes:
             raise ExportError(f"{len(labels)} labels were given, but the network has {config.num_classes} classes")
     model = None
+    names: Mapping[str, str] = {}
     if target != "native" and config is not None:
         model = _model_of(target, config)
         names = library_names(TABLES[target], config, target)
@@ -82,6 +83,7 @@ def prepare(
         report=result.report,
         target=target,
         model=model,
+        names=names,
         changes=tuple(changes),
         notes=() if config is None else _notes(target, config, preprocessing),
         preprocessing=preprocessing,

@@ -1,0 +1,69 @@
+"""A network among its family: parameters and bytes of every published variant, beside what was published."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from ..mapping.native import native_targets
+from ..model.config import EFFICIENTNET_V1, EFFICIENTNET_V2, EfficientNetConfig
+from ..model.published import PUBLISHED
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One network: its trained numbers, and the bytes of its tensors, in float32 but for the converted one.
+
+    `published` are millions of parameters and billions of multiply-adds, None where none were.
+    `converted` marks the one that the report is about, with its own classes.
+    """
+
+    name: str
+    classes: int
+    parameters: int
+    nbytes: int
+    published: tuple[float, float] | None
+    converted: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values that JSON can hold."""
+        millions, billions = self.published or (None, None)
+        return {
+            "name": self.name,
+            "classes": self.classes,
+            "parameters": self.parameters,
+            "bytes": self.nbytes,
+            "published": {"million_parameters": millions, "billion_multiply_adds": billions},
+            "converted": self.converted,
+        }
+
+
+def family_of(config: EfficientNetConfig, nbytes: int) -> tuple[Variant, ...]:
+    """List the variants of a network's version by size, with the network itself, whose tensors have `nbytes`.
+
+    One that is not published stands among those of version 2 if it has fused blocks, else among those of version 1.
+    """
+    fused = any(stage.block == "fused" for stage in config.stages)
+    configs = EFFICIENTNET_V2 if config.name in EFFICIENTNET_V2 or fused else EFFICIENTNET_V1
+    variants = [_variant(other, float32_bytes(other)) for name, other in configs.items() if name != config.name]
+    variants.append(dataclasses.replace(_variant(config, nbytes), converted=True))
+    return tuple(sorted(variants, key=lambda variant: (variant.parameters, variant.name)))
+
+
+def float32_bytes(config: EfficientNetConfig) -> int:
+    """Count the bytes of a network's tensors as we write them: float32, and counters of batches in int64."""
+    return sum(
+        math.prod(shape) * (8 if name.endswith(".num_batches_tracked") else 4)
+        for name, shape in native_targets(config).items()
+    )
+
+
+def _variant(config: EfficientNetConfig, nbytes: int) -> Variant:
+    return Variant(
+        name=config.name,
+        classes=config.num_classes,
+        parameters=config.parameter_count(),
+        nbytes=nbytes,
+        published=PUBLISHED.get(config.name),
+    )

@@ -1,0 +1,55 @@
+"""A page as a test reads it: with the standard library's parser, and strictly."""
+
+from __future__ import annotations
+
+import html.parser
+
+_EMPTY = {"meta", "input", "wbr", "br"}
+
+
+class Page(html.parser.HTMLParser):
+    """What a page holds: its text, its tables' rows, its elements with their attributes. Tags have to nest."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[tuple[dict[str, str | None], list[str]]] = []
+        self.parts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element."""
+        self.elements.append((tag, dict(attrs)))
+        if tag not in _EMPTY:
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append((dict(attrs), []))
+        if tag in ("td", "th"):
+            self.rows[-1][1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element that ends at once."""
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Hold a tag against the one that is open."""
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Keep text by the element it is in."""
+        if not self._open:
+            return
+        self.parts.setdefault(self._open[-1], []).append(data)
+        if self.rows and self.rows[-1][1] and {"td", "th"} & set(self._open):
+            self.rows[-1][1][-1] += data
+
+    def text(self, tag: str) -> list[str]:
+        """The text directly in elements of a kind."""
+        return self.parts.get(tag, [])
+
+    def tensors(self) -> list[tuple[str, list[str]]]:
+        """Rows of the list of tensors: their kind and their cells."""
+        return [(kind, cells) for attributes, cells in self.rows if (kind := attributes.get("data-kind"))]
