@@ -44,3 +44,13 @@ def test_rules_shown_are_rules() -> None:
     rules = parse_rules(block)
 
     assert (len(rules.rules), len(rules.ignores), len(rules.constants)) == (1, 1, 1)
+
+
+def test_report_shown_is_written(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The sample is what the digits network's report begins with."""
+    shown = TEXT.split("<!-- report -->\n```text\n")[1].split("```\n<!-- /report -->")[0]
+    report = tmp_path / "d.md"
+
+    assert main(["convert", str(digits), "-o", str(tmp_path / "d.safetensors"), "--report", str(report)]) == 0
+
+    assert shown in report.read_text(encoding="utf-8")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 
 from tfckpt.cli.sizes import parse_size
 
 from ..conversion import convert
-from ..errors import ExportError
-from ..exporters import atomic_file, check_free, check_output, is_folder_name, prepare, write_output
+from ..exporters import check_output, check_report, is_folder_name, prepare, reported, write_output
 from ..exporters.adapting import DTYPES
 from ..labels import read_labels
 from ..mapping.averages import WEIGHTS_CHOICES
 from ..model.config import CONFIGS
 from ..model.libraries import TARGETS
 from ..modules import import_module
+from ..reporting.record import FORMATS as REPORTS
 from ..zoo import preprocessing_for
 from .options import (
     SOURCE_HELP,
@@ -25,6 +24,7 @@ from .options import (
     add_release_option,
     add_rules_options,
     open_source,
+    repeating,
     require_one_way,
 )
 from .render import progress_bar
@@ -38,6 +38,7 @@ Write the network of a TensorFlow checkpoint as PyTorch weights.
   tf2torch convert efficientnetv2-s -o s-timm --target timm                   a folder that timm opens
   tf2torch convert my-classifier -o breeds.safetensors --head breeds          a backbone and its dense layer
   tf2torch convert bert --rules bert.toml --into encoder:build -o b.pth       any other network
+  tf2torch convert efficientnetv2-s -o s.safetensors --report s.html          with a report for people
 
 The network, its class count and the scope of its names are found from the checkpoint.
 Every tensor is used once or left out for a stated reason, or nothing is written.
@@ -98,8 +99,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--shard-size", metavar="SIZE", type=parse_size, help="largest file of a folder: 500MB, 5GB, with an index"
     )
     parser.add_argument("--force", action="store_true", help="overwrite what stands at OUT and FILE")
-    parser.add_argument("--report", metavar="FILE.json", help="also write what became of every tensor")
-    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="also write what became of every tensor, what the weights look like and how images become inputs, "
+        f"ending in {', '.join(REPORTS)}",
+    )
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -109,9 +115,7 @@ def run(options: argparse.Namespace) -> int:
     check_output(output, force=options.force, shard_size=options.shard_size)
     labels = None if options.labels is None else read_labels(options.labels)
     if options.report is not None:
-        check_free(options.report, force=options.force)
-        if os.path.realpath(options.report) == os.path.realpath(output):
-            raise ExportError("the report and the output cannot be the same file", path=output)
+        check_report(options.report, output, force=options.force)
     by_rules = options.rules is not None or options.into is not None
     checkpoint, release = open_source(options.source, options)
     with checkpoint, progress_bar("reading") as progress:
@@ -136,11 +140,10 @@ def run(options: argparse.Namespace) -> int:
         labels=labels,
         preprocessing=None if result.config is None else preprocessing_for(result.report.releases, result.config),
     )
-    with contextlib.ExitStack() as stack:
-        if options.report is not None:
-            report = stack.enter_context(atomic_file(options.report, force=options.force))
-            report.write(result.report.to_json().encode())
-        progress = stack.enter_context(progress_bar("writing"))
+    # Where an archive comes from changes nothing of the result, and an address may hold a password.
+    again = repeating(options, ("report", "force", "base_url", "cache"))
+    written = reported(options.report, result, prepared, output, command=again, force=options.force)
+    with written, progress_bar("writing") as progress:
         write_output(prepared, output, shard_size=options.shard_size, force=options.force, progress=progress)
     print(result.report.summary())
     for line in prepared.changes:
@@ -148,6 +151,8 @@ def run(options: argparse.Namespace) -> int:
     for line in prepared.notes:
         print(f"note      {line}")
     print(f"output    {output}, {_size(output):,} bytes")
+    if options.report is not None:
+        print(f"report    {options.report}")
     return 0
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+import shlex
+from collections.abc import Collection
 
 import tfckpt
 from tfckpt.errors import CheckpointNotFoundError
@@ -130,6 +132,42 @@ def _base_url(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def repeating(options: argparse.Namespace, without: Collection[str]) -> str:
+    """Write the command that gives these options, quoted for a shell; those named in `without` are left out.
+
+    `options.parser` is the verb's parser, whose defaults need not be said.
+    """
+    parser: argparse.ArgumentParser = options.parser
+    given = {
+        action.dest: getattr(options, action.dest)
+        for action in parser._actions
+        if action.dest not in without and getattr(options, action.dest, action.default) != action.default
+    }
+    flags = {action.dest for action in parser._actions if action.nargs == 0 and given.get(action.dest) == action.const}
+    places, words = [], []
+    for action in parser._actions:
+        if action.dest not in given:
+            continue
+        value = given[action.dest]
+        if not action.option_strings:
+            places.append(value)
+        elif action.nargs != 0 and action.dest not in flags:
+            words += _option(action.option_strings[0], value)
+        elif action.nargs == 0 and action.dest in flags:
+            words.append(action.option_strings[0])
+    ended = ["--"] if any(place.startswith("-") for place in places) else []
+    before = [] if ended else places
+    return shlex.join([*parser.prog.split(), *before, *words, *ended, *(places if ended else [])])
+
+
+def _option(name: str, value: object) -> list[str]:
+    """Write an option that takes a value; one that looks like an option itself needs the other form."""
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if not text.startswith("-"):
+        return [name, text]
+    return [f"{name}={text}"] if name.startswith("--") else [name + text]
 
 
 def _strides(text: str) -> tuple[int, ...]:

@@ -5,8 +5,9 @@ A name that ends in one of `FORMATS` is a file of that format; a name without an
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tfckpt.errors import CheckpointNotFoundError
 
@@ -14,6 +15,7 @@ from ..conversion import ConversionResult, PathLike, Progress
 from ..errors import ExportError
 from ..model.libraries import TargetName
 from ..model.recipes import Preprocessing
+from ..reporting.record import full_report, renderer_of
 from . import npz, pth, safetensors, sharded
 from .atomic import atomic_file, check_free, check_free_folder
 from .base import (
@@ -41,6 +43,7 @@ __all__ = [
     "atomic_file",
     "check_free",
     "check_output",
+    "check_report",
     "export",
     "format_of",
     "is_folder_name",
@@ -48,6 +51,7 @@ __all__ = [
     "prepare",
     "read_native",
     "read_output",
+    "reported",
     "write_output",
 ]
 
@@ -98,14 +102,19 @@ def export(
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     shard_size: int | None = None,
+    report: PathLike | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Write a conversion to a file, in the format its ending says, or to a folder when it has none.
 
     The options up to `preprocessing` are those of `prepare`; a folder is written in shards of at most `shard_size`
-    bytes. Nothing is overwritten without `force`, and a failure or an interruption leaves nothing behind.
+    bytes. `report` is a file that gets the report for people, as JSON, Markdown or HTML by its ending.
+    Nothing is overwritten without `force`, and a failure or an interruption leaves nothing behind.
     """
+    check_output(path, force=force, shard_size=shard_size)
+    if report is not None:
+        check_report(report, path, force=force)
     output = prepare(
         result,
         target=target,
@@ -115,7 +124,39 @@ def export(
         labels=labels,
         preprocessing=preprocessing,
     )
-    write_output(output, path, shard_size=shard_size, force=force, progress=progress)
+    with reported(report, result, output, path, force=force):
+        write_output(output, path, shard_size=shard_size, force=force, progress=progress)
+
+
+def check_report(report: PathLike, path: PathLike, *, force: bool) -> None:
+    """Raise `ExportError` when no report of the output at `path` can be written under this name."""
+    if os.path.realpath(report) == os.path.realpath(path):
+        raise ExportError("the report and the output cannot be the same file", path=os.fspath(path))
+    renderer_of(report)
+    check_free(report, force=force)
+
+
+@contextlib.contextmanager
+def reported(
+    report: PathLike | None,
+    result: ConversionResult,
+    output: Output,
+    path: PathLike,
+    *,
+    command: str | None = None,
+    force: bool = False,
+) -> Iterator[None]:
+    """Write a report, if one is wanted, of the output that the block writes at `path`; only when the block ends well.
+
+    `command` is what the report says to repeat the conversion.
+    """
+    if report is None:
+        yield
+        return
+    render = renderer_of(report)
+    with atomic_file(report, force=force) as file:
+        file.write(render(full_report(result, output, path, command=command)).encode())
+        yield
 
 
 def write_output(

@@ -43,16 +43,18 @@ print(code, max(peak, anonymous()), file=sys.stderr)
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_conversion_takes_little_memory_beside_its_largest_tensors(tmp_path: pathlib.Path) -> None:
-    """86 MB of EfficientNetV2-S become safetensors within 64 MB and twice the largest tensor."""
+@pytest.mark.parametrize("report", [None, "s.html"], ids=["weights", "weights and report"])
+def test_conversion_takes_little_memory_beside_its_largest_tensors(tmp_path: pathlib.Path, report: str | None) -> None:
+    """86 MB of EfficientNetV2-S become safetensors, and a report, within 64 MB and twice the largest tensor."""
     arrays = {name: np.array(array) for name, array in networks.arrays("efficientnetv2-s", averages=False).items()}
     tfckpt.save(arrays, tmp_path / "model.ckpt", durable=False)
     largest = max(array.nbytes for array in arrays.values())
     total = sum(array.nbytes for array in arrays.values())
     output = tmp_path / "s.safetensors"
+    wanted = [] if report is None else ["--report", str(tmp_path / report)]
 
     shown = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "model.ckpt"), "-o", str(output)],
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "model.ckpt"), "-o", str(output), *wanted],
         check=True,
         capture_output=True,
         text=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from converter.cli import main
+from converter.cli import build_parser, main
+from converter.cli.options import repeating
 from converter.exporters import FORMATS, read_output
 
 SUMMARY = """\
@@ -81,7 +83,59 @@ def test_report_is_written_as_json(digits: pathlib.Path, output: pathlib.Path) -
 
     report = json.loads(path.read_text(encoding="utf-8"))
     assert report["totals"]["used"] == len(report["tensors"]) == 113
+    assert report["tensors"][0]["statistics"]["count"] == 216
+    assert report["command"] == shlex.join(["tf2torch", "convert", str(digits), "-o", str(output)])
     assert sorted(os.listdir(output.parent)) == ["digits.safetensors", "report.json"]
+
+
+@pytest.mark.parametrize(("ending", "begin"), [("md", "# Converted: digits"), ("html", "<!doctype html>")])
+def test_report_is_written_for_people(
+    digits: pathlib.Path, output: pathlib.Path, ending: str, begin: str, capsys: Capture
+) -> None:
+    """The ending of the report chooses its form."""
+    path = output.with_name(f"report.{ending}")
+
+    assert main(["convert", str(digits), "-o", str(output), "--report", str(path)]) == 0
+
+    assert path.read_text(encoding="utf-8").startswith(begin)
+    assert capsys.readouterr().out.endswith(f"report    {path}\n")
+
+
+def test_report_of_another_ending_is_refused(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """As `verify` does, and before any work."""
+    path = output.with_name("report.txt")
+
+    assert main(["convert", str(digits), "-o", str(output), "--report", str(path)]) == 2
+
+    assert capsys.readouterr().err == f"tf2torch: a report's name ends in .json, .md, .html: {path}\n"
+    assert os.listdir(output.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("ck -o s.safetensors", "ck -o s.safetensors"),
+        ("--weights raw ck --output=s.pth --force --report r.md", "ck -o s.pth --weights raw"),
+        ("'my net' -o s.npz --strides 1,2,2", "'my net' -o s.npz --strides 1,2,2"),
+        ("ck -o out --shard-size 2MB --fuse-bn", "ck -o out --fuse-bn --shard-size 2000000"),
+        ("ck -o s.pth --drop-head --weights ema", "ck -o s.pth --drop-head"),
+        ("ck -o s.pth --num-classes 5 --model auto", "ck -o s.pth --num-classes 5"),
+        ("ck -o s.pth --scope=-x", "ck -o s.pth --scope=-x"),
+        ("-o-s.pth --scope '' -- -ck", "-o-s.pth --scope '' -- -ck"),
+    ],
+)
+def test_command_of_a_report_repeats_what_was_typed(typed: str, said: str) -> None:
+    """What is not the default is said, quoted for a shell, and read back as the same options."""
+    options = build_parser().parse_args(["convert", *shlex.split(typed)])
+
+    command = repeating(options, ("report", "force"))
+
+    assert command == f"tf2torch convert {said}"
+    again = vars(build_parser().parse_args(shlex.split(command)[1:]))
+    other = {"report", "force", "run", "parser"}
+    assert {key: again[key] for key in again.keys() - other} == {
+        key: value for key, value in vars(options).items() if key not in other
+    }
 
 
 def test_conversion_to_safetensors_leaves_torch_out(digits: pathlib.Path, output: pathlib.Path) -> None:
