@@ -1,6 +1,6 @@
 """Cropping and resizing as TensorFlow does it, in NumPy: images are height × width × channels, values float32.
 
-Both methods are separable: a weight for each pair of an output and an input pixel, along rows and along columns.
+Both methods are separable: along rows as along columns, an output pixel is a weighted sum of two or four input pixels.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from .recipes import CROP_PADDING, Crop, Resize
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 Image: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+#: For each output pixel along an axis, one input pixel and its weight.
+Tap: TypeAlias = tuple[np.ndarray[Any, np.dtype[np.int64]], Floats]
 
 #: TensorFlow looks bicubic weights up in a table of this many steps between two pixels, and so has to be followed.
 _STEPS = 1024
@@ -33,41 +35,39 @@ def central_crop(image: Image, size: int, crop: Crop) -> Image:
 
 
 def resize(image: Image, size: int, method: Resize) -> Floats:
-    """Resize to `size` by `size` pixels, without antialiasing."""
-    weights = _bilinear if method == "bilinear" else _legacy_bicubic
-    rows, columns = weights(image.shape[0], size), weights(image.shape[1], size)
-    # (size, height) · (height, width, channels) -> (size, width, channels), and the same along the columns.
-    tall = np.tensordot(rows, image.astype(np.float32), axes=(1, 0))
-    wide = np.tensordot(columns, tall, axes=(1, 1))
-    return np.ascontiguousarray(wide.transpose(1, 0, 2), np.float32)
+    """Resize to `size` by `size` pixels, without antialiasing; memory goes by `size`, however large the image is."""
+    taps = _bilinear if method == "bilinear" else _legacy_bicubic
+    down, across = taps(image.shape[0], size), taps(image.shape[1], size)
+    resized = np.zeros((size, size, image.shape[2]), np.float32)
+    for rows, heights in down:
+        line = np.zeros_like(resized)
+        for columns, widths in across:
+            line += image[rows[:, None], columns] * widths[:, None]
+        resized += line * heights[:, None, None]
+    return resized
 
 
-def _bilinear(length: int, size: int) -> Floats:
-    """Give `tf.image.resize`'s weights (size, length): half-pixel centres, borders repeated."""
+def _bilinear(length: int, size: int) -> list[Tap]:
+    """Give the two taps of `tf.image.resize`: half-pixel centres, borders repeated."""
     scale = np.float32(length) / np.float32(size)
     at = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
     below = np.floor(at)
     part = at - below
-    matrix = np.zeros((size, length), np.float32)
-    outputs = np.arange(size)
-    for step, weight in ((0, 1 - part), (1, part)):
-        inputs = np.clip(below.astype(np.int64) + step, 0, length - 1)
-        np.add.at(matrix, (outputs, inputs), weight)
-    return matrix
+    return [_tap(below, 0, length, 1 - part), _tap(below, 1, length, part)]
 
 
-def _legacy_bicubic(length: int, size: int) -> Floats:
-    """Give `tf.compat.v1.image.resize_bicubic`'s weights (size, length): corners of pixels, borders repeated."""
+def _legacy_bicubic(length: int, size: int) -> list[Tap]:
+    """Give the four taps of `tf.compat.v1.image.resize_bicubic`: corners of pixels, borders repeated."""
     scale = np.float32(length) / np.float32(size)
     at = np.arange(size, dtype=np.float32) * scale
     below = np.floor(at)
     part = np.rint((at - below) * np.float32(_STEPS)).astype(np.float64) / _STEPS
-    matrix = np.zeros((size, length), np.float32)
-    outputs = np.arange(size)
-    for step in (-1, 0, 1, 2):
-        inputs = np.clip(below.astype(np.int64) + step, 0, length - 1)
-        np.add.at(matrix, (outputs, inputs), _cubic(np.abs(part - step)).astype(np.float32))
-    return matrix
+    return [_tap(below, step, length, _cubic(np.abs(part - step)).astype(np.float32)) for step in (-1, 0, 1, 2)]
+
+
+def _tap(below: Floats, step: int, length: int, weights: Floats) -> Tap:
+    """Pair the pixels `step` after those at or before the outputs' places with their weights."""
+    return np.clip(below.astype(np.int64) + step, 0, length - 1), weights
 
 
 def _cubic(x: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
