@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from .mapping.rules import RuleSet
     from .mapping.rules_file import read_rules
     from .model import CONFIGS, EfficientNet, EfficientNetConfig, StageConfig
+    from .model.recipes import Preprocessing
+    from .model.same_padding import same_padding_
     from .optimization import optimize
+    from .preprocessing import preprocess, preprocessing_of
     from .reference import GraphModule, ReferenceGraph, graph_module, load_graph
     from .reversal import reverse
     from .reverting import RevertReport, revert, to_tensorflow_names
@@ -53,6 +56,7 @@ __all__ = [
     "GraphLimitError",
     "GraphModule",
     "MappingError",
+    "Preprocessing",
     "ReferenceGraph",
     "RevertReport",
     "RuleSet",
@@ -69,9 +73,12 @@ __all__ = [
     "load_graph",
     "load_model",
     "optimize",
+    "preprocess",
+    "preprocessing_of",
     "read_rules",
     "reverse",
     "revert",
+    "same_padding_",
     "to_tensorflow_names",
 ]
 
@@ -82,6 +89,7 @@ _HOMES = {
     "EfficientNet": ".model",
     "EfficientNetConfig": ".model",
     "GraphModule": ".reference",
+    "Preprocessing": ".model.recipes",
     "ReferenceGraph": ".reference",
     "RevertReport": ".reverting",
     "RuleSet": ".mapping.rules",
@@ -93,9 +101,12 @@ _HOMES = {
     "load_graph": ".reference",
     "load_model": ".loading",
     "optimize": ".optimization",
+    "preprocess": ".preprocessing",
+    "preprocessing_of": ".preprocessing",
     "read_rules": ".mapping.rules_file",
     "reverse": ".reversal",
     "revert": ".reverting",
+    "same_padding_": ".model.same_padding",
     "to_tensorflow_names": ".reverting",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, overload
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from .exporters.folders import PREPROCESSING_NAME
 from .mapping.layout import Array
 from .model.recipes import RECIPES, Preprocessing, recipe
 from .model.resize import central_crop, resize
-from .zoo import RELEASES, find_release
+from .zoo import find_release
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,9 +38,11 @@ def preprocess(image: Any, release: ReleaseLike, *, size: int | None = None) -> 
     """Crop, resize and normalise one image as the release's evaluation does: (1, 3, size, size) float32.
 
     `image` is uint8 of (height, width, 3), an array or a tensor, and the result is of the same kind; or the path of an
-    image, which Pillow opens (extra `images`), as an array.
+    image file, which Pillow opens (extra `images`), and the result is an array.
     `release` is a release's name, a `preprocessing.json`, converted weights that hold their preprocessing, or a
-    `Preprocessing`. `size` overrides its input size, and with it the crop.
+    `Preprocessing`. `size` overrides its input size in pixels, and with it the crop.
+
+    Raises `TypeError` and `ValueError` for what is no image, and `preprocessing_of`'s errors.
     """
     settings = release if isinstance(release, Preprocessing) else preprocessing_of(release)
     if size is not None:
@@ -52,14 +54,22 @@ def preprocess(image: Any, release: ReleaseLike, *, size: int | None = None) -> 
     if type(image).__module__.partition(".")[0] == "torch":
         import torch
 
+        if image.dtype != torch.uint8:  # some dtypes have no NumPy array
+            raise ValueError(f"image has dtype {image.dtype}, expected uint8 pixels from 0 to 255")
         return torch.from_numpy(_preprocess(image.detach().cpu().numpy(), settings)).to(image.device)
     raise TypeError(f"image is {type(image).__name__}, expected an array or tensor (height, width, 3), or a path")
 
 
 def preprocessing_of(release: PathLike) -> Preprocessing:
-    """Find settings by a release's name, or in a `preprocessing.json`, a folder or a file of converted weights."""
+    """Find settings by a release's name, or in a `preprocessing.json`, a folder or a file of converted weights.
+
+    Raises `UnknownModelError` for a name of no release, `ConversionError` for weights that do not say their
+    preprocessing, and what `tfckpt` raises about files.
+    """
     path = os.fspath(release)
     if not os.path.exists(path):
+        if os.path.basename(path) != path or os.path.splitext(path)[1]:  # no release is called so
+            raise CheckpointNotFoundError("there is no such file", path=path)
         return find_release(path).preprocessing
     if os.path.isdir(path) and os.path.isfile(os.path.join(path, PREPROCESSING_NAME)):
         path = os.path.join(path, PREPROCESSING_NAME)
@@ -69,7 +79,8 @@ def preprocessing_of(release: PathLike) -> Preprocessing:
         found = read_output(path).metadata
         if PREPROCESSING_KEY not in found:
             raise ConversionError(
-                f"{path} does not say which preprocessing it was trained with; give a release: {', '.join(RELEASES)}"
+                f"{path} does not say which preprocessing it was trained with; "
+                "give a release, such as efficientnetv2-s (tf2torch models lists them)"
             )
         text = found[PREPROCESSING_KEY]
     else:
@@ -107,18 +118,29 @@ def _opened(path: str) -> Array:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingDependencyError("Pillow", extra="images", purpose="opening an image file") from error
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise CorruptionError("no image that Pillow knows", path=path) from error
-    except FileNotFoundError:
-        raise CheckpointNotFoundError("there is no such file", path=path) from None
+    with _file(path) as file:
+        try:
+            with Image.open(file) as image:
+                return np.asarray(image.convert("RGB"))
+        except UnidentifiedImageError as error:
+            raise CorruptionError("no image that Pillow knows", path=path) from error
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise CorruptionError(f"the image cannot be decoded ({error})", path=path) from error
 
 
 def _text(path: str) -> str:
+    with _file(path) as file:
+        try:
+            return file.read().decode()
+        except ValueError as error:
+            raise CorruptionError(f"no text ({error})", path=path) from error
+
+
+def _file(path: str) -> BinaryIO:
+    """Open a file for reading; the caller closes it."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except ValueError as error:
-        raise CorruptionError(f"no text ({error})", path=path) from error
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise CheckpointNotFoundError("there is no such file", path=path) from None
+    except OSError as error:
+        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import shlex
@@ -10,8 +11,10 @@ import sys
 
 import pytest
 
+import converter
 from converter.cli import main
 from converter.mapping.rules_file import parse_rules
+from converter.model.recipes import RECIPES
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "conversion.md").read_text(encoding="utf-8")
@@ -54,3 +57,24 @@ def test_report_shown_is_written(digits: pathlib.Path, tmp_path: pathlib.Path) -
     assert main(["convert", str(digits), "-o", str(tmp_path / "d.safetensors"), "--report", str(report)]) == 0
 
     assert shown in report.read_text(encoding="utf-8")
+
+
+def test_recipes_shown_are_those_of_the_code() -> None:
+    """Name, constants where they are written as such, crop and resize, in the code's order."""
+    section = TEXT[TEXT.index("## Preprocessing") : TEXT.index("## Targets")]
+    shown = re.findall(r"^\| `([\w-]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", section, re.MULTILINE)
+
+    assert [name for name, *_ in shown] == list(RECIPES)
+    for name, pixels, crop, resize in shown:
+        mean, _, expected_crop, expected_resize = RECIPES[name]
+        assert ("ImageNet" in pixels) == (len(set(mean)) == 3)
+        assert "ImageNet" in pixels or f"(x - {mean[0]:g}) /" in pixels
+        assert crop.rpartition(" ")[2].strip("`") == expected_crop
+        assert resize.replace(" ", "-") == expected_resize
+
+
+def test_preprocessing_shown_as_json_is_a_releases() -> None:
+    """Of the release whose name is in the example."""
+    (block,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
+
+    assert json.loads(block) == converter.preprocessing_of("efficientnetv2-s").to_dict()

@@ -33,6 +33,10 @@ Triple: TypeAlias = tuple[float, float, float]
 
 #: What the released code leaves around the crop, in pixels of the resized image.
 CROP_PADDING = 32
+#: The largest input in pixels a side: no network takes a tenth of it, and an image of it takes 3 GiB.
+MAX_SIZE = 1 << 14
+#: Of means, and of deviations and their reciprocals; pixels are from 0 to 255, and float32 has room around this.
+_LARGEST = 1e6
 #: From this size on, the V2 recipe squashes the whole image instead of cropping it.
 _SQUASHED_FROM = 320
 
@@ -55,14 +59,14 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Reject what cannot be computed."""
-        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
-            raise ValueError(f"size is {self.size!r}, expected a whole number of at least 1")
-        for name in ("mean", "std"):
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or not 1 <= self.size <= MAX_SIZE:
+            raise ValueError(f"size is {self.size!r}, expected a whole number from 1 to {MAX_SIZE}")
+        for name, least in (("mean", -_LARGEST), ("std", 1 / _LARGEST)):
             values = getattr(self, name)
-            if len(values) != 3 or not all(isinstance(value, (int, float)) for value in values):
-                raise ValueError(f"{name} is {values!r}, expected three numbers")
-        if not all(value > 0 for value in self.std):
-            raise ValueError(f"std is {self.std!r}, expected three numbers above 0")
+            if len(values) != 3 or not all(
+                isinstance(value, (int, float)) and least <= value <= _LARGEST for value in values
+            ):
+                raise ValueError(f"{name} is {values!r}, expected three numbers from {least:g} to {_LARGEST:g}")
         if self.crop not in ("none", "floor", "ceil"):
             raise ValueError(f"crop is {self.crop!r}, expected none, floor or ceil")
         if self.resize not in ("bilinear", "legacy-bicubic"):
