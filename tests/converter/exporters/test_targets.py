@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import converter
 from converter.conversion import ConversionResult, convert
 from converter.errors import ExportError
 from converter.exporters import export, read_output
@@ -47,24 +48,30 @@ def v1() -> ConversionResult:
     return network("efficientnet-b0")
 
 
-def images() -> Any:
-    """Two images, NCHW."""
-    return torch.from_numpy(np.random.default_rng(1).standard_normal((2, 3, SIZE, SIZE), np.float32))
+@pytest.fixture(scope="module")
+def small() -> ConversionResult:
+    """EfficientNetV2-S."""
+    return network("efficientnetv2-s")
 
 
-def ours(result: ConversionResult) -> Any:
+def images(size: int, count: int) -> Any:
+    """Images, NCHW."""
+    return torch.from_numpy(np.random.default_rng(1).standard_normal((count, 3, size, size), np.float32))
+
+
+def ours(result: ConversionResult, size: int = SIZE, *, count: int = 2) -> Any:
     """Our network's logits in float64."""
     from converter.model import EfficientNet
 
     model = EfficientNet(result.config)
     model.load_state_dict({name: torch.tensor(array) for name, array in result.state_dict.items()}, strict=True)
-    return logits(model)
+    return logits(model, size, count=count)
 
 
-def logits(model: Any) -> Any:
+def logits(model: Any, size: int = SIZE, *, count: int = 2) -> Any:
     """A model's logits in float64, in which the order of additions does not show."""
     with torch.inference_mode():
-        out = model.double().eval()(images().double())
+        out = model.double().eval()(images(size, count).double())
     return getattr(out, "logits", out).numpy()
 
 
@@ -99,19 +106,58 @@ def test_timm_state_dict_loads_strictly(v2: ConversionResult, tmp_path: pathlib.
     assert_same(logits(model), ours(v2))
 
 
-def test_torchvision_is_exact_with_its_padding_mended(v1: ConversionResult, tmp_path: pathlib.Path) -> None:
-    """Without the mend its logits differ at even sizes; with it they are the same."""
+def torchvision_model(name: str, result: ConversionResult, folder: pathlib.Path) -> Any:
+    """Torchvision's model with the weights of a conversion, loaded strictly."""
     pytest.importorskip("tests.torchvision_operators")
     models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
-    from converter.model.same_padding import same_padding_
+    export(result, folder / "x.pth", target="torchvision")
+    model = getattr(models, name)()
+    model.load_state_dict(torch.load(folder / "x.pth", weights_only=True), strict=True)
+    return model
 
-    export(v1, tmp_path / "b0.pth", target="torchvision")
 
-    model = models.efficientnet_b0()
-    model.load_state_dict(torch.load(tmp_path / "b0.pth", weights_only=True), strict=True)
-    expected = ours(v1)
-    assert np.abs(logits(model) - expected).max() > 1e-4 * np.abs(expected).max()
-    assert_same(logits(same_padding_(model)), expected)
+@pytest.mark.parametrize("size", [224, 225, 384])
+def test_torchvision_is_exact_with_its_padding_mended(size: int, v1: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """With the mend at any size; without it, by its epsilon, at none."""
+    model = torchvision_model("efficientnet_b0", v1, tmp_path)
+    expected = ours(v1, size, count=1)
+
+    before = logits(model, size, count=1)
+    after = logits(converter.same_padding_(model), size, count=1)
+
+    assert np.abs(before - expected).max() > 1e-4 * np.abs(expected).max()
+    assert_same(after, expected)
+
+
+@pytest.mark.parametrize(("size", "exact"), [(64, False), (65, True), (96, False), (97, True), (100, False)])
+def test_torchvision_as_it_is_is_exact_at_32_k_and_1_pixels(
+    size: int, exact: bool, small: ConversionResult, tmp_path: pathlib.Path
+) -> None:
+    """Of version 2, whose epsilon is TensorFlow's, only the padding differs."""
+    model = torchvision_model("efficientnet_v2_s", small, tmp_path)
+    expected = ours(small, size, count=1)
+
+    before = logits(model, size, count=1)
+    after = logits(converter.same_padding_(model), size, count=1)
+
+    assert (np.abs(before - expected).max() < 1e-10 * np.abs(expected).max()) == exact
+    assert_same(after, expected)
+
+
+def test_mended_padding_changes_no_weight_and_only_once(v1: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """A state dict fits before and after, parameters are the same objects, and a second call does nothing."""
+    model = torchvision_model("efficientnet_b0", v1, tmp_path)
+    before = {name: id(parameter) for name, parameter in model.named_parameters()}
+
+    once = converter.same_padding_(model)
+    layers = list(map(type, once.modules()))
+    twice = converter.same_padding_(once)
+
+    assert once is twice is model
+    assert list(map(type, twice.modules())) == layers
+    assert {name: id(parameter) for name, parameter in twice.named_parameters()} == before
+    assert all(module.training for module in twice.modules())
+    twice.load_state_dict(torch.load(tmp_path / "x.pth", weights_only=True), strict=True)
 
 
 def test_transformers_folder_opens_with_the_same_logits(v1: ConversionResult, tmp_path: pathlib.Path) -> None:
@@ -127,7 +173,7 @@ def test_transformers_folder_opens_with_the_same_logits(v1: ConversionResult, tm
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
     with torch.inference_mode():
-        found = model.double().eval()(images().double()).logits.numpy()
+        found = model.double().eval()(images(SIZE, 2).double()).logits.numpy()
     assert_same(found, ours(v1))
 
 
