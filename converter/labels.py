@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 
+from tfckpt.errors import CheckpointNotFoundError
+
 from .conversion import PathLike
 from .errors import ExportError
 
@@ -15,11 +17,16 @@ _MAX_BYTES = 16_000_000
 def read_labels(path: PathLike) -> tuple[str, ...]:
     """Read one label a line; from a name that ends in `.json`, a list, or an object from numbers from 0 to labels.
 
-    Raises `ExportError` for what is neither; an unreadable file is the system's own `OSError`.
+    Raises `ExportError` for what is neither, and `CheckpointNotFoundError` when the file cannot be read.
     """
     path = os.fspath(path)
-    with open(path, "rb") as file:
-        content = file.read(_MAX_BYTES + 1)
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise CheckpointNotFoundError("there is no such file", path=path) from None
+    except OSError as error:
+        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
     if len(content) > _MAX_BYTES:
         raise ExportError(f"the file of labels has more than {_MAX_BYTES} bytes", path=path)
     try:

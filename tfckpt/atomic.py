@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from ._typing import PathLike
-from .errors import CheckpointExistsError, CheckpointNotFoundError, WriteError
+from .errors import CheckpointExistsError, WriteError
 
 #: Small writes are gathered up to this many bytes; larger ones go to the file at once.
 _BUFFER_BYTES = 1 << 20
@@ -127,10 +127,10 @@ def check_free(path: str, *, overwrite: bool) -> None:
 
 
 def check_folder(path: str) -> None:
-    """Raise `CheckpointNotFoundError` when the folder of a file is not there."""
+    """Raise `WriteError` when the folder of a file is not there."""
     folder = os.path.dirname(path)
     if not os.path.isdir(folder or os.curdir):
-        raise CheckpointNotFoundError(f"cannot write: there is no folder {folder}; make it first", path=path)
+        raise WriteError(f"cannot write: there is no folder {folder}; make it first", path=path)
 
 
 def sync_folder(folder: str) -> None:
@@ -150,7 +150,7 @@ def writing(path: str) -> Iterator[None]:
     """Turn an `OSError` of the system into a `WriteError` for this path; errors of ours pass as they are."""
     try:
         yield
-    except (WriteError, CheckpointNotFoundError):
+    except WriteError:
         raise
     except OSError as error:
         raise WriteError(f"cannot write the file: {error.strerror or error}", path=path) from error

@@ -76,8 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        # Standard output itself, such as a full disk; what happens to other files is an error of these packages.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         complain(str(error))
-        return 3
+        return 2
     except KeyboardInterrupt as error:
         complain(f"interrupted; {_left_behind(error)}")
         return _INTERRUPTED

@@ -229,14 +229,13 @@ def open_folder(
 
     if not os.path.isdir(folder):
         raise CheckpointNotFoundError("there is no such folder", path=folder)
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    names = [name for name in _listed(folder) if os.path.isdir(os.path.join(folder, name)) and not name.startswith(".")]
     if not names:
         raise FeedError(f"{folder} has no folders; expected one for each class, with images in it")
     numbers = _numbers(names, classes, labels)
     files: list[tuple[str, int]] = []
     for name, number in zip(names, numbers, strict=True):
-        inside = sorted(os.listdir(os.path.join(folder, name)))
-        found = [entry for entry in inside if entry.lower().endswith(ENDINGS)]
+        found = [entry for entry in _listed(os.path.join(folder, name)) if entry.lower().endswith(ENDINGS)]
         if not found:
             raise FeedError(f"the class folder {printable(name)} has no images ({', '.join(ENDINGS)})")
         files += [(os.path.join(folder, name, entry), number) for entry in found]
@@ -269,6 +268,14 @@ def open_arrays(
     if images.dtype.kind != "f":
         raise FeedError(f"{IMAGES} in {path} is {images.dtype}, expected float32 inputs or uint8 pixels")
     return ImageArrays(images, labels, None)
+
+
+def _listed(folder: str) -> list[str]:
+    """The names in a folder, in alphabetical order."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=folder) from error
 
 
 def _numbers(names: Sequence[str], classes: int, labels: Sequence[str] | None) -> list[int]:

@@ -20,7 +20,7 @@ from tfckpt import locking
 from tfckpt.atomic import PendingFile
 from tfckpt.bundle.publishing import LOCK_SUFFIX, PrefixLock
 from tfckpt.bundle.writer import BundleWriter
-from tfckpt.errors import CheckpointExistsError, CheckpointNotFoundError, WriteError
+from tfckpt.errors import CheckpointExistsError, WriteError
 from tfckpt.tensors.dtypes import data_type_named
 from tfckpt.writing import save
 
@@ -211,7 +211,7 @@ def test_lock_of_a_file_that_lost_its_name_does_not_count(
 @pytest.mark.parametrize(
     ("prefix", "kind", "message"),
     [
-        ("no/ckpt", CheckpointNotFoundError, "there is no folder"),
+        ("no/ckpt", WriteError, "there is no folder"),
         ("folder/", ValueError, "no name after the folder"),
         ("ckpt.index", ValueError, "expected its prefix"),
         ("ckpt.data-00000-of-00001", ValueError, "expected its prefix"),

@@ -1,8 +1,8 @@
 """The command `tfckpt`: one module a verb, imported when it is asked for.
 
 Data goes to standard output, talk and progress to standard error.
-Exit codes: 0 done, 1 a check or comparison found a difference, 2 wrong usage, 3 not found, not a checkpoint or not
-to be written, 4 corrupt, 5 unsupported or beyond a limit.
+Exit codes: 0 done, 1 a check or comparison found a difference, 2 wrong usage or an output that cannot be written,
+3 not found or not a checkpoint, 4 corrupt, 5 unsupported or beyond a limit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import (
     CheckpointError,
-    CheckpointExistsError,
     CheckpointNotFoundError,
     CorruptionError,
     NameConflictError,
@@ -103,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Standard output itself, such as a full disk; what happens to other files is an error of this package.
         _discard_output()
         complain(str(error))
-        return 3
+        return 2
     except KeyboardInterrupt:
         complain("interrupted")
         return _INTERRUPTED
@@ -137,11 +136,11 @@ def exit_code(error: CheckpointError) -> int:
     """The exit code that an error gives."""
     if isinstance(error, CorruptionError):
         return 4
-    if isinstance(error, CheckpointExistsError):
+    if isinstance(error, WriteError):
         return 2
     if isinstance(error, NameConflictError):
         return 1
-    if isinstance(error, CheckpointNotFoundError | TensorNotFoundError | StorageError | WriteError):
+    if isinstance(error, CheckpointNotFoundError | TensorNotFoundError | StorageError):
         return 3
     if type(error) is CheckpointError:  # a file that is there and cannot be opened
         return 3

@@ -346,11 +346,15 @@ def test_convert_names_the_targets_that_a_network_has(
 def test_convert_refuses_labels_that_do_not_fit(
     digits: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nine labels for ten classes are an error; ten are written beside the weights."""
+    """No file, a folder, and nine labels for ten classes are errors; ten are written beside the weights."""
     labels = tmp_path / "labels.txt"
     labels.write_text("".join(f"{digit}\n" for digit in range(9)))
     arguments = ["convert", str(digits), "-o", str(tmp_path / "folder"), "--labels", str(labels)]
 
+    assert main([*arguments[:-1], str(tmp_path / "none.txt")]) == 3
+    assert f"{tmp_path / 'none.txt'}: there is no such file" in capsys.readouterr().err
+    assert main([*arguments[:-1], str(tmp_path)]) == 3
+    assert "cannot be read" in capsys.readouterr().err
     assert main(arguments) == 2
     assert "9 labels were given, but the network has 10 classes" in capsys.readouterr().err
     assert not (tmp_path / "folder").exists()

@@ -61,6 +61,8 @@ def test_no_command_is_wrong_usage(capsys: Capture) -> None:
     [
         (errors.VerificationError("x", report=None), 1),
         (errors.ExportError("x"), 2),
+        (tfckpt.WriteError("x"), 2),
+        (tfckpt.CheckpointExistsError("x"), 2),
         (tfckpt.CheckpointNotFoundError("x"), 3),
         (tfckpt.TensorNotFoundError("x"), 3),
         (tfckpt.CorruptionError("x"), 4),
@@ -104,6 +106,22 @@ def test_closed_pipe_is_quiet(digits: pathlib.Path, tmp_path: pathlib.Path) -> N
 
     assert (process.returncode, process.stderr) == (0, b"")
     assert output.exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+def test_full_disk_under_standard_output_is_one_line(digits: pathlib.Path) -> None:
+    """What cannot be written is said without a traceback, with the code of an output that cannot be written."""
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "converter", "plan", str(digits)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert ended.returncode == 2
+    assert ended.stderr == "tf2torch: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")

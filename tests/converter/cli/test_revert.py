@@ -68,7 +68,7 @@ def test_revert_overwrites_only_with_force(output: pathlib.Path, tmp_path: pathl
 @pytest.mark.parametrize(
     ("target", "options", "code"),
     [
-        ("no-folder/model", [], 3),
+        ("no-folder/model", [], 2),
         ("", [], 2),
         ("model", ["--like", "nowhere"], 3),
         ("model", ["--head", "dense"], 2),
@@ -78,7 +78,7 @@ def test_revert_overwrites_only_with_force(output: pathlib.Path, tmp_path: pathl
 def test_revert_that_cannot_be_exits_with_its_reason(  # noqa: PLR0917  # three of them are fixtures
     output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture, target: str, options: list[str], code: int
 ) -> None:
-    """2 for usage and 3 for what is not there; nothing is left behind."""
+    """2 for usage and for what cannot be written, 3 for what is not there to be read; nothing is left behind."""
     before = sorted(tmp_path.iterdir())
 
     assert main(["revert", str(output), "-o", str(tmp_path / target), *options]) == code

@@ -132,11 +132,35 @@ def test_cp_says_how_the_source_was_found(
     assert "/gone/pair" in capsys.readouterr().err
 
 
-def test_cp_into_a_missing_folder_exits_with_3(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The folder is named."""
-    assert main(["cp", pair, pair + "/no/ckpt"]) == 3
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["cp", "PAIR", "OUT/ckpt"],
+        ["merge", "PAIR", "OUT/ckpt"],
+        ["set", "PAIR", "a=NEW", "-o", "OUT/ckpt"],
+        ["export", "PAIR", "-o", "OUT/x.safetensors"],
+        ["export", "PAIR", "-o", "OUT/x.safetensors", "--shard-size", "1KB"],
+        ["export", "PAIR", "-o", "OUT/x.npz"],
+        ["export", "PAIR", "-o", "OUT/folder/"],
+    ],
+    ids=["cp", "merge", "set", "safetensors", "shards", "npz", "folder"],
+)
+def test_output_in_a_missing_folder_exits_with_2(
+    command: list[str], pair: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder is named, and not made; a folder that is there is written into."""
+    np.save(tmp_path / "a.npy", tfckpt.open(pair)["a"])
+    out = tmp_path / "out"
+    words = [
+        word.replace("PAIR", pair).replace("NEW", str(tmp_path / "a.npy")).replace("OUT", str(out)) for word in command
+    ]
 
-    assert "there is no folder" in capsys.readouterr().err
+    assert main(words) == 2
+    assert f"there is no folder {out}; make it first" in capsys.readouterr().err
+    assert not out.exists()
+
+    out.mkdir()
+    assert main(words) == 0
 
 
 def test_cp_needs_to_v2_for_a_v1_checkpoint(
