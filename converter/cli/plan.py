@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tfckpt
+from tfckpt.cli.render import table
 from tfckpt.errors import printable
 
 from ..conversion import RulesDraft, draft_by_rules, plan_conversion
@@ -15,7 +16,7 @@ from ..errors import Ambiguity, Mismatch, Missing, Unmapped
 from ..mapping.averages import WEIGHTS_CHOICES
 from ..mapping.families import FAMILIES
 from ..mapping.proposals import Proposal, propose
-from ..mapping.rules import NAMES, RuleSet, Source
+from ..mapping.rules import NAMES, Move, RuleSet, Source
 from ..mapping.rules_file import read_rules, to_toml
 from ..model.config import CONFIGS
 from ..modules import import_module
@@ -111,10 +112,8 @@ def _network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, release
     elif options.proposals:
         say("every tensor has its place; there is nothing to propose")
     else:
-        rows = [
-            (r.variable or r.source, r.target, r.layout, r.source_shape, r.target_shape) for r in planned.report.tensors
-        ]
-        _print_table(rows)
+        variables = {record.source: record.variable for record in planned.report.tensors}
+        _print_table(planned.plan.moves, variables)
         print(planned.report.summary())
         families = {family.name: family.title for family in FAMILIES}
         print(f"rules     {planned.rules.name}: {families[planned.rules.name]}")
@@ -135,7 +134,7 @@ def _rules(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespace) -> 
         print(json.dumps(_record(drafted, proposals), indent=2, ensure_ascii=False))
     else:
         variables = {source.name: source.variable for source in drafted.selection.sources}
-        _print_table([(variables[m.source], m.target, m.layout, m.source_shape, m.target_shape) for m in draft.moves])
+        _print_table(draft.moves, variables)
         for filled in draft.constants:
             print(f"constant  {printable(filled.target)} = {filled.value:g}: {printable(filled.reason)}")
         for ignored in draft.ignored:
@@ -166,15 +165,26 @@ def _left(drafted: RulesDraft) -> list[Source]:
     return [source for source in drafted.selection.sources if source.shown in unmapped]
 
 
-def _print_table(rows: Sequence[tuple[str, str, str, Sequence[int], Sequence[int]]]) -> None:
-    """Print one line a tensor: source, layout, target, and both shapes."""
-    lines = [
-        (printable(source), layout, printable(target), f"{list(shape)} -> {list(made)}")
-        for source, target, layout, shape, made in rows
+def _print_table(moves: Sequence[Move], variables: Mapping[str, str]) -> None:
+    """Print one line a tensor: the source that is read, layout, target, and both shapes.
+
+    The variable's name has a column where some source's name does not begin with it.
+    """
+    if not moves:
+        return
+    named = any(not move.source.startswith(variables[move.source]) for move in moves)
+    header = ["source", *(["variable"] if named else []), "layout", "target", "shape"]
+    rows = [
+        [
+            printable(move.source),
+            *([printable(variables[move.source])] if named else []),
+            move.layout,
+            printable(move.target),
+            f"{list(move.source_shape)} -> {list(move.target_shape)}",
+        ]
+        for move in moves
     ]
-    widths = [max((len(line[column]) for line in lines), default=0) for column in range(3)]
-    for source, layout, target, shapes in lines:
-        print(f"{source:{widths[0]}}  {layout:{widths[1]}}  {target:{widths[2]}}  {shapes}")
+    print(table(header, rows))
 
 
 def _print_proposals(proposals: Sequence[Proposal], rules: RuleSet, whole: bool) -> None:

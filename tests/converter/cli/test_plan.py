@@ -26,18 +26,53 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_plan_shows_every_tensors_way(digits: pathlib.Path, capsys: Capture) -> None:
-    """Source, layout, target and both shapes, one tensor a line, and the summary of a conversion."""
+    """The source that is read, layout, target and both shapes, one tensor a line, and the summary of a conversion."""
     assert main(["plan", str(digits)]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == [
-        "efficientnetv2-digits/stem/conv2d/kernel",
+    assert lines[0].split() == ["source", "layout", "target", "shape"]
+    assert lines[1].split() == [
+        "efficientnetv2-digits/stem/conv2d/kernel/ExponentialMovingAverage",
         "conv2d",
         "stem.conv.weight",
         *("[3,", "3,", "3,", "8]", "->", "[8,", "3,", "3,", "3]"),
     ]
-    assert lines.index("source    model.ckpt-322") == 113
+    assert lines.index("source    model.ckpt-322") == 114
     assert lines[-1] == "rules     automl: names of the released code (google/automl, tensorflow/tpu)"
+
+
+@pytest.mark.parametrize("weights", ["ema", "raw"])
+def test_plan_names_the_tensors_that_a_conversion_reads(
+    weights: str, digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """The first column is what the report of a conversion has: averages, or the plain values."""
+    path = tmp_path / "report.json"
+    options = ["--weights", weights]
+    assert main(["plan", str(digits), *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert main(["convert", str(digits), "-o", str(tmp_path / "x.npz"), "--report", str(path), *options]) == 0
+    tensors = json.loads(path.read_text(encoding="utf-8"))["tensors"]
+
+    assert [line.split()[0] for line in lines[1:114]] == [record["source"] for record in tensors]
+    assert lines[1].split()[0].endswith("/ExponentialMovingAverage") == (weights == "ema")
+
+
+def test_plan_shows_variables_where_keys_do_not_tell_them(data: pathlib.Path, capsys: Capture) -> None:
+    """Keras numbers its layers in keys; those of the released code begin with the variable's path."""
+    assert main(["plan", str(data / "keras" / "v2" / "saved_model")]) == 0
+    keras = capsys.readouterr().out.splitlines()
+    assert main(["plan", str(data / "objects"), "--strides", "1,2,2,1"]) == 0
+    objects = capsys.readouterr().out.splitlines()
+
+    assert keras[0].split() == ["source", "variable", "layout", "target", "shape"]
+    assert keras[1].split()[:4] == [
+        "layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE",
+        "stem_conv/kernel",
+        "conv2d",
+        "stem.conv.weight",
+    ]
+    assert objects[0].split() == ["source", "layout", "target", "shape"]
+    assert objects[1].split()[0] == "_stem/_conv_stem/kernel/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def test_plan_as_json_is_the_report_of_a_conversion(digits: pathlib.Path, capsys: Capture) -> None:
