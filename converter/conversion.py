@@ -197,9 +197,15 @@ def _plan_by_rules(
     tensors: Mapping[str, Array], rules: RuleSet, into: Into | None, weights: WeightsChoice
 ) -> ConversionPlan:
     drafted = draft_by_rules(tensors, rules, into, weights=weights)
-    planned = drafted.draft.required()
+    idle = [printable(rule.source) for rule in drafted.draft.idle]
+    try:
+        planned = drafted.draft.required()
+    except MappingError as error:
+        raise (error.with_hint(f"rules that take no tensor: {', '.join(idle)}") if idle else error) from None
+    if not planned.moves:
+        raise ConversionError(f"nothing is converted: no tensor is taken by the rules of {printable(rules.name)}")
     report = _report(tensors, _facts(tensors), planned, rules=rules, selection=drafted.selection, weights=weights)
-    notes = tuple(f"the rule {printable(rule.source)} takes no tensor" for rule in drafted.draft.idle)
+    notes = tuple(f"the rule {rule} takes no tensor" for rule in idle)
     return ConversionPlan(None, planned, dataclasses.replace(report, notes=notes), rules, drafted.targets)
 
 

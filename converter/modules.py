@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from tfckpt.errors import printable
+from tfckpt.errors import MissingDependencyError, printable
 
 from .errors import ConversionError, Shape
 
@@ -44,7 +44,8 @@ def import_module(specification: str) -> HasStateDict:
     """Build the module that `module.path:factory` means; the current folder is searched as well.
 
     The factory is called without arguments, unless it is a module already.
-    Raises `ConversionError` when it cannot be imported or built, with what went wrong.
+    Raises `ConversionError` when it cannot be imported or built, with what went wrong, and `MissingDependencyError`
+    when that is PyTorch's absence.
     """
     path, colon, name = specification.partition(":")
     if not (path and colon and name):
@@ -59,6 +60,8 @@ def import_module(specification: str) -> HasStateDict:
         if isinstance(found, type) or not hasattr(found, "state_dict"):
             found = found()  # what cannot be called raises, and is reported below
     except Exception as error:  # the user's own code may raise anything
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            raise MissingDependencyError("torch", extra="torch", purpose=f"building {specification}") from error
         raise ConversionError(f"cannot build {printable(specification)}: {type(error).__name__}: {error}") from error
     if not hasattr(found, "state_dict"):
         raise ConversionError(f"{printable(specification)} gives a {type(found).__name__}, which has no state_dict")

@@ -23,6 +23,8 @@ from .base import Pending, Writable, made
 
 DTYPES = ("float32", "float16", "bfloat16")
 _CLASSIFIER = ("classifier.weight", "classifier.bias")
+#: Of a new classifier: forty times the classes of ImageNet-21k, and 5 GB of weights on the smallest network.
+MAX_CLASSES = 1_000_000
 #: A new classifier is drawn from NumPy's default generator with this seed, so that a command repeats its file.
 SEED = 0
 
@@ -33,7 +35,10 @@ def with_classes(
     """Put a new classifier of so many classes in the place of the old one, 0 for none; and say so.
 
     A new one is drawn as the released code draws it: weights uniform within 1 / sqrt(classes), biases 0.
+    Raises `ExportError` for a number that no classifier has.
     """
+    if not 0 <= num_classes <= MAX_CLASSES:
+        raise ExportError(f"a classifier of {num_classes} classes was asked for, expected from 0 to {MAX_CLASSES}")
     kept = {name: tensor for name, tensor in tensors.items() if name not in _CLASSIFIER}
     changed = dataclasses.replace(config, num_classes=num_classes)
     if num_classes == 0:

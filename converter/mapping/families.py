@@ -199,7 +199,11 @@ def _no_network(inventory: Inventory) -> str:
     if not alike:
         return f"{text}. No family of names is near; rules of your own (--rules) convert any network"
     names = [variable_of(name) for name, _ in nearest.named(inventory.variables)]
-    others = [printable(name) for name in dict.fromkeys(names) if name not in alike][:_SHOWN]
+    others = [
+        printable(name)
+        for name in dict.fromkeys(names)
+        if name not in alike and ignored_by(nearest.ignores, name) is None
+    ][:_SHOWN]
     text += f".\nThe nearest family is {nearest.name} ({nearest.title}), with {len(alike)} of the names"
     if others:
         text += f"; not its names are {', '.join(others)}"

@@ -252,18 +252,19 @@ def targets_of(sources: Iterable[Source], rules: RuleSet) -> dict[str, Shape]:
     """List the targets that the rules themselves make of sources: name -> shape, in the order of the sources.
 
     Constants without groups follow.
+    A source that several rules take makes none: which of them is meant is not known.
     A source that has not the axes of its layout keeps its shape here; planning then says what is wrong with it.
     """
     table = _Table(rules)
     targets: dict[str, Shape] = {}
     for source in sources:
-        for match in table.lookup(source.variable):
-            if isinstance(match.rule, Rule):
-                try:
-                    shape = LAYOUTS[match.rule.layout].target_shape(source.shape)
-                except ValueError:
-                    shape = source.shape
-                targets.setdefault(match.target, shape)
+        found = table.lookup(source.variable)
+        if len(found) == 1 and isinstance(found[0].rule, Rule):
+            try:
+                shape = LAYOUTS[found[0].rule.layout].target_shape(source.shape)
+            except ValueError:
+                shape = source.shape
+            targets.setdefault(found[0].target, shape)
     return {**targets, **{constant.target: () for constant in rules.constants if not _groups(constant.target)}}
 
 
@@ -342,7 +343,9 @@ class _Match(NamedTuple):
 
     def describe(self) -> str:
         """Say it for an error message."""
-        return f"target {self.target}" if isinstance(self.rule, Rule) else f"being ignored ({self.rule.reason})"
+        if isinstance(self.rule, Rule):
+            return f"the rule {self.rule.source} (to {self.target})"
+        return f"the ignore {self.rule.source} ({self.rule.reason})"
 
 
 class _Table:

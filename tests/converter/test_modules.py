@@ -116,7 +116,7 @@ def test_two_rules_for_one_source_are_ambiguous() -> None:
     with pytest.raises(MappingError) as caught:
         convert(ARRAYS, rules=rules)
 
-    assert caught.value.ambiguous[0].candidates == ("target a.bias", "target a.b")
+    assert caught.value.ambiguous[0].candidates == ("the rule a/bias (to a.bias)", "the rule {layer}/bias (to a.b)")
 
 
 def test_rule_with_a_layout_of_another_rank_is_a_mismatch() -> None:

@@ -181,7 +181,7 @@ def test_two_rules_for_one_name_are_reported_as_ambiguous() -> None:
 
     error = refused(rules, {"w": ()}, {})
 
-    assert error.ambiguous == (Ambiguity("w", ("target t", "target u", "being ignored (spare)")),)
+    assert error.ambiguous == (Ambiguity("w", ("the rule w (to t)", "the rule {any} (to u)", "the ignore w (spare)")),)
 
 
 def test_two_sources_for_one_target_are_reported_as_ambiguous() -> None:

@@ -1,0 +1,327 @@
+"""What a stranger gets wrong with `tf2torch convert`: one error that says what to do, an exit code, and no output.
+
+Each case has its nearest neighbour that converts, in the same test or in `test_convert`.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+import tfckpt
+from converter.cli import main
+from tests.converter import networks
+
+ROOT = pathlib.Path(__file__).parents[3]
+ARCHIVE = ROOT / "examples" / "efficientnetv2-digits.tgz"
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def output(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Where an output goes; its folder is empty."""
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "x.safetensors"
+
+
+def saved(arrays: networks.Arrays, folder: pathlib.Path) -> str:
+    """Write arrays as a checkpoint; its prefix."""
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return tfckpt.save(whole, folder / "model.ckpt", durable=False, overwrite=True)
+
+
+def refused(arguments: list[str], code: int, output: pathlib.Path, capsys: Capture) -> str:
+    """Run a conversion that cannot be; its error, after what every such error has to be."""
+    assert main(["convert", *arguments, "-o", str(output)]) == code
+
+    shown = capsys.readouterr()
+    assert shown.err.startswith("tf2torch: ")
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+    assert list(output.parent.iterdir()) == []
+    return shown.err
+
+
+# Another network
+
+
+def test_network_of_near_names_gets_the_nearest_family_and_what_differs(
+    tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """An EfficientNet whose stem has another name: the family, the names that are not its, and what is missing."""
+    arrays = networks.arrays("efficientnetv2-b0", averages=False)
+    arrays["net/entry/conv2d/kernel"] = arrays.pop("net/stem/conv2d/kernel")
+
+    error = refused([saved(arrays, tmp_path)], 5, output, capsys)
+
+    assert error.startswith("tf2torch: no EfficientNet in this checkpoint: none of its 362 variables is a stem ")
+    assert "The nearest family is automl (names of the released code (google/automl, tensorflow/tpu))" in error
+    assert "with 360 of the names; not its names are net/entry/conv2d/kernel\n" in error
+    assert "stem/conv2d/kernel is missing (close: net/head/conv2d/kernel, net/entry/conv2d/kernel" in error
+
+
+def test_network_of_another_kind_is_pointed_to_rules(data: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """What is there is shown, and the way that converts any network."""
+    error = refused([str(data / "bert")], 5, output, capsys)
+
+    assert "none of its 118 variables is a stem" in error
+    assert "it has bert/embeddings/LayerNorm/beta" in error
+    assert "No family of names is near; rules of your own (--rules) convert any network" in error
+
+
+def test_renamed_variable_is_named_with_what_it_is_close_to(
+    tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """One name of a network is wrong: both sides of it are listed, and nothing else."""
+    arrays = networks.arrays("efficientnetv2-b0", averages=False)
+    arrays["net/blocks_3/conv2d_9/kernel"] = arrays.pop("net/blocks_3/conv2d/kernel")
+
+    error = refused([saved(arrays, tmp_path)], 5, output, capsys)
+
+    assert error.splitlines() == [
+        "tf2torch: the checkpoint and the model do not fit: 1 unmapped, 1 missing",
+        "  unmapped: net/blocks_3/conv2d_9/kernel [3, 3, 32, 128]",
+        "  missing: stages.2.0.expand.conv.weight [128, 32, 3, 3] from net/blocks_3/conv2d/kernel "
+        "(close: net/blocks_3/conv2d_9/kernel)",
+    ]
+
+
+def test_model_given_by_hand_that_does_not_fit_is_told_which_would(
+    tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """Every tensor that disagrees, and in the last line, which a terminal shows, the variant that fits."""
+    prefix = saved(networks.arrays("efficientnetv2-b0", averages=False), tmp_path)
+
+    error = refused([prefix, "--model", "efficientnetv2-b2"], 5, output, capsys).splitlines()
+
+    assert (
+        "  mismatched: net/head/conv2d/kernel [1, 1, 192, 1280] becomes [1280, 192, 1, 1], "
+        "but head.conv.weight is [1408, 208, 1, 1]"
+    ) in error
+    assert error[-1] == "efficientnetv2-b2 was asked for; its names and shapes are those of efficientnetv2-b0"
+    assert main(["convert", prefix, "-o", str(output), "--model", "efficientnetv2-b0"]) == 0
+
+
+# Damaged archives
+
+
+@pytest.mark.parametrize("length", [100, 200_000])
+def test_truncated_archive_is_corrupt(
+    length: int, tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """A download that ended early: the file, the place, and what is wrong in one line."""
+    path = tmp_path / "cut.tgz"
+    path.write_bytes(ARCHIVE.read_bytes()[:length])
+
+    error = refused([str(path)], 4, output, capsys)
+
+    assert error == f"tf2torch: {path}, byte {length}: the gzip data ends before its own end mark\n"
+    assert main(["convert", str(ARCHIVE), "-o", str(output)]) == 0
+
+
+def test_truncated_zip_is_corrupt(
+    digits: pathlib.Path, tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """Its directory stands at its end."""
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member in digits.parent.iterdir():
+            archive.write(member, member.name)
+    whole = path.read_bytes()
+    assert main(["convert", str(path), "-o", str(output)]) == 0
+    output.unlink()
+    path.write_bytes(whole[:-100])
+    capsys.readouterr()
+
+    assert "it may have been cut short" in refused([str(path)], 4, output, capsys)
+
+
+# Rules
+
+
+def converted_by(rules: str, *, tmp_path: pathlib.Path) -> list[str]:
+    """Arguments that convert a checkpoint of three tensors by these rules."""
+    arrays = {"a/kernel": np.ones((3, 2), np.float32), "a/bias": np.ones(2, np.float32), "step": np.array(1)}
+    (tmp_path / "r.toml").write_text(rules, encoding="utf-8")
+    return [saved(arrays, tmp_path), "--rules", str(tmp_path / "r.toml")]
+
+
+GOOD = """
+[[rule]]
+source = "a/kernel"
+target = "a.weight"
+layout = "dense"
+
+[[rule]]
+source = "a/{n}"
+target = "a.{n}"
+
+[words.n]
+bias = "bias"
+
+[[ignore]]
+source = "step"
+reason = "counter"
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "expected"),
+    [
+        (
+            ('bias = "bias"', 'bias = "bias"\nkernel = "weight"'),
+            5,
+            "1 ambiguous\n"
+            "  ambiguous: a/kernel between the rule a/kernel (to a.weight) and the rule a/{n} (to a.weight)",
+        ),
+        (
+            ('bias = "bias"', 'biass = "bias"'),
+            5,
+            "1 unmapped\n  unmapped: a/bias [2]\nrules that take no tensor: a/{n}",
+        ),
+        (
+            ('layout = "dense"', 'layout = "conv2d"'),
+            5,
+            "1 mismatched\n  mismatched: a/kernel [3, 2] has not the axes of layout conv2d, but a.weight is [3, 2]",
+        ),
+        (
+            ('layout = "dense"', 'layout = "matrix"'),
+            2,
+            "r.toml, line 2: rule 'a/kernel': unknown layout 'matrix', known are identity, conv2d, depthwise, dense,",
+        ),
+        (
+            ('target = "a.{n}"', 'target = "a.{m}"'),
+            2,
+            "r.toml, line 7: rule 'a/{n}': target 'a.{m}' has unknown group 'm'",
+        ),
+        (("[[ignore]]", "[[ignore]"), 2, "r.toml, line 14: no TOML"),
+    ],
+    ids=["two matches", "no match", "layout of other axes", "unknown layout", "unknown group", "no TOML"],
+)
+def test_wrong_rules_say_which_and_where(  # noqa: PLR0917  # three of them are fixtures
+    change: tuple[str, str], code: int, expected: str, tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """A file that cannot be meant is wrong usage; one that does not fit the checkpoint lists all that is left."""
+    assert change[0] in GOOD
+
+    error = refused(converted_by(GOOD.replace(*change), tmp_path=tmp_path), code, output, capsys)
+
+    assert expected in error
+    assert main(["convert", *converted_by(GOOD, tmp_path=tmp_path), "-o", str(output), "--force"]) == 0
+
+
+def test_rules_that_convert_nothing_write_nothing(
+    tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """Everything ignored is a rule that took nothing and an ignore that took too much."""
+    rules = '[[rule]]\nsource = "b/{n}"\ntarget = "b.{n}"\n[[ignore]]\nsource = "{x...}"\nreason = "rest"\n'
+
+    error = refused(converted_by(rules, tmp_path=tmp_path), 5, output, capsys)
+
+    assert error == "tf2torch: nothing is converted: no tensor is taken by the rules of r\n"
+
+
+# Classes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "3 labels were given, but the network has 10 classes"),
+        (["--num-classes", "5"], "3 labels were given, but the network has 5 classes"),
+        (["--drop-head"], "3 labels were given, but the network has 0 classes"),
+    ],
+    ids=["as it is", "new classifier", "none"],
+)
+def test_labels_of_another_count_are_refused(  # noqa: PLR0917  # four of them are fixtures
+    options: list[str],
+    message: str,
+    digits: pathlib.Path,
+    tmp_path: pathlib.Path,
+    output: pathlib.Path,
+    capsys: Capture,
+) -> None:
+    """Both numbers are named; the count is that of what is written."""
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a\nb\nc\n")
+
+    error = refused([str(digits), "--labels", str(labels), *options], 2, output, capsys)
+
+    assert error == f"tf2torch: {message}\n"
+    assert main(["convert", str(digits), "-o", str(output), "--labels", str(labels), "--num-classes", "3"]) == 0
+
+
+@pytest.mark.parametrize("number", ["-1", "1000001", "9" * 30])
+def test_number_of_classes_that_no_classifier_has_is_refused(
+    number: str, digits: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """Before anything of that size is made."""
+    error = refused([str(digits), "--num-classes", number], 2, output, capsys)
+
+    assert error == f"tf2torch: a classifier of {number} classes was asked for, expected from 0 to 1000000\n"
+
+
+# Packages that are not there
+
+
+def test_pth_without_torch_names_the_extra(
+    digits: pathlib.Path, output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """PyTorch writes its own format."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    error = refused([str(digits)], 5, output.with_suffix(".pth"), capsys)
+
+    assert error == (
+        "tf2torch: writing a .pth file needs the package torch; install it with: pip install 'tfckpt[torch]'\n"
+    )
+
+
+def test_module_to_convert_into_without_torch_names_the_extra(
+    data: pathlib.Path, output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """The user's own module says `import torch`; what else it lacks is said as Python says it."""
+    monkeypatch.chdir(ROOT / "examples" / "bert")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "encoder", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    arguments = [str(data / "bert"), "--rules", "bert.toml", "--into"]
+
+    error = refused([*arguments, "encoder:build"], 5, output, capsys)
+    other = refused([*arguments, "nothing_of_this_name:build"], 5, output, capsys)
+
+    assert error == (
+        "tf2torch: building encoder:build needs the package torch; install it with: pip install 'tfckpt[torch]'\n"
+    )
+    assert "cannot build nothing_of_this_name:build: ModuleNotFoundError" in other
+
+
+@pytest.mark.parametrize("target", ["timm", "torchvision"])
+def test_names_of_another_library_need_none_of_it(
+    target: str, tmp_path: pathlib.Path, output: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tables of names are our own; the library is needed only to open the output."""
+    for package in ("torch", "timm", "torchvision", "transformers", "safetensors"):
+        monkeypatch.setitem(sys.modules, package, None)
+    prefix = saved(networks.arrays("efficientnet-b0", averages=False), tmp_path)
+
+    assert main(["convert", prefix, "-o", str(output), "--target", target]) == 0
+
+
+def test_comparison_with_a_library_that_is_not_there_names_the_extra(
+    tmp_path: pathlib.Path, output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """`tf2torch bench --against timm` is the one command that runs another library's model."""
+    pytest.importorskip("torch", reason="networks run in PyTorch")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    prefix = saved(networks.arrays("efficientnetv2-b0", averages=False), tmp_path)
+    assert main(["convert", prefix, "-o", str(output)]) == 0
+    capsys.readouterr()
+
+    assert main(["bench", str(output), "--against", "timm", "--runs", "1", "--size", "32"]) == 5
+
+    assert "needs the package timm; install it with: pip install 'tfckpt[bench]'" in capsys.readouterr().err
