@@ -65,6 +65,41 @@ def test_published_networks_have_their_sizes(name: str) -> None:
     assert found == PUBLISHED[name]
 
 
+#: Millions of parameters as the papers and their READMEs print them.
+PRINTED = {
+    "efficientnetv2-s": "21.5",
+    "efficientnetv2-m": "54.1",
+    "efficientnetv2-l": "119.5",
+    "efficientnetv2-xl": "208",
+    "efficientnetv2-b0": "7.1",
+    "efficientnetv2-b1": "8.1",
+    "efficientnetv2-b2": "10.1",
+    "efficientnetv2-b3": "14.4",
+    "efficientnet-b0": "5.3",
+    "efficientnet-b1": "7.8",
+    "efficientnet-b2": "9.2",
+    "efficientnet-b3": "12",
+    "efficientnet-b4": "19",
+    "efficientnet-b5": "30",
+    "efficientnet-b6": "43",
+    "efficientnet-b7": "66",
+    "efficientnet-b8": "87",
+    "efficientnet-l2": "480",
+}
+#: Where counting the shapes gives another number than the papers print.
+OTHERWISE = {"efficientnetv2-l": "118.5", "efficientnet-b2": "9.1"}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_are_as_many_as_the_papers_print(name: str) -> None:
+    """To the digits that are printed; two networks are other than printed, and known to be."""
+    printed = OTHERWISE.get(name, PRINTED[name])
+    digits = len(printed.partition(".")[2])
+
+    assert f"{CONFIGS[name].parameter_count() / 1e6:.{digits}f}" == printed
+    assert PRINTED.keys() == PUBLISHED.keys()
+
+
 def test_configs_are_both_families_under_their_own_names() -> None:
     """Eight networks of version 2 and ten of version 1, each under the name it carries."""
     assert len(EFFICIENTNET_V2) == 8
