@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, overload
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
 
 from .conversion import PathLike
-from .errors import ConversionError
+from .errors import ConversionError, FeedError
 from .exporters import PREPROCESSING_KEY, is_output, read_output
 from .exporters.folders import PREPROCESSING_NAME
 from .mapping.layout import Array
@@ -42,21 +43,23 @@ def preprocess(image: Any, release: ReleaseLike, *, size: int | None = None) -> 
     `release` is a release's name, a `preprocessing.json`, converted weights that hold their preprocessing, or a
     `Preprocessing`. `size` overrides its input size in pixels, and with it the crop.
 
-    Raises `TypeError` and `ValueError` for what is no image, and `preprocessing_of`'s errors.
+    Raises `FeedError`, a `ValueError`, for pixels that no input can be made of, `TypeError` for what is no image, and
+    `preprocessing_of`'s errors.
     """
     settings = release if isinstance(release, Preprocessing) else preprocessing_of(release)
     if size is not None:
         settings = _resized(settings, size)
     if isinstance(image, (str, os.PathLike)):
-        image = _opened(os.fspath(image))
+        path = os.fspath(image)
+        return _preprocess(_opened(path), settings, name=path)
     if isinstance(image, np.ndarray):
         return _preprocess(image, settings)
-    if type(image).__module__.partition(".")[0] == "torch":
-        import torch
-
+    torch: Any = sys.modules.get("torch")  # whoever has a tensor has imported it
+    if torch is not None and isinstance(image, torch.Tensor):
         if image.dtype != torch.uint8:  # some dtypes have no NumPy array
-            raise ValueError(f"image has dtype {image.dtype}, expected uint8 pixels from 0 to 255")
-        return torch.from_numpy(_preprocess(image.detach().cpu().numpy(), settings)).to(image.device)
+            raise FeedError(f"image has dtype {image.dtype}, expected uint8 pixels from 0 to 255")
+        tensor: Tensor = torch.from_numpy(_preprocess(image.detach().cpu().numpy(), settings))
+        return tensor.to(image.device)
     raise TypeError(f"image is {type(image).__name__}, expected an array or tensor (height, width, 3), or a path")
 
 
@@ -91,15 +94,15 @@ def preprocessing_of(release: PathLike) -> Preprocessing:
         raise CorruptionError(f"its preprocessing cannot be understood ({error})", path=path) from error
 
 
-def _preprocess(image: Array, settings: Preprocessing) -> Array:
+def _preprocess(image: Array, settings: Preprocessing, *, name: str = "image") -> Array:
     """H, W, C of bytes -> 1, C, size, size of float32."""
     if image.dtype != np.uint8:
-        raise ValueError(f"image has dtype {image.dtype}, expected uint8 pixels from 0 to 255")
+        raise FeedError(f"{name} has dtype {image.dtype}, expected uint8 pixels from 0 to 255")
     if image.ndim != 3 or image.shape[2] != _CHANNELS:
-        raise ValueError(f"image has shape {list(image.shape)}, expected (height, width, {_CHANNELS})")
+        raise FeedError(f"{name} has shape {list(image.shape)}, expected (height, width, {_CHANNELS})")
     cropped = central_crop(image, settings.size, settings.crop)
     if 0 in cropped.shape:
-        raise ValueError(f"image has shape {list(image.shape)}, of which the crop leaves nothing")
+        raise FeedError(f"{name} has shape {list(image.shape)}, of which the crop leaves nothing")
     resized = resize(cropped, settings.size, settings.resize)
     normal = (resized - np.asarray(settings.mean, np.float32)) / np.asarray(settings.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])

@@ -12,7 +12,7 @@ import tfckpt
 from ..errors import ConversionError, FeedError, GraphError
 from ..exporters import LABELS_KEY, PREPROCESSING_KEY, read_native
 from ..labels import read_labels
-from ..model.recipes import Preprocessing
+from ..model.recipes import MAX_SIZE, Preprocessing
 from .options import add_fetch_options, add_network_options, open_source
 from .render import progress_bar, say
 
@@ -54,7 +54,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         metavar="RELEASE",
         help="release whose preprocessing to take, or a preprocessing.json (default: that in OUT)",
     )
-    parser.add_argument("--size", metavar="PIXELS", type=_count, help="input size (default: the preprocessing's)")
+    parser.add_argument("--size", metavar="PIXELS", type=_size, help="input size (default: the preprocessing's)")
     parser.add_argument("--batch-size", metavar="N", type=_count, default=32, help="images at a time (default: 32)")
     parser.add_argument(
         "--against", metavar="SRC", help="checkpoint, or release by its name, whose graph answers as well"
@@ -171,6 +171,13 @@ class _Against:
     def __exit__(self, *_: object) -> None:
         if self._checkpoint is not None:
             self._checkpoint.close()
+
+
+def _size(text: str) -> int:
+    size = _count(text)
+    if size > MAX_SIZE:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size, a number of pixels from 1 to {MAX_SIZE}")
+    return size
 
 
 def _count(text: str) -> int:

@@ -207,6 +207,26 @@ def test_array_that_is_no_image_is_misuse(wrong: Array, message: str) -> None:
         preprocess(torch.from_numpy(wrong.copy()), SETTINGS)
 
 
+def test_wrong_image_is_an_error_of_the_family() -> None:
+    """Programs that catch `ConversionError` catch it, and those that expect a `ValueError` do too."""
+    with pytest.raises(converter.FeedError):
+        preprocess(image()[:, :, 0], SETTINGS)
+    assert issubclass(converter.FeedError, ConversionError)
+    assert issubclass(converter.FeedError, ValueError)
+
+
+def test_tensor_of_a_class_of_its_own_is_a_tensor() -> None:
+    """Libraries give images as subclasses of PyTorch's tensor."""
+    torch = pytest.importorskip("torch", reason="tensors are PyTorch's")
+
+    class Image(torch.Tensor):  # type: ignore[misc]  # torch is Any here
+        """A tensor."""
+
+    made = preprocess(torch.from_numpy(image()).as_subclass(Image), SETTINGS)
+
+    np.testing.assert_array_equal(made.numpy(), preprocess(image(), SETTINGS))
+
+
 def test_tensor_of_a_dtype_that_numpy_lacks_is_misuse() -> None:
     """The error is about the image and not about the conversion."""
     torch = pytest.importorskip("torch", reason="tensors are PyTorch's")

@@ -200,6 +200,36 @@ def test_arrays_that_are_no_labelled_images_are_refused(
     assert message in capsys.readouterr().err
 
 
+def test_image_that_the_crop_leaves_nothing_of_is_named(
+    output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """A row of pixels in a folder of images or in an array is one error, without traceback."""
+    pillow = pytest.importorskip("PIL.Image", reason="images are opened by Pillow")
+    (tmp_path / "data" / "3").mkdir(parents=True)
+    row = np.zeros((1, 50, 3), np.uint8)
+    pillow.fromarray(row).save(tmp_path / "data" / "3" / "row.png")
+    np.savez(tmp_path / "row.npz", images=row[None], labels=np.array([3]))
+    arguments = ["evaluate", str(output), "--preprocessing", "efficientnetv2-b0", "--size", "32", "--data"]
+
+    assert main([*arguments, str(tmp_path / "data")]) == 5
+    assert main([*arguments, str(tmp_path / "row.npz")]) == 5
+
+    assert capsys.readouterr().err == (
+        f"tf2torch: {tmp_path / 'data' / '3' / 'row.png'} has shape [1, 50, 3], of which the crop leaves nothing\n"
+        "tf2torch: image has shape [1, 50, 3], of which the crop leaves nothing\n"
+    )
+
+
+@pytest.mark.parametrize("size", ["0", "16385"])
+def test_input_size_that_no_network_takes_is_wrong_usage(output: pathlib.Path, size: str, capsys: Capture) -> None:
+    """Before an image of that size is made."""
+    with pytest.raises(SystemExit) as caught:
+        main(["evaluate", str(output), "--data", "x.npz", "--size", size])
+
+    assert caught.value.code == 2
+    assert "error: argument --size" in capsys.readouterr().err
+
+
 def test_source_without_a_graph_cannot_answer(
     data: pathlib.Path, tmp_path: pathlib.Path, npz: pathlib.Path, capsys: Capture
 ) -> None:
