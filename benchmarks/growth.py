@@ -62,6 +62,7 @@ def _plot(path: pathlib.Path, title: str, xs: Sequence[int], ys: Sequence[float]
     axes.scatter(xs, ys, zorder=2)
     axes.set(xlim=(0, None), ylim=(0, None), xlabel=unit, ylabel=y_unit)
     each, scale = ("1,000 tensors", 1000) if unit == "tensors" else ("100 MB", 100)
-    axes.set_title(f"{title}: {slope * scale:.3g} {y_unit} for each {each}, and {max(intercept, 0):.3g} {y_unit}")
+    start = f", from {intercept:.3g} {y_unit}" if intercept > 0 else ""
+    axes.set_title(f"{title}\n{slope * scale:.3g} {y_unit} for each {each}{start}")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
