@@ -90,60 +90,181 @@ def test_command_imports_only_the_verb_that_is_asked_for(package: str, verb: str
     assert f"'{package}.cli.completion'" in all_of_them
 
 
+#: What a process has one of, before and after an action.
 STATE = """
-import json, logging, os, signal, sys, threading, warnings, locale, random
+import atexit, copyreg, decimal, gc, json, locale, logging, os, random, signal, socket, sys, threading, warnings
 import numpy
+
+def loggers():
+    # New ones are made by asking for them, which configures nothing.
+    named = {name: logger for name, logger in logging.root.manager.loggerDict.items() if hasattr(logger, "handlers")}
+    return {name: [str(logger.handlers), str(logger.filters), logger.level, logger.propagate, logger.disabled]
+            for name, logger in named.items() if logger.handlers or logger.filters or logger.level or logger.disabled
+            or not logger.propagate}
+
+def descriptors():
+    found = []
+    for number in range(256):
+        try:
+            os.fstat(number)
+        except OSError:
+            continue
+        found.append(number)
+    return found
+
+def mask():
+    now = os.umask(0o22)
+    os.umask(now)
+    return now
+
+def limits_of_the_system():
+    try:
+        import resource
+    except ImportError:
+        return None
+    return {name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT")}
 
 def state():
     return {
-        "logging": [str(logging.root.handlers), logging.root.level, logging.root.manager.disable,
-                    logging.raiseExceptions, logging.lastResort.level],
-        "warnings": [str(item) for item in warnings.filters],
-        "showwarning": str(warnings.showwarning),
-        "signals": {str(number): str(signal.getsignal(number)) for number in signal.valid_signals()},
+        "logging": [str(logging.root.handlers), str(logging.root.filters), logging.root.level,
+                    logging.root.manager.disable, logging.raiseExceptions, str(logging.lastResort),
+                    str(logging.getLoggerClass()), str(logging.getLogRecordFactory()), logging.getLevelName(5)],
+        "loggers": loggers(),
+        "warnings": [[str(item) for item in warnings.filters], sys.warnoptions, warnings.onceregistry],
+        "signals": [{str(number): str(signal.getsignal(number)) for number in signal.valid_signals()},
+                    str(getattr(signal, "getitimer", lambda which: None)(0))],
         "environment": dict(os.environ),
-        "folder": os.getcwd(),
-        "hooks": [str(sys.excepthook), str(sys.displayhook), str(sys.meta_path), str(sys.path_hooks),
-                  str(threading.excepthook), str(getattr(sys, "unraisablehook", None))],
-        "path": list(sys.path),
-        "limits": [sys.getrecursionlimit(), sys.getswitchinterval()],
-        "numpy": [str(numpy.geterr()), str(numpy.get_printoptions())],
-        "random": str(random.getstate())[:200],
-        "threads": threading.active_count(),
-        "locale": str(locale.setlocale(locale.LC_ALL)),
-        "streams": [str(sys.stdout), str(sys.stderr), str(sys.stdin)],
+        "folder": [os.getcwd(), mask()],
+        "hooks": [str(sys.excepthook), str(sys.displayhook), str(sys.breakpointhook), str(sys.unraisablehook),
+                  str(sys.meta_path), str(sys.path_hooks), str(threading.excepthook), str(sys.gettrace()),
+                  str(sys.getprofile()), str(gc.callbacks)],
+        "path": [sys.path, sys.argv, sys.dont_write_bytecode],
+        "limits": [sys.getrecursionlimit(), sys.getswitchinterval(), threading.stack_size(),
+                   getattr(sys, "get_int_max_str_digits", lambda: None)(), limits_of_the_system()],
+        "garbage": [gc.isenabled(), gc.get_threshold(), gc.get_freeze_count(), gc.get_debug()],
+        "numpy": [numpy.geterr(), str(numpy.geterrcall()), str(numpy.get_printoptions())],
+        "random": [str(random.getstate()), str(numpy.random.get_state(legacy=False))],
+        "threads": [str(thread) for thread in threading.enumerate()],
+        "at exit": getattr(atexit, "_ncallbacks", lambda: None)(),
+        "descriptors": descriptors(),
+        "locale": [locale.setlocale(locale.LC_ALL), str(decimal.getcontext())],
+        "network": socket.getdefaulttimeout(),
+        "pickling": sorted(map(str, copyreg.dispatch_table)),
+        "streams": [[str(stream), getattr(stream, "errors", None)] for stream in (sys.stdin, sys.stdout, sys.stderr)],
     }
 
-before = state()
+def functions():
+    # Those of every module that is there: none may be another one afterwards.
+    return {(module, name): value for module, members in
+            [(name, dict(vars(module))) for name, module in list(sys.modules.items()) if hasattr(module, "__dict__")]
+            for name, value in members.items() if callable(value)}
+
+numpy.set_printoptions()  # NumPy makes its own record at the first call
+before, functions_before = json.loads(json.dumps(state())), functions()
 # action
-after = state()
-print(json.dumps({name: [before[name], after[name]] for name in before if before[name] != after[name]}))
+after, functions_after = json.loads(json.dumps(state())), functions()
+changed = {name: [before[name], after[name]] for name in before if before[name] != after[name]}
+patched = [".".join(name) for name, value in functions_before.items() if functions_after.get(name) is not value]
+print(json.dumps({**changed, **({"functions": patched} if patched else {})}))
 """
 
+READING = "import tfckpt, sys; c = tfckpt.open(sys.argv[1]); [c[name] for name in c]; "
+ACTIONS = {
+    "tfckpt": "import tfckpt",
+    "converter": "import converter",
+    "every public name": "from tfckpt import *",
+    "tf.train's functions": "import tfckpt.train",
+    "reading": READING + "c.close()",
+    "reading with threads": READING + "list(c.read_many()); tfckpt.verify(c); c.close()",
+    "reading without a map": READING.replace("[1])", "[1], mmap=False)") + "c.close()",
+    "writing": READING + "tfckpt.save(dict(c), sys.argv[1] + '-copy'); c.close()",
+    "an error": (
+        "import tfckpt, sys\n"
+        "try: tfckpt.open(sys.argv[1] + '-missing')\n"
+        "except tfckpt.CheckpointNotFoundError: pass\n"
+        "else: raise AssertionError"
+    ),
+    "converting": (
+        "import converter, sys\nconverter.export(converter.convert(sys.argv[2]), sys.argv[1] + '.safetensors')"
+    ),
+}
 
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_nothing_of_the_process_is_changed(tmp_path: pathlib.Path, digits: pathlib.Path, action: str) -> None:
+    """Everything a process has one of stays: logging, warnings, signals, environment, hooks, threads, random state."""
+    bundle = builders.Bundle()
+    for number in range(8):
+        bundle.add(f"w{number}", 14, [1], bytes(2))
+    prefix = bundle.write(tmp_path, index=bundle.index(framer=builders.snappy_frame))
+    program = STATE.replace("# action", ACTIONS[action])
+
+    assert json.loads(run(program, str(prefix), str(digits))) == {}
+
+
+CHANGES = {
+    "logging": "logging.basicConfig(level=logging.ERROR)",
+    "loggers": "logging.getLogger('a').addHandler(logging.NullHandler())",
+    "warnings": "warnings.simplefilter('ignore')",
+    "signals": "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+    "environment": "os.environ['A'] = 'b'",
+    "folder": "os.chdir('/')",
+    "hooks": "sys.excepthook = print",
+    "path": "sys.path.append('a')",
+    "limits": "sys.setrecursionlimit(3000)",
+    "garbage": "gc.disable()",
+    "numpy": "numpy.seterr(all='ignore')",
+    "random": "random.random()",
+    "threads": "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+    "at exit": "atexit.register(int)",
+    "descriptors": "os.dup(0)",
+    "locale": "decimal.getcontext().prec = 5",
+    "network": "socket.setdefaulttimeout(5)",
+    "pickling": "copyreg.pickle(threading.Thread, str)",
+    "streams": "sys.stdout.reconfigure(errors='replace')",
+    "functions": "os.path.exists = bool",
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_change_of_the_process_would_be_seen(kind: str) -> None:
+    """The comparison above can fail, for each kind of thing that it looks at."""
+    program = STATE.replace("# action", CHANGES[kind])
+
+    assert kind in json.loads(run(program))
+
+
+def test_another_draw_of_numpys_random_numbers_would_be_seen() -> None:
+    """NumPy's generator has a state of its own."""
+    assert set(json.loads(run(STATE.replace("# action", "numpy.random.random()")))) == {"random"}
+
+
+@pytest.mark.parametrize("package", ["tfckpt", "converter"])
 @pytest.mark.parametrize(
-    "action",
+    "setting",
     [
-        "import tfckpt",
-        "import converter",
-        "from tfckpt import *",
-        "import tfckpt, sys; c = tfckpt.open(sys.argv[1]); [c[name] for name in c]; c.close()",
+        "import threading\nthread = threading.Thread(target=work)\nthread.start()\nthread.join()",
+        "import sys\nkept = sys.stdout\nsys.stdin = sys.stdout = sys.stderr = None\nwork()\nsys.stdout = kept",
+        "import sys\ndel sys.argv\nwork()",
+        "import os\nos.environ.clear()\nwork()",
     ],
-    ids=["tfckpt", "converter", "every public name", "reading"],
+    ids=["in a thread", "without streams", "without arguments", "without environment"],
 )
-def test_nothing_of_the_process_is_changed(tmp_path: pathlib.Path, action: str) -> None:
-    """No logging, warning filters, signal handlers, environment, hooks, paths, limits, threads or streams."""
-    prefix = builders.Bundle().add("w", 14, [1], bytes(2)).write(tmp_path)
-    program = STATE.replace("# action", action)
+def test_import_works_inside_other_programs(package: str, setting: str) -> None:
+    """Where programs embed an interpreter, some of what a script has is not there."""
+    program = (
+        f"def work():\n    import {package}\n    done.append(dir({package}))\ndone = []\n{setting}\nprint(len(done))"
+    )
 
-    assert json.loads(run(program, str(prefix))) == {}
+    assert run(program) == "1\n"
 
 
-def test_a_change_of_the_process_would_be_seen() -> None:
-    """The comparison above can fail."""
-    program = STATE.replace("# action", "os.environ['A'] = 'b'")
+@pytest.mark.parametrize("module", ["tfckpt", "converter"])
+def test_commands_work_where_docstrings_are_left_out(module: str) -> None:
+    """`python -OO` drops docstrings and assertions; help texts stay, with what they say."""
+    program = f"import sys; from {module}.cli import main; sys.exit(main(['--help']))"
 
-    assert set(json.loads(run(program))) == {"environment"}
+    assert run(program, options=("-OO",)) == run(program)
 
 
 @pytest.mark.parametrize("package", ["tfckpt", "converter"])
