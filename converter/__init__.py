@@ -112,10 +112,17 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use."""
+    """Import a public name on first use; where it needs torch and there is none, the error names the extra."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name], __name__), name)
+    try:
+        value = getattr(importlib.import_module(_HOMES[name], __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from tfckpt.errors import MissingDependencyError
+
+        raise MissingDependencyError("torch", extra="torch", purpose=f"{__name__}.{name}") from error
     globals()[name] = value
     return value
 

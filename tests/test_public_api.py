@@ -52,6 +52,8 @@ def test_type_checkers_see_the_names_that_running_programs_see(package: ModuleTy
 @pytest.mark.parametrize("package", PACKAGES, ids=package_ids)
 def test_star_import_in_a_fresh_process_gives_exactly_what_is_listed(package: ModuleType) -> None:
     """Nothing is there only because another module was imported before."""
+    if package is converter:
+        pytest.importorskip("torch", reason="some of the names are PyTorch classes")
     program = f"from {package.__name__} import *; print(*sorted(name for name in dir() if name not in before))"
 
     done = subprocess.run(
@@ -68,7 +70,10 @@ def test_star_import_in_a_fresh_process_gives_exactly_what_is_listed(package: Mo
 @pytest.mark.parametrize(("package", "name"), NAMES, ids=[f"{package.__name__}.{name}" for package, name in NAMES])
 def test_public_name_has_a_docstring(package: ModuleType, name: str) -> None:
     """Classes, functions and modules say what they are; methods and properties too, unless Python says it for them."""
-    value = getattr(package, name)
+    try:
+        value = getattr(package, name)
+    except tfckpt.MissingDependencyError as error:
+        pytest.skip(f"the name needs {error.package}")
     if not (inspect.isclass(value) or callable(value) or inspect.ismodule(value)):
         return  # a table of data, documented in its module
 
@@ -103,6 +108,22 @@ def test_no_submodule_hides_a_public_function(package: ModuleType) -> None:
     for name in modules & set(package.__all__):
         assert inspect.ismodule(getattr(package, name))
         assert getattr(package, name) is importlib.import_module(f"{package.__name__}.{name}")
+
+
+@pytest.mark.parametrize("name", ["EfficientNet", "GraphModule", "graph_module", "load_graph", "optimize"])
+def test_public_name_that_needs_torch_names_the_extra_where_there_is_none(name: str) -> None:
+    """As every missing package does; the names beside it are there."""
+    program = (
+        "import sys, tfckpt, converter\n"
+        "sys.modules['torch'] = None\n"
+        "converter.convert, converter.CONFIGS\n"
+        f"try: converter.{name}\n"
+        "except tfckpt.MissingDependencyError as error: print(error)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+
+    assert done.stdout.endswith(" needs the package torch; install it with: pip install 'tfckpt[torch]'\n")
 
 
 def test_version_is_that_of_the_distribution() -> None:

@@ -7,11 +7,18 @@ It shares no code with the models and mappings it judges.
 >>> graph.run("logits", {"images": images}, dtype="float64")  # doctest: +SKIP
 """
 
-from .graph import Evaluator, Operation, ReferenceGraph
-from .limits import ReferenceLimits
-from .loading import load_graph
-from .module import GraphModule, graph_module
-from .registry import supported_ops
+from tfckpt.errors import MissingDependencyError
+
+try:
+    from .graph import Evaluator, Operation, ReferenceGraph
+    from .limits import ReferenceLimits
+    from .loading import load_graph
+    from .module import GraphModule, graph_module
+    from .registry import supported_ops
+except ModuleNotFoundError as missing:
+    if missing.name != "torch":
+        raise
+    raise MissingDependencyError("torch", extra="torch", purpose="running a graph") from missing
 
 __all__ = [
     "Evaluator",

@@ -47,6 +47,34 @@ def test_help_starts_with_the_common_use(arguments: list[str], example: str, cap
     assert text.index(example) < text.index("options:")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["ops"], ["bench", "OUT"], ["evaluate", "OUT", "--data", "DATA"], ["verify", "SRC", "OUT", "--float64"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_command_that_needs_torch_names_the_extra_where_there_is_none(
+    arguments: list[str], digits: pathlib.Path, data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """One line and exit code 5; a conversion in the same process has been made without it."""
+    program = (
+        "import sys\nsys.modules['torch'] = None\nfrom converter.cli import main\n"
+        "assert main(['convert', sys.argv[1], '-o', sys.argv[2]]) == 0\nsys.exit(main(sys.argv[3:]))"
+    )
+    names = {"SRC": str(digits), "OUT": str(tmp_path / "out.npz"), "DATA": str(data / "digits" / "digits-test.npz")}
+    command = [names.get(argument, argument) for argument in arguments]
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program, names["SRC"], names["OUT"], *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 5
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.endswith(" needs the package torch; install it with: pip install 'tfckpt[torch]'\n")
+
+
 def test_no_command_is_wrong_usage(capsys: Capture) -> None:
     """Without a verb the usage is shown."""
     with pytest.raises(SystemExit) as caught:
