@@ -44,7 +44,8 @@ coverage: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest --quiet --cov=tfckpt --cov-branch --cov-report=term-missing:skip-covered \
 		--cov-fail-under=95 tests/tfckpt tests/contracts tests/hostile tests/test_public_api.py tests/test_import.py
 
-# tfckpt's tests with every interpreter that is there, and the oldest and newest releases that setup.cfg admits.
+# The tests that need no torch, with every interpreter that is there, and the oldest and newest releases that setup.cfg
+# admits; about four minutes a combination, and a table in the end.
 test-matrix:
 	$(PYTHON) -m tests.matrix
 

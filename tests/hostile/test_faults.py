@@ -113,7 +113,7 @@ def test_interrupted_command_removes_its_temporary_files_and_says_one_line(
     code, said = ending
 
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTING, str(number), "fsync", *command],
+        [sys.executable, "-c", INTERRUPTING, str(int(number)), "fsync", *command],
         cwd=ROOT,
         check=False,
         capture_output=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from converter.cli import main
@@ -13,4 +15,4 @@ def test_completion_script_knows_the_verbs(capsys: pytest.CaptureFixture[str]) -
 
     script = capsys.readouterr().out
     (verbs,) = [line for line in script.splitlines() if line.startswith("_shtab_tf2torch_subparsers=")]
-    assert {"convert", "verify", "plan", "revert"} <= set(verbs.split("(")[1].rstrip(")").split())
+    assert {"convert", "verify", "plan", "revert"} <= set(shlex.split(verbs.split("(")[1].rstrip(")")))

@@ -336,11 +336,11 @@ def test_convert_names_the_targets_that_a_network_has(
     digits: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A network of one's own is in no library; it is written for our own module."""
-    assert main(["convert", str(digits), "-o", str(tmp_path / "t.pth"), "--target", "timm"]) == 2
+    assert main(["convert", str(digits), "-o", str(tmp_path / "t.npz"), "--target", "timm"]) == 2
     assert "timm has no model for a network that is not a published one" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
-    assert main(["convert", str(digits), "-o", str(tmp_path / "t.pth"), "--target", "native"]) == 0
+    assert main(["convert", str(digits), "-o", str(tmp_path / "t.npz"), "--target", "native"]) == 0
 
 
 def test_convert_refuses_labels_that_do_not_fit(

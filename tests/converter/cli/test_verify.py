@@ -268,6 +268,7 @@ def test_without_a_graph_the_weights_are_proved_and_the_rest_said(
     copied: Callable[[pathlib.Path], pathlib.Path], digits: pathlib.Path, output: pathlib.Path, capsys: Capture
 ) -> None:
     """A checkpoint whose graph is gone gives a proof of weights; asking for more is an error."""
+    pytest.importorskip("torch", reason="the network would be run")
     prefix = copied(digits)
     prefix.with_name(f"{prefix.name}.meta").unlink()
 
@@ -362,6 +363,7 @@ def test_verify_lists_what_an_output_without_any_weights_lacks(
     digits: pathlib.Path, data: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
 ) -> None:
     """No network can be made of it, and still it is a difference with all its findings; only layers stay unproved."""
+    pytest.importorskip("torch", reason="the network would be run")
     output = tmp_path / "nothing.safetensors"
     with output.open("wb") as file:
         write_tensors({}, {}, file)
@@ -377,6 +379,7 @@ def test_verify_lists_what_an_output_without_any_weights_lacks(
 
 def test_verify_escapes_what_the_output_cannot_show(digits: pathlib.Path, output: pathlib.Path) -> None:
     """The signs of shapes and differences need no UTF-8."""
+    pytest.importorskip("torch", reason="both networks are run")
     ended = subprocess.run(
         [sys.executable, "-m", "converter", "verify", str(digits), str(output)],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shlex
 from collections.abc import Callable
 
 import pytest
@@ -169,7 +170,7 @@ def test_completion_script_knows_every_verb(capsys: pytest.CaptureFixture[str]) 
 
     script = capsys.readouterr().out
     (verbs,) = [line for line in script.splitlines() if line.startswith("_shtab_tfckpt_subparsers=")]
-    assert {"ls", "show", "export", "doctor"} <= set(verbs.split("(")[1].rstrip(")").split())
+    assert {"ls", "show", "export", "doctor"} <= set(shlex.split(verbs.split("(")[1].rstrip(")")))
 
 
 def test_a_limit_that_an_error_names_can_be_raised(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
