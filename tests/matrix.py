@@ -30,8 +30,8 @@ SETS = ("oldest", "newest")
 #: Extras beside what the packages always need; the cloud helpers that `remote` asks fsspec for are left out.
 EXTRAS = ("convert", "completion", "remote")
 TOOLS = ("pytest>=8", "pytest-xdist", "hypothesis>=6.100")
-#: Releases older than these have no wheel for the interpreter, so that its oldest set begins there.
-FIRST_WHEELS = {"3.13": {"crc32c": "2.7", "numpy": "2.1", "safetensors": "0.4.5"}}
+#: The lower bounds of these have no wheel for the interpreter; its oldest set begins with early releases that have one.
+WITH_WHEELS = {"3.13": {"crc32c": "2.7", "numpy": "2.1", "safetensors": "0.4.5"}}
 #: Seconds after which an installation, a run of the tests, or a single test is stuck rather than slow.
 LONGEST_INSTALLATION = 300
 LONGEST_RUN = 900
@@ -72,7 +72,7 @@ def requirements(version: str, releases: str) -> list[str]:
     wanted = [re.sub(r"\[.*\]", "", line) for line in lines if line]
     if releases == "newest":
         return wanted
-    firsts = FIRST_WHEELS.get(version, {})
+    firsts = WITH_WHEELS.get(version, {})
     parts = [re.fullmatch(r"([\w-]+)>=([\d.]+)(;.*)?", line.replace("; ", ";")) for line in wanted]
     assert all(parts), f"a requirement without a plain lower bound in {wanted}"
     return [f"{part[1]}=={firsts.get(part[1], part[2])}{part[3] or ''}" for part in parts if part]
