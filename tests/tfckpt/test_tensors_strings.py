@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from tests import builders
 from tfckpt.errors import CheckpointError, ChecksumError, CorruptionError, LimitExceededError, TruncatedError
 from tfckpt.limits import DEFAULT_LIMITS, Limits
-from tfckpt.tensors.strings import decode_strings, encode_strings
+from tfckpt.tensors.strings import _lengths_checksum, decode_strings, encode_strings
 
 
 @pytest.mark.parametrize(
@@ -161,6 +163,18 @@ def test_empty_string_tensor_too_large_for_numpy_is_ours_to_refuse() -> None:
 
     with pytest.raises(CheckpointError, match="too large for NumPy"):
         decode_strings(memoryview(b""), (0, 1 << 62), DEFAULT_LIMITS)
+
+
+@pytest.mark.parametrize(("byteorder", "order"), [("little", "<"), ("big", ">")])
+def test_checksum_of_lengths_takes_eight_bytes_for_those_that_need_them(
+    byteorder: Literal["little", "big"], order: str
+) -> None:
+    """Each length by itself, as strings of 4 GiB have it beside short ones."""
+    lengths = [3, (1 << 32) - 1, 1 << 32, 0]
+
+    checksum = _lengths_checksum(np.array(lengths, np.uint64), byteorder)
+
+    assert checksum == builders.crc32c(struct.pack(order + "IIQI", *lengths))
 
 
 @given(st.binary(max_size=40), st.lists(st.integers(0, 5), max_size=3), st.booleans(), st.booleans())

@@ -16,6 +16,7 @@ from __future__ import annotations
 import array
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -62,11 +63,11 @@ def decode_strings(
     needed = start + _CHECKSUM_SIZE + int(lengths.sum())
     if needed != len(payload):
         raise CorruptionError(f"{count} strings with their lengths take {needed} bytes, the payload has {len(payload)}")
-    byteorder = ">" if big_endian else "<"
+    byteorder = _byteorder(big_endian)
     checksum = _lengths_checksum(lengths, byteorder) if verify else None
     position = start + _CHECKSUM_SIZE
     if checksum is not None:
-        stored = unmask(int.from_bytes(payload[start:position], "big" if big_endian else "little"))
+        stored = unmask(int.from_bytes(payload[start:position], byteorder))
         if stored != checksum:
             raise ChecksumError(
                 f"lengths of {count} strings have crc32c {checksum:#010x}, stored is {stored:#010x}",
@@ -84,8 +85,9 @@ def decode_strings(
 def encode_strings(values: Sequence[bytes], *, big_endian: bool = False) -> tuple[bytes, int]:
     """The payload of string elements in C order, and the tensor's (unmasked) checksum."""
     lengths = np.array([len(value) for value in values], np.uint64)
-    checksum = _lengths_checksum(lengths, ">" if big_endian else "<")
-    stored = mask(checksum).to_bytes(_CHECKSUM_SIZE, "big" if big_endian else "little")
+    byteorder = _byteorder(big_endian)
+    checksum = _lengths_checksum(lengths, byteorder)
+    stored = mask(checksum).to_bytes(_CHECKSUM_SIZE, byteorder)
     body = stored + b"".join(values)
     return b"".join(map(varint.encode_varint, lengths.tolist())) + body, crc32c(body, checksum)
 
@@ -110,12 +112,16 @@ def _decode_lengths(payload: ByteView, count: int) -> tuple[Array, int]:
     return np.frombuffer(lengths, np.uint64), position
 
 
-def _lengths_checksum(lengths: Array, byteorder: str) -> int:
+def _byteorder(big_endian: bool) -> Literal["big", "little"]:
+    return "big" if big_endian else "little"
+
+
+def _lengths_checksum(lengths: Array, byteorder: Literal["big", "little"]) -> int:
     if lengths.max(initial=0) <= 0xFFFFFFFF:
-        return crc32c(lengths.astype(f"{byteorder}u4").tobytes())
+        return crc32c(lengths.astype(np.dtype(np.uint32).newbyteorder(byteorder)).tobytes())
     checksum = 0
-    for length in lengths:
-        checksum = crc32c(length.astype(f"{byteorder}u{4 if length <= 0xFFFFFFFF else 8}").tobytes(), checksum)
+    for length in lengths.tolist():
+        checksum = crc32c(length.to_bytes(4 if length <= 0xFFFFFFFF else 8, byteorder), checksum)
     return checksum
 
 
