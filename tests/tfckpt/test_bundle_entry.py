@@ -33,6 +33,15 @@ def test_header_matches_bytes_that_tensorflow_writes() -> None:
     assert header(builders.header_proto(3, endianness=1)) == BundleHeader(num_shards=3, big_endian=True, producer=1)
 
 
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_header_is_written_as_it_is_read(big_endian: bool) -> None:
+    """The byte order too: the index of a big-endian bundle is written again when the bundle is set aside."""
+    data = BundleHeader(3, big_endian, 1).encode()
+
+    assert data == builders.header_proto(3, endianness=int(big_endian))
+    assert header(data) == BundleHeader(3, big_endian, 1)
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -89,6 +89,26 @@ def test_system_call_that_fails_leaves_the_old_or_the_new_checkpoint(
     assert set(names_in(tmp_path)) == {"checkpoint"} | members
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_rename_that_fails_where_nothing_stood_leaves_nothing(
+    number: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the data shards that have their names already nor those that wait for them."""
+    counted = iter(range(100))
+    replace = os.replace
+
+    def failing(source: str, target: str) -> None:
+        if next(counted) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(WriteError, match="No space left on device"):
+        save(NEW, tmp_path / "ckpt", shards=2, checkpoint_state=False)
+
+    assert names_in(tmp_path) == []
+
+
 def test_overwriting_goes_on_without_hard_links(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old shards are copied then, so that the old checkpoint stays whole."""
     prefix = str(tmp_path / "ckpt")

@@ -18,6 +18,7 @@ import tfckpt
 from tests import builders
 from tests.builders import Bundle
 from tfckpt._typing import Array
+from tfckpt.bundle.reader import BundleReader
 from tfckpt.tensors.dtypes import data_type
 
 FIXED_WIDTH = [number for number in range(1, 34) if number not in {7, 20, 21}]
@@ -194,6 +195,40 @@ def test_slices_stand_in_several_shards(tmp_path: pathlib.Path) -> None:
         assert checkpoint.missing_files() == {str(lost): ("v",)}
         with pytest.raises(tfckpt.CheckpointNotFoundError, match="1 of 1 tensors"):
             checkpoint["v"]
+
+
+def test_errors_of_stored_payloads_name_the_index_and_the_tensor(tmp_path: pathlib.Path) -> None:
+    """A slice without an entry, and a size that is not that of the shape."""
+    bundle = Bundle().put_entry("v", builders.entry_proto(1, [2], slices=[[(0, 1)], [(1, 1)]]))
+    bundle.add("w", builders.FLOAT, [2], bytes(8), size=7)
+    prefix = bundle.write(tmp_path)
+
+    with tfckpt.open(prefix) as checkpoint:
+        reader = checkpoint.reader
+        assert isinstance(reader, BundleReader)
+        with pytest.raises(tfckpt.CorruptionError, match="slice 0,1 of the tensor has no entry") as no_slice:
+            reader.stored("v")
+        ((_, entry),) = reader.stored("w")
+        with pytest.raises(tfckpt.CorruptionError, match="takes 8 bytes, the entry says 7") as wrong_size:
+            reader.payload("w", entry)
+
+    assert (no_slice.value.path, no_slice.value.tensor) == (f"{prefix}.index", "v")
+    assert (wrong_size.value.path, wrong_size.value.tensor) == (f"{prefix}.index", "w")
+
+
+def test_damaged_entry_is_named_by_listing_and_by_lookup(tmp_path: pathlib.Path) -> None:
+    """The index file and the tensor, whichever way the entry was met."""
+    bundle = Bundle().add("a", builders.FLOAT, [], bytes(4))
+    prefix = bundle.put_entry("w", builders.entry_proto(1, [-1])).write(tmp_path)
+
+    with tfckpt.open(prefix) as checkpoint:
+        with pytest.raises(tfckpt.CorruptionError, match="negative dimension") as one:
+            checkpoint.info("w")
+        with pytest.raises(tfckpt.CorruptionError, match="negative dimension") as listed:
+            list(checkpoint)
+
+    for caught in (one, listed):
+        assert (caught.value.path, caught.value.tensor) == (f"{prefix}.index", "w")
 
 
 def test_slice_keys_that_look_like_names_are_found_as_names(tmp_path: pathlib.Path) -> None:

@@ -176,13 +176,14 @@ def test_slices_come_in_any_order_over_several_shards(tmp_path: pathlib.Path) ->
 
 @pytest.mark.parametrize("text", ["-:-", "0,2:0,3"], ids=["by dashes", "by numbers"])
 def test_slice_that_is_all_of_a_tensor_is_stored_as_the_tensor(text: str, tmp_path: pathlib.Path) -> None:
-    """As TensorFlow does it."""
-    writer = BundleWriter(str(tmp_path / "w"))
-    writer.add_slice("w", FLOAT, (2, 3), TensorSlice.parse(text), bytes(24))
+    """As TensorFlow does it; in the shard and with the checksum that were given."""
+    writer = BundleWriter(str(tmp_path / "w"), shards=2)
+    writer.add_slice("w", FLOAT, (2, 3), TensorSlice.parse(text), bytes(24), checksum=7, shard=1)
     writer.finish()
 
     with tfckpt.open(tmp_path / "w") as checkpoint:
-        assert checkpoint.info("w").slices == ()
+        info = checkpoint.info("w")
+    assert (info.slices, info.shard, info.crc32c) == ((), 1, 7)
 
 
 @pytest.mark.parametrize(

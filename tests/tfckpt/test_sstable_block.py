@@ -175,6 +175,7 @@ def test_block_rejects_lengths_beyond_its_entries(unshared: int, value_length: i
 
     assert caught.value.needed == unshared + value_length
     assert caught.value.available == 2
+    assert caught.value.offset == 1000
 
 
 def test_block_rejects_a_varint_that_runs_into_the_restart_points() -> None:

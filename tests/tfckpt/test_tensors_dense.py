@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfckpt.errors import CorruptionError, UnsupportedFeatureError
-from tfckpt.tensors.dense import check_rank, check_shape, decode_dense
+from tfckpt.tensors.dense import check_rank, check_shape, decode_dense, encode_dense
 from tfckpt.tensors.dtypes import data_type
 
 NUMPY_MAX_RANK = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
@@ -100,6 +100,16 @@ def test_upper_bits_of_other_narrow_types_do_not_count(number: int, expected: li
     array = decode_dense(memoryview(b"\xfe\x03"), data_type(number), (2,))
 
     assert array.astype(np.int8).tolist() == expected
+
+
+@pytest.mark.parametrize(("number", "bits"), [(29, 4), (30, 4), (31, 2), (32, 2)])
+def test_upper_bits_of_narrow_types_are_written_as_zeros(number: int, bits: int) -> None:
+    """Of every byte that an array can hold the low bits are kept."""
+    every = np.arange(256, dtype=np.uint8)
+
+    payload = encode_dense(every.view(data_type(number).to_numpy()), data_type(number))
+
+    assert bytes(payload) == bytes(byte % (1 << bits) for byte in range(256))
 
 
 def test_bool_bytes_other_than_zero_and_one_are_rejected() -> None:

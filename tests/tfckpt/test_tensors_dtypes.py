@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfckpt.tensors.dtypes import STRING, VARIANT, data_type
+from tfckpt.tensors.dtypes import STRING, VARIANT, data_type, data_type_of
 
 #: Number, name in types.proto, NumPy scalar, bytes an element, bytes of a unit that a big-endian bundle turns round.
 TABLE = [
@@ -78,3 +78,14 @@ def test_data_type_without_values_can_be_named_and_not_read(number: int, name: s
     assert found.enum_name == name
     assert not found.is_readable
     assert found.to_numpy().kind in "OV"
+
+
+def test_numpy_dtype_that_tensorflow_lacks_is_refused() -> None:
+    """With what can be done where strings were meant; objects are strings, and either byte order is meant."""
+    assert data_type_of(np.dtype(object)).number == STRING
+    assert data_type_of(np.dtype(">f4")).enum_name == "DT_FLOAT"
+
+    with pytest.raises(TypeError, match=r"no data type for NumPy's \|S3; an object array of bytes can hold them$"):
+        data_type_of(np.dtype("S3"))
+    with pytest.raises(TypeError, match=r"no data type for NumPy's datetime64\[s\]$"):
+        data_type_of(np.dtype("M8[s]"))

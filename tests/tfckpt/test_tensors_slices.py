@@ -78,6 +78,30 @@ def test_slice_is_written_as_tensorflow_writes_it() -> None:
     assert str(TensorSlice(())) == ""
 
 
+@pytest.mark.parametrize("text", ["", "-", "0,1:-", "-:12,3:0,40"])
+def test_text_of_a_slice_gives_the_slice_again(text: str) -> None:
+    """The empty text is the slice of a scalar."""
+    assert str(TensorSlice.parse(text)) == text
+
+
+def test_text_of_no_slice_is_refused() -> None:
+    """A length is at least 1; numbers have no sign."""
+    assert TensorSlice.parse("0,1:-").extents == ((0, 1), WHOLE)
+
+    for text in ("0,0:-", "-1,1", "1", "0,1:", ":", "0,1,2", " 0,1", "--"):
+        with pytest.raises(ValueError, match=f"'{text}' is no tensor slice"):
+            TensorSlice.parse(text)
+
+
+def test_slice_message_is_written_as_it_is_read() -> None:
+    """An extent without a length is a whole dimension; a start of 0 is left out, as everywhere in protobuf."""
+    message = protos.message_class("TensorSliceProto")()
+
+    TensorSlice(((0, 1), WHOLE, (2, 3))).to_proto(message)
+
+    assert message.SerializeToString() == builders.slice_proto([(0, 1), None, (2, 3)])
+
+
 def test_slice_gives_its_shape_and_numpy_index() -> None:
     """Whole dimensions take their size from the tensor."""
     piece = TensorSlice(((1, 2), WHOLE))
@@ -150,6 +174,17 @@ def test_slices_that_make_no_whole_are_rejected(
     """Counting elements is not enough: an overlap can hide a gap."""
     with pytest.raises(CorruptionError, match=complaint):
         check_cover(pieces, shape)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (3, 2, 2)], ids=str)
+def test_one_element_twice_never_makes_up_for_another_that_is_missing(shape: tuple[int, ...]) -> None:
+    """Wherever the two lie: corners of different places must not be taken for the same."""
+    cells = grid(shape, [list(range(size)) for size in shape])
+    check_cover(cells, shape)
+
+    for missing, twice in itertools.permutations(cells, 2):
+        with pytest.raises(CorruptionError, match="overlap"):
+            check_cover([*(cell for cell in cells if cell != missing), twice], shape)
 
 
 @given(

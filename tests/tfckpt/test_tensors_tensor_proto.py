@@ -100,6 +100,9 @@ def test_constant_content_wins_over_values() -> None:
 def test_constant_content_of_strings_has_lengths_first() -> None:
     """Varint lengths, then the bytes."""
     assert decode_constant(proto(STRING, [2], tensor_content=b"\x01\x02abb")).tolist() == [b"a", b"bb"]
+    assert decode_constant(proto(STRING, [2], tensor_content=b"\0\0")).tolist() == [b"", b""]
+    with pytest.raises(CorruptionError, match="2 strings with their lengths take 5 bytes, there are 6"):
+        decode_constant(proto(STRING, [2], tensor_content=b"\x01\x02abbc"))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,27 @@ def test_constant_that_is_none_is_refused(message: Any, error: type[Exception]) 
     """Each rule of constants; the accepted neighbours stand in the tests above."""
     with pytest.raises(error):
         decode_constant(message)
+
+
+@pytest.mark.parametrize(("values", "wrong"), [([0, 256], 256), ([-1, 255], -1), ([7, -9, 300], -9)], ids=str)
+def test_value_outside_its_type_is_named(values: list[int], wrong: int) -> None:
+    """The one that does not fit, beside the ends of the range, which do."""
+    assert decode_constant(proto(UINT8, [2], int_val=[0, 255])).tolist() == [0, 255]
+
+    with pytest.raises(CorruptionError, match=f"value {wrong} does not fit uint8"):
+        decode_constant(proto(UINT8, [len(values)], int_val=values))
+
+
+def test_record_with_values_elsewhere_names_the_fields() -> None:
+    """The number of values has to be that of the elements, in the field of the type."""
+    message = proto(double_val=[1], float_val=[1, 2], int_val=[3])
+
+    with pytest.raises(CorruptionError) as caught:
+        decode_record(message, data_type(FLOAT), (3,))
+
+    assert str(caught.value) == (
+        "record has 2 values in float_val, float32 of shape [3] has 3 elements; there is also double_val, int_val"
+    )
 
 
 def test_constant_of_unknown_rank_is_refused() -> None:
