@@ -216,6 +216,22 @@ def test_errors_of_stored_payloads_name_the_index_and_the_tensor(tmp_path: pathl
     assert (wrong_size.value.path, wrong_size.value.tensor) == (f"{prefix}.index", "w")
 
 
+def test_damage_inside_a_string_tensor_is_placed_in_the_data_shard(tmp_path: pathlib.Path) -> None:
+    """At the length that is no number, or at the payload where no byte of it is to blame."""
+    bundle = Bundle()
+    bundle.put(bytes(10))
+    bundle.add("length", builders.STRING, [2], b"\0" + b"\x80" * 20)
+    bundle.add("sum", builders.STRING, [1], b"\0" + bytes(9))
+
+    with tfckpt.open(bundle.write(tmp_path)) as checkpoint:
+        with pytest.raises(tfckpt.CorruptionError, match="varint64") as length:
+            checkpoint["length"]
+        with pytest.raises(tfckpt.CorruptionError, match="take 5 bytes, the payload has 10") as total:
+            checkpoint["sum"]
+
+    assert (length.value.offset, total.value.offset) == (11, 31)
+
+
 def test_damaged_entry_is_named_by_listing_and_by_lookup(tmp_path: pathlib.Path) -> None:
     """The index file and the tensor, whichever way the entry was met."""
     bundle = Bundle().add("a", builders.FLOAT, [], bytes(4))

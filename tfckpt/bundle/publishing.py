@@ -175,7 +175,7 @@ def _second_name(path: str, other: str) -> None:
         import shutil
 
         with open(path, "rb") as source, open(other, "xb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
+            shutil.copyfileobj(source, target)
             target.flush()
             os.fsync(target.fileno())
 

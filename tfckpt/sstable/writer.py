@@ -131,7 +131,7 @@ class BlockWriter:
 def separator(low: bytes, high: bytes) -> bytes:
     """A short key S with low <= S < high, where low < high (LevelDB `util/comparator.cc`)."""
     shared = _shared_length(low, high)
-    if shared < min(len(low), len(high)) and low[shared] < 0xFF and low[shared] + 1 < high[shared]:
+    if shared < min(len(low), len(high)) and low[shared] + 1 < high[shared]:
         return low[:shared] + bytes([low[shared] + 1])
     return low
 
