@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench coverage format fuzz package wheels protos clean tensorflow-check test-matrix
+.PHONY: demo test check bench coverage format fuzz mutation package wheels protos clean tensorflow-check test-matrix
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/python examples/demo.py
@@ -44,6 +44,13 @@ coverage: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest --quiet --cov=tfckpt --cov-branch --cov-report=term-missing:skip-covered \
 		--cov-fail-under=95 tests/tfckpt tests/contracts tests/hostile tests/test_public_api.py tests/test_import.py
 
+# Small changes to the code that reads and writes the formats, and whether a test notices them; one in ten, or what
+# MUTANTS matches, as in MUTANTS='tfckpt.sstable.block.*'. `mutmut show NAME` shows a change.
+MUTANTS ?= tfckpt.*__mutmut_*3
+mutation: $(VENV)/.mutation-installed
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mutmut run '$(MUTANTS)'
+	$(BIN)/mutmut results | sed -n '/survived$$/p; /no tests$$/p; /suspicious$$/p'
+
 # The tests that need no torch, with every interpreter that is there, and the oldest and newest releases that setup.cfg
 # admits; about four minutes a combination, and a table in the end.
 test-matrix:
@@ -69,7 +76,7 @@ protos: $(VENV)/.dev-installed
 	$(BIN)/python protos/compile.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist mutants *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -84,4 +91,8 @@ $(VENV)/.dev-installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.bench-installed: $(VENV)/.dev-installed
 	$(PIP) --config-settings editable_mode=compat --editable '.[dev,bench]'
+	@touch $@
+
+$(VENV)/.mutation-installed: $(VENV)/.dev-installed
+	$(PIP) --config-settings editable_mode=compat --editable '.[dev,mutation]'
 	@touch $@
