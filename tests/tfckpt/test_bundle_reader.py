@@ -126,6 +126,19 @@ def test_thousands_of_entries_in_many_blocks_are_found_one_by_one(tmp_path: path
         assert list(checkpoint) == list(values)
 
 
+def test_name_that_is_not_there_is_refused_with_close_ones(tmp_path: pathlib.Path) -> None:
+    """In the text, and for programs in the error's attributes; nothing is said where no name is close."""
+    prefix = Bundle().add("weights", builders.FLOAT, [], bytes(4)).write(tmp_path)
+
+    with tfckpt.open(prefix) as checkpoint:
+        with pytest.raises(tfckpt.TensorNotFoundError, match=r"not in the checkpoint; close names: weights$") as close:
+            checkpoint.info("weight")
+        with pytest.raises(tfckpt.TensorNotFoundError, match=r"not in the checkpoint$"):
+            checkpoint.info("z")
+
+    assert (close.value.path, close.value.tensor, close.value.close_names) == (str(prefix), "weight", ("weights",))
+
+
 @pytest.mark.parametrize("length", [1, 127, 128, 5000, 300_000])
 def test_names_of_any_length_are_found(tmp_path: pathlib.Path, length: int) -> None:
     """Across the lengths at which varints grow."""
@@ -193,7 +206,7 @@ def test_slices_stand_in_several_shards(tmp_path: pathlib.Path) -> None:
 
     with tfckpt.open(prefix) as checkpoint:
         assert checkpoint.missing_files() == {str(lost): ("v",)}
-        with pytest.raises(tfckpt.CheckpointNotFoundError, match="1 of 1 tensors"):
+        with pytest.raises(tfckpt.CheckpointNotFoundError, match=r"1 of 1 tensors .* put the file beside the index$"):
             checkpoint["v"]
 
 
