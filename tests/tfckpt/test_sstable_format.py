@@ -63,7 +63,13 @@ def test_file_shorter_than_a_footer_is_truncated(size: int) -> None:
     with pytest.raises(TruncatedError, match="too short for a table file") as caught:
         read_footer(source)
 
-    assert (caught.value.needed, caught.value.available) == (48, size)
+    assert (caught.value.needed, caught.value.available, caught.value.offset) == (48, size, 0)
+
+
+def test_file_that_is_only_a_footer_has_no_room_for_blocks() -> None:
+    """It is long enough for a table's footer, and its handles lead nowhere."""
+    with pytest.raises(TruncatedError, match="metaindex block claims bytes 0 to 5, the table's blocks end at 0"):
+        read_footer(MemorySource(builders.footer((0, 0), (0, 0))))
 
 
 def test_footer_rejects_a_handle_that_is_no_varint() -> None:
@@ -207,6 +213,7 @@ def test_block_over_the_limit_is_refused_by_name(compressed: bool) -> None:
         contents_of(framed, limits=Limits(max_block_bytes=999))
 
     assert (caught.value.limit, caught.value.maximum, caught.value.claimed) == ("max_block_bytes", 999, 1000)
+    assert caught.value.offset == 3
 
 
 def test_block_is_a_copy_of_the_file() -> None:
