@@ -109,6 +109,40 @@ def test_rename_that_fails_where_nothing_stood_leaves_nothing(
     assert names_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
+def test_overwriting_ends_when_the_old_checkpoint_cannot_be_set_aside(
+    kind: type[BaseException], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full, or Ctrl-C: the old checkpoint stays as it was, alone."""
+    prefix = str(tmp_path / "ckpt")
+    save(OLD, prefix, checkpoint_state=False)
+
+    def failing(source: str, target: str) -> None:
+        raise kind(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(WriteError if kind is OSError else kind):
+        save(NEW, prefix, checkpoint_state=False, overwrite=True)
+
+    assert state_of(prefix) == "old"
+    assert names_in(tmp_path) == ["ckpt.data-00000-of-00001", "ckpt.index"]
+
+
+def test_files_and_folder_reach_the_disk_unless_that_is_left_out(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two data shards, the index, and the folder before the index has its name and after."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+
+    BundleWriter(str(tmp_path / "a"), shards=2).finish()
+    assert len(synced) == (3 if os.name == "nt" else 5)
+
+    synced.clear()
+    BundleWriter(str(tmp_path / "b"), shards=2, durable=False).finish()
+    assert synced == []
+
+
 def test_overwriting_goes_on_without_hard_links(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old shards are copied then, so that the old checkpoint stays whole."""
     prefix = str(tmp_path / "ckpt")

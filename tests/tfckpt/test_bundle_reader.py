@@ -131,10 +131,11 @@ def test_name_that_is_not_there_is_refused_with_close_ones(tmp_path: pathlib.Pat
     prefix = Bundle().add("weights", builders.FLOAT, [], bytes(4)).write(tmp_path)
 
     with tfckpt.open(prefix) as checkpoint:
+        reader = checkpoint.reader
         with pytest.raises(tfckpt.TensorNotFoundError, match=r"not in the checkpoint; close names: weights$") as close:
-            checkpoint.info("weight")
+            reader.info("weight")
         with pytest.raises(tfckpt.TensorNotFoundError, match=r"not in the checkpoint$"):
-            checkpoint.info("z")
+            reader.info("z")
 
     assert (close.value.path, close.value.tensor, close.value.close_names) == (str(prefix), "weight", ("weights",))
 
@@ -211,9 +212,9 @@ def test_slices_stand_in_several_shards(tmp_path: pathlib.Path) -> None:
 
 
 def test_errors_of_stored_payloads_name_the_index_and_the_tensor(tmp_path: pathlib.Path) -> None:
-    """A slice without an entry, and a size that is not that of the shape."""
+    """A slice without an entry, and a size that is not that of the shape; a payload past the end names the shard."""
     bundle = Bundle().put_entry("v", builders.entry_proto(1, [2], slices=[[(0, 1)], [(1, 1)]]))
-    bundle.add("w", builders.FLOAT, [2], bytes(8), size=7)
+    bundle.add("w", builders.FLOAT, [2], bytes(8), size=7).add("x", builders.FLOAT, [2], b"", offset=5, size=8)
     prefix = bundle.write(tmp_path)
 
     with tfckpt.open(prefix) as checkpoint:
@@ -221,11 +222,18 @@ def test_errors_of_stored_payloads_name_the_index_and_the_tensor(tmp_path: pathl
         assert isinstance(reader, BundleReader)
         with pytest.raises(tfckpt.CorruptionError, match="slice 0,1 of the tensor has no entry") as no_slice:
             reader.stored("v")
+        with pytest.raises(tfckpt.CorruptionError, match="slice 0,1 of the tensor has no entry") as undescribed:
+            reader.info("v")
+        ((_, past),) = reader.stored("x")
+        with pytest.raises(tfckpt.TruncatedError, match="past the end of the data shard, which has 8") as past_the_end:
+            reader.payload("x", past)
         ((_, entry),) = reader.stored("w")
         with pytest.raises(tfckpt.CorruptionError, match="takes 8 bytes, the entry says 7") as wrong_size:
             reader.payload("w", entry)
 
     assert (no_slice.value.path, no_slice.value.tensor) == (f"{prefix}.index", "v")
+    assert (undescribed.value.path, undescribed.value.tensor) == (f"{prefix}.index", "v")
+    assert (past_the_end.value.path, past_the_end.value.offset) == (f"{prefix}.data-00000-of-00001", 5)
     assert (wrong_size.value.path, wrong_size.value.tensor) == (f"{prefix}.index", "w")
 
 

@@ -127,6 +127,9 @@ def test_tensors_go_to_the_shard_with_the_fewest_bytes(tmp_path: pathlib.Path) -
     for name, size in (("a", 4), ("b", 3), ("c", 2), ("d", 2), ("e", 1)):
         writer.add(name, data_type_named("uint8"), [size], bytes(size))
     writer.add("f", data_type_named("uint8"), [1], b"\1", shard=0)
+    for shard in (-1, 3):
+        with pytest.raises(ValueError, match=f"there is no data shard {shard} of 3"):
+            writer.add("g", data_type_named("uint8"), [1], b"\1", shard=shard)
     writer.finish()
 
     with tfckpt.open(tmp_path / "s") as checkpoint:

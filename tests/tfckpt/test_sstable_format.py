@@ -187,8 +187,10 @@ def test_block_that_is_no_snappy_is_rejected(stored: bytes) -> None:
     """Garbage, copies from before the start, and a length that the elements do not give."""
     assert contents_of(builders.frame(b"\x04\x0cabcd", tag=1)) == b"abcd"
 
-    with pytest.raises(CorruptionError):
+    with pytest.raises(CorruptionError) as caught:
         contents_of(builders.frame(stored, tag=1))
+
+    assert caught.value.offset in range(3, 3 + len(stored) + 1)
 
 
 def test_snappy_bomb_is_rejected_before_memory_is_taken() -> None:
@@ -198,8 +200,9 @@ def test_snappy_bomb_is_rejected_before_memory_is_taken() -> None:
     assert contents_of(builders.frame(honest, tag=1)) == b"a" * 10_000
 
     for claim in (possible + 1, (1 << 32) - 1):
-        with pytest.raises(CorruptionError, match="are possible"):
+        with pytest.raises(CorruptionError, match="are possible") as caught:
             contents_of(builders.frame((builders.varint(claim) + bytes(9))[:9], tag=1))
+        assert caught.value.offset == 3
 
 
 @pytest.mark.parametrize("compressed", [False, True])

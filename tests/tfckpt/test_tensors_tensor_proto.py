@@ -117,6 +117,7 @@ def test_constant_content_of_strings_has_lengths_first() -> None:
         pytest.param(proto(UINT8, [1], int_val=[256]), CorruptionError, id="value too large"),
         pytest.param(proto(UINT8, [1], int_val=[-1]), CorruptionError, id="negative value of an unsigned type"),
         pytest.param(proto(29, [1], int_val=[8]), CorruptionError, id="value too large for int4"),
+        pytest.param(proto(29, [1], int_val=[-9]), CorruptionError, id="value too small for int4"),
         pytest.param(proto(HALF, [1], half_val=[65536]), CorruptionError, id="half of 17 bits"),
         pytest.param(proto(FLOAT, [-1]), CorruptionError, id="negative dimension"),
         pytest.param(proto(VARIANT), UnsupportedFeatureError, id="variant"),
