@@ -117,8 +117,13 @@ def test_overwriting_ends_when_the_old_checkpoint_cannot_be_set_aside(
     prefix = str(tmp_path / "ckpt")
     save(OLD, prefix, checkpoint_state=False)
 
+    replace = os.replace
+    faults = [kind(errno.ENOSPC, os.strerror(errno.ENOSPC))]
+
     def failing(source: str, target: str) -> None:
-        raise kind(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if faults:
+            raise faults.pop()
+        replace(source, target)
 
     monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(WriteError if kind is OSError else kind):

@@ -268,6 +268,16 @@ def test_damaged_entry_is_named_by_listing_and_by_lookup(tmp_path: pathlib.Path)
         assert (caught.value.path, caught.value.tensor) == (f"{prefix}.index", "w")
 
 
+def test_key_of_a_slice_is_no_name(tmp_path: pathlib.Path) -> None:
+    """Before anything was listed, too: the key is in the index, and only its tensor can be asked for."""
+    prefix = Bundle().add_slices("v", builders.FLOAT, [1], [([(0, 1)], bytes(4))]).write(tmp_path)
+    key = builders.slice_key(b"v", [(0, 1)]).decode("utf-8", "surrogateescape")
+
+    with tfckpt.open(prefix) as checkpoint:
+        assert key not in checkpoint.reader
+        assert "v" in checkpoint.reader
+
+
 def test_slice_keys_that_look_like_names_are_found_as_names(tmp_path: pathlib.Path) -> None:
     """A tensor whose name begins with a zero byte may itself be partitioned."""
     name = b"\0w\0\1\0"
