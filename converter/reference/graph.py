@@ -104,10 +104,14 @@ class ReferenceGraph:
 
     @functools.cached_property
     def sources(self) -> Mapping[str, Source]:
-        """Where the value of each variable stands, as the graph's save and restore operations and its objects say."""
+        """Where the value of each variable stands, as the graph's save and restore operations and its objects say.
+
+        Where they differ, as with the variables that Keras 3 exports twice, the operations of the graph that runs are
+        heard; its objects are asked about what they do not know.
+        """
         found = read_sources(self._program, self.limits)
         if self._objects is not None and self.checkpoint is not None:
-            found |= captured_sources(self._program, self._objects, self.checkpoint.object_graph)
+            found = captured_sources(self._program, self._objects, self.checkpoint.object_graph) | found
         return found
 
     @functools.cached_property

@@ -20,7 +20,7 @@ from tfckpt.errors import printable
 from ..mapping.averages import AVERAGE_SUFFIX, is_average, variable_of
 from ..mapping.layout import LAYOUTS
 from ..mapping.rules import Move
-from .layers import Array, OracleRun, as_input, forward, measure, watching
+from .layers import Array, OracleRun, as_input, exact_copy, forward, measure, watching
 from .layers_report import ALONE_TOLERANCE, LayersReport
 from .pairing import LOGITS, Pair
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 MAX_LAYERS = 12
 #: What an explanation may leave of the difference: the rounding of scaled values.
 _LEFT = 1e-4
-_EPSILONS = (1e-3, 1e-5, 1e-4, 1e-6, 1e-2)
+#: As `exact_copy` leaves them where a batch norm has no node that says its own.
+_FLOAT32_EPSILONS = tuple(float(np.float32(epsilon)) for epsilon in (1e-3, 1e-5, 1e-4, 1e-6, 1e-2))
 _STATISTICS = ("bn.running_mean", "bn.running_var")
 _FEWER_BITS = ("float16", "bfloat16")
 
@@ -78,7 +79,7 @@ def diagnose(
 ) -> tuple[tuple[str, str], ...]:
     """For each faulty layer of a comparison its cause; the model is left as it is."""
     faulty = [record.layer for record in report.records if record.is_faulty][:MAX_LAYERS]
-    exact = copy.deepcopy(model).eval().double()
+    exact = exact_copy(model, run.pairing)
     pairs = [run.pairing.pair(layer) for layer in faulty]
     inputs = _inputs(exact, run, pairs)
     return tuple((pair.layer, _Laboratory(exact, run, graph, truth).cause(pair, inputs[pair.layer])) for pair in pairs)
@@ -165,7 +166,7 @@ class _Laboratory:
         if isinstance(module.bn, nn.BatchNorm2d):
             attribute = None if pair.norm is None else self._graph.locate(pair.norm)[1].attributes.get("epsilon")
             own = module.bn.eps
-            for epsilon in _EPSILONS if attribute is None else (float(f"{attribute:.6g}"),):
+            for epsilon in _FLOAT32_EPSILONS if attribute is None else (float(f"{attribute:.6g}"),):
                 if epsilon != own:
                     yield Experiment(
                         f"batch norm epsilon: {own:g} here, {epsilon:g} in the graph", _setting("bn.eps", epsilon)

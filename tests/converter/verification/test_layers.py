@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import copy
 import itertools
+import pathlib
+import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -91,6 +93,7 @@ def faulty(report: LayersReport) -> list[str]:
         ("savedmodel", "raw"),
         ("keras/v1/saved_model", "raw"),
         ("keras/v2/saved_model", "raw"),
+        ("keras/keras3/exported", "raw"),
     ],
 )
 def test_converted_network_agrees_with_its_graph(path: str, choice: WeightsChoice) -> None:
@@ -252,6 +255,25 @@ def test_other_epsilon_is_found(digits: Case, model: EfficientNet) -> None:
     model.get_submodule("head.bn").eps = 1e-5
 
     assert compare(model, digits).causes == (("head", "batch norm epsilon: 1e-05 here, 0.001 in the graph"),)
+
+
+def test_epsilon_that_is_added_as_a_constant_is_no_fault_where_variances_are_small(tmp_path: pathlib.Path) -> None:
+    """Keras 3 adds 0.001 in float32, which shows in float64; another number is still found, and named."""
+    folder = tmp_path / "exported"
+    shutil.copytree(DATA / "keras/keras3/exported", folder)
+    with tfckpt.open(folder) as checkpoint:
+        variances = [row.key for row in checkpoint.variables() if row.full_name.endswith("/moving_variance")]
+        values = {key: np.asarray(checkpoint[key] * np.float32(1e-3)) for key in variances}
+    tfckpt.replace(DATA / "keras/keras3/exported", values, folder / "variables" / "variables", overwrite=True)
+
+    case = open_case(str(folder), "raw")
+    exact = compare_layers(case.model, case.run, double=True)
+    case.model.get_submodule("head.bn").eps = 1e-5
+    wrong = compare(case.model, case)
+    case.checkpoint.close()
+
+    assert max(max(record.max_rel, record.alone) for record in exact.records) < 1e-13
+    assert wrong.causes == (("head", "batch norm epsilon: 1e-05 here, 0.001 in the graph"),)
 
 
 def test_other_stride_is_found(digits: Case, model: EfficientNet) -> None:
