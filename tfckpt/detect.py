@@ -230,6 +230,13 @@ def _v1_of_graph(storage: Storage, prefix: str, limits: Limits) -> Found | None:
     return _shard_set(storage, prefix, limits)
 
 
+def _without_names(storage: Storage, folder: str) -> str:
+    """Say of a folder without names that it is empty, or that nobody can tell."""
+    if storage.is_remote and folder.startswith(("http://", "https://")):
+        return "HTTP has no listing; name a checkpoint in it, such as FOLDER/model.ckpt-7"
+    return "it is empty"
+
+
 def _find_in_folder(storage: Storage, folder: str, limits: Limits) -> Found:
     if storage.is_file(storage.join(folder, STATE_NAME)):
         return _follow_state(storage, folder, limits)
@@ -248,7 +255,7 @@ def _find_in_folder(storage: Storage, folder: str, limits: Limits) -> Found:
     if storage.is_file(naming.index_name(inside)):
         return Found(inside)
     names = storage.list(folder)
-    there = f"it holds {_some(names)}" if names else "it is empty"
+    there = f"it holds {_some(names)}" if names else _without_names(storage, folder)
     endings = (name for name in names if name.endswith(KERAS_ENDINGS))
     keras = next((name for name in endings if storage.is_file(storage.join(folder, name))), None)
     if keras is not None:

@@ -21,7 +21,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from .._typing import Buffer, ByteSource, PathLike
 from ..errors import CheckpointNotFoundError, LimitExceededError, StorageError, UnsupportedFeatureError
@@ -92,7 +92,7 @@ def as_archive(place: Place, options: Options) -> Place | None:
         return None
     if archive_kind(place.storage.open(place.path)) is None:
         return None
-    source = _download(place.storage, place.path, options)
+    source = _download(cast("RemoteStorage", place.storage), place.path, options)
     return _in_archive(source, place.storage.address(place.path), "", options)
 
 
@@ -148,24 +148,22 @@ def _remote(address: str, scheme: str, options: Options) -> tuple[RemoteStorage,
     return RemoteStorage(FsspecTransport(plain), f"{scheme}://", cache), plain
 
 
-def _download(storage: Storage, address: str, options: Options) -> ByteSource:
+def _download(storage: RemoteStorage, address: str, options: Options) -> ByteSource:
     """All of a remote file, in a temporary file without a name."""
     import tempfile
 
-    limits = options.limits
-    remote = storage.open(address)
-    if remote.size > limits.max_download_bytes:
-        raise LimitExceededError(
-            "archive is too large to download",
-            limit="max_download_bytes",
-            maximum=limits.max_download_bytes,
-            claimed=remote.size,
-            path=address,
-        )
     try:
         with tempfile.TemporaryFile(prefix="tfckpt-") as file:
-            for offset in range(0, remote.size, _PIECE):
-                file.write(remote.read(offset, min(_PIECE, remote.size - offset)))
+            try:
+                remote = storage.open(address)
+                _check_download(remote.size, address, options.limits)
+                for offset in range(0, remote.size, _PIECE):
+                    file.write(remote.read(offset, min(_PIECE, remote.size - offset)))
+            except UnsupportedFeatureError:
+                # A server that gives no parts of files gives the whole.
+                sink = _Refilled(file)
+                if not storage.copy(address, sink, lambda size: _check_download(size, address, options.limits)):
+                    raise
             file.flush()
             return (MappedFile if options.mmap else ReadFile)(file, address)
     except OSError as error:
@@ -175,3 +173,32 @@ def _download(storage: Storage, address: str, options: Options) -> ByteSource:
             f"cannot download into the folder for temporary files, {tempfile.gettempdir()}: {error.strerror}",
             path=address,
         ) from error
+
+
+def _check_download(size: int, address: str, limits: Limits) -> None:
+    """Raise `LimitExceededError` for what is too large to download."""
+    if size > limits.max_download_bytes:
+        raise LimitExceededError(
+            "archive is too large to download",
+            limit="max_download_bytes",
+            maximum=limits.max_download_bytes,
+            claimed=size,
+            path=address,
+        )
+
+
+class _Refilled:
+    """A sink that fills a file from its beginning, at first and whenever the part begins anew."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.restart()
+
+    def write(self, data: bytes) -> object:
+        """Take the next bytes."""
+        return self._file.write(data)
+
+    def restart(self) -> None:
+        """Drop what was written."""
+        self._file.seek(0)
+        self._file.truncate()

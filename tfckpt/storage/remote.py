@@ -16,16 +16,16 @@ from __future__ import annotations
 import contextlib
 import posixpath
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from .._typing import ByteSource, ByteView
 from ..errors import CheckpointNotFoundError
 from .base import DATA_SHARD, Storage
 from .block_cache import BlockCache, CachedFile
-from .http import changed
+from .http import HttpTransport, changed
 from .local import check_range
-from .transport import Facts, Part, Transport
+from .transport import Facts, Part, Sink, Transport
 
 #: What is fetched of the end of a file that is not a data shard. The index of a network has mostly less.
 END = 64 << 10
@@ -126,6 +126,16 @@ class RemoteStorage(Storage):
         finally:
             for (file, _, _), part in zip(pieces, parts, strict=True):
                 file.let_go(part)
+
+    def copy(self, path: str, sink: Sink, check: Callable[[int], None]) -> bool:
+        """Write a whole file to a sink, whose size `check` may refuse; False where the protocol only gives parts."""
+        if not isinstance(self._transport, HttpTransport):
+            return False
+        facts = self._transport.stat(path)
+        check(facts.size)
+        if facts.size:
+            self._transport.copy(path, 0, facts.size, sink, facts)
+        return True
 
     def close(self) -> None:
         """Forget what was fetched; views that were handed out stay valid."""

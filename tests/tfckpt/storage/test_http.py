@@ -199,7 +199,7 @@ def test_folder_is_known_by_its_state_file(server: Server) -> None:
 
 def test_folder_without_a_state_file_is_not_found(server: Server) -> None:
     """There is nothing to list; the prefix beside it opens."""
-    with pytest.raises(tfckpt.CheckpointNotFoundError):
+    with pytest.raises(tfckpt.CheckpointNotFoundError, match="HTTP has no listing; name a checkpoint in it"):
         tfckpt.open(server.url)
 
     assert len(tfckpt.open(server.url + "model")) == 201
@@ -357,6 +357,25 @@ def test_server_without_ranges_gives_a_checkpoint_of_one_tensor() -> None:
 
         with tfckpt.open(server.url + "model") as checkpoint:
             assert checkpoint["only"].tobytes() == SMALL["small/000"]
+
+
+def test_server_without_ranges_gives_an_archive(server: Server) -> None:
+    """An archive is wanted whole in any case; one that is too large is refused by its head."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, data in server.files.items():
+            member = tarfile.TarInfo(f"net/{name}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    with serving({"net.tgz": buffer.getvalue()}) as running:
+        running.fault = whole
+
+        with tfckpt.open(running.url + "net.tgz") as checkpoint:
+            assert checkpoint["large"].tobytes() == LARGE
+        with tfckpt.open(running.url + "net.tgz!net/model", mmap=False) as checkpoint:
+            assert len(checkpoint) == 201
+        with pytest.raises(tfckpt.LimitExceededError, match="too large to download"):
+            tfckpt.open(running.url + "net.tgz", limits=tfckpt.Limits(max_download_bytes=1000))
 
 
 Tail = Callable[[Handler, int, int], None]
