@@ -360,17 +360,18 @@ def _inventory(tensors: Mapping[str, Array], facts: Mapping[str, _Facts]) -> Inv
 
 
 def _files(tensors: Mapping[str, Array]) -> tuple[FileRecord, ...]:
-    """Record a checkpoint's files; a shard that is not there has no size."""
+    """Record a checkpoint's files, wherever they are; a shard that is not there has no size."""
     if not isinstance(tensors, tfckpt.Checkpoint):
         return ()
     records = []
     for position, path in enumerate(tensors.files):
-        nbytes = os.stat(path).st_size if os.path.isfile(path) else None
-        checksum = _sha256(path) if position == 0 and nbytes is not None else None
+        nbytes = checksum = None
+        if tensors.storage.is_file(path):
+            source = tensors.storage.open(path)
+            try:
+                nbytes = source.size
+                checksum = hashlib.sha256(source.read(0, nbytes)).hexdigest() if position == 0 else None
+            finally:
+                source.close()
         records.append(FileRecord(os.path.basename(path), nbytes, checksum))
     return tuple(records)
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()

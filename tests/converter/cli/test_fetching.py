@@ -94,6 +94,10 @@ def test_release_is_converted_by_its_name(form: str, server: Server, capsys: Cap
     assert report["releases"] == [release.name]
     assert f"{release.name} by the name it was asked for" in shown.out
     assert report["notes"] == []
+    index, shard = report["files"]
+    assert (index["name"], shard["name"]) == (f"{FORMS[form][2]}.index", f"{FORMS[form][2]}.data-00000-of-00001")
+    assert index["nbytes"] > 0 and len(index["sha256"]) == 64
+    assert shard["nbytes"] == report["totals"]["bytes"] + 8  # the step, which is left out
     output = read_output("out.safetensors")
     assert json.loads(output.metadata[PREPROCESSING_KEY]) == release.preprocessing.to_dict()
     names = [variable.target for variable in networks.variables(release.config)]
