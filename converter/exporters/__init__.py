@@ -82,6 +82,8 @@ def is_folder_name(path: PathLike) -> bool:
 
 def check_output(path: PathLike, *, force: bool, shard_size: int | None = None) -> None:
     """Raise `ExportError` when nothing can be written under this name, before anything is read for it."""
+    if not os.fspath(path):
+        raise ExportError("the output's name is empty")
     if is_folder_name(path):
         check_free_folder(path, force=force, replaceable=REPLACEABLE)
         return

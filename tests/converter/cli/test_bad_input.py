@@ -265,6 +265,13 @@ def test_number_of_classes_that_no_classifier_has_is_refused(
     assert error == f"tf2torch: a classifier of {number} classes was asked for, expected from 0 to 1000000\n"
 
 
+def test_output_without_a_name_is_refused(digits: pathlib.Path, capsys: Capture) -> None:
+    """As an empty variable of a shell gives it."""
+    assert main(["convert", str(digits), "-o", ""]) == 2
+
+    assert capsys.readouterr().err == "tf2torch: the output's name is empty\n"
+
+
 # Packages that are not there
 
 
@@ -278,6 +285,18 @@ def test_pth_without_torch_names_the_extra(
 
     assert error == (
         "tf2torch: writing a .pth file needs the package torch; install it with: pip install 'tfckpt[torch]'\n"
+    )
+
+
+def test_list_of_operations_without_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """The operations are written in PyTorch."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    assert main(["ops", "Conv2D"]) == 5
+
+    assert capsys.readouterr().err == (
+        "tf2torch: running TensorFlow's operations needs the package torch; "
+        "install it with: pip install 'tfckpt[torch]'\n"
     )
 
 
