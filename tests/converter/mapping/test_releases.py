@@ -48,7 +48,7 @@ def test_tie_between_releases_is_said() -> None:
     assert report.releases == ("efficientnetv2-s", "efficientnetv2-s-21k-ft1k")
     assert report.notes == (
         "1,000 classes: efficientnetv2-s or efficientnetv2-s-21k-ft1k; their preprocessing differs, "
-        "and neither names nor shapes tell which it is",
+        "and neither names nor shapes tell which it is; --release NAME says it (in Python release=NAME)",
     )
 
 
