@@ -197,6 +197,8 @@ def read_output(path: PathLike) -> TensorFile:
         path = weights
     if path.endswith(sharded.INDEX_ENDING):
         return sharded.read(path)
+    if is_folder_name(path) and not os.path.lexists(path):
+        raise CheckpointNotFoundError("there is no such file or folder", path=path)
     return format_of(path).read(path)
 
 

@@ -6,6 +6,7 @@ changes that were asked for can go together.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,7 @@ from tfckpt.errors import CorruptionError, printable
 
 from ..conversion import ConversionResult
 from ..errors import ExportError
+from ..mapping.native import native_targets
 from ..model.config import CONFIGS, EfficientNetConfig
 from ..model.libraries import TARGETS, TORCHVISION_OTHER_EPSILON, TargetName, library_model, targets_of
 from ..model.recipes import Preprocessing
@@ -28,6 +30,8 @@ TABLES: dict[TargetName, Table] = {
 }
 #: The batch norm epsilon that the libraries' models have, or get from us.
 _LIBRARY_EPSILON = 1e-3
+#: A name that only our own module has.
+_NATIVE = "stem.conv.weight"
 
 
 def prepare(
@@ -94,10 +98,11 @@ def prepare(
 def to_native(found: TensorFile, path: str) -> TensorFile:
     """Take a file's tensors back to our own names, by the library and the network that its metadata names.
 
-    A file without such metadata is given back as it is.
+    A file without such metadata, as every `.pth`, is known by its names where they are those that a library has for a
+    published network, no more and no fewer; any other is given back as it is.
     """
     if TARGET_KEY not in found.metadata:
-        return found
+        return _known_by_names(found)
     try:
         target = json.loads(found.metadata[TARGET_KEY])["target"]
         table = TABLES[target]
@@ -108,6 +113,23 @@ def to_native(found: TensorFile, path: str) -> TensorFile:
         raise CorruptionError("config of more blocks than the file has tensors", path=path)
     ours = {theirs: name for name, theirs in library_names(table, config, target).items()}
     return TensorFile({ours.get(name, name): array for name, array in found.tensors.items()}, found.metadata)
+
+
+def _known_by_names(found: TensorFile) -> TensorFile:
+    """Take a published network's tensors back to our own names from those of whichever library has exactly these."""
+    if _NATIVE in found.tensors:
+        return found
+    for published in CONFIGS.values():
+        for config in (published, dataclasses.replace(published, num_classes=0)):
+            if len(native_targets(config)) != len(found.tensors):
+                continue
+            for target, table in TABLES.items():
+                if library_model(target, config.name) is None:
+                    continue
+                ours = {theirs: name for name, theirs in library_names(table, config, target).items()}
+                if ours.keys() == found.tensors.keys():
+                    return TensorFile({ours[name]: array for name, array in found.tensors.items()}, found.metadata)
+    return found
 
 
 def _model_of(target: TargetName, config: EfficientNetConfig) -> str:

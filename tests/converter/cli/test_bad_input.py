@@ -6,6 +6,7 @@ Each case has its nearest neighbour that converts, in the same test or in `test_
 from __future__ import annotations
 
 import pathlib
+import subprocess
 import sys
 import zipfile
 
@@ -272,7 +273,33 @@ def test_output_without_a_name_is_refused(digits: pathlib.Path, capsys: Capture)
     assert capsys.readouterr().err == "tf2torch: the output's name is empty\n"
 
 
+def test_output_that_is_not_there_is_said_to_be_missing(
+    digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """A file by its ending, and what may have been a folder."""
+    for name in ("none.safetensors", "none"):
+        assert main(["verify", str(digits), str(tmp_path / name)]) == 3
+
+        assert f"{tmp_path / name}: there is no such file" in capsys.readouterr().err
+
+
 # Packages that are not there
+
+
+@pytest.mark.parametrize("name", ["EfficientNet", "load_graph", "optimize", "same_padding_"])
+def test_public_name_that_needs_torch_names_the_extra(name: str) -> None:
+    """`import converter` does not need it, and the first use says what is missing."""
+    program = (
+        f"import sys; sys.modules['torch'] = None\nimport converter\ntry:\n    converter.{name}\n"
+        "except ImportError as error:\n    print(type(error).__name__, error)"
+    )
+
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert found.stdout == (
+        f"MissingDependencyError converter.{name} needs the package torch; "
+        "install it with: pip install 'tfckpt[torch]'\n"
+    )
 
 
 def test_pth_without_torch_names_the_extra(

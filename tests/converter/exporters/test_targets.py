@@ -12,7 +12,8 @@ import pytest
 import converter
 from converter.conversion import ConversionResult, convert
 from converter.errors import ExportError
-from converter.exporters import export, read_output
+from converter.exporters import export, read_native, read_output
+from converter.model.libraries import TargetName
 from tests.converter.networks import arrays
 
 torch = pytest.importorskip("torch", reason="the libraries are PyTorch's")
@@ -104,6 +105,23 @@ def test_timm_state_dict_loads_strictly(v2: ConversionResult, tmp_path: pathlib.
     model = timm.create_model("tf_efficientnetv2_b0")
     model.load_state_dict(torch.load(tmp_path / "b0.pth", weights_only=True), strict=True)
     assert_same(logits(model), ours(v2))
+
+
+@pytest.mark.parametrize("target", ["timm", "torchvision", "transformers", "efficientnet-pytorch"])
+def test_plain_state_dict_of_a_library_is_known_by_its_names(
+    target: TargetName, v1: ConversionResult, tmp_path: pathlib.Path
+) -> None:
+    """A `.pth` says nothing of itself; with one name more it is nobody's, and stays as it is."""
+    path = tmp_path / "b0.pth"
+    export(v1, path, target=target)
+
+    found = read_native(path)
+    state_dict = torch.load(path, weights_only=True)
+    torch.save({**state_dict, "other": torch.zeros(1)}, path)
+
+    assert list(found.tensors) == list(v1.state_dict)
+    assert all(np.array_equal(found.tensors[name], array) for name, array in v1.state_dict.items())
+    assert list(read_native(path).tensors) == [*state_dict, "other"]
 
 
 def torchvision_model(name: str, result: ConversionResult, folder: pathlib.Path) -> Any:
