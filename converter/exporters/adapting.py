@@ -35,10 +35,12 @@ def with_classes(
     """Put a new classifier of so many classes in the place of the old one, 0 for none; and say so.
 
     A new one is drawn as the released code draws it: weights uniform within 1 / sqrt(classes), biases 0.
-    Raises `ExportError` for a number that no classifier has.
+    Raises `ExportError` for a number that no classifier has, and for a backbone without the head it would stand on.
     """
     if not 0 <= num_classes <= MAX_CLASSES:
         raise ExportError(f"a classifier of {num_classes} classes was asked for, expected from 0 to {MAX_CLASSES}")
+    if num_classes and not config.head_channels:
+        raise ExportError("a classifier was asked for, but this backbone has no head for it to stand on")
     kept = {name: tensor for name, tensor in tensors.items() if name not in _CLASSIFIER}
     changed = dataclasses.replace(config, num_classes=num_classes)
     if num_classes == 0:
@@ -47,12 +49,10 @@ def with_classes(
     bound = 1.0 / math.sqrt(num_classes)
     kept["classifier.weight"] = Pending(shape, np.dtype(np.float32), functools.partial(_drawn, shape, bound))
     kept["classifier.bias"] = np.zeros(num_classes, np.float32)
-    return (
-        kept,
-        changed,
-        f"classifier of {config.num_classes} classes replaced by one of {num_classes} to be trained: weights uniform "
-        f"within 1 / sqrt({num_classes}), seed {SEED}, biases 0",
-    )
+    drawn = f"to be trained: weights uniform within 1 / sqrt({num_classes}), seed {SEED}, biases 0"
+    if config.num_classes == 0:
+        return kept, changed, f"classifier of {num_classes} classes added {drawn}"
+    return kept, changed, f"classifier of {config.num_classes} classes replaced by one of {num_classes} {drawn}"
 
 
 def with_folded_norms(

@@ -136,6 +136,8 @@ def _model_of(target: TargetName, config: EfficientNetConfig) -> str:
     """Name the library's model; `ExportError` says which targets there are instead."""
     others = ", ".join(targets_of(config.name))
     model = library_model(target, config.name)
+    if model is not None and not config.head_channels:
+        raise ExportError(f"{target}'s models have a head, and this backbone has none; targets for it: native")
     if model is None or not _same_network(config):
         what = config.name if config.name in CONFIGS else "a network that is not a published one"
         raise ExportError(f"{target} has no model for {printable(what)}; targets for it: {others}")

@@ -146,7 +146,7 @@ class ConversionReport:
         lines = [
             f"source    {printable(self.source)}",
             f"network   {self.network}: {self.parameters:,} parameters"
-            + (f", {self.config['num_classes']} classes" if self.config is not None else ""),
+            + (f", {say_classes(self.config['num_classes'])}" if self.config is not None else ""),
             *(f"          {sentence}" for sentence in self.evidence),
             f"weights   {weights}",
             f"tensors   {len(self.tensors)} used + {len(self.constants)} constant = "
@@ -156,6 +156,13 @@ class ConversionReport:
             *(f"note      {note}" for note in self.notes),
         ]
         return "\n".join(lines)
+
+
+def say_classes(count: int) -> str:
+    """Say how many classes a network tells apart."""
+    if not count:
+        return "no classifier"
+    return "1 class" if count == 1 else f"{count:,} classes"
 
 
 def _tensor(record: TensorRecord) -> dict[str, Any]:

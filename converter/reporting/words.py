@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..mapping.report import say_classes
 from .record import FullReport
 from .statistics import Remark, Statistics
 
@@ -142,7 +143,7 @@ def _written(report: FullReport, target: str) -> str:
 
 def _classes(report: FullReport) -> str:
     config = report.conversion.config
-    return "" if config is None else f", {config['num_classes']:,} classes"
+    return "" if config is None else f", {say_classes(config['num_classes'])}"
 
 
 def _dtypes(dtypes: dict[str, int]) -> str:

@@ -266,6 +266,27 @@ def test_number_of_classes_that_no_classifier_has_is_refused(
     assert error == f"tf2torch: a classifier of {number} classes was asked for, expected from 0 to 1000000\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--num-classes", "5"], "a classifier was asked for, but this backbone has no head for it to stand on"),
+        (["--target", "timm"], "timm's models have a head, and this backbone has none; targets for it: native"),
+    ],
+)
+def test_backbone_without_head_takes_neither_classifier_nor_library(
+    options: list[str], said: str, tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """As a detector has it; by itself it is converted, and has no classifier."""
+    whole = networks.arrays("efficientnet-b0", averages=False)
+    prefix = saved({name: array for name, array in whole.items() if "/head/" not in name}, tmp_path)
+
+    error = refused([prefix, *options], 2, output, capsys)
+
+    assert error == f"tf2torch: {said}\n"
+    assert main(["convert", prefix, "-o", str(output)]) == 0
+    assert "network   efficientnet-b0: 3,595,388 parameters, no classifier\n" in capsys.readouterr().out
+
+
 def test_output_without_a_name_is_refused(digits: pathlib.Path, capsys: Capture) -> None:
     """As an empty variable of a shell gives it."""
     assert main(["convert", str(digits), "-o", ""]) == 2
