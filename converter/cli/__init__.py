@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import tfckpt
 from tfckpt.cli import add_verbs
+from tfckpt.cli.help import HelpFormatter
 from tfckpt.errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -48,9 +49,7 @@ release, which is fetched once and kept.
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """Build the parser of all verbs, or of one alone, which starts quicker as the others are not imported."""
-    parser = argparse.ArgumentParser(
-        prog="tf2torch", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="tf2torch", description=DESCRIPTION, formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"tf2torch {tfckpt.__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_verbs(verbs, __name__, (verb,) if verb in _VERBS else _VERBS)

@@ -25,6 +25,7 @@ from ..errors import (
     WriteError,
 )
 from ..stopping import EXIT_CODE, Stopped, stoppable
+from .help import HelpFormatter
 from .render import complain
 
 _VERBS = (
@@ -66,9 +67,7 @@ PATH is a checkpoint's prefix, any of its files, or a folder that holds it.
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """The parser of all verbs, or of one alone, which starts quicker as the others are not imported."""
-    parser = argparse.ArgumentParser(
-        prog="tfckpt", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="tfckpt", description=DESCRIPTION, formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"tfckpt {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_verbs(verbs, __name__, (verb,) if verb in _VERBS else _VERBS)
@@ -79,6 +78,8 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser], packag
     """Import the modules of these verbs from a package of them, and add their parsers."""
     for name in names:
         importlib.import_module(f"{package}.{name}").add_parser(verbs)
+    for parser in verbs.choices.values():
+        parser.formatter_class = HelpFormatter
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

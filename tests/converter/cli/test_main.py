@@ -13,7 +13,7 @@ import pytest
 
 import tfckpt
 from converter import errors
-from converter.cli import exit_code, main
+from converter.cli import convert, exit_code, main
 from converter.cli.render import progress_bar, say
 from converter.errors import ConversionError
 
@@ -73,6 +73,26 @@ def test_command_that_needs_torch_names_the_extra_where_there_is_none(
     assert ended.returncode == 5
     assert ended.stderr.count("\n") == 1
     assert ended.stderr.endswith(" needs the package torch; install it with: pip install 'tfckpt[torch]'\n")
+
+
+@pytest.mark.parametrize("verb", ["convert", "plan", "verify", "evaluate", "bench", "revert", "models", "ops"])
+def test_help_fits_a_narrow_terminal(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """At 80 columns no sentence is wider; a command is never broken, and what it does stands under it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+
+    lines = capsys.readouterr().out.partition("\n\n")[2].splitlines()
+    assert [line for line in lines if len(line) > 80 and not line.startswith("  tf2torch ")] == []
+
+
+def test_help_on_a_wide_terminal_is_as_it_is_written(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Examples with what they do beside them."""
+    monkeypatch.setenv("COLUMNS", "125")
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+
+    assert convert.HELP in capsys.readouterr().out
 
 
 def test_no_command_is_wrong_usage(capsys: Capture) -> None:

@@ -138,7 +138,7 @@ def test_help_begins_with_the_common_use(capsys: pytest.CaptureFixture[str]) -> 
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "usage: tfckpt run [-h] [-m] SCRIPT [ARGUMENT ...]"
-    assert lines[4].startswith("  tfckpt run convert.py bert_model.ckpt out.bin ")
+    assert lines[4].startswith("  tfckpt run convert.py bert_model.ckpt out.bin")
 
 
 def test_command_runs_in_a_process_of_its_own(tmp_path: pathlib.Path, digits: pathlib.Path) -> None:
