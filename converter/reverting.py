@@ -27,6 +27,7 @@ from .mapping.family import Family
 from .mapping.keras_applications import KERAS
 from .mapping.layout import Array
 from .mapping.rules import RuleSet
+from .mapping.variables import exported_copies
 from .model.config import CONFIGS, EfficientNetConfig
 from .reversal import reverse
 from .state_dicts import arrays, config_of, is_floating, library_of, to_native
@@ -215,6 +216,8 @@ def _like(
         if isinstance(source, tfckpt.Checkpoint) and source.object_graph is not None:
             raise ExportError("an object-based checkpoint has no moving averages by name, and none can be added")
         averaged |= {name + AVERAGE_SUFFIX: array for name, array in raw.items() if not is_average(name)}
+    if isinstance(source, tfckpt.Checkpoint):
+        raw |= {copy: raw[name] for copy, name in exported_copies(source).items() if name in raw}
     made = {name: _cast(array, name, source) for name, array in (raw | averaged).items()}
     return made, planned.config.name
 

@@ -26,7 +26,7 @@ _REASON_GRAPH = "the object graph, which is no variable"
 _REASON_COUNTER = "counter of saves"
 _REASON_OTHER = "no variable"
 _REASON_COPY = "second copy of a variable, which Keras 3 exports twice"
-#: Where `export` of Keras 3 keeps all variables, those its graph reads, and where most of them stand once more.
+#: Where `export` of Keras 3 keeps all variables of its functions, and where they stand once more among others.
 _EXPORTED = "_all_variables/"
 _EXPORT_COPIES = "variables/"
 #: Children that an optimizer of Keras has, whichever its generation; the older ones have slot variables besides.
@@ -81,15 +81,13 @@ def inventory_of_checkpoint(checkpoint: tfckpt.Checkpoint) -> Inventory:
     if graph is None:
         return inventory_of_names({info.name: info.shape for info in checkpoint.infos()})
     optimizers = tuple(_optimizers(graph))
-    exported = {row.full_name for row in checkpoint.variables() if (row.path or "").startswith(_EXPORTED)}
+    copies = exported_copies(checkpoint)
     variables = []
     reasons: dict[str, str] = {GRAPH_KEY: _REASON_GRAPH}
     for row in checkpoint.variables():
         path = row.path if row.path is not None else row.key.removesuffix(VALUE_SUFFIX)
         reasons.update((slot.key, _slot_reason(slot.name, slot.optimizer)) for slot in row.slots)
-        reason = _reason(path, optimizers)
-        if path.startswith(_EXPORT_COPIES) and row.full_name in exported:
-            reason = _REASON_COPY
+        reason = _REASON_COPY if row.key in copies else _reason(path, optimizers)
         if reason is None:
             variables.append(SourceVariable(row.key, row.info.shape, path, row.full_name))
         else:
@@ -97,6 +95,22 @@ def inventory_of_checkpoint(checkpoint: tfckpt.Checkpoint) -> Inventory:
     used = {variable.key for variable in variables}
     set_aside = tuple(Ignored(key, reasons.get(key, _REASON_OTHER)) for key in checkpoint if key not in used)
     return Inventory(tuple(variables), set_aside, True)
+
+
+def exported_copies(checkpoint: tfckpt.Checkpoint) -> dict[str, str]:
+    """Give the key of the variable that each second copy is of, where `export` of Keras 3 saved every variable twice.
+
+    TensorFlow 2 gives the functions of such a SavedModel the copies, and a session of TensorFlow 1 the others.
+    """
+    if checkpoint.object_graph is None:
+        return {}
+    rows = [(row.path or row.key, row) for row in checkpoint.variables()]
+    exported = {row.full_name: row.key for path, row in rows if path.startswith(_EXPORTED)}
+    return {
+        row.key: exported[row.full_name]
+        for path, row in rows
+        if path.startswith(_EXPORT_COPIES) and row.full_name in exported
+    }
 
 
 def duplicates(names: Iterable[str]) -> set[str]:

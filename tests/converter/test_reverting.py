@@ -140,6 +140,25 @@ def test_published_network_gets_the_names_the_released_code_gives(model: str) ->
     assert all(array.flat[0] == source[name].flat[0] for name, array in made.items())
 
 
+def test_both_copies_of_what_keras_3_exports_get_the_new_values(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """`tf.saved_model.load` computes with the one, a session with the other; nothing else is changed."""
+    source = data / "keras" / "keras3" / "exported"
+    result = convert(source)
+    tuned = {
+        name: array + 1 if array.dtype.kind == "f" else np.array(array) for name, array in result.state_dict.items()
+    }
+    np.savez(tmp_path / "tuned.npz", allow_pickle=False, **tuned)
+
+    report = revert(tmp_path / "tuned.npz", tmp_path / "variables", like=source)
+
+    with tfckpt.open(tmp_path / "variables") as found, tfckpt.open(source) as before:
+        for folder, count in (("_all_variables/", 94), ("variables/", 94)):
+            changed = [name for name in report.names if name.startswith(folder)]
+            assert len(changed) == count
+            assert all(np.array_equal(found[name], before[name] + 1) for name in changed)
+        assert len(report.names) == 188 and len(found) == 191
+
+
 @pytest.mark.parametrize(
     ("model", "depthwise"),
     [("efficientnetv2-b0", "block4a_dwconv2/depthwise_kernel"), ("efficientnet-b0", "block1a_dwconv/depthwise_kernel")],
