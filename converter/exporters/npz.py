@@ -56,7 +56,9 @@ def read(path: PathLike) -> TensorFile:
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         if isinstance(error, CorruptionError):
             raise
-        raise CorruptionError(f"no archive of plain arrays that NumPy reads ({error})", path=path) from error
+        # What NumPy says of arrays that hold objects advises to load them unsafely, and is left to the chained cause.
+        said = "" if "pickle" in str(error) else f" ({error})"
+        raise CorruptionError(f"no archive of plain arrays that NumPy reads{said}", path=path) from error
     except OSError as error:
         raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
     return TensorFile(tensors, _metadata(tensors.pop(_METADATA, None), path))

@@ -38,4 +38,4 @@ def test_models_says_when_nothing_matches(capsys: pytest.CaptureFixture[str]) ->
     """On standard error, with exit code 3."""
     assert main(["models", "resnet"]) == 3
 
-    assert capsys.readouterr() == ("", "no release matches 'resnet'\n")
+    assert capsys.readouterr() == ("", "tf2torch: no release matches 'resnet'\n")
