@@ -2,7 +2,7 @@
 
 Results go to standard output, talk and progress to standard error.
 Exit codes: 0 done, 1 the output does not agree with its source, 2 wrong usage or an output that cannot be written,
-3 not found or not a checkpoint, 4 corrupt, 5 a network or a feature that is not supported.
+3 not found, not reached or not a checkpoint, 4 corrupt, 5 a network or a feature that is not supported.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tfckpt.errors import (
     CheckpointNotFoundError,
     ChecksumError,
     CorruptionError,
+    StorageError,
     TensorNotFoundError,
     WriteError,
 )
@@ -99,7 +100,10 @@ def exit_code(error: ConversionError | CheckpointError) -> int:
         return 1
     if isinstance(error, ExportError | RulesError | WriteError):
         return 2
-    if isinstance(error, CheckpointNotFoundError | TensorNotFoundError) or type(error) is CheckpointError:
+    if (
+        isinstance(error, CheckpointNotFoundError | TensorNotFoundError | StorageError)
+        or type(error) is CheckpointError
+    ):
         return 3
     if isinstance(error, CorruptionError):
         return 4

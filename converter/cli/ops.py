@@ -6,8 +6,6 @@ import argparse
 import json
 import sys
 
-from tfckpt.errors import MissingDependencyError
-
 HELP = """\
 List the TensorFlow operations of which a graph may consist that is run as proof, or as a PyTorch module.
 
@@ -34,10 +32,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(options: argparse.Namespace) -> int:
     """Print the list, or the answer for each name."""
-    try:
-        import torch  # noqa: F401  # the operations are PyTorch's, and come with it
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("torch", extra="torch", purpose="running TensorFlow's operations") from error
     from ..reference.registry import supported_ops
 
     supported = supported_ops()

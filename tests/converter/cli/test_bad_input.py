@@ -6,7 +6,6 @@ Each case has its nearest neighbour that converts, in the same test or in `test_
 from __future__ import annotations
 
 import pathlib
-import subprocess
 import sys
 import zipfile
 
@@ -319,22 +318,6 @@ def test_output_that_is_not_there_is_said_to_be_missing(
 # Packages that are not there
 
 
-@pytest.mark.parametrize("name", ["EfficientNet", "load_graph", "optimize", "same_padding_"])
-def test_public_name_that_needs_torch_names_the_extra(name: str) -> None:
-    """`import converter` does not need it, and the first use says what is missing."""
-    program = (
-        f"import sys; sys.modules['torch'] = None\nimport converter\ntry:\n    converter.{name}\n"
-        "except ImportError as error:\n    print(type(error).__name__, error)"
-    )
-
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
-
-    assert found.stdout == (
-        f"MissingDependencyError converter.{name} needs the package torch; "
-        "install it with: pip install 'tfckpt[torch]'\n"
-    )
-
-
 def test_pth_without_torch_names_the_extra(
     digits: pathlib.Path, output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -345,18 +328,6 @@ def test_pth_without_torch_names_the_extra(
 
     assert error == (
         "tf2torch: writing a .pth file needs the package torch; install it with: pip install 'tfckpt[torch]'\n"
-    )
-
-
-def test_list_of_operations_without_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """The operations are written in PyTorch."""
-    monkeypatch.setitem(sys.modules, "torch", None)
-
-    assert main(["ops", "Conv2D"]) == 5
-
-    assert capsys.readouterr().err == (
-        "tf2torch: running TensorFlow's operations needs the package torch; "
-        "install it with: pip install 'tfckpt[torch]'\n"
     )
 
 

@@ -225,7 +225,7 @@ def test_base_url_that_is_no_web_address_is_wrong_usage(url: str, capsys: Captur
         ("page", (3, "this is no archive of a release but an HTML page")),
         ("damaged cache", (4, "the archive in the cache is not what it was at its first use")),
         ("unwritable cache", (2, "cannot write the file")),
-        ("no server", (5, "cannot reach the server")),
+        ("no server", (3, "cannot reach the server")),
     ],
 )
 def test_what_cannot_be_fetched_is_one_line(

@@ -113,6 +113,7 @@ def test_no_command_is_wrong_usage(capsys: Capture) -> None:
         (tfckpt.CheckpointExistsError("x"), 2),
         (tfckpt.CheckpointNotFoundError("x"), 3),
         (tfckpt.TensorNotFoundError("x"), 3),
+        (tfckpt.StorageError("x"), 3),
         (tfckpt.CorruptionError("x"), 4),
         (tfckpt.ChecksumError("x", stored=1, computed=2), 4),
         (tfckpt.TruncatedError("x", needed=2, available=1), 4),
