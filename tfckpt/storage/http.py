@@ -10,17 +10,28 @@ from __future__ import annotations
 import base64
 import contextlib
 import email.utils
+import functools
+import hashlib
 import http.client
+import io
 import re
+import socket
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._version import __version__
-from ..errors import CheckpointError, CheckpointNotFoundError, StorageError, TruncatedError, UnsupportedFeatureError
+from ..errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    StorageError,
+    TruncatedError,
+    UnsupportedFeatureError,
+    abridged,
+)
 from .transport import DEFAULT_PATIENCE, Facts, Gathered, Part, Patience, Sink
 
 _PARTIAL, _WHOLE, _UNSATISFIABLE = 206, 200, 416
@@ -29,6 +40,10 @@ _REFUSED = (401, 403, 407)
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _CONTENT_RANGE = re.compile(r"bytes +(?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)")
 _PIECE = 256 << 10
+#: A hundred header fields of usual length take a tenth of it.
+_LONGEST_HEAD = 256 << 10
+#: Of a version as it is kept; a longer one is told by its SHA-256.
+_LONGEST_VERSION = 200
 
 
 class HttpTransport:
@@ -39,7 +54,9 @@ class HttpTransport:
         self._query = query
         self._user = user
         self._patience = patience or DEFAULT_PATIENCE
-        self._opener = urllib.request.build_opener(_Redirects)
+        self._opener = urllib.request.build_opener(
+            _Redirects, _HttpHandler(self._patience), _HttpsHandler(self._patience)
+        )
 
     def stat(self, address: str) -> Facts:
         """The facts of a file, from the answer to a request for its first byte."""
@@ -122,7 +139,7 @@ class HttpTransport:
             with self._opener.open(request, timeout=self._patience.timeout) as response:
                 yield response
         except urllib.error.HTTPError as error:
-            with error:
+            with contextlib.closing(error):
                 if error.code == _UNSATISFIABLE:
                     yield error  # type: ignore[misc]  # an answer like others: it says how long the file is
                     return
@@ -136,7 +153,7 @@ class HttpTransport:
             if isinstance(error, CheckpointError):
                 error.path = error.path or address
                 raise
-            raise _PassingError(f"the connection broke: {error or type(error).__name__}") from error
+            raise _PassingError(f"the connection broke: {abridged(str(error)) or type(error).__name__}") from error
         except ValueError as error:
             if isinstance(error, CheckpointError):
                 raise
@@ -215,7 +232,7 @@ class _Answer:
         """Compare an answer's head with the question, and take its bytes as far as they go."""
         coding = response.headers.get("Content-Encoding", "identity")
         if coding != "identity":
-            raise UnsupportedFeatureError(f"the server packs what it sends with {coding}", path=self.address)
+            raise UnsupportedFeatureError(f"the server packs what it sends with {abridged(coding)}", path=self.address)
         if response.status == _UNSATISFIABLE:
             self._take_end_of_file(response)
         elif response.status == _PARTIAL:
@@ -223,13 +240,13 @@ class _Answer:
         elif response.status == _WHOLE:
             self._take_whole(response, patience)
         else:
-            raise StorageError(f"the server answers {response.status} {response.reason}", path=self.address)
+            raise StorageError(f"the server answers {response.status} {abridged(response.reason)}", path=self.address)
 
     def _take_part(self, response: http.client.HTTPResponse, patience: Patience) -> None:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         if match is None or match[1] is None or match[3] == "*":
             raise _PassingError(
-                f"the server does not say which part it gives: {response.headers.get('Content-Range')!r}"
+                f"the server does not say which part it gives: {abridged(repr(response.headers.get('Content-Range')))}"
             )
         first, last, total = int(match[1]), int(match[2]), int(match[3])
         length = _length(response)
@@ -324,19 +341,97 @@ def changed(address: str, before: Facts, now: Facts) -> StorageError:
     )
 
 
+class _Reader(io.RawIOBase):
+    """What a connection brings, with an eye on the clock: the library's own waits each begin anew with every byte."""
+
+    def __init__(self, source: io.RawIOBase, patience: Patience) -> None:
+        self._source = source
+        self._patience = patience
+        self._begun = time.monotonic()
+        self._received = 0
+        #: Whether the head is still to come, which has a longest size.
+        self.is_head = True
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Take what there is; a `TimeoutError`, which is passing, for what comes too slowly or never ends."""
+        allowed = self._patience.timeout + self._received / self._patience.slowest
+        if time.monotonic() - self._begun > allowed:
+            raise TimeoutError(f"the answer came too slowly: {self._received} bytes in {allowed:.0f} s")
+        if self.is_head and self._received > _LONGEST_HEAD:
+            raise TimeoutError(f"the head of the answer does not end within {_LONGEST_HEAD} bytes")
+        count = self._source.readinto(buffer)
+        self._received += count or 0
+        return count
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._source.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer that is read through a `_Reader`."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, patience: Patience, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        fp: Any = self.fp  # a BufferedReader, which the library's stubs do not say
+        self._reader = _Reader(fp.detach(), patience)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        """Read the head."""
+        super().begin()
+        self._reader.is_head = False
+
+
+def _connecting(
+    kind: type[http.client.HTTPConnection], patience: Patience
+) -> Callable[..., http.client.HTTPConnection]:
+    def connect(*arguments: Any, **options: Any) -> http.client.HTTPConnection:
+        connection: Any = kind(*arguments, **options)
+        connection.response_class = functools.partial(_Response, patience=patience)
+        return connection  # type: ignore[no-any-return]  # Any for its attribute alone
+
+    return connect
+
+
+class _HttpHandler(urllib.request.HTTPHandler):
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self._connect: Any = _connecting(http.client.HTTPConnection, patience)
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._connect, req)
+
+
+class _HttpsHandler(urllib.request.HTTPSHandler):
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self._connect: Any = _connecting(http.client.HTTPSConnection, patience)
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._connect, req, context=self._context)  # type: ignore[attr-defined]  # not in the stubs
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to http and https only."""
+    """Follows to http and https only, and reads nothing of the page that says where to."""
 
     def redirect_request(  # noqa: PLR0917  # the library's signature
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Any:
         if urllib.parse.urlsplit(newurl).scheme not in ("http", "https"):
-            raise StorageError(f"the server redirects to {newurl!r}, which is no web address")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+            raise StorageError(f"the server redirects to {abridged(repr(newurl))}, which is no web address")
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        fp.close()  # the library would read it to its end, wherever that is
+        return request
 
 
 def _status_error(address: str, error: urllib.error.HTTPError) -> Exception:
-    said = f"{error.code} {error.reason}"
+    said = f"{error.code} {abridged(str(error.reason))}"
     if error.code in _MISSING:
         return CheckpointNotFoundError(f"file not found: the server answers {said}", path=address)
     if error.code in _REFUSED:
@@ -352,7 +447,7 @@ def _seconds(value: str | None) -> float | None:
         return None
     if value.strip().isdecimal():
         return float(value)
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     return None
 
@@ -364,4 +459,6 @@ def _length(response: http.client.HTTPResponse) -> int | None:
 
 def _version(response: http.client.HTTPResponse) -> str | None:
     version: str | None = response.headers.get("ETag") or response.headers.get("Last-Modified")
-    return version
+    if version is None or len(version) <= _LONGEST_VERSION:
+        return version
+    return f"SHA-256 {hashlib.sha256(version.encode('utf-8', 'surrogatepass')).hexdigest()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import pathlib
@@ -477,7 +478,17 @@ def test_whole_file_of_unknown_length_is_refused(server: Server) -> None:
     assert len(tfckpt.open(server.url + "model")) == 201
 
 
-@pytest.mark.parametrize("after", ["1", "Wed, 21 Oct 2015 07:28:00 GMT", "soon"], ids=["seconds", "a date", "nonsense"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        "1",
+        "Wed, 21 Oct 2015 07:28:00 GMT",
+        "soon",
+        "Wed, 21 Oct 99999999999999999999 07:28:00 GMT",
+        "Wed, 21 Oct 2015 07:28:00 +99999999999999999999",
+    ],
+    ids=["seconds", "a date", "nonsense", "a year beyond all calendars", "a zone beyond all maps"],
+)
 def test_server_may_say_how_long_to_wait(server: Server, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to the longest wait; a field that says nothing is passed over."""
     waits: list[float] = []
@@ -539,6 +550,121 @@ def test_server_that_trickles_is_given_up(server: Server) -> None:
         tfckpt.open(server.url + "model")
 
     assert time.monotonic() - begun < 10
+
+
+def trickled_head(handler: Handler) -> None:
+    handler.wfile.write(b"HTTP/1.1 206 Partial Content\r\nX: ")
+    trickle(handler, b"x")
+
+
+def continued_for_ever(handler: Handler) -> None:
+    trickle(handler, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def trickled_length_of_a_chunk(handler: Handler) -> None:
+    start, stop = handler.wanted() or (0, 0)
+    handler.wfile.write(
+        f"HTTP/1.1 206 Partial Content\r\nContent-Range: {handler.content_range(start, stop)}\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n1;".encode()
+    )
+    trickle(handler, b"x")
+
+
+def head_without_end(handler: Handler) -> None:
+    handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 50_000)
+
+
+def trickle(handler: Handler, data: bytes) -> None:
+    """Send these bytes again and again, fast enough that no single wait is long."""
+    with contextlib.suppress(OSError):
+        for _ in range(100):
+            handler.wfile.write(data)
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (trickled_head, "too slowly"),
+        (continued_for_ever, "too slowly"),
+        (trickled_length_of_a_chunk, "too slowly"),
+        (head_without_end, "does not end within"),
+    ],
+)
+def test_server_that_never_comes_to_the_point_is_given_up(
+    server: Server, answer: Callable[[Handler], None], message: str
+) -> None:
+    """Each byte would come in time; all of them never do."""
+
+    def fault(handler: Handler, number: int) -> bool:
+        with contextlib.suppress(OSError):
+            answer(handler)
+        handler.close_connection = True
+        return True
+
+    server.fault = fault
+    begun = time.monotonic()
+
+    with pytest.raises(tfckpt.StorageError, match=message):
+        tfckpt.open(server.url + "model")
+
+    assert time.monotonic() - begun < 10
+
+
+def test_page_of_a_redirect_is_not_read(server: Server) -> None:
+    """It may have no end; only the address in its head counts."""
+    sent = []
+
+    def fault(handler: Handler, number: int) -> bool:
+        with contextlib.suppress(OSError):
+            handler.wfile.write(
+                f"HTTP/1.1 302 Found\r\nLocation: {server.url}{handler.path.lstrip('/')}\r\n\r\n".encode()
+            )
+            sent.append(0)
+            for _ in range(64):
+                handler.wfile.write(bytes(1 << 20))
+                sent[-1] += 1 << 20
+        handler.close_connection = True
+        return True
+
+    with serving({}) as old:
+        old.fault = fault
+        with tfckpt.open(old.url + "model") as checkpoint:
+            assert len(checkpoint) == len(SMALL) + 1
+    assert sent and max(sent) < 16 << 20
+
+
+def test_version_of_any_length_tells_versions_apart_and_stays_short() -> None:
+    """It is kept in records and shown in messages."""
+    with serving({"file": b"0123456789"}) as server:
+        facts = []
+        for last in "aab":
+
+            def fault(handler: Handler, number: int, *, last: str = last) -> bool:
+                handler.answer(206, {"ETag": f'"{"x" * 50_000}{last}"', "Content-Range": "bytes 0-0/10"}, b"0")
+                return True
+
+            server.fault = fault
+            facts.append(http.HttpTransport().stat(server.url + "file"))
+
+    assert facts[0] == facts[1] != facts[2]
+    assert len(facts[0].version or "") < 100
+
+
+def test_reason_of_any_length_makes_a_short_message(server: Server) -> None:
+    """A server says what it likes."""
+
+    def fault(handler: Handler, number: int) -> bool:
+        handler.wfile.write(b"HTTP/1.1 500 " + b"no " * 20_000 + b"\r\nContent-Length: 0\r\n\r\n")
+        handler.close_connection = True
+        return True
+
+    server.fault = fault
+
+    with pytest.raises(tfckpt.StorageError, match="the server answers 500 no") as caught:
+        tfckpt.open(server.url + "model")
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("changes", ["etag", "size"])
