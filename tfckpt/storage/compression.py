@@ -16,6 +16,8 @@ from ..errors import CorruptionError, LimitExceededError, TruncatedError
 from ..limits import Limits
 
 _PIECE = 1 << 20
+#: Taken from the source at once: what follows a stream is copied at its end, and a stream can be as short as 14 bytes.
+_INPUT = 32 << 10
 #: Below this size expansion costs too little to be worth refusing.
 _FREE = 256 << 20
 #: What the largest usual setting of xz (-9) needs is 65 MB.
@@ -116,7 +118,7 @@ class Unpacker:
         return True
 
     def _more(self) -> memoryview:
-        view = self._source.read(self._next, min(_PIECE, self._end - self._next))
+        view = self._source.read(self._next, min(_INPUT, self._end - self._next))
         self._next += len(view)
         return view
 

@@ -37,6 +37,8 @@ OTHER_TYPES = {
 
 _LONG_NAME, _LONG_LINK = b"L", b"K"
 _PAX, _PAX_GLOBAL = b"x", b"g"
+#: What the keys of a sparse file's records begin with.
+_SPARSE = b"GNU.sparse"
 #: Headers that only hold names and attributes; far above what file systems allow a path to be.
 _MAX_EXTENSION = 1 << 20
 
@@ -94,7 +96,7 @@ def read_members(source: ByteSource, limits: Limits) -> Iterator[TarMember]:
         name = extended.get("path") or _header_name(header)
         if "size" in extended:
             size = _decimal(extended["size"], start)
-        if any(key.startswith("GNU.sparse") for key in extended):
+        if _text(_SPARSE) in extended:
             kind = b"S"
         extended = {}
         is_regular = kind in REGULAR and not name.endswith("/")
@@ -117,7 +119,11 @@ def _padded(size: int) -> int:
 
 
 def _pax(data: bytes, start: int) -> dict[str, str]:
-    """The records of a pax header: `LENGTH KEY=VALUE` and a line feed, the length in decimal and of all of it."""
+    """The records of a pax header that matter.
+
+    A record is `LENGTH KEY=VALUE` and a line feed, the length in decimal and of all of it.
+    Those of a sparse file are one, under `GNU.sparse`.
+    """
     records: dict[str, str] = {}
     position = 0
     while position < len(data):
@@ -127,7 +133,8 @@ def _pax(data: bytes, start: int) -> dict[str, str]:
         key, equals, value = record[len(digits) + 1 : -1].partition(b"=")
         if not space or not equals or len(record) < length or record[-1:] != b"\n":
             raise CorruptionError("tar header with a damaged pax record", offset=start)
-        records[_text(key)] = _text(value)
+        if key in (b"path", b"size") or key.startswith(_SPARSE):  # others would only be kept, and there can be millions
+            records[_text(key)[: len(_SPARSE)]] = _text(value)
         position += length
     return records
 
