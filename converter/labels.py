@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
+from collections.abc import Sequence
 
-from tfckpt.errors import CheckpointNotFoundError
+from tfckpt.errors import CheckpointNotFoundError, abridged, printable
 
+from .bounded_json import read_json
 from .conversion import PathLike
 from .errors import ExportError
 
 #: Names of classes are short; a larger file is none of labels.
 _MAX_BYTES = 16_000_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_labels(path: PathLike) -> tuple[str, ...]:
@@ -31,15 +34,24 @@ def read_labels(path: PathLike) -> tuple[str, ...]:
         raise ExportError(f"the file of labels has more than {_MAX_BYTES} bytes", path=path)
     try:
         text = content.decode("utf-8-sig")
-        labels = _from_json(json.loads(text)) if path.lower().endswith(".json") else text.splitlines()
-    except (ValueError, RecursionError) as error:
+        labels = _from_json(read_json(text)) if path.lower().endswith(".json") else text.splitlines()
+    except ValueError as error:
         raise ExportError(f"the file of labels cannot be understood ({error})", path=path) from error
     while labels and not labels[-1].strip():
         labels = labels[:-1]
     empty = next((number for number, label in enumerate(labels) if not label.strip()), None)
     if empty is not None:
         raise ExportError(f"label {empty} is empty", path=path)
-    return tuple(label.strip() for label in labels)
+    stripped = tuple(label.strip() for label in labels)
+    require_lines(stripped, path=path)
+    return stripped
+
+
+def require_lines(labels: Sequence[str], *, path: str | None = None) -> None:
+    """Raise `ExportError` for a label that is no text of one line: it could not stand in a file with the others."""
+    for number, label in enumerate(labels):
+        if len(label.splitlines()) > 1 or _SURROGATE.search(label):
+            raise ExportError(f"label {number} is no text of one line: {printable(abridged(label))!r}", path=path)
 
 
 def _from_json(value: object) -> list[str]:

@@ -8,7 +8,6 @@ Whatever a file says is compared with its tensors before a network is built.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 
 from tfckpt.errors import CorruptionError, MissingDependencyError, error_context, printable
 
+from .bounded_json import read_json
 from .conversion import PathLike, convert
 from .errors import ConversionError, MappingError, Mismatch, Missing, Shape, UnknownModelError, Unmapped
 from .exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, is_output, read_native
@@ -172,8 +172,8 @@ def _recorded_config(found: TensorFile, strides: Sequence[int] | None) -> Effici
     if CONFIG_KEY not in found.metadata:
         return None
     try:
-        config = EfficientNetConfig.from_dict(json.loads(found.metadata[CONFIG_KEY]))
-    except (ValueError, RecursionError) as error:
+        config = EfficientNetConfig.from_dict(read_json(found.metadata[CONFIG_KEY]))
+    except ValueError as error:
         raise CorruptionError(f"metadata {CONFIG_KEY} is no config ({error})") from error
     if strides is not None and tuple(strides) != _strides(config):
         raise UnknownModelError(f"strides {tuple(strides)} were given, but the file says {_strides(config)}")
@@ -185,8 +185,8 @@ def _check_weights_choice(found: TensorFile, weights: WeightsChoice | None) -> N
     if weights is None or PROVENANCE_KEY not in found.metadata:
         return
     try:
-        made_of = json.loads(found.metadata[PROVENANCE_KEY])["weights"]["choice"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        made_of = read_json(found.metadata[PROVENANCE_KEY])["weights"]["choice"]
+    except (ValueError, KeyError, TypeError) as error:
         raise CorruptionError(f"metadata {PROVENANCE_KEY} cannot be understood ({error!r})") from error
     if made_of != weights:
         raise ConversionError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, overload
@@ -12,6 +11,7 @@ import numpy as np
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
 
+from .bounded_json import read_json
 from .conversion import PathLike
 from .errors import ConversionError, FeedError
 from .exporters import PREPROCESSING_KEY, is_output, read_output
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 ReleaseLike: TypeAlias = str | os.PathLike[str] | Preprocessing
 
 _CHANNELS = 3
+#: A `preprocessing.json` has a thousandth of it.
+_MAX_BYTES = 1 << 20
+#: Formats of pixels, for Pillow. It knows more, among them some that it has other programs draw.
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 @overload
@@ -89,8 +93,8 @@ def preprocessing_of(release: PathLike) -> Preprocessing:
     else:
         raise ConversionError(f"{path} is neither converted weights nor a {PREPROCESSING_NAME}")
     try:
-        return Preprocessing.from_dict(json.loads(text))
-    except (ValueError, RecursionError) as error:
+        return Preprocessing.from_dict(read_json(text))
+    except ValueError as error:
         raise CorruptionError(f"its preprocessing cannot be understood ({error})", path=path) from error
 
 
@@ -123,18 +127,21 @@ def _opened(path: str) -> Array:
         raise MissingDependencyError("Pillow", extra="images", purpose="opening an image file") from error
     with _file(path) as file:
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=_FORMATS) as image:
                 return np.asarray(image.convert("RGB"))
         except UnidentifiedImageError as error:
-            raise CorruptionError("no image that Pillow knows", path=path) from error
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise CorruptionError(f"no image that is read ({', '.join(_FORMATS)})", path=path) from error
+        except Exception as error:  # its decoders end in whatever a damaged file leads them to
             raise CorruptionError(f"the image cannot be decoded ({error})", path=path) from error
 
 
 def _text(path: str) -> str:
     with _file(path) as file:
         try:
-            return file.read().decode()
+            content = file.read(_MAX_BYTES + 1)
+            if len(content) > _MAX_BYTES:
+                raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+            return content.decode()
         except ValueError as error:
             raise CorruptionError(f"no text ({error})", path=path) from error
 

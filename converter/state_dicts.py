@@ -38,7 +38,10 @@ def arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
     problems = []
     for name, value in state_dict.items():
         if hasattr(value, "detach"):
-            arrays[name] = to_array(value)
+            try:
+                arrays[name] = to_array(value)
+            except TypeError as error:
+                problems.append(f"{printable(str(name))} is {error}")
         elif isinstance(value, np.ndarray | np.generic):
             arrays[name] = np.asarray(value)
         else:

@@ -8,7 +8,9 @@ import os
 from typing import TYPE_CHECKING
 
 import tfckpt
+from tfckpt.errors import CorruptionError
 
+from ..bounded_json import read_json
 from ..errors import ConversionError, FeedError, GraphError
 from ..exporters import LABELS_KEY, PREPROCESSING_KEY, read_native
 from ..labels import read_labels
@@ -129,12 +131,23 @@ class _Settings:
         if self._options.labels is not None:
             found = read_labels(self._options.labels)
         elif LABELS_KEY in self._metadata:
-            found = tuple(map(str, json.loads(self._metadata[LABELS_KEY])))
+            found = recorded_labels(self._metadata[LABELS_KEY], self._options.output)
         else:
             return None
         if len(found) != classes:
             raise FeedError(f"{len(found)} labels, but the network has {classes} classes")
         return found
+
+
+def recorded_labels(text: str, path: str) -> tuple[str, ...]:
+    """The labels that an output's metadata holds."""
+    try:
+        found = read_json(text)
+    except ValueError as error:
+        raise CorruptionError(f"metadata {LABELS_KEY} is no JSON ({error})", path=path) from error
+    if not isinstance(found, list) or not all(isinstance(label, str) for label in found):
+        raise CorruptionError(f"metadata {LABELS_KEY} is no list of labels", path=path)
+    return tuple(found)
 
 
 class _Against:

@@ -6,21 +6,42 @@ The format has no name for the types of ml_dtypes, bfloat16 among them, and is r
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from tfckpt.errors import CheckpointNotFoundError, CorruptionError, printable
+from tfckpt._typing import ByteSource, ByteView
+from tfckpt.errors import (
+    CheckpointNotFoundError,
+    CorruptionError,
+    LimitExceededError,
+    StorageError,
+    error_context,
+    printable,
+)
+from tfckpt.limits import DEFAULT_LIMITS
+from tfckpt.npy_format import npy_array
+from tfckpt.storage import zip as zip_format
+from tfckpt.storage.compression import Allowance, Unpacker
+from tfckpt.storage.kinds import archive_kind
+from tfckpt.storage.local import LocalStorage
+from tfckpt.storage.zip import ZipMember
 
+from ..bounded_json import read_json
 from ..conversion import PathLike, Progress
 from ..errors import ExportError
+from ..mapping.layout import Array
 from .base import Output, TensorFile, made
 
 _METADATA = "__metadata__"
+#: Kinds of NumPy dtypes that are numbers.
+_KINDS = "biufc"
 #: The first date that a zip can hold, so that the same conversion gives the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -44,24 +65,63 @@ def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -
 
 
 def read(path: PathLike) -> TensorFile:
-    """Read all tensors into memory; arrays of objects are refused, since they would have to be unpickled."""
+    """Read all tensors: views of the file's memory map where they are not compressed, as `numpy.savez` leaves them.
+
+    What the directory and the arrays claim is compared with the file before it is used, and checksums are.
+    Arrays of objects are refused, since they would have to be unpickled.
+    """
     path = os.fspath(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise CorruptionError("no archive of arrays", path=path)
-            tensors = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise CheckpointNotFoundError("there is no such file", path=path) from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if isinstance(error, CorruptionError):
-            raise
-        # What NumPy says of arrays that hold objects advises to load them unsafely, and is left to the chained cause.
-        said = "" if "pickle" in str(error) else f" ({error})"
-        raise CorruptionError(f"no archive of plain arrays that NumPy reads{said}", path=path) from error
-    except OSError as error:
-        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
-    return TensorFile(tensors, _metadata(tensors.pop(_METADATA, None), path))
+        source = LocalStorage().open(path)
+    except StorageError as error:
+        raise CheckpointNotFoundError(error.message, path=path) from error
+    with contextlib.closing(source), error_context(path=path), _limited():
+        if archive_kind(source) != "zip":
+            raise CorruptionError("no archive of arrays (.npz)")
+        allowance = Allowance(source.size, DEFAULT_LIMITS)
+        arrays: dict[str, Array] = {}
+        for member in zip_format.read_members(source, DEFAULT_LIMITS):
+            name = member.name.removesuffix(".npy")
+            if name == member.name or name in arrays:
+                raise CorruptionError(f"{member.name!r} is no array of a name of its own")
+            with error_context(tensor=name):
+                arrays[name] = array = npy_array(_contents(source, member, allowance))
+                if array.dtype.kind not in _KINDS:
+                    raise CorruptionError(f"array of dtype {array.dtype}, expected numbers")
+    return TensorFile(arrays, _metadata(arrays.pop(_METADATA, None), path))
+
+
+@contextlib.contextmanager
+def _limited() -> Iterator[None]:
+    """Say of a limit that arrays run into, and which nobody can raise here, what it means."""
+    try:
+        yield
+    except LimitExceededError as error:
+        raise CorruptionError(
+            f"no archive of weights: it claims {error.claimed}, beyond {error.limit}={error.maximum}"
+        ) from error
+
+
+def _contents(source: ByteSource, member: ZipMember, allowance: Allowance) -> ByteView:
+    """The bytes of a member, unpacked, with the checksum they should have."""
+    if member.is_encrypted or member.method not in (zip_format.STORED, zip_format.DEFLATED):
+        raise CorruptionError(f"member that is encrypted or packed with method {member.method}, not 0 or 8")
+    offset, size = zip_format.contents(source, member)
+    if member.method == zip_format.STORED:
+        contents = source.read(offset, size)
+    else:
+        unpacked = bytearray()
+        unpacker = Unpacker(source, "deflate", allowance, offset=offset, size=size)
+        while len(unpacked) <= member.size and (piece := unpacker.piece()):
+            unpacked += piece
+        contents = memoryview(unpacked).toreadonly()
+    crc32 = zlib.crc32(contents)
+    if (len(contents), crc32) != (member.size, member.crc32):
+        raise CorruptionError(
+            f"member of {len(contents)} bytes with crc32 {crc32:#010x}, "
+            f"the archive says {member.size} with {member.crc32:#010x}"
+        )
+    return contents
 
 
 def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray[Any, np.dtype[Any]]) -> None:
@@ -73,8 +133,8 @@ def _metadata(array: np.ndarray[Any, np.dtype[Any]] | None, path: str) -> dict[s
     if array is None:
         return {}
     try:
-        metadata = json.loads(array.tobytes())
-    except (ValueError, RecursionError) as error:
+        metadata = read_json(array.tobytes())
+    except ValueError as error:
         raise CorruptionError(f"{_METADATA} is no JSON ({error})", path=path) from error
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CorruptionError(f"{_METADATA} is no object of strings", path=path)

@@ -5,19 +5,36 @@ It has no place for provenance; `.safetensors` has.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import pickle
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError, printable
+from tfckpt._typing import ByteSource
+from tfckpt.errors import (
+    CheckpointNotFoundError,
+    CorruptionError,
+    MissingDependencyError,
+    StorageError,
+    abridged,
+    error_context,
+    printable,
+)
+from tfckpt.limits import DEFAULT_LIMITS
+from tfckpt.storage import zip as zip_format
+from tfckpt.storage.kinds import archive_kind
+from tfckpt.storage.local import LocalStorage
 
 from ..conversion import PathLike, Progress
 from ..errors import ExportError
 from ..mapping.layout import Array
 from .base import Output, TensorFile, made
 
+#: The pickle that says which tensors there are: one of a hundred bytes each, and each byte can become sixty.
+MAX_PICKLE_BYTES = 4 << 20
+#: What tensors may take beside twice the size of the file.
+_FREE = 64 << 20
 #: Types that NumPy has from ml_dtypes, under the names they have in PyTorch; neither knows the other's.
 _BY_BYTES = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 
@@ -47,17 +64,46 @@ def read(path: PathLike) -> TensorFile:
     torch = _torch("reading")
     path = os.fspath(path)
     try:
+        source = LocalStorage().open(path)
+    except StorageError as error:
+        raise CheckpointNotFoundError(error.message, path=path) from error
+    with contextlib.closing(source), error_context(path=path):
+        _check_records(source)
+        allowed = _FREE + 2 * source.size
+    try:
         state_dict = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointNotFoundError("there is no such file", path=path) from None
-    except OSError as error:
-        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # its readers end in whatever a damaged file leads them to
         # What PyTorch says here advises to load the file unsafely, and is left to the chained cause.
         raise CorruptionError("no state dict that torch.load takes with weights_only=True", path=path) from error
-    if not isinstance(state_dict, dict) or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
-        raise CorruptionError("no plain state dict: it holds other things than tensors", path=path)
-    return TensorFile({str(name): to_array(tensor) for name, tensor in state_dict.items()}, {})
+    if not isinstance(state_dict, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state_dict.items()
+    ):
+        raise CorruptionError("no plain state dict: it holds other things than tensors by name", path=path)
+    arrays: dict[str, Array] = {}
+    for name, tensor in state_dict.items():
+        try:
+            arrays[name] = to_array(tensor)
+        except TypeError as error:
+            raise CorruptionError(str(error), path=path, tensor=name) from error
+    claimed = sum(array.nbytes for array in arrays.values())
+    if claimed > allowed:  # tensors can be views that repeat a few bytes
+        raise CorruptionError(f"its tensors claim {claimed} bytes, in a file of {source.size}", path=path)
+    return TensorFile(arrays, {})
+
+
+def _check_records(source: ByteSource) -> None:
+    """Refuse what would take more memory than the file's size says: PyTorch believes its zip directory."""
+    if archive_kind(source) != "zip":
+        return  # as PyTorch wrote it before 1.6
+    total = 0
+    for member in zip_format.read_members(source, DEFAULT_LIMITS):
+        total += member.size
+        if member.method != zip_format.STORED or member.size != member.packed_size:
+            raise CorruptionError(f"record {member.name!r} is compressed, which PyTorch does not write")
+        if member.name.endswith("/data.pkl") and member.size > MAX_PICKLE_BYTES:
+            raise CorruptionError(f"description of {member.size} bytes, at most {MAX_PICKLE_BYTES} are read")
+    if total > source.size:
+        raise CorruptionError(f"records claim {total} bytes together, in a file of {source.size}")
 
 
 def _torch(doing: str) -> Any:
@@ -80,14 +126,21 @@ def _to_tensor(array: Array, name: str, torch: Any) -> Any:
 
 
 def to_array(tensor: Any) -> Array:
-    """View a PyTorch tensor as an array; one on another device is copied."""
+    """View a PyTorch tensor as an array; one on another device is copied. `TypeError` for one that no array can be."""
     torch = _torch("reading")
-    tensor = tensor.detach().cpu()
     name = str(tensor.dtype).removeprefix("torch.")
-    if name not in _BY_BYTES:
-        array: Array = tensor.numpy()
-        return array
+    try:
+        tensor = tensor.detach().cpu()
+        if name not in _BY_BYTES:
+            array: Array = tensor.numpy()
+            return array
+        unsigned = tensor.view(getattr(torch, f"uint{8 * tensor.itemsize}")).numpy()
+    except (
+        TypeError,
+        RuntimeError,
+    ) as error:  # sparse, quantised, nested, without data, or of a dtype of PyTorch's own
+        layout = str(tensor.layout).removeprefix("torch.")
+        raise TypeError(f"a {layout} tensor of {name} that no array can hold ({abridged(str(error))})") from error
     import ml_dtypes
 
-    unsigned = tensor.view(getattr(torch, f"uint{8 * tensor.itemsize}"))
-    return unsigned.numpy().view(getattr(ml_dtypes, name))  # type: ignore[no-any-return]  # torch is Any here
+    return unsigned.view(getattr(ml_dtypes, name))  # type: ignore[no-any-return]  # torch is Any here

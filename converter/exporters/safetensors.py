@@ -19,7 +19,6 @@ files with which checksums it came from, by which rules and which choice of weig
 from __future__ import annotations
 
 import functools
-import json
 import math
 import mmap
 import os
@@ -28,9 +27,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from tfckpt.errors import CheckpointNotFoundError, CorruptionError, TruncatedError, printable
+from tfckpt.errors import CheckpointNotFoundError, CorruptionError, TruncatedError, abridged, printable
+from tfckpt.npy_format import MAX_AXES
 from tfckpt.safetensors_format import DTYPES, LazyTensor, write_safetensors
 
+from ..bounded_json import read_json
 from ..conversion import PathLike, Progress
 from ..errors import ExportError
 from .base import Output, TensorFile, Writable, made
@@ -98,7 +99,10 @@ def read(path: PathLike) -> TensorFile:
                 tensor=name,
             )
         expected = end
-        tensors[name] = np.frombuffer(data[begin:end], dtype).reshape(shape)
+        try:
+            tensors[name] = np.frombuffer(data[begin:end], dtype).reshape(shape)
+        except ValueError as error:  # no elements, of which each axis has more than there can be
+            raise CorruptionError(f"shape {list(shape)}: {error}", path=path, tensor=name) from error
     if expected != len(data):
         raise CorruptionError(f"{len(data)} bytes of data, but the header describes {expected}", path=path)
     return TensorFile(tensors, metadata)
@@ -126,8 +130,8 @@ def _header(view: memoryview, path: str) -> tuple[dict[str, Any], memoryview]:
     if 8 + length > len(view):
         raise TruncatedError("header of a safetensors file", needed=8 + length, available=len(view), path=path)
     try:
-        header = json.loads(bytes(view[8 : 8 + length]))
-    except (ValueError, RecursionError) as error:
+        header = read_json(bytes(view[8 : 8 + length]))
+    except ValueError as error:
         raise CorruptionError(f"no safetensors file: its header is no JSON ({error})", path=path, offset=8) from error
     if not isinstance(header, dict):
         raise CorruptionError("header of a safetensors file is no JSON object", path=path, offset=8)
@@ -137,14 +141,20 @@ def _header(view: memoryview, path: str) -> tuple[dict[str, Any], memoryview]:
 def _entry(name: str, entry: object, path: str) -> _Entry:
     """Check one tensor's description by itself."""
     match entry:
-        case {"dtype": str(kind), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if (
-            kind in _NAMES and all(isinstance(size, int) and size >= 0 for size in shape) and 0 <= begin <= end
+        case {"dtype": str(kind), "shape": [*shape], "data_offsets": [begin, end]} if (
+            kind in _NAMES and len(shape) <= MAX_AXES and all(map(_is_size, (*shape, begin, end))) and begin <= end
         ):
             dtype = _dtype(_NAMES[kind])
             if math.prod(shape) * dtype.itemsize == end - begin:
                 return _Entry(name, begin, end, dtype, tuple(shape))
-    text = printable(json.dumps(entry))[:200]
-    raise CorruptionError(f"description {text} is not a dtype, shape and offsets that agree", path=path, tensor=name)
+    raise CorruptionError(
+        f"description {abridged(repr(entry))} is not a dtype, shape and offsets that agree", path=path, tensor=name
+    )
+
+
+def _is_size(value: object) -> bool:
+    """Whether this is a whole number that a file can count to; a bool is none."""
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def _dtype(name: str) -> np.dtype[Any]:

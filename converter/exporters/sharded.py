@@ -18,6 +18,7 @@ from collections.abc import Mapping
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError
 
+from ..bounded_json import read_json
 from ..conversion import PathLike, Progress
 from . import safetensors
 from .base import Output, TensorFile, Writable
@@ -96,8 +97,8 @@ def _weight_map(path: str) -> Mapping[str, str]:
     except OSError as error:
         raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
     try:
-        index = json.loads(text) if len(text) <= _MAX_INDEX_BYTES else None
-    except (ValueError, RecursionError) as error:
+        index = read_json(text) if len(text) <= _MAX_INDEX_BYTES else None
+    except ValueError as error:
         raise CorruptionError(f"the index is no JSON ({error})", path=path) from error
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):

@@ -7,13 +7,14 @@ changes that were asked for can go together.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 
 from tfckpt.errors import CorruptionError, printable
 
+from ..bounded_json import read_json
 from ..conversion import ConversionResult
 from ..errors import ExportError
+from ..labels import require_lines
 from ..mapping.native import native_targets
 from ..model.config import CONFIGS, EfficientNetConfig
 from ..model.libraries import TARGETS, TORCHVISION_OTHER_EPSILON, TargetName, library_model, targets_of
@@ -72,6 +73,8 @@ def prepare(
             changes.append(change)
         if labels is not None and len(labels) != config.num_classes:
             raise ExportError(f"{len(labels)} labels were given, but the network has {config.num_classes} classes")
+    if labels is not None:
+        require_lines(labels)
     model = None
     names: Mapping[str, str] = {}
     if target != "native" and config is not None:
@@ -104,10 +107,10 @@ def to_native(found: TensorFile, path: str) -> TensorFile:
     if TARGET_KEY not in found.metadata:
         return _known_by_names(found)
     try:
-        target = json.loads(found.metadata[TARGET_KEY])["target"]
+        target = read_json(found.metadata[TARGET_KEY])["target"]
         table = TABLES[target]
-        config = EfficientNetConfig.from_dict(json.loads(found.metadata[CONFIG_KEY]))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        config = EfficientNetConfig.from_dict(read_json(found.metadata[CONFIG_KEY]))
+    except (ValueError, KeyError, TypeError) as error:
         raise CorruptionError(f"metadata of the output cannot be understood ({error!r})", path=path) from error
     if sum(stage.repeats for stage in config.stages) > len(found.tensors):
         raise CorruptionError("config of more blocks than the file has tensors", path=path)

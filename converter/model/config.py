@@ -17,6 +17,11 @@ BlockKind: TypeAlias = Literal["fused", "mbconv"]
 
 BLOCK_KINDS: tuple[BlockKind, ...] = ("fused", "mbconv")
 
+#: The largest input in pixels a side: no network takes a tenth of it, and an image of it takes 3 GiB.
+MAX_SIDE = 1 << 14
+#: Of every other count, so that products of a few are numbers that any machine computes with.
+_LARGEST = (1 << 31) - 1
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BlockConfig:
@@ -111,7 +116,9 @@ class EfficientNetConfig:
         _check_counts(self, "num_classes", "head_channels", least=0)
         if self.num_classes and not self.head_channels:
             raise ValueError(f"num_classes is {self.num_classes}, but there is no head: head_channels is 0")
-        _check_counts(self, *(key for key in ("train_size", "eval_size") if getattr(self, key) is not None))
+        _check_counts(
+            self, *(key for key in ("train_size", "eval_size") if getattr(self, key) is not None), most=MAX_SIDE
+        )
         _check_fractions(self, "dropout", "drop_path", "bn_epsilon", "bn_momentum")
         if not self.stages:
             raise ValueError("stages is empty, expected at least one")
@@ -181,12 +188,14 @@ def _check_keys(record: object, cls: type, what: str) -> None:
         raise ValueError(f"keys of {what} differ from this version's: {'; '.join(parts)}")
 
 
-def _check_counts(record: object, *names: str, least: int = 1) -> None:
-    """Require whole numbers of at least `least`; a bool is not a number here."""
+def _check_counts(record: object, *names: str, least: int = 1, most: int = _LARGEST) -> None:
+    """Require whole numbers from `least` to `most`; a bool is not a number here."""
     for name in names:
         value = getattr(record, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} is {value!r}, expected a whole number of at least {least}")
+        if value > most:
+            raise ValueError(f"{name} is {value}, expected at most {most}")
 
 
 def _check_fractions(record: object, *names: str) -> None:

@@ -27,14 +27,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
+from .config import MAX_SIDE
+
 Crop: TypeAlias = Literal["none", "floor", "ceil"]
 Resize: TypeAlias = Literal["bilinear", "legacy-bicubic"]
 Triple: TypeAlias = tuple[float, float, float]
 
 #: What the released code leaves around the crop, in pixels of the resized image.
 CROP_PADDING = 32
-#: The largest input in pixels a side: no network takes a tenth of it, and an image of it takes 3 GiB.
-MAX_SIZE = 1 << 14
+MAX_SIZE = MAX_SIDE
 #: Of means, and of deviations and their reciprocals; pixels are from 0 to 255, and float32 has room around this.
 _LARGEST = 1e6
 #: From this size on, the V2 recipe squashes the whole image instead of cropping it.

@@ -7,7 +7,6 @@ so that what is compared with the output owes nothing to the run that wrote it.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from tfckpt.errors import CorruptionError, printable
 
+from ..bounded_json import read_json
 from ..conversion import ConversionPlan, PathLike, Progress, SourceLike, opened, plan_conversion
 from ..errors import UnknownModelError, VerificationError
 from ..exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_native
@@ -233,13 +233,13 @@ class Recorded:
         if CONFIG_KEY not in found.metadata:
             return cls()
         try:
-            config = EfficientNetConfig.from_dict(json.loads(found.metadata[CONFIG_KEY]))
-            provenance = json.loads(found.metadata.get(PROVENANCE_KEY, "{}"))
+            config = EfficientNetConfig.from_dict(read_json(found.metadata[CONFIG_KEY]))
+            provenance = read_json(found.metadata.get(PROVENANCE_KEY, "{}"))
             weights = provenance["weights"]["choice"]
             scope = provenance["rules"]["scope"]
             head = provenance["rules"].get("head")
             rules = provenance["rules"]["name"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise CorruptionError(f"metadata of the output cannot be understood ({error!r})", path=path) from error
         if weights not in WEIGHTS_CHOICES or not isinstance(scope, str) or not isinstance(head, str | None):
             raise CorruptionError("metadata of the output has no known weights choice and scope", path=path)

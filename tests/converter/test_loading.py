@@ -225,7 +225,7 @@ def test_tensors_that_do_not_fit_the_config_are_all_listed(output: pathlib.Path)
 
 def huge(config: dict[str, Any]) -> dict[str, Any]:
     """Claim more blocks than any file has."""
-    return {**config, "stages": [{**config["stages"][0], "repeats": 10**12}]}
+    return {**config, "stages": [{**config["stages"][0], "repeats": 10**9}]}
 
 
 @pytest.mark.parametrize(
@@ -237,11 +237,21 @@ def huge(config: dict[str, Any]) -> dict[str, Any]:
         (
             CONFIG_KEY,
             lambda text: json.dumps(huge(json.loads(text))),
-            "config of 1000000000000 blocks, but the file has",
+            "config of 1000000000 blocks, but the file has",
         ),
+        (
+            CONFIG_KEY,
+            lambda text: text.replace('"stem_channels": ', f'"stem_channels": 1{"0" * 400}'),
+            "expected at most 2147483647",
+        ),
+        (CONFIG_KEY, lambda text: text.replace('"repeats": ', f'"repeats": {"9" * 4000}'), "expected at most"),
+        (CONFIG_KEY, lambda text: f"[{'[],' * 1_000_000}[]]", "over the limit of 2,000,000"),
         (PROVENANCE_KEY, lambda text: "{}", "metadata tf2torch.provenance cannot be understood"),
     ],
-    ids=["no JSON", "deep JSON", "other keys", "more blocks than tensors", "no weights choice"],
+    ids=[
+        *("no JSON", "deep JSON", "other keys", "more blocks than tensors", "channels beyond all floats"),
+        *("more digits than are printed", "small JSON that is large", "no weights choice"),
+    ],
 )
 def test_metadata_that_cannot_be_believed_is_refused(output: pathlib.Path, key: str, edit: Any, message: str) -> None:
     """The message says which metadata and in which file."""

@@ -6,8 +6,10 @@ Both sides compute in float32, so that a shift by a tenth of a pixel shows and a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
+import random
 import subprocess
 import sys
 import time
@@ -26,6 +28,7 @@ from converter.exporters.safetensors import write_tensors
 from converter.model.recipes import MAX_SIZE, RECIPES, recipe
 from converter.preprocessing import preprocess, preprocessing_of
 from tests.converter import networks
+from tests.hostile.sealing import mutate
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -167,10 +170,34 @@ def test_image_file_that_is_none_is_said(tmp_path: pathlib.Path) -> None:
         preprocess(tmp_path / "none.png", SETTINGS)
     with pytest.raises(CheckpointNotFoundError, match="cannot be read"):
         preprocess(tmp_path, SETTINGS)
-    with pytest.raises(CorruptionError, match="no image that Pillow knows"):
+    with pytest.raises(CorruptionError, match="no image that is read"):
         preprocess(tmp_path / "text.png", SETTINGS)
     with pytest.raises(CorruptionError, match="the image cannot be decoded"):
         preprocess(tmp_path / "short.png", SETTINGS)
+
+
+def test_image_that_another_program_would_draw_is_refused(tmp_path: pathlib.Path) -> None:
+    """Pillow has Ghostscript run the program that a PostScript file is."""
+    pytest.importorskip("PIL.Image", reason="images are opened by Pillow")
+    program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "x.png").write_bytes(program)
+
+    with pytest.raises(CorruptionError, match="no image that is read"):
+        preprocess(tmp_path / "x.png", SETTINGS)
+
+
+def test_damaged_images_are_corrupt_or_images(tmp_path: pathlib.Path) -> None:
+    """Whatever Pillow's decoders end in."""
+    pillow = pytest.importorskip("PIL.Image", reason="images are opened by Pillow")
+    draw = random.Random(1)
+    for kind in ("png", "gif", "bmp", "jpeg", "tiff", "ppm", "webp"):
+        pillow.fromarray(image()).save(tmp_path / f"sound.{kind}")
+        sound = (tmp_path / f"sound.{kind}").read_bytes()
+        assert preprocess(tmp_path / f"sound.{kind}", SETTINGS).shape == (1, 3, 8, 8)
+        for _ in range(40):
+            (tmp_path / "x").write_bytes(mutate(sound, draw))
+            with contextlib.suppress(tfckpt.CorruptionError, ConversionError):
+                preprocess(tmp_path / "x", SETTINGS)
 
 
 def test_image_file_that_claims_too_many_pixels_is_refused(
@@ -331,12 +358,13 @@ GOOD = json.dumps(recipe("v2", 224).to_dict())
         (GOOD.replace('"pixel_std": [128.0', '"pixel_std": [0'), "std is"),
         (GOOD.replace('"pixel_std": [128.0', '"pixel_std": [1e-50'), "std is"),
         (GOOD.replace('"pixel_std": [128.0', '"pixel_std": [Infinity'), "std is"),
+        (f"[{'[],' * 400_000}[]]", "more than 1048576 bytes"),
         ("\udcff", "no text"),
     ],
     ids=[
         *("no json", "deep", "a list", "no record", "no pixels", "size no whole number", "vast", "unknown crop"),
         *("no resize", "two means", "no number", "400 digits", "division by zero", "nearly zero", "infinite"),
-        "no utf-8",
+        *("a megabyte", "no utf-8"),
     ],
 )
 def test_preprocessing_that_cannot_be_computed_is_corrupt(text: str, message: str, tmp_path: pathlib.Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-
-import numpy as np
 
 from .._typing import Array
 from ..editing import replace
-from ..errors import CheckpointNotFoundError, CorruptionError
+from ..errors import CheckpointNotFoundError, CorruptionError, error_context
+from ..npy_format import npy_array
+from ..storage.kinds import archive_kind
+from ..storage.local import LocalStorage
 from . import places, render
 from .cp import add_output_options, check_target, refuses_misuse, state_update, summary
 
@@ -88,10 +90,8 @@ def load_array(path: str) -> Array:
     """The array in a .npy file, mapped; nothing in it is unpickled."""
     if not os.path.isfile(path):
         raise CheckpointNotFoundError("no such file", path=path)
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise CorruptionError(f"cannot be read as a .npy file: {error}", path=path) from error
-    if not isinstance(array, np.ndarray):
-        raise CorruptionError("holds several arrays (.npz), expected one (.npy)", path=path)
-    return array
+    source = LocalStorage().open(path)
+    with contextlib.closing(source), error_context(path=path):
+        if archive_kind(source) == "zip":
+            raise CorruptionError("holds several arrays (.npz), expected one (.npy)")
+        return npy_array(source.read(0, source.size))

@@ -358,6 +358,11 @@ def test_convert_refuses_labels_that_do_not_fit(
     assert main(arguments) == 2
     assert "9 labels were given, but the network has 10 classes" in capsys.readouterr().err
     assert not (tmp_path / "folder").exists()
+    for odd in ("two\nlines", "half a pair \ud800", "a line\u2028separated"):
+        (tmp_path / "labels.json").write_text(json.dumps([odd, *map(str, range(9))]))
+        assert main([*arguments[:-1], str(tmp_path / "labels.json")]) == 2
+        assert "label 0 is no text of one line" in capsys.readouterr().err
+        assert not (tmp_path / "folder").exists()
 
     labels.write_text("".join(f"{digit}\n" for digit in range(10)))
     assert main(arguments) == 0

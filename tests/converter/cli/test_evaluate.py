@@ -12,8 +12,10 @@ import pytest
 pytest.importorskip("torch", reason="the network is run")
 
 from converter.cli import main
+from converter.cli.evaluate import recorded_labels
 from converter.exporters import read_output
 from converter.exporters.safetensors import write_tensors
+from tfckpt.errors import CorruptionError
 
 Capture = pytest.CaptureFixture[str]
 
@@ -128,6 +130,14 @@ def test_labels_name_the_folders(output: pathlib.Path, tmp_path: pathlib.Path, c
     complaints = capsys.readouterr().err.splitlines()
     assert "no label is called ten" in complaints[0]
     assert "2 class folders, but the network has 10 classes" in complaints[1]
+
+
+@pytest.mark.parametrize("text", ["{", "3", '"0123456789"', "[1]", "[" * 10_000])
+def test_recorded_labels_that_are_none_are_corrupt(text: str) -> None:
+    """The metadata of a file is as little trusted as a file of its own."""
+    with pytest.raises(CorruptionError, match=r"metadata tf2torch\.labels is no"):
+        recorded_labels(text, "x.safetensors")
+    assert recorded_labels('["a", "b"]', "x.safetensors") == ("a", "b")
 
 
 def test_folders_called_by_numbers_are_those_classes(

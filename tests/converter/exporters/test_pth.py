@@ -7,6 +7,8 @@ import io
 import os
 import pathlib
 import pickle
+import zipfile
+from collections.abc import Callable
 
 import ml_dtypes
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 from converter.conversion import ConversionResult, convert
 from converter.errors import ExportError
 from converter.exporters import export, prepare, read_output
-from converter.exporters.pth import write
+from converter.exporters.pth import MAX_PICKLE_BYTES, write
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
 
 torch = pytest.importorskip("torch", reason="these files are PyTorch's")
@@ -134,6 +136,68 @@ def test_reader_rejects_what_is_no_plain_state_dict(tmp_path: pathlib.Path) -> N
         read_output(path)
     with pytest.raises(CheckpointNotFoundError):
         read_output(tmp_path / "y.pth")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of PyTorch, that some kinds of tensors are experimental
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.empty(2, device="meta"),
+        lambda: torch.eye(2).to_sparse(),
+        lambda: torch.ones(2, dtype=torch.complex64).conj(),
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(1)]),
+        lambda: torch.ones(2, dtype=torch.complex32),
+    ],
+    ids=["no data", "sparse", "conjugate", "nested", "a dtype of PyTorch's own"],
+)
+def test_reader_rejects_tensors_that_no_array_can_hold(make: Callable[[], object], tmp_path: pathlib.Path) -> None:
+    """Loading with weights_only=True lets all of them through."""
+    torch.save({"x": make()}, tmp_path / "x.pth")
+
+    with pytest.raises(CorruptionError, match="that no array can hold"):
+        read_output(tmp_path / "x.pth")
+
+
+def test_reader_rejects_names_that_are_none(tmp_path: pathlib.Path) -> None:
+    """The number 1 and the text 1 would be one name."""
+    torch.save({1: torch.ones(2), "1": torch.zeros(2)}, tmp_path / "x.pth")
+
+    with pytest.raises(CorruptionError, match="other things than tensors by name"):
+        read_output(tmp_path / "x.pth")
+
+
+def test_reader_rejects_tensors_of_more_than_the_file_holds(tmp_path: pathlib.Path) -> None:
+    """A view can repeat four bytes a billion times, and records of a zip archive can be the same bytes."""
+    path = tmp_path / "x.pth"
+    torch.save({"x": torch.ones(1).expand(1 << 30, 1 << 10)}, path)
+    with pytest.raises(CorruptionError, match="its tensors claim 4398046511104 bytes"):
+        read_output(path)
+
+    torch.save({"x": torch.ones(10_000)}, path)
+    with zipfile.ZipFile(path) as archive:
+        records = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in records.items():
+            archive.writestr(name, data)
+    with pytest.raises(CorruptionError, match="is compressed, which PyTorch does not write"):
+        read_output(path)
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in records.items():
+            archive.writestr(name, data)
+    assert read_output(path).tensors["x"].tolist() == [1] * 10_000
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in records.items():
+            archive.writestr(name, data + bytes(MAX_PICKLE_BYTES) if name.endswith("data.pkl") else data)
+    with pytest.raises(CorruptionError, match="description of"):
+        read_output(path)
+
+
+def test_weights_as_old_pytorch_wrote_them_are_read(tmp_path: pathlib.Path) -> None:
+    """Before 1.6 a file was no zip archive."""
+    torch.save({"x": torch.ones(2)}, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
+
+    assert read_output(tmp_path / "x.pth").tensors["x"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("name", ["x.bin", "x.safetensors.gz"])

@@ -200,6 +200,8 @@ def without(key: str) -> dict[str, Any]:
         (edited(head_channels=-1), "head_channels is -1, expected a whole number of at least 0"),
         (edited(head_channels=0), "num_classes is 10, but there is no head: head_channels is 0"),
         (edited(num_classes=-1), "num_classes is -1, expected a whole number of at least 0"),
+        (edited(num_classes=1 << 31), "num_classes is 2147483648, expected at most 2147483647"),
+        (edited(eval_size=1 << 15), "eval_size is 32768, expected at most 16384"),
         (edited(num_classes=True), "num_classes is True"),
         (edited(eval_size=0), "eval_size is 0"),
         (edited(dropout=1.5), "dropout is 1.5, expected a number from 0 to 1"),
