@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
+from tfckpt.errors import abridged, printable
+
 from ..conversion import PathLike, Progress
-from ..errors import Shape
+from ..errors import ExportError, Shape
 from ..mapping.layout import Array
 from ..mapping.report import ConversionReport
 from ..model.config import EfficientNetConfig
@@ -23,6 +25,8 @@ PREPROCESSING_KEY = "tf2torch.preprocessing"
 LABELS_KEY = "tf2torch.labels"
 #: The library whose names the tensors have; an output with our own names does not say it.
 TARGET_KEY = "tf2torch.target"
+#: What stands for the metadata among the names of tensors.
+METADATA_NAME = "__metadata__"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,6 +98,21 @@ class TensorFile(NamedTuple):
 
     tensors: dict[str, Array]
     metadata: dict[str, str]
+
+
+def require_names(names: Iterable[str], kind: str, *, longest: int | None = None) -> None:
+    """Raise `ExportError` for names that a format cannot hold beside its metadata: not UTF-8, or too long for it.
+
+    With `longest`, in bytes, it is a zip archive, which ends a name at its first NUL.
+    """
+    for name in names:
+        try:
+            encoded = name.encode()
+        except UnicodeEncodeError:
+            encoded = None
+        is_short = encoded is None or longest is None or (len(encoded) <= longest and b"\0" not in encoded)
+        if encoded is None or name == METADATA_NAME or not is_short:
+            raise ExportError(f"{kind} cannot hold a tensor of the name {printable(abridged(name))!r}")
 
 
 class Writer(Protocol):

@@ -37,11 +37,12 @@ from ..bounded_json import read_json
 from ..conversion import PathLike, Progress
 from ..errors import ExportError
 from ..mapping.layout import Array
-from .base import Output, TensorFile, made
+from .base import METADATA_NAME, Output, TensorFile, made, require_names
 
-_METADATA = "__metadata__"
 #: Kinds of NumPy dtypes that are numbers.
 _KINDS = "biufc"
+#: Of a tensor, in bytes: a zip archive counts those of a member's name in 16 bits.
+_LONGEST_NAME = 0xFFFF - len(".npy")
 #: The first date that a zip can hold, so that the same conversion gives the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -53,6 +54,7 @@ def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -
             raise ExportError(
                 f".npz has no dtype {tensor.dtype.name}, which tensor {printable(name)} has; use .safetensors"
             )
+    require_names(output.tensors, ".npz", longest=_LONGEST_NAME)
     done, total = 0, output.nbytes
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, tensor in output.tensors.items():
@@ -61,7 +63,7 @@ def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -
             done += array.nbytes
             if progress is not None:
                 progress(done, total)
-        _add(archive, _METADATA, np.frombuffer(json.dumps(output.metadata()).encode(), np.uint8))
+        _add(archive, METADATA_NAME, np.frombuffer(json.dumps(output.metadata()).encode(), np.uint8))
 
 
 def read(path: PathLike) -> TensorFile:
@@ -88,7 +90,7 @@ def read(path: PathLike) -> TensorFile:
                 arrays[name] = array = npy_array(_contents(source, member, allowance))
                 if array.dtype.kind not in _KINDS:
                     raise CorruptionError(f"array of dtype {array.dtype}, expected numbers")
-    return TensorFile(arrays, _metadata(arrays.pop(_METADATA, None), path))
+    return TensorFile(arrays, _metadata(arrays.pop(METADATA_NAME, None), path))
 
 
 @contextlib.contextmanager
@@ -135,7 +137,7 @@ def _metadata(array: np.ndarray[Any, np.dtype[Any]] | None, path: str) -> dict[s
     try:
         metadata = read_json(array.tobytes())
     except ValueError as error:
-        raise CorruptionError(f"{_METADATA} is no JSON ({error})", path=path) from error
+        raise CorruptionError(f"{METADATA_NAME} is no JSON ({error})", path=path) from error
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CorruptionError(f"{_METADATA} is no object of strings", path=path)
+        raise CorruptionError(f"{METADATA_NAME} is no object of strings", path=path)
     return metadata

@@ -34,7 +34,7 @@ from tfckpt.safetensors_format import DTYPES, LazyTensor, write_safetensors
 from ..bounded_json import read_json
 from ..conversion import PathLike, Progress
 from ..errors import ExportError
-from .base import Output, TensorFile, Writable, made
+from .base import METADATA_NAME, Output, TensorFile, Writable, made, require_names
 
 #: The format's own maximum for a header, in bytes.
 MAX_HEADER_BYTES = 100_000_000
@@ -54,6 +54,7 @@ def write_tensors(
     for name, tensor in tensors.items():
         if tensor.dtype.name not in DTYPES:
             raise ExportError(f"safetensors has no dtype {tensor.dtype.name}, which tensor {printable(name)} has")
+    require_names(tensors, "safetensors")
     lazy = [
         LazyTensor(name, tensor.dtype, tensor.shape, functools.partial(made, tensor))
         for name, tensor in tensors.items()
@@ -86,7 +87,7 @@ def read(path: PathLike) -> TensorFile:
     except OSError as error:
         raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
     header, data = _header(view, path)
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop(METADATA_NAME, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CorruptionError("metadata of a safetensors file is no object of strings", path=path, offset=8)
     tensors = {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
+import json
 import pathlib
 import struct
 import tarfile
@@ -109,6 +111,112 @@ def frozen_graphs() -> list[bytes]:
     from tfckpt import protos
 
     return [protos.parse("MetaGraphDef", data).graph_def.SerializeToString() for data in graphs(".meta")]
+
+
+def reports() -> list[bytes]:
+    """Names of tensors and the bytes of their values, in turn, parted as `targets` parts them."""
+    names = [
+        "w",
+        "layer/kernel",
+        "a|<script>alert(1)</script>\"'`*_x_[l](javascript:1)",
+        "\x1b[31m\u202e",
+        "</td>&amp;]]>",
+    ]
+    values = [bytes(4), b"\0\0\xc0\x7f", b"\0\0\x80\xff", struct.pack("<3f", 1e-45, 3e38, -0.0), b""]
+    parts = [part for name, value in zip(names, values, strict=True) for part in (name.encode(), value)]
+    return [PARTING.join(parts), PARTING.join(parts[:2]), PARTING.join(parts[4:6])]
+
+
+#: Between the parts of an input that has several: no UTF-8 has it.
+PARTING = b"\xff\xfe"
+
+
+def records() -> list[bytes]:
+    """Records of releases as the cache keeps them; the first is that of the second archive."""
+    data = archives()[1]
+    known = {"address": None, "size": len(data), "version": None, "sha256": hashlib.sha256(data).hexdigest()}
+    return [json.dumps(known).encode(), json.dumps({"size": 1 << 60, "sha256": ""}).encode(), b"{}"]
+
+
+def preprocessings() -> list[bytes]:
+    """`preprocessing.json` files."""
+    from converter.model.recipes import RECIPES, recipe
+
+    return [recipe(name, size).to_json().encode() for name, size in zip(RECIPES, (8, 32, 224) * 2, strict=True)]
+
+
+def labels() -> list[bytes]:
+    """Files of labels, each after a byte that is odd for JSON."""
+    lines = "tench\ngoldfish, Carassius auratus\ncrane \u00e9\n".encode()
+    return [b"\0" + lines, b"\1" + b'["tench", "gold\\u00e9fish"]', b"\1" + b'{"0": "tench", "1": "goldfish"}']
+
+
+def rules() -> list[bytes]:
+    """TOML files of rules: the built-in tables, and a small one with everything in it."""
+    from converter.mapping.automl import AUTOML
+    from converter.mapping.rules_file import to_toml
+    from converter.model.config import CONFIGS
+
+    small = b"""name = "bert"
+version = "1"
+names = "path"
+scope = "bert/"
+[[rule]]
+source = "layer_{n}/{part}/kernel"
+target = "layers.{n}.{part}.weight"
+layout = "dense"
+[[ignore]]
+source = "{variable...}/adam_m"
+reason = "optimizer"
+[[constant]]
+target = "{layer...}.num_batches_tracked"
+value = 0
+dtype = "int64"
+reason = "not counted"
+[words.part]
+"output" = "out"
+"""
+    return [small, to_toml(AUTOML.rule_set(CONFIGS["efficientnetv2-s"], "efficientnetv2-s/")).encode()]
+
+
+def weights(ending: str) -> list[bytes]:
+    """Converted weights as files: with all metadata, with none, and of types that are seldom."""
+    import numpy as np
+
+    from converter.exporters.safetensors import write_tensors
+    from converter.model.config import CONFIGS
+    from converter.model.recipes import recipe
+
+    arrays = {
+        "stem.conv.weight": np.ones((2, 3, 3, 3), np.float32),
+        "stages.0.0.project.conv.weight": np.ones((2, 2, 3, 3), np.float32),
+        "classifier.bias": np.zeros(2, np.float16),
+        "empty": np.zeros((0, 3), np.int64),
+    }
+    metadata = {
+        "tf2torch.config": json.dumps(CONFIGS["efficientnetv2-b0"].to_dict()),
+        "tf2torch.provenance": json.dumps(
+            {"weights": {"choice": "ema"}, "rules": {"name": "automl", "scope": "", "head": None}}
+        ),
+        "tf2torch.preprocessing": json.dumps(recipe("v2", 8).to_dict()),
+        "tf2torch.target": json.dumps({"target": "timm", "model": "x"}),
+    }
+    found = []
+    for texts in (metadata, {}):
+        file = io.BytesIO()
+        if ending == "safetensors":
+            write_tensors(arrays, texts, file)
+        elif ending == "npz":
+            kept = np.frombuffer(json.dumps(texts).encode(), np.uint8)
+            save = np.savez if texts else np.savez_compressed
+            save(file, allow_pickle=False, **arrays, __metadata__=kept)
+        else:
+            import torch
+
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            torch.save(tensors, file, _use_new_zipfile_serialization=bool(texts))
+        found.append(file.getvalue())
+    return found
 
 
 def glob_escaped(name: str) -> str:

@@ -10,16 +10,27 @@ import atexit
 import contextlib
 import dataclasses
 import functools
+import json
 import os
 import pathlib
 import posixpath
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 import converter
 import tfckpt
+from converter.exporters import prepare, read_native
+from converter.labels import read_labels
+from converter.mapping.rules_file import parse_rules, read_rules, to_toml
+from converter.preprocessing import preprocessing_of
+from converter.reporting.record import full_report
+from converter.zoo import RELEASES
 from tests import builders
+from tests.converter.reporting.pages import Page
 from tests.fuzz import seeds
 from tests.hostile.sealing import reseal
 from tfckpt import checkpoint_state
@@ -264,6 +275,110 @@ def _converted(data: bytes) -> list[str]:
     return steps.met
 
 
+def _report(data: bytes) -> list[str]:
+    """Names and values that are hostile, converted by rules, in a report of each form."""
+    parts = data.split(seeds.PARTING)[:40]
+    arrays = {}
+    for name, value in zip(parts[::2], parts[1::2], strict=False):
+        values = np.frombuffer(value[: len(value) // 4 * 4], "<f4")
+        arrays[name.decode("utf-8", "surrogateescape")] = values
+    if not arrays:
+        return []
+    steps = Steps()
+    result = steps(lambda: converter.convert(arrays, rules=_ANY_NAME))
+    if result is not None:
+        report = full_report(result, prepare(result), "x.safetensors")
+        page = Page(report.to_html())
+        assert [tag for tag, _ in page.elements].count("script") == 1
+        assert len(page.tensors()) == len(arrays)
+        assert {tag for tag, attributes in page.elements if any(key.startswith("on") for key in attributes)} == set()
+        markdown = report.to_markdown()
+        assert all(character.isprintable() or character == "\n" for character in markdown)
+        assert {tensor["source"] for tensor in json.loads(report.to_json())["tensors"]} == set(arrays)
+        for ending in ("safetensors", "npz", "md", "html", "json"):
+            target = _scratch() / f"report.{ending}"
+            if ending in ("md", "html", "json"):
+                steps(functools.partial(converter.export, result, _scratch() / "x.npz", report=target, force=True))
+                continue
+            if steps(lambda target=target: [converter.export(result, target, force=True)]) is not None:
+                read = steps(functools.partial(read_native, target))
+                assert read is not None, f"what was written as {ending} does not read"
+                for name, array in arrays.items():
+                    assert same(read.tensors[name], array), f"{name!r} reads otherwise as {ending}"
+    return steps.met
+
+
+_ANY_NAME = parse_rules('[[rule]]\nsource = "{name...}"\ntarget = "{name...}"\n')
+
+
+def _record(data: bytes) -> list[str]:
+    """The record beside an archive in the cache; the archive is that of a few bytes."""
+    release = RELEASES["efficientnetv2-s"]
+    archive = _scratch() / "cache" / "releases" / release.path
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    archive.write_bytes(seeds.archives()[1])
+    pathlib.Path(f"{archive}.json").write_bytes(data)
+    steps = Steps()
+    steps(lambda: converter.fetch(release.name, base_url="http://127.0.0.1:9/", cache=_scratch() / "cache"))
+    return steps.met
+
+
+def _preprocessing(data: bytes) -> list[str]:
+    path = _scratch() / "preprocessing.json"
+    path.write_bytes(data)
+    steps = Steps()
+    settings = steps(lambda: preprocessing_of(path))
+    if settings is not None:
+        assert settings.describe()
+        path.write_text(settings.to_json())
+        assert preprocessing_of(path) == settings
+        if settings.size <= 64:
+            image = np.arange(40 * 50 * 3, dtype=np.uint8).reshape(40, 50, 3)
+            found = steps(lambda: converter.preprocess(image, settings))
+            assert found is None or (found.shape == (1, 3, settings.size, settings.size) and np.isfinite(found).all())
+    return steps.met
+
+
+def _labels(data: bytes) -> list[str]:
+    path = _scratch() / ("labels.json" if data[:1] and data[0] & 1 else "labels.txt")
+    path.write_bytes(data[1:])
+    steps = Steps()
+    found = steps(lambda: read_labels(path))
+    if found is not None:
+        path = _scratch() / "written.txt"
+        path.write_text("".join(f"{label}\n" for label in found), encoding="utf-8", newline="\n")
+        assert read_labels(path) == found
+    return steps.met
+
+
+def _rules(data: bytes) -> list[str]:
+    path = _scratch() / "rules.toml"
+    path.write_bytes(data)
+    steps = Steps()
+    found = steps(lambda: read_rules(path))
+    if found is not None:
+        again = parse_rules(to_toml(found))
+        assert repr(again) == repr(found), "rules that are written read otherwise"  # a NaN is not itself
+        steps(lambda: converter.convert({"bert/layer_1/output/kernel": np.zeros((2, 2), np.float32)}, rules=found))
+    return steps.met
+
+
+def _weights(ending: str, data: bytes) -> list[str]:
+    """A file of converted weights: what it says of itself, its tensors, and what network they are."""
+    path = _scratch() / f"weights.{ending}"
+    path.write_bytes(data)
+    steps = Steps()
+    found = steps(lambda: read_native(path))
+    if found is not None:
+        for array in found.tensors.values():
+            array.tobytes()
+        steps(lambda: preprocessing_of(path))
+        steps(lambda: converter.revert(path, _scratch() / "reverted", overwrite=True))
+        if "torch" in sys.modules:
+            steps(lambda: converter.load_model(path))
+    return steps.met
+
+
 @functools.cache
 def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
@@ -290,5 +405,13 @@ TARGETS = {
         Target("saved-model", lambda: seeds.graphs("saved_model.pb"), _saved_model),
         Target("frozen-graph", seeds.frozen_graphs, _frozen),
         Target("convert", lambda: [_digits()["model.ckpt-322.index"]], _converted),
+        Target("report", seeds.reports, _report),
+        Target("record", seeds.records, _record),
+        Target("preprocessing", seeds.preprocessings, _preprocessing),
+        Target("labels", seeds.labels, _labels),
+        Target("rules", seeds.rules, _rules),
+        Target("safetensors", lambda: seeds.weights("safetensors"), functools.partial(_weights, "safetensors")),
+        Target("npz", lambda: seeds.weights("npz"), functools.partial(_weights, "npz")),
+        Target("pth", lambda: seeds.weights("pth"), functools.partial(_weights, "pth")),
     )
 }

@@ -9,7 +9,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from converter.exporters import npz
+from converter.conversion import convert
+from converter.errors import ExportError
+from converter.exporters import export, npz, read_output
+from converter.mapping.rules_file import parse_rules
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError
 
 SOUND = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
@@ -114,3 +117,20 @@ def test_archive_of_other_things_is_refused(tmp_path: pathlib.Path) -> None:
         npz.read(archive(path, {"a.npy": vast}, zipfile.ZIP_DEFLATED))
     with pytest.raises(CheckpointNotFoundError):
         npz.read(tmp_path / "y.npz")
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+@pytest.mark.parametrize("name", ["a\udcff", "__metadata__", "a\0b", "a" * 65_532], ids=repr)
+def test_name_that_the_format_cannot_hold_is_refused(name: str, ending: str, tmp_path: pathlib.Path) -> None:
+    """Two names must not become one, and a name that is no text none; a zip archive ends names at NUL."""
+    rules = parse_rules('[[rule]]\nsource = "{name...}"\ntarget = "{name...}"\n')
+    result = convert({name: np.ones(2, np.float32), "a": np.zeros(2, np.float32)}, rules=rules)
+    path = tmp_path / f"x.{ending}"
+    if ending == "safetensors" and name.isascii() and name != "__metadata__":
+        export(result, path)
+        assert read_output(path).tensors[name].tolist() == [1, 1]
+        return
+
+    with pytest.raises(ExportError, match="cannot hold a tensor of the name"):
+        export(result, path)
+    assert list(tmp_path.iterdir()) == []
