@@ -316,7 +316,7 @@ def _record(data: bytes) -> list[str]:
     release = RELEASES["efficientnetv2-s"]
     archive = _scratch() / "cache" / "releases" / release.path
     archive.parent.mkdir(parents=True, exist_ok=True)
-    archive.write_bytes(seeds.archives()[1])
+    archive.write_bytes(seeds.archives()[0])
     pathlib.Path(f"{archive}.json").write_bytes(data)
     steps = Steps()
     steps(lambda: converter.fetch(release.name, base_url="http://127.0.0.1:9/", cache=_scratch() / "cache"))
