@@ -19,14 +19,17 @@ import collections
 import dataclasses
 import difflib
 import functools
-import re
+import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
 
 from ..errors import Ambiguity, MappingError, Mismatch, Missing, Shape, Unmapped
 from .layout import LAYOUTS
+from .patterns import GROUP, Pattern, Words, group_names
 
-Words: TypeAlias = Mapping[str, Mapping[str, str]]
 #: Which of a variable's names rules are about: its path through the object graph, its name in the program, or its key.
 #: All three are the same in a checkpoint without object graph.
 Names: TypeAlias = Literal["path", "full_name", "key"]
@@ -87,9 +90,25 @@ class RuleSet:
                 raise ValueError(
                     f"rule {rule.source!r}: unknown layout {rule.layout!r}, known are {', '.join(LAYOUTS)}"
                 )
-            unknown = _groups(rule.target) - _groups(rule.source)
+            unknown = group_names(rule.target) - group_names(rule.source)
             if unknown:
                 raise ValueError(f"rule {rule.source!r}: target {rule.target!r} has unknown group {min(unknown)!r}")
+        for ignore in self.ignores:
+            group_names(ignore.source)
+        for constant in self.constants:
+            group_names(constant.target)
+            if not _holds(np.dtype(constant.dtype), constant.value):
+                raise ValueError(f"constant {constant.target!r}: {constant.dtype} has no {constant.value!r}")
+
+
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Whether a number is one that a dtype has, rounded to its precision at most."""
+    if abs(value) > sys.float_info.max and value not in (math.inf, -math.inf):
+        return False  # a whole number that is beyond all of them
+    if dtype.kind == "f":
+        return not math.isfinite(value) or abs(value) <= np.finfo(dtype).max
+    least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return math.isfinite(value) and value == int(value) and int(least) <= value <= int(most)
 
 
 class Source(NamedTuple):
@@ -226,7 +245,7 @@ def draft(
     constants: list[Filled] = []
     unfilled: list[str] = []
     for target in targets:
-        values = [constant for pattern, constant in table.constants if pattern.fullmatch(target)]
+        values = [constant for pattern, constant in table.constants if pattern.match(target) is not None]
         fillers = [*takers.get(target, ()), *(f"the constant {constant.value}" for constant in values)]
         if len(fillers) > 1:
             ambiguous.append(Ambiguity(target, tuple(fillers)))
@@ -265,7 +284,7 @@ def targets_of(sources: Iterable[Source], rules: RuleSet) -> dict[str, Shape]:
             except ValueError:
                 shape = source.shape
             targets.setdefault(found[0].target, shape)
-    return {**targets, **{constant.target: () for constant in rules.constants if not _groups(constant.target)}}
+    return {**targets, **{constant.target: () for constant in rules.constants if not group_names(constant.target)}}
 
 
 def origins_of(targets: Iterable[str], rules: RuleSet) -> dict[str, tuple[tuple[str, str], ...] | None]:
@@ -276,7 +295,7 @@ def origins_of(targets: Iterable[str], rules: RuleSet) -> dict[str, tuple[tuple[
     table = _Table(rules)
     return {
         target: None
-        if any(pattern.fullmatch(target) for pattern, _ in table.constants)
+        if any(pattern.match(target) is not None for pattern, _ in table.constants)
         else tuple((name, rule.layout) for name, rule in table.sources_of(target))
         for target in targets
     }
@@ -309,12 +328,14 @@ def translate(names: Iterable[str], rules: RuleSet) -> dict[str, str]:
 
 def ignored_by(ignores: Iterable[Ignore], variable: str) -> str | None:
     """Give the reason for which a table leaves a variable out, None when no line of it does."""
-    return next((ignore.reason for ignore in ignores if _ignore_pattern(ignore.source).fullmatch(variable)), None)
+    return next(
+        (ignore.reason for ignore in ignores if _ignore_pattern(ignore.source).match(variable) is not None), None
+    )
 
 
 @functools.lru_cache(maxsize=256)
-def _ignore_pattern(pattern: str) -> re.Pattern[str]:
-    return _compile(pattern, {})
+def _ignore_pattern(pattern: str) -> Pattern:
+    return Pattern(pattern, {})
 
 
 def _move(source: Source, rule: Rule, target: str, expected: Shape) -> Move | Mismatch:
@@ -357,19 +378,19 @@ class _Table:
         self._back = {
             group: {translation: word for word, translation in words.items()} for group, words in rules.words.items()
         }
-        self._entries: list[tuple[re.Pattern[str], Rule | Ignore]] = [
-            *((_compile(rule.source, rules.words, rules.scope), rule) for rule in rules.rules),
-            *((_compile(ignore.source, rules.words), ignore) for ignore in rules.ignores),
+        self._entries: list[tuple[Pattern, Rule | Ignore]] = [
+            *((Pattern(rule.source, rules.words, rules.scope), rule) for rule in rules.rules),
+            *((Pattern(ignore.source, rules.words), ignore) for ignore in rules.ignores),
         ]
-        self.constants = [(_compile(constant.target, {}), constant) for constant in rules.constants]
+        self.constants = [(Pattern(constant.target, {}), constant) for constant in rules.constants]
 
     def lookup(self, name: str) -> list[_Match]:
         """Give every rule that fits a source's name."""
         found = []
         for pattern, rule in self._entries:
-            match = pattern.fullmatch(name)
-            if match:
-                target = _render(rule.target, match.groupdict(), self._words) if isinstance(rule, Rule) else ""
+            match = pattern.match(name)
+            if match is not None:
+                target = _render(rule.target, match, self._words) if isinstance(rule, Rule) else ""
                 found.append(_Match(rule, target))
         return found
 
@@ -377,48 +398,22 @@ class _Table:
         """Give the source names that would fill a target, where its name tells every group of the source's."""
         names = []
         for pattern, rule in self._backwards:
-            match = pattern.fullmatch(target)
-            if match and _groups(rule.source) <= set(match.groupdict()):
-                names.append((self._scope + _render(rule.source, match.groupdict(), self._back), rule))
+            match = pattern.match(target)
+            if match is not None and group_names(rule.source) <= set(match):
+                names.append((self._scope + _render(rule.source, match, self._back), rule))
         return tuple(names)
 
     @functools.cached_property
-    def _backwards(self) -> list[tuple[re.Pattern[str], Rule]]:
+    def _backwards(self) -> list[tuple[Pattern, Rule]]:
         """Patterns over target names, which only an error message needs."""
-        return [(_compile(rule.target, self._back), rule) for _, rule in self._entries if isinstance(rule, Rule)]
-
-
-_GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
+        return [(Pattern(rule.target, self._back), rule) for _, rule in self._entries if isinstance(rule, Rule)]
 
 
 def is_literal(name: str) -> bool:
     """Whether a name can stand in a pattern for itself: one with something in braces cannot."""
-    return _GROUP.search(name) is None
-
-
-def _groups(pattern: str) -> set[str]:
-    """Name the groups of a pattern; `ValueError` when one stands there twice."""
-    names = [match[1] for match in _GROUP.finditer(pattern)]
-    if len(set(names)) < len(names):
-        raise ValueError(f"pattern {pattern!r} has a group twice")
-    return set(names)
-
-
-def _compile(pattern: str, words: Words, scope: str = "") -> re.Pattern[str]:
-    """Turn a pattern into a regular expression."""
-    parts = [re.escape(scope)]
-    position = 0
-    for group in _GROUP.finditer(pattern):
-        parts.append(re.escape(pattern[position : group.start()]))
-        if group[1] in words:
-            choices = "|".join(map(re.escape, words[group[1]])) or "(?!)"
-        else:
-            choices = ".+" if group[2] else "[^/]+"
-        parts.append(f"(?P<{group[1]}>{choices})")
-        position = group.end()
-    return re.compile("".join(parts) + re.escape(pattern[position:]), re.DOTALL)
+    return GROUP.search(name) is None
 
 
 def _render(template: str, groups: Mapping[str, str], words: Words) -> str:
     """Fill a template with what its groups matched, translated where there are words for it."""
-    return _GROUP.sub(lambda group: words.get(group[1], {}).get(groups[group[1]], groups[group[1]]), template)
+    return GROUP.sub(lambda group: words.get(group[1], {}).get(groups[group[1]], groups[group[1]]), template)

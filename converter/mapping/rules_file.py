@@ -47,6 +47,7 @@ _TABLES: dict[str, dict[str, type]] = {
     "ignore": {"source": str, "reason": str},
     "constant": {"target": str, "value": float, "dtype": str, "reason": str},
 }
+_PARTS: dict[str, Any] = {"rule": Rule, "ignore": Ignore, "constant": Constant}
 _OPTIONAL = {"layout"}
 _DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 _TEXTS = ("name", "version", "names", "scope")
@@ -86,37 +87,30 @@ def parse_rules(text: str, *, name: str = "rules", path: str | None = None) -> R
     if names not in NAMES:
         reader.fail(f"names is {names!r}, expected one of {', '.join(NAMES)}")
     tables = {kind: reader.tables(record, kind) for kind in _TABLES}
-    rules = tuple(Rule(**table) for table in tables["rule"])
-    found = RuleSet(
+    words = reader.words(record)
+    parts: dict[str, list[Any]] = {kind: [] for kind in _PARTS}
+    for kind, make in _PARTS.items():
+        for number, table in enumerate(tables[kind]):
+            part: Any = make(**table)
+            options: dict[str, Any] = {"rules": (), f"{kind}s": (part,)}
+            try:
+                RuleSet(name="", version="", **options)
+            except ValueError as error:
+                reader.fail(str(error), kind, number)
+            if kind == "rule" and part in parts[kind]:
+                reader.fail(f"rule {part.source!r} stands there twice", kind, number)
+            parts[kind].append(part)
+    if not parts["rule"]:
+        reader.fail("there is no [[rule]]")
+    return RuleSet(
         name=record.get("name", name),
         version=record.get("version", "1"),
         names=names,
         scope=record.get("scope", ""),
-        rules=(),
-        ignores=tuple(Ignore(**table) for table in tables["ignore"]),
-        constants=tuple(Constant(**table) for table in tables["constant"]),
-        words=reader.words(record),
-    )
-    checked: list[Rule] = []
-    for number, rule in enumerate(rules):
-        try:
-            RuleSet(name=found.name, version=found.version, rules=(rule,))
-        except ValueError as error:
-            reader.fail(str(error), "rule", number)
-        if rule in checked:
-            reader.fail(f"rule {rule.source!r} stands there twice", "rule", number)
-        checked.append(rule)
-    if not rules:
-        reader.fail("there is no [[rule]]")
-    return RuleSet(
-        name=found.name,
-        version=found.version,
-        names=names,
-        scope=found.scope,
-        rules=rules,
-        ignores=found.ignores,
-        constants=found.constants,
-        words=found.words,
+        rules=tuple(parts["rule"]),
+        ignores=tuple(parts["ignore"]),
+        constants=tuple(parts["constant"]),
+        words=words,
     )
 
 
@@ -174,6 +168,8 @@ def _loaded(text: str, path: str | None) -> dict[str, Any]:
         raise RulesError(f"no TOML: {error}", path=path, line=number) from error
     except RecursionError as error:
         raise RulesError("no TOML of rules: nested too deeply", path=path) from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise RulesError(f"no TOML of rules: {error}", path=path) from error
     return record
 
 
