@@ -20,10 +20,11 @@ import datetime
 import hashlib
 import json
 import os
+import stat
 import urllib.parse
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tfckpt.atomic import atomic_file, sync_folder, writing
 from tfckpt.errors import (
@@ -250,10 +251,11 @@ class _Part:
         self._goes_on = facts.version is not None
         self._of = {"address": address, **dataclasses.asdict(facts)}
         self._of_path = f"{path}.json"
+        known = _read_json(self._of_path)
         with writing(path):
-            self._file = open(path, "ab")  # noqa: SIM115  # closed by `__exit__`
+            self._file = _opened_alone(path)  # closed by `__exit__`
         size = os.fstat(self._file.fileno()).st_size
-        if self._goes_on and size <= facts.size and _read_json(self._of_path) == self._of:
+        if self._goes_on and size <= facts.size and known == self._of:
             self.size = size
         else:
             self._begin()
@@ -327,6 +329,22 @@ class _Part:
                 error.args = (kept,)
 
 
+def _opened_alone(path: str) -> BinaryIO:
+    """Open a file for appending that has no other name: a link there would have us write into another file."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) and not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
+            os.unlink(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return open(os.open(path, flags, 0o666), "ab")
+
+
+def _require_file(path: str) -> None:
+    """Refuse what is no file: a pipe would never give its bytes."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise StorageError("cannot read the file: it is none", path=path)
+
+
 def _require_archive(path: str, shown: str) -> None:
     """Refuse what is no archive, such as the page of a proxy that wants a password."""
     source = LocalStorage(mmap=False).open(path)
@@ -340,6 +358,7 @@ def _require_archive(path: str, shown: str) -> None:
 def _fingerprint(path: str) -> _Fingerprint:
     digest = hashlib.sha256()
     size = 0
+    _require_file(path)
     try:
         with open(path, "rb", buffering=0) as file:
             while piece := file.read(_BUFFER):
@@ -352,6 +371,7 @@ def _fingerprint(path: str) -> _Fingerprint:
 
 def _read_json(path: str) -> dict[str, Any] | None:
     """The object in a small file; None if there is no file, and an empty one if it holds something else."""
+    _require_file(path)
     try:
         with open(path, "rb") as file:
             found = json.loads(file.read(_LARGEST_RECORD))

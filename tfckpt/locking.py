@@ -24,7 +24,7 @@ class FileLock:
         self.is_exclusive = False
         with writing(lock):
             while True:
-                self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+                self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
                 try:
                     self.is_exclusive = _lock(self._descriptor)
                 except BlockingIOError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -586,6 +587,36 @@ def test_folder_in_the_cache_where_a_file_belongs_is_told(name: str, server: Ser
     (cache / "releases" / name).mkdir(parents=True)
 
     with pytest.raises(tfckpt.StorageError, match="cannot read the file: Is a directory"):
+        fetch(NAME, base_url=server.url, cache=cache)
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
+@pytest.mark.parametrize("name", [f"{PATH}.part", f"{PATH}.part.json", f"{PATH}.lock"])
+def test_link_in_the_cache_leads_to_no_other_file(
+    name: str, link: Callable[[pathlib.Path, pathlib.Path], None], server: Server, cache: pathlib.Path
+) -> None:
+    """Who may write into the cache cannot have us write anywhere else."""
+    precious = cache.parent / "precious"
+    precious.write_bytes(b"precious")
+    place = cache / "releases" / name
+    place.parent.mkdir(parents=True)
+    link(precious, place)
+
+    with contextlib.suppress(tfckpt.WriteError):  # a lock that is a link is refused
+        assert not os.path.islink(fetch(NAME, base_url=server.url, cache=cache))
+
+    assert precious.read_bytes() == b"precious"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+@pytest.mark.parametrize("name", [PATH, f"{PATH}.json", f"{PATH}.part.json"])
+def test_pipe_in_the_cache_is_not_waited_for(name: str, server: Server, cache: pathlib.Path) -> None:
+    """It would never end; what only waits for the rest is begun anew."""
+    place = cache / "releases" / name
+    place.parent.mkdir(parents=True)
+    os.mkfifo(place)
+
+    with pytest.raises(tfckpt.StorageError, match="it is none"):
         fetch(NAME, base_url=server.url, cache=cache)
 
 

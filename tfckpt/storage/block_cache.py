@@ -53,6 +53,7 @@ class CachedFile:
     def __init__(self, path: str, size: int) -> None:
         self._size = size
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        flags |= getattr(os, "O_NOFOLLOW", 0)  # a link there would have us write into another file
         self._data = Descriptor(os.open(f"{path}.data", flags, 0o600))
         self._blocks = Descriptor(os.open(f"{path}.blocks", flags, 0o600))
 

@@ -154,3 +154,17 @@ def test_folder_that_cannot_be_used_is_told(server: Server, tmp_path: pathlib.Pa
 
     with pytest.raises(tfckpt.StorageError, match="cannot use the cache folder"):
         tfckpt.open(server.url + "m", cache=tmp_path / "file")
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="the system follows links in any case")
+def test_link_in_the_folder_leads_to_no_other_file(tmp_path: pathlib.Path) -> None:
+    """Who may write into it cannot have us write anywhere else."""
+    opened(tmp_path / "cache").read(0, 10, Remote().fetch)
+    (tmp_path / "precious").write_bytes(b"precious")
+    for kept in list((tmp_path / "cache").iterdir()):
+        kept.unlink()
+        kept.symlink_to(tmp_path / "precious")
+
+    with pytest.raises(tfckpt.StorageError, match="cannot use the cache folder"):
+        opened(tmp_path / "cache")
+    assert (tmp_path / "precious").read_bytes() == b"precious"
