@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import detect, saved_model
 from .checkpoint_state import STATE_NAME
-from .errors import CheckpointNotFoundError
+from .errors import CheckpointNotFoundError, abridged
 from .limits import DEFAULT_LIMITS, Limits
 from .storage.memory import TreeStorage
 
@@ -65,7 +65,9 @@ def _choice(storage: TreeStorage, prefix: str) -> str:
 
 def _nothing_in(storage: TreeStorage) -> CheckpointNotFoundError:
     names = storage.names()
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    shown = ", ".join(map(abridged, names[:_SHOWN])) + (
+        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    )
     message = f"no checkpoint in it: {f'it holds {shown}' if names else 'it is empty'}"
     for ending, words in _OTHERS:
         if any(name.endswith(ending) for name in names):

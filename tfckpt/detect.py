@@ -389,6 +389,6 @@ def _unfinished(storage: Storage, folder: str, name: str, names: Iterable[str]) 
 
 def _some(names: Iterable[object], *, most: int = 8) -> str:
     """At most some of the names, with the number of the others."""
-    listed = [str(name) for name in names]
+    listed = [abridged(str(name)) for name in names]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
