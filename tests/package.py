@@ -92,6 +92,8 @@ def derived(name: str) -> configparser.ConfigParser:
     same = f"=={version()}"
     config["metadata"].update({"name": name, "version": version(), "description": description})
     if name == "tf2torch":
+        # The README is both packages', and stands in the other wheel.
+        config["metadata"]["long_description"] = f"{description}: the command tf2torch, described with tfckpt."
         config["options"]["install_requires"] = f"tfckpt{same}"  # which brings all that the converter needs itself
     config["options.packages.find"]["include"] = f"{package}*"
     extras = config["options.extras_require"]

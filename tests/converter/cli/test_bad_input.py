@@ -296,13 +296,13 @@ def test_output_without_a_name_is_refused(digits: pathlib.Path, capsys: Capture)
 def test_npz_that_is_none_is_refused_without_advice_to_unpickle_it(
     digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
 ) -> None:
-    """NumPy takes arbitrary bytes for a pickle, and says how to load it all the same."""
+    """NumPy would take arbitrary bytes for a pickle, and say how to load it all the same."""
     path = tmp_path / "x.npz"
     path.write_bytes(bytes(range(100)))
 
     assert main(["verify", str(digits), str(path)]) == 4
 
-    assert capsys.readouterr().err == f"tf2torch: {path}: no archive of plain arrays that NumPy reads\n"
+    assert capsys.readouterr().err == f"tf2torch: {path}: no archive of arrays (.npz)\n"
 
 
 def test_output_that_is_not_there_is_said_to_be_missing(
