@@ -354,8 +354,8 @@ def _graph(tensors: Mapping[str, Array]) -> tuple[GraphFacts | None, list[str]]:
 
 
 def _inventory(tensors: Mapping[str, Array], facts: Mapping[str, _Facts]) -> Inventory:
-    if isinstance(tensors, tfckpt.Checkpoint):
-        return inventory_of_checkpoint(tensors)
+    if isinstance(tensors, tfckpt.Checkpoint) and tensors.object_graph is not None:
+        return inventory_of_checkpoint(tensors, tensors.object_graph)
     return inventory_of_names({name: fact.shape for name, fact in facts.items()})
 
 

@@ -44,12 +44,15 @@ class Pattern:
             self._pieces += [literal, (group[1], taken)]
             expression += [re.escape(literal), f"(?P<{group[1]}>{choices})"]
             position = group.end()
-        self._pieces.append(pattern[position:])
-        expression.append(re.escape(pattern[position:]))
+        self._ending = pattern[position:]
+        self._pieces.append(self._ending)
+        expression.append(re.escape(self._ending))
         self._expression = None if self._is_ambiguous() else re.compile("".join(expression), re.DOTALL)
 
     def match(self, name: str) -> dict[str, str] | None:
         """What each group stands for in a name, the first as much as can be; None for a name that does not fit."""
+        if not name.endswith(self._ending):
+            return None  # which leaves few of the dozens of patterns that a network's rules have
         if self._expression is not None:
             found = self._expression.fullmatch(name)
             return None if found is None else found.groupdict()

@@ -75,11 +75,8 @@ def inventory_of_names(shapes: Mapping[str, Shape]) -> Inventory:
     return Inventory(tuple(variables), tuple(set_aside), GRAPH_KEY in shapes)
 
 
-def inventory_of_checkpoint(checkpoint: tfckpt.Checkpoint) -> Inventory:
-    """Take stock of a checkpoint, with its object graph if it has one."""
-    graph = checkpoint.object_graph
-    if graph is None:
-        return inventory_of_names({info.name: info.shape for info in checkpoint.infos()})
+def inventory_of_checkpoint(checkpoint: tfckpt.Checkpoint, graph: tfckpt.ObjectGraph) -> Inventory:
+    """Take stock of an object-based checkpoint, with its object graph."""
     optimizers = tuple(_optimizers(graph))
     copies = exported_copies(checkpoint)
     variables = []
