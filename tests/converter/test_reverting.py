@@ -179,25 +179,31 @@ def test_published_network_gets_the_names_of_keras(model: str, depthwise: str) -
 def timm() -> Any:
     """Build the model of timm."""
     _declare_operators()
-    return pytest.importorskip("timm", reason="its own model").create_model("tf_efficientnet_b0", num_classes=10)
+    return pytest.importorskip("timm", reason="timm is not installed").create_model(
+        "tf_efficientnet_b0", num_classes=10
+    )
 
 
 def timm_v2() -> Any:
     """Build the model of timm that has fused blocks."""
     _declare_operators()
-    return pytest.importorskip("timm", reason="its own model").create_model("tf_efficientnetv2_b0", num_classes=10)
+    return pytest.importorskip("timm", reason="timm is not installed").create_model(
+        "tf_efficientnetv2_b0", num_classes=10
+    )
 
 
 def torchvision() -> Any:
     """Build the model of torchvision."""
     _declare_operators()
-    return pytest.importorskip("torchvision", reason="its own model").models.efficientnet_b0(num_classes=10)
+    return pytest.importorskip("torchvision", reason="torchvision is not installed").models.efficientnet_b0(
+        num_classes=10
+    )
 
 
 def transformers() -> Any:
     """Build the model of transformers, whose defaults are those of B7."""
     _declare_operators()
-    library = pytest.importorskip("transformers", reason="its own model")
+    library = pytest.importorskip("transformers", reason="transformers is not installed")
     config = library.EfficientNetConfig(
         width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, num_labels=10, depthwise_padding=[]
     )
@@ -206,7 +212,7 @@ def transformers() -> Any:
 
 def efficientnet_pytorch() -> Any:
     """Build the model of efficientnet-pytorch."""
-    library = pytest.importorskip("efficientnet_pytorch", reason="its own model")
+    library = pytest.importorskip("efficientnet_pytorch", reason="efficientnet-pytorch is not installed")
     return library.EfficientNet.from_name("efficientnet-b0", num_classes=10)
 
 

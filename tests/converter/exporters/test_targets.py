@@ -178,6 +178,23 @@ def test_mended_padding_changes_no_weight_and_only_once(v1: ConversionResult, tm
     twice.load_state_dict(torch.load(tmp_path / "x.pth", weights_only=True), strict=True)
 
 
+def test_efficientnet_pytorch_loads_strictly_with_the_same_logits(v1: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """Built as the note of the conversion says; by its own image size it pads for that size alone."""
+    library = pytest.importorskip("efficientnet_pytorch", reason="efficientnet-pytorch is not installed")
+    export(v1, tmp_path / "b0.pth", target="efficientnet-pytorch")
+    weights = torch.load(tmp_path / "b0.pth", weights_only=True)
+
+    model = library.EfficientNet.from_name("efficientnet-b0", image_size=None, num_classes=1000)
+    model.load_state_dict(weights, strict=True)
+    of_its_size = library.EfficientNet.from_name("efficientnet-b0")
+    of_its_size.load_state_dict(weights, strict=True)
+
+    for size in (SIZE, SIZE + 1):
+        assert_same(logits(model, size), ours(v1, size))
+    assert_same(logits(of_its_size, 224, count=1), ours(v1, 224, count=1))
+    assert np.abs(logits(of_its_size, SIZE + 1) - ours(v1, SIZE + 1)).max() > 1e-4
+
+
 def test_transformers_folder_opens_with_the_same_logits(v1: ConversionResult, tmp_path: pathlib.Path) -> None:
     """`from_pretrained` finds config and weights, and misses and adds none."""
     pytest.importorskip("tests.torchvision_operators")
