@@ -19,8 +19,8 @@ from ..reporting.record import FORMATS as REPORTS
 from ..zoo import preprocessing_for
 from .options import (
     SOURCE_HELP,
-    add_fetch_options,
     add_network_options,
+    add_opening_options,
     add_release_option,
     add_rules_options,
     open_source,
@@ -76,7 +76,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     add_network_options(parser)
     add_release_option(parser)
-    add_fetch_options(parser)
+    add_opening_options(parser)
     add_rules_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument(

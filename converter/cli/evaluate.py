@@ -15,7 +15,7 @@ from ..errors import ConversionError, FeedError, GraphError
 from ..exporters import LABELS_KEY, PREPROCESSING_KEY, read_native
 from ..labels import read_labels
 from ..model.recipes import MAX_SIZE, Preprocessing
-from .options import add_fetch_options, add_network_options, open_source
+from .options import add_network_options, add_opening_options, open_source
 from .render import progress_bar, say
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--against", metavar="SRC", help="checkpoint, or release by its name, whose graph answers as well"
     )
     add_network_options(parser)
-    add_fetch_options(parser)
+    add_opening_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 

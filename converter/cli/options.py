@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Collection
 
 import tfckpt
+from tfckpt.cli.places import add_limit_option, limits_of
 from tfckpt.errors import CheckpointNotFoundError
 
 from ..downloads import CACHE_VARIABLE, check_base_url, fetch
@@ -50,8 +51,9 @@ def add_release_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_fetch_options(parser: argparse.ArgumentParser) -> None:
-    """Add where releases come from that are given by name, and where they are kept."""
+def add_opening_options(parser: argparse.ArgumentParser) -> None:
+    """Add where releases come from that are given by name, where they are kept, and what raises limits."""
+    add_limit_option(parser)
     parser.add_argument(
         "--base-url", metavar="URL", type=_base_url, help="where releases are fetched from (default: their publisher)"
     )
@@ -76,7 +78,7 @@ def open_source(given: str, options: argparse.Namespace) -> tuple[tfckpt.Checkpo
         with progress_bar("fetching") as progress:
             path = fetch(release, base_url=options.base_url, cache=options.cache, progress=progress, talk=say)
     try:
-        checkpoint = tfckpt.open(path)
+        checkpoint = tfckpt.open(path, limits=limits_of(options))
     except CheckpointNotFoundError as error:
         close = close_releases(given) if release is None and not os.path.lexists(given) else []
         if close:
@@ -154,7 +156,8 @@ def repeating(options: argparse.Namespace, without: Collection[str]) -> str:
         if not action.option_strings:
             places.append(value)
         elif action.nargs != 0 and action.dest not in flags:
-            words += _option(action.option_strings[0], value)
+            for one in value if isinstance(value, list) else [value]:
+                words += _option(action.option_strings[0], one)
         elif action.nargs == 0 and action.dest in flags:
             words.append(action.option_strings[0])
     ended = ["--"] if any(place.startswith("-") for place in places) else []
@@ -164,7 +167,7 @@ def repeating(options: argparse.Namespace, without: Collection[str]) -> str:
 
 def _option(name: str, value: object) -> list[str]:
     """Write an option that takes a value; one that looks like an option itself needs the other form."""
-    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = ",".join(map(str, value)) if type(value) is tuple else str(value)
     if not text.startswith("-"):
         return [name, text]
     return [f"{name}={text}"] if name.startswith("--") else [name + text]

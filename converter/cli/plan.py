@@ -22,8 +22,8 @@ from ..model.config import CONFIGS
 from ..modules import import_module
 from .options import (
     SOURCE_HELP,
-    add_fetch_options,
     add_network_options,
+    add_opening_options,
     add_release_option,
     add_rules_options,
     open_source,
@@ -64,7 +64,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     add_network_options(parser)
     add_release_option(parser)
-    add_fetch_options(parser)
+    add_opening_options(parser)
     add_rules_options(parser)
     parser.add_argument(
         "--names",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 import tfckpt
+from tfckpt.cli.places import add_limit_option, limits_of
 
 from ..reverting import FAMILIES, RevertReport, revert
 from .render import say
@@ -51,6 +52,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         choices=("new", "keep"),
         help="name the checkpoint in the folder's `checkpoint` file: alone, or beside those that stand there",
     )
+    add_limit_option(parser)
     parser.add_argument("--force", action="store_true", help="overwrite a checkpoint that stands there")
     parser.set_defaults(run=run)
 
@@ -60,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     like = None
     try:
         if options.like is not None:
-            like = tfckpt.open(options.like)
+            like = tfckpt.open(options.like, limits=limits_of(options))
             for note in like.notes:
                 say(note)
         report = revert(

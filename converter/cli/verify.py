@@ -19,8 +19,8 @@ from ..verification.report import FORMATS, Proof, renderer_of
 from ..verification.weights import WeightsReport, verify_weights
 from .options import (
     SOURCE_HELP,
-    add_fetch_options,
     add_network_options,
+    add_opening_options,
     add_rules_options,
     open_source,
     require_one_way,
@@ -58,7 +58,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--weights", choices=WEIGHTS_CHOICES, help="what OUT was made of (default: what OUT says, else ema)"
     )
     add_network_options(parser)
-    add_fetch_options(parser)
+    add_opening_options(parser)
     add_rules_options(parser)
     parser.add_argument(
         "--probe",

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
@@ -18,7 +19,13 @@ PATH_HELP = "prefix, member file, folder, archive or address of a checkpoint"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a checkpoint is opened."""
     group = parser.add_argument_group("opening")
-    group.add_argument(
+    add_limit_option(group)
+    group.add_argument("--cache", metavar="FOLDER", help="keep here what is fetched from remote addresses")
+
+
+def add_limit_option(parser: argparse._ActionsContainer) -> None:
+    """Add what raises limits."""
+    parser.add_argument(
         "--limit",
         metavar="NAME=VALUE",
         type=parse_limit,
@@ -26,10 +33,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="raise a limit that an error named, for a file you trust; may be repeated",
     )
-    group.add_argument("--cache", metavar="FOLDER", help="keep here what is fetched from remote addresses")
 
 
-def parse_limit(text: str) -> tuple[str, int]:
+class RaisedLimit(NamedTuple):
+    """A limit of `tfckpt.Limits` by its name, and the value it gets."""
+
+    name: str
+    value: int
+
+    def __str__(self) -> str:
+        """As it is given."""
+        return f"{self.name}={self.value}"
+
+
+def parse_limit(text: str) -> RaisedLimit:
     """The name of a limit and its value."""
     name, _, value = text.partition("=")
     names = [field.name for field in dataclasses.fields(Limits)]
@@ -37,7 +54,7 @@ def parse_limit(text: str) -> tuple[str, int]:
         raise argparse.ArgumentTypeError(f"{name!r} is no limit; there are {', '.join(names)}")
     if not value.isascii() or not value.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} has no number, as in {name}=1000000")
-    return name, int(value)
+    return RaisedLimit(name, int(value))
 
 
 @contextlib.contextmanager

@@ -121,6 +121,10 @@ def test_report_of_another_ending_is_refused(digits: pathlib.Path, output: pathl
         ("ck -o s.pth --drop-head --weights ema", "ck -o s.pth --drop-head"),
         ("ck -o s.pth --num-classes 5 --model auto", "ck -o s.pth --num-classes 5"),
         ("ck -o s.pth --scope=-x", "ck -o s.pth --scope=-x"),
+        (
+            "ck -o s.pth --limit max_entries=5 --limit max_shards=6",
+            "ck -o s.pth --limit max_entries=5 --limit max_shards=6",
+        ),
         ("-o-s.pth --scope '' -- -ck", "-o-s.pth --scope '' -- -ck"),
     ],
 )
@@ -136,6 +140,28 @@ def test_command_of_a_report_repeats_what_was_typed(typed: str, said: str) -> No
     assert {key: again[key] for key in again.keys() - other} == {
         key: value for key, value in vars(options).items() if key not in other
     }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["convert", "-o", "OUT"], ["plan"], ["verify", "OUT"], ["revert", "OUT", "--like"]],
+    ids=lambda a: a[0],
+)
+def test_limit_that_an_error_names_can_be_raised(
+    arguments: list[str], digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """By the option that the error names, for every verb that opens a checkpoint."""
+    verb, *rest = [str(output) if argument == "OUT" else argument for argument in arguments]
+    if verb != "convert":
+        assert main(["convert", str(digits), "-o", str(output)]) == 0
+    more = ["-o", str(tmp_path / "reverted")] if verb == "revert" else []
+    typed = [verb, *rest, str(digits), *more] if verb in ("convert", "revert") else [verb, str(digits), *rest]
+
+    refused = main([*typed, "--limit", "max_entries=10"])
+    said = capsys.readouterr().err
+
+    assert (refused, "on the command line with --limit max_entries=..." in said) == (5, True)
+    assert main([*typed, "--limit", "max_entries=1000"]) == 0
 
 
 def test_conversion_to_safetensors_leaves_torch_out(digits: pathlib.Path, output: pathlib.Path) -> None:
