@@ -1,7 +1,7 @@
 """Files on HTTP servers, by range requests (RFC 9110, section 14).
 
-The standard library's client is used: it follows proxies and redirects as the system says, and shows the header fields
-that tell whether an answer is the part that was asked for, of the version that was read before.
+The standard library's client is used (`http_client`): it follows proxies and redirects as the system says, and shows
+the header fields that tell whether an answer is the part that was asked for, of the version that was read before.
 Every answer is compared with the question before its bytes are used; a byte more than asked for is never taken.
 """
 
@@ -10,18 +10,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import email.utils
-import functools
 import hashlib
 import http.client
-import io
 import re
-import socket
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from .._version import __version__
 from ..errors import (
@@ -32,6 +28,7 @@ from ..errors import (
     UnsupportedFeatureError,
     abridged,
 )
+from .http_client import patient_opener
 from .transport import DEFAULT_PATIENCE, Facts, Gathered, Part, Patience, Sink
 
 _PARTIAL, _WHOLE, _UNSATISFIABLE = 206, 200, 416
@@ -40,8 +37,6 @@ _REFUSED = (401, 403, 407)
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _CONTENT_RANGE = re.compile(r"bytes +(?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)")
 _PIECE = 256 << 10
-#: A hundred header fields of usual length take a tenth of it.
-_LONGEST_HEAD = 256 << 10
 #: Of a version as it is kept; a longer one is told by its SHA-256.
 _LONGEST_VERSION = 200
 
@@ -54,9 +49,7 @@ class HttpTransport:
         self._query = query
         self._user = user
         self._patience = patience or DEFAULT_PATIENCE
-        self._opener = urllib.request.build_opener(
-            _Redirects, _HttpHandler(self._patience), _HttpsHandler(self._patience)
-        )
+        self._opener = patient_opener(self._patience)
 
     def stat(self, address: str) -> Facts:
         """The facts of a file, from the answer to a request for its first byte."""
@@ -339,95 +332,6 @@ def changed(address: str, before: Facts, now: Facts) -> StorageError:
         f"now it is {now.size} bytes, version {now.version}; open the checkpoint again",
         path=address,
     )
-
-
-class _Reader(io.RawIOBase):
-    """What a connection brings, with an eye on the clock: the library's own waits each begin anew with every byte."""
-
-    def __init__(self, source: io.RawIOBase, patience: Patience) -> None:
-        self._source = source
-        self._patience = patience
-        self._begun = time.monotonic()
-        self._received = 0
-        #: Whether the head is still to come, which has a longest size.
-        self.is_head = True
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        """Take what there is; a `TimeoutError`, which is passing, for what comes too slowly or never ends."""
-        allowed = self._patience.timeout + self._received / self._patience.slowest
-        if time.monotonic() - self._begun > allowed:
-            raise TimeoutError(f"the answer came too slowly: {self._received} bytes in {allowed:.0f} s")
-        if self.is_head and self._received > _LONGEST_HEAD:
-            raise TimeoutError(f"the head of the answer does not end within {_LONGEST_HEAD} bytes")
-        count = self._source.readinto(buffer)
-        self._received += count or 0
-        return count
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._source.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    """An answer that is read through a `_Reader`."""
-
-    def __init__(self, sock: socket.socket, *arguments: Any, patience: Patience, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        fp: Any = self.fp  # a BufferedReader, which the library's stubs do not say
-        self._reader = _Reader(fp.detach(), patience)
-        self.fp = io.BufferedReader(self._reader)
-
-    def begin(self) -> None:
-        """Read the head."""
-        super().begin()
-        self._reader.is_head = False
-
-
-def _connecting(
-    kind: type[http.client.HTTPConnection], patience: Patience
-) -> Callable[..., http.client.HTTPConnection]:
-    def connect(*arguments: Any, **options: Any) -> http.client.HTTPConnection:
-        connection: Any = kind(*arguments, **options)
-        connection.response_class = functools.partial(_Response, patience=patience)
-        return connection  # type: ignore[no-any-return]  # Any for its attribute alone
-
-    return connect
-
-
-class _HttpHandler(urllib.request.HTTPHandler):
-    def __init__(self, patience: Patience) -> None:
-        super().__init__()
-        self._connect: Any = _connecting(http.client.HTTPConnection, patience)
-
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._connect, req)
-
-
-class _HttpsHandler(urllib.request.HTTPSHandler):
-    def __init__(self, patience: Patience) -> None:
-        super().__init__()
-        self._connect: Any = _connecting(http.client.HTTPSConnection, patience)
-
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._connect, req, context=self._context)  # type: ignore[attr-defined]  # not in the stubs
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to http and https only, and reads nothing of the page that says where to."""
-
-    def redirect_request(  # noqa: PLR0917  # the library's signature
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> Any:
-        if urllib.parse.urlsplit(newurl).scheme not in ("http", "https"):
-            raise StorageError(f"the server redirects to {abridged(repr(newurl))}, which is no web address")
-        request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        fp.close()  # the library would read it to its end, wherever that is
-        return request
 
 
 def _status_error(address: str, error: urllib.error.HTTPError) -> Exception:
