@@ -34,7 +34,7 @@ bench: $(VENV)/.bench-installed
 # Coverage-guided fuzzing of every kind of file, FUZZ_SECONDS for each; found inputs are kept in the current folder.
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/.dev-installed
-	$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) '.[fuzz]' \
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) --config-settings editable_mode=compat --editable '.[dev,fuzz]' \
 		|| { echo "atheris cannot be installed here (its wheels are for Linux and CPython 3.11 and later);" \
 			"python -m tests.fuzz.mutate needs nothing more" >&2; exit 2; }
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
