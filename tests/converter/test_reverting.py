@@ -147,7 +147,7 @@ def test_both_copies_of_what_keras_3_exports_get_the_new_values(data: pathlib.Pa
     tuned = {
         name: array + 1 if array.dtype.kind == "f" else np.array(array) for name, array in result.state_dict.items()
     }
-    np.savez(tmp_path / "tuned.npz", allow_pickle=False, **tuned)
+    np.savez(tmp_path / "tuned.npz", **tuned)
 
     report = revert(tmp_path / "tuned.npz", tmp_path / "variables", like=source)
 
