@@ -52,7 +52,7 @@ mutation: $(VENV)/.mutation-installed
 	$(BIN)/mutmut results | sed -n '/survived$$/p; /no tests$$/p; /suspicious$$/p'
 
 # The tests that need no torch, with every interpreter that is there, and the oldest and newest releases that setup.cfg
-# admits; about four minutes a combination, and a table in the end.
+# admits; about a minute and a half a combination, and a table in the end.
 test-matrix:
 	$(PYTHON) -m tests.matrix
 
