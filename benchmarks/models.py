@@ -1,4 +1,4 @@
-"""The network beside timm's of the same name, as it is and prepared for inference, and the oracle beside it."""
+"""Our network beside timm's of the same name, and the oracle beside our network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def models(tensorflow: str | None) -> Iterator[Result]:
 
     torch.set_num_threads(_THREADS)
     timm = _timm()
-    from converter import optimize
     from converter.model import CONFIGS, EfficientNet
 
     for ours_name, timm_name in _NETWORKS:
@@ -40,22 +39,15 @@ def models(tensorflow: str | None) -> Iterator[Result]:
         with torch.inference_mode():
             # At the size that is measured: statistics of smaller images do not fit, and the network amplifies rounding.
             ours.train()(torch.randn(2, 3, config.eval_size, config.eval_size))
-        optimized = optimize(ours.eval())
+        ours.eval()
         theirs = timm.create_model(timm_name).eval()
         for batch, runs in ((1, 20), (8, 5)):
             images = torch.randn(batch, 3, config.eval_size, config.eval_size)
             label = f"{ours_name}, batch {batch}"
             with torch.inference_mode():
-                expected = ours(images)
-                difference = float((optimized(images) - expected).abs().max() / expected.abs().max())
-                other, plain, quick = best_of_each(
-                    *(_forward(model, images) for model in (theirs, ours, optimized)), runs=runs
-                )
+                other, plain = best_of_each(*(_forward(model, images) for model in (theirs, ours)), runs=runs)
             detail = f"timm {other * 1000:.1f} ms"
             yield Result(f"forward, {label}", plain / other, 1.03, True, "x timm", detail)
-            limit = 0.65 if batch == 1 else 0.75
-            yield Result(f"optimized forward, {label}", quick / other, limit, True, "x timm", detail)
-        yield Result(f"logits of optimized {ours_name}", difference, 1e-5, True, "of the largest logit")
     if tensorflow is not None:
         yield from _oracle(tensorflow)
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from .model import CONFIGS, EfficientNet, EfficientNetConfig, StageConfig
     from .model.recipes import Preprocessing
     from .model.same_padding import same_padding_
-    from .optimization import optimize
     from .preprocessing import preprocess, preprocessing_of
     from .reference import GraphModule, ReferenceGraph, graph_module, load_graph
     from .reversal import reverse
@@ -72,7 +71,6 @@ __all__ = [
     "graph_module",
     "load_graph",
     "load_model",
-    "optimize",
     "preprocess",
     "preprocessing_of",
     "read_rules",
@@ -100,7 +98,6 @@ _HOMES = {
     "graph_module": ".reference",
     "load_graph": ".reference",
     "load_model": ".loading",
-    "optimize": ".optimization",
     "preprocess": ".preprocessing",
     "preprocessing_of": ".preprocessing",
     "read_rules": ".mapping.rules_file",

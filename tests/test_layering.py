@@ -83,7 +83,6 @@ TABLE: dict[str, float] = {
     "converter.labels": 14.1,
     "converter.reporting.*": 14.2,
     "converter.loading": 15.1,
-    "converter.optimization": 15.1,
     "converter.timing": 15.1,
     "converter.preprocessing": 15.1,
     "converter.state_dicts": 15.2,

@@ -110,7 +110,7 @@ def test_no_submodule_hides_a_public_function(package: ModuleType) -> None:
         assert getattr(package, name) is importlib.import_module(f"{package.__name__}.{name}")
 
 
-@pytest.mark.parametrize("name", ["EfficientNet", "GraphModule", "graph_module", "load_graph", "optimize"])
+@pytest.mark.parametrize("name", ["EfficientNet", "GraphModule", "graph_module", "load_graph"])
 def test_public_name_that_needs_torch_names_the_extra_where_there_is_none(name: str) -> None:
     """As every missing package does; the names beside it are there."""
     program = (

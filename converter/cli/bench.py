@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from ..model import EfficientNet
     from ..timing import Timing
 
 HELP = """\
@@ -64,7 +65,6 @@ def run(options: argparse.Namespace) -> int:
     model = load_model(options.output)  # the first to say that torch is missing
     import torch
 
-    from ..optimization import optimize
     from ..timing import multiply_adds, peak_memory, time_models
 
     config = model.config
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         torch.set_num_threads(options.threads)
     images = torch.randn(options.batch, config.in_channels, size, size).to(device, dtype)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    prepared: nn.Module = optimize(model) if options.fuse_bn else model
+    prepared: nn.Module = _fold_norms(model) if options.fuse_bn and not config.folded_bn else model
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     prepared = prepared.to(device, dtype).to(memory_format=layout)  # type: ignore[call-overload]
     images = images.contiguous(memory_format=layout)
@@ -114,6 +114,20 @@ def run(options: argparse.Namespace) -> int:
         found["ratio_to_timm"] = timings[0].median / timings[1].median
     print(json.dumps(found, indent=2) if options.json else _table(found))
     return 0
+
+
+def _fold_norms(model: EfficientNet) -> EfficientNet:
+    """Return the network without batch norms, as `tf2torch convert --fuse-bn` writes it."""
+    import torch
+
+    from ..exporters.adapting import with_folded_norms
+    from ..exporters.base import made
+
+    arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    tensors, config, _ = with_folded_norms(arrays, model.config)
+    folded = type(model)(config)
+    folded.load_state_dict({name: torch.from_numpy(made(tensor)) for name, tensor in tensors.items()})
+    return folded.eval()
 
 
 def _figures(timing: Timing) -> dict[str, float]:
