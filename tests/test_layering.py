@@ -47,7 +47,7 @@ TABLE: dict[str, float] = {
     "tfckpt.saved_model": 4.2,
     "tfckpt.detect": 4.3,
     "tfckpt.candidates": 4.4,
-    "tfckpt.checkpoint_folder": 4.4,
+    "tfckpt.checkpoint_folder": 4.5,
     "tfckpt.opening": 4.5,
     "tfckpt.checkpoint": 5,
     "tfckpt.diagnosis": 6,

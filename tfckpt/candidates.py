@@ -8,9 +8,18 @@ from .errors import CheckpointNotFoundError, abridged
 from .limits import DEFAULT_LIMITS, Limits
 from .storage.memory import TreeStorage
 
-#: What archivers of other systems leave beside the files.
-_CLUTTER = ("__MACOSX", ".DS_Store")
 _SHOWN = 8
+
+
+def only_folder(storage: TreeStorage) -> str:
+    """Return the folder that holds everything: from the root down, as long as there is one folder and nothing else."""
+    folder = storage.root
+    while True:
+        names = detect.without_clutter(storage.list(folder))
+        below = storage.join(folder, names[0]) if len(names) == 1 else None
+        if below is None or not storage.is_folder(below):
+            return folder
+        folder = below
 
 
 def find_anywhere(storage: TreeStorage, limits: Limits = DEFAULT_LIMITS) -> detect.Found:
@@ -21,11 +30,12 @@ def find_anywhere(storage: TreeStorage, limits: Limits = DEFAULT_LIMITS) -> dete
     Otherwise there must be one checkpoint in all, or one folder that has any, with a state file.
     Raises `CheckpointNotFoundError` that lists them if there are several, and that says what is there if there is none.
     """
-    folder = _only_folder(storage)
+    folder = only_folder(storage)
     if _says_which(storage, folder):
         return detect.find(storage, folder, limits)
     found: dict[str, list[detect.Found]] = {}
-    for below in sorted({storage.split(storage.root + name)[0] for name in storage.names()}):
+    names = (name for name in storage.names() if detect.CLUTTER.isdisjoint(name.split("/")))
+    for below in sorted({storage.split(storage.root + name)[0] for name in names}):
         here = detect.prefixes_in(storage, below, limits)
         if here:
             found[below] = here
@@ -41,17 +51,6 @@ def find_anywhere(storage: TreeStorage, limits: Limits = DEFAULT_LIMITS) -> dete
         f"there are {len(choices)} checkpoints in it; name one of: {', '.join(choices[:_SHOWN])}{more}",
         path=storage.title,
     )
-
-
-def _only_folder(storage: TreeStorage) -> str:
-    """The folder that is reached from the root through folders with nothing else in them."""
-    folder = storage.root
-    while True:
-        names = [name for name in storage.list(folder) if name not in _CLUTTER]
-        below = storage.join(folder, names[0]) if len(names) == 1 else None
-        if below is None or not storage.is_folder(below):
-            return folder
-        folder = below
 
 
 def _says_which(storage: TreeStorage, folder: str) -> bool:

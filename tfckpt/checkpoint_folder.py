@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from . import detect
 from ._typing import PathLike
+from .candidates import only_folder
 from .checkpoint_state import STATE_NAME, CheckpointState, read_state
 from .errors import CorruptionError
 from .limits import DEFAULT_LIMITS, Limits
@@ -90,16 +91,10 @@ def _opened(directory: PathLike, limits: Limits) -> Iterator[tuple[Storage, str]
     Of an archive the folder that holds everything is meant.
     """
     place = locate(directory, Options(limits=limits))
-    storage, folder = place.storage, place.path
     try:
-        while place.tree is not None:
-            names = storage.list(folder)
-            if len(names) != 1 or not storage.is_folder(storage.join(folder, names[0])):
-                break
-            folder = storage.join(folder, names[0])
-        yield storage, folder
+        yield place.storage, place.path if place.tree is None else only_folder(place.tree)
     finally:
-        storage.close()
+        place.storage.close()
 
 
 def _state(storage: Storage, folder: str, name: str | None, limits: Limits) -> CheckpointState | None:

@@ -25,6 +25,8 @@ from .what_is import KERAS_ADVICE, KERAS_ENDINGS, UNKNOWN, what_is
 
 V1, V2 = "V1", "V2"
 _TEMPORARY = "_temp"
+#: What the archiver and the Finder of macOS add to the files they pack.
+CLUTTER = frozenset({"__MACOSX", ".DS_Store"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,9 +98,21 @@ def is_v1_file(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> 
         source.close()
 
 
+def without_clutter(names: Iterable[str]) -> list[str]:
+    """Return the names of a folder without those that macOS adds: `__MACOSX`, `.DS_Store`, and `._NAME` next to NAME.
+
+    `._NAME` holds attributes of the file NAME; `._model.index` would be taken for another checkpoint.
+    """
+    names = list(names)
+    present = set(names)
+    return [
+        name for name in names if name not in CLUTTER and not (name.startswith("._") and name[len("._") :] in present)
+    ]
+
+
 def prefixes_in(storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS) -> list[Found]:
     """Every checkpoint that stands directly in a folder: the V2 ones by name, then the V1 ones."""
-    names = storage.list(folder)
+    names = without_clutter(storage.list(folder))
     v2 = [name.removesuffix(naming.INDEX_SUFFIX) for name in names if name.endswith(naming.INDEX_SUFFIX)]
     found = [Found(storage.join(folder, name)) for name in v2]
     seen: set[str] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 import tfckpt
 from tests.builders import INT32, Bundle
+from tests.contracts.places import tar_of, write_folder, zip_of
 from tests.tfckpt.recorded import TENSORFLOW, Record, expected
 from tests.tfckpt.v1_files import V1File
 from tfckpt.checkpoint_state import read_state
@@ -54,6 +55,10 @@ DIFFERENT = {
     "address": "folder/ckpt-1",
 }
 
+
+STATE = b'model_checkpoint_path: "model-7"\n'
+#: The magic number that attributes of a file begin with, and the version.
+APPLE_DOUBLE = bytes.fromhex("00051607 00020000")
 
 #: protobuf decodes an escape that is none, such as backslash q, with a warning of Python's.
 pytestmark = pytest.mark.filterwarnings("ignore:.*invalid escape sequence:DeprecationWarning")
@@ -235,3 +240,59 @@ def test_checkpoints_of_an_archive_are_those_of_its_one_folder(tmp_path: Path) -
     assert [os.path.basename(one.prefix) for one in found] == ["ckpt-3", "ckpt-4", "ckpt-5"]
     with tfckpt.open(latest) as checkpoint:
         assert checkpoint["step"] == 5
+
+
+def checkpoint_files(folder: Path) -> dict[str, bytes]:
+    """One checkpoint, written in a folder of its own, and the state file that names it."""
+    folder.mkdir()
+    Bundle().add("w", INT32, [], bytes(4)).write(folder, "model-7")
+    return {**{path.name: path.read_bytes() for path in folder.iterdir()}, "checkpoint": STATE}
+
+
+def with_clutter(files: dict[str, bytes], under: str, kind: str) -> dict[str, bytes]:
+    """The files below folders, with what macOS adds: attributes in a tree of their own, or next to each file."""
+    plain = {f"{under}{name}": data for name, data in files.items()}
+    if kind == "none":
+        return plain
+    above = [under[: at + 1] for at, letter in enumerate(under) if letter == "/"]
+    store = {f"{folder}.DS_Store": b"\0\0\0\1Bud1" for folder in ["", *above]}
+    if kind == "finder":
+        attributes = {f"__MACOSX/{under}._{name}": APPLE_DOUBLE for name in files}
+        return {**plain, **attributes, **{f"__MACOSX/{name}": APPLE_DOUBLE for name in store}, **store}
+    attributes = {f"{under}._{name}": APPLE_DOUBLE for name in files}
+    for folder in above:
+        parent, _, name = folder.rstrip("/").rpartition("/")
+        attributes[f"{parent}/._{name}" if parent else f"._{name}"] = APPLE_DOUBLE
+    return {**attributes, **plain, **store}
+
+
+@pytest.mark.parametrize("with_state", [True, False], ids=["state file", "no state file"])
+@pytest.mark.parametrize("kind", ["none", "finder", "tar of macOS"])
+@pytest.mark.parametrize("under", ["", "run/", "weights/run/"], ids=["at the root", "one folder", "nested folders"])
+@pytest.mark.parametrize("pack", [zip_of, tar_of], ids=["zip", "tar"])
+def test_files_that_macos_adds_to_an_archive_are_passed_over(
+    tmp_path: Path, pack: Callable[[dict[str, bytes]], bytes], under: str, kind: str, with_state: bool
+) -> None:
+    """Opening, the latest checkpoint and the list find the same checkpoint with and without them."""
+    files = checkpoint_files(tmp_path / "files")
+    if not with_state:
+        del files["checkpoint"]
+    archive = tmp_path / "weights"
+    archive.write_bytes(pack(with_clutter(files, under, kind)))
+    prefix = f"{archive}!{under}model-7"
+
+    with tfckpt.open(archive) as checkpoint:
+        assert checkpoint.prefix == prefix
+    assert tfckpt.latest_checkpoint(archive) == (prefix if with_state else None)
+    known = tfckpt.checkpoints(archive)
+    assert [(one.prefix, one.exists, one.is_latest) for one in known] == [(prefix, True, with_state)]
+
+
+def test_files_that_macos_adds_to_a_folder_are_passed_over(tmp_path: Path) -> None:
+    """A folder on a disk that macOS wrote has them too; a checkpoint whose own name begins so is one."""
+    write_folder(tmp_path / "cluttered", with_clutter(checkpoint_files(tmp_path / "files"), "", "tar of macOS"))
+    (tmp_path / "named").mkdir()
+    Bundle().add("w", INT32, [], bytes(4)).write(tmp_path / "named", "._model-7")
+
+    assert [one.prefix for one in tfckpt.checkpoints(tmp_path / "cluttered")] == [str(tmp_path / "cluttered/model-7")]
+    assert [one.prefix for one in tfckpt.checkpoints(tmp_path / "named")] == [str(tmp_path / "named/._model-7")]
