@@ -15,10 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .errors import ModuleNotOfferedError, TensorFlowImportedError
-from .modules import NAME, StandInModule, asker, build
+from .modules import NAME, VERSION, StandInModule, asker, build
 
 if TYPE_CHECKING:
     import importlib.metadata
+    import os
+    import pathlib
 
 
 @contextlib.contextmanager
@@ -72,10 +74,32 @@ class StandInFinder:
         self, context: importlib.metadata.DistributionFinder.Context | None = None
     ) -> Iterable[importlib.metadata.Distribution]:
         """The package `tensorflow`, when it or every package is asked for."""
-        from .package import Package
-
         name = None if context is None else context.name
-        return [Package()] if name is None or name.lower().replace("_", "-") == NAME else []
+        return [_distribution()] if name is None or name.lower().replace("_", "-") == NAME else []
+
+
+def _distribution() -> importlib.metadata.Distribution:
+    """Return the installed package `tensorflow`, as `importlib.metadata` describes packages."""
+    import importlib.metadata  # slow to import, and few programs ask for the package
+    import pathlib
+
+    files = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\n"
+        "Summary: stand-in of tfckpt that offers only what reads checkpoints\n",
+        "top_level.txt": f"{NAME}\n",
+        "RECORD": "",
+    }
+
+    class StandInDistribution(importlib.metadata.Distribution):
+        """Metadata without files."""
+
+        def read_text(self, filename: str) -> str | None:
+            return files.get(filename)
+
+        def locate_file(self, path: str | os.PathLike[str]) -> pathlib.Path:
+            return pathlib.Path(path)
+
+    return StandInDistribution()
 
 
 def _refuse_beside_tensorflow() -> None:
