@@ -75,125 +75,34 @@ class OpError(CheckpointError):
         return printable(self.message)
 
 
-class CancelledError(OpError):
-    """The operation was called off."""
-
-    code = CANCELLED
-
-
-class UnknownError(OpError):
-    """Trouble that fits no other class, such as a fault of the disk."""
-
-    code = UNKNOWN
+def _define(name: str, code: int, doc: str) -> type[OpError]:
+    """Return the subclass of `OpError` for one code; its module makes it picklable."""
+    return type(name, (OpError,), {"__module__": __name__, "__doc__": doc, "code": code})
 
 
-class InvalidArgumentError(OpError):
-    """An argument makes no sense."""
-
-    code = INVALID_ARGUMENT
-
-
-class DeadlineExceededError(OpError):
-    """The operation took too long."""
-
-    code = DEADLINE_EXCEEDED
-
-
-class NotFoundError(OpError):
-    """There is no such checkpoint, tensor, file or folder."""
-
-    code = NOT_FOUND
-
-
-class AlreadyExistsError(OpError):
-    """Something stands where it should not."""
-
-    code = ALREADY_EXISTS
-
-
-class PermissionDeniedError(OpError):
-    """The file may not be used in this way."""
-
-    code = PERMISSION_DENIED
-
-
-class ResourceExhaustedError(OpError):
-    """A claim in a file is beyond one of our limits."""
-
-    code = RESOURCE_EXHAUSTED
-
-
-class FailedPreconditionError(OpError):
-    """The thing is in no state for the operation, such as a folder that is read as a file."""
-
-    code = FAILED_PRECONDITION
-
-
-class AbortedError(OpError):
-    """The operation was given up."""
-
-    code = ABORTED
-
-
-class OutOfRangeError(OpError):
-    """The operation reached past the end."""
-
-    code = OUT_OF_RANGE
-
-
-class UnimplementedError(OpError):
-    """The file uses something we do not read."""
-
-    code = UNIMPLEMENTED
-
-
-class InternalError(OpError):
-    """A rule that should hold is broken."""
-
-    code = INTERNAL
-
-
-class UnavailableError(OpError):
-    """The service does not answer."""
-
-    code = UNAVAILABLE
-
-
-class DataLossError(OpError):
-    """The bytes of a file are damaged, or are not what they should be."""
-
-    code = DATA_LOSS
-
-
-class UnauthenticatedError(OpError):
-    """The service does not know who asks."""
-
-    code = UNAUTHENTICATED
+CancelledError = _define("CancelledError", CANCELLED, "The operation was cancelled.")
+UnknownError = _define("UnknownError", UNKNOWN, "An error that fits no other class, such as a failing disk.")
+InvalidArgumentError = _define("InvalidArgumentError", INVALID_ARGUMENT, "An argument is not valid.")
+DeadlineExceededError = _define("DeadlineExceededError", DEADLINE_EXCEEDED, "The operation took too long.")
+NotFoundError = _define("NotFoundError", NOT_FOUND, "The checkpoint, tensor, file or directory does not exist.")
+AlreadyExistsError = _define("AlreadyExistsError", ALREADY_EXISTS, "The file or directory already exists.")
+PermissionDeniedError = _define("PermissionDeniedError", PERMISSION_DENIED, "File permissions do not allow this.")
+ResourceExhaustedError = _define("ResourceExhaustedError", RESOURCE_EXHAUSTED, "A file claims more than a limit.")
+FailedPreconditionError = _define("FailedPreconditionError", FAILED_PRECONDITION, "A directory is read as a file.")
+AbortedError = _define("AbortedError", ABORTED, "The operation was aborted.")
+OutOfRangeError = _define("OutOfRangeError", OUT_OF_RANGE, "The operation reached past the end.")
+UnimplementedError = _define("UnimplementedError", UNIMPLEMENTED, "The file uses something that we do not read.")
+InternalError = _define("InternalError", INTERNAL, "An internal rule is broken.")
+UnavailableError = _define("UnavailableError", UNAVAILABLE, "The service does not answer.")
+DataLossError = _define("DataLossError", DATA_LOSS, "The bytes of a file are damaged or not what they should be.")
+UnauthenticatedError = _define("UnauthenticatedError", UNAUTHENTICATED, "The service does not know who is asking.")
 
 
 class InvalidValueError(CheckpointError, ValueError):
     """What TensorFlow's reader says by a plain `ValueError`."""
 
 
-CLASSES: tuple[type[OpError], ...] = (
-    OpError,
-    CancelledError,
-    UnknownError,
-    InvalidArgumentError,
-    DeadlineExceededError,
-    NotFoundError,
-    AlreadyExistsError,
-    PermissionDeniedError,
-    ResourceExhaustedError,
-    FailedPreconditionError,
-    AbortedError,
-    OutOfRangeError,
-    UnimplementedError,
-    InternalError,
-    UnavailableError,
-    DataLossError,
-    UnauthenticatedError,
-)
+CLASSES: tuple[type[OpError], ...] = (OpError, *OpError.__subclasses__())
 CODES = {
     name: value for name, value in list(globals().items()) if isinstance(value, int) and name.replace("_", "").isupper()
 }

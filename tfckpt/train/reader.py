@@ -196,7 +196,7 @@ def _check_v1(storage: Storage, path: str) -> None:
         )
 
 
-def _not_a_table(path: str, reason: str) -> DataLossError:
+def _not_a_table(path: str, reason: str) -> OpError:
     return DataLossError(
         None,
         None,
