@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 SETS = ("oldest", "newest")
 #: Extras beside what the packages always need; the cloud helpers that `remote` asks fsspec for are left out.
-EXTRAS = ("convert", "completion", "remote")
+EXTRAS = ("convert", "remote")
 TOOLS = ("pytest>=8", "pytest-xdist", "hypothesis>=6.100")
 #: The lower bounds of these have no wheel for the interpreter; its oldest set begins with early releases that have one.
 WITH_WHEELS = {"3.13": {"crc32c": "2.7", "numpy": "2.1", "safetensors": "0.4.5"}}

@@ -38,7 +38,6 @@ WHEELS = {
 #: The extras of users, and the wheel that each belongs to; the other wheel hands it on.
 EXTRAS = {
     "bench": "tf2torch",
-    "completion": "tfckpt",
     "convert": "tf2torch",
     "images": "tf2torch",
     "remote": "tfckpt",

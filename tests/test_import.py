@@ -87,7 +87,7 @@ def test_command_imports_only_the_verb_that_is_asked_for(package: str, verb: str
     one, all_of_them = (run(program, *words).splitlines()[-1] for words in ([verb, "--help"], ["--help"]))
 
     assert one == f"['{package}.cli.{verb}']"
-    assert f"'{package}.cli.completion'" in all_of_them
+    assert f"'{package}.cli.verify'" in all_of_them
 
 
 #: What a process has one of, before and after an action.

@@ -30,7 +30,7 @@ from tfckpt.stopping import EXIT_CODE, Stopped, stoppable
 from ..errors import ConversionError, ExportError, RulesError, VerificationError
 from .render import complain
 
-_VERBS = ("convert", "plan", "verify", "evaluate", "bench", "revert", "models", "ops", "completion")
+_VERBS = ("convert", "plan", "verify", "evaluate", "bench", "revert", "models", "ops")
 _INTERRUPTED = 130
 
 DESCRIPTION = """\

@@ -42,7 +42,6 @@ _VERBS = (
     "merge",
     "set",
     "run",
-    "completion",
 )
 _INTERRUPTED = 130
 

@@ -1,10 +1,9 @@
-"""`tfckpt info`, `diff`, `doctor`, `export` and `completion` as a person meets them."""
+"""`tfckpt info`, `diff`, `doctor` and `export` as a person meets them."""
 
 from __future__ import annotations
 
 import json
 import pathlib
-import shlex
 from collections.abc import Callable
 
 import pytest
@@ -162,15 +161,6 @@ def test_export_refuses_wrong_usage_in_one_line(
 def test_sizes_have_units(text: str, nbytes: int) -> None:
     """Powers of 1000, or of 1024 with an i."""
     assert parse_size(text) == nbytes
-
-
-def test_completion_script_knows_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
-    """What the shell offers after `tfckpt` and a tab."""
-    assert main(["completion", "bash"]) == 0
-
-    script = capsys.readouterr().out
-    (verbs,) = [line for line in script.splitlines() if line.startswith("_shtab_tfckpt_subparsers=")]
-    assert {"ls", "show", "export", "doctor"} <= set(shlex.split(verbs.split("(")[1].rstrip(")")))
 
 
 def test_a_limit_that_an_error_names_can_be_raised(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
