@@ -11,19 +11,20 @@ import dataclasses
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 import tfckpt
 from tfckpt.errors import printable
 
+from ._typing import Array, PathLike, Progress, SourceLike
 from .errors import ConversionError, MappingError, Shape
 from .mapping import families
 from .mapping.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights
 from .mapping.graph import GraphFacts, read_graph
-from .mapping.layout import LAYOUTS, Array
+from .mapping.layout import LAYOUTS
 from .mapping.native import native_targets
 from .mapping.releases import releases_of
 from .mapping.report import ConstantRecord, ConversionReport, FileRecord, IgnoredRecord, TensorRecord
@@ -36,12 +37,6 @@ from .modules import Into, targets_of_module
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 #: Channels whose statistics are worth a sentence.
 _MAX_STATISTICS = 8
-
-PathLike: TypeAlias = str | os.PathLike[str]
-#: What can be converted: a path that `tfckpt.open` takes, an open checkpoint, or arrays by TensorFlow's names.
-SourceLike: TypeAlias = PathLike | Mapping[str, Array]
-#: Told the bytes done and the bytes in all, from time to time.
-Progress: TypeAlias = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ from .zoo import BASE_URL, Release, find_release
 if TYPE_CHECKING:
     from tfckpt.storage.http import HttpTransport
 
-    from .conversion import PathLike, Progress
+    from ._typing import PathLike, Progress
 
 #: The environment variable that names the cache folder.
 CACHE_VARIABLE = "TFCKPT_CACHE"

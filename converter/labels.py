@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from tfckpt.errors import CheckpointNotFoundError, abridged, printable
 
+from ._typing import PathLike
 from .bounded_json import read_json
-from .conversion import PathLike
 from .errors import ExportError
 
 #: Names of classes are short; a larger file is none of labels.

@@ -11,19 +11,19 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfckpt.errors import CorruptionError, MissingDependencyError, error_context, printable
 
+from ._typing import Array, HasShape, PathLike
 from .bounded_json import read_json
-from .conversion import PathLike, convert
+from .conversion import convert
 from .errors import ConversionError, MappingError, Mismatch, Missing, Shape, UnknownModelError, Unmapped
 from .exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, is_output, read_native
 from .mapping.averages import WEIGHTS_CHOICES, WeightsChoice
 from .mapping.describe import say_stage, stage_config
-from .mapping.layout import Array
 from .mapping.native import native_targets
 from .model.config import CONFIGS, BlockConfig, EfficientNetConfig
 
@@ -35,14 +35,6 @@ if TYPE_CHECKING:
 _BLOCK_KERNEL = re.compile(
     r"stages\.([0-9]{1,4})\.([0-9]{1,4})\.(expand|depthwise|project|se\.reduce)(?:\.conv)?\.weight"
 )
-
-
-class HasShape(Protocol):
-    """An array or a tensor, of which only the shape is looked at."""
-
-    @property
-    def shape(self) -> Sequence[int]:
-        """Sizes of the axes."""
 
 
 def load_model(

@@ -8,24 +8,19 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
 
 from tfckpt.errors import MissingDependencyError, printable
 
+from ._typing import HasShape
 from .errors import ConversionError, Shape
-
-
-class _HasShape(Protocol):
-    @property
-    def shape(self) -> Sequence[int]:
-        """Sizes of the axes."""
 
 
 class HasStateDict(Protocol):
     """A PyTorch module, or what looks like one."""
 
-    def state_dict(self) -> Mapping[str, _HasShape]:
+    def state_dict(self) -> Mapping[str, HasShape]:
         """Tensors by name."""
 
 

@@ -11,12 +11,11 @@ import numpy as np
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
 
+from ._typing import Array, PathLike
 from .bounded_json import read_json
-from .conversion import PathLike
 from .errors import ConversionError, FeedError
 from .exporters import PREPROCESSING_KEY, is_output, read_output
 from .exporters.folders import PREPROCESSING_NAME
-from .mapping.layout import Array
 from .model.recipes import RECIPES, Preprocessing, recipe
 from .model.resize import central_crop, resize
 from .zoo import find_release

@@ -9,8 +9,9 @@ import numpy as np
 
 from tfckpt.errors import printable
 
+from ._typing import Array
 from .errors import ConversionError
-from .mapping.layout import LAYOUTS, Array
+from .mapping.layout import LAYOUTS
 from .mapping.report import ConversionReport
 from .mapping.rules import RuleSet, origins_of
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from tfckpt.errors import printable
 
+from ._typing import Array
 from .errors import ConversionError, Shape, UnknownModelError
 from .exporters.pth import to_array
 from .exporters.tables import library_names
 from .exporters.targets import TABLES
 from .loading import config_from_state_dict
-from .mapping.layout import Array
 from .mapping.native import native_targets
 from .model.config import CONFIGS, EfficientNetConfig
 from .model.libraries import TargetName, library_model

@@ -65,6 +65,7 @@ TABLE: dict[str, float] = {
     "tfckpt": 7,
     "tfckpt.__main__": 7,
     "tfckpt.cli.*": 7,
+    "converter._typing": 10,
     "converter.errors": 10,
     "converter.bounded_json": 10.5,
     "converter.pages": 10.5,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tfckpt.errors import printable
 
 if TYPE_CHECKING:
-    from ..conversion import Progress
+    from .._typing import Progress
 
 
 def say(text: str) -> None:

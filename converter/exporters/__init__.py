@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from tfckpt.errors import CheckpointNotFoundError
 
-from ..conversion import ConversionResult, PathLike, Progress
+from .._typing import PathLike, Progress
+from ..conversion import ConversionResult
 from ..errors import ExportError
 from ..model.libraries import TargetName
 from ..model.recipes import Preprocessing

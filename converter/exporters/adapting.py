@@ -16,8 +16,8 @@ import numpy as np
 
 from tfckpt.errors import printable
 
+from .._typing import Array
 from ..errors import ExportError
-from ..mapping.layout import Array
 from ..model.config import EfficientNetConfig
 from .base import Pending, Writable, made
 

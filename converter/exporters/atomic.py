@@ -13,7 +13,7 @@ import tfckpt.atomic
 from tfckpt.atomic import TEMPORARY_MARK, sync_folder
 from tfckpt.errors import WriteError, printable
 
-from ..conversion import PathLike
+from .._typing import PathLike
 from ..errors import ExportError
 
 _LONGEST_NAME = 255

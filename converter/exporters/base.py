@@ -11,9 +11,8 @@ import numpy as np
 
 from tfckpt.errors import abridged, printable
 
-from ..conversion import PathLike, Progress
+from .._typing import Array, PathLike, Progress
 from ..errors import ExportError, Shape
-from ..mapping.layout import Array
 from ..mapping.report import ConversionReport
 from ..model.config import EfficientNetConfig
 from ..model.libraries import TargetName

@@ -15,7 +15,7 @@ import os
 import re
 from typing import Any
 
-from ..conversion import PathLike, Progress
+from .._typing import PathLike, Progress
 from ..errors import ExportError
 from ..model.config import CONFIGS, V1_SCALING, EfficientNetConfig
 from ..model.recipes import CROP_PADDING, Preprocessing

@@ -33,10 +33,9 @@ from tfckpt.storage.kinds import archive_kind
 from tfckpt.storage.local import LocalStorage
 from tfckpt.storage.zip import ZipMember
 
+from .._typing import Array, PathLike, Progress
 from ..bounded_json import read_json
-from ..conversion import PathLike, Progress
 from ..errors import ExportError
-from ..mapping.layout import Array
 from .base import METADATA_NAME, Output, TensorFile, made, require_names
 
 #: Kinds of NumPy dtypes that are numbers.

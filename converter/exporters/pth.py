@@ -26,9 +26,8 @@ from tfckpt.storage import zip as zip_format
 from tfckpt.storage.kinds import archive_kind
 from tfckpt.storage.local import LocalStorage
 
-from ..conversion import PathLike, Progress
+from .._typing import Array, PathLike, Progress
 from ..errors import ExportError
-from ..mapping.layout import Array
 from .base import Output, TensorFile, made
 
 #: The pickle that says which tensors there are: one of a hundred bytes each, and each byte can become sixty.

@@ -31,8 +31,8 @@ from tfckpt.errors import CheckpointNotFoundError, CorruptionError, TruncatedErr
 from tfckpt.npy_format import MAX_AXES
 from tfckpt.safetensors_format import DTYPES, LazyTensor, write_safetensors
 
+from .._typing import PathLike, Progress
 from ..bounded_json import read_json
-from ..conversion import PathLike, Progress
 from ..errors import ExportError
 from .base import METADATA_NAME, Output, TensorFile, Writable, made, require_names
 

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError
 
+from .._typing import PathLike, Progress
 from ..bounded_json import read_json
-from ..conversion import PathLike, Progress
 from . import safetensors
 from .base import Output, TensorFile, Writable
 

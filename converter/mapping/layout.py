@@ -18,13 +18,11 @@ The rule names the layout: a depthwise kernel cannot be told from a convolution 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeAlias
 
 import numpy as np
 
+from .._typing import Array
 from ..errors import Shape
-
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..conversion import ConversionResult, PathLike
+from .._typing import PathLike
+from ..conversion import ConversionResult
 from ..mapping.report import ConversionReport
 from ..model.recipes import Preprocessing
 from ..pages import by_ending, json_text

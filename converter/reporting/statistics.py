@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..mapping.layout import Array
+from .._typing import Array
 from ..mapping.report import ConversionReport, TensorRecord
 
 #: A kernel whose spread is so many times its fellows' middle one, or so small a part of it, is pointed at.

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfckpt.errors import CheckpointNotFoundError, printable
 
-from ..conversion import Progress
+from .._typing import Progress
 from ..errors import ConversionError, FeedError
 from .activations import Array, load_golden
 

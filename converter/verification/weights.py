@@ -15,12 +15,13 @@ import numpy as np
 
 from tfckpt.errors import CorruptionError, printable
 
+from .._typing import Array, PathLike, Progress, SourceLike
 from ..bounded_json import read_json
-from ..conversion import ConversionPlan, PathLike, Progress, SourceLike, opened, plan_conversion
+from ..conversion import ConversionPlan, opened, plan_conversion
 from ..errors import UnknownModelError, VerificationError
 from ..exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_native
 from ..mapping.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
-from ..mapping.layout import LAYOUTS, Array
+from ..mapping.layout import LAYOUTS
 from ..mapping.rules import Move, RuleSet
 from ..model.config import EfficientNetConfig
 from ..modules import Into

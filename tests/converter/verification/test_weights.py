@@ -10,11 +10,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from converter._typing import Array
 from converter.conversion import ConversionResult, convert
 from converter.errors import VerificationError
 from converter.exporters import CONFIG_KEY, PROVENANCE_KEY, export, read_output
 from converter.exporters.safetensors import write_tensors
-from converter.mapping.layout import Array
 from converter.verification.weights import verify_weights
 from tfckpt.errors import ChecksumError, CorruptionError
 
