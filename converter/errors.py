@@ -25,7 +25,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from tfckpt.errors import printable
+from tfckpt.errors import pluralize, printable
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -174,7 +174,7 @@ class UnsupportedOpError(ConversionError):
         self.ops = tuple(ops)
         self.node, self.op = self.ops[0]
         kinds = len({op for _, op in self.ops})
-        lines = [f"the graph needs {kinds} {'operation' if kinds == 1 else 'operations'} that cannot be run:"]
+        lines = [f"the graph needs {pluralize(kinds, 'operation')} that cannot be run:"]
         super().__init__("\n".join([*lines, *(f"  {printable(op)} at {printable(node)}" for node, op in self.ops)]))
 
 

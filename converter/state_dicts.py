@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tfckpt.errors import printable
+from tfckpt.errors import join_some, pluralize, printable
 
 from ._typing import Array
 from .errors import ConversionError, Shape, UnknownModelError
@@ -92,7 +92,7 @@ def library_of(tensors: Mapping[str, Array]) -> TargetName:
     counts = {target: sum(name.partition(".")[0] in known for name in tensors) for target, known in beginnings.items()}
     best = max(counts, key=lambda target: counts[target])
     if 2 * counts[best] <= len(tensors):
-        shown = ", ".join(map(printable, list(tensors)[:3])) or "nothing"
+        shown = join_some(tensors, most=3) or "nothing"
         raise UnknownModelError(
             f"no EfficientNet's state dict: it has {shown}; names that are known are those of {', '.join(beginnings)}"
         )
@@ -150,5 +150,4 @@ def is_floating(dtype: np.dtype[Any]) -> bool:
 
 def _require(problems: list[str], what: str) -> None:
     if problems:
-        count = "1 finding" if len(problems) == 1 else f"{len(problems)} findings"
-        raise ConversionError("\n  ".join([f"{what}: {count}", *problems]))
+        raise ConversionError("\n  ".join([f"{what}: {pluralize(len(problems), 'finding')}", *problems]))

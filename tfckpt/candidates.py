@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from . import detect, saved_model
 from .checkpoint_state import STATE_NAME
-from .errors import CheckpointNotFoundError, abridged
+from .errors import CheckpointNotFoundError, join_some, pluralize
 from .limits import DEFAULT_LIMITS, Limits
 from .storage.memory import TreeStorage
-
-_SHOWN = 8
 
 
 def only_folder(storage: TreeStorage) -> str:
@@ -46,9 +44,8 @@ def find_anywhere(storage: TreeStorage, limits: Limits = DEFAULT_LIMITS) -> dete
     if not found:
         raise _nothing_in(storage)
     choices = [_choice(storage, one.prefix) for here in found.values() for one in here]
-    more = f" and {len(choices) - _SHOWN} more" if len(choices) > _SHOWN else ""
     raise CheckpointNotFoundError(
-        f"there are {len(choices)} checkpoints in it; name one of: {', '.join(choices[:_SHOWN])}{more}",
+        f"there are {pluralize(len(choices), 'checkpoint')} in it; name one of: {join_some(choices)}",
         path=storage.title,
     )
 
@@ -64,10 +61,7 @@ def _choice(storage: TreeStorage, prefix: str) -> str:
 
 def _nothing_in(storage: TreeStorage) -> CheckpointNotFoundError:
     names = storage.names()
-    shown = ", ".join(map(abridged, names[:_SHOWN])) + (
-        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    )
-    message = f"no checkpoint in it: {f'it holds {shown}' if names else 'it is empty'}"
+    message = f"no checkpoint in it: {f'it holds {join_some(names)}' if names else 'it is empty'}"
     for ending, words in _OTHERS:
         if any(name.endswith(ending) for name in names):
             message += f"; {words}"

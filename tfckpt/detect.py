@@ -14,7 +14,7 @@ from . import protos, saved_model
 from ._typing import ByteSource
 from .bundle import naming
 from .checkpoint_state import STATE_NAME, read_state
-from .errors import CheckpointError, CheckpointNotFoundError, CorruptionError, abridged, close_names
+from .errors import CheckpointError, CheckpointNotFoundError, CorruptionError, abridged, close_names, join_some
 from .limits import DEFAULT_LIMITS, Limits
 from .sstable.format import is_table
 from .sstable.table import Table
@@ -203,14 +203,14 @@ def _shard_set(storage: Storage, path: str, limits: Limits) -> Found | None:
     if len(sets) > 1:
         raise CheckpointNotFoundError(
             "there are several sets of shards of this name; "
-            f"name one of: {_some(v1_naming.pattern_name(base, num_shards) for num_shards in sorted(sets))}",
+            f"name one of: {join_some(v1_naming.pattern_name(base, num_shards) for num_shards in sorted(sets))}",
             path=path,
         )
     ((num_shards, numbers),) = sets.items()
     missing = [number for number in range(min(num_shards, limits.max_shards)) if number not in numbers]
     notes: tuple[str, ...] = ()
     if missing:
-        absent = _some(v1_naming.shard_name(name, number, num_shards) for number in missing)
+        absent = join_some(v1_naming.shard_name(name, number, num_shards) for number in missing)
         notes = (
             f"{len(missing)} of {num_shards} shards of {base} are missing ({absent}): "
             "tensors that stand only in them are not listed",
@@ -262,14 +262,14 @@ def _find_in_folder(storage: Storage, folder: str, limits: Limits) -> Found:
     if found:
         raise CheckpointNotFoundError(
             f"the folder has {len(found)} checkpoints and no state file that says which is the latest; "
-            f"name one of: {_some(one.prefix for one in found)}",
+            f"name one of: {join_some(one.prefix for one in found)}",
             path=folder,
         )
     inside = storage.join(folder, *saved_model.VARIABLES)
     if storage.is_file(naming.index_name(inside)):
         return Found(inside)
     names = storage.list(folder)
-    there = f"it holds {_some(names)}" if names else _without_names(storage, folder)
+    there = f"it holds {join_some(names)}" if names else _without_names(storage, folder)
     endings = (name for name in names if name.endswith(KERAS_ENDINGS))
     keras = next((name for name in endings if storage.is_file(storage.join(folder, name))), None)
     if keras is not None:
@@ -289,7 +289,7 @@ def _in_saved_model(storage: Storage, folder: str) -> Found:
     variables = storage.join(folder, saved_model.VARIABLES[0])
     names = storage.list(variables)
     if names:
-        why = f"the index file {naming.index_name(prefix)} is missing; there is only {_some(names)}"
+        why = f"the index file {naming.index_name(prefix)} is missing; there is only {join_some(names)}"
     elif storage.is_folder(variables):
         why = "its folder variables is empty"
     else:
@@ -344,7 +344,7 @@ def follow(storage: Storage, folder: str, path: str, limits: Limits = DEFAULT_LI
 def _instead(storage: Storage, folder: str, limits: Limits) -> str:
     """For the end of a message: the checkpoints in the folder that may be named."""
     found = prefixes_in(storage, folder, limits)
-    return f"; the folder has {_some(one.prefix for one in found)}" if found else ""
+    return f"; the folder has {join_some(one.prefix for one in found)}" if found else ""
 
 
 def _nothing_at(storage: Storage, path: str) -> CheckpointNotFoundError:
@@ -360,7 +360,7 @@ def _nothing_at(storage: Storage, path: str) -> CheckpointNotFoundError:
     shards = [other for other in names if naming.prefix_of_member(other) == name]
     if shards:
         return CheckpointNotFoundError(
-            f"the index file {name}{naming.INDEX_SUFFIX} is missing; there is only {_some(shards)}", path=path
+            f"the index file {name}{naming.INDEX_SUFFIX} is missing; there is only {join_some(shards)}", path=path
         )
     if storage.is_remote and not names:
         return CheckpointNotFoundError(
@@ -372,7 +372,7 @@ def _nothing_at(storage: Storage, path: str) -> CheckpointNotFoundError:
         return CheckpointNotFoundError(f"no such checkpoint: there is no folder {folder}", path=path)
     known = sorted({naming.prefix_of_member(other) or other for other in names})
     close = close_names(name, known)
-    hint = f"; close names there: {_some(close)}" if close else ""
+    hint = f"; close names there: {join_some(close)}" if close else ""
     return CheckpointNotFoundError(f"no such checkpoint, file or folder{hint}", path=path)
 
 
@@ -391,18 +391,10 @@ def _unfinished(storage: Storage, folder: str, name: str, names: Iterable[str]) 
         )
         whole = [part for part in parts if storage.is_file(storage.join(inside, naming.index_name(part)))]
         if parts:
-            salvage = (
-                f"; its finished parts can be opened: {_some(storage.join(inside, p) for p in whole)}" if whole else ""
-            )
+            paths = join_some(storage.join(inside, part) for part in whole)
+            salvage = f"; its finished parts can be opened: {paths}" if whole else ""
             return (
                 f"the checkpoint {storage.join(folder, prefix)} is being written, or its writing ended half-way: "
-                f"{inside} holds {_some(parts)} and there is no {prefix}{naming.INDEX_SUFFIX} yet{salvage}"
+                f"{inside} holds {join_some(parts)} and there is no {prefix}{naming.INDEX_SUFFIX} yet{salvage}"
             )
     return ""
-
-
-def _some(names: Iterable[object], *, most: int = 8) -> str:
-    """At most some of the names, with the number of the others."""
-    listed = [abridged(str(name)) for name in names]
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more

@@ -18,6 +18,7 @@ from .errors import (
     CheckpointNotFoundError,
     CorruptionError,
     TruncatedError,
+    pluralize,
 )
 from .limits import DEFAULT_LIMITS, Limits
 
@@ -59,7 +60,7 @@ def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS, cache: PathLike
         if damage:
             findings += [Finding("problem", "index", str(error), _advice(error)) for error in damage]
         else:
-            findings.append(Finding("ok", "index", f"{len(names):,} tensors, every block checked"))
+            findings.append(Finding("ok", "index", f"{pluralize(len(names), 'tensor')}, every block checked"))
         if isinstance(checkpoint.reader, BundleReader) and not damage:
             shards, shard_errors = _shards(checkpoint, checkpoint.reader)
             findings += shards
@@ -106,11 +107,9 @@ def _shards(checkpoint: Checkpoint, reader: BundleReader) -> tuple[list[Finding]
         path = reader.shard_path(shard_id)
         what = f"data shard {shard_id}"
         if path in missing:
-            lost = len(missing[path])
-            errors.append(
-                CheckpointNotFoundError(f"the data shard is missing; {lost} tensors cannot be read", path=path)
-            )
-            found = f"{path} is missing; {lost:,} tensors cannot be read"
+            lost = f"{pluralize(len(missing[path]), 'tensor')} cannot be read"
+            errors.append(CheckpointNotFoundError(f"the data shard is missing; {lost}", path=path))
+            found = f"{path} is missing; {lost}"
             findings.append(Finding("problem", what, found, "put the file beside the index, or fetch it again"))
             continue
         source = checkpoint.storage.open(path)
@@ -118,10 +117,10 @@ def _shards(checkpoint: Checkpoint, reader: BundleReader) -> tuple[list[Finding]
         source.close()
         if size < nbytes:
             errors.append(TruncatedError("the data shard is too short", needed=nbytes, available=size, path=path))
-            found = f"{path} has {size:,} bytes, its tensors need {nbytes:,}"
+            found = f"{path} has {pluralize(size, 'byte')}, its tensors need {nbytes:,}"
             findings.append(Finding("problem", what, found, "it was cut short on the way here: fetch it again"))
         else:
-            findings.append(Finding("ok", what, f"{path}, {size:,} bytes"))
+            findings.append(Finding("ok", what, f"{path}, {pluralize(size, 'byte')}"))
     return findings, errors
 
 
@@ -138,7 +137,7 @@ def _graph(checkpoint: Checkpoint, errors: list[CheckpointError]) -> list[Findin
     if meta_graph is None:
         return [Finding("note", "graph", "none beside the checkpoint; it is not needed to read tensors")]
     by = f", by TensorFlow {meta_graph.tensorflow_version}" if meta_graph.tensorflow_version else ""
-    return [Finding("ok", "graph", f"{len(meta_graph.graph):,} nodes{by}")]
+    return [Finding("ok", "graph", f"{pluralize(len(meta_graph.graph), 'node')}{by}")]
 
 
 def _state(checkpoint: Checkpoint) -> list[Finding]:

@@ -18,16 +18,14 @@ from .bundle.reader import BundleReader
 from .checkpoint import Checkpoint
 from .checkpoint import open as open_checkpoint
 from .copying import Item, Progress, Report, write
-from .errors import NameConflictError, UnsupportedFeatureError, printable
+from .errors import NameConflictError, UnsupportedFeatureError, join_some, pluralize, printable
 from .name_changes import (
     compile_renames,
-    count_of,
     float_type,
     matches,
     optimizer_names,
     rename_all,
     select,
-    some_of,
     take_averages,
 )
 from .object_graph import GRAPH_KEY
@@ -138,7 +136,7 @@ def merge(
         }
         if conflicts:
             raise NameConflictError(
-                f"{count_of(len(conflicts), 'name')} in more than one checkpoint: {some_of(conflicts)}",
+                f"{pluralize(len(conflicts), 'name')} in more than one checkpoint: {join_some(sorted(conflicts))}",
                 conflicts=conflicts,
             )
         items = [Item(name, checkpoint, name) for checkpoint in checkpoints for name in checkpoint]

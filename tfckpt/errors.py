@@ -232,6 +232,19 @@ def shown_key(key: bytes) -> str:
     return repr(key) if len(key) <= _SHOWN_CHARACTERS else f"{key[:_SHOWN_CHARACTERS]!r} [{len(key)} bytes]"
 
 
+def join_some(names: Iterable[object], *, most: int = 8) -> str:
+    """Join the first names for a message, each printable and abridged, and count the others: a, b and 3 more."""
+    listed = list(names)
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(printable(abridged(str(name))) for name in listed[:most]) + more
+
+
+def pluralize(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 tensor, 2,000 tensors, 3 classes."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
 def close_names(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
     """The names a person may have meant by `name`, likeliest first.
 

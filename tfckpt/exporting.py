@@ -23,7 +23,7 @@ import numpy as np
 from ._typing import Array, PathLike
 from .atomic import PendingFile, atomic_file, check_folder, check_free, sync_folder, writing
 from .checkpoint import Checkpoint
-from .errors import CheckpointExistsError, UnsupportedFeatureError, printable
+from .errors import CheckpointExistsError, UnsupportedFeatureError, join_some, printable
 from .integrity import verify
 from .name_changes import (
     AVERAGE_SUFFIX,
@@ -33,7 +33,6 @@ from .name_changes import (
     optimizer_names,
     rename_all,
     select,
-    some_of,
     take_averages,
 )
 from .safetensors_format import DTYPES, LazyTensor, write_safetensors
@@ -237,7 +236,7 @@ def _refuse_unstorable(tensors: Sequence[LazyTensor], kind: Format) -> None:
         types = ", ".join(sorted({tensor.dtype.name for tensor in bad}))
         raise UnsupportedFeatureError(
             f"{'a safetensors file' if kind == 'safetensors' else 'a NumPy file'} has no type for {types}, which "
-            f"{some_of(tensor.name for tensor in bad)} {'has' if len(bad) == 1 else 'have'}; "
+            f"{join_some(sorted(tensor.name for tensor in bad))} {'has' if len(bad) == 1 else 'have'}; "
             "leave them out, convert floats with a dtype, or choose another format"
         )
     unnameable = (
@@ -246,7 +245,7 @@ def _refuse_unstorable(tensors: Sequence[LazyTensor], kind: Format) -> None:
     if unnameable:
         raise UnsupportedFeatureError(
             f"{'a safetensors file' if kind == 'safetensors' else 'an .npz file'} cannot hold the "
-            f"{'name' if len(unnameable) == 1 else 'names'} {some_of(unnameable)}; "
+            f"{'name' if len(unnameable) == 1 else 'names'} {join_some(sorted(unnameable))}; "
             "rename them, leave them out, or write a folder of .npy files"
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._typing import TensorReader
-from .errors import TensorNotFoundError, close_names, printable
+from .errors import TensorNotFoundError, close_names, join_some
 from .object_graph import VARIABLE_VALUE, ObjectAttribute, ObjectGraph
 
 
@@ -27,7 +27,7 @@ def not_found(reader: TensorReader, graph: ObjectGraph, name: str, *, path: str)
     keys = keys_meant(reader, graph, name)
     if keys:
         return TensorNotFoundError(
-            f"this means {len(keys)} tensors, name one by its key: {_some(keys)}",
+            f"this means {len(keys)} tensors, name one by its key: {join_some(keys)}",
             close_names=keys,
             path=path,
             tensor=name,
@@ -37,23 +37,17 @@ def not_found(reader: TensorReader, graph: ObjectGraph, name: str, *, path: str)
     parts = tuple(key for key in reader.names() if stems and key.startswith(stems))
     if parts:
         return TensorNotFoundError(
-            f"this object is stored as several tensors, name one by its key: {_some(parts)}",
+            f"this object is stored as several tensors, name one by its key: {join_some(parts)}",
             close_names=parts,
             path=path,
             tensor=name,
         )
     paths = [node.path for node in graph.nodes if node.path and node.attributes]
     close = close_names(name, dict.fromkeys((*paths, *graph.full_names, *reader.names())))
-    hint = f"; close names: {_some(close)}" if close else ""
+    hint = f"; close names: {join_some(close)}" if close else ""
     return TensorNotFoundError(f"not in the checkpoint{hint}", close_names=close, path=path, tensor=name)
 
 
 def _stored(reader: TensorReader, attributes: Sequence[ObjectAttribute]) -> tuple[str, ...]:
     """The keys of attributes that are in the checkpoint, each once."""
     return tuple(dict.fromkeys(one.checkpoint_key for one in attributes if one.checkpoint_key in reader))
-
-
-def _some(names: Sequence[str], *, most: int = 8) -> str:
-    """At most some of the names, as they may be shown, with the number of the others."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(printable, names[:most])) + more

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from .checkpoint import Checkpoint
-from .errors import NameConflictError, abridged, printable
+from .errors import NameConflictError, join_some, pluralize, printable
 from .object_graph import GRAPH_KEY
 from .object_graph_building import graph_payload, optimizer_keys
 from .tensors.dtypes import data_type_named
@@ -95,7 +95,8 @@ def rename_all(names: Iterable[str], patterns: Sequence[tuple[re.Pattern[str], s
     conflicts = {target: found for target, found in origins.items() if len(found) > 1}
     if conflicts:
         raise NameConflictError(
-            f"several tensors would get {count_of(len(conflicts), 'name')}: {some_of(conflicts)}", conflicts=conflicts
+            f"several tensors would get {pluralize(len(conflicts), 'name')}: {join_some(sorted(conflicts))}",
+            conflicts=conflicts,
         )
     return targets
 
@@ -119,15 +120,3 @@ def float_type(dtype: str | None) -> str | None:
     if name not in FLOATS:
         raise ValueError(f"floats become {', '.join(FLOATS)}, not {name}")
     return name
-
-
-def count_of(number: int, noun: str) -> str:
-    """A number with its noun: 1 name, 2 names."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def some_of(names: Iterable[str], most: int = 5) -> str:
-    """The first names in order, with the number of the others."""
-    listed = sorted(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(printable(abridged(name)) for name in listed[:most]) + more

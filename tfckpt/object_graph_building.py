@@ -20,7 +20,7 @@ import numpy as np
 
 from . import protos
 from .checkpoint import Checkpoint
-from .errors import CorruptionError, error_context, printable
+from .errors import CorruptionError, error_context, join_some, pluralize, printable
 from .object_graph import GRAPH_KEY, VARIABLE_VALUE, unescape
 
 VALUE_SUFFIX = f"/.ATTRIBUTES/{VARIABLE_VALUE}"
@@ -135,10 +135,9 @@ class CopiedGraph:
         """The graph as it was stored, once every key of its checkpoint was given."""
         if self._missing:
             missing = list(self._missing)
-            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise ValueError(
-                f"the object graph of {printable(self._source.prefix)} needs {len(missing)} more tensors: "
-                f"{', '.join(map(printable, missing[:5]))}{more}"
+                f"the object graph of {printable(self._source.prefix)} needs {pluralize(len(missing), 'more tensor')}: "
+                f"{join_some(missing)}"
             )
         return {GRAPH_KEY: self._payload}
 

@@ -6,6 +6,7 @@ import argparse
 
 import tfckpt
 from tfckpt.cli.places import add_limit_option, limits_of
+from tfckpt.errors import pluralize
 
 from ..reverting import FAMILIES, RevertReport, revert
 from .render import say
@@ -91,5 +92,5 @@ def summary(report: RevertReport) -> str:
     if report.copied:
         lines.append(f"copied    {len(report.copied)} as they are")
     written = len(report.names) + len(report.averages) + len(report.copied)
-    lines.append(f"output    {report.prefix}: {written} tensors, {report.nbytes:,} bytes")
+    lines.append(f"output    {report.prefix}: {pluralize(written, 'tensor')}, {report.nbytes:,} bytes")
     return "\n".join(lines)

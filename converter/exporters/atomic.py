@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import tfckpt.atomic
 from tfckpt.atomic import TEMPORARY_MARK, sync_folder
-from tfckpt.errors import WriteError, printable
+from tfckpt.errors import WriteError, join_some
 
 from .._typing import PathLike
 from ..errors import ExportError
@@ -56,9 +56,7 @@ def check_free_folder(path: PathLike, *, force: bool, replaceable: re.Pattern[st
     _check_place(path, force=force)
     others = sorted(name for name in _names(path) if not replaceable.fullmatch(name))
     if others:
-        raise ExportError(
-            f"the folder holds other things ({', '.join(map(printable, others[:3]))}) and is not replaced", path=path
-        )
+        raise ExportError(f"the folder holds other things ({join_some(others, most=3)}) and is not replaced", path=path)
 
 
 @contextlib.contextmanager

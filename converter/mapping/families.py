@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tfckpt.errors import abridged, close_names, printable
+from tfckpt.errors import close_names, join_some, pluralize, printable
 
 from ..errors import Shape, UnknownModelError
 from ..model.config import EfficientNetConfig
@@ -187,11 +187,10 @@ def _find(inventory: Inventory, scope: str | None) -> _Found:
 def _no_network(inventory: Inventory) -> str:
     """Say that there is none, which family is nearest, and where the names first differ from its own."""
     variables = dict.fromkeys(variable_of(variable.name("full_name")) for variable in inventory.variables)
-    count = "1 variable" if len(variables) == 1 else f"{len(variables)} variables"
-    examples = ", ".join(printable(abridged(name)) for name in list(variables)[:_SHOWN])
+    count = pluralize(len(variables), "variable")
     text = f"no EfficientNet in this checkpoint: none of its {count} is a stem ({_stems()})"
-    if examples:
-        text += f"; it has {examples}" + (" ..." if len(variables) > _SHOWN else "")
+    if variables:
+        text += f"; it has {join_some(variables, most=_SHOWN)}"
     if inventory.object_based and not variables:
         text += "; an object graph without variables says nothing of a network"
     nearest = max(FAMILIES, key=lambda family: len(_alike(family, inventory)))

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from tfckpt.errors import pluralize
+
 from ..errors import Shape
 from .layout import LAYOUTS
 from .rules import Ignore, Names, Rule, RuleSet, Source, draft, is_literal
@@ -61,7 +63,7 @@ class Proposal(NamedTuple):
     def lines(self) -> list[str]:
         """Write it as TOML, marked as the proposal it is, with an empty line before it."""
         lines = rule_lines(self.rule) if isinstance(self.rule, Rule) else ignore_lines(self.rule)
-        tensors = "1 tensor" if self.tensors == 1 else f"{self.tensors} tensors"
+        tensors = pluralize(self.tensors, "tensor")
         return ["", f"# proposal: {tensors}, likeness {self.likeness:.2f}", *lines[1:]]
 
 

@@ -10,7 +10,7 @@ import collections
 import dataclasses
 from typing import Any
 
-from tfckpt.errors import printable
+from tfckpt.errors import pluralize, printable
 
 from ..errors import Shape
 from ..pages import json_text
@@ -160,9 +160,7 @@ class ConversionReport:
 
 def say_classes(count: int) -> str:
     """Say how many classes a network tells apart."""
-    if not count:
-        return "no classifier"
-    return "1 class" if count == 1 else f"{count:,} classes"
+    return pluralize(count, "class") if count else "no classifier"
 
 
 def _tensor(record: TensorRecord) -> dict[str, Any]:

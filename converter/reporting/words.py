@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tfckpt.errors import join_some, pluralize
+
 from ..mapping.report import say_classes
 from .record import FullReport
 from .statistics import Remark, Statistics
@@ -32,7 +34,7 @@ def facts(report: FullReport) -> list[tuple[str, str]]:
         ("decided by", "; ".join(conversion.evidence)),
         ("weights", weights),
         ("tensors", totals(report)),
-        ("output", f"{output.tensors:,} tensors, {output.nbytes:,} bytes, {_dtypes(output.dtypes)}"),
+        ("output", f"{pluralize(output.tensors, 'tensor')}, {output.nbytes:,} bytes, {_dtypes(output.dtypes)}"),
         ("target", output.target + (f", its model {output.model}" if output.model is not None else "")),
         ("classifier", f"the dense layer {conversion.head}" if conversion.head is not None else ""),
         ("labels", f"{output.labels:,} names of classes" if output.labels is not None else ""),
@@ -60,9 +62,8 @@ def notes(report: FullReport) -> tuple[str, ...]:
 
 def remark_lines(remark: Remark) -> str:
     """Say a remark with the first of its tensors."""
-    named = [f"{target} ({said})" if said else target for target, said in list(remark.targets.items())[:_NAMED]]
-    more = len(remark.targets) - len(named)
-    return f"{remark.sentence}: {', '.join(named)}" + (f" and {more:,} more" if more else "")
+    named = (f"{target} ({said})" if said else target for target, said in remark.targets.items())
+    return f"{remark.sentence}: {join_some(named, most=_NAMED)}"
 
 
 def command(report: FullReport) -> str:

@@ -135,8 +135,7 @@ class ActivationsReport:
         """Raise `VerificationError` with every finding, when there is one."""
         findings = self.findings()
         if findings:
-            count = "1 of them" if len(findings) == 1 else f"{len(findings)} of them"
-            lines = [f"the layers do not agree with TensorFlow's: {count}", *findings]
+            lines = [f"the layers do not agree with TensorFlow's: {len(findings)} of them", *findings]
             raise VerificationError("\n  ".join(lines), report=self)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from tfckpt.errors import printable
+from tfckpt.errors import pluralize, printable
 
 from ..errors import Shape, VerificationError
 
@@ -105,7 +105,9 @@ class LayersReport:
             if record.layer in causes:
                 lines.append(f"  cause: {causes[record.layer]}")
         if faulty and carried:
-            lines.append(f"{_count(carried)} carry the difference on, {printable(carried[0].layer)} first")
+            lines.append(
+                f"{pluralize(len(carried), 'other layer')} carry the difference on, {printable(carried[0].layer)} first"
+            )
         return lines
 
     def summary(self) -> str:
@@ -191,10 +193,6 @@ class LayersReport:
             first = "" if self.first is None else f", the first at fault {self.first.layer}"
             lines = [f"the layers do not agree with the oracle's: {count} of {len(self.records)}{first}", *findings]
             raise VerificationError("\n  ".join(lines), report=self)
-
-
-def _count(records: Sequence[LayerRecord]) -> str:
-    return "1 other layer" if len(records) == 1 else f"{len(records)} other layers"
 
 
 def _worst(values: Iterator[float]) -> float:

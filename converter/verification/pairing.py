@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tfckpt.errors import printable
+from tfckpt.errors import pluralize, printable
 
 from ..errors import GraphError, Shape, TensorNameError
 from ..model.config import EfficientNetConfig
@@ -81,7 +81,7 @@ def pair_layers(
     pairer = _Pairer(graph, wiring, keys)
     pairs = tuple(pairer.pairs(config))
     if pairer.missing:
-        count = "1 layer" if len(pairer.missing) == 1 else f"{len(pairer.missing)} layers"
+        count = pluralize(len(pairer.missing), "layer")
         lines = [f"the graph {graph.path} does not compute this network: {count}", *pairer.missing]
         raise GraphError("\n  ".join(lines))
     stem = wiring.kernels(keys["stem.conv.weight"])[0]

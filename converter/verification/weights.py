@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tfckpt.errors import CorruptionError, printable
+from tfckpt.errors import CorruptionError, pluralize, printable
 
 from .._typing import Array, PathLike, Progress, SourceLike
 from ..bounded_json import read_json
@@ -112,7 +112,7 @@ class WeightsReport:
         """Raise `VerificationError` with every finding, when there is one."""
         findings = self.findings()
         if findings:
-            count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+            count = pluralize(len(findings), "finding")
             lines = [f"the output does not reproduce its source: {count}", *findings]
             raise VerificationError("\n  ".join(lines), report=self)
 

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 import tfckpt
 from tfckpt import errors
-from tfckpt.errors import CheckpointError, abridged, close_names, error_context, printable, shown_key
+from tfckpt.errors import (
+    CheckpointError,
+    abridged,
+    close_names,
+    error_context,
+    join_some,
+    pluralize,
+    printable,
+    shown_key,
+)
 
 EXAMPLES: list[CheckpointError] = [
     errors.CheckpointError("plain"),
@@ -176,6 +185,37 @@ def test_long_name_in_a_message_says_how_much_was_left_out() -> None:
 
     assert str(error) == f"tensor '{'a' * 200} [200 characters] {'b' * 200}': broken"
     assert error.tensor == "a" * 300 + "b" * 300
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], ""),
+        (["a"], "a"),
+        (["a", "b", "c"], "a, b, c"),
+        (["a", "b", "c", "d"], "a, b, c and 1 more"),
+        (["a\n", "b", "c"], "a\\n, b, c"),
+    ],
+    ids=["none", "one", "as many as are shown", "one too many", "unprintable"],
+)
+def test_joined_names_end_with_the_number_left_out(names: list[str], expected: str) -> None:
+    """At most so many names are shown, as printable text; the number of the others follows."""
+    assert join_some(names, most=3) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "expected"),
+    [
+        (0, "tensor", "0 tensors"),
+        (1, "tensor", "1 tensor"),
+        (2000, "tensor", "2,000 tensors"),
+        (2, "class", "2 classes"),
+    ],
+    ids=["none", "one", "many", "ends in s"],
+)
+def test_noun_follows_its_number(number: int, noun: str, expected: str) -> None:
+    """One thing is singular, any other number of them plural."""
+    assert pluralize(number, noun) == expected
 
 
 def test_close_names_are_the_likeliest_first() -> None:

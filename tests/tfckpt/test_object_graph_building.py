@@ -138,7 +138,7 @@ def test_copied_graph_needs_exactly_its_tensors(data: pathlib.Path, tmp_path: pa
     with tfckpt.open(data / "tensorflow" / "writer" / "objects") as checkpoint:
         tensors = {key: checkpoint[key] for key in checkpoint if key != GRAPH_KEY}
         name, value = tensors.popitem()
-        with pytest.raises(ValueError, match=f"needs 1 more tensors: {name}"):
+        with pytest.raises(ValueError, match=f"needs 1 more tensor: {name}"):
             tfckpt.save(tensors, tmp_path / "ckpt", object_graph=checkpoint)
         with pytest.raises(tfckpt.TensorNotFoundError):
             tfckpt.save({"more": value}, tmp_path / "ckpt", object_graph=checkpoint)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ..copying import Report
 from ..editing import copy
-from ..errors import CheckpointError
+from ..errors import CheckpointError, pluralize
 from ..writing import StateUpdate
 from . import places, render
 
@@ -141,11 +141,11 @@ def state_update(options: argparse.Namespace) -> StateUpdate:
 def summary(report: Report) -> str:
     """What was written, in lines for people."""
     written = len(report.copied) + len(report.converted)
-    lines = [f"{render.count(written, 'tensor')}, {render.size(report.nbytes)} written to {report.prefix}"]
+    lines = [f"{pluralize(written, 'tensor')}, {render.size(report.nbytes)} written to {report.prefix}"]
     if report.converted:
         lines.append(f"  {len(report.converted):,} encoded anew, {len(report.copied):,} copied as bytes")
     if report.averaged:
         lines.append(f"  {len(report.averaged):,} with the values of their moving averages")
     if report.dropped:
-        lines.append(f"  {render.count(len(report.dropped), 'tensor')} of the source left out")
+        lines.append(f"  {pluralize(len(report.dropped), 'tensor')} of the source left out")
     return "\n".join(lines)

@@ -7,7 +7,7 @@ import argparse
 import numpy as np
 
 from ..comparing import Comparison, compare
-from ..errors import printable
+from ..errors import pluralize, printable
 from ..tensors.info import TensorInfo
 from . import places, render
 from .cp import refuses_misuse
@@ -70,13 +70,13 @@ def run(options: argparse.Namespace) -> int:
 def _print(found: Comparison, most: int) -> None:
     for label, names in (("only in A", found.only_first), ("only in B", found.only_second)):
         if names:
-            print(f"{label}: {render.count(len(names), 'tensor')}")
+            print(f"{label}: {pluralize(len(names), 'tensor')}")
             _list([printable(name) for name in names], most)
     if found.changed:
-        print(f"other type or shape: {render.count(len(found.changed), 'tensor')}")
+        print(f"other type or shape: {pluralize(len(found.changed), 'tensor')}")
         _list([f"{printable(a.name)}  {_kind(a)} -> {_kind(b)}" for a, b in found.changed], most)
     if found.different:
-        print(f"other values: {render.count(len(found.different), 'tensor')}")
+        print(f"other values: {pluralize(len(found.different), 'tensor')}")
         rows = [
             [
                 printable(d.name),
@@ -90,7 +90,7 @@ def _print(found: Comparison, most: int) -> None:
         header = ["name", "max|A-B|", "max|A-B|/|B|", "differing elements", "largest at"]
         print("\n".join("  " + line for line in render.table(header, rows, right="lrrrl").split("\n")))
         _more(len(found.different), most)
-    equal = f"{render.count(found.equal, 'tensor')} equal"
+    equal = f"{pluralize(found.equal, 'tensor')} equal"
     print(equal if not found.ok else f"{equal}, nothing differs")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..errors import CorruptionError
+from ..errors import CorruptionError, pluralize
 from ..exporting import ExportReport, export
 from . import places, render
 from .cp import parse_rename, refuses_misuse
@@ -103,9 +103,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _summary(report: ExportReport, out: str) -> str:
-    where = out if len(report.files) == 1 else f"{out} ({render.count(len(report.files), 'file')})"
-    lines = [f"{render.count(len(report.tensors), 'tensor')}, {render.size(report.nbytes)} -> {where}"]
-    lines += [f"left out: {render.count(len(names), 'tensor')} ({reason})" for reason, names in report.left_out.items()]
+    where = out if len(report.files) == 1 else f"{out} ({pluralize(len(report.files), 'file')})"
+    lines = [f"{pluralize(len(report.tensors), 'tensor')}, {render.size(report.nbytes)} -> {where}"]
+    lines += [f"left out: {pluralize(len(names), 'tensor')} ({reason})" for reason, names in report.left_out.items()]
     return "\n".join(lines)
 
 

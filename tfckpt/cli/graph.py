@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from ..errors import CheckpointError, printable
+from ..errors import CheckpointError, pluralize, printable
 from ..graph import Graph, Node
 from ..meta_graph import MetaGraph, Signature, SignatureTensor
 from ..saved_model import INIT_SIGNATURE
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 def _print_summary(meta_graph: MetaGraph) -> None:
     graph = meta_graph.graph
     inside = sum(len(function.nodes) for function in graph.functions.values())
-    print(f"{render.count(len(graph), 'node')}, {render.count(len(graph.functions), 'function')} of {inside:,} nodes")
+    print(f"{pluralize(len(graph), 'node')}, {pluralize(len(graph.functions), 'function')} of {inside:,} nodes")
     if meta_graph.tensorflow_version:
         print(f"written by TensorFlow {printable(meta_graph.tensorflow_version)}")
     if meta_graph.tags:

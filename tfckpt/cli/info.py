@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from ..errors import printable
+from ..errors import pluralize, printable
 from ..summary import Summary, summarize
 from . import places, render
 
@@ -69,7 +69,7 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
         ("types", ", ".join(f"{_short(name)} x {count:,}" for name, count in summary.dtypes.items()) or "none"),
     ]
     if summary.partitioned_tensors:
-        rows.append(("in slices", render.count(summary.partitioned_tensors, "tensor")))
+        rows.append(("in slices", pluralize(summary.partitioned_tensors, "tensor")))
     return rows
 
 
@@ -81,4 +81,4 @@ def _short(name: str) -> str:
 def _share(tensors: int, nbytes: int, total: int) -> str:
     if not tensors:
         return "none"
-    return f"{render.count(tensors, 'tensor')}, {render.size(nbytes)} ({nbytes / max(total, 1):.0%})"
+    return f"{pluralize(tensors, 'tensor')}, {render.size(nbytes)} ({nbytes / max(total, 1):.0%})"

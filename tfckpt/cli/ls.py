@@ -9,7 +9,7 @@ from typing import Any
 
 from ..checkpoint import Checkpoint
 from ..detect import V2
-from ..errors import printable
+from ..errors import pluralize, printable
 from ..tensors.info import TensorInfo
 from . import places, render
 from .folder import list_checkpoints
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             render.say("no tensors" if options.pattern is None else f"no tensor of {len(checkpoint)} matches")
         for path, names in missing.items():
             unlisted = "no tensor needs it" if checkpoint.format == V2 else "what stands only in it is not listed"
-            costs = render.count(len(names), "tensor") + " cannot be read" if names else unlisted
+            costs = pluralize(len(names), "tensor") + " cannot be read" if names else unlisted
             render.complain(f"{path}: this data shard is missing; {costs}")
     return 3 if options.pattern is not None and not infos else 0
 
@@ -105,10 +105,8 @@ def _totals(infos: list[TensorInfo], checkpoint: Checkpoint) -> str:
     elements = sum(info.size for info in infos if info.tf_dtype != "DT_STRING")
     nbytes = sum(info.nbytes for info in infos)
     index_files = 1 if checkpoint.format == V2 else 0
-    shards = render.count(len(checkpoint.files) - index_files, "data shard")
-    return (
-        f"{render.count(len(infos), 'tensor')}, {render.count(elements, 'element')}, {render.size(nbytes)} in {shards}"
-    )
+    shards = pluralize(len(checkpoint.files) - index_files, "data shard")
+    return f"{pluralize(len(infos), 'tensor')}, {pluralize(elements, 'element')}, {render.size(nbytes)} in {shards}"
 
 
 def _as_data(checkpoint: Checkpoint, infos: list[TensorInfo], missing: dict[str, tuple[str, ...]]) -> object:

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 
 from ..editing import merge
-from ..errors import NameConflictError, printable
+from ..errors import NameConflictError, pluralize, printable
 from . import places, render
 from .cp import add_output_options, check_target, refuses_misuse, state_update, summary
 
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     except NameConflictError as error:
         for name, sources in error.conflicts.items():
             print(f"{printable(name)}  in {', '.join(map(printable, sources))}")
-        render.complain(f"{render.count(len(error.conflicts), 'name')} in more than one checkpoint; nothing is written")
+        render.complain(f"{pluralize(len(error.conflicts), 'name')} in more than one checkpoint; nothing is written")
         return 1
     finally:
         progress.close()

@@ -34,11 +34,6 @@ def size(nbytes: int) -> str:
     return f"{nbytes} {_UNITS[0]}" if unit == _UNITS[0] else f"{value:.1f} {unit}"
 
 
-def count(number: int, noun: str) -> str:
-    """A number with its noun: 1 tensor, 2,000 tensors."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def shape(dimensions: Sequence[int]) -> str:
     """A shape as a list; a scalar has the empty one."""
     return "[" + ", ".join(map(str, dimensions)) + "]"

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from .._typing import TensorReader
 from ..checkpoint import Checkpoint
-from ..errors import printable
+from ..errors import pluralize, printable
 from ..object_graph import VARIABLE_VALUE, ObjectGraph, ObjectNode, Slot, escape
 from ..tensors.info import TensorInfo
 from . import places, render
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         for line in _draw(top, glyphs, options.depth):
             print(line)
         if hidden:
-            render.say(f"{render.count(hidden, 'object')} without values of their own not drawn; --all draws them")
+            render.say(f"{pluralize(hidden, 'object')} without values of their own not drawn; --all draws them")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, printable
+from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, pluralize, printable
 from ..integrity import Verification, verify
 from . import places, render
 
@@ -51,10 +51,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _summary(result: Verification) -> str:
-    whole = f"{render.count(len(result.whole), 'tensor')}, {render.size(result.nbytes)}"
+    whole = f"{pluralize(len(result.whole), 'tensor')}, {render.size(result.nbytes)}"
     if result.ok:
         return f"{whole}: every checksum agrees"
-    return f"{render.count(len(result.errors), 'finding')}; still whole: {whole}"
+    return f"{pluralize(len(result.errors), 'finding')}; still whole: {whole}"
 
 
 def exit_code_of(errors: tuple[CheckpointError, ...]) -> int:

@@ -9,7 +9,7 @@ from .. import detect
 from .._typing import Array, PathLike, TensorReader
 from ..bundle import naming
 from ..bundle.reader import BundleReader
-from ..errors import CorruptionError
+from ..errors import CorruptionError, join_some
 from ..sstable.format import FOOTER_SIZE, is_table
 from ..storage.base import Storage
 from ..tensors import dtypes
@@ -216,7 +216,7 @@ def _one_prefix(pattern: str, paths: list[str]) -> str:
         raise NotFoundError(
             None,
             None,
-            f"{pattern} matches {len(paths)} files that are not the shards of one checkpoint: {', '.join(paths[:4])}",
+            f"{pattern} matches {len(paths)} files that are not the shards of one checkpoint: {join_some(paths)}",
             path=pattern,
         )
     return v1_naming.pattern_name(*sets.pop())

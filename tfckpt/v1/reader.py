@@ -27,7 +27,7 @@ from ..errors import (
     UnsupportedFeatureError,
     close_names,
     error_context,
-    printable,
+    join_some,
 )
 from ..limits import DEFAULT_LIMITS, Limits
 from ..sstable.table import Table
@@ -232,7 +232,7 @@ class V1Reader:
         tensor = None if key is None else self._tensors.get(key)
         if key is None or tensor is None:
             close = close_names(name, self.names())
-            hint = f"; close names: {', '.join(map(printable, close))}" if close else ""
+            hint = f"; close names: {join_some(close)}" if close else ""
             absent = self._missing()
             hint += f"; it may stand in one of {len(absent)} missing shards, such as {absent[0]}" if absent else ""
             raise TensorNotFoundError(f"not in the checkpoint{hint}", close_names=close, path=self._prefix, tensor=name)
@@ -257,8 +257,7 @@ class V1Reader:
         absent = self._missing()
         if absent and tensor.lacks_elements():
             raise CheckpointNotFoundError(
-                f"the tensor has slices in a shard that is missing: {', '.join(absent[:3])}"
-                f"{f' and {len(absent) - 3} more' if len(absent) > 3 else ''}; put the file beside the others"
+                f"the tensor has slices in a shard that is missing: {join_some(absent)}; put the file beside the others"
             )
         if not tensor.is_whole():
             check_cover([piece for piece, _ in tensor.parts], tensor.shape)
