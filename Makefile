@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench coverage format fuzz mutation package wheels protos clean tensorflow-check test-matrix
+.PHONY: demo test check bench coverage format fuzz mutation package protos clean tensorflow-check test-matrix
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/python examples/demo.py
@@ -56,13 +56,9 @@ mutation: $(VENV)/.mutation-installed
 test-matrix:
 	$(PYTHON) -m tests.matrix
 
-# What a clone installs, and the two wheels, built and tried in empty environments.
+# The wheel of both packages, built and tried in an empty environment.
 package: $(VENV)/.dev-installed
 	$(BIN)/python -m tests.package
-
-# The same, and the two wheels are kept in dist/: the reader alone, and the converter that needs it.
-wheels: $(VENV)/.dev-installed
-	$(BIN)/python -m tests.package dist
 
 # Real TensorFlow loads what we write, and lives in one process with us; RECORD=1 also records the result.
 tensorflow-check: $(VENV)/.dev-installed
