@@ -25,7 +25,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from tfckpt.errors import pluralize, printable
+from tfckpt.errors import ReportedError, pluralize, printable
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -98,27 +98,12 @@ class Ambiguity:
         return f"ambiguous: {printable(self.name)} between {' and '.join(map(printable, self.candidates))}"
 
 
-class ConversionError(Exception):
+class ConversionError(ReportedError):
     """Base of every error this package raises on purpose."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
     def __str__(self) -> str:
         """The message as it is shown: it may quote names from files, whose control characters become escapes."""
         return "\n".join(map(printable, self.message.split("\n")))
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by attributes, so that errors cross process boundaries whole."""
-        return _rebuild, (type(self), self.args, self.__dict__.copy())
-
-
-def _rebuild(kind: type[ConversionError], args: tuple[object, ...], state: dict[str, object]) -> ConversionError:
-    error = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
 
 
 class UnknownModelError(ConversionError):
@@ -219,6 +204,8 @@ class GraphLimitError(GraphError):
 class ExportError(ConversionError):
     """The output cannot be written; nothing new is left where it should have gone, `path` (None if not known)."""
 
+    exit_code = 2
+
     def __init__(self, message: str, *, path: str | None = None) -> None:
         super().__init__(message if path is None else f"{message}: {printable(path)}")
         self.path = path
@@ -227,6 +214,8 @@ class ExportError(ConversionError):
 class VerificationError(ConversionError):
     """The output does not agree with its source; `report` holds the whole comparison."""
 
+    exit_code = 1
+
     def __init__(self, message: str, *, report: object) -> None:
         super().__init__(message)
         self.report = report
@@ -234,6 +223,8 @@ class VerificationError(ConversionError):
 
 class RulesError(ConversionError):
     """A file of rules cannot be used; `path` is the file and `line`, from 1, where it goes wrong, None if unknown."""
+
+    exit_code = 2
 
     def __init__(self, message: str, *, path: str | None = None, line: int | None = None) -> None:
         where = "" if path is None else printable(path) + (f", line {line}" if line is not None else "") + ": "

@@ -2,19 +2,20 @@
 
 ::
 
-    CheckpointError
-    |- CheckpointNotFoundError    also FileNotFoundError
-    |- TensorNotFoundError        also KeyError
-    |- CorruptionError            also ValueError
-    |  |- TruncatedError
-    |  `- ChecksumError
-    |- UnsupportedFeatureError    also NotImplementedError
-    |- LimitExceededError
-    |- MissingDependencyError     also ImportError
-    |- StorageError               also OSError
-    |- NameConflictError
-    `- WriteError                 also OSError
-       `- CheckpointExistsError   also FileExistsError
+    ReportedError                  shared with `converter.errors`
+    `- CheckpointError
+       |- CheckpointNotFoundError    also FileNotFoundError
+       |- TensorNotFoundError        also KeyError
+       |- CorruptionError            also ValueError
+       |  |- TruncatedError
+       |  `- ChecksumError
+       |- UnsupportedFeatureError    also NotImplementedError
+       |- LimitExceededError
+       |- MissingDependencyError     also ImportError
+       |- StorageError               also OSError
+       |- NameConflictError
+       `- WriteError                 also OSError
+          `- CheckpointExistsError   also FileExistsError
 
 Low layers raise with what they know: what was read, and its offset in bytes.
 Higher layers add the file and the tensor while the error passes, with `error_context`.
@@ -27,12 +28,39 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
 
-class CheckpointError(Exception):
+class ReportedError(Exception):
+    """Base of every error that is raised on purpose: a command reports it in a message and exits with `exit_code`.
+
+    The codes are those that `tfckpt --help` lists.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by attributes, so that errors cross process boundaries whole."""
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(kind: type[ReportedError], args: tuple[object, ...], state: dict[str, object]) -> ReportedError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    for name, value in state.items():
+        setattr(error, name, value)  # the `path` of an ImportError is not in its dictionary
+    return error
+
+
+class CheckpointError(ReportedError):
     """Base of every error this package raises on purpose.
 
     `path` is the file or address, `tensor` the tensor's name, `offset` the position in the file in bytes;
     each is None while it is not known.
     """
+
+    exit_code = 3
 
     def __init__(
         self,
@@ -43,7 +71,6 @@ class CheckpointError(Exception):
         offset: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
         self.path = path
         self.tensor = tensor
         self.offset = offset
@@ -59,16 +86,8 @@ class CheckpointError(Exception):
         return f"{', '.join(where)}: {message}" if where else message
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by attributes, so that errors cross process boundaries whole."""
+        """Add what the dictionary of an ImportError does not hold."""
         return _rebuild, (type(self), self.args, {**self.__dict__, "path": self.path})
-
-
-def _rebuild(kind: type[CheckpointError], args: tuple[object, ...], state: dict[str, object]) -> CheckpointError:
-    error = kind.__new__(kind, *args)
-    error.args = args
-    for name, value in state.items():
-        setattr(error, name, value)  # the `path` of an ImportError is not in its dictionary
-    return error
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
@@ -92,6 +111,8 @@ class TensorNotFoundError(CheckpointError, KeyError):
 
 class CorruptionError(CheckpointError, ValueError):
     """The bytes break a rule of the format."""
+
+    exit_code = 4
 
 
 class TruncatedError(CorruptionError):
@@ -133,9 +154,13 @@ class ChecksumError(CorruptionError):
 class UnsupportedFeatureError(CheckpointError, NotImplementedError):
     """The file is well formed as far as we can tell and uses something we do not read."""
 
+    exit_code = 5
+
 
 class LimitExceededError(CheckpointError):
     """A claim in the file is larger than a named limit of `tfckpt.Limits`."""
+
+    exit_code = 5
 
     def __init__(
         self,
@@ -164,6 +189,8 @@ class LimitExceededError(CheckpointError):
 class MissingDependencyError(CheckpointError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 
+    exit_code = 5
+
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the package {package}; install it with: pip install 'tfckpt[{extra}]'")
         self.package = package
@@ -178,6 +205,8 @@ class StorageError(CheckpointError, OSError):
 class NameConflictError(CheckpointError):
     """Several tensors would get one name: `conflicts` is the name to where each of them comes from."""
 
+    exit_code = 1
+
     def __init__(self, message: str, *, conflicts: Mapping[str, Sequence[str]], path: str | None = None) -> None:
         super().__init__(message, path=path)
         self.conflicts = {name: tuple(places) for name, places in conflicts.items()}
@@ -185,6 +214,8 @@ class NameConflictError(CheckpointError):
 
 class WriteError(CheckpointError, OSError):
     """A file cannot be written: no such folder, no permission, no space, another writer; `path` is where it belongs."""
+
+    exit_code = 2
 
 
 class CheckpointExistsError(WriteError, FileExistsError):

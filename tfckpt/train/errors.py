@@ -53,6 +53,7 @@ class OpError(CheckpointError):
 
     #: The code of a class's errors.
     code = UNKNOWN
+    exit_code = 5
 
     def __init__(
         self,
@@ -75,16 +76,16 @@ class OpError(CheckpointError):
         return printable(self.message)
 
 
-def _define(name: str, code: int, doc: str) -> type[OpError]:
+def _define(name: str, code: int, doc: str, exit_code: int = OpError.exit_code) -> type[OpError]:
     """Return the subclass of `OpError` for one code; its module makes it picklable."""
-    return type(name, (OpError,), {"__module__": __name__, "__doc__": doc, "code": code})
+    return type(name, (OpError,), {"__module__": __name__, "__doc__": doc, "code": code, "exit_code": exit_code})
 
 
 CancelledError = _define("CancelledError", CANCELLED, "The operation was cancelled.")
 UnknownError = _define("UnknownError", UNKNOWN, "An error that fits no other class, such as a failing disk.")
 InvalidArgumentError = _define("InvalidArgumentError", INVALID_ARGUMENT, "An argument is not valid.")
 DeadlineExceededError = _define("DeadlineExceededError", DEADLINE_EXCEEDED, "The operation took too long.")
-NotFoundError = _define("NotFoundError", NOT_FOUND, "The checkpoint, tensor, file or directory does not exist.")
+NotFoundError = _define("NotFoundError", NOT_FOUND, "The checkpoint, tensor, file or directory does not exist.", 3)
 AlreadyExistsError = _define("AlreadyExistsError", ALREADY_EXISTS, "The file or directory already exists.")
 PermissionDeniedError = _define("PermissionDeniedError", PERMISSION_DENIED, "File permissions do not allow this.")
 ResourceExhaustedError = _define("ResourceExhaustedError", RESOURCE_EXHAUSTED, "A file claims more than a limit.")
@@ -94,12 +95,14 @@ OutOfRangeError = _define("OutOfRangeError", OUT_OF_RANGE, "The operation reache
 UnimplementedError = _define("UnimplementedError", UNIMPLEMENTED, "The file uses something that we do not read.")
 InternalError = _define("InternalError", INTERNAL, "An internal rule is broken.")
 UnavailableError = _define("UnavailableError", UNAVAILABLE, "The service does not answer.")
-DataLossError = _define("DataLossError", DATA_LOSS, "The bytes of a file are damaged or not what they should be.")
+DataLossError = _define("DataLossError", DATA_LOSS, "The bytes of a file are damaged or not what they should be.", 4)
 UnauthenticatedError = _define("UnauthenticatedError", UNAUTHENTICATED, "The service does not know who is asking.")
 
 
 class InvalidValueError(CheckpointError, ValueError):
     """What TensorFlow's reader says by a plain `ValueError`."""
+
+    exit_code = 5
 
 
 CLASSES: tuple[type[OpError], ...] = (OpError, *OpError.__subclasses__())
