@@ -6,12 +6,12 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from tfckpt.cli.render import say
 from tfckpt.errors import MissingDependencyError
 
 from ..errors import ConversionError
 from ..model.libraries import library_model
 from ..model.published import PUBLISHED
-from .render import say
 
 if TYPE_CHECKING:
     import torch

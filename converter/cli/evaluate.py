@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 import tfckpt
+from tfckpt.cli.render import say
 from tfckpt.errors import CorruptionError
 
 from ..bounded_json import read_json
@@ -16,7 +17,7 @@ from ..exporters import LABELS_KEY, PREPROCESSING_KEY, read_native
 from ..labels import read_labels
 from ..model.recipes import MAX_SIZE, Preprocessing
 from .options import add_network_options, add_opening_options, open_source
-from .render import progress_bar, say
+from .render import progress_bar
 
 if TYPE_CHECKING:
     from ..verification.evaluation import Predictor

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from tfckpt.cli.render import table
+from tfckpt.cli.render import complain, table
 
 from ..zoo import Release, find_releases
-from .render import complain
 
 HELP = """\
 List the released checkpoints: classes, input size, parameters, published top-1, preprocessing, and which models of
@@ -47,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         print(table(header, list(map(_row, releases)), right="lrrrrlll"))
         print(f"{len(releases)} releases; --json adds addresses and the models of other libraries")
     else:
-        complain(f"no release matches {options.pattern!r}")
+        complain(f"no release matches {options.pattern!r}", command="tf2torch")
     return 0 if releases else 3
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tfckpt
-from tfckpt.cli.render import table
+from tfckpt.cli.render import say, table
 from tfckpt.errors import printable
 
 from ..conversion import RulesDraft, draft_by_rules, plan_conversion
@@ -29,7 +29,6 @@ from .options import (
     open_source,
     require_one_way,
 )
-from .render import say
 
 HELP = """\
 Show which source tensor becomes which target tensor, in which layout and shape, without writing anything.

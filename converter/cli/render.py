@@ -1,4 +1,4 @@
-"""How sizes, talk and progress look, the same for every verb."""
+"""How progress looks, the same for every verb."""
 
 from __future__ import annotations
 
@@ -7,21 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tfckpt.errors import printable
-
 if TYPE_CHECKING:
     from .._typing import Progress
-
-
-def say(text: str) -> None:
-    """Print talk on standard error; names in it cannot reach the terminal as control characters."""
-    for line in text.splitlines() or [""]:
-        print(printable(line), file=sys.stderr)
-
-
-def complain(text: str) -> None:
-    """Print what went wrong on standard error."""
-    say(f"tf2torch: {text}")
 
 
 @contextlib.contextmanager

@@ -6,10 +6,10 @@ import argparse
 
 import tfckpt
 from tfckpt.cli.places import add_limit_option, limits_of
+from tfckpt.cli.render import say
 from tfckpt.errors import pluralize
 
 from ..reverting import FAMILIES, RevertReport, revert
-from .render import say
 
 HELP = """\
 Write PyTorch weights as a TensorFlow checkpoint.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import os
-from collections.abc import Callable
 
 from ..copying import Report
 from ..editing import copy
-from ..errors import CheckpointError, pluralize
+from ..errors import pluralize
 from ..writing import StateUpdate
 from . import places, render
+from .command import report_misuse
 
 HELP = """\
 Copy a checkpoint, or a part of it, under another prefix.
@@ -24,22 +23,6 @@ Copy a checkpoint, or a part of it, under another prefix.
 Payloads that stay as they are are copied as bytes, their checksums compared and used again.
 The .meta file is not copied.
 """
-
-
-def refuses_misuse(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """A verb whose wrong arguments, found only with the checkpoint at hand, give one line and exit code 2."""
-
-    @functools.wraps(run)
-    def checked(options: argparse.Namespace) -> int:
-        try:
-            return run(options)
-        except CheckpointError:
-            raise
-        except (TypeError, ValueError) as error:
-            render.complain(str(error))
-            return 2
-
-    return checked
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -79,7 +62,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.set_defaults(run=run)
 
 
-@refuses_misuse
+@report_misuse
 def run(options: argparse.Namespace) -> int:
     """Copy."""
     check_target(options.target)

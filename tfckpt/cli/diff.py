@@ -10,7 +10,7 @@ from ..comparing import Comparison, compare
 from ..errors import pluralize, printable
 from ..tensors.info import TensorInfo
 from . import places, render
-from .cp import refuses_misuse
+from .command import report_misuse
 
 HELP = """\
 Compare two checkpoints: names, types, shapes, values.
@@ -43,7 +43,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.set_defaults(run=run)
 
 
-@refuses_misuse
+@report_misuse
 def run(options: argparse.Namespace) -> int:
     """Compare; exit code 1 when something differs."""
     progress = render.Progress("comparing")

@@ -8,7 +8,7 @@ import dataclasses
 from ..diagnosis import diagnose
 from ..errors import printable
 from . import places, render
-from .verify import exit_code_of
+from .command import exit_code_of
 
 HELP = """\
 Say what stands at a path, what is missing or damaged there, the likely cause, and what to do.

@@ -7,9 +7,9 @@ import argparse
 from ..errors import CorruptionError, pluralize
 from ..exporting import ExportReport, export
 from . import places, render
-from .cp import parse_rename, refuses_misuse
+from .command import exit_code_of, report_misuse
+from .cp import parse_rename
 from .sizes import parse_size
-from .verify import exit_code_of
 
 HELP = """\
 Write the tensors of a checkpoint, as they are, to a file that other libraries read.
@@ -70,7 +70,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.set_defaults(run=run, weights="all")
 
 
-@refuses_misuse
+@report_misuse
 def run(options: argparse.Namespace) -> int:
     """Export; with --salvage the exit code tells that something was damaged."""
     progress = render.Progress("exporting")

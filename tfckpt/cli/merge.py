@@ -8,7 +8,8 @@ import contextlib
 from ..editing import merge
 from ..errors import NameConflictError, pluralize, printable
 from . import places, render
-from .cp import add_output_options, check_target, refuses_misuse, state_update, summary
+from .command import report_misuse
+from .cp import add_output_options, check_target, state_update, summary
 
 HELP = """\
 Write one checkpoint of the tensors of several.
@@ -35,7 +36,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.set_defaults(run=run, shards=1)
 
 
-@refuses_misuse
+@report_misuse
 def run(options: argparse.Namespace) -> int:
     """Merge; exit code 1 when names are in conflict."""
     check_target(options.target)

@@ -55,9 +55,9 @@ def say(text: str) -> None:
     print(printable(text), file=sys.stderr)
 
 
-def complain(text: str) -> None:
+def complain(text: str, *, command: str = "tfckpt") -> None:
     """A line on standard error that says what went wrong."""
-    say(f"tfckpt: {text}")
+    say(f"{command}: {text}")
 
 
 class Progress:

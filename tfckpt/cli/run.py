@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 from ..errors import CheckpointError
 from ..standing_in import stand_in
-from ..train import errors
 from . import render
 
 HELP = """\
@@ -31,7 +30,6 @@ corrupt, 5 because it asks for something that is not offered or not supported.
 
 _NO_SCRIPT = 2
 _SCRIPT_FAILED = 1
-_CODES: dict[type[CheckpointError], int] = {errors.NotFoundError: 3, errors.DataLossError: 4}
 #: Modules whose frames lead to the script and are of no interest to its author.
 _OURS = (__name__, "contextlib", "runpy")
 
@@ -66,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         except Exception as error:
             error.__traceback__ = _trace_of_script(error.__traceback__)
             sys.excepthook(type(error), error, error.__traceback__)
-            return _code(error)
+            return error.exit_code if isinstance(error, CheckpointError) else _SCRIPT_FAILED
     return 0
 
 
@@ -87,12 +85,3 @@ def _trace_of_script(trace: types.TracebackType | None) -> types.TracebackType |
     while trace is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
         trace = trace.tb_next
     return trace
-
-
-def _code(error: BaseException) -> int:
-    """The exit code of a script that ends with an error."""
-    from . import exit_code
-
-    if isinstance(error, errors.OpError):
-        return _CODES.get(type(error), 5)
-    return exit_code(error) if isinstance(error, CheckpointError) else _SCRIPT_FAILED

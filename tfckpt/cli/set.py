@@ -13,7 +13,8 @@ from ..npy_format import npy_array
 from ..storage.kinds import archive_kind
 from ..storage.local import LocalStorage
 from . import places, render
-from .cp import add_output_options, check_target, refuses_misuse, state_update, summary
+from .command import report_misuse
+from .cp import add_output_options, check_target, state_update, summary
 
 HELP = """\
 Copy a checkpoint with other values for some tensors.
@@ -51,7 +52,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.set_defaults(run=run)
 
 
-@refuses_misuse
+@report_misuse
 def run(options: argparse.Namespace) -> int:
     """Copy and replace; exit code 3 when a name is not in the checkpoint or a file is not there."""
     names = [name for name, _ in options.values]

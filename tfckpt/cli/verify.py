@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, pluralize, printable
+from ..errors import pluralize, printable
 from ..integrity import Verification, verify
 from . import places, render
+from .command import exit_code_of
 
 HELP = """\
 Read every block and every tensor of a checkpoint and compare every checksum.
@@ -55,14 +56,6 @@ def _summary(result: Verification) -> str:
     if result.ok:
         return f"{whole}: every checksum agrees"
     return f"{pluralize(len(result.errors), 'finding')}; still whole: {whole}"
-
-
-def exit_code_of(errors: tuple[CheckpointError, ...]) -> int:
-    if any(isinstance(error, CorruptionError) for error in errors):
-        return 4
-    if any(isinstance(error, CheckpointNotFoundError) for error in errors):
-        return 3
-    return 5 if errors else 0
 
 
 def _as_data(prefix: str, result: Verification) -> object:

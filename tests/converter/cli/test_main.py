@@ -12,9 +12,8 @@ import time
 import pytest
 
 import tfckpt
-from converter import errors
-from converter.cli import convert, exit_code, main
-from converter.cli.render import progress_bar, say
+from converter.cli import convert, main
+from converter.cli.render import progress_bar
 from converter.errors import ConversionError
 
 Capture = pytest.CaptureFixture[str]
@@ -104,33 +103,6 @@ def test_no_command_is_wrong_usage(capsys: Capture) -> None:
     assert "usage: tf2torch" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (errors.VerificationError("x", report=None), 1),
-        (errors.ExportError("x"), 2),
-        (tfckpt.WriteError("x"), 2),
-        (tfckpt.CheckpointExistsError("x"), 2),
-        (tfckpt.CheckpointNotFoundError("x"), 3),
-        (tfckpt.TensorNotFoundError("x"), 3),
-        (tfckpt.StorageError("x"), 3),
-        (tfckpt.CorruptionError("x"), 4),
-        (tfckpt.ChecksumError("x", stored=1, computed=2), 4),
-        (tfckpt.TruncatedError("x", needed=2, available=1), 4),
-        (tfckpt.UnsupportedFeatureError("x"), 5),
-        (tfckpt.LimitExceededError("x", limit="l", maximum=1, claimed=2), 5),
-        (tfckpt.MissingDependencyError("torch", extra="torch", purpose="x"), 5),
-        (errors.UnknownModelError("x"), 5),
-        (errors.MappingError(), 5),
-        (errors.ConversionError("x"), 5),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
-)
-def test_every_error_has_its_exit_code(error: tfckpt.CheckpointError | errors.ConversionError, code: int) -> None:
-    """The codes are those that `tf2torch`'s documentation lists."""
-    assert exit_code(error) == code
-
-
 def test_module_runs_as_a_program() -> None:
     """`python -m converter` is `tf2torch`."""
     shown = subprocess.run([sys.executable, "-m", "converter", "--version"], check=True, capture_output=True, text=True)
@@ -197,13 +169,6 @@ def test_interruption_leaves_nothing(digits: pathlib.Path, tmp_path: pathlib.Pat
 
     assert (process.returncode, complaint) == (130, b"tf2torch: interrupted; no output was left behind\n")
     assert os.listdir(tmp_path) == []
-
-
-def test_talk_cannot_send_control_characters(capsys: Capture) -> None:
-    """What comes from a file is escaped, line by line."""
-    say("one\ntwo\x1b[2J")
-
-    assert capsys.readouterr().err == "one\ntwo\\x1b[2J\n"
 
 
 def test_progress_is_not_drawn_without_a_terminal(capsys: Capture) -> None:

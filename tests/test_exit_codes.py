@@ -1,0 +1,89 @@
+"""The exit codes of both commands: one for every class of errors, listed in both help texts."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator
+
+import pytest
+
+import converter.cli
+import converter.errors
+import tfckpt.cli
+import tfckpt.standing_in.errors
+import tfckpt.train.errors
+from tfckpt.cli.command import exit_code_of
+from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ReportedError, StorageError
+
+EXIT_CODES = {
+    "ReportedError": 5,
+    "CheckpointError": 3,
+    "CheckpointNotFoundError": 3,
+    "TensorNotFoundError": 3,
+    "CorruptionError": 4,
+    "TruncatedError": 4,
+    "ChecksumError": 4,
+    "UnsupportedFeatureError": 5,
+    "LimitExceededError": 5,
+    "MissingDependencyError": 5,
+    "StorageError": 3,
+    "NameConflictError": 1,
+    "WriteError": 2,
+    "CheckpointExistsError": 2,
+    "NotOfferedError": 5,
+    "ModuleNotOfferedError": 5,
+    "TensorFlowImportedError": 5,
+    "InvalidValueError": 5,
+    **{kind.__name__: 5 for kind in tfckpt.train.errors.CLASSES},
+    "NotFoundError": 3,
+    "DataLossError": 4,
+    "ConversionError": 5,
+    "UnknownModelError": 5,
+    "MappingError": 5,
+    "RulesError": 2,
+    "UnsupportedOpError": 5,
+    "GraphError": 5,
+    "TensorNameError": 5,
+    "FeedError": 5,
+    "GraphLimitError": 5,
+    "ExportError": 2,
+    "VerificationError": 1,
+}
+
+
+def classes_below(kind: type[ReportedError]) -> Iterator[type[ReportedError]]:
+    """The class and all its subclasses in both packages."""
+    if kind.__module__.startswith(("tfckpt.", "converter.")):
+        yield kind
+    for subclass in kind.__subclasses__():
+        yield from classes_below(subclass)
+
+
+def test_every_class_of_errors_has_its_exit_code() -> None:
+    """A new class needs a row here."""
+    assert {kind.__name__: kind.exit_code for kind in classes_below(ReportedError)} == EXIT_CODES
+
+
+@pytest.mark.parametrize("command", [tfckpt.cli, converter.cli], ids=lambda module: module.__name__)
+def test_help_lists_every_exit_code(command: types.ModuleType) -> None:
+    """Those of errors, of success and of signals."""
+    listed = re.findall(r"^  (\d+) ", command.build_parser().format_help(), re.MULTILINE)
+
+    assert set(map(int, listed)) == {0, 130, 143, *EXIT_CODES.values()}
+
+
+@pytest.mark.parametrize(
+    ("errors", "code"),
+    [
+        ([], 0),
+        ([tfckpt.UnsupportedFeatureError("x")], 5),
+        ([tfckpt.UnsupportedFeatureError("x"), CheckpointNotFoundError("x")], 3),
+        ([StorageError("x")], 3),
+        ([CheckpointNotFoundError("x"), CorruptionError("x"), tfckpt.UnsupportedFeatureError("x")], 4),
+    ],
+    ids=["none", "unsupported", "missing", "not reached", "corrupt"],
+)
+def test_findings_give_the_exit_code_of_the_worst(errors: list[CheckpointError], code: int) -> None:
+    """Damage is worse than a missing file, which is worse than what is not supported."""
+    assert exit_code_of(errors) == code

@@ -1,0 +1,149 @@
+"""The main loop of both commands: parse the arguments, run one verb, and turn its ending into an exit code.
+
+Data goes to standard output, talk and progress to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import importlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+from .. import __version__
+from ..errors import CheckpointError, ChecksumError, ReportedError, WriteError
+from ..stopping import EXIT_CODE as STOPPED
+from ..stopping import Stopped, stoppable
+from .help import HelpFormatter
+from .render import complain, say
+
+_WRONG_USAGE = 2
+_INTERRUPTED = 130
+
+#: What the exit codes mean, in the help of both commands; the codes of errors are `exit_code` of their classes.
+EXIT_CODES = """\
+exit codes:
+  0      done
+  1      a check or a comparison found a difference, or names conflict
+  2      wrong usage, or an output that cannot be written
+  3      not found, not reached, or not a checkpoint
+  4      corrupt
+  5      not supported, beyond a limit, or an optional package is missing
+  130    interrupted (Ctrl-C)
+  143    stopped by the system (SIGTERM)
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command whose verbs are the modules of a package, each imported when it is asked for."""
+
+    name: str
+    #: Each verb's module in it has `add_parser`, which sets the function to run as the option `run`.
+    package: str
+    verbs: tuple[str, ...]
+    description: str
+    #: What a message about a wrong checksum ends with.
+    checksum_hint: str = ""
+    #: What is said of outputs when a run is interrupted, unless the exception says it.
+    interrupted_note: str = ""
+
+    def build_parser(self, verb: str | None = None) -> argparse.ArgumentParser:
+        """Build the parser of all verbs, or of one alone, which starts faster because the others are not imported."""
+        parser = argparse.ArgumentParser(
+            prog=self.name, description=self.description, epilog=EXIT_CODES, formatter_class=HelpFormatter
+        )
+        parser.add_argument("--version", action="version", version=f"{self.name} {__version__}")
+        verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        for name in (verb,) if verb in self.verbs else self.verbs:
+            importlib.import_module(f"{self.package}.{name}").add_parser(verbs)
+        for verb_parser in verbs.choices.values():
+            verb_parser.formatter_class = HelpFormatter
+        return parser
+
+    def main(self, arguments: Sequence[str] | None = None) -> int:
+        """Run one verb and return the exit code; after wrong usage the parser exits, with 2."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Characters that the output's encoding lacks are escaped, as Python does on standard error.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        options = self._parse(sys.argv[1:] if arguments is None else arguments)
+        try:
+            with stoppable():
+                code: int = options.run(options)
+            sys.stdout.flush()
+        except ReportedError as error:
+            self._complain(f"{error}{self.checksum_hint}" if isinstance(error, ChecksumError) else str(error))
+            return error.exit_code
+        except BrokenPipeError:
+            # The reader of a pipe, such as `head`, has seen enough; Python must not complain when it flushes at exit.
+            _discard_output()
+            return 0
+        except OSError as error:
+            # Standard output itself, such as a full disk; errors of other files are reported errors.
+            _discard_output()
+            self._complain(str(error))
+            return WriteError.exit_code
+        except KeyboardInterrupt as error:
+            self._complain(f"interrupted{self._note(error)}")
+            return _INTERRUPTED
+        except Stopped as error:
+            self._complain(f"stopped by the system{self._note(error)}")
+            return STOPPED
+        return code
+
+    def _parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse the arguments; a verb's optional last argument may also follow options: `ls PATH --long PATTERN`.
+
+        In most versions `argparse` decides that it is absent as soon as an option follows PATH.
+        """
+        parser = self.build_parser(*arguments[:1])
+        options, rest = parser.parse_known_args(arguments)
+        last = getattr(options, "optional", None)
+        if rest and last is not None and not rest[0].startswith("-") and not getattr(options, last):
+            setattr(options, last, rest.pop(0))
+        if rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        return options
+
+    def _complain(self, message: str) -> None:
+        """Print a message, whose lines are escaped already and may be several."""
+        first, *others = message.split("\n")
+        complain(first, command=self.name)
+        for line in others:
+            say(line)
+
+    def _note(self, error: BaseException) -> str:
+        return f"; {error}" if str(error) else self.interrupted_note
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def report_misuse(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Decorate a verb so that arguments that turn out wrong while it runs give one line and exit code 2."""
+
+    @functools.wraps(run)
+    def checked(options: argparse.Namespace) -> int:
+        try:
+            return run(options)
+        except CheckpointError:
+            raise
+        except (TypeError, ValueError) as error:
+            complain(str(error))
+            return _WRONG_USAGE
+
+    return checked
+
+
+def exit_code_of(errors: Iterable[CheckpointError]) -> int:
+    """Return the exit code of a list of findings: damage counts more than missing files, and those more than the rest.
+
+    0 if there are no findings.
+    """
+    codes = {error.exit_code for error in errors}
+    return next((code for code in (4, 3, 5) if code in codes), 0)
