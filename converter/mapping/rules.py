@@ -5,6 +5,7 @@ A rule reads like a line of a table::
     blocks_{mbconv}/depthwise_conv2d/depthwise_kernel  ->  stages.{mbconv}.depthwise.conv.weight  (depthwise)
 
 A group in braces stands for one part of a name, without `/`; with dots, `{path...}`, for any number of parts.
+A pattern has at most two groups with dots (see `patterns`).
 A group that is named in the rule set's `words` stands only for the words listed there, and the target gets their
 translation: with `words={"mbconv": {"10": "3.0"}}` the rule above sends `blocks_10/...` to `stages.3.0...`.
 Everything else in a pattern is literal.
@@ -28,7 +29,7 @@ import numpy as np
 
 from ..errors import Ambiguity, MappingError, Mismatch, Missing, Shape, Unmapped
 from .layout import LAYOUTS
-from .patterns import GROUP, Pattern, Words, group_names
+from .patterns import GROUP, Pattern, Words, check_pattern, group_names
 
 #: Which of a variable's names rules are about: its path through the object graph, its name in the program, or its key.
 #: All three are the same in a checkpoint without object graph.
@@ -90,13 +91,14 @@ class RuleSet:
                 raise ValueError(
                     f"rule {rule.source!r}: unknown layout {rule.layout!r}, known are {', '.join(LAYOUTS)}"
                 )
+            check_pattern(rule.source)
             unknown = group_names(rule.target) - group_names(rule.source)
             if unknown:
                 raise ValueError(f"rule {rule.source!r}: target {rule.target!r} has unknown group {min(unknown)!r}")
         for ignore in self.ignores:
-            group_names(ignore.source)
+            check_pattern(ignore.source)
         for constant in self.constants:
-            group_names(constant.target)
+            check_pattern(constant.target)
             if not _holds(np.dtype(constant.dtype), constant.value):
                 raise ValueError(f"constant {constant.target!r}: {constant.dtype} has no {constant.value!r}")
 
