@@ -14,7 +14,7 @@ from ..mapping.report import ConversionReport
 from ..model.recipes import Preprocessing
 from ..pages import by_ending, json_text
 from ..zoo import preprocessing_for
-from .family import Variant, family_of
+from .sizes import Variant, family_of
 from .statistics import Remark, Statistics, measure, remarks, roles
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from converter.conversion import ConversionResult
 from converter.errors import ExportError
 from converter.exporters import prepare
 from converter.mapping.rules_file import parse_rules
-from converter.reporting.family import family_of, float32_bytes
 from converter.reporting.record import FullReport, full_report
+from converter.reporting.sizes import family_of, float32_bytes
 from converter.zoo import RELEASES
 
 from .. import networks
