@@ -1,8 +1,7 @@
-"""What the reports for people share: one self-contained page, Markdown that reads as plain text, and JSON.
+"""Parts that the reports share: one self-contained HTML page, and JSON.
 
-Whatever a name from a file holds, it is text here: `text` for HTML, `plain` for Markdown.
-A page needs no network and loads nothing; a policy in its head says so to the browser, and lets it run only the
-script that was put in, known by its hash.
+`text` escapes every name that comes from a file.
+A page loads nothing. The policy in its head tells the browser so, and allows only the page's own script, by its hash.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import html
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from tfckpt.errors import printable
@@ -44,8 +43,6 @@ svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; 
 """
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-#: What Markdown may take for its own; an underscore within a word is none of it.
-_SPECIAL = re.compile(r"[\\`*~&|<>\[\]]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def document(title: str, body: Iterable[str], *, style: str = "", script: str = "") -> str:
@@ -68,34 +65,6 @@ def document(title: str, body: Iterable[str], *, style: str = "", script: str = 
 def text(value: str) -> str:
     """Text that HTML takes as it is, in an element or between quotes; line ends stay."""
     return html.escape("\n".join(printable(line) for line in value.split("\n")))
-
-
-def plain(value: str) -> str:
-    """Text that Markdown takes as it is, in one line."""
-    return _SPECIAL.sub(r"\\\g<0>", printable(value))
-
-
-def block(value: str, language: str = "text") -> list[str]:
-    """Lines that Markdown leaves alone; the fence is longer than any within."""
-    lines = [printable(line) for line in value.split("\n")]
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", value)), default=0))
-    return [f"{fence}{language}", *lines, fence]
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
-    """Lay out a Markdown table whose columns are as wide in the source as on the page; `right` are those of numbers."""
-    cells = [[plain(cell) for cell in row] for row in (headings, *rows)]
-    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(headings))]
-
-    def line(row: Sequence[str]) -> str:
-        padded = (
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        return f"| {' | '.join(padded)} |"
-
-    rule = ["-" * (width - 1) + ":" if column in right else "-" * width for column, width in enumerate(widths)]
-    return [line(cells[0]), line(rule), *map(line, cells[1:])]
 
 
 def json_text(value: Any) -> str:

@@ -16,6 +16,8 @@ from converter.cli import main
 from converter.mapping.rules_file import parse_rules
 from converter.model.recipes import RECIPES
 
+from .converter.reporting.pages import Page
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "conversion.md").read_text(encoding="utf-8")
 
@@ -52,11 +54,14 @@ def test_rules_shown_are_rules() -> None:
 def test_report_shown_is_written(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """The sample is what the digits network's report begins with."""
     shown = TEXT.split("<!-- report -->\n```text\n")[1].split("```\n<!-- /report -->")[0]
-    report = tmp_path / "d.md"
+    report = tmp_path / "d.html"
 
     assert main(["convert", str(digits), "-o", str(tmp_path / "d.safetensors"), "--report", str(report)]) == 0
 
-    assert shown in report.read_text(encoding="utf-8")
+    page = Page(report.read_text(encoding="utf-8"))
+    facts = list(zip(page.text("dt"), page.text("dd"), strict=True))
+    rows = [tuple(line.split(maxsplit=1)) for line in shown.replace("decided by", "decided_by").splitlines()]
+    assert [(word.replace("_", " "), said) for word, said in rows] == facts[: len(rows)]
 
 
 def test_recipes_shown_are_those_of_the_code() -> None:

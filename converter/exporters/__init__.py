@@ -112,7 +112,7 @@ def export(
     """Write a conversion to a file, in the format its ending says, or to a folder when it has none.
 
     The options up to `preprocessing` are those of `prepare`; a folder is written in shards of at most `shard_size`
-    bytes. `report` is a file that gets the report for people, as JSON, Markdown or HTML by its ending.
+    bytes. `report` is a file that gets the report for people, as JSON or HTML by its ending.
     Nothing is overwritten without `force`, and a failure or an interruption leaves nothing behind.
     """
     check_output(path, force=force, shard_size=shard_size)

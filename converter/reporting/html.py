@@ -6,23 +6,13 @@ The list of tensors is whole without the script, which adds a search, a choice o
 from __future__ import annotations
 
 import collections
+import json
 from collections.abc import Iterable
 
 from ..pages import document, text
 from . import plots
 from .record import FullReport, PreprocessingCard
-from .words import (
-    ALL_WELL,
-    Row,
-    command,
-    facts,
-    megabytes,
-    notes,
-    number,
-    remark_lines,
-    rows,
-    settings_json,
-)
+from .words import ALL_WELL, Row, facts, megabytes, notes, number, remark_lines, rows
 
 _STYLE = """\
 dl { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: .2rem 1.25rem; margin: 1rem 0 0; }
@@ -94,13 +84,11 @@ def page(report: FullReport) -> str:
             f"<p>From the checkpoint <code>{text(report.conversion.source)}</code>.</p>",
             _facts(facts(report)),
             "<h2>To repeat it</h2>",
-            f'<pre class="command">{text(command(report))}</pre>'
-            if report.command is not None
-            else f"<p>{text(command(report))}.</p>",
+            "<p>From Python.</p>" if report.command is None else f'<pre class="command">{text(report.command)}</pre>',
             _sentences("Changed after the conversion", report.output.changes),
             _sentences("Notes", notes(report)),
             _remarks(report),
-            "" if report.preprocessing is None else _preprocessing(report, report.preprocessing),
+            "" if report.preprocessing is None else _preprocessing(report.preprocessing),
             _weights(report),
             _family(report) if report.family else "",
             _tensors(report),
@@ -129,7 +117,7 @@ def _remarks(report: FullReport) -> str:
     return f"<h2>What the numbers show</h2><ul>{''.join(items)}</ul>"
 
 
-def _preprocessing(report: FullReport, card: PreprocessingCard) -> str:
+def _preprocessing(card: PreprocessingCard) -> str:
     parts = [f"<h2>Preprocessing</h2><p{' class=doubt' if card.doubtful else ''}>{text(card.sentence)}</p>"]
     pairs = [(name, said) for name, said in card.others]
     if card.settings is not None:
@@ -137,7 +125,8 @@ def _preprocessing(report: FullReport, card: PreprocessingCard) -> str:
     if pairs:
         parts.append(_facts(pairs))
     if card.settings is not None:
-        parts.append(f"<details><summary>As JSON</summary><pre>{text(settings_json(report))}</pre></details>")
+        settings = json.dumps(card.settings.to_dict(), indent=2)
+        parts.append(f"<details><summary>As JSON</summary><pre>{text(settings)}</pre></details>")
     return "\n".join(parts)
 
 

@@ -120,12 +120,6 @@ class FullReport:
         """Give the report as JSON text."""
         return json_text(self.to_dict())
 
-    def to_markdown(self) -> str:
-        """Give the report as a document."""
-        from .markdown import document
-
-        return document(self)
-
     def to_html(self) -> str:
         """Give the report as one self-contained page."""
         from .html import page
@@ -135,7 +129,6 @@ class FullReport:
 
 FORMATS: dict[str, Callable[[FullReport], str]] = {
     ".json": FullReport.to_json,
-    ".md": FullReport.to_markdown,
     ".html": FullReport.to_html,
 }
 

@@ -1,8 +1,7 @@
-"""What Markdown and HTML say alike: facts, findings, rows of tables."""
+"""The texts of the page: facts, remarks, rows of the list of tensors."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,13 +9,12 @@ from tfckpt.errors import join_some, pluralize
 
 from ..mapping.report import say_classes
 from .record import FullReport
-from .statistics import Remark, Statistics
+from .statistics import Remark
 
 #: Names that a remark lists before it counts the rest; every one of them is marked in the tables.
 _NAMED = 6
 
-ALL_WELL = "No value that is not finite, no negative variance, no dead layer, no kernel unlike its fellows."
-STATISTICS_HEADINGS = ("tensor", "mean", "std", "min", "5 %", "median", "95 %", "max")
+ALL_WELL = "Every value is finite, no variance is negative, no layer is dead, and no kernel is an outlier."
 
 
 def facts(report: FullReport) -> list[tuple[str, str]]:
@@ -66,26 +64,9 @@ def remark_lines(remark: Remark) -> str:
     return f"{remark.sentence}: {join_some(named, most=_NAMED)}"
 
 
-def command(report: FullReport) -> str:
-    """Give the command, or say that there is none."""
-    return "From Python" if report.command is None else report.command
-
-
-def settings_json(report: FullReport) -> str:
-    """Give the settings exactly as the output keeps them."""
-    assert report.preprocessing is not None and report.preprocessing.settings is not None, "asked where there are some"
-    return json.dumps(report.preprocessing.settings.to_dict(), indent=2)
-
-
 def number(value: float | None) -> str:
     """Three digits; a dash for what there is not."""
     return "–" if value is None else f"{value:.3g}"
-
-
-def statistics_cells(found: Statistics) -> tuple[str, ...]:
-    """Cells of `STATISTICS_HEADINGS` but for the first."""
-    values = (found.mean, found.std, found.minimum, found.p5, found.median, found.p95, found.maximum)
-    return tuple(number(value) for value in values)
 
 
 class Row(NamedTuple):

@@ -1,4 +1,4 @@
-"""A whole proof: what was compared, what agrees, and what is not proved; as JSON, Markdown and HTML."""
+"""A whole proof: what was compared, what agrees, and what is not proved; as JSON and HTML."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import VerificationError
-from ..pages import block, by_ending, json_text, plain, table
+from ..pages import by_ending, json_text
 from .activations import ActivationsReport
-from .layers_report import HEADINGS, LayersReport
+from .layers_report import LayersReport
 from .weights import WeightsReport
 
 
@@ -49,29 +49,6 @@ class Proof:
         """The proof as JSON text."""
         return json_text(self.to_dict())
 
-    def to_markdown(self) -> str:
-        """The proof as a document."""
-        lines = [
-            f"# {'Proved' if self.ok else 'Not proved'}: {plain(self.output)}",
-            "",
-            f"Compared with the checkpoint {plain(self.source)}.",
-            "",
-            "## Weights",
-            "",
-            *block(self.weights.summary()),
-            *(f"* {plain(finding)}" for finding in self.weights.findings()),
-        ]
-        if self.layers is not None:
-            lines += ["", "## Layers", "", *block(self.layers.summary())]
-            lines += [f"* {plain(finding.strip())}" for finding in self.layers.findings()]
-            lines += ["", *table(HEADINGS, self.layers.rows())]
-        if self.golden is not None:
-            lines += ["", "## Values TensorFlow recorded", "", *block(self.golden.summary())]
-            lines += [f"* {plain(finding)}" for finding in self.golden.findings()]
-        if self.not_proved:
-            lines += ["", "## Not proved", "", *(f"* {plain(sentence)}" for sentence in self.not_proved)]
-        return "\n".join(lines) + "\n"
-
     def to_html(self) -> str:
         """The proof as one self-contained page."""
         from .html import page
@@ -93,7 +70,6 @@ class Proof:
 
 FORMATS: dict[str, Callable[[Proof], str]] = {
     ".json": Proof.to_json,
-    ".md": Proof.to_markdown,
     ".html": Proof.to_html,
 }
 

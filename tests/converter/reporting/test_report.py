@@ -1,9 +1,10 @@
-"""The report for people, in its three forms: complete, self-contained, the same each time, and safe with any name."""
+"""The report for people, in both forms: complete, self-contained, the same each time, and safe with any name."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import html
 import json
 import pathlib
 import re
@@ -22,6 +23,7 @@ from converter.exporters import prepare
 from converter.mapping.rules_file import parse_rules
 from converter.reporting.record import FullReport, full_report
 from converter.reporting.sizes import family_of, float32_bytes
+from converter.reporting.words import ALL_WELL
 from converter.zoo import RELEASES
 
 from .. import networks
@@ -45,17 +47,6 @@ def report_on(result: ConversionResult, *, command: str | None = None, **options
 def by_rules(arrays: dict[str, Any]) -> ConversionResult:
     """Arrays converted as they are, by rules."""
     return converter.convert({name: np.array(value) for name, value in arrays.items()}, rules=parse_rules(RULES))
-
-
-def markdown_tables(text: str) -> list[list[list[str]]]:
-    """The tables of a Markdown text, as lists of cells; their lines have to be of one length."""
-    tables = []
-    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
-        lines = block.splitlines()
-        assert len({len(line) for line in lines}) == 1, lines[0]
-        tables.append([[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines])
-        assert len({len(row) for row in tables[-1]}) == 1, lines[0]
-    return tables
 
 
 def test_page_lists_every_tensor_once(result: ConversionResult) -> None:
@@ -107,18 +98,6 @@ def test_page_draws_each_kind_of_tensor_along_the_network(result: ConversionResu
     assert places == sorted(places)
 
 
-def test_markdown_is_whole_and_its_tables_are_even(result: ConversionResult) -> None:
-    """Every tensor and its numbers, in tables whose lines are of one length."""
-    tables = markdown_tables(report_on(result).to_markdown())
-
-    headed = {table[0][0] + "/" + table[0][-1]: table[2:] for table in tables}
-    assert len(headed["target/crc32c"]) == 113
-    assert len(headed["target/dtype"]) == 19
-    assert len(headed["source/reason"]) == 114
-    assert len(headed["tensor/max"]) == 113
-    assert [row[0] for row in headed["tensor/max"]] == [record.target for record in result.report.tensors]
-
-
 def test_json_holds_the_record_and_what_is_new(result: ConversionResult) -> None:
     """All of the conversion's own record, with statistics that are NumPy's on each tensor; counts add up."""
     record = json.loads(report_on(result, command="c").to_json())
@@ -146,7 +125,6 @@ def test_report_is_the_same_for_the_same_conversion(digits: pathlib.Path) -> Non
 
     assert one.to_json() == other.to_json()
     assert one.to_html() == other.to_html()
-    assert one.to_markdown() == other.to_markdown()
     again = dataclasses.replace(one, command=None)
     assert {**one.to_dict(), "command": None} == again.to_dict()
 
@@ -156,7 +134,6 @@ def test_conversion_from_python_has_no_command(result: ConversionResult) -> None
     report = report_on(result)
 
     assert report.to_dict()["command"] is None
-    assert "From Python." in report.to_markdown()
     assert "<p>From Python.</p>" in report.to_html()
 
 
@@ -182,7 +159,6 @@ def test_broken_numbers_are_said_and_marked(digits: pathlib.Path) -> None:
     assert page.text("li")[: len(said)] == said
     assert bad == ["stem.conv.weight", "stages.0.0.project.bn.running_var", "classifier.weight"]
     assert [found.get("class") for tag, found in page.elements if tag == "path"].count("flag") == 5
-    assert [line.removeprefix("* **Wrong**: ") for line in report.to_markdown().splitlines() if "**" in line] == said
     assert [remark["serious"] for remark in report.to_dict()["remarks"]] == [True] * 3
 
 
@@ -192,14 +168,14 @@ def test_whole_numbers_have_nothing_to_say(result: ConversionResult) -> None:
 
     assert report.ok
     assert report.remarks == ()
-    assert "No value that is not finite" in report.to_markdown()
+    assert ALL_WELL in report.to_html()
 
 
 def test_remark_on_many_tensors_names_some_and_counts_the_rest() -> None:
     """In words six; in JSON and in the list all."""
     report = report_on(by_rules({f"k{number}": [[0.0, 0.0]] for number in range(9)}))
 
-    assert "zero: k0, k1, k2, k3, k4, k5 and 3 more" in report.to_markdown()
+    assert "zero: k0, k1, k2, k3, k4, k5 and 3 more" in report.to_html()
     assert len(report.to_dict()["remarks"][0]["targets"]) == 9
     assert sum(found.get("class") == "bad" for found, _ in Page(report.to_html()).rows) == 9
 
@@ -215,9 +191,6 @@ def test_names_and_numbers_of_strangers_are_only_shown(values: Any) -> None:
     assert [row[1][0].count("<script>alert(1)") for row in page.rows if HOSTILE[:3] in row[1][0]] == [2]
     shown = "".join(report.to_html().splitlines())
     assert all(character.isprintable() for character in shown)
-    for table in markdown_tables(report.to_markdown()):
-        assert len(table[0]) in (2, 3, 6, 8)
-    assert "\n<" not in report.to_markdown()
     names = [tensor["source"] for tensor in json.loads(report.to_json())["tensors"]]
     assert sorted(names) == sorted([HOSTILE, "plain"])
 
@@ -228,7 +201,6 @@ def test_name_that_is_no_utf8_is_reported() -> None:
 
     assert "w\\udcff" in report.to_html()
     assert "w\\\\udcff" in report.to_json() or '"w\\udcff"' in report.to_json()
-    assert report.to_markdown().encode()
 
 
 def test_family_has_every_variant_of_its_version_and_marks_one() -> None:
@@ -301,7 +273,7 @@ def test_preprocessing_says_where_it_comes_from(
     assert report.preprocessing.sentence.startswith(sentence)
     assert not report.preprocessing.doubtful
     assert report.to_dict()["preprocessing"]["settings"] == (None if settings is None else settings.to_dict())
-    assert sentence in report.to_markdown()
+    assert sentence in html.unescape(report.to_html())
 
 
 def test_rules_of_ones_own_have_neither_family_nor_preprocessing() -> None:
@@ -310,7 +282,7 @@ def test_rules_of_ones_own_have_neither_family_nor_preprocessing() -> None:
 
     assert (report.family, report.preprocessing) == ((), None)
     assert "Among its family" not in report.to_html()
-    assert "Preprocessing" not in report.to_markdown()
+    assert "Preprocessing" not in report.to_html()
     assert report.to_dict()["tensors"][0]["statistics"]["count"] == 2
 
 
@@ -333,10 +305,9 @@ def test_names_of_a_library_stand_beside_ours() -> None:
     written = {tensor["target"]: tensor["written_as"] for tensor in report.to_dict()["tensors"]}
     assert written["stem.conv.weight"] == "conv_stem.weight"
     assert "stem.conv.weightwritten as conv_stem.weight← net/stem" in Page(report.to_html()).tensors()[0][1][0]
-    assert "| written as conv_stem.weight" in report.to_markdown()
 
 
-@pytest.mark.parametrize("ending", ["json", "md", "html"])
+@pytest.mark.parametrize("ending", ["json", "html"])
 def test_export_writes_a_report_beside_the_output(
     result: ConversionResult, tmp_path: pathlib.Path, ending: str
 ) -> None:
@@ -353,7 +324,7 @@ def test_export_writes_a_report_beside_the_output(
     assert sorted(found.name for found in tmp_path.iterdir()) == ["d.safetensors", path.name]
 
 
-@pytest.mark.parametrize("name", ["report.txt", "report", "missing/report.md"])
+@pytest.mark.parametrize("name", ["report.txt", "report", "missing/report.html"])
 def test_report_that_cannot_be_written_stops_the_export(
     result: ConversionResult, tmp_path: pathlib.Path, name: str
 ) -> None:
