@@ -15,7 +15,8 @@ from ..model.recipes import Preprocessing
 from ..modules import import_module
 from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, Array, compare, load_golden
 from ..verification.layers_report import LayersReport
-from ..verification.report import FORMATS, Proof, renderer_of
+from ..verification.renderers import FORMATS, renderer_of
+from ..verification.report import Proof
 from ..verification.weights import WeightsReport, verify_weights
 from .options import (
     SOURCE_HELP,

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from ..pages import document, text
 from .layers_report import ALONE_TOLERANCE, HEADINGS, LayerRecord, LayersReport
-
-if TYPE_CHECKING:
-    from .report import Proof
+from .report import Proof
 
 _STYLE = """\
 .allowed { stroke: var(--soft); stroke-dasharray: 5 4; fill: none; }

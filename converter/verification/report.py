@@ -1,13 +1,11 @@
-"""A whole proof: what was compared, what agrees, and what is not proved; as JSON and HTML."""
+"""A whole proof: what was compared, what agrees, and what is not proved."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 from ..errors import VerificationError
-from ..pages import by_ending, json_text
 from .activations import ActivationsReport
 from .layers_report import LayersReport
 from .weights import WeightsReport
@@ -45,16 +43,6 @@ class Proof:
             "not_proved": list(self.not_proved),
         }
 
-    def to_json(self) -> str:
-        """The proof as JSON text."""
-        return json_text(self.to_dict())
-
-    def to_html(self) -> str:
-        """The proof as one self-contained page."""
-        from .html import page
-
-        return page(self)
-
     def require(self) -> None:
         """Raise `VerificationError` with every finding of every part, when there is one."""
         messages = []
@@ -66,14 +54,3 @@ class Proof:
                 messages.append(error.message)
         if messages:
             raise VerificationError("\n".join(messages), report=self)
-
-
-FORMATS: dict[str, Callable[[Proof], str]] = {
-    ".json": Proof.to_json,
-    ".html": Proof.to_html,
-}
-
-
-def renderer_of(path: str) -> Callable[[Proof], str]:
-    """Choose by the ending of a report's name; `ExportError` when it is none of them."""
-    return by_ending(path, FORMATS)

@@ -1,0 +1,27 @@
+"""The forms of a proof: JSON for programs, an HTML page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..pages import by_ending, json_text
+from .html import page
+from .report import Proof
+
+
+def to_json(proof: Proof) -> str:
+    """Return the proof as JSON text."""
+    return json_text(proof.to_dict())
+
+
+def to_html(proof: Proof) -> str:
+    """Return the proof as one self-contained page."""
+    return page(proof)
+
+
+FORMATS: dict[str, Callable[[Proof], str]] = {".json": to_json, ".html": to_html}
+
+
+def renderer_of(path: str) -> Callable[[Proof], str]:
+    """Return the renderer for the ending of a report's name; raise `ExportError` for any other ending."""
+    return by_ending(path, FORMATS)
