@@ -29,7 +29,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .conversion import ConversionResult, convert
     from .downloads import fetch
-    from .exporters import export
+    from .exporting import export
     from .loading import load_model
     from .mapping.report import ConversionReport
     from .mapping.rules import RuleSet
@@ -93,7 +93,7 @@ _HOMES = {
     "RuleSet": ".mapping.rules",
     "StageConfig": ".model",
     "convert": ".conversion",
-    "export": ".exporters",
+    "export": ".exporting",
     "fetch": ".downloads",
     "graph_module": ".reference",
     "load_graph": ".reference",

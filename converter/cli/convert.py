@@ -8,14 +8,15 @@ import os
 from tfckpt.cli.sizes import parse_size
 
 from ..conversion import convert
-from ..exporters import check_output, check_report, is_folder_name, prepare, reported, write_output
+from ..exporters import check_output, is_folder_name, prepare, write_output
 from ..exporters.adapting import DTYPES
+from ..exporting import check_report, reported
 from ..labels import read_labels
 from ..mapping.averages import WEIGHTS_CHOICES
 from ..model.config import CONFIGS
 from ..model.libraries import TARGETS
 from ..modules import import_module
-from ..reporting.record import FORMATS as REPORTS
+from ..reporting.renderers import FORMATS as REPORTS
 from ..zoo import preprocessing_for
 from .options import (
     SOURCE_HELP,

@@ -5,18 +5,12 @@ A name that ends in one of `FORMATS` is a file of that format; a name without an
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
 
 from tfckpt.errors import CheckpointNotFoundError
 
 from .._typing import PathLike, Progress
-from ..conversion import ConversionResult
 from ..errors import ExportError
-from ..model.libraries import TargetName
-from ..model.recipes import Preprocessing
-from ..reporting.record import full_report, renderer_of
 from . import npz, pth, safetensors, sharded
 from .atomic import atomic_file, check_free, check_free_folder
 from .base import (
@@ -44,15 +38,12 @@ __all__ = [
     "atomic_file",
     "check_free",
     "check_output",
-    "check_report",
-    "export",
     "format_of",
     "is_folder_name",
     "is_output",
     "prepare",
     "read_native",
     "read_output",
-    "reported",
     "write_output",
 ]
 
@@ -94,74 +85,6 @@ def check_output(path: PathLike, *, force: bool, shard_size: int | None = None) 
     check_free(path, force=force)
 
 
-def export(
-    result: ConversionResult,
-    path: PathLike,
-    *,
-    target: TargetName = "native",
-    dtype: str | None = None,
-    num_classes: int | None = None,
-    fuse_bn: bool = False,
-    labels: Sequence[str] | None = None,
-    preprocessing: Preprocessing | None = None,
-    shard_size: int | None = None,
-    report: PathLike | None = None,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> None:
-    """Write a conversion to a file, in the format its ending says, or to a folder when it has none.
-
-    The options up to `preprocessing` are those of `prepare`; a folder is written in shards of at most `shard_size`
-    bytes. `report` is a file that gets the report for people, as JSON or HTML by its ending.
-    Nothing is overwritten without `force`, and a failure or an interruption leaves nothing behind.
-    """
-    check_output(path, force=force, shard_size=shard_size)
-    if report is not None:
-        check_report(report, path, force=force)
-    output = prepare(
-        result,
-        target=target,
-        dtype=dtype,
-        num_classes=num_classes,
-        fuse_bn=fuse_bn,
-        labels=labels,
-        preprocessing=preprocessing,
-    )
-    with reported(report, result, output, path, force=force):
-        write_output(output, path, shard_size=shard_size, force=force, progress=progress)
-
-
-def check_report(report: PathLike, path: PathLike, *, force: bool) -> None:
-    """Raise `ExportError` when no report of the output at `path` can be written under this name."""
-    if os.path.realpath(report) == os.path.realpath(path):
-        raise ExportError("the report and the output cannot be the same file", path=os.fspath(path))
-    renderer_of(report)
-    check_free(report, force=force)
-
-
-@contextlib.contextmanager
-def reported(
-    report: PathLike | None,
-    result: ConversionResult,
-    output: Output,
-    path: PathLike,
-    *,
-    command: str | None = None,
-    force: bool = False,
-) -> Iterator[None]:
-    """Write a report, if one is wanted, of the output that the block writes at `path`; only when the block ends well.
-
-    `command` is what the report says to repeat the conversion.
-    """
-    if report is None:
-        yield
-        return
-    render = renderer_of(report)
-    with atomic_file(report, force=force) as file:
-        file.write(render(full_report(result, output, path, command=command)).encode())
-        yield
-
-
 def write_output(
     output: Output,
     path: PathLike,
@@ -170,7 +93,7 @@ def write_output(
     force: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Write what `prepare` gave; options are those of `export`."""
+    """Write what `prepare` returned; see `converter.export` for the options."""
     check_output(path, force=force, shard_size=shard_size)
     if is_folder_name(path):
         write_folder(output, path, force=force, shard_size=shard_size, progress=progress)
@@ -189,7 +112,7 @@ def is_output(path: PathLike) -> bool:
 
 
 def read_output(path: PathLike) -> TensorFile:
-    """Read a file or a folder that `export` wrote, or another of its format, under the names that stand in it."""
+    """Read a file or a folder that `write_output` wrote, or another of its format, under the names stored in it."""
     path = os.fspath(path)
     if os.path.isdir(path):
         weights = _weights_in(path)
@@ -209,7 +132,7 @@ def read_native(path: PathLike) -> TensorFile:
 
 
 def _weights_in(folder: str) -> str | None:
-    """Find the weights of a folder that `export` wrote."""
+    """Return the path of the weights in a folder that `write_output` wrote; None if there are none."""
     for name in (f"{STEM}.safetensors", STEM + sharded.INDEX_ENDING):
         path = os.path.join(folder, name)
         if os.path.isfile(path):

@@ -90,7 +90,7 @@ def page(report: FullReport) -> str:
             _remarks(report),
             "" if report.preprocessing is None else _preprocessing(report.preprocessing),
             _weights(report),
-            _family(report) if report.family else "",
+            _variants(report) if report.variants else "",
             _tensors(report),
             _provenance(report),
         ],
@@ -140,10 +140,10 @@ def _weights(report: FullReport) -> str:
     )
 
 
-def _family(report: FullReport) -> str:
-    most = max(variant.parameters for variant in report.family)
+def _variants(report: FullReport) -> str:
+    most = max(variant.parameters for variant in report.variants)
     lines = []
-    for variant in report.family:
+    for variant in report.variants:
         published = ("", "") if variant.published is None else tuple(f"{value:g}" for value in variant.published)
         cells = (f"{variant.classes:,}", f"{variant.parameters:,}", megabytes(variant.nbytes), *published)
         numbers = "".join(f'<td class="number">{text(cell)}</td>' for cell in cells)

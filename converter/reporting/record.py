@@ -1,24 +1,20 @@
-"""The whole report of a conversion and its output, and the choice of a form by a file's ending."""
+"""The facts of a conversion and of its output that a report shows."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._typing import PathLike
 from ..conversion import ConversionResult
+from ..exporters import Output
 from ..mapping.report import ConversionReport
 from ..model.recipes import Preprocessing
-from ..pages import by_ending, json_text
 from ..zoo import preprocessing_for
-from .sizes import Variant, family_of
+from .sizes import Variant, variants_of
 from .statistics import Remark, Statistics, measure, remarks, roles
-
-if TYPE_CHECKING:
-    from ..exporters import Output
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +74,7 @@ class FullReport:
     """A conversion as a person wants to judge it: its record, its numbers, and what was written.
 
     `statistics` are of the tensors as they were converted, before any change for the output, by our own names.
-    `preprocessing` is None and `family` empty for a network that is no EfficientNet.
+    `preprocessing` is None and `variants` is empty if the network is not an EfficientNet.
     `command` repeats the conversion, and is None for one from Python.
     """
 
@@ -87,7 +83,7 @@ class FullReport:
     statistics: dict[str, Statistics]
     remarks: tuple[Remark, ...]
     preprocessing: PreprocessingCard | None
-    family: tuple[Variant, ...]
+    variants: tuple[Variant, ...]
     command: str | None
 
     @property
@@ -108,34 +104,13 @@ class FullReport:
             "output": self.output.to_dict(),
             "remarks": [remark.to_dict() for remark in self.remarks],
             "preprocessing": None if self.preprocessing is None else self.preprocessing.to_dict(),
-            "family": [variant.to_dict() for variant in self.family],
+            "family": [variant.to_dict() for variant in self.variants],
             **record,
         }
 
     def written_as(self, target: str) -> str | None:
         """Give the name that a tensor of ours was written under; None for one that a change left out."""
         return self.output.names.get(target)
-
-    def to_json(self) -> str:
-        """Give the report as JSON text."""
-        return json_text(self.to_dict())
-
-    def to_html(self) -> str:
-        """Give the report as one self-contained page."""
-        from .html import page
-
-        return page(self)
-
-
-FORMATS: dict[str, Callable[[FullReport], str]] = {
-    ".json": FullReport.to_json,
-    ".html": FullReport.to_html,
-}
-
-
-def renderer_of(path: PathLike) -> Callable[[FullReport], str]:
-    """Choose by the ending of a report's name; `ExportError` when it is none of them."""
-    return by_ending(os.fspath(path), FORMATS)
 
 
 def full_report(result: ConversionResult, output: Output, path: PathLike, *, command: str | None = None) -> FullReport:
@@ -161,7 +136,7 @@ def full_report(result: ConversionResult, output: Output, path: PathLike, *, com
         statistics=measured,
         remarks=remarks(measured, roles(conversion.tensors)),
         preprocessing=None if result.config is None else _card(result, output.preprocessing),
-        family=() if config is None else family_of(config, output.nbytes),
+        variants=() if config is None else variants_of(config, output.nbytes),
         command=command,
     )
 

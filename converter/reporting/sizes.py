@@ -1,4 +1,4 @@
-"""A network among its family: parameters and bytes of every published variant, beside what was published."""
+"""Parameters and bytes of a network and of every published variant of its version."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Variant:
         }
 
 
-def family_of(config: EfficientNetConfig, nbytes: int) -> tuple[Variant, ...]:
-    """List the variants of a network's version by size, with the network itself, whose tensors have `nbytes`.
+def variants_of(config: EfficientNetConfig, nbytes: int) -> tuple[Variant, ...]:
+    """Return the variants of a network's version by size, with the network itself, whose tensors have `nbytes`.
 
-    One that is not published stands among those of version 2 if it has fused blocks, else among those of version 1.
+    A network that was not published counts as version 2 if it has fused blocks, else as version 1.
     """
     fused = any(stage.block == "fused" for stage in config.stages)
     configs = EFFICIENTNET_V2 if config.name in EFFICIENTNET_V2 or fused else EFFICIENTNET_V1

@@ -18,8 +18,9 @@ torch = pytest.importorskip("torch", reason="a model is a PyTorch module")
 import converter  # noqa: E402
 from converter.conversion import ConversionResult, convert  # noqa: E402
 from converter.errors import ConversionError, MappingError, UnknownModelError  # noqa: E402
-from converter.exporters import CONFIG_KEY, PROVENANCE_KEY, export, read_output  # noqa: E402
+from converter.exporters import CONFIG_KEY, PROVENANCE_KEY, read_output  # noqa: E402
 from converter.exporters.safetensors import write_tensors  # noqa: E402
+from converter.exporting import export  # noqa: E402
 from converter.loading import config_from_state_dict, load_model  # noqa: E402
 from converter.mapping.averages import WeightsChoice  # noqa: E402
 from converter.mapping.native import native_targets  # noqa: E402

@@ -23,8 +23,9 @@ import converter
 import tfckpt
 from converter.conversion import convert
 from converter.errors import ConversionError, UnknownModelError
-from converter.exporters import PREPROCESSING_KEY, export
+from converter.exporters import PREPROCESSING_KEY
 from converter.exporters.safetensors import write_tensors
+from converter.exporting import export
 from converter.model.recipes import MAX_SIZE, RECIPES, recipe
 from converter.preprocessing import preprocess, preprocessing_of
 from tests.converter import networks

@@ -28,6 +28,7 @@ from converter.labels import read_labels
 from converter.mapping.rules_file import parse_rules, read_rules, to_toml
 from converter.preprocessing import preprocessing_of
 from converter.reporting.record import full_report
+from converter.reporting.renderers import to_html, to_json
 from converter.zoo import RELEASES
 from tests import builders
 from tests.converter.reporting.pages import Page
@@ -288,11 +289,11 @@ def _report(data: bytes) -> list[str]:
     result = steps(lambda: converter.convert(arrays, rules=_ANY_NAME))
     if result is not None:
         report = full_report(result, prepare(result), "x.safetensors")
-        page = Page(report.to_html())
+        page = Page(to_html(report))
         assert [tag for tag, _ in page.elements].count("script") == 1
         assert len(page.tensors()) == len(arrays)
         assert {tag for tag, attributes in page.elements if any(key.startswith("on") for key in attributes)} == set()
-        assert {tensor["source"] for tensor in json.loads(report.to_json())["tensors"]} == set(arrays)
+        assert {tensor["source"] for tensor in json.loads(to_json(report))["tensors"]} == set(arrays)
         for ending in ("safetensors", "npz", "html", "json"):
             target = _scratch() / f"report.{ending}"
             if ending in ("html", "json"):

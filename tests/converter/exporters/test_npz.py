@@ -11,7 +11,8 @@ import pytest
 
 from converter.conversion import convert
 from converter.errors import ExportError
-from converter.exporters import export, npz, read_output
+from converter.exporters import npz, read_output
+from converter.exporting import export
 from converter.mapping.rules_file import parse_rules
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError
 

@@ -13,8 +13,9 @@ import pytest
 
 from converter.conversion import convert
 from converter.errors import ExportError
-from converter.exporters import CONFIG_KEY, PROVENANCE_KEY, export
+from converter.exporters import CONFIG_KEY, PROVENANCE_KEY
 from converter.exporters.safetensors import read, write_tensors
+from converter.exporting import export
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, TruncatedError
 
 Header = dict[str, Any]

@@ -12,7 +12,8 @@ import pytest
 import converter
 from converter.conversion import ConversionResult, convert
 from converter.errors import ExportError
-from converter.exporters import export, read_native, read_output
+from converter.exporters import read_native, read_output
+from converter.exporting import export
 from converter.model.libraries import TargetName
 from tests.converter.networks import arrays
 

@@ -9,7 +9,7 @@ import pytest
 
 from converter.conversion import convert, plan_conversion
 from converter.errors import MappingError, UnknownModelError
-from converter.exporters import export
+from converter.exporting import export
 from converter.mapping.families import FAMILIES
 from converter.mapping.keras_applications import KERAS
 from converter.model.config import CONFIGS

@@ -22,7 +22,8 @@ from converter.errors import ExportError
 from converter.exporters import prepare
 from converter.mapping.rules_file import parse_rules
 from converter.reporting.record import FullReport, full_report
-from converter.reporting.sizes import family_of, float32_bytes
+from converter.reporting.renderers import to_html, to_json
+from converter.reporting.sizes import float32_bytes, variants_of
 from converter.reporting.words import ALL_WELL
 from converter.zoo import RELEASES
 
@@ -51,7 +52,7 @@ def by_rules(arrays: dict[str, Any]) -> ConversionResult:
 
 def test_page_lists_every_tensor_once(result: ConversionResult) -> None:
     """113 used, 19 constant and 114 ignored, with sources, checksums and reasons; the buttons have their counts."""
-    page = Page(report_on(result).to_html())
+    page = Page(to_html(report_on(result)))
 
     rows = page.tensors()
     assert collections.Counter(kind for kind, _ in rows) == {"used": 113, "constant": 19, "ignored": 114}
@@ -65,7 +66,7 @@ def test_page_lists_every_tensor_once(result: ConversionResult) -> None:
 
 def test_page_needs_nothing_beside_it(result: ConversionResult) -> None:
     """No address, no file, no event in an attribute; one script, which is not needed for the list."""
-    source = report_on(result, command="tf2torch convert digits -o d.npz").to_html()
+    source = to_html(report_on(result, command="tf2torch convert digits -o d.npz"))
     page = Page(source)
 
     assert not re.search(r"https?:|//[a-z]|url\(|@import", source)
@@ -79,7 +80,7 @@ def test_page_needs_nothing_beside_it(result: ConversionResult) -> None:
 
 def test_page_draws_each_kind_of_tensor_along_the_network(result: ConversionResult) -> None:
     """Seven pictures; every tensor used has a place that tells its numbers."""
-    page = Page(report_on(result).to_html())
+    page = Page(to_html(report_on(result)))
 
     drawn = [found["aria-label"] for tag, found in page.elements if tag == "svg"]
     assert drawn == [
@@ -100,7 +101,7 @@ def test_page_draws_each_kind_of_tensor_along_the_network(result: ConversionResu
 
 def test_json_holds_the_record_and_what_is_new(result: ConversionResult) -> None:
     """All of the conversion's own record, with statistics that are NumPy's on each tensor; counts add up."""
-    record = json.loads(report_on(result, command="c").to_json())
+    record = json.loads(to_json(report_on(result, command="c")))
     plain = result.report.to_dict()
 
     assert {key: record[key] for key in plain if key not in ("tensors", "constants")} == json.loads(
@@ -123,8 +124,8 @@ def test_report_is_the_same_for_the_same_conversion(digits: pathlib.Path) -> Non
     """Apart from the command, in every form."""
     one, other = (report_on(converter.convert(digits), command="one") for _ in range(2))
 
-    assert one.to_json() == other.to_json()
-    assert one.to_html() == other.to_html()
+    assert to_json(one) == to_json(other)
+    assert to_html(one) == to_html(other)
     again = dataclasses.replace(one, command=None)
     assert {**one.to_dict(), "command": None} == again.to_dict()
 
@@ -134,7 +135,7 @@ def test_conversion_from_python_has_no_command(result: ConversionResult) -> None
     report = report_on(result)
 
     assert report.to_dict()["command"] is None
-    assert "<p>From Python.</p>" in report.to_html()
+    assert "<p>From Python.</p>" in to_html(report)
 
 
 def test_broken_numbers_are_said_and_marked(digits: pathlib.Path) -> None:
@@ -154,7 +155,7 @@ def test_broken_numbers_are_said_and_marked(digits: pathlib.Path) -> None:
         "dead layers, whose every value is zero: classifier.weight",
     ]
     assert not report.ok
-    page = Page(report.to_html())
+    page = Page(to_html(report))
     bad = [cells[0].partition("←")[0] for found, cells in page.rows if found.get("class") == "bad"]
     assert page.text("li")[: len(said)] == said
     assert bad == ["stem.conv.weight", "stages.0.0.project.bn.running_var", "classifier.weight"]
@@ -168,16 +169,16 @@ def test_whole_numbers_have_nothing_to_say(result: ConversionResult) -> None:
 
     assert report.ok
     assert report.remarks == ()
-    assert ALL_WELL in report.to_html()
+    assert ALL_WELL in to_html(report)
 
 
 def test_remark_on_many_tensors_names_some_and_counts_the_rest() -> None:
     """In words six; in JSON and in the list all."""
     report = report_on(by_rules({f"k{number}": [[0.0, 0.0]] for number in range(9)}))
 
-    assert "zero: k0, k1, k2, k3, k4, k5 and 3 more" in report.to_html()
+    assert "zero: k0, k1, k2, k3, k4, k5 and 3 more" in to_html(report)
     assert len(report.to_dict()["remarks"][0]["targets"]) == 9
-    assert sum(found.get("class") == "bad" for found, _ in Page(report.to_html()).rows) == 9
+    assert sum(found.get("class") == "bad" for found, _ in Page(to_html(report)).rows) == 9
 
 
 @pytest.mark.parametrize("values", [[[1.0, 2.0]], [[0.0, 0.0]], [[1e300, -1e-300]], [[np.nan, np.inf]], [[1j]], [[]]])
@@ -185,13 +186,13 @@ def test_names_and_numbers_of_strangers_are_only_shown(values: Any) -> None:
     """A name of tags, marks, escapes and line ends changes nothing but text, whatever its numbers are."""
     report = report_on(by_rules({HOSTILE: values, "plain": [1.0]}), command=HOSTILE.replace("\n", " "))
 
-    page = Page(report.to_html())
+    page = Page(to_html(report))
     assert [tag for tag, _ in page.elements].count("script") == 1
     assert len(page.tensors()) == 2
     assert [row[1][0].count("<script>alert(1)") for row in page.rows if HOSTILE[:3] in row[1][0]] == [2]
-    shown = "".join(report.to_html().splitlines())
+    shown = "".join(to_html(report).splitlines())
     assert all(character.isprintable() for character in shown)
-    names = [tensor["source"] for tensor in json.loads(report.to_json())["tensors"]]
+    names = [tensor["source"] for tensor in json.loads(to_json(report))["tensors"]]
     assert sorted(names) == sorted([HOSTILE, "plain"])
 
 
@@ -199,24 +200,24 @@ def test_name_that_is_no_utf8_is_reported() -> None:
     """Its odd byte is an escape in each form."""
     report = report_on(by_rules({"w\udcff": [1.0]}))
 
-    assert "w\\udcff" in report.to_html()
-    assert "w\\\\udcff" in report.to_json() or '"w\\udcff"' in report.to_json()
+    assert "w\\udcff" in to_html(report)
+    assert "w\\\\udcff" in to_json(report) or '"w\\udcff"' in to_json(report)
 
 
 def test_family_has_every_variant_of_its_version_and_marks_one() -> None:
     """Parameters are the configs', bytes those of our files, published figures beside them."""
     config = converter.CONFIGS["efficientnet-b3"]
 
-    family = family_of(config, 123)
+    variants = variants_of(config, 123)
 
-    assert [variant.name for variant in family] == [
+    assert [variant.name for variant in variants] == [
         *(f"efficientnet-b{number}" for number in range(9)),
         "efficientnet-l2",
     ]
-    (marked,) = [variant for variant in family if variant.converted]
+    (marked,) = [variant for variant in variants if variant.converted]
     assert (marked.name, marked.parameters, marked.nbytes) == (config.name, config.parameter_count(), 123)
     assert marked.published == (12, 1.8)
-    assert family[-1].published is None
+    assert variants[-1].published is None
 
 
 def test_bytes_of_a_variant_are_those_of_its_file(result: ConversionResult) -> None:
@@ -228,8 +229,8 @@ def test_network_of_ones_own_stands_among_the_version_it_is_built_like(result: C
     """Fused blocks are version 2."""
     report = report_on(result)
 
-    assert [variant.name for variant in report.family][:2] == ["custom", "efficientnetv2-b0"]
-    rows = [(found, cells) for found, cells in Page(report.to_html()).rows if "60,698" in cells]
+    assert [variant.name for variant in report.variants][:2] == ["custom", "efficientnetv2-b0"]
+    rows = [(found, cells) for found, cells in Page(to_html(report)).rows if "60,698" in cells]
     assert [(found.get("class"), cells[0]) for found, cells in rows] == [("this", "custom (this one)")]
 
 
@@ -244,7 +245,7 @@ def test_doubt_between_releases_is_said_with_what_either_does() -> None:
     assert card.doubtful
     assert card.sentence.startswith("In doubt: the network may be efficientnetv2-s or efficientnetv2-s-21k-ft1k")
     assert card.others == (("efficientnetv2-s-21k-ft1k", "whole image, bilinear to 384, (x - 127.5) / 127.5"),)
-    page = report_on(result, preprocessing=settings).to_html()
+    page = to_html(report_on(result, preprocessing=settings))
     assert "whole image, bilinear to 384, (x - 128) / 128" in page
     assert json.loads("".join(Page(page).text("pre")[-1:])) == settings.to_dict()
 
@@ -273,16 +274,16 @@ def test_preprocessing_says_where_it_comes_from(
     assert report.preprocessing.sentence.startswith(sentence)
     assert not report.preprocessing.doubtful
     assert report.to_dict()["preprocessing"]["settings"] == (None if settings is None else settings.to_dict())
-    assert sentence in html.unescape(report.to_html())
+    assert sentence in html.unescape(to_html(report))
 
 
 def test_rules_of_ones_own_have_neither_family_nor_preprocessing() -> None:
     """The rest of the report is the same."""
     report = report_on(by_rules({"layer.weight": np.ones((2, 3)), "layer.bias": np.zeros(2)}))
 
-    assert (report.family, report.preprocessing) == ((), None)
-    assert "Among its family" not in report.to_html()
-    assert "Preprocessing" not in report.to_html()
+    assert (report.variants, report.preprocessing) == ((), None)
+    assert "Among its family" not in to_html(report)
+    assert "Preprocessing" not in to_html(report)
     assert report.to_dict()["tensors"][0]["statistics"]["count"] == 2
 
 
@@ -292,7 +293,7 @@ def test_changes_are_said_and_what_was_left_out_is_marked(result: ConversionResu
 
     written = {tensor["target"]: tensor["written_as"] for tensor in report.to_dict()["tensors"]}
     assert (written["stem.conv.weight"], written["stem.bn.weight"]) == ("stem.conv.weight", None)
-    page = Page(report.to_html())
+    page = Page(to_html(report))
     assert "19 batch norms folded into their convolutions, for inference" in page.text("li")
     assert "10 names of classes" in page.text("dd")
     assert page.tensors()[1][1][0].startswith("stem.bn.weightnot written")
@@ -304,7 +305,7 @@ def test_names_of_a_library_stand_beside_ours() -> None:
 
     written = {tensor["target"]: tensor["written_as"] for tensor in report.to_dict()["tensors"]}
     assert written["stem.conv.weight"] == "conv_stem.weight"
-    assert "stem.conv.weightwritten as conv_stem.weight← net/stem" in Page(report.to_html()).tensors()[0][1][0]
+    assert "stem.conv.weightwritten as conv_stem.weight← net/stem" in Page(to_html(report)).tensors()[0][1][0]
 
 
 @pytest.mark.parametrize("ending", ["json", "html"])
