@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
 from . import detect, lookup, saved_model
-from ._typing import Array, Buffer, PathLike, TensorReader
+from ._typing import Array, Buffer, PathLike
 from .bundle import naming
 from .graph import Graph
 from .limits import DEFAULT_LIMITS, Limits
 from .meta_graph import MetaGraph, Signature, read_meta_graph
 from .object_graph import ObjectGraph, Variable, read_object_graph, variables_of
 from .opening import Opened, open_reader
-from .reading import read_many
+from .reading import TensorReader, read_many
 from .saved_model import SavedModel
 from .storage.base import Storage
 from .storage.locate import Options

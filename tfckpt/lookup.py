@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ._typing import TensorReader
 from .errors import TensorNotFoundError, close_names, join_some
 from .object_graph import VARIABLE_VALUE, ObjectAttribute, ObjectGraph
+from .reading import TensorReader
 
 
 def keys_meant(reader: TensorReader, graph: ObjectGraph, name: str) -> tuple[str, ...]:

@@ -25,9 +25,9 @@ from types import MappingProxyType
 from typing import Any
 
 from . import protos
-from ._typing import TensorReader
 from .errors import CorruptionError, LimitExceededError, error_context
 from .limits import DEFAULT_LIMITS, Limits
+from .reading import TensorReader
 from .tensors.info import TensorInfo
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 
 from . import detect
-from ._typing import Buffer, PathLike, TensorReader
+from ._typing import Buffer, PathLike
 from .bundle import naming
 from .bundle.reader import BundleReader
 from .candidates import find_anywhere
 from .errors import CheckpointNotFoundError, CorruptionError
 from .limits import Limits
+from .reading import TensorReader
 from .storage.base import Storage
 from .storage.locate import Options, Place, as_archive, locate
 from .storage.memory import TreeStorage

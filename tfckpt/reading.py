@@ -1,12 +1,16 @@
-"""Many tensors at once: verified and read by several threads, and given in the order they were asked for."""
+"""What every reader of a checkpoint offers, and reading many tensors with several threads."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
-from ._typing import Array, TensorReader
+from ._typing import Array
+from .errors import CheckpointError
+from .tensors.info import TensorInfo
 
 #: Bytes of payload that make a task for a thread: enough that handing it over costs little.
 _TASK = 4 << 20
@@ -14,6 +18,53 @@ _TASK = 4 << 20
 _WINDOW = 64 << 20
 #: Connections to a remote storage when the caller does not say.
 _CONNECTIONS = 8
+
+
+class TensorReader(Protocol):
+    """The tensors of one checkpoint, whatever its format; safe to use from several threads."""
+
+    @property
+    def format(self) -> str:
+        """The format's name, such as "V2"."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that hold the checkpoint, the index first, whether or not all of them are there."""
+
+    def names(self) -> tuple[str, ...]:
+        """Every tensor's name in the order of its bytes."""
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a tensor of this name."""
+
+    def info(self, name: str) -> TensorInfo:
+        """What is known of a tensor without reading it; `TensorNotFoundError` if there is none."""
+
+    def infos(self) -> Iterator[TensorInfo]:
+        """What is known of every tensor, in the order of `names`."""
+
+    def read(self, name: str, *, verify: bool = True, index: Any = None) -> Array:
+        """The tensor, or the part of it that `index` selects (see `tensors.indexing`); read-only.
+
+        If `verify`, the checksum of every payload that holds a selected element is compared, so that it is read whole;
+        else only the contiguous bytes that hold the selected elements are read, where the format allows.
+        """
+
+    def prefetch(self, names: Iterable[str], threads: int) -> AbstractContextManager[None]:
+        """Fetch what reading these tensors takes in few requests at once, and hold it while the context lasts.
+
+        Called only where the storage is remote; does nothing where the format has nothing to gain.
+        Names that are not there and faults are left to `read`, which says which tensor they concern.
+        """
+
+    def missing_shards(self) -> dict[str, tuple[str, ...]]:
+        """The files that are not there, each with the names of the tensors it costs."""
+
+    def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
+        """The names that can still be found past damage, in order, and what is damaged in listing them."""
+
+    def close(self) -> None:
+        """Close the files; arrays that were read stay valid."""
 
 
 def read_many(

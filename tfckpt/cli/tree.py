@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from .._typing import TensorReader
 from ..checkpoint import Checkpoint
 from ..errors import pluralize, printable
 from ..object_graph import VARIABLE_VALUE, ObjectGraph, ObjectNode, Slot, escape
+from ..reading import TensorReader
 from ..tensors.info import TensorInfo
 from . import places, render
 

@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 from .. import detect
-from .._typing import Array, PathLike, TensorReader
+from .._typing import Array, PathLike
 from ..bundle import naming
 from ..bundle.reader import BundleReader
 from ..errors import CorruptionError, join_some
+from ..reading import TensorReader
 from ..sstable.format import FOOTER_SIZE, is_table
 from ..storage.base import Storage
 from ..tensors import dtypes
