@@ -14,14 +14,12 @@ import numpy as np
 
 from . import checkpoint_state as state
 from ._typing import Array, PathLike
-from .bundle.entry import BundleEntry
-from .bundle.reader import BundleReader
 from .bundle.writer import BundleWriter
 from .checkpoint import Checkpoint
 from .errors import printable
 from .name_changes import FLOATS
+from .reading import Payload
 from .tensors.dtypes import data_type_named
-from .tensors.slices import TensorSlice
 from .writing import StateUpdate, encode, to_values
 
 #: Called with the bytes done and the bytes in all.
@@ -78,14 +76,17 @@ def write(
     writer = BundleWriter(prefix, shards=shards, overwrite=overwrite)
     try:
         for step in steps:
-            item, entry = step.item, step.entry
+            item, payload = step.item, step.payload
             shard = step.place[1] if keep_shards else None
-            if entry is not None and isinstance(item.source.reader, BundleReader):
-                payload = item.source.reader.payload(item.name, entry)
-                whole = entry.shape if step.piece is None else item.source.info(item.name).shape
-                piece = step.piece or TensorSlice.whole(len(whole))
+            if payload is not None:
                 writer.add_slice(
-                    item.target, entry.data_type, whole, piece, payload, checksum=entry.crc32c, shard=shard
+                    item.target,
+                    payload.data_type,
+                    payload.shape,
+                    payload.piece,
+                    item.source.reader.read_payload(item.name, payload),
+                    checksum=payload.crc32c,
+                    shard=shard,
                 )
                 copied[item.target] = None
             else:
@@ -107,14 +108,13 @@ def write(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Step:
-    """One payload to be written: an entry of the source to be copied, or values to be read and encoded.
+    """One payload to be written: one of the source to be copied, or values to be read and encoded.
 
     `place` orders the steps: number of the source, its shard, offset in it.
     """
 
     item: Item
-    piece: TensorSlice | None
-    entry: BundleEntry | None
+    payload: Payload | None
     place: tuple[int, int, int]
     nbytes: int
 
@@ -125,20 +125,17 @@ def _steps(items: Sequence[Item], *, dtype: str | None, join: bool) -> Iterator[
         number = numbers.setdefault(id(item.source), len(numbers))
         reader = item.source.reader
         if item.name not in reader:
-            yield _Step(item, None, None, (number, 0, 1 << 63), np.asarray(item.array).nbytes)
+            yield _Step(item, None, (number, 0, 1 << 63), np.asarray(item.array).nbytes)
             continue
         info = item.source.info(item.name)
-        if not isinstance(reader, BundleReader):
-            yield _Step(item, None, None, (number, 0, 0), info.nbytes)
-            continue
-        stored = reader.stored(item.name)
-        first = min((entry.shard_id, entry.offset) for _, entry in stored)
+        payloads = reader.payloads(item.name)
+        first = min(((payload.shard_id, payload.offset) for payload in payloads), default=(0, 0))
         is_changed = item.array is not None or (dtype not in (None, info.dtype.name) and info.dtype.name in FLOATS)
-        if is_changed or reader.header.big_endian or (join and info.slices):
-            yield _Step(item, None, None, (number, *first), info.nbytes)
+        if is_changed or not reader.can_copy or (join and info.slices):
+            yield _Step(item, None, (number, *first), info.nbytes)
         else:
-            for piece, entry in stored:
-                yield _Step(item, piece, entry, (number, entry.shard_id, entry.offset), entry.size)
+            for payload in payloads:
+                yield _Step(item, payload, (number, payload.shard_id, payload.offset), payload.nbytes)
 
 
 def _values(item: Item, dtype: str | None) -> tuple[Any, str | None]:

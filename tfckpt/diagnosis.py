@@ -8,8 +8,6 @@ from typing import Literal, TypeAlias
 
 from ._typing import PathLike
 from .bundle import naming
-from .bundle.entry import BundleEntry
-from .bundle.reader import BundleReader
 from .checkpoint import Checkpoint
 from .checkpoint import open as open_checkpoint
 from .checkpoint_state import STATE_NAME, read_state
@@ -61,8 +59,8 @@ def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS, cache: PathLike
             findings += [Finding("problem", "index", str(error), _advice(error)) for error in damage]
         else:
             findings.append(Finding("ok", "index", f"{pluralize(len(names), 'tensor')}, every block checked"))
-        if isinstance(checkpoint.reader, BundleReader) and not damage:
-            shards, shard_errors = _shards(checkpoint, checkpoint.reader)
+        if not damage:
+            shards, shard_errors = _shards(checkpoint)
             findings += shards
             errors += shard_errors
         findings += [*_graph(checkpoint, errors), *_state(checkpoint)]
@@ -94,17 +92,12 @@ def _given(path: str, checkpoint: Checkpoint) -> Finding:
     return Finding("ok", "given", f"{member} of a {checkpoint.format} checkpoint, {checkpoint.prefix}")
 
 
-def _shards(checkpoint: Checkpoint, reader: BundleReader) -> tuple[list[Finding], list[CheckpointError]]:
+def _shards(checkpoint: Checkpoint) -> tuple[list[Finding], list[CheckpointError]]:
     """Each data shard's size beside what its entries need."""
-    needed = dict.fromkeys(range(reader.header.num_shards), 0)
-    for name, entry in reader.entries():
-        for part in _parts(reader, name, entry):
-            needed[part.shard_id] = max(needed[part.shard_id], part.offset + part.size)
     findings: list[Finding] = []
     errors: list[CheckpointError] = []
     missing = checkpoint.missing_files()
-    for shard_id, nbytes in needed.items():
-        path = reader.shard_path(shard_id)
+    for shard_id, (path, nbytes) in enumerate(checkpoint.reader.shard_sizes().items()):
         what = f"data shard {shard_id}"
         if path in missing:
             lost = f"{pluralize(len(missing[path]), 'tensor')} cannot be read"
@@ -122,10 +115,6 @@ def _shards(checkpoint: Checkpoint, reader: BundleReader) -> tuple[list[Finding]
         else:
             findings.append(Finding("ok", what, f"{path}, {pluralize(size, 'byte')}"))
     return findings, errors
-
-
-def _parts(reader: BundleReader, name: str, entry: BundleEntry) -> list[BundleEntry]:
-    return [part for _, part in reader.stored(name)] if entry.slices else [entry]
 
 
 def _graph(checkpoint: Checkpoint, errors: list[CheckpointError]) -> list[Finding]:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from ._typing import Array, PathLike
-from .bundle.reader import BundleReader
 from .checkpoint import Checkpoint
 from .checkpoint import open as open_checkpoint
 from .copying import Item, Progress, Report, write
@@ -70,7 +69,6 @@ def copy(
     wanted = float_type(dtype)
     patterns = compile_renames(rename)
     with _opened(source) as checkpoint:
-        reader = checkpoint.reader
         if not to_v2:
             _check_copies(checkpoint)
         names = [name for name in checkpoint if name != GRAPH_KEY]
@@ -87,13 +85,10 @@ def copy(
         with_graph = GRAPH_KEY in checkpoint.reader and not matches(GRAPH_KEY, exclude)
         if with_graph:
             items.append(_graph_item(checkpoint, {name: targets.get(name) for name in names}))
-        count = shards
-        if count is None:
-            count = reader.header.num_shards if isinstance(reader, BundleReader) else 1
         report = write(
             items,
             prefix,
-            shards=count,
+            shards=checkpoint.reader.num_shards if shards is None else shards,
             keep_shards=shards is None,
             dtype=wanted,
             join=to_v2,
@@ -175,11 +170,10 @@ def replace(
                 raise ValueError(f"two values for {printable(item.name)!r}")
             given[item.name] = item
         items = [given.pop(name) if name in given else Item(name, checkpoint, name) for name in checkpoint]
-        reader = checkpoint.reader
         return write(
             [*items, *given.values()],
             prefix,
-            shards=reader.header.num_shards if isinstance(reader, BundleReader) else 1,
+            shards=checkpoint.reader.num_shards,
             keep_shards=True,
             checkpoint_state=checkpoint_state,
             overwrite=overwrite,
@@ -216,12 +210,9 @@ def _replacement(checkpoint: Checkpoint, name: str, value: object, *, allow_chan
 def _check_copies(checkpoint: Checkpoint) -> None:
     """Refuse a checkpoint whose bytes are not those of a V2 checkpoint as we write it."""
     reader = checkpoint.reader
-    if not isinstance(reader, BundleReader):
-        kind = f"a {checkpoint.format} checkpoint"
-    elif reader.header.big_endian:
-        kind = "a big-endian checkpoint"
-    else:
+    if reader.can_copy:
         return
+    kind = "a big-endian checkpoint" if reader.big_endian else f"a {reader.format} checkpoint"
     raise UnsupportedFeatureError(
         f"{kind} cannot be copied byte by byte; convert it first: tfckpt cp --to-v2, or copy(..., to_v2=True)",
         path=checkpoint.prefix,

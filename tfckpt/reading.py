@@ -6,11 +6,13 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from ._typing import Array
+from ._typing import Array, ByteView
 from .errors import CheckpointError
+from .tensors.dtypes import DataType
 from .tensors.info import TensorInfo
+from .tensors.slices import TensorSlice
 
 #: Bytes of payload that make a task for a thread: enough that handing it over costs little.
 _TASK = 4 << 20
@@ -18,6 +20,21 @@ _TASK = 4 << 20
 _WINDOW = 64 << 20
 #: Connections to a remote storage when the caller does not say.
 _CONNECTIONS = 8
+
+
+class Payload(NamedTuple):
+    """Where bytes of one tensor are stored: `nbytes` of them from `offset` in a data shard, with their checksum.
+
+    `shape` is that of the whole tensor, and `piece` the slice of it that the bytes hold.
+    """
+
+    data_type: DataType
+    shape: tuple[int, ...]
+    piece: TensorSlice
+    shard_id: int
+    offset: int
+    nbytes: int
+    crc32c: int
 
 
 class TensorReader(Protocol):
@@ -30,6 +47,22 @@ class TensorReader(Protocol):
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of the files that hold the checkpoint, the index first, whether or not all of them are there."""
+
+    @property
+    def num_shards(self) -> int:
+        """Number of data shards that `payloads` tells apart; 1 where it tells none."""
+
+    @property
+    def producer(self) -> int | None:
+        """Version of the format that the writer declared; None for V1."""
+
+    @property
+    def big_endian(self) -> bool | None:
+        """Whether the bytes of numbers are stored in this order; None where the format has only one."""
+
+    @property
+    def can_copy(self) -> bool:
+        """Whether the bytes of `read_payload` can be written into a new V2 checkpoint as they are."""
 
     def names(self) -> tuple[str, ...]:
         """Every tensor's name in the order of its bytes."""
@@ -49,6 +82,18 @@ class TensorReader(Protocol):
         If `verify`, the checksum of every payload that holds a selected element is compared, so that it is read whole;
         else only the contiguous bytes that hold the selected elements are read, where the format allows.
         """
+
+    def payloads(self, name: str) -> list[Payload]:
+        """Where a tensor is stored, one payload per slice; empty where the format does not say."""
+
+    def read_payload(self, name: str, payload: Payload) -> ByteView:
+        """Return the bytes of one of a tensor's payloads after comparing their checksum.
+
+        Nothing is decoded, so this also gives what cannot be read, such as variants.
+        """
+
+    def shard_sizes(self) -> dict[str, int]:
+        """Return how many bytes of each data shard its tensors reach over, by path; empty without `payloads`."""
 
     def prefetch(self, names: Iterable[str], threads: int) -> AbstractContextManager[None]:
         """Fetch what reading these tensors takes in few requests at once, and hold it while the context lasts.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from .bundle.reader import BundleReader
 from .checkpoint import Checkpoint
 from .name_changes import AVERAGE_SUFFIX, optimizer_names
 from .object_graph import GRAPH_KEY
@@ -50,7 +49,6 @@ def summarize(checkpoint: Checkpoint) -> Summary:
     aside |= {name for name in infos if name.startswith("save_counter/")}
     numeric = {name: info for name, info in infos.items() if info.tf_dtype not in _NO_NUMBERS}
     reader = checkpoint.reader
-    header = reader.header if isinstance(reader, BundleReader) else None
     meta_graph = checkpoint.meta_graph
     dtypes: dict[str, int] = {}
     for info in infos.values():
@@ -61,8 +59,8 @@ def summarize(checkpoint: Checkpoint) -> Summary:
         style="object-based" if GRAPH_KEY in infos else "name-based",
         saved_model=checkpoint.saved_model is not None,
         tensorflow_version="" if meta_graph is None else meta_graph.tensorflow_version,
-        producer=None if header is None else header.producer,
-        big_endian=None if header is None else header.big_endian,
+        producer=reader.producer,
+        big_endian=reader.big_endian,
         files=len(checkpoint.files),
         missing_files=tuple(checkpoint.missing_files()),
         tensors=len(infos),

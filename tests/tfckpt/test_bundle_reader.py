@@ -18,7 +18,6 @@ import tfckpt
 from tests import builders
 from tests.builders import Bundle
 from tfckpt._typing import Array
-from tfckpt.bundle.reader import BundleReader
 from tfckpt.tensors.dtypes import data_type
 
 FIXED_WIDTH = [number for number in range(1, 34) if number not in {7, 20, 21}]
@@ -219,17 +218,16 @@ def test_errors_of_stored_payloads_name_the_index_and_the_tensor(tmp_path: pathl
 
     with tfckpt.open(prefix) as checkpoint:
         reader = checkpoint.reader
-        assert isinstance(reader, BundleReader)
         with pytest.raises(tfckpt.CorruptionError, match="slice 0,1 of the tensor has no entry") as no_slice:
-            reader.stored("v")
+            reader.payloads("v")
         with pytest.raises(tfckpt.CorruptionError, match="slice 0,1 of the tensor has no entry") as undescribed:
             reader.info("v")
-        ((_, past),) = reader.stored("x")
+        (past,) = reader.payloads("x")
         with pytest.raises(tfckpt.TruncatedError, match="past the end of the data shard, which has 8") as past_the_end:
-            reader.payload("x", past)
-        ((_, entry),) = reader.stored("w")
+            reader.read_payload("x", past)
+        (payload,) = reader.payloads("w")
         with pytest.raises(tfckpt.CorruptionError, match="takes 8 bytes, the entry says 7") as wrong_size:
-            reader.payload("w", entry)
+            reader.read_payload("w", payload)
 
     assert (no_slice.value.path, no_slice.value.tensor) == (f"{prefix}.index", "v")
     assert (undescribed.value.path, undescribed.value.tensor) == (f"{prefix}.index", "v")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import tfckpt
-from tfckpt.bundle.reader import BundleReader
 from tfckpt.bundle.writer import MAX_NAME_BYTES, BundleWriter
 from tfckpt.tensors.dtypes import data_type_named
 from tfckpt.tensors.slices import TensorSlice
@@ -51,20 +50,14 @@ def rewrite(source: pathlib.Path, target: pathlib.Path) -> None:
     """Decode every tensor and give the arrays to a writer, in the order and the shards in which they were written."""
     with tfckpt.open(source) as checkpoint:
         reader = checkpoint.reader
-        assert isinstance(reader, BundleReader)
-        stored = [(entry, name, piece) for name in checkpoint for piece, entry in reader.stored(name)]
-        stored.sort(key=lambda item: (item[0].shard_id, item[0].offset, item[0].size))
-        writer = BundleWriter(str(target), shards=reader.header.num_shards)
-        for entry, name, piece in stored:
-            full = reader.read(name)
-            data_type, array = to_values(
-                name, full if piece is None else full[piece.index(full.shape)], entry.data_type.name
-            )
-            payload, checksum = encode(name, array, data_type)
-            if piece is None:
-                writer.add(name, data_type, array.shape, payload, checksum=checksum, shard=entry.shard_id)
-            else:
-                writer.add_slice(name, data_type, full.shape, piece, payload, checksum=checksum, shard=entry.shard_id)
+        stored = [(payload, name) for name in checkpoint for payload in reader.payloads(name)]
+        stored.sort(key=lambda item: (item[0].shard_id, item[0].offset, item[0].nbytes))
+        writer = BundleWriter(str(target), shards=reader.num_shards)
+        for payload, name in stored:
+            full, piece, shard = reader.read(name), payload.piece, payload.shard_id
+            data_type, array = to_values(name, full[piece.index(full.shape)], payload.data_type.name)
+            data, checksum = encode(name, array, data_type)
+            writer.add_slice(name, data_type, full.shape, piece, data, checksum=checksum, shard=shard)
         writer.finish()
 
 

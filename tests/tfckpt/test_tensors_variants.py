@@ -8,7 +8,6 @@ import pytest
 
 import tfckpt
 from tests.tfckpt.test_bundle_writer import assert_same_files
-from tfckpt.bundle.reader import BundleReader
 from tfckpt.coding.crc32c import crc32c, mask
 from tfckpt.errors import ChecksumError, CorruptionError, TruncatedError
 from tfckpt.tensors.variants import variants_checksum
@@ -38,11 +37,10 @@ def test_checksums_of_tensorflow_agree(data: pathlib.Path, tmp_path: pathlib.Pat
     prefix = data / "tensorflow" / "variant" / "ckpt"
     with tfckpt.open(prefix) as checkpoint:
         reader = checkpoint.reader
-        assert isinstance(reader, BundleReader)
         variants = [info.name for info in checkpoint.infos() if info.tf_dtype == "DT_VARIANT"]
         for name in variants:
-            ((_, entry),) = reader.stored(name)
-            assert len(reader.payload(name, entry)) == entry.size
+            (stored,) = reader.payloads(name)
+            assert len(reader.read_payload(name, stored)) == stored.nbytes
 
     assert len(variants) == 6
     tfckpt.copy(prefix, tmp_path / "copy")

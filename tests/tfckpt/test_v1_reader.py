@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tfckpt
 from tests import builders
-from tests.builders import FLOAT, INT32, STRING
+from tests.builders import FLOAT, INT32, STRING, Bundle
 from tests.tfckpt.recorded import TENSORFLOW, Record, digest, expected
 from tests.tfckpt.v1_files import V1File, list_proto, record_proto, tensor_proto, values_proto
 from tfckpt.errors import (
@@ -428,3 +429,23 @@ def assert_readable_or_refused(file: V1File) -> None:
         except CheckpointError:
             continue
         assert (array.shape, array.dtype) == (info.shape, info.dtype)
+
+
+def test_bytes_of_records_are_not_offered_for_copying(tmp_path: Path) -> None:
+    """A V1 checkpoint has no payloads, and says so in the way every reader does; a bundle has one per tensor."""
+    V1File().add(b"w", INT32, [], [7]).write(tmp_path / "v1")
+    Bundle().add("w", INT32, [], bytes(4)).write(tmp_path, "v2")
+
+    with tfckpt.open(tmp_path / "v1") as v1, tfckpt.open(tmp_path / "v2") as v2:
+        (payload,) = v2.reader.payloads("w")
+        assert v2.reader.can_copy
+        assert (payload.shape, payload.shard_id, payload.offset, payload.nbytes) == ((), 0, 0, 4)
+        assert v2.reader.shard_sizes() == {f"{v2.prefix}.data-00000-of-00001": 4}
+        assert not v1.reader.can_copy
+        assert (v1.reader.num_shards, v1.reader.producer, v1.reader.big_endian) == (1, None, None)
+        assert v1.reader.payloads("w") == []
+        assert v1.reader.shard_sizes() == {}
+        with pytest.raises(TensorNotFoundError):
+            v1.reader.payloads("x")
+        with pytest.raises(UnsupportedFeatureError):
+            v1.reader.read_payload("w", payload)

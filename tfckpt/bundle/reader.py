@@ -31,6 +31,7 @@ from ..errors import (
     printable,
 )
 from ..limits import DEFAULT_LIMITS, Limits
+from ..reading import Payload
 from ..sstable.table import Table
 from ..storage.base import Storage
 from ..tensors.dense import check_rank, decode_dense
@@ -69,14 +70,24 @@ class BundleReader:
             self._header = BundleHeader.decode(first[1], limits)
 
     @property
-    def header(self) -> BundleHeader:
-        """What holds for the whole bundle."""
-        return self._header
+    def num_shards(self) -> int:
+        """Number of data shards that the header declares."""
+        return self._header.num_shards
 
     @property
-    def table(self) -> Table:
-        """The index."""
-        return self._table
+    def producer(self) -> int:
+        """Version of the format that the writer declared."""
+        return self._header.producer
+
+    @property
+    def big_endian(self) -> bool:
+        """Whether the bytes of numbers are stored in this order."""
+        return self._header.big_endian
+
+    @property
+    def can_copy(self) -> bool:
+        """Whether the payloads are those that a new checkpoint would have, which is always little-endian."""
+        return not self._header.big_endian
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -141,23 +152,37 @@ class BundleReader:
             dtype = entry.data_type.to_numpy()
             return gather(selection, dtype, parts, lambda part, inside: self._payload(part, inside, verify=verify))
 
-    def stored(self, name: str) -> list[tuple[TensorSlice | None, BundleEntry]]:
-        """The entries that hold a tensor's bytes with the slice that each holds, None for one that holds all of it."""
+    def payloads(self, name: str) -> list[Payload]:
+        """Where a tensor is stored, one payload per slice."""
         entry = self._entry(name)
         with error_context(path=self._index.name, tensor=name):
-            return [(piece if entry.slices else None, part) for piece, part in self._parts(name, entry)]
+            return [
+                Payload(part.data_type, entry.shape, piece, part.shard_id, part.offset, part.size, part.crc32c)
+                for piece, part in self._parts(name, entry)
+            ]
 
-    def payload(self, name: str, entry: BundleEntry) -> ByteView:
-        """The bytes of one entry that `stored` gave, their checksum compared.
+    def read_payload(self, name: str, payload: Payload) -> ByteView:
+        """Return the bytes of one of a tensor's payloads after comparing their checksum.
 
         Nothing is decoded, so this also gives what cannot be read, such as variants.
         """
+        data_type, shape, piece, shard_id, offset, nbytes, checksum = payload
+        entry = BundleEntry(data_type, piece.shape(shape), shard_id, offset, nbytes, checksum, slices=())
         with error_context(path=self._index.name, tensor=name):
             source = self._source(entry) if entry.data_type.is_readable else self._shard(entry.shard_id)
             with error_context(path=source.name):
-                payload = self._bytes(source, entry, entry.offset, entry.size)
-                check_payload(entry, payload, self._limits, big_endian=self._header.big_endian)
-                return payload
+                data = self._bytes(source, entry, entry.offset, entry.size)
+                check_payload(entry, data, self._limits, big_endian=self._header.big_endian)
+                return data
+
+    def shard_sizes(self) -> dict[str, int]:
+        """Return how many bytes of each data shard its tensors reach over, by path."""
+        needed = [0] * self._header.num_shards
+        for name, entry in self.entries():
+            with error_context(path=self._index.name, tensor=name):
+                for _, part in self._parts(name, entry):
+                    needed[part.shard_id] = max(needed[part.shard_id], part.offset + part.size)
+        return {self.shard_path(shard_id): nbytes for shard_id, nbytes in enumerate(needed)}
 
     @contextlib.contextmanager
     def prefetch(self, names: Iterable[str], threads: int) -> Iterator[None]:

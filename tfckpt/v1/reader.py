@@ -30,6 +30,7 @@ from ..errors import (
     join_some,
 )
 from ..limits import DEFAULT_LIMITS, Limits
+from ..reading import Payload
 from ..sstable.table import Table
 from ..storage.base import Storage
 from ..tensors.dense import check_rank, check_shape
@@ -111,6 +112,26 @@ class V1Reader:
         """Paths of every shard, whether it is there or not; there is no index beside them."""
         return self._paths
 
+    @property
+    def num_shards(self) -> int:
+        """Always 1: the shards of a V1 checkpoint are tables of their own, not data shards."""
+        return 1
+
+    @property
+    def producer(self) -> None:
+        """Always None: the version of a V1 checkpoint is not that of a bundle."""
+        return
+
+    @property
+    def big_endian(self) -> None:
+        """Always None: the elements are in protobuf messages, which have one byte order."""
+        return
+
+    @property
+    def can_copy(self) -> bool:
+        """Always False: the elements are in protobuf messages."""
+        return False
+
     def names(self) -> tuple[str, ...]:
         """Every tensor's name in the order of its bytes."""
         return tuple(map(to_text, self._tensors))
@@ -157,6 +178,19 @@ class V1Reader:
                 return inside.within_whole(self._decode(record, key, tensor, piece, shard_id))
 
             return gather(selection, tensor.data_type.to_numpy(), records, read_part)
+
+    def payloads(self, name: str) -> list[Payload]:
+        """Return an empty list: records have no offset that means anything and no checksum."""
+        self._find(name)
+        return []
+
+    def read_payload(self, name: str, payload: Payload) -> ByteView:
+        """Raise `UnsupportedFeatureError`: there are no payloads."""
+        raise UnsupportedFeatureError("a V1 checkpoint has no payloads", path=self._prefix, tensor=name)
+
+    def shard_sizes(self) -> dict[str, int]:
+        """Return an empty dict: a table that was cut short does not open."""
+        return {}
 
     def prefetch(self, names: Iterable[str], threads: int) -> contextlib.AbstractContextManager[None]:
         """Nothing: the records of a tensor stand in blocks that are read whole, one after the other."""
