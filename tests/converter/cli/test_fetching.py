@@ -215,15 +215,15 @@ def test_base_url_that_is_no_web_address_is_wrong_usage(url: str, capsys: Captur
         main(["plan", "efficientnetv2-b0", "--base-url", url])
 
     assert caught.value.code == 2
-    assert f"argument --base-url: {url!r} is no web address" in capsys.readouterr().err
+    assert f"argument --base-url: {url!r} is not a web address" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("fault", "ending"),
     [
         ("no such release", (3, "file not found: the server answers 404")),
-        ("page", (3, "this is no archive of a release but an HTML page")),
-        ("damaged cache", (4, "the archive in the cache is not what it was at its first use")),
+        ("page", (3, "this is not an archive of a release but an HTML page")),
+        ("damaged cache", (4, "the archive in the cache changed since its first use")),
         ("unwritable cache", (2, "cannot write the file")),
         ("no server", (3, "cannot reach the server")),
     ],
