@@ -38,7 +38,6 @@ from tfckpt.errors import (
 )
 from tfckpt.limits import DEFAULT_LIMITS
 from tfckpt.locking import FileLock
-from tfckpt.stopping import Stopped
 from tfckpt.storage.kinds import archive_kind
 from tfckpt.storage.local import LocalStorage
 from tfckpt.storage.transport import Facts
@@ -264,7 +263,7 @@ class _PartialFile:
             kept = f"{size:,} of {self._facts.size:,} bytes are kept, and the next attempt goes on from there"
             if isinstance(error, CheckpointError):
                 error.message += f"; {kept} if the server still has the same file"
-            elif isinstance(error, KeyboardInterrupt | Stopped):
+            elif not isinstance(error, Exception):  # Ctrl-C or SIGTERM, which commands report by its text
                 error.args = (kept,)
 
 
