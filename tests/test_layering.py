@@ -26,7 +26,6 @@ TABLE: dict[str, float] = {
     "tfckpt.coding.*": 1,
     "tfckpt.filling": 1,
     "tfckpt.protos": 1,
-    "tfckpt.stopping": 1,
     "tfckpt.locking": 1.1,
     "tfckpt.tensors.dtypes": 1,
     "tfckpt.npy_format": 2,

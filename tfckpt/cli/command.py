@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from .. import __version__
 from ..errors import CheckpointError, ChecksumError, ReportedError, WriteError
-from ..stopping import EXIT_CODE as STOPPED
-from ..stopping import Stopped, stoppable
 from .help import HelpFormatter
 from .render import complain, say
+from .sigterm import EXIT_CODE as STOPPED
+from .sigterm import Stopped, stoppable
 
 _WRONG_USAGE = 2
 _INTERRUPTED = 130
