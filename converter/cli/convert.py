@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from tfckpt.cli.sizes import parse_size
+from tfckpt.cli.render import parse_size
 
 from ..conversion import convert
 from ..exporters import check_output, is_folder_name, prepare, write_output

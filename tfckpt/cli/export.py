@@ -9,7 +9,6 @@ from ..exporting import ExportReport, export
 from . import places, render
 from .command import exit_code_of, report_misuse
 from .cp import parse_rename
-from .sizes import parse_size
 
 HELP = """\
 Write the tensors of a checkpoint, as they are, to a file that other libraries read.
@@ -59,7 +58,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--raw", dest="weights", action="store_const", const="raw", help="raw values only, without moving averages"
     )
     parser.add_argument(
-        "--shard-size", metavar="SIZE", type=parse_size, help="split a .safetensors output: 5GB, 500MB, with an index"
+        "--shard-size",
+        metavar="SIZE",
+        type=render.parse_size,
+        help="split a .safetensors output: 5GB, 500MB, with an index",
     )
     parser.add_argument(
         "--salvage", action="store_true", help="leave out what is damaged and write the rest; exit code 4"

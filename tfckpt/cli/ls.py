@@ -1,18 +1,21 @@
-"""`tfckpt ls`: the tensors of a checkpoint."""
+"""`tfckpt ls`: the tensors of a checkpoint, or with --all the checkpoints of a folder."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import datetime
 import fnmatch
+import math
 from collections.abc import Callable
 from typing import Any
 
 from ..checkpoint import Checkpoint
+from ..checkpoint_folder import KnownCheckpoint, checkpoints
 from ..detect import V2
 from ..errors import pluralize, printable
 from ..tensors.info import TensorInfo
 from . import places, render
-from .folder import list_checkpoints
 
 HELP = """\
 List the tensors of a checkpoint.
@@ -58,7 +61,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(options: argparse.Namespace) -> int:
     """List; exit code 3 when a pattern matches nothing."""
     if options.all:
-        return list_checkpoints(options.path, json=options.json)
+        return _list_checkpoints(options.path, json=options.json)
     with places.opened(options.path, options) as checkpoint:
         infos = [info for info in checkpoint.infos() if matches(info.name, options.pattern)]
         infos.sort(key=_SORT_KEYS[options.sort])
@@ -129,3 +132,44 @@ def _as_data(checkpoint: Checkpoint, infos: list[TensorInfo], missing: dict[str,
             for info in infos
         ],
     }
+
+
+def _list_checkpoints(path: str, *, json: bool) -> int:
+    """List, from the oldest to the newest; exit code 3 when there is none."""
+    found = checkpoints(path)
+    if json:
+        print(render.as_json([dataclasses.asdict(one) | {"timestamp": _json_time(one.timestamp)} for one in found]))
+    elif found:
+        rows = [[printable(one.prefix), _time(one.timestamp), _state(one)] for one in found]
+        print(render.table(["checkpoint", "written (UTC)", ""], rows))
+    else:
+        render.complain(f"{path}: no checkpoint in this folder")
+    for one in found:
+        for note in one.notes:
+            render.say(note)
+    return 0 if found else 3
+
+
+def _time(timestamp: float | None) -> str:
+    """Seconds since 1970 as a date; what is none, such as nan, as the number."""
+    if timestamp is None:
+        return "-"
+    try:
+        return datetime.datetime.fromtimestamp(timestamp, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return str(timestamp)
+
+
+def _json_time(timestamp: float | None) -> object:
+    """JSON has no NaN and no infinities: they become their names."""
+    return timestamp if timestamp is None or math.isfinite(timestamp) else str(timestamp)
+
+
+def _state(one: KnownCheckpoint) -> str:
+    """What is to be said of a checkpoint besides its name."""
+    words = [
+        "latest" if one.is_latest else "",
+        "" if one.exists else "not there",
+        "" if one.in_state_file else "not in the state file",
+    ]
+    return ", ".join(word for word in words if word)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +13,8 @@ from ..errors import printable
 from ..tensors.info import TensorInfo
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+_FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?", re.IGNORECASE)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> str:
@@ -32,6 +36,15 @@ def size(nbytes: int) -> str:
             break
         value /= 1024
     return f"{nbytes} {_UNITS[0]}" if unit == _UNITS[0] else f"{value:.1f} {unit}"
+
+
+def parse_size(text: str) -> int:
+    """A number of bytes with a unit: 500MB, 5GB (powers of 1000), 2GiB (powers of 1024)."""
+    match = _SIZE.fullmatch(text.strip())
+    size = int(float(match[1]) * _FACTORS[(match[2] or "").upper()]) if match else 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write for example 500MB or 5GB")
+    return size
 
 
 def shape(dimensions: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterator
 from types import EllipsisType
 from typing import Any
 
@@ -13,7 +14,6 @@ from .._typing import Array
 from ..errors import printable
 from ..tensors.info import TensorInfo
 from . import places, render
-from .statistics import statistics
 
 HELP = """\
 Print one tensor of a checkpoint.
@@ -23,6 +23,7 @@ Print one tensor of a checkpoint.
   tfckpt show model.ckpt-322 stem/conv2d/kernel --slice 0,:,:,0:4
 """
 
+_PIECE = 1 << 20
 _INDEX_PART = re.compile(r"(-?\d+)|(-?\d+)?:(-?\d+)?(?::(-?\d+)?)?")
 
 
@@ -144,3 +145,40 @@ def _nested(array: Array, convert: Any) -> Any:
 def _json_number(value: float) -> object:
     """JSON has no NaN and no infinities: they become their names."""
     return value if isinstance(value, int) or np.isfinite(value) else str(float(value))
+
+
+def statistics(array: Array) -> dict[str, float]:
+    """Elements, min, max, mean, std, zeros and non-finite; min to std leave out what is not finite.
+
+    Complex numbers are taken by their absolute value, strings by their length in bytes.
+    Means and deviations are computed in float64, piece by piece so that a large tensor needs no second copy.
+    """
+    flat = array.reshape(-1)
+    elements, zeros, finite = flat.size, 0, 0
+    low, high, total = np.inf, -np.inf, 0.0
+    for piece in _pieces(flat):
+        zeros += int(np.count_nonzero(piece == 0))
+        values = piece[np.isfinite(piece)]
+        if values.size:
+            finite += values.size
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+            total += float(values.sum())
+    found: dict[str, float] = {"elements": elements}
+    if finite:
+        mean = total / finite
+        squares = sum(float(np.square(piece[np.isfinite(piece)] - mean).sum()) for piece in _pieces(flat))
+        found |= {"min": low, "max": high, "mean": mean, "std": float(np.sqrt(squares / finite))}
+    return found | {"zeros": zeros, "non-finite": elements - finite}
+
+
+def _pieces(flat: Array) -> Iterator[Array]:
+    for start in range(0, flat.size, _PIECE):
+        yield _as_float(flat[start : start + _PIECE])
+
+
+def _as_float(piece: Array) -> Array:
+    if piece.dtype == object:
+        return np.array([len(value) for value in piece], np.float64)
+    if piece.dtype.kind == "c":
+        return np.abs(piece).astype(np.float64)
+    return piece.astype(np.float64)

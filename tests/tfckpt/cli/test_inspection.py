@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tfckpt.cli import main
-from tfckpt.cli.sizes import parse_size
+from tfckpt.cli.render import parse_size
 
 
 def test_info_says_what_a_checkpoint_is(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,7 @@ import pytest
 
 import tfckpt
 from tfckpt.cli import main
-from tfckpt.cli.show import parse_index
-from tfckpt.cli.statistics import statistics
+from tfckpt.cli.show import parse_index, statistics
 
 KERNEL = "efficientnetv2-digits/stem/conv2d/kernel"
 
