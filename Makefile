@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench coverage format fuzz mutation package protos clean tensorflow-check test-matrix
+.PHONY: demo test golden check bench coverage format fuzz mutation package protos clean tensorflow-check test-matrix
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/python examples/demo.py
@@ -13,6 +13,10 @@ demo: $(VENV)/.demo-installed
 # Spread over the cores; a single test is run quicker without: python -m pytest tests/...
 test: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest --numprocesses=auto
+
+# Rewrites the transcripts in tests/golden, which hold the wording of every command; read the difference before you commit.
+golden: $(VENV)/.dev-installed
+	GOLDEN=rewrite $(BIN)/python -m pytest --quiet tests/golden
 
 # Tests come last, so that the closing line is pytest's.
 check: $(VENV)/.dev-installed
