@@ -38,7 +38,7 @@ Show that converted weights are the checkpoint's, and that the network computes 
 Weights: taken back through every layout, they give the checkpoint's bytes.
 Layers: the graph beside the checkpoint (.meta, saved_model.pb) runs without TensorFlow on TensorFlow's own layouts,
 and every layer of the converted network is compared with it. Without a graph only the weights are shown.
-Where something differs, experiments look for the cause.
+Where a layer differs, experiments look for a fault of its structure.
 
 The exit code is 0 when everything agrees, else 1.
 """
@@ -189,7 +189,6 @@ def _layers(
             raise
         return None, [f"{what}: the output's tensors make no such network"]
     layers = prove_layers(
-        checkpoint,
         graph,
         model,
         weights,

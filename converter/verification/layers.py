@@ -147,7 +147,7 @@ def _measured(model: EfficientNet, run: OracleRun, *, replace: bool = False) -> 
 
     def keep(pair: Pair, value: Tensor) -> Tensor | None:
         reference = run.exact[pair.layer]
-        values = _shaped(_numpy(value), reference)
+        values = as_output(value, reference)
         found[pair.layer] = _Measured(values.shape, *measure(values, reference))
         return as_input(reference, value) if replace else None
 
@@ -212,6 +212,14 @@ def as_input(reference: Array, like: Tensor) -> Tensor:
     return value.reshape(like.shape) if value.numel() == like.numel() else like
 
 
+def as_output(value: Tensor, reference: Array) -> Array:
+    """Return our value in the oracle's axes (NHWC or NC), with the reference's axes of one element added or dropped."""
+    array: Array = value.detach().double().cpu().numpy()
+    array = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+    same = [size for size in array.shape if size != 1] == [size for size in reference.shape if size != 1]
+    return array.reshape(reference.shape) if same else array
+
+
 def measure(values: Array, reference: Array) -> tuple[float, float, float]:
     """max|Δ|, max|Δ| / max|reference| and the cosine of the angle between them."""
     if values.shape != reference.shape:
@@ -228,16 +236,5 @@ def measure(values: Array, reference: Array) -> tuple[float, float, float]:
     return max_abs, max_rel, cosine
 
 
-def _numpy(value: Tensor) -> Array:
-    array: Array = value.detach().double().cpu().numpy()
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
-
-
 def _nhwc(value: Array, pair: Pair) -> Array:
     return value.transpose(0, 2, 3, 1) if pair.channels_first and value.ndim == 4 else value
-
-
-def _shaped(values: Array, reference: Array) -> Array:
-    """Give values the axes of one element that only the reference has, or drop them."""
-    same = [size for size in values.shape if size != 1] == [size for size in reference.shape if size != 1]
-    return values.reshape(reference.shape) if same else values

@@ -64,7 +64,7 @@ class LayersReport:
     """A whole comparison, in network order.
 
     `dtype` is what our network computed in, `graph` where the oracle's graph stands, and `probe` what was fed.
-    `causes` are what experiments found about faulty layers; see `diagnosis`.
+    `causes` are faults of structure, as pairs of a layer and a sentence; see `diagnosis`.
     """
 
     dtype: str

@@ -1,4 +1,4 @@
-"""The proof of layers: the graph beside a checkpoint, a probe, both runs, and causes for a failure."""
+"""The proof of layers: the graph saved with a checkpoint, a probe, both runs, and the cause of a difference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..mapping.averages import is_average
 from ..model.config import EfficientNetConfig
 from ..model.recipes import Preprocessing, recipe
 from . import probes
-from .diagnosis import Truth, diagnose
+from .diagnosis import diagnose
 from .layers import Array, compare_layers, run_oracle
 from .layers_report import LayersReport
 from .pairing import Pairing, pair_layers
@@ -68,7 +68,6 @@ def pair_output(graph: ReferenceGraph, weights: WeightsReport) -> Pairing:
 
 
 def prove_layers(
-    checkpoint: Checkpoint,
     graph: ReferenceGraph,
     model: EfficientNet,
     weights: WeightsReport,
@@ -78,7 +77,7 @@ def prove_layers(
     double: bool = False,
     tolerance: float | None = None,
 ) -> LayersReport:
-    """Compare a model with the graph of the checkpoint it came from, and look for causes where they differ.
+    """Compare a model with the graph saved with its checkpoint, and look for faults of structure where they differ.
 
     `preprocessing` is for a probe that is an image.
     Raises a `GraphError` when the graph cannot be run or is another network's, a `FeedError` for a probe that does not
@@ -90,8 +89,7 @@ def prove_layers(
     report = compare_layers(model, run, double=double, tolerance=tolerance, probe_name=name)
     if report.ok:
         return report
-    causes = diagnose(model, run, report, graph=graph, truth=Truth(checkpoint, weights.moves))
-    return dataclasses.replace(report, causes=causes)
+    return dataclasses.replace(report, causes=diagnose(model, run, report, graph=graph))
 
 
 def _probe(

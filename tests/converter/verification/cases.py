@@ -14,7 +14,6 @@ from converter.mapping.averages import WeightsChoice
 from converter.model import EfficientNet
 from converter.reference.graph import ReferenceGraph
 from converter.reference.variables import Weights
-from converter.verification.diagnosis import Truth
 from converter.verification.layers import OracleRun, run_oracle
 from converter.verification.oracle import oracle_of
 from converter.verification.pairing import Pairing, pair_layers
@@ -32,7 +31,6 @@ class Case(NamedTuple):
     pairing: Pairing
     run: OracleRun
     model: EfficientNet
-    truth: Truth
 
 
 def keys_of(planned: ConversionPlan) -> dict[str, str]:
@@ -52,10 +50,7 @@ def open_case(path: str, choice: WeightsChoice = "ema", *, seed: int = 0) -> Cas
     assert pairing.input_shape is not None
     probe = random_probe((1, *(side if side > 0 else 64 for side in pairing.input_shape[1:3]), 3), seed)
     run = run_oracle(graph, pairing, probe, weights)
-    moves = planned.plan.moves
-    return Case(
-        checkpoint, planned, graph, pairing, run, load_model(DATA / path, weights=choice), Truth(checkpoint, moves)
-    )
+    return Case(checkpoint, planned, graph, pairing, run, load_model(DATA / path, weights=choice))
 
 
 def layer_of(target: str) -> str:
