@@ -21,7 +21,7 @@ TABLE: dict[str, float] = {
     "tfckpt._typing": 0,
     "tfckpt._version": 0,
     "tfckpt.errors": 0,
-    "tfckpt.limits": 0,
+    "tfckpt.limits": 0.1,
     "tfckpt.atomic": 1,
     "tfckpt.coding.*": 1,
     "tfckpt.filling": 1,

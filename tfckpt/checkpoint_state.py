@@ -17,8 +17,8 @@ import time
 
 from . import protos
 from .atomic import atomic_file
-from .errors import CorruptionError, LimitExceededError, error_context
-from .limits import DEFAULT_LIMITS, Limits
+from .errors import CorruptionError, error_context
+from .limits import DEFAULT_LIMITS, Limits, check_limit
 from .storage.base import Storage
 from .storage.local import LocalStorage
 
@@ -47,13 +47,7 @@ def read_state(
         return None
     source = storage.open(path)
     with error_context(path=path):
-        if source.size > limits.max_state_bytes:
-            raise LimitExceededError(
-                "state file is too large",
-                limit="max_state_bytes",
-                maximum=limits.max_state_bytes,
-                claimed=source.size,
-            )
+        check_limit(limits, "max_state_bytes", source.size, "state file is too large")
         data = bytes(source.read(0, source.size))
         source.close()
         try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from .errors import LimitExceededError
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -46,3 +48,12 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def check_limit(
+    limits: Limits, name: str, claimed: int, message: str, *, path: str | None = None, offset: int | None = None
+) -> None:
+    """Raise `LimitExceededError` if what a file claims is over the named limit; `message` says what is too large."""
+    maximum: int = getattr(limits, name)
+    if claimed > maximum:
+        raise LimitExceededError(message, limit=name, maximum=maximum, claimed=claimed, path=path, offset=offset)

@@ -12,9 +12,9 @@ from typing import Any
 
 from . import protos
 from ._typing import ByteSource
-from .errors import LimitExceededError, error_context
+from .errors import error_context
 from .graph import Graph, graph_of, shape_of
-from .limits import DEFAULT_LIMITS, Limits
+from .limits import DEFAULT_LIMITS, Limits, check_limit
 from .saved_objects import SavedObjects, decode_saved_objects
 from .tensors.dtypes import data_type
 
@@ -114,14 +114,7 @@ def read_meta_graph(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> Meta
 
 def read_message(source: ByteSource, kind: str, limits: Limits) -> Any:
     """The one message that a file is, read whole."""
-    if source.size > limits.max_graph_bytes:
-        raise LimitExceededError(
-            "graph file is too large",
-            limit="max_graph_bytes",
-            maximum=limits.max_graph_bytes,
-            claimed=source.size,
-            path=source.name,
-        )
+    check_limit(limits, "max_graph_bytes", source.size, "graph file is too large", path=source.name)
     with error_context(path=source.name):
         return protos.parse(kind, source.read(0, source.size))
 

@@ -25,8 +25,8 @@ from types import MappingProxyType
 from typing import Any
 
 from . import protos
-from .errors import CorruptionError, LimitExceededError, error_context
-from .limits import DEFAULT_LIMITS, Limits
+from .errors import CorruptionError, error_context
+from .limits import DEFAULT_LIMITS, Limits, check_limit
 from .reading import TensorReader
 from .tensors.info import TensorInfo
 
@@ -332,13 +332,8 @@ def _paths(children: list[dict[str, int]], slots: list[tuple[SlotReference, ...]
         nonlocal spent
         paths[number] = path
         spent += len(path)
-        if spent > limits.max_key_bytes:  # a chain of nodes has paths of a total that grows with its square
-            raise LimitExceededError(
-                "object graph whose paths are too long together",
-                limit="max_key_bytes",
-                maximum=limits.max_key_bytes,
-                claimed=spent,
-            )
+        # a chain of nodes has paths of a total that grows with its square
+        check_limit(limits, "max_key_bytes", spent, "object graph whose paths are too long together")
 
     queue = collections.deque([0])
     while queue:

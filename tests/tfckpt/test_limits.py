@@ -39,3 +39,15 @@ def test_limits_are_set_by_name_and_do_not_change() -> None:
         small.max_slices = 8  # type: ignore[misc]  # what is tested
     with pytest.raises(TypeError):
         tfckpt.Limits(7)  # type: ignore[call-arg]  # what is tested
+
+
+def test_claim_at_the_limit_is_accepted_and_one_more_is_refused() -> None:
+    """The error has the limit's name and both numbers, and where the claim stands."""
+    small = tfckpt.Limits(max_slices=7)
+
+    limits.check_limit(small, "max_slices", 7, "too many slices")
+    with pytest.raises(tfckpt.LimitExceededError) as caught:
+        limits.check_limit(small, "max_slices", 8, "too many slices", path="model.index", offset=3)
+
+    assert (caught.value.limit, caught.value.maximum, caught.value.claimed) == ("max_slices", 7, 8)
+    assert (caught.value.path, caught.value.offset) == ("model.index", 3)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from .. import protos
 from ..coding.crc32c import mask, unmask
-from ..errors import CorruptionError, LimitExceededError, UnsupportedFeatureError
-from ..limits import Limits
+from ..errors import CorruptionError, UnsupportedFeatureError
+from ..limits import Limits, check_limit
 from ..tensors.dense import check_shape
 from ..tensors.dtypes import DataType, data_type
 from ..tensors.slices import TensorSlice
@@ -48,13 +48,7 @@ class BundleHeader:
             )
         if message.num_shards < 1:
             raise CorruptionError(f"bundle header with {message.num_shards} data shards")
-        if message.num_shards > limits.max_shards:
-            raise LimitExceededError(
-                "bundle header with too many data shards",
-                limit="max_shards",
-                maximum=limits.max_shards,
-                claimed=message.num_shards,
-            )
+        check_limit(limits, "max_shards", message.num_shards, "bundle header with too many data shards")
         return cls(message.num_shards, message.endianness == 1, version.producer)
 
     def encode(self) -> bytes:
@@ -82,13 +76,7 @@ class BundleEntry(NamedTuple):
     @classmethod
     def decode(cls, data: bytes | memoryview, header: BundleHeader, limits: Limits) -> BundleEntry:
         """From a BundleEntryProto; refuses shapes and places that no bundle has."""
-        if len(data) > limits.max_entry_bytes:
-            raise LimitExceededError(
-                "bundle entry is too large",
-                limit="max_entry_bytes",
-                maximum=limits.max_entry_bytes,
-                claimed=len(data),
-            )
+        check_limit(limits, "max_entry_bytes", len(data), "bundle entry is too large")
         message = protos.parse("BundleEntryProto", data)
         stored = message.shape
         if stored.unknown_rank:
@@ -98,13 +86,7 @@ class BundleEntry(NamedTuple):
         shard_id, offset, size = message.shard_id, message.offset, message.size
         slices: tuple[TensorSlice, ...] = ()
         if message.slices:
-            if len(message.slices) > limits.max_slices:
-                raise LimitExceededError(
-                    "partitioned tensor with too many slices",
-                    limit="max_slices",
-                    maximum=limits.max_slices,
-                    claimed=len(message.slices),
-                )
+            check_limit(limits, "max_slices", len(message.slices), "partitioned tensor with too many slices")
             slices = tuple(map(TensorSlice.from_proto, message.slices))
         elif not 0 <= shard_id < header.num_shards:
             raise CorruptionError(f"bundle entry in data shard {shard_id} of {header.num_shards}")

@@ -5,8 +5,7 @@ A table alone bounds its entries and keys; partitioned tensors claim further key
 
 from __future__ import annotations
 
-from ..errors import LimitExceededError
-from ..limits import Limits
+from ..limits import Limits, check_limit
 from .entry import BundleEntry
 
 
@@ -35,13 +34,9 @@ class Listing:
             self._check()
 
     def _check(self) -> None:
-        for what, limit, maximum, claimed in (
-            ("tensor slices", "max_slices", self._limits.max_slices, self._slices - len(self._entries)),
-            ("entries", "max_entries", self._limits.max_entries, len(self._entries)),
-            ("bytes of names", "max_key_bytes", self._limits.max_key_bytes, self._key_bytes),
-        ):
-            if claimed > maximum:
-                raise LimitExceededError(f"too many {what}", limit=limit, maximum=maximum, claimed=claimed)
+        check_limit(self._limits, "max_slices", self._slices - len(self._entries), "too many tensor slices")
+        check_limit(self._limits, "max_entries", len(self._entries), "too many entries")
+        check_limit(self._limits, "max_key_bytes", self._key_bytes, "too many bytes of names")
 
     def without_slices(self) -> dict[bytes, BundleEntry]:
         """The entries of tensors; those of slices are known only by the keys that their tensors give."""
@@ -59,7 +54,4 @@ class Listing:
 def check_slice_keys(key: bytes, entry: BundleEntry, limits: Limits) -> None:
     """Refuse a name that is too long for the keys of its slices, each of which holds it."""
     claimed = len(key) * len(entry.slices)
-    if claimed > limits.max_key_bytes:
-        raise LimitExceededError(
-            "tensor slices with too long a name", limit="max_key_bytes", maximum=limits.max_key_bytes, claimed=claimed
-        )
+    check_limit(limits, "max_key_bytes", claimed, "tensor slices with too long a name")

@@ -23,8 +23,8 @@ import numpy as np
 
 from .._typing import ByteView
 from ..coding import varint
-from ..errors import CorruptionError, LimitExceededError, TruncatedError, shown_key
-from ..limits import DEFAULT_LIMITS, Limits
+from ..errors import CorruptionError, TruncatedError, shown_key
+from ..limits import DEFAULT_LIMITS, Limits, check_limit
 
 #: Contents up to this size are gone through as `bytes`, whose elements are quicker to get than those of a view.
 _COPIED_BYTES = 1 << 20
@@ -50,12 +50,8 @@ class Budget:
 
     def check(self) -> None:
         """`LimitExceededError` if more were met than the limits allow."""
-        for what, limit, maximum, claimed in (
-            ("table with too many entries", "max_entries", self._limits.max_entries, self.entries),
-            ("table whose keys are too long together", "max_key_bytes", self._limits.max_key_bytes, self.key_bytes),
-        ):
-            if claimed > maximum:
-                raise LimitExceededError(what, limit=limit, maximum=maximum, claimed=claimed)
+        check_limit(self._limits, "max_entries", self.entries, "table with too many entries")
+        check_limit(self._limits, "max_key_bytes", self.key_bytes, "table whose keys are too long together")
 
 
 class Block:

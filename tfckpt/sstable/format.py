@@ -19,8 +19,8 @@ import dataclasses
 from .._typing import ByteSource, ByteView
 from ..coding import varint
 from ..coding.crc32c import crc32c, unmask
-from ..errors import ChecksumError, CorruptionError, LimitExceededError, TruncatedError
-from ..limits import Limits
+from ..errors import ChecksumError, CorruptionError, TruncatedError
+from ..limits import Limits, check_limit
 
 FOOTER_SIZE = 48
 TRAILER_SIZE = 5
@@ -122,14 +122,7 @@ def read_block(source: ByteSource, handle: BlockHandle, limits: Limits, *, what:
     What was verified is what is parsed, even if the file is changed or cut short afterwards.
     The handle has been checked against the file.
     """
-    if handle.size > limits.max_block_bytes:
-        raise LimitExceededError(
-            f"{what} is too large",
-            limit="max_block_bytes",
-            maximum=limits.max_block_bytes,
-            claimed=handle.size,
-            offset=handle.offset,
-        )
+    check_limit(limits, "max_block_bytes", handle.size, f"{what} is too large", offset=handle.offset)
     raw = memoryview(bytes(source.read(handle.offset, handle.size + TRAILER_SIZE)))
     stored = unmask(varint.decode_fixed32(raw, handle.size + 1)[0])
     computed = crc32c(raw[: handle.size + 1])
@@ -162,14 +155,7 @@ def _uncompress(contents: ByteView, limits: Limits, *, what: str, offset: int) -
             f"snappy {what} of {len(contents)} bytes claims {claimed} uncompressed, at most {possible} are possible",
             offset=offset,
         )
-    if claimed > limits.max_block_bytes:
-        raise LimitExceededError(
-            f"{what} is too large uncompressed",
-            limit="max_block_bytes",
-            maximum=limits.max_block_bytes,
-            claimed=claimed,
-            offset=offset,
-        )
+    check_limit(limits, "max_block_bytes", claimed, f"{what} is too large uncompressed", offset=offset)
     import snappy
 
     try:

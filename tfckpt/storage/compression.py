@@ -13,7 +13,7 @@ from typing import Any
 
 from .._typing import ByteSource
 from ..errors import CorruptionError, LimitExceededError, TruncatedError
-from ..limits import Limits
+from ..limits import Limits, check_limit
 
 _PIECE = 1 << 20
 #: Taken from the source at once: what follows a stream is copied at its end, and a stream can be as short as 14 bytes.
@@ -37,13 +37,7 @@ class Allowance:
         """Count bytes that came out, or that a header says will; `LimitExceededError` when there are too many."""
         self._taken += count
         limits = self._limits
-        if self._taken > limits.max_unpacked_bytes:
-            raise LimitExceededError(
-                "archive is too large unpacked",
-                limit="max_unpacked_bytes",
-                maximum=limits.max_unpacked_bytes,
-                claimed=self._taken,
-            )
+        check_limit(limits, "max_unpacked_bytes", self._taken, "archive is too large unpacked")
         if self._taken > max(_FREE, limits.max_expansion * self._packed):
             raise LimitExceededError(
                 f"archive of {self._packed} bytes unpacks to {self._taken} and more",

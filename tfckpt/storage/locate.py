@@ -24,8 +24,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from .._typing import Buffer, ByteSource, PathLike
-from ..errors import CheckpointNotFoundError, LimitExceededError, StorageError, UnsupportedFeatureError
-from ..limits import DEFAULT_LIMITS, Limits
+from ..errors import CheckpointNotFoundError, StorageError, UnsupportedFeatureError
+from ..limits import DEFAULT_LIMITS, Limits, check_limit
 from .base import DATA_SHARD, SEPARATOR, Storage
 from .kinds import archive_kind
 from .local import LocalStorage, MappedFile, ReadFile
@@ -177,14 +177,7 @@ def _download(storage: RemoteStorage, address: str, options: Options) -> ByteSou
 
 def _check_download(size: int, address: str, limits: Limits) -> None:
     """Raise `LimitExceededError` for what is too large to download."""
-    if size > limits.max_download_bytes:
-        raise LimitExceededError(
-            "archive is too large to download",
-            limit="max_download_bytes",
-            maximum=limits.max_download_bytes,
-            claimed=size,
-            path=address,
-        )
+    check_limit(limits, "max_download_bytes", size, "archive is too large to download", path=address)
 
 
 class _Refilled:

@@ -18,8 +18,8 @@ import dataclasses
 from collections.abc import Iterator
 
 from .._typing import Buffer, ByteSource
-from ..errors import CorruptionError, LimitExceededError, TruncatedError
-from ..limits import Limits
+from ..errors import CorruptionError, TruncatedError
+from ..limits import Limits, check_limit
 
 BLOCK = 512
 REGULAR = (b"0", b"\0", b"7")
@@ -86,13 +86,7 @@ def read_members(source: ByteSource, limits: Limits) -> Iterator[TarMember]:
             start = contents + _padded(size)
             continue
         count += 1
-        if count > limits.max_archive_members:
-            raise LimitExceededError(
-                "archive with too many members",
-                limit="max_archive_members",
-                maximum=limits.max_archive_members,
-                claimed=count,
-            )
+        check_limit(limits, "max_archive_members", count, "archive with too many members")
         name = extended.get("path") or _header_name(header)
         if "size" in extended:
             size = _decimal(extended["size"], start)

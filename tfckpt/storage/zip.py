@@ -25,8 +25,8 @@ import struct
 from collections.abc import Iterator
 
 from .._typing import ByteSource, ByteView
-from ..errors import CorruptionError, LimitExceededError, TruncatedError
-from ..limits import Limits
+from ..errors import CorruptionError, TruncatedError
+from ..limits import Limits, check_limit
 
 MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 STORED = 0
@@ -75,13 +75,7 @@ class ZipMember:
 def read_members(source: ByteSource, limits: Limits) -> Iterator[ZipMember]:
     """Every member in the order of the central directory."""
     count, start, size = _directory(source)
-    if count > limits.max_archive_members:
-        raise LimitExceededError(
-            "archive with too many members",
-            limit="max_archive_members",
-            maximum=limits.max_archive_members,
-            claimed=count,
-        )
+    check_limit(limits, "max_archive_members", count, "archive with too many members")
     if start + size > source.size:
         raise TruncatedError(
             f"the archive's directory claims {size} bytes, {max(source.size - start, 0)} are there",

@@ -23,8 +23,8 @@ import numpy as np
 from .._typing import Array, ByteView
 from ..coding import varint
 from ..coding.crc32c import crc32c, mask, unmask
-from ..errors import ChecksumError, CorruptionError, LimitExceededError, TruncatedError
-from ..limits import Limits
+from ..errors import ChecksumError, CorruptionError, TruncatedError
+from ..limits import Limits, check_limit
 from .dense import check_rank
 
 _CHECKSUM_SIZE = 4
@@ -44,13 +44,7 @@ def decode_strings(
     Lengths are compared with the payload before anything is allocated for them.
     """
     count = math.prod(shape)
-    if count > limits.max_string_elements:
-        raise LimitExceededError(
-            "string tensor has too many elements",
-            limit="max_string_elements",
-            maximum=limits.max_string_elements,
-            claimed=count,
-        )
+    check_limit(limits, "max_string_elements", count, "string tensor has too many elements")
     if count == 0 and len(payload) == 0:
         return _shaped(np.empty(0, object), shape), 0 if verify else None
     if count + _CHECKSUM_SIZE > len(payload):

@@ -22,8 +22,8 @@ import numpy as np
 
 from .._typing import Array
 from ..coding import varint
-from ..errors import CorruptionError, LimitExceededError, TruncatedError, UnsupportedFeatureError
-from ..limits import DEFAULT_LIMITS, Limits
+from ..errors import CorruptionError, TruncatedError, UnsupportedFeatureError
+from ..limits import DEFAULT_LIMITS, Limits, check_limit
 from .dense import check_rank, check_shape, decode_dense
 from .dtypes import DataType, data_type
 
@@ -98,11 +98,10 @@ def decode_constant(message: Any, limits: Limits = DEFAULT_LIMITS) -> Array:
 
 
 def _check_limits(dtype: DataType, count: int, limits: Limits) -> None:
-    name, maximum, claimed = "max_constant_bytes", limits.max_constant_bytes, count * dtype.itemsize
-    if dtype.is_string:
-        name, maximum, claimed = "max_string_elements", limits.max_string_elements, count
-    if claimed > maximum:
-        raise LimitExceededError("constant is too large", limit=name, maximum=maximum, claimed=claimed)
+    name, claimed = (
+        ("max_string_elements", count) if dtype.is_string else ("max_constant_bytes", count * dtype.itemsize)
+    )
+    check_limit(limits, name, claimed, "constant is too large")
 
 
 def _finish(flat: Array, shape: Sequence[int]) -> Array:

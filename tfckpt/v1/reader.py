@@ -22,14 +22,13 @@ from ..errors import (
     CheckpointError,
     CheckpointNotFoundError,
     CorruptionError,
-    LimitExceededError,
     TensorNotFoundError,
     UnsupportedFeatureError,
     close_names,
     error_context,
     join_some,
 )
-from ..limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits, check_limit
 from ..reading import Payload
 from ..sstable.table import Table
 from ..storage.base import Storage
@@ -252,13 +251,8 @@ class V1Reader:
                         f"listed as {tensor.data_type.name} {list(tensor.shape)}, "
                         f"in another shard as {known.data_type.name} {list(known.shape)}"
                     )
-                if len(known.parts) + len(item.slice) > self._limits.max_slices:
-                    raise LimitExceededError(
-                        "partitioned tensor with too many slices",
-                        limit="max_slices",
-                        maximum=self._limits.max_slices,
-                        claimed=len(known.parts) + len(item.slice),
-                    )
+                count = len(known.parts) + len(item.slice)
+                check_limit(self._limits, "max_slices", count, "partitioned tensor with too many slices")
                 known.parts.extend((TensorSlice.from_proto(piece), shard_id) for piece in item.slice)
 
     def _find(self, name: str) -> tuple[bytes, _Tensor]:
@@ -327,10 +321,7 @@ def _paths(storage: Storage, prefix: str, limits: Limits) -> tuple[str, ...]:
     base, num_shards = parts
     if num_shards < 1:
         raise CheckpointNotFoundError("a checkpoint of 0 shards", path=prefix)
-    if num_shards > limits.max_shards:
-        raise LimitExceededError(
-            "too many shards", limit="max_shards", maximum=limits.max_shards, claimed=num_shards, path=prefix
-        )
+    check_limit(limits, "max_shards", num_shards, "too many shards", path=prefix)
     return tuple(naming.shard_name(base, shard_id, num_shards) for shard_id in range(num_shards))
 
 
