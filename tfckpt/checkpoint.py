@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
@@ -236,7 +235,6 @@ def open(
     *,
     mmap: bool = True,
     limits: Limits = DEFAULT_LIMITS,
-    cache: PathLike | None = None,
 ) -> Checkpoint:
     """Open the checkpoint that `path` means.
 
@@ -248,18 +246,17 @@ def open(
 
     With `mmap=False` local files are read instead of mapped: every array is a copy, and a file that is cut short while
     an array is used cannot end the process.
-    `cache` is a folder that keeps what is fetched from remote storage, by address and version of the file.
 
     Raises `CheckpointNotFoundError` when there is none, saying what is there instead; `CorruptionError` when its index
     is damaged; `UnsupportedFeatureError` when its format is newer than this reader;
     `StorageError` when the place does not give its bytes.
     """
-    options = Options(mmap=mmap, limits=limits, cache=None if cache is None else os.fspath(cache))
+    options = Options(mmap=mmap, limits=limits)
     return Checkpoint(open_reader(path, options), path, options)
 
 
 def _reopen(path: PathLike | Mapping[str, Buffer], options: Options) -> Checkpoint:
-    return open(path, mmap=options.mmap, limits=options.limits, cache=options.cache)
+    return open(path, mmap=options.mmap, limits=options.limits)
 
 
 def _name(name: str) -> str:

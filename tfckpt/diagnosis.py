@@ -41,10 +41,10 @@ class Diagnosis:
     error: CheckpointError | None
 
 
-def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS, cache: PathLike | None = None) -> Diagnosis:
+def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Diagnosis:
     """Look at a path as `tfckpt.open` does and at every file of the checkpoint; payloads are measured, not read."""
     try:
-        checkpoint = open_checkpoint(path, limits=limits, cache=cache)
+        checkpoint = open_checkpoint(path, limits=limits)
     except CheckpointError as error:
         exists = os.path.lexists(path) or "://" in os.fspath(path)
         advice = _advice(error) if exists or not isinstance(error, CheckpointNotFoundError) else _HOW_TO_NAME_ONE

@@ -125,13 +125,6 @@ def http(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]
 
 
 @contextlib.contextmanager
-def cached_http(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
-    """A web server with a local cache."""
-    with serving(files) as server:
-        yield server.url + inside, {"cache": tmp_path / "cache"}
-
-
-@contextlib.contextmanager
 def http_archive(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
     """An archive on a web server."""
     with serving({"files.tgz": tar_of(files, "w:gz")}) as server:
@@ -148,8 +141,7 @@ PLACES: dict[str, Place] = {
     "memory": memory,
     "fsspec": any_protocol,
     "http": http,
-    "http-cached": cached_http,
     "http-archive": http_archive,
 }
 #: Places without a listing, where folders and sets of shards are only known by the files that say so.
-UNLISTED = ("http", "http-cached")
+UNLISTED = ("http",)

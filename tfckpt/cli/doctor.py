@@ -38,7 +38,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(options: argparse.Namespace) -> int:
     """Diagnose."""
-    diagnosis = diagnose(options.path, limits=places.limits_of(options), cache=options.cache)
+    diagnosis = diagnose(options.path, limits=places.limits_of(options))
     if options.json:
         print(
             render.as_json(

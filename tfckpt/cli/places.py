@@ -18,9 +18,7 @@ PATH_HELP = "prefix, member file, folder, archive or address of a checkpoint"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a checkpoint is opened."""
-    group = parser.add_argument_group("opening")
-    add_limit_option(group)
-    group.add_argument("--cache", metavar="FOLDER", help="keep here what is fetched from remote addresses")
+    add_limit_option(parser.add_argument_group("opening"))
 
 
 def add_limit_option(parser: argparse._ActionsContainer) -> None:
@@ -60,7 +58,7 @@ def parse_limit(text: str) -> RaisedLimit:
 @contextlib.contextmanager
 def opened(path: str, options: argparse.Namespace) -> Iterator[Checkpoint]:
     """An open checkpoint, after what a person should know about how it was found."""
-    with open_checkpoint(path, limits=limits_of(options), cache=options.cache) as checkpoint:
+    with open_checkpoint(path, limits=limits_of(options)) as checkpoint:
         for note in checkpoint.notes:
             render.say(note)
         yield checkpoint

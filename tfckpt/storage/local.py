@@ -176,25 +176,6 @@ class Descriptor:
             os.lseek(self.number, offset, os.SEEK_SET)
             return os.read(self.number, min(length, _PIECE))
 
-    def read_up_to(self, offset: int, length: int) -> bytes:
-        """The bytes from `offset`, fewer than `length` only at the end of the file."""
-        data = bytearray()
-        while len(data) < length and (piece := self.read(offset + len(data), length - len(data))):
-            data += piece
-        return bytes(data)
-
-    def write(self, offset: int, data: ByteView | bytes) -> None:
-        """All of the bytes, at `offset`."""
-        view = memoryview(data)
-        while view:
-            if hasattr(os, "pwrite"):
-                count = os.pwrite(self.number, view, offset)
-            else:
-                with self._lock:
-                    os.lseek(self.number, offset, os.SEEK_SET)
-                    count = os.write(self.number, view)
-            view, offset = view[count:], offset + count
-
     def __del__(self) -> None:
         os.close(self.number)
 

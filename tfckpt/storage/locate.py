@@ -50,11 +50,10 @@ class Place:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How files are read; `cache` is the folder that keeps blocks of remote files."""
+    """How files are read."""
 
     mmap: bool = True
     limits: Limits = DEFAULT_LIMITS
-    cache: str | None = None
 
 
 def locate(given: PathLike | Mapping[str, Buffer], options: Options) -> Place:
@@ -67,8 +66,7 @@ def locate(given: PathLike | Mapping[str, Buffer], options: Options) -> Place:
         raise TypeError(f"a path is a str or os.PathLike of str, not {type(path).__name__}")
     if "://" in path.partition("::")[2]:
         raise UnsupportedFeatureError(
-            "chained addresses are not read; give the plain address, "
-            "with ADDRESS!MEMBER for archives and cache=FOLDER for a cache",
+            "chained addresses are not read; give the plain address, with ADDRESS!MEMBER for archives",
             path=path,
         )
     address = _ADDRESS.fullmatch(path)
@@ -80,7 +78,7 @@ def locate(given: PathLike | Mapping[str, Buffer], options: Options) -> Place:
 
         return _locate_local(url2pathname(address["rest"].removeprefix("localhost")), options)
     outer, mark, inner = path.partition(SEPARATOR)
-    storage, plain = _remote(outer, scheme, options)
+    storage, plain = _remote(outer, scheme)
     if mark or plain.lower().endswith(_ARCHIVE_ENDINGS):
         return _in_archive(_download(storage, plain, options), outer, inner, options)
     return Place(storage, plain)
@@ -121,12 +119,10 @@ def _in_archive(source: ByteSource, address: str, inner: str, options: Options) 
     return Place(archive, archive.join(archive.root, inner)) if inner else Place(archive, archive.root, archive)
 
 
-def _remote(address: str, scheme: str, options: Options) -> tuple[RemoteStorage, str]:
+def _remote(address: str, scheme: str) -> tuple[RemoteStorage, str]:
     """The storage of an address, and the address without access data."""
-    from .block_cache import BlockCache
     from .remote import RemoteStorage
 
-    cache = None if options.cache is None else BlockCache(options.cache)
     if scheme in ("http", "https"):
         from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -141,11 +137,11 @@ def _remote(address: str, scheme: str, options: Options) -> tuple[RemoteStorage,
             raise CheckpointNotFoundError("this address names no server", path=address)
         # Escapes stay as they are; what an address cannot hold, such as a space, is escaped.
         plain = urlunsplit((scheme, host, quote(parts.path or "/", safe="/%!$&'()*+,;=:@~-._"), "", ""))
-        return RemoteStorage(HttpTransport(query=parts.query, user=user), f"{scheme}://{host}/", cache), plain
+        return RemoteStorage(HttpTransport(query=parts.query, user=user), f"{scheme}://{host}/"), plain
     from .filesystem import FsspecTransport
 
     plain = scheme + address[len(scheme) :]
-    return RemoteStorage(FsspecTransport(plain), f"{scheme}://", cache), plain
+    return RemoteStorage(FsspecTransport(plain), f"{scheme}://"), plain
 
 
 def _download(storage: RemoteStorage, address: str, options: Options) -> ByteSource:

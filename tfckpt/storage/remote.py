@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from .._typing import ByteSource, ByteView
 from ..errors import CheckpointNotFoundError
 from .base import DATA_SHARD, Storage
-from .block_cache import BlockCache, CachedFile
 from .http import HttpTransport, changed
 from .local import check_range
 from .transport import Facts, Part, Sink, Transport
@@ -49,11 +48,10 @@ class RemoteStorage(Storage):
 
     is_remote = True
 
-    def __init__(self, transport: Transport, root: str, cache: BlockCache | None = None) -> None:
+    def __init__(self, transport: Transport, root: str) -> None:
         """`root` is what every address begins with, such as `https://host/`; others name nothing here."""
         self._transport = transport
         self._root = root
-        self._cache = cache
         self._files: dict[str, RemoteFile] = {}
 
     def open(self, path: str) -> ByteSource:
@@ -145,7 +143,7 @@ class RemoteStorage(Storage):
         if not self._is_inside(path):
             return None
         # Setting a default is one step, so that threads share one file without a lock.
-        return self._files.get(path) or self._files.setdefault(path, RemoteFile(self._transport, path, self._cache))
+        return self._files.get(path) or self._files.setdefault(path, RemoteFile(self._transport, path))
 
     def _is_inside(self, path: str) -> bool:
         return path.startswith(self._root)
@@ -165,14 +163,12 @@ class RemoteStorage(Storage):
 class RemoteFile:
     """One file: its facts, and the parts of it that are at hand. Shared by everyone who opens it."""
 
-    def __init__(self, transport: Transport, address: str, cache: BlockCache | None) -> None:
+    def __init__(self, transport: Transport, address: str) -> None:
         self._transport = transport
         self._address = address
-        self._cache = cache
         self.is_data = DATA_SHARD.search(address) is not None
         # State that threads share changes in one step each, so that there is no lock, which a fork could catch closed.
         self._known: dict[str, Facts] = {}
-        self._cached: dict[str, CachedFile | None] = {}
         self._end: Part | None = None
         self._recent: tuple[Part, ...] = ()
         self._held: dict[int, Part] = {}
@@ -203,7 +199,7 @@ class RemoteFile:
 
     def read(self, offset: int, length: int) -> ByteView:
         """Exactly these bytes."""
-        if self._known or length == 0 or offset < 0 or self._cache is not None:
+        if self._known or length == 0 or offset < 0:
             check_range(self._address, offset, length, self.size)
         if length == 0:
             return memoryview(b"")
@@ -236,7 +232,7 @@ class RemoteFile:
 
     def _look(self) -> None:
         """Learn the facts, and of a table its end at the same time."""
-        if self.is_data or self._cache is not None:
+        if self.is_data:
             self._learn(self._transport.stat(self._address))
         else:
             self._end = self._transport.read_end(self._address, END)
@@ -283,15 +279,6 @@ class RemoteFile:
         return pieces
 
     def _fetch(self, offset: int, length: int) -> Part:
-        if self._cache is not None:
-            if "file" not in self._cached:
-                self._cached.setdefault("file", self._cache.open(self._address, self._facts()))
-            cached = self._cached["file"]
-            if cached is not None:
-                return Part(offset, cached.read(offset, length, lambda o, n: self._get(o, n).data), self._facts())
-        return self._get(offset, length)
-
-    def _get(self, offset: int, length: int) -> Part:
         part = self._transport.read(self._address, offset, length)
         self._learn(part.facts)
         return part

@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 
 import fsspec
-import pytest
 
 from tests.contracts.places import tar_of, write_folder, zip_of
 from tests.contracts.server import serving
@@ -18,7 +17,6 @@ from tests.contracts.storage import StorageContract
 from tfckpt.limits import DEFAULT_LIMITS
 from tfckpt.storage.archive import ArchiveStorage
 from tfckpt.storage.base import Storage
-from tfckpt.storage.block_cache import BlockCache
 from tfckpt.storage.filesystem import FsspecTransport
 from tfckpt.storage.http import HttpTransport
 from tfckpt.storage.local import LocalStorage
@@ -112,22 +110,12 @@ class TestHttp(StorageContract):
     """Files on a web server."""
 
     lists = False
-    cache: pathlib.Path | None = None
 
     @contextlib.contextmanager
     def make(self, files: Mapping[str, bytes]) -> Made:
         """A server on the loopback."""
         with serving(files) as server:
-            cache = None if self.cache is None else BlockCache(str(self.cache))
-            yield RemoteStorage(HttpTransport(), server.url, cache), server.url
-
-
-class TestCachedHttp(TestHttp):
-    """Files on a web server, with a cache on this machine."""
-
-    @pytest.fixture(autouse=True)
-    def _folder(self, tmp_path: pathlib.Path) -> None:
-        self.cache = tmp_path / "cache"
+            yield RemoteStorage(HttpTransport(), server.url), server.url
 
 
 class TestFsspec(StorageContract):
