@@ -8,7 +8,7 @@ from ..errors import CorruptionError, pluralize
 from ..exporting import ExportReport, export
 from . import places, render
 from .command import exit_code_of, report_misuse
-from .cp import parse_rename
+from .outputs import add_selection_options
 
 HELP = """\
 Write the tensors of a checkpoint, as they are, to a file that other libraries read.
@@ -33,23 +33,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("path", metavar="PATH", help="prefix, member file, folder, archive or address of a checkpoint")
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="file or folder to write")
-    parser.add_argument(
-        "--include", metavar="GLOB", action="append", default=[], help="only names that match; may be repeated"
-    )
-    parser.add_argument(
-        "--exclude", metavar="GLOB", action="append", default=[], help="no names that match; may be repeated"
-    )
+    add_selection_options(parser)
     parser.add_argument("--strip-prefix", metavar="TEXT", default="", help="take this from the beginning of names")
-    parser.add_argument(
-        "--rename",
-        metavar="REGEX=REPL",
-        type=parse_rename,
-        action="append",
-        default=[],
-        help="replace what a regular expression finds in each name, split at the last =; may be repeated",
-    )
-    parser.add_argument("--dtype", help="convert floats to float16, bfloat16, float32 or float64")
-    parser.add_argument("--no-optimizer", action="store_true", help="without slot variables and other optimizer state")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument(
         "--ema", dest="weights", action="store_const", const="ema", help="moving averages as their variables' values"

@@ -9,7 +9,7 @@ from ..editing import merge
 from ..errors import NameConflictError, pluralize, printable
 from . import places, render
 from .command import report_misuse
-from .cp import add_output_options, check_target, state_update, summary
+from .outputs import add_output_options, check_target, state_update, summary
 
 HELP = """\
 Write one checkpoint of the tensors of several.

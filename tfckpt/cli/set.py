@@ -14,7 +14,7 @@ from ..storage.kinds import archive_kind
 from ..storage.local import LocalStorage
 from . import places, render
 from .command import report_misuse
-from .cp import add_output_options, check_target, state_update, summary
+from .outputs import add_output_options, check_target, state_update, summary
 
 HELP = """\
 Copy a checkpoint with other values for some tensors.
