@@ -39,7 +39,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "bench",
         help="latency, images per second, memory and multiply-adds of converted weights",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("output", metavar="OUT", help="converted weights")
     parser.add_argument(

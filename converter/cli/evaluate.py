@@ -41,7 +41,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "evaluate",
         help="top-1 and top-5 of converted weights on labelled images",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("output", metavar="OUT", help="converted weights")
     parser.add_argument(

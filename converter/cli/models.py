@@ -27,7 +27,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "models",
         help="list the released checkpoints",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "pattern", metavar="PATTERN", nargs="?", default="*", help="only names that match a glob or contain a text"

@@ -23,7 +23,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "ops",
         help="list the TensorFlow operations that can be run",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", metavar="OP", nargs="*", help="operations to ask for, as TensorFlow calls them")
     parser.add_argument("--json", action="store_true", help="print JSON")

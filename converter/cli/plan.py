@@ -49,7 +49,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "plan",
         help="show what a conversion would do",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SRC", help=SOURCE_HELP)
     parser.add_argument(

@@ -29,7 +29,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "revert",
         help="write a TensorFlow checkpoint of PyTorch weights",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="OUT", help="file or folder of PyTorch weights")
     parser.add_argument("-o", "--output", metavar="PREFIX", required=True, help="prefix of the checkpoint to write")

@@ -51,7 +51,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "verify",
         help="prove converted weights against their checkpoint and its graph",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SRC", help=SOURCE_HELP)
     parser.add_argument("output", metavar="OUT", help="file that was converted from it")

@@ -28,7 +28,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "cp",
         help="copy a checkpoint, with changes",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of a checkpoint")
     parser.add_argument("target", metavar="DST", help="prefix of the new checkpoint")

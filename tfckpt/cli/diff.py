@@ -29,7 +29,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "diff",
         help="compare two checkpoints",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("first", metavar="A", help="prefix, member file or folder of a checkpoint")
     parser.add_argument("second", metavar="B", help="the other one")

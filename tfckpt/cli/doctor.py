@@ -28,7 +28,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "doctor",
         help="say what is wrong with a checkpoint and what to do",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", metavar="PATH", help="whatever you have")
     parser.add_argument("--json", action="store_true", help="write JSON")

@@ -29,7 +29,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "export",
         help="write tensors to .safetensors, .npz or .npy",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", metavar="PATH", help="prefix, member file, folder, archive or address of a checkpoint")
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="file or folder to write")

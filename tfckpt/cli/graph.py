@@ -35,7 +35,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "graph",
         help="summarise the graph beside a checkpoint",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
     parser.add_argument(

@@ -22,7 +22,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "info",
         help="say what a checkpoint is",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", metavar="PATH", help="prefix, member file, folder, archive or address of a checkpoint")
     parser.add_argument("--json", action="store_true", help="write JSON")

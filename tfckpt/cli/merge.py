@@ -27,7 +27,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "merge",
         help="write one checkpoint of several",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sources", metavar="SRC", nargs="+", help="prefix, member file or folder of a checkpoint")
     parser.add_argument("target", metavar="DST", help="prefix of the new checkpoint")

@@ -41,7 +41,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="run a script that reads checkpoints with TensorFlow's functions",
         description=HELP,
         usage="tfckpt run [-h] [-m] SCRIPT [ARGUMENT ...]",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-m", action="store_true", dest="is_module", help="SCRIPT is the name of a module")
     parser.add_argument("script", metavar="SCRIPT", help="path of a Python script")

@@ -31,7 +31,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "set",
         help="copy a checkpoint with other values for some tensors",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of a checkpoint")
     parser.add_argument(

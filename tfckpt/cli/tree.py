@@ -38,7 +38,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "tree",
         help="draw objects and shapes as a tree",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
     parser.add_argument("below", metavar="OBJECT", nargs="?", default="", help="draw only what stands below this path")

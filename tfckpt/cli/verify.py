@@ -26,7 +26,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "verify",
         help="compare every checksum",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
     parser.add_argument("--json", action="store_true", help="write JSON")
