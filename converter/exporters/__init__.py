@@ -24,7 +24,7 @@ from .base import (
     TensorFile,
 )
 from .folders import REPLACEABLE, STEM, write_folder
-from .targets import prepare, to_native
+from .targets import prepare, rename_to_native
 
 __all__ = [
     "CONFIG_KEY",
@@ -128,7 +128,7 @@ def read_output(path: PathLike) -> TensorFile:
 
 def read_native(path: PathLike) -> TensorFile:
     """Read an output under our own names, whichever library's it was written with."""
-    return to_native(read_output(path), os.fspath(path))
+    return rename_to_native(read_output(path), os.fspath(path))
 
 
 def _weights_in(folder: str) -> str | None:

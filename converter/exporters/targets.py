@@ -98,7 +98,7 @@ def prepare(
     )
 
 
-def to_native(found: TensorFile, path: str) -> TensorFile:
+def rename_to_native(found: TensorFile, path: str) -> TensorFile:
     """Take a file's tensors back to our own names, by the library and the network that its metadata names.
 
     A file without such metadata, as every `.pth`, is known by its names where they are those that a library has for a
