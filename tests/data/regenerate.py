@@ -46,6 +46,7 @@ CASES = {
     "aligned": "handmade:make_aligned",
     "v1": "v1:make_v1",
     "objects-more": "objects:make_objects",
+    "optimizers": "optimizers:make_optimizers",
     "manager": "objects:make_manager",
     "savedmodel-tf1": "savedmodels:make_tf1",
     "savedmodel-tf2": "savedmodels:make_tf2",
