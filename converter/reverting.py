@@ -17,13 +17,14 @@ import numpy as np
 
 import tfckpt
 from tfckpt.errors import CorruptionError, printable
+from tfckpt.training_state import AVERAGE_SUFFIX
 
 from ._typing import Array, PathLike, SourceLike
 from .conversion import ConversionPlan, opened, plan_conversion
 from .errors import ConversionError, ExportError, MappingError, UnknownModelError
 from .exporters import is_output, read_native
 from .mapping.automl import AUTOML
-from .mapping.averages import AVERAGE_SUFFIX, is_average
+from .mapping.averages import is_average
 from .mapping.family import Family
 from .mapping.keras_applications import KERAS
 from .mapping.rules import RuleSet

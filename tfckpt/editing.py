@@ -22,14 +22,14 @@ from .name_changes import (
     compile_renames,
     float_type,
     matches,
-    optimizer_names,
     rename_all,
     select,
     take_averages,
 )
-from .object_graph import GRAPH_KEY
-from .object_graph_building import graph_payload, rename_keys
+from .object_graph import GRAPH_KEY, graph_payload
+from .object_graph_building import rename_keys
 from .tensors.dtypes import data_type_named
+from .training_state import optimizer_state
 from .writing import StateUpdate, to_values
 
 __all__ = ["Report", "copy", "merge", "replace"]
@@ -74,7 +74,7 @@ def copy(
         names = [name for name in checkpoint if name != GRAPH_KEY]
         chosen = select(names, include, exclude)
         if no_optimizer:
-            chosen -= optimizer_names(checkpoint, names)
+            chosen -= optimizer_state(names, checkpoint.object_graph).keys()
         origins = {name: name for name in names if name in chosen}
         if ema_to_raw:
             origins = take_averages(checkpoint, names, chosen)
@@ -183,7 +183,7 @@ def replace(
 
 def _graph_item(checkpoint: Checkpoint, keys: Mapping[str, str | None]) -> Item:
     """The object graph with its keys changed; its bytes as they are where none is."""
-    payload = graph_payload(checkpoint)
+    payload = graph_payload(checkpoint.reader, checkpoint.prefix)
     changed = rename_keys(payload, keys)
     if changed == payload:
         return Item(GRAPH_KEY, checkpoint, GRAPH_KEY)

@@ -26,17 +26,16 @@ from .checkpoint import Checkpoint
 from .errors import CheckpointExistsError, UnsupportedFeatureError, join_some, printable
 from .integrity import verify
 from .name_changes import (
-    AVERAGE_SUFFIX,
     FLOATS,
     compile_renames,
     float_type,
-    optimizer_names,
     rename_all,
     select,
     take_averages,
 )
 from .safetensors_format import DTYPES, LazyTensor, write_safetensors
 from .tensors.dtypes import data_type_named
+from .training_state import AVERAGE_SUFFIX, optimizer_state
 
 if TYPE_CHECKING:
     from .errors import CheckpointError
@@ -169,7 +168,7 @@ def _choose(
     opaque = {
         name for name, info in types.items() if info.dtype.kind in "OV" and not _is_extension(info.dtype)
     } - strings
-    optimizer = optimizer_names(checkpoint, names) & chosen if no_optimizer else set()
+    optimizer = optimizer_state(names, checkpoint.object_graph).keys() & chosen if no_optimizer else set()
     left_out["strings"] = tuple(sorted(strings))
     left_out["values of a type that cannot be read"] = tuple(sorted(opaque))
     left_out["state of an optimizer"] = tuple(sorted(optimizer))

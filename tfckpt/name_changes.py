@@ -8,17 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from .checkpoint import Checkpoint
 from .errors import NameConflictError, join_some, pluralize, printable
-from .object_graph import GRAPH_KEY
-from .object_graph_building import graph_payload, optimizer_keys
 from .tensors.dtypes import data_type_named
+from .training_state import AVERAGE_SUFFIX
 
-AVERAGE_SUFFIX = "/ExponentialMovingAverage"
-#: What TF1 optimizers name their slot variables, after the name of the variable and a slash.
-_SLOT = re.compile(
-    r"(?s)(?P<variable>.+)/"
-    r"(?:Momentum|Adagrad|LARSOptimizer|adam_[mv]|(?:RMSProp|Adam|AdamW|AdaMax|Adadelta|Ftrl|LAMB)(?:_\d)?)"
-)
-_POWERS = re.compile(r"(?:.*/)?beta[12]_power(?:_\d+)?")
 #: The types that are converted into each other.
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -35,16 +27,6 @@ def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str])
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether one of the globs matches all of a name; `*` also matches slashes."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def optimizer_names(checkpoint: Checkpoint, names: Iterable[str]) -> set[str]:
-    """What only optimizers hold: by the object graph, and by the names that TF1 gives slot variables."""
-    there = set(names)
-    found = {name for name in there if (match := _SLOT.fullmatch(name)) and match["variable"] in there}
-    found |= {name for name in there if _POWERS.fullmatch(name) or "/.OPTIMIZER_SLOT/" in name}
-    if GRAPH_KEY in checkpoint.reader:
-        found |= optimizer_keys(graph_payload(checkpoint)) & there
-    return found
 
 
 def take_averages(checkpoint: Checkpoint, names: Sequence[str], chosen: set[str]) -> dict[str, str]:

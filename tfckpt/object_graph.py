@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Any
 
 from . import protos
-from .errors import CorruptionError, error_context
+from .errors import CorruptionError, error_context, printable
 from .limits import DEFAULT_LIMITS, Limits, check_limit
 from .reading import TensorReader
 from .tensors.info import TensorInfo
@@ -34,6 +34,10 @@ GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VARIABLE_VALUE = "VARIABLE_VALUE"
 _ATTRIBUTES = ".ATTRIBUTES"
 _SLOT = ".OPTIMIZER_SLOT"
+#: What follows the path of a variable in the key of its value.
+VALUE_SUFFIX = f"/{_ATTRIBUTES}/{VARIABLE_VALUE}"
+#: What stands between the path of a variable and that of the optimizer in the key of a slot.
+SLOT_MARK = f"/{_SLOT}/"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ class ObjectGraph:
     def find(self, path: str) -> ObjectNode | None:
         """The node that a path of escaped names leads to, by any of its names; None if there is none."""
         try:
-            before, _, after = path.partition(f"/{_SLOT}/")
+            before, _, after = path.partition(SLOT_MARK)
             node = self._walk(split_path(before))
             if node is None or not after:
                 return node
@@ -198,10 +202,15 @@ def read_object_graph(reader: TensorReader, limits: Limits = DEFAULT_LIMITS) -> 
     if GRAPH_KEY not in reader:
         return None
     with error_context(path=reader.files[0], tensor=GRAPH_KEY):
-        value = reader.read(GRAPH_KEY)
-        if value.shape != () or value.dtype != object:
-            raise CorruptionError(f"object graph is stored as {value.dtype} {list(value.shape)}, expected one string")
-        return decode_object_graph(value.item(), limits)
+        return decode_object_graph(_stored_graph(reader), limits)
+
+
+def graph_payload(reader: TensorReader, prefix: str) -> bytes:
+    """Return the serialized graph of an object-based checkpoint; `ValueError` if the checkpoint is name-based."""
+    if GRAPH_KEY not in reader:
+        raise ValueError(f"{printable(prefix)} is not object-based: it has no object graph to copy")
+    with error_context(path=prefix, tensor=GRAPH_KEY):
+        return _stored_graph(reader)
 
 
 def decode_object_graph(data: bytes, limits: Limits = DEFAULT_LIMITS) -> ObjectGraph:
@@ -286,11 +295,19 @@ def parse_key(key: str) -> ObjectKey:
     before, mark, attribute = key.rpartition(f"/{_ATTRIBUTES}/")
     if not mark or "/" in attribute:
         raise ValueError(f"{key!r} is no key of an attribute: PATH/{_ATTRIBUTES}/NAME")
-    variable, mark, rest = before.partition(f"/{_SLOT}/")
+    variable, mark, rest = before.partition(SLOT_MARK)
     if not mark:
         return ObjectKey(split_path(before), unescape(attribute))
     *optimizer, slot = split_path(rest)
     return ObjectKey(split_path(variable), unescape(attribute), tuple(optimizer), slot)
+
+
+def _stored_graph(reader: TensorReader) -> bytes:
+    value = reader.read(GRAPH_KEY)
+    if value.shape != () or not isinstance(value.item(), bytes):
+        raise CorruptionError(f"object graph is stored as {value.dtype} {list(value.shape)}, expected one string")
+    payload: bytes = value.item()
+    return payload
 
 
 def _children(number: int, node: Any, count: int) -> dict[str, int]:
@@ -346,7 +363,7 @@ def _paths(children: list[dict[str, int]], slots: list[tuple[SlotReference, ...]
         for slot in references:
             variable, optimizer = paths[slot.variable], paths[number]
             if paths[slot.slot_variable] is None and variable is not None and optimizer is not None:
-                give(slot.slot_variable, f"{variable}/{_SLOT}/{optimizer}/{escape(slot.slot_name)}")
+                give(slot.slot_variable, f"{variable}{SLOT_MARK}{optimizer}/{escape(slot.slot_name)}")
     return paths
 
 

@@ -19,12 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import protos
-from .checkpoint import Checkpoint
-from .errors import CorruptionError, error_context, join_some, pluralize, printable
-from .object_graph import GRAPH_KEY, VARIABLE_VALUE, unescape
+from .errors import error_context, printable
+from .object_graph import GRAPH_KEY, SLOT_MARK, VALUE_SUFFIX, VARIABLE_VALUE, unescape
 
-VALUE_SUFFIX = f"/.ATTRIBUTES/{VARIABLE_VALUE}"
-_SLOT_MARK = "/.OPTIMIZER_SLOT/"
 _COUNTER = "save_counter"
 
 
@@ -51,11 +48,11 @@ class BuiltGraph:
     def key(self, name: str) -> str:
         """The key of an object path; a name that already ends like a key is taken as one."""
         path = name.removesuffix(VALUE_SUFFIX)
-        variable, mark, slot = path.partition(_SLOT_MARK)
+        variable, mark, slot = path.partition(SLOT_MARK)
         if mark:
             optimizer, slash, slot_name = slot.rpartition("/")
             if not slash:
-                raise ValueError(f"{printable(name)!r} names no slot; expected VARIABLE{_SLOT_MARK}OPTIMIZER/SLOT")
+                raise ValueError(f"{printable(name)!r} names no slot; expected VARIABLE{SLOT_MARK}OPTIMIZER/SLOT")
             node = _Object()
             local_name = _local_name(slot_name, name)
             self._slots.append((self._find(optimizer, name), self._find(variable, name), local_name, node))
@@ -91,7 +88,7 @@ class BuiltGraph:
             item.has_checkpoint_values.value = True
         for optimizer, variable, slot_name, slot in self._slots:
             if variable.key is None:
-                path = (slot.key or "").partition(_SLOT_MARK)[0]
+                path = (slot.key or "").partition(SLOT_MARK)[0]
                 raise ValueError(f"there is a slot for {printable(path)!r}, and no tensor of that object path")
             message.nodes[numbers[id(optimizer)]].slot_variables.add(
                 original_variable_node_id=numbers[id(variable)],
@@ -114,47 +111,6 @@ class _Object:
     def __init__(self) -> None:
         self.children: dict[str, _Object] = {}
         self.key: str | None = None
-
-
-class CopiedGraph:
-    """The graph of another checkpoint, as it is, for the same set of tensors."""
-
-    def __init__(self, source: Checkpoint) -> None:
-        """`source` is object-based and open; `ValueError` if it has no object graph."""
-        self._payload = graph_payload(source)
-        self._source = source
-        self._missing = dict.fromkeys(name for name in source if name != GRAPH_KEY)
-
-    def key(self, name: str) -> str:
-        """The key that a key, an object path or a full name means there."""
-        key = self._source.info(name).name
-        self._missing.pop(key, None)
-        return key
-
-    def rest(self) -> dict[str, object]:
-        """The graph as it was stored, once every key of its checkpoint was given."""
-        if self._missing:
-            missing = list(self._missing)
-            raise ValueError(
-                f"the object graph of {printable(self._source.prefix)} needs {pluralize(len(missing), 'more tensor')}: "
-                f"{join_some(missing)}"
-            )
-        return {GRAPH_KEY: self._payload}
-
-
-def graph_payload(source: Checkpoint) -> bytes:
-    """The serialized graph of an object-based checkpoint; `ValueError` for one without."""
-    if GRAPH_KEY not in source.reader:
-        raise ValueError(f"{printable(source.prefix)} is not object-based: it has no object graph to copy")
-    value = source.reader.read(GRAPH_KEY)
-    if value.shape != () or not isinstance(value.item(), bytes):
-        raise CorruptionError(
-            f"object graph is stored as {value.dtype} {list(value.shape)}, expected one string",
-            path=source.prefix,
-            tensor=GRAPH_KEY,
-        )
-    payload: bytes = value.item()
-    return payload
 
 
 def parse_graph(payload: bytes) -> Any:
@@ -191,39 +147,6 @@ def rename_keys(payload: bytes, keys: Mapping[str, str | None]) -> bytes:
             if slot in gone and not message.nodes[slot].attributes:
                 del node.slot_variables[index]
     return bytes(message.SerializeToString())
-
-
-def optimizer_keys(payload: bytes) -> frozenset[str]:
-    """Keys of the tensors that only the optimizers of a graph hold: slot variables, step counters, learning rates.
-
-    An optimizer is a node with slot variables, or one with the lists that newer Keras optimizers keep.
-    Variables of the model that an optimizer also refers to are not among them.
-    """
-    nodes = parse_graph(payload).nodes
-    optimizers = {
-        number
-        for number, node in enumerate(nodes)
-        if node.slot_variables or {"_variables", "_learning_rate"} <= {child.local_name for child in node.children}
-    }
-    without = _reachable(nodes, avoid=optimizers)
-    own = _reachable(nodes, start=optimizers) - without
-    own |= {slot.slot_variable_node_id for node in nodes for slot in node.slot_variables}
-    return frozenset(
-        attribute.checkpoint_key for number in own if 0 <= number < len(nodes) for attribute in nodes[number].attributes
-    )
-
-
-def _reachable(nodes: Any, *, start: set[int] | None = None, avoid: set[int] | None = None) -> set[int]:
-    """Numbers of the nodes that children lead to from `start` (the root), without passing `avoid`."""
-    seen = {0} if start is None else set(start)
-    seen -= avoid or set()
-    waiting = list(seen)
-    while waiting:
-        for child in nodes[waiting.pop()].children:
-            if 0 <= child.node_id < len(nodes) and child.node_id not in seen and child.node_id not in (avoid or ()):
-                seen.add(child.node_id)
-                waiting.append(child.node_id)
-    return seen
 
 
 def _local_name(part: str, name: str) -> str:

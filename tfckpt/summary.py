@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from .checkpoint import Checkpoint
-from .name_changes import AVERAGE_SUFFIX, optimizer_names
 from .object_graph import GRAPH_KEY
+from .training_state import AVERAGE_SUFFIX, optimizer_state
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Summary:
 def summarize(checkpoint: Checkpoint) -> Summary:
     """Count what a checkpoint holds; reads the index and the graph beside it, but no tensor except the object graph."""
     infos = {info.name: info for info in checkpoint.infos()}
-    optimizer = optimizer_names(checkpoint, infos)
+    optimizer = set(optimizer_state(infos, checkpoint.object_graph))
     averages = {name for name in infos if name.endswith(AVERAGE_SUFFIX)} - optimizer
     aside = optimizer | averages | {name for name in infos if name.rsplit("/", 1)[-1] == "global_step"}
     aside |= {name for name in infos if name.startswith("save_counter/")}

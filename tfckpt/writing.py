@@ -17,8 +17,9 @@ from . import checkpoint_state as state
 from ._typing import Array, ByteView, PathLike
 from .bundle.writer import BundleWriter
 from .checkpoint import Checkpoint
-from .errors import printable
-from .object_graph_building import BuiltGraph, CopiedGraph, KeysOfGraph
+from .errors import join_some, pluralize, printable
+from .object_graph import GRAPH_KEY, graph_payload
+from .object_graph_building import BuiltGraph, KeysOfGraph
 from .storage.local import LocalStorage
 from .tensors.dense import encode_dense
 from .tensors.dtypes import DataType, data_type_named, data_type_of
@@ -181,6 +182,32 @@ def save(
             for key, value in graph.rest().items():
                 writer.add(key, value)
     return writer.prefix
+
+
+class CopiedGraph:
+    """The graph of another checkpoint, as it is, for the same set of tensors."""
+
+    def __init__(self, source: Checkpoint) -> None:
+        """`source` is object-based and open; `ValueError` if it has no object graph."""
+        self._payload = graph_payload(source.reader, source.prefix)
+        self._source = source
+        self._missing = dict.fromkeys(name for name in source if name != GRAPH_KEY)
+
+    def key(self, name: str) -> str:
+        """The key that a key, an object path or a full name means there."""
+        key = self._source.info(name).name
+        self._missing.pop(key, None)
+        return key
+
+    def rest(self) -> dict[str, object]:
+        """The graph as it was stored, once every key of its checkpoint was given."""
+        if self._missing:
+            missing = list(self._missing)
+            raise ValueError(
+                f"the object graph of {printable(self._source.prefix)} needs {pluralize(len(missing), 'more tensor')}: "
+                f"{join_some(missing)}"
+            )
+        return {GRAPH_KEY: self._payload}
 
 
 def _keys_of(object_graph: Checkpoint | bool | None) -> KeysOfGraph | None:

@@ -57,18 +57,7 @@ _RULES = (
     Rule("head_1/dense/bias", "classifier.bias"),
 )
 
-_IGNORES = (
-    Ignore("global_step", "step counter of the training"),
-    Ignore("beta1_power", "state of the Adam optimizer"),
-    Ignore("beta2_power", "state of the Adam optimizer"),
-    Ignore("{scope...}/beta1_power", "state of the Adam optimizer"),
-    Ignore("{scope...}/beta2_power", "state of the Adam optimizer"),
-    Ignore("{variable...}/RMSProp", "slot of the RMSProp optimizer"),
-    Ignore("{variable...}/RMSProp_1", "slot of the RMSProp optimizer"),
-    Ignore("{variable...}/Momentum", "slot of the Momentum optimizer"),
-    Ignore("{variable...}/Adam", "slot of the Adam optimizer"),
-    Ignore("{variable...}/Adam_1", "slot of the Adam optimizer"),
-)
+_IGNORES = (Ignore("global_step", "step counter of the training"),)
 
 _DEPTHWISE = "depthwise_conv2d/depthwise_kernel"
 _FIRST = "conv2d/kernel"

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, TypeAlias
 
+from tfckpt.training_state import AVERAGE_SUFFIX
+
 from .rules import Ignored, Source
 
 WeightsChoice: TypeAlias = Literal["ema", "raw"]
 
 WEIGHTS_CHOICES: tuple[WeightsChoice, ...] = ("ema", "raw")
-AVERAGE_SUFFIX = "/ExponentialMovingAverage"
 
 REASON_AVERAGED = "raw value of a variable whose moving average is used"
 REASON_RAW = "moving average, and raw values were asked for"

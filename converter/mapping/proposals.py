@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tfckpt.errors import pluralize
+from tfckpt.training_state import state_by_name
 
 from ..errors import Shape
 from .layout import LAYOUTS
@@ -44,11 +45,7 @@ _BY_LAST = {
     "depthwise_kernel": ("depthwise",),
     "kernel": ("dense", "conv2d", "conv1d", "conv3d", "conv2d_transpose", "depthwise"),
 }
-_STATE = re.compile(
-    r".*(?:/(?:adam_m|adam_v|Adam|Adam_1|Momentum|RMSProp|RMSProp_1|Adagrad|AdamWeightDecay\w*|LAMB\w*)|"
-    r"(?:^|/)(?:global_step|beta[12]_power|iteration|learning_rate|save_counter))",
-    re.DOTALL,
-)
+_COUNTERS = {"global_step", "iteration", "learning_rate", "save_counter"}
 _NUMBER = re.compile(r"\d+")
 _STATE_REASON = "looks like the state of a training"
 
@@ -83,10 +80,8 @@ def propose(
     """
     sources = [source for source in sources if is_literal(source.variable)]
     targets = {target: shape for target, shape in targets.items() if is_literal(target)}
-    states = [source for source in sources if _STATE.fullmatch(source.variable)]
-    others = [
-        source for source in sources if not _STATE.fullmatch(source.variable) and source.variable.startswith(scope)
-    ]
+    states = [source for source in sources if _is_state(source.variable)]
+    others = [source for source in sources if not _is_state(source.variable) and source.variable.startswith(scope)]
     pairs = _best(_pairs(others, targets, scope))
     proposals = _generalised(pairs, others, targets, scope, names)
     endings = collections.Counter(_state_pattern(source.variable) for source in states)
@@ -191,6 +186,11 @@ def _pattern(pair: _Pair, scope: str) -> Rule:
         if len(once.findall(source)) == 1 and len(once.findall(target)) == 1:
             source, target = once.sub(group, source), once.sub(group, target)
     return Rule(source, target, pair.layout)
+
+
+def _is_state(name: str) -> bool:
+    """Whether a variable looks like the state of a training: a counter, or a slot even without its variable."""
+    return name.rpartition("/")[2] in _COUNTERS or state_by_name(name)[1] is not None
 
 
 def _state_pattern(name: str) -> str:

@@ -13,8 +13,8 @@
     layout = "dense"              # identity where it is left out
 
     [[ignore]]
-    source = "{variable...}/adam_m"
-    reason = "state of the optimizer"
+    source = "global_step"
+    reason = "step counter of the training"
 
     [[constant]]
     target = "{layer...}.num_batches_tracked"

@@ -9,19 +9,17 @@ A rule table reads one of them; see `rules.Names`.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import tfckpt
 from tfckpt.errors import printable
-from tfckpt.object_graph import GRAPH_KEY, ObjectGraph
+from tfckpt.object_graph import GRAPH_KEY, VALUE_SUFFIX
+from tfckpt.training_state import OptimizerState, optimizer_state
 
 from ..errors import Shape
 from .rules import Ignored, Names
 
-VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-
-_OPTIMIZER_SLOT = "/.OPTIMIZER_SLOT/"
 _REASON_GRAPH = "the object graph, which is no variable"
 _REASON_COUNTER = "counter of saves"
 _REASON_OTHER = "no variable"
@@ -29,8 +27,6 @@ _REASON_COPY = "second copy of a variable, which Keras 3 exports twice"
 #: Where `export` of Keras 3 keeps all variables of its functions, and where they stand once more among others.
 _EXPORTED = "_all_variables/"
 _EXPORT_COPIES = "variables/"
-#: Children that an optimizer of Keras has, whichever its generation; the older ones have slot variables besides.
-_OPTIMIZER_CHILDREN = ({"_iterations"}, {"iter", "learning_rate"}, {"_index_dict"})
 
 
 class SourceVariable(NamedTuple):
@@ -59,16 +55,16 @@ class Inventory(NamedTuple):
 def inventory_of_names(shapes: Mapping[str, Shape]) -> Inventory:
     """Take stock of tensors by name, where there is no object graph to ask.
 
-    Keys of an object-based checkpoint still give paths; slot variables are told by their keys.
+    Keys of an object-based checkpoint still give paths, and keys of slot variables show what they are.
     """
     variables = []
     set_aside = []
+    state = optimizer_state(shapes, None)
     for name, shape in shapes.items():
         if name == GRAPH_KEY:
             set_aside.append(Ignored(name, _REASON_GRAPH))
-        elif _OPTIMIZER_SLOT in name and name.endswith(VALUE_SUFFIX):
-            optimizer, _, slot = name.removesuffix(VALUE_SUFFIX).rpartition(_OPTIMIZER_SLOT)[2].rpartition("/")
-            set_aside.append(Ignored(name, _slot_reason(slot, optimizer)))
+        elif name in state:
+            set_aside.append(Ignored(name, _state_reason(state[name])))
         else:
             path = name.removesuffix(VALUE_SUFFIX)
             variables.append(SourceVariable(name, shape, path, path))
@@ -77,14 +73,13 @@ def inventory_of_names(shapes: Mapping[str, Shape]) -> Inventory:
 
 def inventory_of_checkpoint(checkpoint: tfckpt.Checkpoint, graph: tfckpt.ObjectGraph) -> Inventory:
     """Take stock of an object-based checkpoint, with its object graph."""
-    optimizers = tuple(_optimizers(graph))
+    state = optimizer_state(checkpoint, graph)
     copies = exported_copies(checkpoint)
     variables = []
-    reasons: dict[str, str] = {GRAPH_KEY: _REASON_GRAPH}
+    reasons = {GRAPH_KEY: _REASON_GRAPH, **{key: _state_reason(of) for key, of in state.items()}}
     for row in checkpoint.variables():
         path = row.path if row.path is not None else row.key.removesuffix(VALUE_SUFFIX)
-        reasons.update((slot.key, _slot_reason(slot.name, slot.optimizer)) for slot in row.slots)
-        reason = _REASON_COPY if row.key in copies else _reason(path, optimizers)
+        reason = _REASON_COPY if row.key in copies else reasons.get(row.key) or _reason(path)
         if reason is None:
             variables.append(SourceVariable(row.key, row.info.shape, path, row.full_name))
         else:
@@ -115,23 +110,14 @@ def duplicates(names: Iterable[str]) -> set[str]:
     return {name for name, count in collections.Counter(names).items() if count > 1}
 
 
-def _optimizers(graph: ObjectGraph) -> Iterator[str]:
-    """Give the path of every optimizer: it keeps slot variables, or has the children an optimizer has."""
-    for node in graph.nodes:
-        told_by_children = any(children <= set(node.children) for children in _OPTIMIZER_CHILDREN)
-        if node.path and (node.slot_variables or told_by_children):
-            yield node.path
-
-
-def _reason(path: str, optimizers: tuple[str, ...]) -> str | None:
+def _reason(path: str) -> str | None:
     """Say why a variable is none of a network's, None if it may be one."""
     if path == "save_counter":
         return _REASON_COUNTER
-    for optimizer in optimizers:
-        if path.startswith(optimizer + "/"):
-            return f"state of the optimizer {printable(optimizer)}"
     return "state of a metric" if "keras_api/metrics/" in path else None
 
 
-def _slot_reason(slot: str, optimizer: str) -> str:
-    return f"slot {printable(slot)} of the optimizer {printable(optimizer)}"
+def _state_reason(state: OptimizerState) -> str:
+    """Say which state of which optimizer a tensor is."""
+    what = "state" if state.slot is None else f"slot {printable(state.slot)}" if state.slot else "slot"
+    return f"{what} of the optimizer {printable(state.optimizer)}"

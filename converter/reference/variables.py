@@ -20,6 +20,7 @@ from tfckpt.errors import close_names, printable
 from tfckpt.graph import Function, Node
 from tfckpt.object_graph import ObjectGraph
 from tfckpt.saved_objects import SavedObjects
+from tfckpt.training_state import AVERAGE_SUFFIX
 
 from .bodies import Program
 from .limits import ReferenceLimits
@@ -28,7 +29,6 @@ from .values import Array
 
 #: Which values the variables have: as the graph's own saver restores them, the raw ones, or the moving averages.
 Weights: TypeAlias = Literal["graph", "raw", "averages"]
-AVERAGE = "/ExponentialMovingAverage"
 HANDLES = {"VarHandleOp", "VariableV2", "Variable"}
 _PASSING = {"Identity", "ReadVariableOp", "Cast", "Snapshot", "CopyOnRead", "DisableCopyOnRead"}
 _ASSIGNS = {"AssignVariableOp", "Assign"}
@@ -49,8 +49,8 @@ class Source:
         """The source of the raw value or of the average, where the checkpoint has one."""
         if weights == "graph":
             return self
-        raw = self.name.removesuffix(AVERAGE)
-        name = raw + AVERAGE if weights == "averages" and raw + AVERAGE in names else raw
+        raw = self.name.removesuffix(AVERAGE_SUFFIX)
+        name = raw + AVERAGE_SUFFIX if weights == "averages" and raw + AVERAGE_SUFFIX in names else raw
         return dataclasses.replace(self, name=name)
 
 
@@ -237,7 +237,7 @@ class VariableStore:
             raise GraphError(
                 "\n".join([f"the graph and the checkpoint {self._checkpoint.prefix} do not fit: {count}", *problems])
             )
-        if weights == "averages" and not any(source.name.endswith(AVERAGE) for source in sources.values()):
+        if weights == "averages" and not any(source.name.endswith(AVERAGE_SUFFIX) for source in sources.values()):
             raise GraphError(f"the checkpoint {self._checkpoint.prefix} has no moving averages of these variables")
         return {name: self._value(source) for name, source in sources.items()}
 

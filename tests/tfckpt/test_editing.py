@@ -10,8 +10,7 @@ import pytest
 
 import tfckpt
 from tests.tfckpt.test_bundle_writer import BY_TENSORFLOW, assert_same_files
-from tfckpt.object_graph import GRAPH_KEY
-from tfckpt.object_graph_building import VALUE_SUFFIX
+from tfckpt.object_graph import GRAPH_KEY, VALUE_SUFFIX
 
 EMA = "/ExponentialMovingAverage"
 

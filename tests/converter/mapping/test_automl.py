@@ -135,13 +135,13 @@ def test_network_without_classifier_gives_pooled_features() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("net/stem/conv2d/kernel/RMSProp", "slot of the RMSProp optimizer"),
-        ("net/stem/conv2d/kernel/RMSProp_1", "slot of the RMSProp optimizer"),
-        ("net/stem/conv2d/kernel/Momentum", "slot of the Momentum optimizer"),
-        ("net/stem/conv2d/kernel/Adam", "slot of the Adam optimizer"),
-        ("net/stem/conv2d/kernel/Adam_1", "slot of the Adam optimizer"),
-        ("beta1_power", "state of the Adam optimizer"),
-        ("net/beta2_power", "state of the Adam optimizer"),
+        ("net/stem/conv2d/kernel/RMSProp", "slot of the optimizer RMSProp"),
+        ("net/stem/conv2d/kernel/RMSProp_1", "slot of the optimizer RMSProp"),
+        ("net/stem/conv2d/kernel/Momentum", "slot of the optimizer Momentum"),
+        ("net/stem/conv2d/kernel/Adam", "slot of the optimizer Adam"),
+        ("net/stem/conv2d/kernel/Adam_1", "slot of the optimizer Adam"),
+        ("beta1_power", "state of the optimizer Adam"),
+        ("net/beta2_power", "state of the optimizer Adam"),
         ("global_step", "step counter of the training"),
     ],
 )

@@ -54,7 +54,7 @@ def test_backbone_of_a_detector_is_found_and_converted(name: str) -> None:
     assert not any(key.startswith(("head", "classifier")) for key in result.state_dict)
     reasons = {record.source: record.reason for record in result.report.ignored}
     assert reasons["box_net/box-predict/bias"] == "beside the network, in box_net"
-    assert reasons["box_net/box-predict/bias/Momentum"] == "slot of the Momentum optimizer"
+    assert reasons["box_net/box-predict/bias/Momentum"] == "slot of the optimizer Momentum"
     groups = {reason.rpartition(" ")[2] for reason in reasons.values() if reason.startswith("beside")}
     assert groups == {"box_net", "class_net", "fpn_cells", "resample_p6"}
     assert "without head: features of the last stage, as a detector's backbone gives" in result.report.evidence

@@ -18,8 +18,9 @@ from converter.mapping.families import prepare
 from converter.mapping.keras_applications import KERAS
 from converter.mapping.native import native_targets
 from converter.mapping.rules import plan
-from converter.mapping.variables import VALUE_SUFFIX, Inventory, SourceVariable
+from converter.mapping.variables import Inventory, SourceVariable
 from converter.model.config import CONFIGS
+from tfckpt.object_graph import VALUE_SUFFIX
 
 from .. import networks
 
