@@ -8,12 +8,13 @@ import os
 import tfckpt
 from tfckpt.errors import MissingDependencyError
 
+from .._typing import Array
 from ..errors import ConversionError, ExportError, GraphError
 from ..exporters import atomic_file, check_free
 from ..mapping.averages import WEIGHTS_CHOICES
 from ..model.recipes import Preprocessing
 from ..modules import import_module
-from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, Array, compare, load_golden
+from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, compare, load_golden
 from ..verification.layers_report import LayersReport
 from ..verification.renderers import FORMATS, renderer_of
 from ..verification.report import Proof

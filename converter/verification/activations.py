@@ -15,18 +15,18 @@ import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, printable
 
-from ..errors import ConversionError, Shape, VerificationError
+from .._typing import Array
+from ..errors import ConversionError, Shape
+from .comparison import ComparisonReport, finite_or_none, largest_of, measure
 
 if TYPE_CHECKING:
     from ..model.efficientnet import EfficientNet
-
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 #: For float32 on either side: TensorFlow's own lies up to 4e-6 of the largest value from its float64 result.
 FLOAT32_TOLERANCE = 1e-5
@@ -72,7 +72,7 @@ class LayerRecord:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ActivationsReport:
+class ActivationsReport(ComparisonReport):
     """A whole comparison: `records` in network order, and what was left out with the reason.
 
     `dtype` is what our network computed in.
@@ -83,19 +83,14 @@ class ActivationsReport:
     not_compared: tuple[tuple[str, str], ...]
 
     @property
-    def ok(self) -> bool:
-        """Whether every layer agrees."""
-        return all(record.agrees for record in self.records)
-
-    @property
     def max_abs(self) -> float:
         """The largest absolute difference of any layer."""
-        return _largest(record.max_abs for record in self.records)
+        return largest_of(record.max_abs for record in self.records)
 
     @property
     def max_rel(self) -> float:
         """The largest difference of any layer relative to that layer's largest value."""
-        return _largest(record.max_rel for record in self.records)
+        return largest_of(record.max_rel for record in self.records)
 
     def findings(self) -> list[str]:
         """List every layer that differs, one line each, the first one computed first."""
@@ -115,15 +110,15 @@ class ActivationsReport:
         """Give plain values that JSON can hold; what is infinite or not a number is None."""
         return {
             "dtype": self.dtype,
-            "max_abs": _finite(self.max_abs),
-            "max_rel": _finite(self.max_rel),
+            "max_abs": finite_or_none(self.max_abs),
+            "max_rel": finite_or_none(self.max_rel),
             "layers": [
                 {
                     **dataclasses.asdict(record),
                     "shape": list(record.shape),
                     "reference_shape": list(record.reference_shape),
-                    "max_abs": _finite(record.max_abs),
-                    "max_rel": _finite(record.max_rel),
+                    "max_abs": finite_or_none(record.max_abs),
+                    "max_rel": finite_or_none(record.max_rel),
                     "agrees": record.agrees,
                 }
                 for record in self.records
@@ -131,12 +126,9 @@ class ActivationsReport:
             "not_compared": [{"name": name, "reason": reason} for name, reason in self.not_compared],
         }
 
-    def require(self) -> None:
-        """Raise `VerificationError` with every finding, when there is one."""
-        findings = self.findings()
-        if findings:
-            lines = [f"the layers do not agree with TensorFlow's: {len(findings)} of them", *findings]
-            raise VerificationError("\n  ".join(lines), report=self)
+    def headline(self) -> str:
+        """Return how many layers differ."""
+        return f"the layers do not agree with TensorFlow's: {len(self.findings())} of them"
 
 
 def compare(
@@ -173,7 +165,9 @@ def compare(
     for point, values in points.items():
         for key in (key for key, name in names.items() if name == point):
             allowed = FLOAT64_TOLERANCE if double and key == LOGITS64 else tolerance
-            records.append(_record(key.removeprefix(ENDPOINT), values, golden[key], allowed))
+            max_abs, max_rel, _ = measure(values, golden[key])
+            name = key.removeprefix(ENDPOINT)
+            records.append(LayerRecord(name, values.shape, golden[key].shape, max_abs, max_rel, allowed))
     return ActivationsReport(
         dtype=str(like.dtype).removeprefix("torch."), records=tuple(records), not_compared=tuple(not_compared)
     )
@@ -260,27 +254,3 @@ def _images(golden: Mapping[str, Array], channels: int) -> Array:
 def _channels_last(values: Array) -> Array:
     """Give values in TensorFlow's axes: NCHW becomes NHWC."""
     return values.transpose(0, 2, 3, 1) if values.ndim == 4 else values
-
-
-def _record(name: str, values: Array, reference: Array, tolerance: float) -> LayerRecord:
-    """Measure one layer in float64."""
-    max_abs = max_rel = math.inf
-    if values.shape == reference.shape:
-        with np.errstate(invalid="ignore"):  # infinity minus infinity is not a number, and is reported as that
-            max_abs = float(np.abs(values - reference.astype(np.float64)).max())
-        largest = float(np.abs(reference.astype(np.float64)).max())
-        if max_abs == 0.0:
-            max_rel = 0.0
-        elif largest > 0.0 or math.isnan(largest):
-            max_rel = max_abs / largest
-    return LayerRecord(name, values.shape, reference.shape, max_abs, max_rel, tolerance)
-
-
-def _largest(values: Iterator[float]) -> float:
-    """Give the largest value; what is not a number counts as larger than any."""
-    return max(values, key=lambda value: math.inf if math.isnan(value) else value)
-
-
-def _finite(value: float) -> float | None:
-    """Give a number that JSON has."""
-    return value if math.isfinite(value) else None

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .layers import Array, OracleRun, as_input, as_output, exact_copy, forward, measure, watching
+from .._typing import Array
+from .comparison import measure
+from .layers import OracleRun, as_input, as_output, exact_copy, forward, watching
 from .layers_report import ALONE_TOLERANCE, LayersReport
 from .pairing import Pair
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from tfckpt.errors import CheckpointNotFoundError, printable
 
-from .._typing import Progress
+from .._typing import Array, Progress
 from ..errors import ConversionError, FeedError
-from .activations import Array, load_golden
+from .activations import load_golden
 
 if TYPE_CHECKING:
     from ..model.efficientnet import EfficientNet

@@ -27,21 +27,11 @@ def page(proof: Proof) -> str:
     parts = [
         f'<h1><span class="{mark}">{verdict}</span>: <code>{text(proof.output)}</code></h1>',
         f"<p>Compared with the checkpoint <code>{text(proof.source)}</code>.</p>",
-        f"<h2>Weights</h2><pre>{text(proof.weights.summary())}</pre>",
-        _findings(proof.weights.findings()),
     ]
-    if proof.layers is not None:
-        parts += [
-            f"<h2>Layers</h2><pre>{text(proof.layers.summary())}</pre>",
-            _findings(proof.layers.findings()),
-            plot(proof.layers),
-            _table(proof.layers),
-        ]
-    if proof.golden is not None:
-        parts += [
-            f"<h2>Values TensorFlow recorded</h2><pre>{text(proof.golden.summary())}</pre>",
-            _findings(proof.golden.findings()),
-        ]
+    for title, part in proof.parts:
+        parts += [f"<h2>{title}</h2><pre>{text(part.summary())}</pre>", _findings(part.findings())]
+        if isinstance(part, LayersReport):
+            parts += [plot(part), _table(part)]
     if proof.not_proved:
         parts += ["<h2>Not proved</h2>", *(f"<p>{text(sentence)}</p>" for sentence in proof.not_proved)]
     return document(f"{verdict}: {proof.output}", parts, style=_STYLE)

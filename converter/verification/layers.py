@@ -16,11 +16,13 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._typing import Array
 from ..errors import GraphError, Shape
+from .comparison import measure
 from .layers_report import ILL_CONDITIONED, LayerRecord, LayersReport
 from .pairing import POOLED, Pair, Pairing
 
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from ..model.efficientnet import EfficientNet
     from ..reference.graph import ReferenceGraph
     from ..reference.variables import Weights
-
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 #: How often its own noise a right float32 result may lie from the exact one: two frameworks round differently.
 NOISE_FACTOR = 8.0
@@ -218,22 +218,6 @@ def as_output(value: Tensor, reference: Array) -> Array:
     array = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
     same = [size for size in array.shape if size != 1] == [size for size in reference.shape if size != 1]
     return array.reshape(reference.shape) if same else array
-
-
-def measure(values: Array, reference: Array) -> tuple[float, float, float]:
-    """max|Δ|, max|Δ| / max|reference| and the cosine of the angle between them."""
-    if values.shape != reference.shape:
-        return math.inf, math.inf, math.inf
-    if not values.size:
-        return 0.0, 0.0, 1.0
-    ours, theirs = values.astype(np.float64).ravel(), reference.astype(np.float64).ravel()
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not a number is reported as that
-        max_abs = float(np.abs(ours - theirs).max())
-        largest = float(np.abs(theirs).max())
-        max_rel = 0.0 if max_abs == 0.0 else max_abs / largest if largest > 0 else math.inf
-        lengths = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
-        cosine = float(ours @ theirs) / lengths if lengths > 0 else float(max_abs == 0.0)
-    return max_abs, max_rel, cosine
 
 
 def _nhwc(value: Array, pair: Pair) -> Array:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterator
 from typing import Any
 
 from tfckpt.errors import pluralize, printable
 
-from ..errors import Shape, VerificationError
+from ..errors import Shape
+from .comparison import ComparisonReport, finite_or_none, largest_of
 
 #: Above this a network is ill-conditioned: its float32 result has few right digits in either framework.
 ILL_CONDITIONED = 1e-4
@@ -60,7 +59,7 @@ class LayerRecord:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LayersReport:
+class LayersReport(ComparisonReport):
     """A whole comparison, in network order.
 
     `dtype` is what our network computed in, `graph` where the oracle's graph stands, and `probe` what was fed.
@@ -72,11 +71,6 @@ class LayersReport:
     probe: str
     records: tuple[LayerRecord, ...]
     causes: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether every layer agrees."""
-        return all(record.agrees for record in self.records)
 
     @property
     def noise(self) -> float:
@@ -113,8 +107,8 @@ class LayersReport:
     def summary(self) -> str:
         """Say it in a few lines."""
         agree = sum(record.agrees for record in self.records)
-        worst = _worst(record.max_rel for record in self.records)
-        alone = _worst(record.alone for record in self.records)
+        worst = largest_of(record.max_rel for record in self.records)
+        alone = largest_of(record.alone for record in self.records)
         least = min(record.cosine for record in self.records)
         lines = [
             f"oracle    the graph {printable(self.graph)}, {self.probe}",
@@ -164,7 +158,7 @@ class LayersReport:
             "dtype": self.dtype,
             "graph": self.graph,
             "probe": self.probe,
-            "noise": _finite(self.noise),
+            "noise": finite_or_none(self.noise),
             "ill_conditioned": self.ill_conditioned,
             "alone_tolerance": ALONE_TOLERANCE,
             "first_beyond_tolerance": None if first is None else first.layer,
@@ -175,7 +169,7 @@ class LayersReport:
                     "shape": list(record.shape),
                     "reference_shape": list(record.reference_shape),
                     **{
-                        name: _finite(getattr(record, name))
+                        name: finite_or_none(getattr(record, name))
                         for name in ("max_abs", "max_rel", "cosine", "alone", "noise", "tolerance")
                     },
                     "agrees": record.agrees,
@@ -185,20 +179,8 @@ class LayersReport:
             ],
         }
 
-    def require(self) -> None:
-        """Raise `VerificationError` with every finding, when there is one."""
-        findings = self.findings()
-        if findings:
-            count = sum(not record.agrees for record in self.records)
-            first = "" if self.first is None else f", the first at fault {self.first.layer}"
-            lines = [f"the layers do not agree with the oracle's: {count} of {len(self.records)}{first}", *findings]
-            raise VerificationError("\n  ".join(lines), report=self)
-
-
-def _worst(values: Iterator[float]) -> float:
-    """The largest value; what is not a number counts as larger than any."""
-    return max(values, key=lambda value: math.inf if math.isnan(value) else value)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    def headline(self) -> str:
+        """Return how many layers differ, and the first at fault."""
+        count = sum(not record.agrees for record in self.records)
+        first = "" if self.first is None else f", the first at fault {self.first.layer}"
+        return f"the layers do not agree with the oracle's: {count} of {len(self.records)}{first}"

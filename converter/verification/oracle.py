@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from tfckpt.checkpoint import Checkpoint
 
+from .._typing import Array
 from ..errors import ConversionError, GraphError
 from ..mapping.averages import is_average
 from ..model.config import EfficientNetConfig
 from ..model.recipes import Preprocessing, recipe
 from . import probes
 from .diagnosis import diagnose
-from .layers import Array, compare_layers, run_oracle
+from .layers import compare_layers, run_oracle
 from .layers_report import LayersReport
 from .pairing import Pairing, pair_layers
 from .weights import WeightsReport

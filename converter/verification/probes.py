@@ -9,8 +9,9 @@ import numpy as np
 
 from tfckpt.errors import printable
 
+from .._typing import Array
 from ..errors import FeedError, Shape
-from .activations import Array, load_golden
+from .activations import load_golden
 
 if TYPE_CHECKING:
     from ..model.recipes import Preprocessing

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..errors import VerificationError
 from .activations import ActivationsReport
+from .comparison import ComparisonReport
 from .layers_report import LayersReport
 from .weights import WeightsReport
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Proof(ComparisonReport):
     """What the comparison of an output with its source came to.
 
     `layers` are compared with the graph beside the checkpoint, `golden` with values TensorFlow recorded; None for not.
@@ -27,9 +27,26 @@ class Proof:
     not_proved: tuple[str, ...] = ()
 
     @property
-    def ok(self) -> bool:
-        """Whether everything that was compared agrees."""
-        return self.weights.ok and all(part is None or part.ok for part in (self.layers, self.golden))
+    def parts(self) -> tuple[tuple[str, ComparisonReport], ...]:
+        """Every comparison that was made, with its title."""
+        parts = (("Weights", self.weights), ("Layers", self.layers), ("Values TensorFlow recorded", self.golden))
+        return tuple((title, part) for title, part in parts if part is not None)
+
+    def summary(self) -> str:
+        """Return the summaries of all parts."""
+        return "\n".join(part.summary() for _, part in self.parts)
+
+    def findings(self) -> list[str]:
+        """Return the findings of all parts."""
+        return [finding for _, part in self.parts for finding in part.findings()]
+
+    def headline(self) -> str:
+        """Return the headlines of the parts that differ."""
+        return "; ".join(part.headline() for _, part in self.parts if not part.ok)
+
+    def message(self) -> str:
+        """Return each headline with the findings of its part."""
+        return "\n".join(part.message() for _, part in self.parts if not part.ok)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -42,15 +59,3 @@ class Proof:
             "golden": None if self.golden is None else self.golden.to_dict(),
             "not_proved": list(self.not_proved),
         }
-
-    def require(self) -> None:
-        """Raise `VerificationError` with every finding of every part, when there is one."""
-        messages = []
-        for part in (self.weights, self.layers, self.golden):
-            try:
-                if part is not None:
-                    part.require()
-            except VerificationError as error:
-                messages.append(error.message)
-        if messages:
-            raise VerificationError("\n".join(messages), report=self)

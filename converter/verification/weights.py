@@ -18,13 +18,14 @@ from tfckpt.errors import CorruptionError, pluralize, printable
 from .._typing import Array, PathLike, Progress, SourceLike
 from ..bounded_json import read_json
 from ..conversion import ConversionPlan, opened, plan_conversion
-from ..errors import UnknownModelError, VerificationError
+from ..errors import UnknownModelError
 from ..exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_native
 from ..mapping.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
 from ..mapping.layout import LAYOUTS
 from ..mapping.rules import Move, RuleSet
 from ..model.config import EfficientNetConfig
 from ..modules import Into
+from .comparison import ComparisonReport
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class WeightRecord:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsReport:
+class WeightsReport(ComparisonReport):
     """A whole comparison: each target of the plan, what the output has beyond them, and how its config differs.
 
     `config` is the source's own, None for a conversion by rules of the user's own.
@@ -71,11 +72,6 @@ class WeightsReport:
     config_differences: tuple[str, ...]
     nbytes: int
     moves: tuple[Move, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether the output reproduces its source."""
-        return not self.findings()
 
     def findings(self) -> list[str]:
         """List everything that differs, one line each."""
@@ -108,13 +104,9 @@ class WeightsReport:
             "findings": self.findings(),
         }
 
-    def require(self) -> None:
-        """Raise `VerificationError` with every finding, when there is one."""
-        findings = self.findings()
-        if findings:
-            count = pluralize(len(findings), "finding")
-            lines = [f"the output does not reproduce its source: {count}", *findings]
-            raise VerificationError("\n  ".join(lines), report=self)
+    def headline(self) -> str:
+        """Return how many findings there are."""
+        return f"the output does not reproduce its source: {pluralize(len(self.findings()), 'finding')}"
 
 
 def verify_weights(

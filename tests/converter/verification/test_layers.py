@@ -22,8 +22,9 @@ from converter.errors import GraphError, VerificationError  # noqa: E402
 from converter.loading import load_model  # noqa: E402
 from converter.mapping.averages import WeightsChoice  # noqa: E402
 from converter.model import EfficientNet  # noqa: E402
+from converter.verification.comparison import measure  # noqa: E402
 from converter.verification.diagnosis import diagnose  # noqa: E402
-from converter.verification.layers import OracleRun, compare_layers, measure  # noqa: E402
+from converter.verification.layers import OracleRun, compare_layers  # noqa: E402
 from converter.verification.layers_report import LayersReport  # noqa: E402
 from converter.verification.pairing import pair_layers  # noqa: E402
 from tfckpt.graph import Graph, Node  # noqa: E402
