@@ -27,21 +27,8 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
 STATE = (("m-20", "nan"), ("m-30", "1600000501.25"))
 
 
-def test_ls_all_lists_checkpoints_from_the_oldest_to_the_newest(
-    folder: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With the time that is recorded and what is to be said of each."""
-    assert main(["ls", folder, "--all"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "checkpoint  written (UTC)",
-        "f/m-9       -                    not in the state file",
-        "f/m-20      nan                  not there",
-        "f/m-30      2020-09-13 12:35:01  latest",
-    ]
-
-
 def test_ls_all_as_json(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A record a checkpoint."""
+    """The list has a record for each checkpoint, from the oldest to the newest."""
     assert main(["ls", folder, "--all", "--json"]) == 0
 
     records = json.loads(capsys.readouterr().out)
@@ -62,13 +49,10 @@ def test_ls_all_says_that_a_folder_was_moved(capsys: pytest.CaptureFixture[str])
     assert main(["ls", str(TENSORFLOW / "manager" / "absolute"), "--all"]) == 0
 
     captured = capsys.readouterr()
-    assert "which is not there" in captured.err
-    assert "which is not there" not in captured.out
+    assert captured.err.count("/tmp/tensorflow-checkpoints/absolute/") == 2
+    assert "/tmp/tensorflow-checkpoints" not in captured.out
 
 
-def test_ls_all_of_a_folder_without_checkpoints_is_not_found(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Exit code 3, as for everything that is not there."""
+def test_ls_all_of_a_folder_without_checkpoints_is_not_found(tmp_path: pathlib.Path) -> None:
+    """The exit code is 3, as for everything that is not there."""
     assert main(["ls", str(tmp_path), "--all"]) == 3
-    assert "no checkpoint in this folder" in capsys.readouterr().err

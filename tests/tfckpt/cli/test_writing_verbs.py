@@ -25,27 +25,21 @@ def pair(tmp_path: pathlib.Path) -> str:
     return str(tmp_path / "pair")
 
 
-def test_cp_copies_a_checkpoint(train: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cp_copies_a_checkpoint(train: str, tmp_path: pathlib.Path) -> None:
     """Without options, the files are the same."""
-    code = main(["cp", train, str(tmp_path / "copy")])
+    assert main(["cp", train, str(tmp_path / "copy")]) == 0
 
-    assert code == 0
-    assert capsys.readouterr() == (f"377 tensors, 968.9 KiB written to {tmp_path / 'copy'}\n", "")
     assert_same_files(pathlib.Path(train), tmp_path / "copy")
 
 
-def test_cp_keeps_only_the_averaged_weights(
-    train: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The worked example of docs/writing.md, with what it prints."""
+def test_cp_keeps_only_the_averaged_weights(train: str, tmp_path: pathlib.Path) -> None:
+    """The worked example of docs/writing.md gives each variable the value of its average."""
     code = main(["cp", train, str(tmp_path / "averaged"), "--ema-to-raw", "--no-optimizer", "--exclude", "global_step"])
 
     assert code == 0
-    assert capsys.readouterr().out.splitlines() == [
-        f"113 tensors, 247.4 KiB written to {tmp_path / 'averaged'}",
-        "  113 with the values of their moving averages",
-        "  151 tensors of the source left out",
-    ]
+    with tfckpt.open(train) as source, tfckpt.open(tmp_path / "averaged") as averaged:
+        assert len(averaged) == 113
+        assert all(np.array_equal(averaged[name], source[f"{name}/ExponentialMovingAverage"]) for name in averaged)
 
 
 def test_cp_takes_every_option(pair: str, tmp_path: pathlib.Path) -> None:
@@ -60,64 +54,52 @@ def test_cp_takes_every_option(pair: str, tmp_path: pathlib.Path) -> None:
         assert len(checkpoint.files) == 3
 
 
-def test_cp_overwrites_only_by_force(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cp_overwrites_only_by_force(pair: str) -> None:
     """Exit code 2 says that the command was wrong, not the files."""
     assert main(["cp", pair, pair]) == 2
-    assert "exists already" in capsys.readouterr().err
-
     assert main(["cp", pair, pair, "--force"]) == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "refusal"),
+    ("arguments", "code"),
     [
-        (["--rename", "(=x"], (2, "no regular expression")),
-        (["--include", "zzz"], (2, "no tensor matches 'zzz'")),
-        (["--dtype", "int8"], (2, "not int8")),
-        (["--shards", "0"], (2, "at least one data shard")),
-        (["--ema-to-raw"], (2, "has no moving averages")),
-        (["--rename", ".=x"], (1, "several tensors would get 1 name: x")),
+        (["--rename", "(=x"], 2),
+        (["--include", "zzz"], 2),
+        (["--dtype", "int8"], 2),
+        (["--shards", "0"], 2),
+        (["--ema-to-raw"], 2),
+        (["--rename", ".=x"], 1),
     ],
     ids=["regex", "include", "dtype", "shards", "averages", "conflict"],
 )
 def test_cp_refuses_what_cannot_be_done(
-    arguments: list[str],
-    refusal: tuple[int, str],
-    pair: str,
-    tmp_path: pathlib.Path,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], code: int, pair: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In one line on standard error, with nothing written."""
-    code, message = refusal
-
+    """It says so in one line on standard error, and writes nothing."""
     assert main(["cp", pair, str(tmp_path / "new"), *arguments]) == code
 
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("tfckpt: ")
-    assert message in err
     assert err.count("\n") == 1
     assert not list(tmp_path.glob("new*"))
 
 
 @pytest.mark.parametrize("text", ["x", "=x"], ids=["no mark", "no pattern"])
-def test_cp_wants_pairs_to_rename(text: str, pair: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cp_wants_pairs_to_rename(text: str, pair: str) -> None:
     """Split at the last equals sign; an empty replacement is one."""
     with pytest.raises(SystemExit) as caught:
         main(["cp", pair, pair + "-2", "--rename", text])
     assert caught.value.code == 2
-    assert "--rename" in capsys.readouterr().err
 
     assert main(["cp", pair, pair + "-2", "--rename", "(?=a)="]) == 0
 
 
-def test_cp_wants_a_prefix_and_no_folder(pair: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The message has the prefix that was probably meant."""
+def test_cp_wants_a_prefix_and_no_folder(pair: str, tmp_path: pathlib.Path) -> None:
+    """A prefix in the folder is one."""
     (tmp_path / "folder").mkdir()
 
     assert main(["cp", pair, str(tmp_path / "folder")]) == 2
-    assert f"expected a prefix such as {tmp_path / 'folder' / 'model.ckpt'}" in capsys.readouterr().err
-
     assert main(["cp", pair, str(tmp_path / "folder" / "model.ckpt")]) == 0
 
 
@@ -145,10 +127,8 @@ def test_cp_says_how_the_source_was_found(
     ],
     ids=["cp", "merge", "set", "safetensors", "shards", "npz", "folder"],
 )
-def test_output_in_a_missing_folder_exits_with_2(
-    command: list[str], pair: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The folder is named, and not made; a folder that is there is written into."""
+def test_output_in_a_missing_folder_exits_with_2(command: list[str], pair: str, tmp_path: pathlib.Path) -> None:
+    """The folder is not made; a folder that exists is written into."""
     np.save(tmp_path / "a.npy", tfckpt.open(pair)["a"])
     out = tmp_path / "out"
     words = [
@@ -156,36 +136,25 @@ def test_output_in_a_missing_folder_exits_with_2(
     ]
 
     assert main(words) == 2
-    assert f"there is no folder {out}; make it first" in capsys.readouterr().err
     assert not out.exists()
 
     out.mkdir()
     assert main(words) == 0
 
 
-def test_cp_needs_to_v2_for_a_v1_checkpoint(
-    data: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Exit code 5, and the option that does it."""
+def test_cp_needs_to_v2_for_a_v1_checkpoint(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Without the option the exit code is 5."""
     source = str(data / "tensorflow" / "partitioned" / "v1" / "model.ckpt-12")
 
     assert main(["cp", source, str(tmp_path / "new")]) == 5
-    assert "--to-v2" in capsys.readouterr().err
-
     assert main(["cp", source, str(tmp_path / "new"), "--to-v2"]) == 0
-    assert "encoded anew" in capsys.readouterr().out
 
 
-def test_merge_lists_conflicts_and_exits_with_1(
-    pair: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A line for each name with its sources; without conflicts there is one checkpoint."""
+def test_merge_with_conflicts_exits_with_1(pair: str, tmp_path: pathlib.Path) -> None:
+    """It writes nothing; without conflicts it writes one checkpoint."""
     tfckpt.save({"b": np.int64(3), "c": np.int64(4)}, tmp_path / "other", checkpoint_state=False)
 
     assert main(["merge", pair, str(tmp_path / "other"), str(tmp_path / "both")]) == 1
-    out, err = capsys.readouterr()
-    assert out == f"b  in {pair}, {tmp_path / 'other'}\n"
-    assert err == "tfckpt: 1 name in more than one checkpoint; nothing is written\n"
     assert not list(tmp_path.glob("both*"))
 
     assert main(["cp", str(tmp_path / "other"), str(tmp_path / "c"), "--include", "c"]) == 0
@@ -194,39 +163,31 @@ def test_merge_lists_conflicts_and_exits_with_1(
         assert list(checkpoint) == ["a", "b", "c"]
 
 
-def test_set_replaces_a_tensor(pair: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_set_replaces_a_tensor(pair: str, tmp_path: pathlib.Path) -> None:
     """By the array in a .npy file; names may have equals signs, paths not."""
     np.save(tmp_path / "a.npy", np.array([7, 8], np.float32))
 
     code = main(["set", pair, f"a={tmp_path / 'a.npy'}", "-o", str(tmp_path / "new")])
 
     assert code == 0
-    assert "1 encoded anew, 1 copied as bytes" in capsys.readouterr().out
     with tfckpt.open(tmp_path / "new") as checkpoint:
         assert checkpoint["a"].tolist() == [7, 8]
 
 
 @pytest.mark.parametrize(
-    ("value", "refusal"),
+    ("value", "code"),
     [
-        ("a=none.npy", (3, "no such file")),
-        ("a=text.npy", (4, "cannot be read as a .npy file")),
-        ("a=pickled.npy", (4, "cannot be read as a .npy file")),
-        ("a=several.npz", (4, "several arrays")),
-        ("z=right.npy", (3, "not in the checkpoint")),
-        ("a=long.npy", (2, "is float32 [2], the new value is float32 [3]")),
+        ("a=none.npy", 3),
+        ("a=text.npy", 4),
+        ("a=pickled.npy", 4),
+        ("a=several.npz", 4),
+        ("z=right.npy", 3),
+        ("a=long.npy", 2),
     ],
     ids=["no file", "text", "pickle", "npz", "name", "shape"],
 )
-def test_set_refuses_what_does_not_fit(
-    value: str,
-    refusal: tuple[int, str],
-    pair: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_set_refuses_what_does_not_fit(value: str, code: int, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing in a file is unpickled, and nothing is written; an array that fits is taken."""
-    code, message = refusal
     monkeypatch.chdir(pathlib.Path(pair).parent)
     pathlib.Path("text.npy").write_text("text")
     np.save("pickled.npy", np.array([{}], object), allow_pickle=True)
@@ -235,14 +196,13 @@ def test_set_refuses_what_does_not_fit(
     np.save("long.npy", np.zeros(3, np.float32))
 
     assert main(["set", pair, value, "-o", "new"]) == code
-    assert message in capsys.readouterr().err
     assert not list(pathlib.Path().glob("new*"))
 
     assert main(["set", pair, "a=right.npy", "-o", "new"]) == 0
 
 
 def test_set_changes_dtype_and_shape_when_that_is_allowed(
-    pair: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pair: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And adds names; two values for one name are an error all the same."""
     monkeypatch.chdir(tmp_path)
@@ -253,4 +213,3 @@ def test_set_changes_dtype_and_shape_when_that_is_allowed(
         assert [info.tf_dtype for info in checkpoint.infos()] == ["DT_INT8", "DT_INT64", "DT_INT8"]
 
     assert main(["set", pair, "a=x.npy", "a=x.npy", "-o", "newer", "--allow-change"]) == 2
-    assert "two values for a" in capsys.readouterr().err
