@@ -99,7 +99,7 @@ class HttpTransport:
             fault: _PassingError
             try:
                 with self._response(answer.address, ranges or answer.rest()) as response:
-                    answer.take(response, self._patience)
+                    answer.take(response)
                 if answer.is_complete:
                     return answer
                 if answer.may_go_on and not answer.was_cut_short and time.monotonic() - since < self._patience.total:
@@ -221,7 +221,7 @@ class _Answer:
         if self._sink is not None:
             self._sink.restart()
 
-    def take(self, response: http.client.HTTPResponse, patience: Patience) -> None:
+    def take(self, response: http.client.HTTPResponse) -> None:
         """Compare an answer's head with the question, and take its bytes as far as they go."""
         coding = response.headers.get("Content-Encoding", "identity")
         if coding != "identity":
@@ -229,13 +229,13 @@ class _Answer:
         if response.status == _UNSATISFIABLE:
             self._take_end_of_file(response)
         elif response.status == _PARTIAL:
-            self._take_part(response, patience)
+            self._take_part(response)
         elif response.status == _WHOLE:
-            self._take_whole(response, patience)
+            self._take_whole(response)
         else:
             raise StorageError(f"the server answers {response.status} {abridged(response.reason)}", path=self.address)
 
-    def _take_part(self, response: http.client.HTTPResponse, patience: Patience) -> None:
+    def _take_part(self, response: http.client.HTTPResponse) -> None:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         if match is None or match[1] is None or match[3] == "*":
             raise _PassingError(
@@ -255,9 +255,9 @@ class _Answer:
             raise _PassingError(f"the server gives bytes {first}-{last}, asked for were {expected}-{self._stop - 1}")
         if self._stop > total:
             raise self._past_end(total)
-        self._receive(response, last + 1 - first, patience)
+        self._receive(response, last + 1 - first)
 
-    def _take_whole(self, response: http.client.HTTPResponse, patience: Patience) -> None:
+    def _take_whole(self, response: http.client.HTTPResponse) -> None:
         """The server ignored the range, as it may; that serves only if the whole was wanted."""
         length = _length(response)
         if length is None:
@@ -272,7 +272,7 @@ class _Answer:
         if self._stop > length:
             raise self._past_end(length)
         self.restart()
-        self._receive(response, length, patience)
+        self._receive(response, length)
 
     def _take_end_of_file(self, response: http.client.HTTPResponse) -> None:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
@@ -285,10 +285,9 @@ class _Answer:
             return
         raise self._past_end(total)
 
-    def _receive(self, response: http.client.HTTPResponse, count: int, patience: Patience) -> None:
+    def _receive(self, response: http.client.HTTPResponse, count: int) -> None:
         if self._sink is None:
             return
-        begun = time.monotonic()
         end = self.received + count
         self.was_cut_short = True
         while self.received < end:
@@ -297,9 +296,6 @@ class _Answer:
                 return
             self._sink.write(piece)
             self.received += len(piece)
-            allowed = patience.timeout + self.received / patience.slowest
-            if time.monotonic() - begun > allowed and self.received < end:
-                raise _PassingError(f"the answer came too slowly: {self.received} bytes in {allowed:.0f} s")
         self.was_cut_short = False
 
     def _learn(self, facts: Facts) -> None:

@@ -1,6 +1,6 @@
-"""The standard library's client for HTTP, with what keeps a server from holding it: limits of time and size.
+"""The standard library's client for HTTP with a deadline for every answer, and without reading the page of a redirect.
 
-The library waits anew for every byte of a head, reads heads without end, and reads the page of a redirect.
+The library's own timeout begins anew with every byte that arrives, so a server could hold it for ever.
 """
 
 from __future__ import annotations
@@ -18,55 +18,54 @@ from typing import Any
 from ..errors import StorageError, abridged
 from .transport import Patience
 
-#: A hundred header fields of usual length take a tenth of it.
-_LONGEST_HEAD = 256 << 10
-
 
 def patient_opener(patience: Patience) -> urllib.request.OpenerDirector:
-    """What opens addresses of http and https with this patience, by the proxies that the system names."""
+    """Return an opener for http and https addresses with these deadlines, using the proxies that the system names."""
     return urllib.request.build_opener(_Redirects, _HttpHandler(patience), _HttpsHandler(patience))
 
 
-class _Reader(io.RawIOBase):
-    """What a connection brings, with an eye on the clock: the library's own waits each begin anew with every byte."""
+class _TimedReader(io.RawIOBase):
+    """The bytes of one answer, read from a socket until the deadline.
 
-    def __init__(self, source: io.RawIOBase, patience: Patience) -> None:
-        self._source = source
+    The head has to end within `timeout` seconds; each byte of the body gives more time, at the slowest rate allowed.
+    """
+
+    def __init__(self, sock: socket.socket, patience: Patience) -> None:
+        self._source = sock.makefile("rb", buffering=0)
         self._patience = patience
         self._begun = time.monotonic()
         self._received = 0
-        #: Whether the head is still to come, which has a longest size.
         self.is_head = True
 
     def readable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Take what there is; a `TimeoutError`, which is passing, for what comes too slowly or never ends."""
-        allowed = self._patience.timeout + self._received / self._patience.slowest
+        """Read what has arrived into the buffer; `TimeoutError` after the deadline."""
+        allowed = self._patience.timeout + (0 if self.is_head else self._received / self._patience.slowest)
         if time.monotonic() - self._begun > allowed:
             raise TimeoutError(f"the answer came too slowly: {self._received} bytes in {allowed:.0f} s")
-        if self.is_head and self._received > _LONGEST_HEAD:
-            raise TimeoutError(f"the head of the answer does not end within {_LONGEST_HEAD} bytes")
         count = self._source.readinto(buffer)
         self._received += count or 0
         return count
 
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Return a buffered file, as the socket's method does, whose place this reader takes in an answer."""
+        return io.BufferedReader(self)
+
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the socket's file."""
         self._source.close()
         super().close()
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer that is read through a `_Reader`."""
+    """An answer that is read through a `_TimedReader`."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, patience: Patience, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        fp: Any = self.fp  # a BufferedReader, which the library's stubs do not say
-        self._reader = _Reader(fp.detach(), patience)
-        self.fp = io.BufferedReader(self._reader)
+        self._reader = _TimedReader(sock, patience)
+        super().__init__(self._reader, *arguments, **options)  # type: ignore[arg-type]  # it only calls makefile
 
     def begin(self) -> None:
         """Read the head."""
@@ -74,33 +73,30 @@ class _Response(http.client.HTTPResponse):
         self._reader.is_head = False
 
 
-def _connecting(
-    kind: type[http.client.HTTPConnection], patience: Patience
-) -> Callable[..., http.client.HTTPConnection]:
-    def connect(*arguments: Any, **options: Any) -> http.client.HTTPConnection:
-        connection: Any = kind(*arguments, **options)
-        connection.response_class = functools.partial(_Response, patience=patience)
-        return connection  # type: ignore[no-any-return]  # Any for its attribute alone
+class _PatientHandler(urllib.request.AbstractHTTPHandler):
+    """A handler whose connections give `_Response`s."""
 
-    return connect
-
-
-class _HttpHandler(urllib.request.HTTPHandler):
     def __init__(self, patience: Patience) -> None:
         super().__init__()
-        self._connect: Any = _connecting(http.client.HTTPConnection, patience)
+        self._response_class = functools.partial(_Response, patience=patience)
 
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._connect, req)
+    def do_open(self, http_class: Callable[..., Any], req: urllib.request.Request, **options: Any) -> Any:
+        """Send a request over a connection that `http_class` makes, and return the answer."""
+
+        def connect(*arguments: Any, **keywords: Any) -> Any:
+            connection = http_class(*arguments, **keywords)
+            connection.response_class = self._response_class
+            return connection
+
+        return super().do_open(connect, req, **options)
 
 
-class _HttpsHandler(urllib.request.HTTPSHandler):
-    def __init__(self, patience: Patience) -> None:
-        super().__init__()
-        self._connect: Any = _connecting(http.client.HTTPSConnection, patience)
+class _HttpHandler(_PatientHandler, urllib.request.HTTPHandler):
+    pass
 
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._connect, req, context=self._context)  # type: ignore[attr-defined]  # not in the stubs
+
+class _HttpsHandler(_PatientHandler, urllib.request.HTTPSHandler):
+    pass
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -110,7 +106,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Any:
         if urllib.parse.urlsplit(newurl).scheme not in ("http", "https"):
-            raise StorageError(f"the server redirects to {abridged(repr(newurl))}, which is no web address")
+            raise StorageError(f"the server redirects to {abridged(repr(newurl))}, which is not a web address")
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         fp.close()  # the library would read it to its end, wherever that is
         return request

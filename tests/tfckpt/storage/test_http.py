@@ -571,7 +571,8 @@ def trickled_length_of_a_chunk(handler: Handler) -> None:
 
 
 def head_without_end(handler: Handler) -> None:
-    handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 50_000)
+    while True:  # until the client goes away
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
 
 
 def trickle(handler: Handler, data: bytes) -> None:
@@ -583,18 +584,8 @@ def trickle(handler: Handler, data: bytes) -> None:
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (trickled_head, "too slowly"),
-        (continued_for_ever, "too slowly"),
-        (trickled_length_of_a_chunk, "too slowly"),
-        (head_without_end, "does not end within"),
-    ],
-)
-def test_server_that_never_comes_to_the_point_is_given_up(
-    server: Server, answer: Callable[[Handler], None], message: str
-) -> None:
+@pytest.mark.parametrize("answer", [trickled_head, continued_for_ever, trickled_length_of_a_chunk, head_without_end])
+def test_server_that_never_comes_to_the_point_is_given_up(server: Server, answer: Callable[[Handler], None]) -> None:
     """Each byte would come in time; all of them never do."""
 
     def fault(handler: Handler, number: int) -> bool:
@@ -606,7 +597,7 @@ def test_server_that_never_comes_to_the_point_is_given_up(
     server.fault = fault
     begun = time.monotonic()
 
-    with pytest.raises(tfckpt.StorageError, match=message):
+    with pytest.raises(tfckpt.StorageError, match="too slowly"):
         tfckpt.open(server.url + "model")
 
     assert time.monotonic() - begun < 10
