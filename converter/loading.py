@@ -7,9 +7,7 @@ Whatever a file says is compared with its tensors before a network is built.
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,24 +15,20 @@ import numpy as np
 
 from tfckpt.errors import CorruptionError, MissingDependencyError, error_context, printable
 
-from ._typing import Array, HasShape, PathLike
+from ._typing import Array, PathLike
 from .bounded_json import read_json
 from .conversion import convert
-from .errors import ConversionError, MappingError, Mismatch, Missing, Shape, UnknownModelError, Unmapped
+from .errors import ConversionError, MappingError, Mismatch, Missing, UnknownModelError, Unmapped
 from .exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, is_output, read_native
 from .mapping.averages import WEIGHTS_CHOICES, WeightsChoice
-from .mapping.describe import say_stage, stage_config
 from .mapping.native import native_targets
-from .model.config import CONFIGS, BlockConfig, EfficientNetConfig
+from .mapping.state_dict import config_from_state_dict
+from .model.config import EfficientNetConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from .model.efficientnet import EfficientNet
-
-_BLOCK_KERNEL = re.compile(
-    r"stages\.([0-9]{1,4})\.([0-9]{1,4})\.(expand|depthwise|project|se\.reduce)(?:\.conv)?\.weight"
-)
 
 
 def load_model(
@@ -78,56 +72,6 @@ def load_model(
     if num_classes is not None and num_classes != config.num_classes:
         model.reset_classifier(num_classes)
     return model.eval()
-
-
-def config_from_state_dict(
-    state_dict: Mapping[str, HasShape], *, strides: Sequence[int] | None = None
-) -> EfficientNetConfig:
-    """Find the config of a state dict with our target names, from its names and shapes.
-
-    A published network is recognised whatever its class count.
-    Any other needs `strides`, one for each stage, which shapes do not tell.
-    Raises `UnknownModelError` when there is no such network in it.
-    """
-    shapes = {name: tuple(value.shape) for name, value in state_dict.items()}
-    stem = _kernel(shapes, "stem.conv.weight")
-    headless = not any(name.startswith("head.") for name in shapes)
-    head = (0,) if headless else _kernel(shapes, "head.conv.weight")
-    stages = _stages(shapes)
-    classifier = shapes.get("classifier.weight", (0,))
-    table = "\n".join(f"  stage {number}: {say_stage(stage)}" for number, stage in enumerate(stages))
-    if strides is not None and len(strides) != len(stages):
-        raise UnknownModelError(f"{len(strides)} strides were given, but there are {len(stages)} stages:\n{table}")
-    try:
-        config = EfficientNetConfig(
-            name="custom",
-            stem_channels=stem[0],
-            stem_kernel=stem[2],
-            stages=tuple(map(stage_config, stages, strides or [1] * len(stages))),
-            head_channels=head[0],
-            num_classes=classifier[0] if classifier else 0,
-            in_channels=stem[1],
-            folded_bn="stem.conv.bias" in shapes,
-        )
-    except ValueError as error:
-        raise UnknownModelError(f"these shapes make no EfficientNet: {error}. The stages are\n{table}") from error
-    for published in CONFIGS.values():
-        known = dataclasses.replace(
-            published,
-            num_classes=config.num_classes,
-            in_channels=config.in_channels,
-            head_channels=0 if headless else published.head_channels,
-        )
-        if _without_strides(known) == _without_strides(config) and (
-            strides is None or _strides(known) == _strides(config)
-        ):
-            return known
-    if strides is None:
-        raise UnknownModelError(
-            "no published EfficientNet has these shapes, and shapes do not tell strides: give one for each stage, "
-            f"for example strides={(1, *[2] * (len(stages) - 1))}. The stages are\n{table}"
-        )
-    return config
 
 
 def _network_class() -> type[EfficientNet]:
@@ -202,62 +146,6 @@ def _check_fit(arrays: Mapping[str, Array], config: EfficientNetConfig) -> None:
     ]
     if unmapped or missing or mismatched:
         raise MappingError(unmapped=unmapped, missing=missing, mismatched=mismatched)
-
-
-def _stages(shapes: Mapping[str, Shape]) -> list[list[BlockConfig]]:
-    """Read every block, stage by stage."""
-    parts: dict[tuple[int, int], dict[str, Shape]] = {}
-    for name in shapes:
-        match = _BLOCK_KERNEL.fullmatch(name)
-        if match:
-            place = int(match[1]), int(match[2])
-            parts.setdefault(place, {})[match[3]] = _kernel(shapes, name)
-    stages: list[list[BlockConfig]] = []
-    for stage, position in sorted(parts):
-        if position == 0:
-            stages.append([])
-        if (stage, position) != (len(stages) - 1, len(stages[-1]) if stages else 0):
-            raise UnknownModelError(f"a block before stages.{stage}.{position} is missing")
-        stages[-1].append(_block(parts[stage, position], f"stages.{stage}.{position}"))
-    if not stages:
-        raise UnknownModelError("there is no stages.0.0, the first block")
-    return stages
-
-
-def _block(kernels: Mapping[str, Shape], where: str) -> BlockConfig:
-    """Read one block from its convolutions, OIHW; its stride is not known and set to 1."""
-    project, expand, depthwise = (kernels.get(part) for part in ("project", "expand", "depthwise"))
-    if project is None:
-        raise UnknownModelError(f"{where} has no project.conv.weight")
-    in_channels = expand[1] if expand else depthwise[0] if depthwise else project[1]
-    expansion, rest = divmod(project[1], in_channels)
-    if rest or (expansion > 1) != (expand is not None):
-        raise UnknownModelError(f"{where} expands {in_channels} channels to {project[1]}, expected a multiple of them")
-    return BlockConfig(
-        block="fused" if depthwise is None else "mbconv",
-        kernel=(depthwise or expand or project)[2],
-        stride=1,
-        expansion=expansion,
-        in_channels=in_channels,
-        out_channels=project[0],
-        se_channels=kernels["se.reduce"][0] if "se.reduce" in kernels else 0,
-    )
-
-
-def _kernel(shapes: Mapping[str, Shape], name: str) -> Shape:
-    """Give a square kernel's shape."""
-    if name not in shapes:
-        raise UnknownModelError(f"there is no {name}: these are not the names of converted weights")
-    shape = shapes[name]
-    if len(shape) != 4 or shape[2] != shape[3] or 0 in shape:
-        raise UnknownModelError(f"{name} is {list(shape)}, expected a square kernel of 4 axes")
-    return shape
-
-
-def _without_strides(config: EfficientNetConfig) -> tuple[object, ...]:
-    """Give all of a config that shapes tell, without the class count and the input channels."""
-    stages = tuple(dataclasses.replace(stage, stride=1) for stage in config.stages)
-    return config.stem_channels, config.stem_kernel, stages, config.head_channels
 
 
 def _strides(config: EfficientNetConfig) -> tuple[int, ...]:

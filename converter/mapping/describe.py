@@ -40,6 +40,7 @@ class Anatomy:
     `block` matches a variable of a block: its id, then the name under the block; `block_name` makes both from an id.
     `order` gives all ids from the first to the last in network order, with those that are missing between.
     `stage_of` says which stage an id belongs to, for names that say it.
+    `kernel_sizes` gives height, width, input and output channels of a kernel of 4 axes, from its name and shape.
     `parts` tells a block's form from the names and shapes under it.
     A network in which no name begins with one of `head_parts` is one without head, such as a detector's backbone.
     """
@@ -53,6 +54,7 @@ class Anatomy:
     order: Callable[[Iterable[str]], list[str]]
     parts: Callable[[Mapping[str, Shape]], Parts]
     stage_of: Callable[[str], int] | None = None
+    kernel_sizes: Callable[[str, Shape], Shape] = lambda _, shape: shape
 
     def in_block(self, block_id: str, name: str) -> str:
         """Name a variable of a block."""
@@ -85,9 +87,9 @@ class Description:
 def describe(shapes: Mapping[str, Shape], anatomy: Anatomy) -> Description:
     """Read a network from variable names without their scope."""
     missing: list[str] = []
-    stem = _kernel(shapes, anatomy.stem, missing)
+    stem = _kernel(shapes, anatomy.stem, missing, anatomy)
     headless = not any(name.startswith(anatomy.head_parts) for name in shapes)
-    head = (0, 0, 0, 0) if headless else _kernel(shapes, anatomy.head, missing)
+    head = (0, 0, 0, 0) if headless else _kernel(shapes, anatomy.head, missing, anatomy)
     problems = [f"the network {problem}" for problem in missing]
     in_blocks: dict[str, dict[str, Shape]] = {}
     for name, shape in shapes.items():
@@ -101,9 +103,9 @@ def describe(shapes: Mapping[str, Shape], anatomy: Anatomy) -> Description:
     for block_id in ids:
         inside = in_blocks.get(block_id, {})
         parts = anatomy.parts(inside)
-        found = _block(inside, parts, channels)
+        found = _block(inside, parts, channels, anatomy)
         if isinstance(found, str):
-            problems.append(f"{anatomy.in_block(block_id, '').rstrip('/_')} {found}")
+            problems.append(f"{anatomy.in_block(block_id, '').rstrip('/_.')} {found}")
             blocks.append(None)
             channels = 0
         else:
@@ -146,7 +148,8 @@ def split_stages(
             or (strides is not None and strides[index] != 1)
             or (numbers is not None and numbers[index] != numbers[index - 1])
             or _form(block) != _form(stages[-1][0])
-            or _se_ratio([*stages[-1], block]) is None
+            # All repeats have the same width, so that the first one and the last stand for those before.
+            or _se_ratio([stages[-1][0], stages[-1][-1], block]) is None
         )
         if starts:
             stages.append([block])
@@ -190,20 +193,20 @@ def _form(block: BlockConfig) -> tuple[str, int, int, bool]:
     return block.block, block.kernel, block.expansion, bool(block.se_channels)
 
 
-def _block(shapes: Mapping[str, Shape], parts: Parts, channels: int) -> BlockConfig | str:
+def _block(shapes: Mapping[str, Shape], parts: Parts, channels: int, anatomy: Anatomy) -> BlockConfig | str:
     """Read one block from its variables, or say what is wrong; `channels` are those before it, 0 when not known."""
     if not shapes:
         return "is missing"
     problems: list[str] = []
-    depthwise = _kernel(shapes, parts.depthwise, problems) if parts.depthwise else None
-    project = _kernel(shapes, parts.project, problems)
-    first = depthwise or _kernel(shapes, parts.expand or parts.project, problems)
-    se = _kernel(shapes, parts.se, problems)[3] if parts.se else 0
+    depthwise = _kernel(shapes, parts.depthwise, problems, anatomy) if parts.depthwise else None
+    project = _kernel(shapes, parts.project, problems, anatomy)
+    first = depthwise or _kernel(shapes, parts.expand or parts.project, problems, anatomy)
+    se = _kernel(shapes, parts.se, problems, anatomy)[3] if parts.se else 0
     if problems:
         return "; ".join(dict.fromkeys(problems))
     if depthwise is not None and depthwise[3] != 1:
         return f"has a channel multiplier of {depthwise[3]}, expected 1"
-    in_channels = _taken(shapes, parts, depthwise) or channels
+    in_channels = _taken(shapes, parts, depthwise, anatomy) or channels
     if not in_channels:
         return f"has no {parts.expand or parts.project}"
     if channels and in_channels != channels:
@@ -223,12 +226,13 @@ def _block(shapes: Mapping[str, Shape], parts: Parts, channels: int) -> BlockCon
     )
 
 
-def _taken(shapes: Mapping[str, Shape], parts: Parts, depthwise: Shape | None) -> int:
+def _taken(shapes: Mapping[str, Shape], parts: Parts, depthwise: Shape | None, anatomy: Anatomy) -> int:
     """Give the channels a block's own first kernel takes, 0 when that kernel is not there."""
     if depthwise is not None and parts.expand is None:
         return depthwise[2]
-    first = shapes.get(parts.expand or parts.project, ())
-    return first[2] if len(first) == 4 else 0
+    name = parts.expand or parts.project
+    first = shapes.get(name, ())
+    return anatomy.kernel_sizes(name, first)[2] if len(first) == 4 else 0
 
 
 def _se_ratio(blocks: Sequence[BlockConfig]) -> float | None:
@@ -243,13 +247,14 @@ def _se_ratio(blocks: Sequence[BlockConfig]) -> float | None:
     return None
 
 
-def _kernel(shapes: Mapping[str, Shape], name: str, problems: list[str]) -> Shape:
-    """Give a square kernel's four sizes; zeros, and a problem, when there is none."""
+def _kernel(shapes: Mapping[str, Shape], name: str, problems: list[str], anatomy: Anatomy) -> Shape:
+    """Return a square kernel's height, width, input and output channels; zeros, and a problem, if there is none."""
     shape = shapes.get(name)
     if shape is None:
         problems.append(f"has no {name}")
-    elif len(shape) != 4 or shape[0] != shape[1] or 0 in shape:
+        return (0, 0, 0, 0)
+    sizes = anatomy.kernel_sizes(name, shape) if len(shape) == 4 else ()
+    if not sizes or sizes[0] != sizes[1] or 0 in sizes:
         problems.append(f"has {name} {list(shape)}, expected a square kernel of 4 axes")
-    else:
-        return shape
-    return (0, 0, 0, 0)
+        return (0, 0, 0, 0)
+    return sizes

@@ -132,9 +132,7 @@ def _custom(
                 f"leave them out, or move the graph away if it is another network's. The stages are\n{table}"
             )
     elif strides is None:
-        why = (
-            "there is no graph (.meta) beside the checkpoint" if graph is None else "the graph has not its convolutions"
-        )
+        why = "there is no graph (.meta) with them" if graph is None else "the graph has not its convolutions"
         example = ",".join(["1", *["2"] * (len(stages) - 1)])
         raise UnknownModelError(
             f"no published EfficientNet has these shapes ({_near_miss(found)}), and its strides are not known: {why}. "
@@ -200,9 +198,17 @@ def _same_shapes(found: Description) -> str | None:
     for name, config in CONFIGS.items():
         same = widths == (config.stem_kernel, config.stem_channels)
         same = same and found.head_channels == (0 if found.headless else config.head_channels)
-        if same and found.blocks == describe.blocks_without_strides(config):
+        if same and found.blocks == describe.blocks_without_strides(config) and _same_stages(found, config):
             return name
     return None
+
+
+def _same_stages(found: Description, config: EfficientNetConfig) -> bool:
+    """Return whether the names, if they number the stages, have the stages of a config."""
+    numbers = found.stages
+    return numbers is None or all(
+        number - numbers[0] == placed.stage for number, placed in zip(numbers, config.blocks(), strict=True)
+    )
 
 
 def _nearest(found: Description) -> tuple[str, float]:
