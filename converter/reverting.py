@@ -23,15 +23,17 @@ from ._typing import Array, PathLike, SourceLike
 from .conversion import ConversionPlan, opened, plan_conversion
 from .errors import ConversionError, ExportError, MappingError, UnknownModelError
 from .exporters import is_output, read_native
+from .exporters.pth import to_array
 from .mapping.automl import AUTOML
 from .mapping.averages import is_average
 from .mapping.family import Family
 from .mapping.keras_applications import KERAS
 from .mapping.rules import RuleSet
+from .mapping.state_dict import config_without_strides
 from .mapping.variables import exported_copies
 from .model.config import CONFIGS, EfficientNetConfig
 from .reversal import reverse
-from .state_dicts import arrays, config_of, is_floating, library_of, to_native
+from .state_dicts import config_of, is_floating, library_of, require_none, to_native
 from .verification.weights import Recorded
 
 FamilyName: TypeAlias = Literal["automl", "keras-applications"]
@@ -83,7 +85,7 @@ def to_tensorflow_names(
     Raises `UnknownModelError`, or `ConversionError` that lists all that is missing, unexpected or mismatched.
     """
     made, _ = _named(
-        arrays(state_dict), like, Recorded(config), family=family, scope=scope, head=head, averages=with_averages
+        _arrays(state_dict), like, Recorded(config), family=family, scope=scope, head=head, averages=with_averages
     )
     return made
 
@@ -145,7 +147,7 @@ def revert(
 def _read(source: PathLike | Mapping[str, Any]) -> tuple[dict[str, Array], Recorded]:
     """Read a state dict, and what its file says about it."""
     if isinstance(source, Mapping):
-        return arrays(source), Recorded()
+        return _arrays(source), Recorded()
     if not is_output(source):
         raise ConversionError(
             f"{printable(os.fspath(source))} is no file or folder of PyTorch weights that can be read"
@@ -155,6 +157,30 @@ def _read(source: PathLike | Mapping[str, Any]) -> tuple[dict[str, Array], Recor
     if recorded.config is not None and sum(stage.repeats for stage in recorded.config.stages) > len(found.tensors):
         raise CorruptionError("config of more blocks than the file has tensors", path=os.fspath(source))
     return found.tensors, recorded
+
+
+def _arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
+    """View every tensor as an array, without its gradient."""
+    arrays: dict[str, Array] = {}
+    problems = []
+    for name, value in state_dict.items():
+        if hasattr(value, "detach"):
+            try:
+                arrays[name] = to_array(value)
+            except TypeError as error:
+                problems.append(f"{printable(str(name))} is {error}")
+        elif isinstance(value, np.ndarray | np.generic):
+            arrays[name] = np.asarray(value)
+        else:
+            problems.append(f"{printable(str(name))} is a {type(value).__name__}, expected a tensor")
+    require_none(problems, "the state dict holds other things than tensors")
+    return arrays
+
+
+def _config_of(tensors: Mapping[str, Array]) -> EfficientNetConfig:
+    """Return the network of a state dict, under our names or a library's."""
+    target = library_of(tensors)
+    return config_without_strides(tensors) if target == "native" else config_of(target, tensors)
 
 
 def _named(
@@ -183,7 +209,7 @@ def _named(
     if head is not None:
         raise ExportError("head names a layer of a checkpoint to be like, and there is none")
     target = library_of(tensors)
-    config = recorded.config or config_of(target, tensors)
+    config = recorded.config or _config_of(tensors)
     native = to_native(tensors, target, config)
     made = reverse(native, _rule_set(config, recorded, family, scope))
     if averages:
@@ -236,7 +262,7 @@ def _plan(
         return plan_conversion(source, scope=scope, head=head)
     except UnknownModelError:
         try:
-            config = recorded.config or config_of(library_of(tensors), tensors)
+            config = recorded.config or _config_of(tensors)
             strides = tuple(stage.stride for stage in config.stages)
             return plan_conversion(source, strides=strides, scope=scope, head=head)
         except UnknownModelError:

@@ -1,53 +1,30 @@
-"""State dicts as people have them: of PyTorch tensors or arrays, under our names or another library's.
+"""Which library's names a state dict has, and of which network.
 
-Whose names they are is told by what they begin with, and which network it is by names and shapes.
+What names begin with shows the library; names and shapes show the network.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from tfckpt.errors import join_some, pluralize, printable
+from tfckpt.errors import pluralize, printable
 
 from ._typing import Array
 from .errors import ConversionError, Shape, UnknownModelError
-from .exporters.pth import to_array
 from .exporters.tables import library_names
 from .exporters.targets import TABLES
-from .loading import config_from_state_dict
 from .mapping.native import native_targets
 from .model.config import CONFIGS, EfficientNetConfig
 from .model.libraries import TargetName, library_model
 
 _COUNTER = ".num_batches_tracked"
 _NATIVE_BEGINNINGS = frozenset({"stem", "stages", "head", "classifier"})
-_STAGE = re.compile(r"stages\.([0-9]{1,4})\.")
 #: Part of a published network's tensors that a state dict has to have under its names and in its shapes to be meant.
 _ENOUGH = 0.5
-
-
-def arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
-    """View every tensor as an array; what needs a gradient is taken as its value."""
-    arrays: dict[str, Array] = {}
-    problems = []
-    for name, value in state_dict.items():
-        if hasattr(value, "detach"):
-            try:
-                arrays[name] = to_array(value)
-            except TypeError as error:
-                problems.append(f"{printable(str(name))} is {error}")
-        elif isinstance(value, np.ndarray | np.generic):
-            arrays[name] = np.asarray(value)
-        else:
-            problems.append(f"{printable(str(name))} is a {type(value).__name__}, expected a tensor")
-    _require(problems, "the state dict holds other things than tensors")
-    return arrays
 
 
 def to_native(tensors: Mapping[str, Array], target: TargetName, config: EfficientNetConfig) -> dict[str, Array]:
@@ -73,7 +50,7 @@ def to_native(tensors: Mapping[str, Array], target: TargetName, config: Efficien
             native[ours] = array
     known = set(names.values())
     problems += [f"unexpected: {printable(name)} {list(tensors[name].shape)}" for name in tensors if name not in known]
-    _require(problems, f"the state dict does not fit {printable(config.name)}")
+    require_none(problems, f"the state dict does not fit {printable(config.name)}")
     return native
 
 
@@ -84,39 +61,55 @@ def _names(target: TargetName, config: EfficientNetConfig) -> dict[str, str]:
     return library_names(TABLES[target], config, target)
 
 
+def own_names(tensors: Mapping[str, Array]) -> dict[str, str] | None:
+    """Return our name of every tensor by its library's name.
+
+    None unless the names are exactly those that a library has for a published network, with its classifier or without.
+    """
+    try:
+        target = library_of(tensors)
+    except UnknownModelError:
+        return None
+    if target == "native":
+        return None
+    for published in _published(target):
+        for config in (published, dataclasses.replace(published, num_classes=0)):
+            if len(native_targets(config)) == len(tensors):
+                names = {theirs: ours for ours, theirs in _names(target, config).items()}
+                if names.keys() == tensors.keys():
+                    return names
+    return None
+
+
 def library_of(tensors: Mapping[str, Array]) -> TargetName:
-    """Tell whose names these are, by what they begin with."""
+    """Return the library that gave these names, by what they begin with."""
     beginnings: dict[TargetName, frozenset[str]] = {"native": _NATIVE_BEGINNINGS}
     for target, table in TABLES.items():
         beginnings[target] = frozenset(theirs.partition(".")[0] for _, theirs in (*table.norms, *table.layers))
     counts = {target: sum(name.partition(".")[0] in known for name in tensors) for target, known in beginnings.items()}
     best = max(counts, key=lambda target: counts[target])
     if 2 * counts[best] <= len(tensors):
-        shown = join_some(tensors, most=3) or "nothing"
+        shown = ", ".join(map(printable, list(tensors)[:3])) or "nothing"
         raise UnknownModelError(
-            f"no EfficientNet's state dict: it has {shown}; names that are known are those of {', '.join(beginnings)}"
+            f"not an EfficientNet's state dict: it has {shown}; known names are those of {', '.join(beginnings)}"
         )
     return best
 
 
 def config_of(target: TargetName, tensors: Mapping[str, Array]) -> EfficientNetConfig:
-    """Find the network by names and shapes: one of ours whatever it is, a library's among the published ones."""
-    if target == "native":
-        with contextlib.suppress(UnknownModelError):
-            return config_from_state_dict(tensors)
-        count = 1 + max((int(found[1]) for found in map(_STAGE.match, tensors) if found), default=0)
-        with contextlib.suppress(UnknownModelError):
-            config = config_from_state_dict(tensors, strides=(1,) * count)  # no name depends on them
-            if _agreeing(tensors, target, config) == len(_weights(config)):
-                return config
-    published = (config for config in CONFIGS.values() if library_model(target, config.name))
-    candidates = [_adapted(target, config, tensors) for config in published]
+    """Return the published network that a library's names and shapes agree with most; `UnknownModelError` if none."""
+    candidates = [_adapted(target, config, tensors) for config in _published(target)]
     best = max(candidates, key=lambda config: _agreeing(tensors, target, config))
     if _agreeing(tensors, target, best) < _ENOUGH * len(_weights(best)):
         raise UnknownModelError(
             "no published EfficientNet has these names and shapes; a checkpoint to be like (--like) says what it is"
         )
     return best
+
+
+def _published(target: TargetName) -> Iterator[EfficientNetConfig]:
+    """Return the published networks that a library has."""
+    return (config for config in CONFIGS.values() if library_model(target, config.name))
 
 
 def _adapted(target: TargetName, config: EfficientNetConfig, tensors: Mapping[str, Array]) -> EfficientNetConfig:
@@ -148,6 +141,7 @@ def is_floating(dtype: np.dtype[Any]) -> bool:
     return dtype.name in ("float16", "bfloat16", "float32", "float64")
 
 
-def _require(problems: list[str], what: str) -> None:
+def require_none(problems: list[str], what: str) -> None:
+    """Raise `ConversionError` with all problems, if there are any."""
     if problems:
         raise ConversionError("\n  ".join([f"{what}: {pluralize(len(problems), 'finding')}", *problems]))

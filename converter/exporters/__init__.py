@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 
-from tfckpt.errors import CheckpointNotFoundError
+from tfckpt.errors import CheckpointNotFoundError, CorruptionError
 
+from .. import state_dicts
 from .._typing import PathLike, Progress
+from ..bounded_json import read_json
 from ..errors import ExportError
+from ..model.config import EfficientNetConfig
 from . import npz, pth, safetensors, sharded
 from .atomic import atomic_file, check_free, check_free_folder
 from .base import (
@@ -24,7 +27,8 @@ from .base import (
     TensorFile,
 )
 from .folders import REPLACEABLE, STEM, write_folder
-from .targets import prepare, rename_to_native
+from .tables import library_names
+from .targets import TABLES, prepare
 
 __all__ = [
     "CONFIG_KEY",
@@ -127,8 +131,30 @@ def read_output(path: PathLike) -> TensorFile:
 
 
 def read_native(path: PathLike) -> TensorFile:
-    """Read an output under our own names, whichever library's it was written with."""
-    return rename_to_native(read_output(path), os.fspath(path))
+    """Read an output under our own names, whichever library's it was written with.
+
+    Its metadata name the library and the network. A file without them, as every `.pth`, is recognised if its names are
+    exactly those of a published network; any other keeps its names.
+    """
+    path = os.fspath(path)
+    found = read_output(path)
+    names = _recorded_names(found, path) if TARGET_KEY in found.metadata else state_dicts.own_names(found.tensors)
+    if names is None:
+        return found
+    return TensorFile({names.get(name, name): array for name, array in found.tensors.items()}, found.metadata)
+
+
+def _recorded_names(found: TensorFile, path: str) -> dict[str, str]:
+    """Return our names by the library's, for the library and the network that a file's metadata name."""
+    try:
+        target = read_json(found.metadata[TARGET_KEY])["target"]
+        table = TABLES[target]
+        config = EfficientNetConfig.from_dict(read_json(found.metadata[CONFIG_KEY]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptionError(f"metadata of the output cannot be understood ({error!r})", path=path) from error
+    if sum(stage.repeats for stage in config.stages) > len(found.tensors):
+        raise CorruptionError("config of more blocks than the file has tensors", path=path)
+    return {theirs: ours for ours, theirs in library_names(table, config, target).items()}
 
 
 def _weights_in(folder: str) -> str | None:

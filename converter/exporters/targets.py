@@ -6,21 +6,18 @@ changes that were asked for can go together.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
-from tfckpt.errors import CorruptionError, printable
+from tfckpt.errors import printable
 
-from ..bounded_json import read_json
 from ..conversion import ConversionResult
 from ..errors import ExportError
 from ..labels import require_lines
-from ..mapping.native import native_targets
 from ..model.config import CONFIGS, EfficientNetConfig
 from ..model.libraries import TARGETS, TORCHVISION_OTHER_EPSILON, TargetName, library_model, targets_of
 from ..model.recipes import Preprocessing
 from .adapting import with_classes, with_dtype, with_folded_norms
-from .base import CONFIG_KEY, TARGET_KEY, Output, TensorFile, Writable
+from .base import Output, Writable
 from .tables import EFFICIENTNET_PYTORCH, TIMM, TORCHVISION, TRANSFORMERS, Table, library_names
 
 TABLES: dict[TargetName, Table] = {
@@ -31,8 +28,6 @@ TABLES: dict[TargetName, Table] = {
 }
 #: The batch norm epsilon that the libraries' models have, or get from us.
 _LIBRARY_EPSILON = 1e-3
-#: A name that only our own module has.
-_NATIVE = "stem.conv.weight"
 
 
 def prepare(
@@ -96,43 +91,6 @@ def prepare(
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
     )
-
-
-def rename_to_native(found: TensorFile, path: str) -> TensorFile:
-    """Take a file's tensors back to our own names, by the library and the network that its metadata names.
-
-    A file without such metadata, as every `.pth`, is known by its names where they are those that a library has for a
-    published network, no more and no fewer; any other is given back as it is.
-    """
-    if TARGET_KEY not in found.metadata:
-        return _known_by_names(found)
-    try:
-        target = read_json(found.metadata[TARGET_KEY])["target"]
-        table = TABLES[target]
-        config = EfficientNetConfig.from_dict(read_json(found.metadata[CONFIG_KEY]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptionError(f"metadata of the output cannot be understood ({error!r})", path=path) from error
-    if sum(stage.repeats for stage in config.stages) > len(found.tensors):
-        raise CorruptionError("config of more blocks than the file has tensors", path=path)
-    ours = {theirs: name for name, theirs in library_names(table, config, target).items()}
-    return TensorFile({ours.get(name, name): array for name, array in found.tensors.items()}, found.metadata)
-
-
-def _known_by_names(found: TensorFile) -> TensorFile:
-    """Take a published network's tensors back to our own names from those of whichever library has exactly these."""
-    if _NATIVE in found.tensors:
-        return found
-    for published in CONFIGS.values():
-        for config in (published, dataclasses.replace(published, num_classes=0)):
-            if len(native_targets(config)) != len(found.tensors):
-                continue
-            for target, table in TABLES.items():
-                if library_model(target, config.name) is None:
-                    continue
-                ours = {theirs: name for name, theirs in library_names(table, config, target).items()}
-                if ours.keys() == found.tensors.keys():
-                    return TensorFile({ours[name]: array for name, array in found.tensors.items()}, found.metadata)
-    return found
 
 
 def _model_of(target: TargetName, config: EfficientNetConfig) -> str:
