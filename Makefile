@@ -5,7 +5,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test golden check bench coverage format fuzz mutation package protos clean tensorflow-check test-matrix
+.PHONY: demo test test-all golden check bench coverage format fuzz mutation package protos clean tensorflow-check \
+	test-matrix
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/python examples/demo.py
@@ -13,6 +14,10 @@ demo: $(VENV)/.demo-installed
 # Spread over the cores; a single test is run quicker without: python -m pytest tests/...
 test: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest --numprocesses=auto
+
+# The slow tests as well, and every point of those that choose some.
+test-all: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest --numprocesses=auto --all
 
 # Rewrites the transcripts in tests/golden, which hold the wording of every command; read the difference before you commit.
 golden: $(VENV)/.dev-installed

@@ -1,11 +1,12 @@
-"""What several test modules share: the committed test data and copies of it that a test may damage."""
+"""What several test modules share: the option `--all`, the committed test data, and copies to damage."""
 
 from __future__ import annotations
 
 import os
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
 
 import hypothesis
 import pytest
@@ -19,6 +20,49 @@ hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(
 hypothesis.settings.load_profile("project")
 
 DATA = pathlib.Path(__file__).parent / "data"
+_T = TypeVar("_T")
+#: Picks one point of each kind.
+Choose = Callable[[Iterable[_T], Callable[[_T], Hashable]], list[_T]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--all`, which `make test-all` gives."""
+    parser.addoption("--all", action="store_true", help="also run tests marked slow, and all points of the others")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker that belongs to `--all`."""
+    config.addinivalue_line("markers", "slow: runs only with --all; a quicker test covers the same kind of thing")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the slow tests unless all are asked for."""
+    if not config.getoption("--all"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+def slow(*values: object) -> object:
+    """Parameters of a case that only `--all` runs."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def run_all(request: pytest.FixtureRequest) -> bool:
+    """Whether `--all` was given."""
+    return bool(request.config.getoption("--all"))
+
+
+@pytest.fixture(scope="session")
+def choose(run_all: bool) -> Choose[_T]:
+    """Picks the first point of each kind, or keeps every point with `--all`."""
+
+    def pick(points: Iterable[_T], kind: Callable[[_T], Hashable]) -> list[_T]:
+        points = list(points)
+        return points if run_all else list({kind(point): point for point in reversed(points)}.values())[::-1]
+
+    return pick
 
 
 @pytest.fixture

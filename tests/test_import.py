@@ -226,12 +226,11 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("kind", CHANGES)
-def test_a_change_of_the_process_would_be_seen(kind: str) -> None:
+def test_any_change_of_the_process_would_be_seen() -> None:
     """The comparison above can fail, for each kind of thing that it looks at."""
-    program = STATE.replace("# action", CHANGES[kind])
+    program = STATE.replace("# action", "\n".join(CHANGES.values()))
 
-    assert kind in json.loads(run(program))
+    assert json.loads(run(program)).keys() == CHANGES.keys()
 
 
 def test_another_draw_of_numpys_random_numbers_would_be_seen() -> None:

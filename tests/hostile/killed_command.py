@@ -1,11 +1,11 @@
-"""Kill a command with SIGKILL at random calls of its run, and say what stands in the folder of its output then.
+"""Kill a command with SIGKILL at chosen and at random calls of its run, and say what is in its output folder then.
 
     python -m tests.hostile.killed_command FOLDER COUNT SEED COMMAND ...
 
 COMMAND is `tfckpt` or `tf2torch` with arguments; `OUT` in them stands for the path of the output.
 The command runs in forked children, so that the packages are loaded once.
-A first run counts the calls of Python and C functions; the kills are spread over them, half of them over the last
-tenth, where the output is written.
+A first run counts the calls of Python and C functions. A kill comes before the first and the last call of each function
+that changes the disk, and COUNT more at random, half of them in the last tenth, where the output is written.
 Prints a line of JSON a kill: the call, whether it came in time, and the names in the folder with their digests.
 """
 
@@ -27,22 +27,32 @@ from typing import Any
 MODULES = {"tfckpt": "tfckpt.cli", "tf2torch": "converter.cli"}
 
 
+#: Functions of C that change the disk.
+CHANGING = {"close", "fsync", "link", "mkdir", "open", "rename", "replace", "rmdir", "truncate", "unlink", "write"}
+
+
 class Killer:
     """A profile function that ends the process without a chance to clean up at the call of a number."""
 
     def __init__(self, number: int | None) -> None:
         self.calls = 0
         self.number = number
+        #: The first and the last call of each function that changes the disk.
+        self.first: dict[str, int] = {}
+        self.last: dict[str, int] = {}
 
     def __call__(self, frame: Any, event: str, argument: Any) -> None:
         """Count a call."""
         self.calls += 1
+        if event == "c_call" and (name := argument.__name__) in CHANGING:
+            self.first.setdefault(name, self.calls)
+            self.last[name] = self.calls
         if self.calls == self.number:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(command: list[str], number: int | None) -> int:
-    """Run a command under a killer; the number of calls."""
+def run(command: list[str], number: int | None) -> Killer:
+    """Run a command under a killer, and return it."""
     main = importlib.import_module(MODULES[command[0]]).main
     killer = Killer(number)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -52,7 +62,7 @@ def run(command: list[str], number: int | None) -> int:
         finally:
             sys.setprofile(None)
     assert code == 0
-    return killer.calls
+    return killer
 
 
 def killed(command: list[str], number: int) -> bool:
@@ -81,10 +91,11 @@ def main() -> None:
     for _ in range(2):  # the first run also imports
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        calls = run(command, None)
+        calls = (counted := run(command, None)).calls
     print(json.dumps({"call": None, "calls": calls, "killed": False, "names": names_in(folder)}))
-    points = [draw.randint(1, calls) for _ in range(count // 2)]
-    points += [draw.randint(calls - calls // 10, calls) for _ in range(count - len(points))]
+    points = sorted({*counted.first.values(), *counted.last.values()})
+    points += [draw.randint(1, calls) for _ in range(count // 2)]
+    points += [draw.randint(calls - calls // 10, calls) for _ in range(count - count // 2)]
     for number in points:
         shutil.rmtree(folder)
         folder.mkdir()

@@ -27,7 +27,7 @@ COMMANDS = {
     "convert": ["tf2torch", "convert", "SRC", "-o", "OUT.safetensors"],
     "export": ["tfckpt", "export", "SRC", "-o", "OUT.safetensors"],
     "export npz": ["tfckpt", "export", "SRC", "-o", "OUT.npz"],
-    "export folder": ["tfckpt", "export", "SRC", "-o", "OUT/"],
+    "export folder": ["tfckpt", "export", "SRC", "-o", "OUT/", "--include", "*/kernel"],
     "cp": ["tfckpt", "cp", "SRC", "OUT"],
 }
 #: What stands in the folder after each has ended well.
@@ -54,12 +54,13 @@ def digest_of(prefix: pathlib.Path) -> str:
 
 @needs_fork
 @pytest.mark.parametrize(("name", "count"), [("convert", 50), ("export npz", 10), ("export folder", 10)])
-def test_command_killed_at_random_points_leaves_nothing_under_the_final_name(
-    name: str, count: int, digits: pathlib.Path, tmp_path: pathlib.Path
+def test_command_killed_at_any_point_leaves_nothing_under_the_final_name(
+    name: str, count: int, run_all: bool, digits: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     """SIGKILL: the output is there whole or not at all, temporary files say that they are, the source is untouched."""
     before = digest_of(digits)
     folder = tmp_path / "work"
+    count = count if run_all else 0  # of random points, beside the changes of the disk
 
     done = subprocess.run(
         [sys.executable, "-m", "tests.hostile.killed_command", str(folder), str(count), "7", *command_of(name, digits)],
@@ -71,8 +72,8 @@ def test_command_killed_at_random_points_leaves_nothing_under_the_final_name(
 
     assert done.returncode == 0, done.stderr
     whole, *kills = map(json.loads, done.stdout.splitlines())
-    assert len(kills) == count
-    assert sum(kill["killed"] for kill in kills) > count * 0.9
+    assert len(kills) > count + 5
+    assert sum(kill["killed"] for kill in kills) > len(kills) * 0.9
     partial = 0
     for kill in kills:
         final = {path: digest for path, digest in kill["names"].items() if ".writing-" not in path}

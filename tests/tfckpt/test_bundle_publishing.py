@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import tfckpt
+from tests.conftest import slow
 from tests.tfckpt.killed_writer import NEW, OLD, state_of
 from tfckpt import locking
 from tfckpt.atomic import PendingFile
@@ -33,7 +34,10 @@ def names_in(folder: pathlib.Path) -> list[str]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is killed in a forked child")
-@pytest.mark.parametrize(("old", "new"), [(0, 1), (1, 1), (2, 2), (2, 1), (1, 3)], ids=lambda shards: str(shards))
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(0, 1), (1, 1), (2, 1), slow(2, 2), slow(1, 3)],
+)
 def test_writer_killed_at_any_step_leaves_the_old_or_the_new_checkpoint(
     old: int, new: int, tmp_path: pathlib.Path
 ) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import pathlib
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 
@@ -372,15 +371,16 @@ def test_verify_lists_what_an_output_without_any_weights_lacks(
     assert "(stem.conv.weight)" in shown.err
 
 
-def test_verify_escapes_what_the_output_cannot_show(digits: pathlib.Path, output: pathlib.Path) -> None:
+def test_verify_escapes_what_the_output_cannot_show(
+    digits: pathlib.Path, output: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The signs of shapes and differences need no UTF-8."""
     pytest.importorskip("torch", reason="both networks are run")
-    ended = subprocess.run(
-        [sys.executable, "-m", "converter", "verify", str(digits), str(output)],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        check=False,
-    )
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, "ascii"))
 
-    assert (ended.returncode, ended.stderr) == (0, b"")
-    assert b"1\\xd732\\xd732\\xd73" in ended.stdout
+    code = main(["verify", str(digits), str(output)])
+    sys.stdout.flush()
+
+    assert code == 0
+    assert b"1\\xd732\\xd732\\xd73" in shown.getvalue()

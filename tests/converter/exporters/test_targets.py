@@ -15,6 +15,7 @@ from converter.errors import ExportError
 from converter.exporters import read_native, read_output
 from converter.exporting import export
 from converter.model.libraries import TargetName
+from tests.conftest import slow
 from tests.converter.networks import arrays
 
 torch = pytest.importorskip("torch", reason="the libraries are PyTorch's")
@@ -135,7 +136,7 @@ def torchvision_model(name: str, result: ConversionResult, folder: pathlib.Path)
     return model
 
 
-@pytest.mark.parametrize("size", [224, 225, 384])
+@pytest.mark.parametrize("size", [224, slow(225), slow(384)])
 def test_torchvision_is_exact_with_its_padding_mended(size: int, v1: ConversionResult, tmp_path: pathlib.Path) -> None:
     """With the mend at any size; without it, by its epsilon, at none."""
     model = torchvision_model("efficientnet_b0", v1, tmp_path)
@@ -148,7 +149,9 @@ def test_torchvision_is_exact_with_its_padding_mended(size: int, v1: ConversionR
     assert_same(after, expected)
 
 
-@pytest.mark.parametrize(("size", "exact"), [(64, False), (65, True), (96, False), (97, True), (100, False)])
+@pytest.mark.parametrize(
+    ("size", "exact"), [slow(64, False), (65, True), (96, False), slow(97, True), slow(100, False)]
+)
 def test_torchvision_as_it_is_is_exact_at_32_k_and_1_pixels(
     size: int, exact: bool, small: ConversionResult, tmp_path: pathlib.Path
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from converter.reference import GraphModule, graph_module, load_graph
+from tests.conftest import slow
 
 from .networks import NAMES, golden, make_saved_model
 from .test_fixtures import distance
@@ -57,7 +58,7 @@ def test_network_agrees_with_tensorflow(name: str, folder: Callable[[str], Path]
             assert distance(value, values[key + suffix]) < tolerance, (key, dtype)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["mobilenetv2", slow("resnet50"), "bert"])
 def test_module_exports_with_any_batch(name: str, folder: Callable[[str], Path]) -> None:
     """`torch.export` takes the module with a symbol for the batch, and the program gives the same for other batches."""
     module = graph_module(folder(name))
