@@ -11,13 +11,7 @@ from .bundle import naming
 from .checkpoint import Checkpoint
 from .checkpoint import open as open_checkpoint
 from .checkpoint_state import STATE_NAME, read_state
-from .errors import (
-    CheckpointError,
-    CheckpointNotFoundError,
-    CorruptionError,
-    TruncatedError,
-    pluralize,
-)
+from .errors import CheckpointError, CheckpointNotFoundError, CorruptionError, past_end, pluralize
 from .limits import DEFAULT_LIMITS, Limits
 
 Level: TypeAlias = Literal["ok", "note", "problem"]
@@ -109,7 +103,7 @@ def _shards(checkpoint: Checkpoint) -> tuple[list[Finding], list[CheckpointError
         size = source.size
         source.close()
         if size < nbytes:
-            errors.append(TruncatedError("the data shard is too short", needed=nbytes, available=size, path=path))
+            errors.append(past_end("data shard", needed=nbytes, available=size, path=path))
             found = f"{path} has {pluralize(size, 'byte')}, its tensors need {nbytes:,}"
             findings.append(Finding("problem", what, found, "it was cut short on the way here: fetch it again"))
         else:

@@ -133,6 +133,15 @@ class TruncatedError(CorruptionError):
         self.available = available
 
 
+def past_end(
+    what: str, *, needed: int, available: int, path: str | None = None, offset: int | None = None
+) -> TruncatedError:
+    """Return the error for something of `needed` bytes of which only `available`, or none if negative, are there."""
+    available = max(available, 0)
+    message = f"{what} reaches past the end: {needed} bytes needed, {available} available"
+    return TruncatedError(message, needed=needed, available=available, path=path, offset=offset)
+
+
 class ChecksumError(CorruptionError):
     """A checksum differs: `stored` is what the file says, `computed` what its bytes give (both unmasked CRC-32C)."""
 

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from tfckpt.errors import CheckpointNotFoundError, CorruptionError, TruncatedError, abridged, printable
+from tfckpt.errors import CheckpointNotFoundError, CorruptionError, abridged, past_end, printable
 from tfckpt.npy_format import MAX_AXES
 from tfckpt.safetensors_format import DTYPES, LazyTensor, write_safetensors
 
@@ -124,12 +124,12 @@ def _by_offset(entry: _Entry) -> tuple[int, int]:
 def _header(view: memoryview, path: str) -> tuple[dict[str, Any], memoryview]:
     """Split a file into its header and its data."""
     if len(view) < 8:
-        raise TruncatedError("too short for a safetensors file", needed=8, available=len(view), path=path)
+        raise past_end("header of a safetensors file", needed=8, available=len(view), path=path)
     length = int.from_bytes(view[:8], "little")
     if length > MAX_HEADER_BYTES:
         raise CorruptionError(f"no safetensors file: its header would have {length} bytes", path=path, offset=0)
     if 8 + length > len(view):
-        raise TruncatedError("header of a safetensors file", needed=8 + length, available=len(view), path=path)
+        raise past_end("header of a safetensors file", needed=8 + length, available=len(view), path=path)
     try:
         header = read_json(bytes(view[8 : 8 + length]))
     except ValueError as error:

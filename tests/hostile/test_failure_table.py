@@ -186,14 +186,18 @@ CASES = [
     Case("03 index cut at its end", index_bytes(lambda data: data[:-1]), Corrupt, "not an index file"),
     Case("03 junk after the index", index_bytes(lambda data: data + b"!"), Corrupt, "not an index file"),
     Case("03 magic number", index_bytes(one_bit(-1)), Corrupt, "not an index file"),
-    Case("04 index cut at its head", index_bytes(lambda data: data[1:]), Corrupt, "crc32c|claims|entry|handle"),
+    Case("04 index cut at its head", index_bytes(lambda data: data[1:]), Corrupt, "crc32c|past the end|entry|handle"),
     Case("05 footer varints", blocks(index_handle=b"\x80" * 20), Corrupt, "varint64"),
     Case("06 footer padding", blocks(padding=b"\1"), Corrupt, "padding"),
-    Case("07 index past the end", blocks(index_handle=(1 << 20, 8)), Truncated, "index block claims"),
-    Case("08 index of 2**40 bytes", blocks(index_handle=(0, 1 << 40)), Truncated, "index block claims"),
-    Case("08 index of 2**63 bytes", blocks(index_handle=(0, 1 << 63)), Truncated, "index block claims"),
-    Case("08 index of 2**64 - 1 bytes", blocks(index_handle=(1, (1 << 64) - 1)), Truncated, "index block claims"),
-    Case("09 metaindex past the end", blocks(metaindex_handle=(1 << 20, 8)), Truncated, "metaindex block claims"),
+    Case("07 index past the end", blocks(index_handle=(1 << 20, 8)), Truncated, "index block .*past the end"),
+    Case("08 index of 2**40 bytes", blocks(index_handle=(0, 1 << 40)), Truncated, "index block .*past the end"),
+    Case("08 index of 2**63 bytes", blocks(index_handle=(0, 1 << 63)), Truncated, "index block .*past the end"),
+    Case(
+        "08 index of 2**64 - 1 bytes", blocks(index_handle=(1, (1 << 64) - 1)), Truncated, "index block .*past the end"
+    ),
+    Case(
+        "09 metaindex past the end", blocks(metaindex_handle=(1 << 20, 8)), Truncated, "metaindex block .*past the end"
+    ),
     Case("09 metaindex is no block", blocks(metaindex=b"\1\2\3"), Corrupt, "metaindex"),
     Case(
         "10 index block checksum",
@@ -219,8 +223,8 @@ CASES = [
         "data block 1",
         "name/06",
     ),
-    Case("13 bad table entry", late(bad_entry), Truncated, "claims 1 key bytes and 9 value bytes"),
-    Case("14 lengths that overflow", late(overflowing), Truncated, "4294967280 key bytes"),
+    Case("13 bad table entry", late(bad_entry), Truncated, "table entry .*: 10 bytes needed"),
+    Case("14 lengths that overflow", late(overflowing), Truncated, "table entry .*: 4294967312 bytes needed"),
     Case(
         "15 restart count",
         late(lambda entries: table_of_blocks([builders.block(entries, restart_count=1 << 30)], [b"z"])),
@@ -279,7 +283,7 @@ CASES = [
     Case("38 end past the shard", entry(entry_proto(1, [4], offset=32, size=16)), Truncated, "past the end", "x"),
     Case("38 offset past the shard", entry(entry_proto(1, [0], offset=1 << 40)), Truncated, "past the end", "x"),
     Case("38 offset 2**63 - 1", entry(entry_proto(1, [1], offset=(1 << 63) - 1, size=4)), Truncated, "past the", "x"),
-    Case("38 empty shard", data_bytes(lambda data: b""), Truncated, "the data shard, which has 0", "all"),
+    Case("38 empty shard", data_bytes(lambda data: b""), Truncated, "past the end", "all"),
     Case("39 shard id", entry(entry_proto(1, [1], shard_id=1, size=4)), Corrupt, "data shard 1 of 1"),
     Case("39 negative shard id", entry(entry_proto(1, [1], shard_id=-1, size=4)), Corrupt, "data shard -1 of 1"),
     Case("41 bit of a payload", data_bytes(one_bit(0)), Checksum, "payload of 16 bytes has crc32c", "w"),
@@ -307,7 +311,7 @@ CASES = [
             + builders.fixed32(builders.mask(builders.crc32c((1 << 40).to_bytes(8, "little")))),
         ),
         Corrupt,
-        "claims 1099511627776 bytes",
+        ": 1099511627776 bytes needed",
         "x",
     ),
     Case("45 string size too large", payload(7, [1], b"\x00\xa6\x7b\x11\x3a!"), Corrupt, "take 5 bytes", "x"),

@@ -111,7 +111,7 @@ def test_fixed_width_numbers_reject_data_that_ends_early(position: int) -> None:
     data = b"\x01\x02\x03\x04"
     assert varint.decode_fixed32(data, 0) == (0x04030201, 4)
 
-    with pytest.raises(TruncatedError, match="fixed64 cut short") as caught:
+    with pytest.raises(TruncatedError, match="fixed64 reaches past the end") as caught:
         varint.decode_fixed64(data, position)
 
     assert caught.value.available == max(4 - position, 0)

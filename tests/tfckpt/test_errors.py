@@ -20,6 +20,7 @@ from tfckpt.errors import (
     close_names,
     error_context,
     join_some,
+    past_end,
     pluralize,
     printable,
     shown_key,
@@ -185,6 +186,14 @@ def test_long_name_in_a_message_says_how_much_was_left_out() -> None:
 
     assert str(error) == f"tensor '{'a' * 200} [200 characters] {'b' * 200}': broken"
     assert error.tensor == "a" * 300 + "b" * 300
+
+
+def test_read_that_begins_past_the_end_has_no_bytes_available() -> None:
+    """What is left is never a negative number."""
+    error = past_end("payload", needed=8, available=-3, path="model.data", offset=11)
+
+    assert (error.needed, error.available, error.path, error.offset) == (8, 0, "model.data", 11)
+    assert str(error) == "model.data, byte 11: payload reaches past the end: 8 bytes needed, 0 available"
 
 
 @pytest.mark.parametrize(

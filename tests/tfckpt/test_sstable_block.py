@@ -170,7 +170,7 @@ def test_block_rejects_lengths_beyond_its_entries(unshared: int, value_length: i
     entry = table_entry(0, b"a", b"1", unshared=unshared, value_length=value_length)
     assert entries_of(builders.raw_block(table_entry(0, b"a", b"1"))) == [(b"a", b"1")]
 
-    with pytest.raises(TruncatedError, match=f"{value_length} value bytes, 2 are left") as caught:
+    with pytest.raises(TruncatedError) as caught:
         entries_of(builders.raw_block(entry))
 
     assert caught.value.needed == unshared + value_length

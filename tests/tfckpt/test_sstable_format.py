@@ -60,7 +60,7 @@ def test_file_shorter_than_a_footer_is_truncated(size: int) -> None:
     source = MemorySource((b"\0" * 47 + builders.MAGIC)[-size:] if size else b"")
 
     assert not is_table(source)
-    with pytest.raises(TruncatedError, match="too short for a table file") as caught:
+    with pytest.raises(TruncatedError) as caught:
         read_footer(source)
 
     assert (caught.value.needed, caught.value.available, caught.value.offset) == (48, size, 0)
@@ -68,8 +68,10 @@ def test_file_shorter_than_a_footer_is_truncated(size: int) -> None:
 
 def test_file_that_is_only_a_footer_has_no_room_for_blocks() -> None:
     """It is long enough for a table's footer, and its handles lead nowhere."""
-    with pytest.raises(TruncatedError, match="metaindex block claims bytes 0 to 5, the table's blocks end at 0"):
+    with pytest.raises(TruncatedError) as caught:
         read_footer(MemorySource(builders.footer((0, 0), (0, 0))))
+
+    assert (caught.value.needed, caught.value.available) == (5, 0)
 
 
 def test_footer_rejects_a_handle_that_is_no_varint() -> None:
@@ -106,7 +108,7 @@ def test_handle_past_the_blocks_of_the_file_is_rejected(handle: tuple[int, int])
     """Block, trailer and footer have to fit, in numbers that do not wrap round."""
     check_handle(BlockHandle(0, 95), file_size=148, what="index block")
 
-    with pytest.raises(TruncatedError, match="index block claims") as caught:
+    with pytest.raises(TruncatedError) as caught:
         check_handle(BlockHandle(*handle), file_size=148, what="index block")
 
     assert caught.value.needed == sum(handle) + 5

@@ -113,7 +113,7 @@ def test_payload_that_lengths_do_not_fill_is_rejected(change: int) -> None:
 @pytest.mark.parametrize("size", [0, 3, 5])
 def test_payload_too_short_for_its_lengths_is_rejected(size: int) -> None:
     """Each string takes a byte of length at least, and the checksum four."""
-    with pytest.raises(TruncatedError, match="2 strings take at least 6 bytes") as caught:
+    with pytest.raises(TruncatedError) as caught:
         decode_strings(memoryview(bytes(size)), (2,), DEFAULT_LIMITS)
 
     assert (caught.value.needed, caught.value.available) == (6, size)
@@ -125,8 +125,10 @@ def test_string_length_that_lies_is_rejected_before_memory_is_taken(length: int)
     lengths = length.to_bytes(4 if length < 1 << 32 else 8, "little")
     payload = builders.varint(length) + builders.fixed32(builders.mask(builders.crc32c(lengths))) + b"short"
 
-    with pytest.raises(TruncatedError, match=f"string 0 claims {length} bytes"):
+    with pytest.raises(TruncatedError) as caught:
         decode_strings(memoryview(payload), (1,), DEFAULT_LIMITS)
+
+    assert (caught.value.needed, caught.value.available) == (length, len(payload))
 
 
 def test_string_lengths_that_wrap_round_together_are_rejected() -> None:
@@ -134,8 +136,10 @@ def test_string_lengths_that_wrap_round_together_are_rejected() -> None:
     lengths = [(1 << 63) + 2, (1 << 63) + 2]
     payload = b"".join(map(builders.varint, lengths)) + bytes(8)
 
-    with pytest.raises(TruncatedError, match="string 0 claims"):
+    with pytest.raises(TruncatedError) as caught:
         decode_strings(memoryview(payload), (2,), DEFAULT_LIMITS)
+
+    assert caught.value.needed == lengths[0]
 
 
 def test_string_length_of_eleven_bytes_is_rejected() -> None:

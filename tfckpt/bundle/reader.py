@@ -28,6 +28,7 @@ from ..errors import (
     UnsupportedFeatureError,
     close_names,
     error_context,
+    past_end,
     printable,
 )
 from ..limits import DEFAULT_LIMITS, Limits
@@ -299,10 +300,10 @@ class BundleReader:
     def _check_place(self, entry: BundleEntry, source: ByteSource) -> None:
         """Refuse a payload that reaches past the end of its data shard."""
         if entry.offset + entry.size > source.size:
-            raise TruncatedError(
-                f"payload of {entry.size} bytes reaches past the end of the data shard, which has {source.size}",
+            raise past_end(
+                "payload",
                 needed=entry.size,
-                available=max(source.size - entry.offset, 0),
+                available=source.size - entry.offset,
                 path=source.name,
                 offset=entry.offset,
             )

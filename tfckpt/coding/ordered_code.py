@@ -14,7 +14,7 @@ A decoder takes bytes and a position and gives the value and the next position.
 
 from __future__ import annotations
 
-from ..errors import CorruptionError, TruncatedError
+from ..errors import CorruptionError, past_end
 
 _ESCAPES = {0x00: b"\x00\xff", 0xFF: b"\xff\x00"}
 _TERMINATOR = b"\x00\x01"
@@ -90,5 +90,5 @@ def decode_signed(data: bytes, position: int) -> tuple[int, int]:
 def _take(data: bytes, position: int, length: int) -> bytes:
     piece = data[position : position + length]
     if len(piece) < length:
-        raise TruncatedError("ordered code cut short", needed=length, available=len(piece), offset=position)
+        raise past_end("ordered code", needed=length, available=len(piece), offset=position)
     return piece

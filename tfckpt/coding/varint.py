@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 
-from ..errors import CorruptionError, TruncatedError
+from ..errors import CorruptionError, past_end
 
 _FIXED32 = struct.Struct("<I")
 _FIXED64 = struct.Struct("<Q")
@@ -68,12 +68,7 @@ def _decode(view: bytes | memoryview, position: int, *, max_bytes: int, bits: in
     value = 0
     for index in range(max_bytes):
         if position + index >= len(view):
-            raise TruncatedError(
-                f"varint{bits} cut short: it goes on after {index} bytes, where the data ends",
-                needed=index + 1,
-                available=index,
-                offset=position,
-            )
+            raise past_end(f"varint{bits}", needed=index + 1, available=index, offset=position)
         byte = view[position + index]
         value |= (byte & 0x7F) << 7 * index
         if byte < 0x80:
@@ -84,6 +79,5 @@ def _decode(view: bytes | memoryview, position: int, *, max_bytes: int, bits: in
 
 
 def _need(view: bytes | memoryview, position: int, length: int, what: str) -> None:
-    available = max(len(view) - position, 0)
-    if available < length:
-        raise TruncatedError(f"{what} cut short", needed=length, available=available, offset=position)
+    if len(view) - position < length:
+        raise past_end(what, needed=length, available=len(view) - position, offset=position)

@@ -23,7 +23,7 @@ import numpy as np
 
 from .._typing import ByteView
 from ..coding import varint
-from ..errors import CorruptionError, TruncatedError, shown_key
+from ..errors import CorruptionError, past_end, shown_key
 from ..limits import DEFAULT_LIMITS, Limits, check_limit
 
 #: Contents up to this size are gone through as `bytes`, whose elements are quicker to get than those of a view.
@@ -67,7 +67,7 @@ class Block:
         self._marks: list[tuple[bytes, int]] | None = None
         size = len(contents)
         if size < 4:
-            raise self._truncated(f"{size} bytes have no room for a restart count", 0, needed=4, available=size)
+            raise past_end(f"{what} without room for a restart count", needed=4, available=size, offset=offset)
         count, _ = varint.decode_fixed32(contents, size - 4)
         if not 1 <= count <= (size - 4) // 4:
             raise self._corrupt(f"{size} bytes cannot hold {count} restart points", size - 4)
@@ -188,23 +188,13 @@ class Block:
                 raise self._corrupt(f"bad table entry: {error.message}", position) from error
         end = at + unshared + length
         if end > limit:
-            raise self._truncated(
-                f"table entry claims {unshared} key bytes and {length} value bytes, {limit - at} are left",
-                position,
-                needed=unshared + length,
-                available=limit - at,
-            )
+            entry = f"{self._what} is damaged: table entry at byte {position} of its contents"
+            raise past_end(entry, needed=unshared + length, available=limit - at, offset=self._offset)
         if shared > len(previous):
             raise self._corrupt(f"table entry shares {shared} bytes with a key of {len(previous)} bytes", position)
         middle = at + unshared
         return previous[:shared] + bytes(contents[at:middle]), contents[middle:end], end, shared
 
     def _corrupt(self, message: str, position: int) -> CorruptionError:
-        return CorruptionError(self._located(message, position), offset=self._offset)
-
-    def _truncated(self, message: str, position: int, *, needed: int, available: int) -> TruncatedError:
-        located = self._located(message, position)
-        return TruncatedError(located, needed=needed, available=available, offset=self._offset)
-
-    def _located(self, message: str, position: int) -> str:
-        return f"{self._what} is damaged: {message}, {position} bytes into the contents"
+        message = f"{self._what} is damaged: {message}, {position} bytes into the contents"
+        return CorruptionError(message, offset=self._offset)

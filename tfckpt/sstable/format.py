@@ -19,7 +19,7 @@ import dataclasses
 from .._typing import ByteSource, ByteView
 from ..coding import varint
 from ..coding.crc32c import crc32c, unmask
-from ..errors import ChecksumError, CorruptionError, TruncatedError
+from ..errors import ChecksumError, CorruptionError, past_end
 from ..limits import Limits, check_limit
 
 FOOTER_SIZE = 48
@@ -87,12 +87,7 @@ def read_footer(source: ByteSource) -> Footer:
     """The footer of a file, with both handles inside the file."""
     start = source.size - FOOTER_SIZE
     if start < 0:
-        raise TruncatedError(
-            f"too short for a table file: {source.size} bytes, the footer alone has {FOOTER_SIZE}",
-            needed=FOOTER_SIZE,
-            available=source.size,
-            offset=0,
-        )
+        raise past_end("footer of a table file", needed=FOOTER_SIZE, available=source.size, offset=0)
     try:
         footer = Footer.decode(source.read(start, FOOTER_SIZE))
     except CorruptionError as error:
@@ -108,12 +103,7 @@ def check_handle(handle: BlockHandle, *, file_size: int, what: str, offset: int 
     end = handle.offset + handle.size + TRAILER_SIZE
     limit = file_size - FOOTER_SIZE
     if end > limit:
-        raise TruncatedError(
-            f"{what} claims bytes {handle.offset} to {end}, the table's blocks end at {limit}",
-            needed=end,
-            available=limit,
-            offset=offset,
-        )
+        raise past_end(f"{what} from byte {handle.offset}", needed=end, available=limit, offset=offset)
 
 
 def read_block(source: ByteSource, handle: BlockHandle, limits: Limits, *, what: str = "block") -> ByteView:

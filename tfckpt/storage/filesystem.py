@@ -13,11 +13,12 @@ from ..errors import (
     CheckpointNotFoundError,
     MissingDependencyError,
     StorageError,
-    TruncatedError,
     UnsupportedFeatureError,
+    past_end,
     printable,
 )
 from .http import changed
+from .local import check_range
 from .transport import Facts, Part
 
 #: What the file systems call a text that changes with the content, in the order of how much it can be trusted.
@@ -93,14 +94,7 @@ class FsspecTransport:
         return sorted({posixpath.basename(path.rstrip("/")) for path in paths} - {""})
 
     def _read(self, address: str, facts: Facts, offset: int, length: int) -> Part:
-        if offset + length > facts.size:
-            raise TruncatedError(
-                f"{length} bytes from byte {offset} reach past the end of the file, which has {facts.size}",
-                needed=length,
-                available=max(facts.size - offset, 0),
-                path=address,
-                offset=offset,
-            )
+        check_range(address, offset, length, facts.size)
         data = b""
         if length:
             with _translated(address):
@@ -109,13 +103,7 @@ class FsspecTransport:
         if now != facts:
             raise changed(address, facts, now)
         if len(data) != length:
-            raise TruncatedError(
-                f"{length} bytes from byte {offset} were asked for, {len(data)} came",
-                needed=length,
-                available=len(data),
-                path=address,
-                offset=offset,
-            )
+            raise past_end("answer", needed=length, available=len(data), path=address, offset=offset)
         return Part(offset, memoryview(data), facts)
 
     def _path(self, address: str) -> str:

@@ -27,6 +27,7 @@ from ..errors import (
     TruncatedError,
     UnsupportedFeatureError,
     abridged,
+    past_end,
 )
 from .http_client import patient_opener
 from .transport import DEFAULT_PATIENCE, Facts, Gathered, Part, Patience, Sink
@@ -305,13 +306,7 @@ class _Answer:
 
     def _past_end(self, total: int) -> TruncatedError:
         start = self.start or 0
-        return TruncatedError(
-            f"{self.wanted} bytes from byte {start} reach past the end of the file, which has {total}",
-            needed=self.wanted,
-            available=max(total - start, 0),
-            path=self.address,
-            offset=start,
-        )
+        return past_end("read", needed=self.wanted, available=total - start, path=self.address, offset=start)
 
     def _no_parts(self, instead: str) -> UnsupportedFeatureError:
         return UnsupportedFeatureError(

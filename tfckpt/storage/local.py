@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
 
 from .._typing import ByteSource, ByteView
-from ..errors import CheckpointNotFoundError, StorageError, TruncatedError
+from ..errors import CheckpointNotFoundError, StorageError, past_end
 from .base import Storage
 
 #: One system call reads at most this, so that a copy costs little more memory than its result.
@@ -185,10 +185,4 @@ def check_range(name: str, offset: int, length: int, available: int) -> None:
     if offset < 0 or length < 0:
         raise ValueError(f"offset {offset} and length {length} must not be negative")
     if offset + length > available:
-        raise TruncatedError(
-            f"{length} bytes from byte {offset} reach past the end of the file, which has {available}",
-            needed=length,
-            available=max(available - offset, 0),
-            path=name,
-            offset=offset,
-        )
+        raise past_end("read", needed=length, available=available - offset, path=name, offset=offset)

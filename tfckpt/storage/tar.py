@@ -18,7 +18,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from .._typing import Buffer, ByteSource
-from ..errors import CorruptionError, TruncatedError
+from ..errors import CorruptionError, past_end
 from ..limits import Limits, check_limit
 
 BLOCK = 512
@@ -67,7 +67,7 @@ def read_members(source: ByteSource, limits: Limits) -> Iterator[TarMember]:
     count = start = 0
     extended: dict[str, str] = {}
     while start < source.size:
-        header = _take(source, start, BLOCK, "header")
+        header = _take(source, start, BLOCK, "tar header")
         if not any(header):
             return
         if _stored_checksum(header) not in _checksums(header):
@@ -97,14 +97,14 @@ def read_members(source: ByteSource, limits: Limits) -> Iterator[TarMember]:
         # Links, folders and devices have no contents, whatever they say of their size.
         size = size if is_regular or kind in (b"S", b"M") else 0
         if contents + size > source.size:
-            raise _truncated(f"contents of {name!r}", size, source.size - contents, contents)
+            raise past_end(f"contents of {name!r}", needed=size, available=source.size - contents, offset=contents)
         yield TarMember(name, FOLDER if kind in REGULAR and not is_regular else kind, contents, size)
         start = contents + _padded(size)
 
 
 def _take(source: ByteSource, offset: int, length: int, what: str) -> Buffer:
     if offset + length > source.size:
-        raise _truncated(what, length, max(source.size - offset, 0), offset)
+        raise past_end(what, needed=length, available=source.size - offset, offset=offset)
     return source.read(offset, length)
 
 
@@ -173,12 +173,3 @@ def _checksums(header: Buffer) -> tuple[int, int]:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
-
-
-def _truncated(what: str, needed: int, available: int, offset: int) -> TruncatedError:
-    return TruncatedError(
-        f"the archive ends inside the {what}: {needed} bytes are needed, {available} are there",
-        needed=needed,
-        available=available,
-        offset=offset,
-    )

@@ -25,7 +25,7 @@ import struct
 from collections.abc import Iterator
 
 from .._typing import ByteSource, ByteView
-from ..errors import CorruptionError, TruncatedError
+from ..errors import CorruptionError, TruncatedError, past_end
 from ..limits import Limits, check_limit
 
 MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
@@ -77,12 +77,7 @@ def read_members(source: ByteSource, limits: Limits) -> Iterator[ZipMember]:
     count, start, size = _directory(source)
     check_limit(limits, "max_archive_members", count, "archive with too many members")
     if start + size > source.size:
-        raise TruncatedError(
-            f"the archive's directory claims {size} bytes, {max(source.size - start, 0)} are there",
-            needed=size,
-            available=max(source.size - start, 0),
-            offset=start,
-        )
+        raise past_end("archive directory", needed=size, available=source.size - start, offset=start)
     directory = source.read(start, size)
     position = 0
     for number in range(count):
@@ -106,12 +101,7 @@ def contents(source: ByteSource, member: ZipMember) -> tuple[int, int]:
         )
     start = member.offset + _LOCAL.size + name_length + extra_length
     if start + member.packed_size > source.size:
-        raise TruncatedError(
-            f"member of {member.packed_size} bytes reaches past the end of the archive, which has {source.size}",
-            needed=member.packed_size,
-            available=max(source.size - start, 0),
-            offset=start,
-        )
+        raise past_end("member", needed=member.packed_size, available=source.size - start, offset=start)
     return start, member.packed_size
 
 
@@ -156,8 +146,8 @@ def _member(directory: ByteView, position: int, start: int, number: int) -> tupl
     """The central entry at `position`, and the next position."""
     where = start + position
     if len(directory) - position < _CENTRAL.size:
-        raise TruncatedError(
-            f"the archive's directory ends before member {number}",
+        raise past_end(
+            f"archive directory up to member {number}",
             needed=_CENTRAL.size,
             available=len(directory) - position,
             offset=where,
@@ -186,8 +176,8 @@ def _member(directory: ByteView, position: int, start: int, number: int) -> tupl
     extra_start = name_start + name_length
     following = extra_start + extra_length + comment_length
     if following > len(directory):
-        raise TruncatedError(
-            f"the archive's directory ends inside the entry of member {number}",
+        raise past_end(
+            f"archive directory up to member {number}",
             needed=following - position,
             available=len(directory) - position,
             offset=where,
@@ -223,10 +213,5 @@ def _zip64(values: tuple[int, ...], extra: ByteView, where: int) -> list[int]:
 
 def _take(source: ByteSource, offset: int, length: int, what: str) -> ByteView:
     if offset + length > source.size:
-        raise TruncatedError(
-            f"the {what} would stand past the end of the archive, which has {source.size} bytes",
-            needed=length,
-            available=max(source.size - offset, 0),
-            offset=offset,
-        )
+        raise past_end(what, needed=length, available=source.size - offset, offset=offset)
     return source.read(offset, length)

@@ -23,7 +23,7 @@ import numpy as np
 from .._typing import Array, ByteView
 from ..coding import varint
 from ..coding.crc32c import crc32c, mask, unmask
-from ..errors import ChecksumError, CorruptionError, TruncatedError
+from ..errors import ChecksumError, CorruptionError, past_end
 from ..limits import Limits, check_limit
 from .dense import check_rank
 
@@ -48,11 +48,7 @@ def decode_strings(
     if count == 0 and len(payload) == 0:
         return _shaped(np.empty(0, object), shape), 0 if verify else None
     if count + _CHECKSUM_SIZE > len(payload):
-        raise TruncatedError(
-            f"{count} strings take at least {count + _CHECKSUM_SIZE} bytes, the payload has {len(payload)}",
-            needed=count + _CHECKSUM_SIZE,
-            available=len(payload),
-        )
+        raise past_end(f"payload of {count} strings", needed=count + _CHECKSUM_SIZE, available=len(payload))
     lengths, start = _decode_lengths(payload, count)
     needed = start + _CHECKSUM_SIZE + int(lengths.sum())
     if needed != len(payload):
@@ -97,11 +93,7 @@ def _decode_lengths(payload: ByteView, count: int) -> tuple[Array, int]:
         length, position = varint.decode_varint64(payload, position)
         total += length
         if total > len(payload):
-            raise TruncatedError(
-                f"string {number} claims {length} bytes; the payload of all has {len(payload)}",
-                needed=total,
-                available=len(payload),
-            )
+            raise past_end(f"payload up to string {number}", needed=total, available=len(payload))
         lengths.append(length)
     return np.frombuffer(lengths, np.uint64), position
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from .._typing import Array
 from ..coding import varint
-from ..errors import CorruptionError, TruncatedError, UnsupportedFeatureError
+from ..errors import CorruptionError, UnsupportedFeatureError, past_end
 from ..limits import DEFAULT_LIMITS, Limits, check_limit
 from .dense import check_rank, check_shape, decode_dense
 from .dtypes import DataType, data_type
@@ -164,9 +164,7 @@ def _strings(content: bytes, count: int) -> Array:
     """String elements from `tensor_content`: a varint length for each, then their bytes."""
     view = memoryview(content)
     if count > len(view):
-        raise TruncatedError(
-            f"{count} strings take at least {count} bytes, there are {len(view)}", needed=count, available=len(view)
-        )
+        raise past_end(f"content of {count} strings", needed=count, available=len(view))
     lengths, position = [], 0
     for _ in range(count):
         length, position = varint.decode_varint32(view, position)

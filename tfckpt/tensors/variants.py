@@ -15,7 +15,7 @@ from __future__ import annotations
 from .._typing import ByteView
 from ..coding import varint
 from ..coding.crc32c import crc32c, unmask
-from ..errors import ChecksumError, CorruptionError, TruncatedError
+from ..errors import ChecksumError, CorruptionError, past_end
 
 _CHECKSUM_SIZE = 4
 
@@ -27,11 +27,7 @@ def variants_checksum(payload: ByteView, count: int) -> int:
         length, start = varint.decode_varint64(payload, position)
         end = start + length
         if end + _CHECKSUM_SIZE > len(payload):
-            raise TruncatedError(
-                f"variant {number} claims {length} bytes and a checksum, {len(payload) - start} are left",
-                needed=length + _CHECKSUM_SIZE,
-                available=len(payload) - start,
-            )
+            raise past_end(f"variant {number}", needed=length + _CHECKSUM_SIZE, available=len(payload) - start)
         checksum = crc32c(payload[start:end], crc32c(varint.encode_fixed64(length), checksum))
         stored = unmask(varint.decode_fixed32(payload, end)[0])
         if stored != checksum:
