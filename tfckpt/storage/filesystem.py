@@ -19,13 +19,15 @@ from ..errors import (
 )
 from .http import changed
 from .local import check_range
-from .transport import Facts, Part
+from .transport import Facts, Part, Sink
 
 #: What the file systems call a text that changes with the content, in the order of how much it can be trusted.
 _VERSION_KEYS = (
     *("ETag", "etag", "e_tag", "generation", "version_id", "md5Hash", "md5", "content_md5", "checksum"),
     *("LastModified", "last_modified", "updated", "mtime", "created"),
 )
+#: Bytes that a copy holds in memory.
+_PIECE = 8 << 20
 #: Packages that the extra `remote` brings, by protocol.
 _EXTRA = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs"}
 
@@ -74,6 +76,12 @@ class FsspecTransport:
         facts = self.stat(address)
         start = max(0, facts.size - length)
         return self._read(address, facts, start, facts.size - start)
+
+    def copy(self, address: str, offset: int, length: int, sink: Sink, facts: Facts) -> None:
+        """Write exactly these bytes to a sink, piece by piece."""
+        stop = offset + length
+        for start in range(offset, stop, _PIECE):
+            sink.write(self._read(address, facts, start, min(_PIECE, stop - start)).data.tobytes())
 
     def full_address(self, address: str) -> str:
         """The address itself: access data is the business of fsspec's own settings."""

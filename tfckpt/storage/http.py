@@ -71,7 +71,6 @@ class HttpTransport:
     def copy(self, address: str, offset: int, length: int, sink: Sink, facts: Facts) -> None:
         """Write exactly these bytes to a sink as they arrive, of a file with these facts and of no other.
 
-        `StorageError` before a byte of another version is written.
         Where the server gives no version, what broke off is not resumed: it begins anew.
         `UnsupportedFeatureError` if the server does not give parts of files, unless this is the whole file.
         """

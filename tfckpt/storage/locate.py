@@ -21,7 +21,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from .._typing import Buffer, ByteSource, PathLike
 from ..errors import CheckpointNotFoundError, StorageError, UnsupportedFeatureError
@@ -41,11 +41,16 @@ _PIECE = 8 << 20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """A path in a storage; `tree` is the storage, where it is one of whose files any may be meant."""
+    """A path in a storage.
+
+    `tree` is the storage if the path is its root and any of its files may be meant; `remote` is the storage if it is a
+    remote one.
+    """
 
     storage: Storage
     path: str
     tree: TreeStorage | None = None
+    remote: RemoteStorage | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +86,17 @@ def locate(given: PathLike | Mapping[str, Buffer], options: Options) -> Place:
     storage, plain = _remote(outer, scheme)
     if mark or plain.lower().endswith(_ARCHIVE_ENDINGS):
         return _in_archive(_download(storage, plain, options), outer, inner, options)
-    return Place(storage, plain)
+    return Place(storage, plain, remote=storage)
 
 
 def as_archive(place: Place, options: Options) -> Place | None:
     """The archive that stands at a remote address whose ending does not say that it is one; None if there is none."""
-    if not place.storage.is_remote or place.path.endswith("/") or not place.storage.is_file(place.path):
+    storage, path = place.remote, place.path
+    if storage is None or path.endswith("/") or not storage.is_file(path):
         return None
-    if archive_kind(place.storage.open(place.path)) is None:
+    if archive_kind(storage.open(path)) is None:
         return None
-    source = _download(cast("RemoteStorage", place.storage), place.path, options)
-    return _in_archive(source, place.storage.address(place.path), "", options)
+    return _in_archive(_download(storage, path, options), storage.address(path), "", options)
 
 
 def _locate_local(path: str, options: Options) -> Place:
@@ -157,9 +162,7 @@ def _download(storage: RemoteStorage, address: str, options: Options) -> ByteSou
                     file.write(remote.read(offset, min(_PIECE, remote.size - offset)))
             except UnsupportedFeatureError:
                 # A server that gives no parts of files gives the whole.
-                sink = _Refilled(file)
-                if not storage.copy(address, sink, lambda size: _check_download(size, address, options.limits)):
-                    raise
+                storage.copy(address, _Refilled(file), lambda size: _check_download(size, address, options.limits))
             file.flush()
             return (MappedFile if options.mmap else ReadFile)(file, address)
     except OSError as error:

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from .._typing import ByteSource, ByteView
 from ..errors import CheckpointNotFoundError
 from .base import DATA_SHARD, Storage
-from .http import HttpTransport, changed
+from .http import changed
 from .local import check_range
 from .transport import Facts, Part, Sink, Transport
 
@@ -125,15 +125,12 @@ class RemoteStorage(Storage):
             for (file, _, _), part in zip(pieces, parts, strict=True):
                 file.let_go(part)
 
-    def copy(self, path: str, sink: Sink, check: Callable[[int], None]) -> bool:
-        """Write a whole file to a sink, whose size `check` may refuse; False where the protocol only gives parts."""
-        if not isinstance(self._transport, HttpTransport):
-            return False
+    def copy(self, path: str, sink: Sink, check: Callable[[int], None]) -> None:
+        """Write a whole file to a sink, unless `check` raises an error for its size."""
         facts = self._transport.stat(path)
         check(facts.size)
         if facts.size:
             self._transport.copy(path, 0, facts.size, sink, facts)
-        return True
 
     def close(self) -> None:
         """Forget what was fetched; views that were handed out stay valid."""

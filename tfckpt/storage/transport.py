@@ -99,6 +99,12 @@ class Transport(Protocol):
     def read_end(self, address: str, length: int) -> Part:
         """The last bytes, all of a file that has not more."""
 
+    def copy(self, address: str, offset: int, length: int, sink: Sink, facts: Facts) -> None:
+        """Write exactly these bytes to a sink as they arrive, of a file with these facts and of no other.
+
+        `StorageError` before a byte of another version is written.
+        """
+
     def full_address(self, address: str) -> str:
         """The address with whatever access data belongs to it, for opening it again elsewhere."""
 

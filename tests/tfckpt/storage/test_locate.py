@@ -15,10 +15,13 @@ import tfckpt
 from tests import builders
 from tests.contracts.places import tar_of
 from tests.contracts.server import serving
-from tfckpt.storage.remote import GAP, PIECE, merge
+from tfckpt.storage.filesystem import FsspecTransport
+from tfckpt.storage.remote import GAP, PIECE, RemoteStorage, merge
+from tfckpt.storage.transport import Gathered
 
 BUNDLE = builders.Bundle().add("t", builders.FLOAT, [4], np.arange(4, dtype="<f4").tobytes())
-FILES = {"model.index": BUNDLE.index(), "model.data-00000-of-00001": bytes(BUNDLE.shards[0])}
+SHARD = "model.data-00000-of-00001"
+FILES = {"model.index": BUNDLE.index(), SHARD: bytes(BUNDLE.shards[0])}
 
 
 @pytest.fixture
@@ -71,6 +74,22 @@ def test_archive_in_a_file_system_is_downloaded(system: MemoryFileSystem) -> Non
 
     with tfckpt.open("memory://place/a.tgz") as checkpoint:
         assert checkpoint.prefix == "memory://place/a.tgz!model"
+
+
+def test_file_of_a_file_system_is_copied_as_long_as_it_is_the_same(system: MemoryFileSystem) -> None:
+    """Whole or in part; once it has other facts, not a byte more of it is written."""
+    address = f"memory://place/{SHARD}"
+    transport = FsspecTransport(address)
+    facts = transport.stat(address)
+    whole, part, changed = Gathered(), Gathered(), Gathered()
+
+    RemoteStorage(transport, "memory://").copy(address, whole, lambda size: None)
+    transport.copy(address, 1, 2, part, facts)
+    system.pipe_file(f"/place/{SHARD}", FILES[SHARD] + b"more")
+    with pytest.raises(tfckpt.StorageError):
+        transport.copy(address, 0, facts.size, changed, facts)
+
+    assert (whole.view, part.view, changed.view) == (FILES[SHARD], FILES[SHARD][1:3], b"")
 
 
 def test_unknown_scheme_is_told() -> None:
