@@ -6,15 +6,19 @@ Source: TensorFlow `protobuf/tensor_bundle.proto` and `util/tensor_bundle/tensor
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 from .. import protos
-from ..coding.crc32c import mask, unmask
-from ..errors import CorruptionError, UnsupportedFeatureError
+from .._typing import ByteView
+from ..coding.crc32c import crc32c, mask, unmask
+from ..errors import ChecksumError, CorruptionError, UnsupportedFeatureError
 from ..limits import Limits, check_limit
 from ..tensors.dense import check_shape
-from ..tensors.dtypes import DataType, data_type
+from ..tensors.dtypes import VARIANT, DataType, data_type
 from ..tensors.slices import TensorSlice
+from ..tensors.strings import decode_strings
+from ..tensors.variants import variants_checksum
 
 #: The bundle version this reader implements (TensorFlow: kTensorBundleVersion).
 VERSION = 1
@@ -109,3 +113,27 @@ class BundleEntry(NamedTuple):
         for piece in self.slices:
             piece.to_proto(message.slices.add())
         return bytes(message.SerializeToString())
+
+    def check_payload(self, payload: ByteView, limits: Limits, *, big_endian: bool) -> None:
+        """Raise `ChecksumError` unless these bytes have the entry's checksum; nothing is decoded that need not be."""
+        data_type = self.data_type
+        computed: int | None
+        if data_type.is_string:
+            computed = decode_strings(payload, self.shape, limits, big_endian=big_endian)[1]
+        elif data_type.is_readable:
+            computed = crc32c(payload)
+        elif data_type.number == VARIANT and not big_endian:
+            computed = variants_checksum(payload, math.prod(self.shape))
+        else:
+            raise UnsupportedFeatureError(f"values of type {data_type.enum_name} cannot be read")
+        self.check_checksum(computed)
+
+    def check_checksum(self, computed: int | None) -> None:
+        """Raise `ChecksumError` if a checksum was computed and is not the entry's."""
+        if computed is not None and computed != self.crc32c:
+            raise ChecksumError(
+                f"payload of {self.size} bytes has crc32c {computed:#010x}, stored is {self.crc32c:#010x}",
+                stored=self.crc32c,
+                computed=computed,
+                offset=self.offset,
+            )

@@ -20,7 +20,6 @@ from ..coding.crc32c import crc32c
 from ..errors import (
     CheckpointError,
     CheckpointNotFoundError,
-    ChecksumError,
     CorruptionError,
     LimitExceededError,
     TensorNotFoundError,
@@ -43,7 +42,6 @@ from ..tensors.strings import decode_strings
 from . import naming
 from .entry import BundleEntry, BundleHeader
 from .listing import Listing, check_slice_keys
-from .payload import check_payload
 
 _HEADER_KEY = b""
 #: Looking for damage ends here: an index of damaged entries alone would take gigabytes of errors.
@@ -173,7 +171,7 @@ class BundleReader:
             source = self._source(entry) if entry.data_type.is_readable else self._shard(entry.shard_id)
             with error_context(path=source.name):
                 data = self._bytes(source, entry, entry.offset, entry.size)
-                check_payload(entry, data, self._limits, big_endian=self._header.big_endian)
+                entry.check_payload(data, self._limits, big_endian=self._header.big_endian)
                 return data
 
     def shard_sizes(self) -> dict[str, int]:
@@ -352,25 +350,15 @@ class BundleReader:
 
     def _decode(self, entry: BundleEntry, payload: ByteView, *, verify: bool) -> Array:
         big_endian = self._header.big_endian
-        if entry.data_type.is_string:
-            try:
-                values, computed = decode_strings(
-                    payload, entry.shape, self._limits, big_endian=big_endian, verify=verify
-                )
-            except CorruptionError as error:
-                error.offset = entry.offset + (error.offset or 0)
-                raise
-        else:
-            computed = crc32c(payload) if verify else None
-            values = None
-        if computed is not None and computed != entry.crc32c:
-            raise ChecksumError(
-                f"payload of {entry.size} bytes has crc32c {computed:#010x}, stored is {entry.crc32c:#010x}",
-                stored=entry.crc32c,
-                computed=computed,
-            )
-        if values is None:
-            values = decode_dense(payload, entry.data_type, entry.shape, big_endian=big_endian)
+        if not entry.data_type.is_string:
+            entry.check_checksum(crc32c(payload) if verify else None)
+            return decode_dense(payload, entry.data_type, entry.shape, big_endian=big_endian)
+        try:
+            values, computed = decode_strings(payload, entry.shape, self._limits, big_endian=big_endian, verify=verify)
+        except CorruptionError as error:
+            error.offset = entry.offset + (error.offset or 0)
+            raise
+        entry.check_checksum(computed)
         return values
 
     def _shard(self, shard_id: int) -> ByteSource:
