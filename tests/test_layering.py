@@ -81,6 +81,7 @@ TABLE: dict[str, float] = {
     "converter.conversion": 14,
     "converter.downloads": 14,
     "converter.exporters.*": 15,
+    "converter.exporters.folders": 14.5,
     "converter.exporters.tables": 14.5,
     "converter.exporters.targets": 14.5,
     "converter.reporting.*": 15.1,

@@ -8,9 +8,9 @@ import os
 from tfckpt.cli.render import parse_size
 
 from ..conversion import convert
-from ..exporters import check_output, is_folder_name, prepare, write_output
+from ..exporters import check_output, is_folder_name, write_output
 from ..exporters.adapting import DTYPES
-from ..exporting import check_report, reported
+from ..exporting import check_report, prepare, reported
 from ..labels import read_labels
 from ..mapping.averages import WEIGHTS_CHOICES
 from ..model.config import CONFIGS

@@ -15,7 +15,7 @@ from ..bounded_json import read_json
 from ..errors import ExportError
 from ..model.config import EfficientNetConfig
 from . import npz, pth, safetensors, sharded
-from .atomic import atomic_file, check_free, check_free_folder
+from .atomic import atomic_file, atomic_folder, check_free, check_free_folder
 from .base import (
     CONFIG_KEY,
     LABELS_KEY,
@@ -26,9 +26,9 @@ from .base import (
     Output,
     TensorFile,
 )
-from .folders import REPLACEABLE, STEM, write_folder
+from .folders import REPLACEABLE, STEM, texts_beside_weights
 from .tables import library_names
-from .targets import TABLES, prepare
+from .targets import TABLES
 
 __all__ = [
     "CONFIG_KEY",
@@ -45,7 +45,6 @@ __all__ = [
     "format_of",
     "is_folder_name",
     "is_output",
-    "prepare",
     "read_native",
     "read_output",
     "write_output",
@@ -100,11 +99,33 @@ def write_output(
     """Write what `prepare` returned; see `converter.export` for the options."""
     check_output(path, force=force, shard_size=shard_size)
     if is_folder_name(path):
-        write_folder(output, path, force=force, shard_size=shard_size, progress=progress)
+        _write_folder(output, path, force=force, shard_size=shard_size, progress=progress)
         return
     chosen = format_of(path)
     with atomic_file(path, force=force) as file:
         chosen.write(output, file, progress=progress)
+
+
+def _write_folder(
+    output: Output, path: PathLike, *, force: bool, shard_size: int | None, progress: Progress | None
+) -> None:
+    """Write a whole folder or nothing."""
+    if shard_size is not None and output.target == "timm":
+        raise ExportError("timm reads one file of weights from a folder: leave out the shard size")
+    kinds = {tensor.dtype.name for tensor in output.tensors.values()}
+    files = texts_beside_weights(
+        output.target,
+        output.config,
+        model=output.model,
+        dtype=next((name for name in ("bfloat16", "float16") if name in kinds), "float32"),
+        preprocessing=output.preprocessing,
+        labels=output.labels,
+    )
+    with atomic_folder(path, force=force, replaceable=REPLACEABLE) as folder:
+        for name, text in files.items():
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        sharded.write_into(folder, STEM, output, shard_size=shard_size, progress=progress)
 
 
 def is_output(path: PathLike) -> bool:

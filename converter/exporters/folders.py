@@ -1,4 +1,4 @@
-"""Complete folders: weights, config, preprocessing and labels, as the target's own loader opens them.
+"""What a complete folder holds beside the weights, as the target's own loader opens it: config, preprocessing, labels.
 
 ::
 
@@ -11,17 +11,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from .._typing import PathLike, Progress
-from ..errors import ExportError
 from ..model.config import CONFIGS, V1_SCALING, EfficientNetConfig
+from ..model.libraries import TargetName
 from ..model.recipes import CROP_PADDING, Preprocessing
-from . import sharded
-from .atomic import atomic_folder
-from .base import Output
 from .targets import depthwise_padding, input_size
 
 STEM = "model"
@@ -38,40 +34,40 @@ _RESAMPLE = {"bilinear": 2, "legacy-bicubic": 3}
 _NO_LABEL = "LABEL_"
 
 
-def write_folder(
-    output: Output,
-    path: PathLike,
+def texts_beside_weights(
+    target: TargetName,
+    config: EfficientNetConfig | None,
     *,
-    force: bool = False,
-    shard_size: int | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """Write a whole folder or nothing."""
-    if shard_size is not None and output.target == "timm":
-        raise ExportError("timm reads one file of weights from a folder: leave out the shard size")
+    model: str | None,
+    dtype: str,
+    preprocessing: Preprocessing | None,
+    labels: Sequence[str] | None,
+) -> dict[str, str]:
+    """Return the files of a folder beside its weights, by name.
+
+    `model` is the target's own name of the network, and `dtype` that of the weights.
+    """
     files: dict[str, str] = {}
-    if output.preprocessing is not None:
-        files[PREPROCESSING_NAME] = output.preprocessing.to_json()
-    if output.labels is not None:
-        files[LABELS_NAME] = "".join(f"{label}\n" for label in output.labels)
-    if output.config is not None and output.target == "timm":
-        files["config.json"] = _json(timm_config(output, output.config))
-    elif output.config is not None and output.target == "transformers":
-        files["config.json"] = _json(transformers_config(output, output.config))
-        if output.preprocessing is not None:
-            files["preprocessor_config.json"] = _json(transformers_preprocessor(output.preprocessing))
-    with atomic_folder(path, force=force, replaceable=REPLACEABLE) as folder:
-        for name, text in files.items():
-            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-                file.write(text)
-        sharded.write_into(folder, STEM, output, shard_size=shard_size, progress=progress)
+    if preprocessing is not None:
+        files[PREPROCESSING_NAME] = preprocessing.to_json()
+    if labels is not None:
+        files[LABELS_NAME] = "".join(f"{label}\n" for label in labels)
+    if config is not None and target == "timm":
+        files["config.json"] = _json(_timm_config(config, model, preprocessing, labels))
+    elif config is not None and target == "transformers":
+        files["config.json"] = _json(_transformers_config(config, dtype, preprocessing, labels))
+        if preprocessing is not None:
+            files["preprocessor_config.json"] = _json(_transformers_preprocessor(preprocessing))
+    return files
 
 
-def timm_config(output: Output, config: EfficientNetConfig) -> dict[str, Any]:
+def _timm_config(
+    config: EfficientNetConfig, model: str | None, preprocessing: Preprocessing | None, labels: Sequence[str] | None
+) -> dict[str, Any]:
     """Write what timm reads from a model's folder."""
-    size = input_size(config, output.preprocessing)
+    size = input_size(config, preprocessing)
     pretrained: dict[str, Any] = {
-        "architecture": output.model,
+        "architecture": model,
         "custom_load": False,
         "input_size": [config.in_channels, size, size],
         "fixed_input_size": False,
@@ -80,16 +76,16 @@ def timm_config(output: Output, config: EfficientNetConfig) -> dict[str, Any]:
         "first_conv": "conv_stem",
         "classifier": "classifier",
     }
-    if output.preprocessing is not None:
-        shared = output.preprocessing.to_dict()
+    if preprocessing is not None:
+        shared = preprocessing.to_dict()
         exact = shared.pop("exact")
         shared.pop("input_size")
         pretrained.update(shared)
         pretrained["notes"] = [f"exact preprocessing: {json.dumps(exact)}"]
-    if output.labels is not None:
-        pretrained["label_names"] = list(output.labels)
+    if labels is not None:
+        pretrained["label_names"] = list(labels)
     described = {
-        "architecture": output.model,
+        "architecture": model,
         "num_classes": config.num_classes,
         "num_features": config.head_channels,
         "pretrained_cfg": pretrained,
@@ -97,11 +93,13 @@ def timm_config(output: Output, config: EfficientNetConfig) -> dict[str, Any]:
     return described if config.in_channels == 3 else {**described, "model_args": {"in_chans": config.in_channels}}
 
 
-def transformers_config(output: Output, config: EfficientNetConfig) -> dict[str, Any]:
+def _transformers_config(
+    config: EfficientNetConfig, dtype: str, preprocessing: Preprocessing | None, labels: Sequence[str] | None
+) -> dict[str, Any]:
     """Write an `EfficientNetConfig` of transformers."""
-    size = input_size(config, output.preprocessing)
+    size = input_size(config, preprocessing)
     base, width, depth = _scaling(config)
-    labels = output.labels or [f"{_NO_LABEL}{number}" for number in range(config.num_classes)]
+    names = labels or [f"{_NO_LABEL}{number}" for number in range(config.num_classes)]
     return {
         "architectures": ["EfficientNetForImageClassification"],
         "model_type": "efficientnet",
@@ -125,13 +123,13 @@ def transformers_config(output: Output, config: EfficientNetConfig) -> dict[str,
         "batch_norm_momentum": config.bn_momentum,
         "dropout_rate": config.dropout,
         "drop_connect_rate": config.drop_path,
-        "id2label": {str(number): label for number, label in enumerate(labels)},
-        "label2id": {label: number for number, label in enumerate(labels)},
-        "dtype": _dtype_name(output),
+        "id2label": {str(number): label for number, label in enumerate(names)},
+        "label2id": {label: number for number, label in enumerate(names)},
+        "dtype": dtype,
     }
 
 
-def transformers_preprocessor(preprocessing: Preprocessing) -> dict[str, Any]:
+def _transformers_preprocessor(preprocessing: Preprocessing) -> dict[str, Any]:
     """Write an `EfficientNetImageProcessor`'s settings; its resizing is Pillow's or torchvision's, with antialiasing.
 
     It resizes first and crops then, which comes to the same centre square.
@@ -159,12 +157,6 @@ def _scaling(config: EfficientNetConfig) -> tuple[EfficientNetConfig, float, flo
     """Give the base network of version 1, and the width and depth that make this one of it."""
     width, depth = V1_SCALING[config.name]
     return CONFIGS["efficientnet-b0"], width, depth
-
-
-def _dtype_name(output: Output) -> str:
-    """Name the dtype of the weights."""
-    kinds = {tensor.dtype.name for tensor in output.tensors.values()}
-    return next((name for name in ("bfloat16", "float16") if name in kinds), "float32")
 
 
 def _json(value: dict[str, Any]) -> str:

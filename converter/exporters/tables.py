@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from ..mapping.native import native_targets
+from ..mapping.native import FORMS, form_of, native_targets
 from ..mapping.rules import Rule, RuleSet, translate
 from ..model.config import EfficientNetConfig, PlacedBlock
 
@@ -167,10 +167,9 @@ _LAYER_PARTS = {part: part for part in ("weight", "bias")}
 
 def rule_set(table: Table, config: EfficientNetConfig, name: str) -> RuleSet:
     """Write a library's table for one network: which places have which form, and what the library calls them."""
-    words: dict[str, dict[str, str]] = {form: {} for form in ("fused1", "fused", "mbconv1", "mbconv", "block")}
+    words: dict[str, dict[str, str]] = {form: {} for form in (*FORMS, "block")}
     for placed in config.blocks():
-        form = f"{placed.config.block}1" if placed.config.expansion == 1 else placed.config.block
-        words[form][_by_stage(placed)] = words["block"][_by_stage(placed)] = table.place(placed)
+        words[form_of(placed.config)][_by_stage(placed)] = words["block"][_by_stage(placed)] = table.place(placed)
     # What follows the last stage where the head is one more of them.
     head = str(len(config.stages) + 1)
     rules = tuple(

@@ -1,24 +1,14 @@
-"""From a conversion to what a library takes: its names, its config, and what its model does differently.
-
-`prepare` decides everything before a byte is written: whether the library has the network at all, and whether the
-changes that were asked for can go together.
-"""
+"""The models of other libraries: whether one has a network at all, and where it computes something different."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from tfckpt.errors import printable
 
-from ..conversion import ConversionResult
 from ..errors import ExportError
-from ..labels import require_lines
 from ..model.config import CONFIGS, EfficientNetConfig
-from ..model.libraries import TARGETS, TORCHVISION_OTHER_EPSILON, TargetName, library_model, targets_of
+from ..model.libraries import TORCHVISION_OTHER_EPSILON, TargetName, library_model, targets_of
 from ..model.recipes import Preprocessing
-from .adapting import with_classes, with_dtype, with_folded_norms
-from .base import Output, Writable
-from .tables import EFFICIENTNET_PYTORCH, TIMM, TORCHVISION, TRANSFORMERS, Table, library_names
+from .tables import EFFICIENTNET_PYTORCH, TIMM, TORCHVISION, TRANSFORMERS, Table
 
 TABLES: dict[TargetName, Table] = {
     "timm": TIMM,
@@ -30,70 +20,7 @@ TABLES: dict[TargetName, Table] = {
 _LIBRARY_EPSILON = 1e-3
 
 
-def prepare(
-    result: ConversionResult,
-    *,
-    target: TargetName = "native",
-    dtype: str | None = None,
-    num_classes: int | None = None,
-    fuse_bn: bool = False,
-    labels: Sequence[str] | None = None,
-    preprocessing: Preprocessing | None = None,
-) -> Output:
-    """Plan what is written of a conversion.
-
-    `dtype` is `float32`, `float16` or `bfloat16`, for floating-point tensors; None leaves them as they are.
-    `num_classes` other than the network's replaces the classifier by a new one, 0 by none.
-    `fuse_bn` folds batch norms into the convolutions before them; only our own module takes that.
-    `labels` are the classes' names, one for each.
-
-    Raises `ExportError` when the target has no such network or the choices do not fit together.
-    """
-    if target not in TARGETS:
-        raise ExportError(f"there is no target {target!r}, expected one of {', '.join(TARGETS)}")
-    tensors: Mapping[str, Writable] = result.state_dict
-    config: EfficientNetConfig | None = result.config
-    changes: list[str] = []
-    if config is None:
-        if target != "native" or num_classes is not None or fuse_bn:
-            raise ExportError("what was converted is no EfficientNet: it has no other target, classifier or batch norm")
-    else:
-        if num_classes is not None and num_classes != config.num_classes:
-            tensors, config, change = with_classes(tensors, config, num_classes)
-            changes.append(change)
-        if fuse_bn:
-            if target != "native":
-                raise ExportError(f"the models of {target} have batch norms; folded ones are for the target native")
-            tensors, config, change = with_folded_norms(tensors, config)
-            changes.append(change)
-        if labels is not None and len(labels) != config.num_classes:
-            raise ExportError(f"{len(labels)} labels were given, but the network has {config.num_classes} classes")
-    if labels is not None:
-        require_lines(labels)
-    model = None
-    names: Mapping[str, str] = {}
-    if target != "native" and config is not None:
-        model = _model_of(target, config)
-        names = library_names(TABLES[target], config, target)
-        tensors = {names[name]: tensor for name, tensor in tensors.items()}
-    if dtype is not None:
-        tensors, change = with_dtype(tensors, dtype)
-        changes.append(change)
-    return Output(
-        tensors=tensors,
-        config=config,
-        report=result.report,
-        target=target,
-        model=model,
-        names=names,
-        changes=tuple(changes),
-        notes=() if config is None else _notes(target, config, preprocessing),
-        preprocessing=preprocessing,
-        labels=None if labels is None else tuple(labels),
-    )
-
-
-def _model_of(target: TargetName, config: EfficientNetConfig) -> str:
+def model_of(target: TargetName, config: EfficientNetConfig) -> str:
     """Name the library's model; `ExportError` says which targets there are instead."""
     others = ", ".join(targets_of(config.name))
     model = library_model(target, config.name)
@@ -122,7 +49,7 @@ def _same_network(config: EfficientNetConfig) -> bool:
     )
 
 
-def _notes(target: TargetName, config: EfficientNetConfig, preprocessing: Preprocessing | None) -> tuple[str, ...]:
+def notes_of(target: TargetName, config: EfficientNetConfig, preprocessing: Preprocessing | None) -> tuple[str, ...]:
     """Say where the library's model computes something else than TensorFlow, and what to do about it."""
     if target == "torchvision":
         if config.name in TORCHVISION_OTHER_EPSILON:

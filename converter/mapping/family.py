@@ -10,9 +10,10 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from ..model.config import BlockConfig, EfficientNetConfig
+from ..model.config import EfficientNetConfig
 from .averages import variable_of
 from .describe import Anatomy
+from .native import FORMS, form_of
 from .rules import Constant, Ignore, Names, Rule, RuleSet
 from .variables import SourceVariable, duplicates
 
@@ -26,9 +27,6 @@ CONSTANTS = (
         "PyTorch counts batches there; TensorFlow does not, and inference does not read it",
     ),
 )
-
-#: A rule's word for the blocks of a form, and the forms with one; see `words_of`.
-FORMS = ("fused1", "fused", "mbconv1", "mbconv")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +105,6 @@ def words_of(config: EfficientNetConfig, ids: Sequence[str]) -> dict[str, dict[s
         words[form_of(placed.config)][block_id] = place
         words["block"][block_id] = place
     return words
-
-
-def form_of(block: BlockConfig) -> str:
-    """Name the form that tells a block's layers apart."""
-    return f"{block.block}1" if block.expansion == 1 else block.block
 
 
 def flat_ids(config: EfficientNetConfig) -> list[str]:

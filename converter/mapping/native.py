@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import Shape
-from ..model.config import EfficientNetConfig, PlacedBlock
+from ..model.config import BlockConfig, EfficientNetConfig, PlacedBlock
 
 _Named = tuple[str, Shape]
+
+#: The forms of blocks, each with layers of its own: MBConv and fused MBConv, those ending in 1 with an expansion of 1.
+FORMS = ("fused1", "fused", "mbconv1", "mbconv")
 
 
 def native_targets(config: EfficientNetConfig) -> dict[str, Shape]:
@@ -23,6 +26,11 @@ def native_targets(config: EfficientNetConfig) -> dict[str, Shape]:
         targets["classifier.weight"] = (config.num_classes, config.head_channels)
         targets["classifier.bias"] = (config.num_classes,)
     return targets
+
+
+def form_of(block: BlockConfig) -> str:
+    """Return the form of a block, one of `FORMS`."""
+    return f"{block.block}1" if block.expansion == 1 else block.block
 
 
 def _folded(targets: dict[str, Shape]) -> Iterator[_Named]:

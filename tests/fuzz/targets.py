@@ -23,7 +23,8 @@ import numpy as np
 
 import converter
 import tfckpt
-from converter.exporters import prepare, read_native
+from converter.exporters import read_native
+from converter.exporting import prepare
 from converter.labels import read_labels
 from converter.mapping.rules_file import parse_rules, read_rules, to_toml
 from converter.preprocessing import preprocessing_of

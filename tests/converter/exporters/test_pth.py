@@ -16,9 +16,9 @@ import pytest
 
 from converter.conversion import ConversionResult, convert
 from converter.errors import ExportError
-from converter.exporters import prepare, read_output
+from converter.exporters import read_output
 from converter.exporters.pth import MAX_PICKLE_BYTES, write
-from converter.exporting import export
+from converter.exporting import export, prepare
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
 
 torch = pytest.importorskip("torch", reason="these files are PyTorch's")

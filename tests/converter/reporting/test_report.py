@@ -19,7 +19,7 @@ import converter
 import tfckpt
 from converter.conversion import ConversionResult
 from converter.errors import ExportError
-from converter.exporters import prepare
+from converter.exporting import prepare
 from converter.mapping.rules_file import parse_rules
 from converter.reporting.record import FullReport, full_report
 from converter.reporting.renderers import to_html, to_json
