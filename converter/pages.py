@@ -39,7 +39,7 @@ pre.bad { white-space: pre-wrap; overflow-wrap: anywhere; }
   font-size: 13px; color: var(--soft); font-weight: 600; } th, td { padding: .2rem .75rem .2rem 0;
   border-bottom: 1px solid var(--line); white-space: nowrap; } tr.bad td { color: var(--bad); }
 svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
-.grid { stroke: var(--line); }
+.axis { stroke: var(--line); }
 """
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -69,6 +69,7 @@ TABLE: dict[str, float] = {
     "converter.errors": 10,
     "converter.bounded_json": 10.5,
     "converter.pages": 10.5,
+    "converter.drawing": 10.6,
     "converter.mapping.layout": 11,
     "converter.mapping.report": 11,
     "converter.model.config": 11,

@@ -1,17 +1,17 @@
-"""The statistics of a network along its depth, as inline SVG: one picture for each role a tensor can have.
+"""The statistics of a network along its depth, as inline SVG: one plot for each role of a tensor.
 
-In a picture, every tensor is a column: a thin line from its least to its largest number, a thick one from the
-5th percentile to the 95th, a mark at the median. Columns stand at the place of their layer in the network, so that
-pictures can be read one above the other.
+Every tensor is a column: a thin line from its least to its largest value, a thick one from the 5th percentile to the
+95th, a mark at the median. A layer has the same column in every plot, so that plots can be read one above the other.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from ..drawing import LEFT, Frame, log_frame
 from ..pages import text
 from .record import FullReport
 from .statistics import KERNELS, Statistics, roles
@@ -20,7 +20,7 @@ from .words import number
 STYLE = """\
 figure { margin: 1rem 0 0; } figcaption { color: var(--soft); font-size: 13px; } figcaption b { color: var(--ink); }
 .plot { overflow-x: auto; } .plot svg { min-width: 44rem; display: block; }
-.axis, .edge { stroke: var(--line); } .edge { stroke-dasharray: 2 3; } .zero { stroke: var(--soft); }
+.edge { stroke: var(--line); stroke-dasharray: 2 3; } .zero { stroke: var(--soft); }
 .convolution { --hue: var(--blue); } .depthwise { --hue: var(--violet); } .dense { --hue: var(--good); }
 .matrix { --hue: var(--amber); } .norm { --hue: var(--blue); } .bias { --hue: var(--amber); }
 path.whole { stroke: var(--hue); opacity: .3; } path.most { stroke: var(--hue); opacity: .75; }
@@ -30,21 +30,16 @@ rect.hit { fill: transparent; } rect.hit:hover { fill: var(--soft); opacity: .22
   height: .7em; border-radius: 2px; background: var(--hue); margin-right: .35em; }
 """
 
-_Draw: TypeAlias = "Callable[[Sequence[Column], Depth], tuple[list[str], str]]"
-
-_WIDTH, _LEFT, _RIGHT, _TOP, _HEIGHT, _BOTTOM = 1040, 56, 6, 12, 150, 20
-#: What a name needs under a picture, in its units for each character.
+#: Width of a character under a plot.
 _CHARACTER = 6.0
-#: What a number at the side needs, from one to the next.
-_LINE = 13.0
-#: What float64 holds beyond these has no room for the arithmetic of a scale.
+#: Beyond these there is no room in float64 for the arithmetic of a scale.
 _SMALLEST, _LARGEST = 1e-290, 1e290
-#: A scale by logarithms spans at most so many powers of ten on either side.
+#: A log scale spans at most so many powers of ten on either side of zero.
 _DECADES = 15
 
 
 class Column(NamedTuple):
-    """One tensor of a picture."""
+    """One tensor of a plot; `layer` counts the layers before its own."""
 
     target: str
     layer: int
@@ -52,92 +47,68 @@ class Column(NamedTuple):
     found: Statistics
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Depth:
-    """Where layers stand: their names in the network's order, and the stages that they belong to."""
-
-    layers: tuple[str, ...]
-
-    @property
-    def pitch(self) -> float:
-        """Units from one layer to the next."""
-        return (_WIDTH - _LEFT - _RIGHT) / max(1, len(self.layers))
-
-    def x(self, layer: int) -> float:
-        """Middle of a layer's column."""
-        return _LEFT + (layer + 0.5) * self.pitch
-
-    def stages(self) -> list[tuple[int, str]]:
-        """First layer and name of each stage: what stands before the position in it, such as `stages.3`."""
-        found: list[tuple[int, str]] = []
-        for at, layer in enumerate(self.layers):
-            first, *rest = layer.split(".")
-            name = f"{first}.{rest[0]}" if rest and rest[0].isdecimal() else first
-            if not found or found[-1][1] != name:
-                found.append((at, name))
-        return found
+#: Makes the frame of some columns in so many layers, their marks, and what the caption says of the scale.
+_Draw: TypeAlias = Callable[[Sequence[Column], int], tuple[Frame, list[str], str]]
 
 
 def layer_of(target: str) -> str:
-    """Name the layer of a tensor; a convolution and the batch norm after it are one."""
+    """Return the layer of a tensor; a convolution and the batch norm after it are one."""
     return target.rpartition(".")[0].removesuffix(".conv").removesuffix(".bn") or target
 
 
 def plots(report: FullReport) -> list[str]:
-    """Draw every picture that has something to show."""
+    """Return every plot that has something to show, as a figure."""
     role_of = roles(report.conversion.tensors)
-    layers = list(dict.fromkeys(layer_of(target) for target in report.statistics))
+    layers = list(dict.fromkeys(map(layer_of, report.statistics)))
     places = {layer: at for at, layer in enumerate(layers)}
-    depth = Depth(tuple(layers))
-    columns = [
-        Column(target, places[layer_of(target)], role_of[target], found) for target, found in report.statistics.items()
-    ]
     flags = {target: remark.sentence for remark in reversed(report.remarks) for target in remark.targets}
     figures = []
     for title, says, shown, draw in _PICTURES:
-        chosen = [column for column in columns if column.role in shown and column.found.mean is not None]
-        missing = [column for column in columns if column.role in shown and column.found.mean is None]
-        if chosen:
-            kinds = [kind for kind in shown if any(column.role == kind for column in chosen)]
+        columns = [
+            Column(target, places[layer_of(target)], role_of[target], found)
+            for target, found in report.statistics.items()
+            if role_of[target] in shown
+        ]
+        finite = [column for column in columns if column.found.mean is not None]
+        if finite:
+            kinds = [kind for kind in shown if any(column.role == kind for column in finite)]
             keys = "".join(f'<span class="key {kind}">{kind}</span>' for kind in kinds) if len(kinds) > 1 else ""
-            marks, scaled = draw(chosen, depth)
-            drawing = _svg(title, depth, marks, (*chosen, *missing), flags)
+            frame, marks, scale = draw(finite, len(layers))
+            drawing = frame.svg(
+                f"{title} along the network", [*_stages(frame, layers), *marks, *_tips(frame, columns, flags)]
+            )
             figures.append(
-                f"<figure><figcaption><b>{title}</b> {says}{scaled}{keys}</figcaption>"
+                f"<figure><figcaption><b>{title}</b> {says}{scale}{keys}</figcaption>"
                 f'<div class="plot">{drawing}</div></figure>'
             )
     return figures
 
 
-def _svg(title: str, depth: Depth, marks: Sequence[str], columns: Sequence[Column], flags: Mapping[str, str]) -> str:
-    height = _TOP + _HEIGHT + _BOTTOM
-    bottom = _TOP + _HEIGHT
-    lines = [f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{text(title)} along the network">']
-    free = 0.0
-    stages = depth.stages()
-    for position, (first, name) in enumerate(stages):
-        left = _LEFT + first * depth.pitch
-        end = _LEFT + stages[position + 1][0] * depth.pitch if position + 1 < len(stages) else _WIDTH - _RIGHT
-        if first:
-            lines.append(f'<line class="edge" x1="{left:.1f}" x2="{left:.1f}" y1="{_TOP}" y2="{bottom + 4}"/>')
-        wide = _CHARACTER * len(name)
-        middle = min((left + end) / 2, _WIDTH - _RIGHT - wide / 2)
-        if middle - wide / 2 >= free and (end - left >= wide or first == 0 or position + 1 == len(stages)):
-            lines.append(f'<text x="{middle:.1f}" y="{bottom + 15}" text-anchor="middle">{text(name)}</text>')
-            free = middle + wide / 2 + _CHARACTER
-    lines += marks
+def _stages(frame: Frame, layers: Sequence[str]) -> Iterator[str]:
+    """Draw where each stage begins, and its name where there is room: `stages.3` for `stages.3.1.project`."""
+    parts = [layer.split(".") for layer in layers]
+    names = [".".join(part[: 2 if part[1:] and part[1].isdecimal() else 1]) for part in parts]
+    starts = [at for at, name in enumerate(names) if at == 0 or name != names[at - 1]]
+    for at, end in itertools.pairwise([*starts, len(names)]):
+        left, right = LEFT + at * frame.pitch, LEFT + end * frame.pitch
+        if at:
+            yield f'<line class="edge" x1="{left:.1f}" x2="{left:.1f}" y1="{frame.top}" y2="{frame.bottom + 4}"/>'
+        if right - left >= _CHARACTER * len(names[at]):
+            middle = (left + right) / 2
+            yield f'<text x="{middle:.1f}" y="{frame.bottom + 15}" text-anchor="middle">{text(names[at])}</text>'
+
+
+def _tips(frame: Frame, columns: Sequence[Column], flags: Mapping[str, str]) -> Iterator[str]:
+    """Draw what shows the numbers of a tensor under the pointer, and a flag for a remark on it."""
     for column in columns:
-        x, flag = depth.x(column.layer), flags.get(column.target)
+        x, flag = frame.x(column.layer), flags.get(column.target)
         if flag is not None:
-            lines.append(f'<path class="flag" d="M{x - 4:.1f},1h8l-4,7z"/>')
-    for column in columns:
-        left = depth.x(column.layer) - depth.pitch / 2
-        tip = text("\n".join(filter(None, (column.target, _numbers(column.found), flags.get(column.target)))))
-        lines.append(
-            f'<rect class="hit" x="{left:.1f}" y="0" width="{depth.pitch:.1f}" height="{bottom}">'
+            yield f'<path class="flag" d="M{x - 4:.1f},1h8l-4,7z"/>'
+        tip = text("\n".join(filter(None, (column.target, _numbers(column.found), flag))))
+        yield (
+            f'<rect class="hit" x="{x - frame.pitch / 2:.1f}" y="0" width="{frame.pitch:.1f}" height="{frame.bottom}">'
             f"<title>{tip}</title></rect>"
         )
-    return "\n".join([*lines, "</svg>"])
 
 
 def _numbers(found: Statistics) -> str:
@@ -148,117 +119,83 @@ def _numbers(found: Statistics) -> str:
     return said if found.finite else f"{said}\n{found.nan:,} NaN, {found.infinite:,} infinite"
 
 
-def _spread(columns: Sequence[Column], depth: Depth) -> tuple[list[str], str]:
-    """Standard deviations on a log scale, as dots; zero stands at the bottom."""
-    known = [(column, _drawn(column.found.std)) for column in columns if column.found.std is not None]
-    spreads = [spread for _, spread in known if spread]
-    least, most = math.log10(min(spreads, default=0.1)) - 0.1, math.log10(max(spreads, default=1.0)) + 0.1
-
-    def y(value: float) -> float:
-        return _TOP + _HEIGHT * (most - math.log10(value)) / (most - least)
-
-    factors = (1, 2, 5) if most - least < 2 else (1,)
-    step = math.ceil((most - least) / 8)
-    powers = [power for power in range(math.floor(least), math.ceil(most) + 1) if power % step == 0]
-    ticks = [factor * 10.0**power for power in powers for factor in factors]
-    marks = [_tick(y(tick), f"{tick:g}") for tick in ticks if least <= math.log10(tick) <= most]
-    radius = min(3.0, max(1.5, depth.pitch / 2))
-    for column, spread in known:
-        at = y(spread) if spread else _TOP + _HEIGHT
-        mark = column.role if spread else "flag"
-        marks.append(f'<circle class="{mark}" cx="{depth.x(column.layer):.1f}" cy="{at:.1f}" r="{radius:.1f}"/>')
-    return marks, ", on a log scale"
+def _spread(columns: Sequence[Column], layers: int) -> tuple[Frame, list[str], str]:
+    """Draw standard deviations as dots on a log scale; zero is at the bottom."""
+    known = [(column, _within(column.found.std)) for column in columns if column.found.std is not None]
+    spreads = [spread for _, spread in known if spread] or [0.1, 1.0]
+    frame = log_frame(layers, math.log10(min(spreads)) - 0.1, math.log10(max(spreads)) + 0.1)
+    radius = min(3.0, max(1.5, frame.pitch / 2))
+    dots = [
+        f'<circle class="{column.role if spread else "flag"}" cx="{frame.x(column.layer):.1f}" '
+        f'cy="{frame.y(spread):.1f}" r="{radius:.1f}"/>'
+        for column, spread in known
+    ]
+    return frame, dots, ", on a log scale"
 
 
-def _range(columns: Sequence[Column], depth: Depth) -> tuple[list[str], str]:
-    """What the numbers of each tensor lie between."""
-    scale, ticks, unit = _scale(columns)
-    marks = [_tick(scale(value), f"{value:g}", zero=value == 0) for value in ticks]
-    wide = max(1.0, min(9.0, depth.pitch * 0.7))
+def _range(columns: Sequence[Column], layers: int) -> tuple[Frame, list[str], str]:
+    """Draw what the values of each tensor lie between."""
+    frame, scale = _value_frame(columns, layers)
+    wide = max(1.0, min(9.0, frame.pitch * 0.7))
+    marks = []
     for role in dict.fromkeys(column.role for column in columns):
         whole, most, middle = [], [], []
         for column in columns:
             if column.role == role:
-                x, found = depth.x(column.layer), column.found
-                whole.append(_stroke(x, scale(_drawn(found.minimum)), scale(_drawn(found.maximum))))
-                most.append(_stroke(x, scale(_drawn(found.p5)), scale(_drawn(found.p95))))
-                middle.append(f"M{x - wide / 2:.1f},{scale(_drawn(found.median)):.1f}h{wide:.1f}")
+                x, found = frame.x(column.layer), column.found
+                low, p5, median, p95, high = (
+                    frame.y(_within(value))
+                    for value in (found.minimum, found.p5, found.median, found.p95, found.maximum)
+                )
+                whole.append(f"M{x:.1f},{max(low, high + 1):.1f}V{high:.1f}")  # visible, however short
+                most.append(f"M{x:.1f},{max(p5, p95 + 1):.1f}V{p95:.1f}")
+                middle.append(f"M{x - wide / 2:.1f},{median:.1f}h{wide:.1f}")
         hue = role if role in KERNELS else "bias" if role in ("bias", "other") else "norm"
         marks += [
             f'<g class="{hue}"><path class="whole" stroke-width="{wide / 2:.1f}" d="{"".join(whole)}"/>',
             f'<path class="most" stroke-width="{wide:.1f}" d="{"".join(most)}"/>',
             f'<path class="middle" stroke-width="1.5" d="{"".join(middle)}"/></g>',
         ]
-    return marks, "" if unit is None else f", on a log scale beyond {unit:g}"
+    return frame, marks, scale
 
 
-def _drawn(value: float | None) -> float:
-    """Keep a number within what can be computed with; what is not known stands at zero."""
+def _within(value: float | None) -> float:
+    """Return a value within what a scale can compute with; zero for one that is not known."""
     if value is None or abs(value) < _SMALLEST:
         return 0.0
     return max(-_LARGEST, min(value, _LARGEST))
 
 
-def _stroke(x: float, low: float, high: float) -> str:
-    """Draw a line that can be seen, however short."""
-    return f"M{x:.1f},{max(low, high + 1):.1f}V{high:.1f}"
+def _value_frame(columns: Sequence[Column], layers: int) -> tuple[Frame, str]:
+    """Return the frame of some ranges, and what the caption says of its scale.
 
-
-def _tick(y: float, label: str, *, zero: bool = False) -> str:
-    return (
-        f'<line class="{"zero" if zero else "axis"}" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
-    )
-
-
-def _scale(columns: Sequence[Column]) -> tuple[Callable[[float], float], list[float], float | None]:
-    """Choose where numbers stand, which are written at the side, and from where on it is by their logarithm.
-
-    Where the largest is far from the usual, distances from zero are drawn by their logarithm beyond the usual ones,
-    so that one wild tensor does not flatten the others.
+    If the largest value is far beyond most percentiles, the scale is linear up to these and logarithmic beyond, so that
+    one wild tensor does not flatten the others.
     """
-    least = min(0.0, *(_drawn(column.found.minimum) for column in columns))
-    most = max(0.0, *(_drawn(column.found.maximum) for column in columns))
-    largest = max(-least, most) or 1.0
-    usual = sorted(max(abs(_drawn(column.found.p5)), abs(_drawn(column.found.p95))) for column in columns)
+    low = min(0.0, *(_within(column.found.minimum) for column in columns))
+    high = max(0.0, *(_within(column.found.maximum) for column in columns))
+    largest = max(-low, high) or 1.0
+    usual = sorted(max(abs(_within(column.found.p5)), abs(_within(column.found.p95))) for column in columns)
     near = usual[len(usual) // 2] or largest
+    if low == high:
+        high = 1.0
     if largest <= 10 * near:
-        ticks = _round_numbers(least, most if most > least else 1.0)
-        unit = None
+        rough = (high - low) / 5
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+        ticks = [count * step for count in range(math.floor(low / step), math.ceil(high / step) + 1)]
+        return Frame(columns=layers, bend=lambda value: value, low=low, high=high, ticks=tuple(ticks)), ""
+    last = math.floor(math.log10(largest))
+    powers = range(max(math.floor(math.log10(near)), last - _DECADES), last + 1)
+    unit = 10.0 ** powers[0]
+    sizes = [10.0**power for power in powers]
 
-        def bend(value: float) -> float:
-            return value
+    def bend(value: float) -> float:
+        return math.asinh(value / unit)
 
-    else:
-        last = math.floor(math.log10(largest))
-        powers = range(max(math.floor(math.log10(near)), last - _DECADES), last + 1)
-        unit = base = 10.0 ** powers[0]
-        step = max(1, math.ceil(len(powers) * (2 if least < 0 < most else 1) / 8))
-        sizes = [10.0**power for power in powers[::step]]
-        ticks = sorted({0.0, *sizes, *(-size for size in sizes)})
-
-        def bend(value: float) -> float:
-            return math.asinh(value / base)
-
-    ends = [least, most] if most > least else [0.0, 1.0]
-    low, high = (bend(end) for end in ends)
-
-    def y(value: float) -> float:
-        return _TOP + _HEIGHT * (high - bend(value)) / (high - low)
-
-    kept: list[float] = []
-    for tick in sorted(ticks, key=abs):
-        if ends[0] <= tick <= ends[1] and all(abs(y(tick) - y(other)) >= _LINE for other in kept):
-            kept.append(tick)
-    return y, kept, unit
-
-
-def _round_numbers(least: float, most: float) -> list[float]:
-    """About five numbers of one digit or two, evenly from below `least` to above `most`."""
-    rough = (most - least) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-    return [count * step for count in range(math.floor(least / step), math.ceil(most / step) + 1)]
+    ticks = sorted([0.0, *sizes, *(-size for size in sizes)], key=abs)
+    frame = Frame(columns=layers, bend=bend, low=bend(low), high=bend(high), ticks=tuple(ticks))
+    return frame, f", on a log scale beyond {unit:g}"
 
 
 _PICTURES: tuple[tuple[str, str, tuple[str, ...], _Draw], ...] = (

@@ -1,10 +1,11 @@
-"""A proof as one page that needs nothing else: verdict, a plot of the error by layer, the layers, and the weights."""
+"""A proof as one self-contained page: verdict, summaries and findings, and a plot and a table of the layers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from ..drawing import LEFT, log_frame
 from ..pages import document, text
 from .layers_report import ALONE_TOLERANCE, HEADINGS, LayerRecord, LayersReport
 from .report import Proof
@@ -16,13 +17,12 @@ _STYLE = """\
 circle.whole { fill: var(--blue); stroke: none; } circle.alone { fill: var(--violet); stroke: none; }
 circle.faulty { fill: var(--bad); stroke: none; }
 """
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 1040, 380, 52, 34, 132
-#: What is zero, or below what float64 can tell, is drawn here.
+#: The lower end of the scale, below the precision of float64.
 _LEAST_EXPONENT = -17
 
 
 def page(proof: Proof) -> str:
-    """The whole document."""
+    """Return the whole page."""
     verdict, mark = ("Proved", "good") if proof.ok else ("Not proved", "bad")
     parts = [
         f'<h1><span class="{mark}">{verdict}</span>: <code>{text(proof.output)}</code></h1>',
@@ -38,67 +38,38 @@ def page(proof: Proof) -> str:
 
 
 def plot(report: LayersReport) -> str:
-    """The error of every layer on a log scale: in the whole run, alone, the oracle's noise, and what is allowed."""
+    """Draw the error of every layer on a log scale: in the whole run, alone, the oracle's noise, and the tolerance."""
     records = report.records
-    top = max([-2, *(_exponent(record.max_rel) for record in records)])
-    least, most = _LEAST_EXPONENT, 3 * math.ceil(top / 3)
-
-    def x(position: int) -> float:
-        return _LEFT + (position + 0.5) * (_WIDTH - _LEFT - 8) / len(records)
-
-    def y(exponent: float) -> float:
-        return _TOP + (most - min(max(exponent, least), most)) * (_HEIGHT - _TOP - _BOTTOM) / (most - least)
-
-    lines = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="error of every layer on a log scale">',
-        *_axis(least, most, y),
-    ]
+    errors = [record.max_rel for record in records if record.max_rel > 0 and math.isfinite(record.max_rel)]
+    high = 3 * math.ceil(math.log10(max([1e-2, *errors])) / 3)
+    frame = log_frame(len(records), _LEAST_EXPONENT, high, top=34, height=214, below=132)
     series = (
         ("noise", "oracle in float32", [record.noise for record in records]),
         ("allowed", "allowed", [record.tolerance for record in records]),
         ("whole", f"whole run ({report.dtype})", [record.max_rel for record in records]),
         ("alone", "alone (float64)", [record.alone for record in records]),
     )
+    marks = []
     for number, (kind, label, values) in enumerate(series):
-        points = " ".join(f"{x(at):.1f},{y(_exponent(value)):.1f}" for at, value in enumerate(values))
-        lines.append(f'<polyline class="{kind}" points="{points}"/>')
-        left = _LEFT + 170 * number
-        lines.append(f'<line class="{kind}" x1="{left}" y1="14" x2="{left + 22}" y2="14"/>')
-        lines.append(f'<text x="{left + 28}" y="18">{text(label)}</text>')
+        points = " ".join(f"{frame.x(at):.1f},{frame.y(value):.1f}" for at, value in enumerate(values))
+        marks.append(f'<polyline class="{kind}" points="{points}"/>')
+        left = LEFT + 170 * number
+        marks.append(f'<line class="{kind}" x1="{left}" y1="14" x2="{left + 22}" y2="14"/>')
+        marks.append(f'<text x="{left + 28}" y="18">{text(label)}</text>')
     for at, record in enumerate(records):
         for kind, value in (("whole", record.max_rel), ("alone", record.alone)):
             mark = "faulty" if _is_beyond(record, kind) else kind
-            tip = text(f"{record.layer}: {value:.2g} {kind}")
-            lines.append(
-                f'<circle class="{mark}" cx="{x(at):.1f}" cy="{y(_exponent(value)):.1f}" r="3">'
-                f"<title>{tip}</title></circle>"
+            marks.append(
+                f'<circle class="{mark}" cx="{frame.x(at):.1f}" cy="{frame.y(value):.1f}" r="3">'
+                f"<title>{text(f'{record.layer}: {value:.2g} {kind}')}</title></circle>"
             )
-    lines += _names(records, x)
-    return "\n".join([*lines, "</svg>"])
-
-
-def _axis(least: int, most: int, y: Callable[[float], float]) -> list[str]:
-    lines = []
-    for exponent in range(least, most + 1):
-        if exponent % 3 == 0:
-            at = y(exponent)
-            lines.append(f'<line class="grid" x1="{_LEFT}" y1="{at:.1f}" x2="{_WIDTH}" y2="{at:.1f}"/>')
-            lines.append(f'<text x="{_LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">1e{exponent}</text>')
-    return lines
-
-
-def _names(records: Sequence[LayerRecord], x: Callable[[int], float]) -> list[str]:
-    """Names under the plot, as many as can be read."""
-    step = math.ceil(len(records) / 60)
-    bottom = _HEIGHT - _BOTTOM + 14
-    lines = []
-    for at in range(0, len(records), step):
-        place = f"{x(at) + 3:.1f},{bottom}"
-        lines.append(
-            f'<text x="{x(at) + 3:.1f}" y="{bottom}" text-anchor="end" transform="rotate(-60 {place})">'
+    for at in range(0, len(records), math.ceil(len(records) / 60)):  # as many names as can be read
+        x, y = frame.x(at) + 3, frame.bottom + 14
+        marks.append(
+            f'<text x="{x:.1f}" y="{y}" text-anchor="end" transform="rotate(-60 {x:.1f},{y})">'
             f"{text(records[at].layer)}</text>"
         )
-    return lines
+    return frame.svg("error of every layer on a log scale", marks)
 
 
 def _is_beyond(record: LayerRecord, kind: str) -> bool:
@@ -116,10 +87,3 @@ def _table(report: LayersReport) -> str:
 
 def _findings(findings: Sequence[str]) -> str:
     return "" if not findings else f'<pre class="bad">{text(chr(10).join(findings))}</pre>'
-
-
-def _exponent(value: float) -> float:
-    """The power of ten, within what is drawn; what is not finite stands at the top."""
-    if not math.isfinite(value):
-        return 0.0
-    return max(math.log10(value), _LEAST_EXPONENT) if value > 0 else _LEAST_EXPONENT
