@@ -17,6 +17,7 @@ import numpy as np
 
 import tfckpt
 from tfckpt.errors import CorruptionError, printable
+from tfckpt.tensors.casting import FLOATS, cast_floats
 from tfckpt.training_state import AVERAGE_SUFFIX
 
 from ._typing import Array, PathLike, SourceLike
@@ -33,7 +34,7 @@ from .mapping.state_dict import config_without_strides
 from .mapping.variables import exported_copies
 from .model.config import CONFIGS, EfficientNetConfig
 from .reversal import reverse
-from .state_dicts import config_of, is_floating, library_of, require_none, to_native
+from .state_dicts import config_of, library_of, require_none, to_native
 from .verification.weights import Recorded
 
 FamilyName: TypeAlias = Literal["automl", "keras-applications"]
@@ -296,10 +297,9 @@ def _cast(array: Array, name: str, source: Mapping[str, Array]) -> Array:
     """Give an array the dtype that a checkpoint has for it, or for the variable it is the average of."""
     name = name if name in source else name.removesuffix(AVERAGE_SUFFIX)
     dtype = source.info(name).dtype if isinstance(source, tfckpt.Checkpoint) else source[name].dtype
-    if not is_floating(dtype):
+    if dtype.name not in FLOATS:
         raise ConversionError(f"{printable(name)} is {dtype.name} there, expected floating-point numbers")
-    with np.errstate(over="ignore"):
-        cast: Array = array.astype(dtype, copy=False)
-    if cast is not array and not np.array_equal(np.isfinite(cast), np.isfinite(array)):
-        raise ConversionError(f"{printable(name)} has values beyond the range of {dtype.name}, its dtype there")
-    return cast
+    try:
+        return cast_floats(array, dtype, name=name)
+    except ValueError as error:
+        raise ConversionError(f"{error}, its dtype there") from None

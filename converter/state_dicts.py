@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import numpy as np
 
 from tfckpt.errors import pluralize, printable
+from tfckpt.tensors.casting import FLOATS
 
 from ._typing import Array
 from .errors import ConversionError, Shape, UnknownModelError
@@ -44,7 +42,7 @@ def to_native(tensors: Mapping[str, Array], target: TargetName, config: Efficien
             problems.append(f"missing: {printable(name)} {list(shape)}")
         elif array.shape != shape:
             problems.append(f"mismatched: {printable(name)} is {list(array.shape)}, expected {list(shape)}")
-        elif not is_floating(array.dtype):
+        elif array.dtype.name not in FLOATS:
             problems.append(f"mismatched: {printable(name)} is {array.dtype.name}, expected floating-point numbers")
         else:
             native[ours] = array
@@ -134,11 +132,6 @@ def _agreeing(tensors: Mapping[str, Array], target: TargetName, config: Efficien
 def _weights(config: EfficientNetConfig) -> dict[str, Shape]:
     """List what TensorFlow has of a network: everything but the counts of batches."""
     return {name: shape for name, shape in native_targets(config).items() if not name.endswith(_COUNTER)}
-
-
-def is_floating(dtype: np.dtype[Any]) -> bool:
-    """Tell the dtypes of weights that TensorFlow stores."""
-    return dtype.name in ("float16", "bfloat16", "float32", "float64")
 
 
 def require_none(problems: list[str], what: str) -> None:

@@ -16,9 +16,8 @@ from . import checkpoint_state as state
 from ._typing import Array, PathLike
 from .bundle.writer import BundleWriter
 from .checkpoint import Checkpoint
-from .errors import printable
-from .name_changes import FLOATS
 from .reading import Payload
+from .tensors.casting import FLOATS, cast_floats
 from .tensors.dtypes import data_type_named
 from .writing import StateUpdate, encode, to_values
 
@@ -146,10 +145,4 @@ def _values(item: Item, dtype: str | None) -> tuple[Any, str | None]:
     tf_dtype = item.source.info(item.name).tf_dtype
     if dtype is None or array.dtype.name not in FLOATS or array.dtype.name == dtype:
         return array, tf_dtype
-    with np.errstate(over="ignore", invalid="ignore"):
-        converted = array.astype(data_type_named(dtype).to_numpy())
-    lost = np.isfinite(array) & ~np.isfinite(converted)
-    if lost.any():
-        value = array[lost].flat[0]
-        raise ValueError(f"{printable(item.name)!r} holds {value}, which is beyond the range of {dtype}")
-    return converted, None
+    return cast_floats(array, data_type_named(dtype).to_numpy(), name=item.name), None

@@ -23,10 +23,9 @@ import numpy as np
 from ._typing import Array, PathLike
 from .atomic import PendingFile, atomic_file, check_folder, check_free, sync_folder, writing
 from .checkpoint import Checkpoint
-from .errors import CheckpointExistsError, UnsupportedFeatureError, join_some, printable
+from .errors import CheckpointExistsError, UnsupportedFeatureError, join_some
 from .integrity import verify
 from .name_changes import (
-    FLOATS,
     compile_renames,
     float_type,
     rename_all,
@@ -34,6 +33,7 @@ from .name_changes import (
     take_averages,
 )
 from .safetensors_format import DTYPES, LazyTensor, write_safetensors
+from .tensors.casting import FLOATS, cast_floats
 from .tensors.dtypes import data_type_named
 from .training_state import AVERAGE_SUFFIX, optimizer_state
 
@@ -210,15 +210,7 @@ def _plan(
 
 
 def _load(checkpoint: Checkpoint, name: str, dtype: np.dtype[Any]) -> Array:
-    array = checkpoint.read(name)
-    if array.dtype == dtype:
-        return array
-    with np.errstate(over="ignore", invalid="ignore"):
-        converted: Array = array.astype(dtype)
-    lost = np.isfinite(array) & ~np.isfinite(converted)
-    if lost.any():
-        raise ValueError(f"{printable(name)!r} holds {array[lost].flat[0]}, which is beyond the range of {dtype.name}")
-    return converted
+    return cast_floats(checkpoint.read(name), dtype, name=name)
 
 
 def _is_extension(dtype: np.dtype[Any]) -> bool:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 
 from .checkpoint import Checkpoint
 from .errors import NameConflictError, join_some, pluralize, printable
+from .tensors.casting import FLOATS
 from .tensors.dtypes import data_type_named
 from .training_state import AVERAGE_SUFFIX
 
 #: The types that are converted into each other.
-FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str]) -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfckpt.errors import printable
+from tfckpt.tensors.casting import FLOATS, cast_floats
 
 from .._typing import Array
 from ..errors import ExportError
@@ -86,7 +86,7 @@ def with_dtype(tensors: Mapping[str, Writable], dtype: str) -> tuple[dict[str, W
     wanted = _dtype(dtype)
     cast: dict[str, Writable] = {}
     for name, tensor in tensors.items():
-        if _is_floating(tensor.dtype) and tensor.dtype != wanted:
+        if tensor.dtype.name in FLOATS and tensor.dtype != wanted:
             cast[name] = Pending(tensor.shape, wanted, functools.partial(_cast, tensor, wanted, name))
         else:
             cast[name] = tensor
@@ -128,19 +128,11 @@ def _folded_kernel(kernel: Writable, norm: _Norm, epsilon: float) -> Array:
 
 
 def _cast(tensor: Writable, dtype: np.dtype[Any], name: str) -> Array:
-    array = made(tensor)
-    with np.errstate(over="ignore"):
-        cast: Array = array.astype(dtype)
-    if not np.isfinite(cast).all() and np.isfinite(array).all():
-        largest = float(np.abs(array.astype(np.float64)).max())
-        raise ExportError(
-            f"tensor {printable(name)} has values up to {largest:g}, beyond the range of {dtype.name}; use bfloat16"
-        )
-    return cast
-
-
-def _is_floating(dtype: np.dtype[Any]) -> bool:
-    return bool(np.issubdtype(dtype, np.floating)) or dtype.name == "bfloat16"
+    array = made(tensor)  # outside, since a damaged file is a ValueError too
+    try:
+        return cast_floats(array, dtype, name=name)
+    except ValueError as error:
+        raise ExportError(f"tensor {error}; use bfloat16") from None
 
 
 def _dtype(name: str) -> np.dtype[Any]:

@@ -277,7 +277,7 @@ def test_dtypes_are_those_of_the_checkpoint_it_is_like(converted: ConversionResu
     large = {**converted.state_dict, "classifier.bias": np.full(10, 1e6, np.float32)}
 
     made = to_tensorflow_names(converted.state_dict, like=tmp_path / "half")
-    with pytest.raises(ConversionError, match=r"net/head/dense/bias has values beyond the range of float16"):
+    with pytest.raises(ConversionError, match=r"net/head/dense/bias.* beyond the range of float16"):
         to_tensorflow_names(large, like=tmp_path / "half")
 
     assert {array.dtype.name for array in made.values()} == {"float16"}
