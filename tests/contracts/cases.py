@@ -6,14 +6,9 @@ What is expected of them is what TensorFlow read, as tests/data/tensorflow/READM
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from typing import Any
-
-import numpy as np
-
-from tfckpt._typing import Array
 
 DATA = pathlib.Path(__file__).parents[1] / "data" / "tensorflow"
 
@@ -66,12 +61,3 @@ CASES = {
     "V1": Case("v1", "sliced", "V1"),
     "V1-sharded": Case("v1", "spread-?????-of-00003", "V1", needs_listing=True),
 }
-
-
-def digest(array: Array) -> str:
-    """The digest that the records define."""
-    if array.dtype == object:
-        parts = [len(item).to_bytes(8, "little") + item for item in array.reshape(-1)]
-        return hashlib.sha256(b"".join(parts)).hexdigest()
-    little = array.astype(array.dtype.newbyteorder("<")) if array.dtype.kind in "iufc" else array
-    return hashlib.sha256(np.ascontiguousarray(little).tobytes()).hexdigest()

@@ -134,3 +134,9 @@ def serving(files: Mapping[str, bytes]) -> Iterator[Server]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def whole(handler: Handler, number: int) -> bool:
+    """A fault: the whole file is sent whatever range is asked for."""
+    handler.answer(200, handler.version, handler.data)
+    return True

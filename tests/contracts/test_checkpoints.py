@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import tfckpt
+from tests.arrays import digest
 from tests.conftest import Choose
 from tfckpt._typing import Array
 
-from .cases import CASES, Case, digest
+from .cases import CASES, Case
 from .places import PLACES, UNLISTED
 
 INDEXES: tuple[Any, ...] = (

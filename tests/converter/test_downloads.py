@@ -24,7 +24,7 @@ import tfckpt
 from converter import downloads
 from converter.downloads import cache_folder, fetch
 from converter.errors import UnknownModelError
-from tests.contracts.server import Handler, Server, serving
+from tests.contracts.server import Handler, Server, serving, whole
 from tfckpt.errors import WriteError
 from tfckpt.locking import FileLock
 from tfckpt.storage import http as http_storage
@@ -105,12 +105,6 @@ def cutting(count: int) -> Callable[[Handler, int], bool]:
         return True
 
     return fault
-
-
-def whole(handler: Handler, number: int) -> bool:
-    """A fault: ranges are ignored."""
-    handler.answer(200, handler.version, handler.data)
-    return True
 
 
 # First and later uses

@@ -31,20 +31,6 @@ from tfckpt.errors import CheckpointNotFoundError, CorruptionError  # noqa: E402
 STRIDES = (1, 2, 2, 1)
 
 
-@pytest.fixture
-def result(digits: pathlib.Path) -> ConversionResult:
-    """The digits network, converted with its averages."""
-    return convert(digits)
-
-
-@pytest.fixture
-def output(result: ConversionResult, tmp_path: pathlib.Path) -> pathlib.Path:
-    """The same written as safetensors."""
-    path = tmp_path / "digits.safetensors"
-    export(result, path)
-    return path
-
-
 def rewrite(
     path: pathlib.Path, *, tensors: dict[str, Any] | None = None, metadata: dict[str, str | None] | None = None
 ) -> None:

@@ -20,16 +20,12 @@ from converter.conversion import ConversionResult, convert  # noqa: E402
 from converter.errors import UnknownModelError  # noqa: E402
 from converter.model import EfficientNet  # noqa: E402
 from converter.reversal import reverse  # noqa: E402
+from tests.arrays import distance  # noqa: E402
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 V2_STRIDES = (1, 2, 2, 2, 1, 2)
 V1_STRIDES = (1, 2, 2, 2, 1, 2, 1)
-
-
-def distance(found: Array, reference: Array) -> float:
-    """Give max|Δ| / max|reference|."""
-    return float(np.abs(found.astype(np.float64) - reference).max() / np.abs(reference).max())
 
 
 def require_agreement(result: ConversionResult, golden: pathlib.Path, images: Array | None = None) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 import converter
 import tfckpt
+from tests.arrays import digest
 from tfckpt._typing import Array
 from tfckpt.bundle.publishing import _set_aside
 from tfckpt.object_graph import GRAPH_KEY
@@ -228,14 +229,6 @@ def data_type_name(enum_name: str) -> str:
     """TensorFlow's own short name: half and double are float16 and float64."""
     name = enum_name.removeprefix("DT_").lower()
     return {"float": "float32", "double": "float64", "half": "float16"}.get(name, name)
-
-
-def digest(array: Array) -> str:
-    """The SHA-256 of a tensor, as the head of this module defines it."""
-    if array.dtype == object:
-        values = array.ravel().tolist()
-        return hashlib.sha256(b"".join(len(value).to_bytes(8, "little") + value for value in values)).hexdigest()
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def files(folder: pathlib.Path, case: Case) -> dict[str, str]:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import tfckpt
+from tests.arrays import digest
 from tests.builders import MemorySource
-from tests.tfckpt.recorded import TENSORFLOW, digest, expected
+from tests.tfckpt.recorded import TENSORFLOW, expected
 from tfckpt import protos
 from tfckpt.errors import CorruptionError, LimitExceededError, UnsupportedFeatureError
 from tfckpt.limits import Limits

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import tfckpt
-from tfckpt._typing import Array
+from tests.arrays import digest
 
 CASES = pathlib.Path(__file__).parents[1] / "data" / "tensorflow"
 
@@ -41,15 +41,6 @@ def name_of(tensor: Record) -> str:
     if "name" in tensor:
         return str(tensor["name"])
     return b"".join(bytes([byte]) * times for byte, times in tensor["name_runs"]).decode("utf-8", "surrogateescape")
-
-
-def digest(array: Array) -> str:
-    """The digest that the records define, computed from what this package reads."""
-    if array.dtype == object:
-        parts = [len(item).to_bytes(8, "little") + item for item in array.reshape(-1)]
-        return hashlib.sha256(b"".join(parts)).hexdigest()
-    little = array.astype(array.dtype.newbyteorder("<")) if array.dtype.kind in "iufc" else array
-    return hashlib.sha256(little.tobytes()).hexdigest()
 
 
 def slice_of(spec: str) -> tuple[slice, ...]:

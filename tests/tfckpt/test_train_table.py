@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import pathlib
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.arrays import digest
 from tfckpt.standing_in.modules import build
 from tfckpt.train.dtypes import DType
 
@@ -117,15 +117,6 @@ def describe(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return {"type": kind, "items": [describe(item) for item in value]}
     return {"type": kind, "repr": repr(value)} if isinstance(value, float) else {"type": kind}
-
-
-def digest(array: np.ndarray[Any, Any]) -> str:
-    """SHA-256 of the elements in C order, strings each with its length before it."""
-    if array.dtype == object:
-        return hashlib.sha256(
-            b"".join(len(item).to_bytes(8, "little") + item for item in array.ravel().tolist())
-        ).hexdigest()
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def without_owner(given: Any) -> Any:

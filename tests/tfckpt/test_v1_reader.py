@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import tfckpt
 from tests import builders
+from tests.arrays import digest
 from tests.builders import FLOAT, INT32, STRING, Bundle
-from tests.tfckpt.recorded import TENSORFLOW, Record, digest, expected
+from tests.tfckpt.recorded import TENSORFLOW, Record, expected
 from tests.tfckpt.v1_files import V1File, list_proto, record_proto, tensor_proto, values_proto
 from tfckpt.errors import (
     CheckpointError,

@@ -17,15 +17,6 @@ from converter.timing import Timing, multiply_adds  # noqa: E402
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def output(digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> pathlib.Path:
-    """The digits network, converted by the command."""
-    path = tmp_path / "digits.safetensors"
-    assert main(["convert", str(digits), "-o", str(path)]) == 0
-    capsys.readouterr()
-    return path
-
-
 @pytest.mark.parametrize(
     "preparation", [(), ("--fuse-bn",), ("--channels-last",), ("--fuse-bn", "--channels-last")], ids=" ".join
 )

@@ -21,15 +21,6 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def output(digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> pathlib.Path:
-    """The digits network, converted by the command."""
-    path = tmp_path / "digits.safetensors"
-    assert main(["convert", str(digits), "-o", str(path)]) == 0
-    capsys.readouterr()
-    return path
-
-
-@pytest.fixture
 def arrays(data: pathlib.Path) -> dict[str, Any]:
     """The first 100 test images as the network takes them, and their labels."""
     with np.load(data / "digits" / "digits-test.npz") as test:

@@ -19,15 +19,6 @@ from converter.exporters.safetensors import write_tensors
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def output(digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> pathlib.Path:
-    """The digits network, converted by the command."""
-    path = tmp_path / "digits.safetensors"
-    assert main(["convert", str(digits), "-o", str(path)]) == 0
-    capsys.readouterr()
-    return path
-
-
 def disturb(path: pathlib.Path) -> None:
     """Change one weight of an output."""
     tensors, metadata = read_output(path)

@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from converter.conversion import ConversionResult, convert
+from converter.conversion import ConversionResult
 from converter.errors import ExportError
 from converter.exporters import read_output
 from converter.exporters.pth import MAX_PICKLE_BYTES, write
@@ -22,12 +22,6 @@ from converter.exporting import export, prepare
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
 
 torch = pytest.importorskip("torch", reason="these files are PyTorch's")
-
-
-@pytest.fixture(scope="module")
-def result(request: pytest.FixtureRequest) -> ConversionResult:
-    """The digits network, converted."""
-    return convert(request.path.parents[2] / "data" / "digits" / "efficientnetv2-digits")
 
 
 def test_state_dict_loads_with_weights_only_and_strictly(result: ConversionResult, tmp_path: pathlib.Path) -> None:

@@ -22,13 +22,9 @@ from converter.loading import load_model  # noqa: E402
 from converter.mapping.averages import WeightsChoice  # noqa: E402
 from converter.model import EfficientNet  # noqa: E402
 from converter.verification.activations import compare, load_golden  # noqa: E402
+from tests.arrays import distance  # noqa: E402
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-
-
-def distance(found: Array, reference: Array) -> float:
-    """Give max|Δ| / max|reference|."""
-    return float(np.abs(found.astype(np.float64) - reference).max() / np.abs(reference).max())
 
 
 def run(model: EfficientNet, images: Array) -> Array:

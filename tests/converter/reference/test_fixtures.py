@@ -11,6 +11,7 @@ from converter.errors import GraphError
 from converter.reference import ReferenceGraph, load_graph
 from converter.reference.values import Array
 from converter.reference.variables import Weights
+from tests.arrays import distance
 
 DATA = Path(__file__).parents[2] / "data"
 DIGITS_LOGITS = "efficientnetv2-digits/head_1/dense/BiasAdd"
@@ -38,12 +39,6 @@ ENDPOINTS = {
     "head_1x1": "head/mul_1",
     "pooled_features": "head/global_average_pooling2d/Mean",
 }
-
-
-def distance(found: Array, expected: Array) -> float:
-    """The largest difference, of the largest number expected."""
-    assert found.shape == expected.shape
-    return float(np.abs(found.astype(np.float64) - expected).max() / np.abs(expected).max())
 
 
 def read(name: str) -> dict[str, Array]:

@@ -10,8 +10,9 @@ import torch
 
 from converter.errors import FeedError, GraphError, TensorNameError
 from converter.reference import graph_module, load_graph
+from tests.arrays import distance
 
-from .test_fixtures import DATA, DIGITS_LOGITS, distance, read
+from .test_fixtures import DATA, DIGITS_LOGITS, read
 
 
 def test_module_of_a_saved_model_gives_its_logits() -> None:

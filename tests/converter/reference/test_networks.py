@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from converter.reference import GraphModule, graph_module, load_graph
+from tests.arrays import distance
 from tests.conftest import slow
 
 from .networks import NAMES, golden, make_saved_model
-from .test_fixtures import distance
 
 #: In float32 TensorFlow itself lies up to 5e-7 from its float64 result. BERT's graph has constants, such as the square
 #: root of 2, that were rounded to float32 when it was built; its float64 twin has them exact.

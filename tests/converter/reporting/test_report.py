@@ -34,12 +34,6 @@ HOSTILE = "a|<script>alert(1)</script>\"'`*_x_[l](javascript:1)\x1b[31m\u202e\n<
 RULES = '[[rule]]\nsource = "{name...}"\ntarget = "{name...}"\n'
 
 
-@pytest.fixture
-def result(digits: pathlib.Path) -> ConversionResult:
-    """The digits network, converted."""
-    return converter.convert(digits)
-
-
 def report_on(result: ConversionResult, *, command: str | None = None, **options: Any) -> FullReport:
     """The report of a conversion as it would be written with these options."""
     return full_report(result, prepare(result, **options), "out/net.safetensors", command=command)

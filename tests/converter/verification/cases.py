@@ -5,8 +5,6 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
-import numpy as np
-
 import tfckpt
 from converter.conversion import ConversionPlan, plan_conversion
 from converter.loading import load_model
@@ -57,8 +55,3 @@ def layer_of(target: str) -> str:
     """The layer that a tensor of the network belongs to."""
     owner = target.rpartition(".")[0].removesuffix(".conv").removesuffix(".bn")
     return "logits" if owner == "classifier" else owner
-
-
-def distance(found: np.ndarray, reference: np.ndarray) -> float:  # type: ignore[type-arg]
-    """The largest difference, of the largest number expected."""
-    return float(np.abs(found.astype(np.float64) - reference).max() / np.abs(reference).max())

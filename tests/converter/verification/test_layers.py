@@ -28,10 +28,11 @@ from converter.verification.diagnosis import diagnose  # noqa: E402
 from converter.verification.layers import OracleRun, compare_layers  # noqa: E402
 from converter.verification.layers_report import LayersReport  # noqa: E402
 from converter.verification.pairing import pair_layers  # noqa: E402
+from tests.arrays import distance  # noqa: E402
 from tests.conftest import Choose  # noqa: E402
 from tfckpt.graph import Graph, Node  # noqa: E402
 
-from .cases import DATA, Case, distance, keys_of, layer_of, open_case  # noqa: E402
+from .cases import DATA, Case, keys_of, layer_of, open_case  # noqa: E402
 
 DIGITS = "digits/efficientnetv2-digits"
 #: Endpoints as TensorFlow names them, by our layers.

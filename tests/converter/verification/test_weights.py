@@ -23,14 +23,6 @@ AVERAGE = "/ExponentialMovingAverage"
 SCOPE = "efficientnetv2-digits/"
 
 
-@pytest.fixture
-def output(digits: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
-    """The digits network as a safetensors file."""
-    path = tmp_path / "digits.safetensors"
-    export(convert(digits), path)
-    return path
-
-
 def rewrite(path: pathlib.Path, change: Callable[[dict[str, Array], dict[str, str]], object]) -> None:
     """Write an output anew after a change of its tensors or metadata."""
     found = read_output(path)

@@ -19,8 +19,8 @@ import pytest
 
 import tfckpt
 from tests import builders
-from tests.contracts.cases import digest
-from tests.contracts.server import Fault, Handler, Server, serving
+from tests.arrays import digest
+from tests.contracts.server import Fault, Handler, Server, serving, whole
 from tfckpt.storage import http, transport
 
 FAST = transport.Patience(attempts=3, delay=0.001, timeout=0.4, total=5.0)
@@ -331,12 +331,6 @@ def answering(status: int) -> Fault:
         return True
 
     return fault
-
-
-def whole(handler: Handler, number: int) -> bool:
-    """Send the whole file whatever is asked for."""
-    handler.answer(200, handler.version, handler.data)
-    return True
 
 
 def test_server_without_ranges_is_refused_before_the_file_is_taken(server: Server) -> None:
