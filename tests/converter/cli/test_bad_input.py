@@ -6,6 +6,7 @@ Each case has its nearest neighbour that converts, in the same test or in `test_
 from __future__ import annotations
 
 import pathlib
+import re
 import sys
 import zipfile
 
@@ -14,6 +15,7 @@ import pytest
 
 import tfckpt
 from converter.cli import main
+from converter.exporters import read_output
 from tests.converter import networks
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -49,60 +51,38 @@ def refused(arguments: list[str], code: int, output: pathlib.Path, capsys: Captu
 # Another network
 
 
-def test_network_of_near_names_gets_the_nearest_family_and_what_differs(
-    tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("net/stem/conv2d/kernel", "net/entry/conv2d/kernel"), ("net/blocks_3/conv2d/kernel", "net/blocks_3/x/kernel")],
+    ids=["stem", "block"],
+)
+def test_network_with_a_renamed_variable_is_not_converted(
+    name: str, other: str, tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
 ) -> None:
-    """An EfficientNet whose stem has another name: the family, the names that are not its, and what is missing."""
+    """The error shows both names."""
     arrays = networks.arrays("efficientnetv2-b0", averages=False)
-    arrays["net/entry/conv2d/kernel"] = arrays.pop("net/stem/conv2d/kernel")
+    arrays[other] = arrays.pop(name)
 
     error = refused([saved(arrays, tmp_path)], 5, output, capsys)
 
-    assert error.startswith("tf2torch: no EfficientNet in this checkpoint: none of its 362 variables is a stem ")
-    assert "The nearest family is automl (names of the released code (google/automl, tensorflow/tpu))" in error
-    assert "with 360 of the names; not its names are net/entry/conv2d/kernel\n" in error
-    assert "stem/conv2d/kernel is missing (close: net/head/conv2d/kernel, net/entry/conv2d/kernel" in error
+    assert name.removeprefix("net/") in error
+    assert other in error
 
 
-def test_network_of_another_kind_is_pointed_to_rules(data: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
-    """What is there is shown, and the way that converts any network."""
-    error = refused([str(data / "bert")], 5, output, capsys)
-
-    assert "none of its 40 variables is a stem" in error
-    assert "it has bert/embeddings/LayerNorm/beta" in error
-    assert "No family of names is near; rules of your own (--rules) convert any network" in error
-
-
-def test_renamed_variable_is_named_with_what_it_is_close_to(
-    tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
-) -> None:
-    """One name of a network is wrong: both sides of it are listed, and nothing else."""
-    arrays = networks.arrays("efficientnetv2-b0", averages=False)
-    arrays["net/blocks_3/conv2d_9/kernel"] = arrays.pop("net/blocks_3/conv2d/kernel")
-
-    error = refused([saved(arrays, tmp_path)], 5, output, capsys)
-
-    assert error.splitlines() == [
-        "tf2torch: the checkpoint and the model do not fit: 1 unmapped, 1 missing",
-        "  unmapped: net/blocks_3/conv2d_9/kernel [3, 3, 32, 128]",
-        "  missing: stages.2.0.expand.conv.weight [128, 32, 3, 3] from net/blocks_3/conv2d/kernel "
-        "(close: net/blocks_3/conv2d_9/kernel)",
-    ]
+def test_network_of_another_kind_is_not_converted(data: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """It needs rules."""
+    refused([str(data / "bert")], 5, output, capsys)
 
 
 def test_model_given_by_hand_that_does_not_fit_is_told_which_would(
     tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
 ) -> None:
-    """Every tensor that disagrees, and in the last line, which a terminal shows, the variant that fits."""
+    """The last line, which a terminal shows, names the variant that fits."""
     prefix = saved(networks.arrays("efficientnetv2-b0", averages=False), tmp_path)
 
     error = refused([prefix, "--model", "efficientnetv2-b2"], 5, output, capsys).splitlines()
 
-    assert (
-        "  mismatched: net/head/conv2d/kernel [1, 1, 192, 1280] becomes [1280, 192, 1, 1], "
-        "but head.conv.weight is [1408, 208, 1, 1]"
-    ) in error
-    assert error[-1] == "efficientnetv2-b2 was asked for; its names and shapes are those of efficientnetv2-b0"
+    assert "efficientnetv2-b0" in error[-1]
     assert main(["convert", prefix, "-o", str(output), "--model", "efficientnetv2-b0"]) == 0
 
 
@@ -113,13 +93,14 @@ def test_model_given_by_hand_that_does_not_fit_is_told_which_would(
 def test_truncated_archive_is_corrupt(
     length: int, tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
 ) -> None:
-    """A download that ended early: the file, the place, and what is wrong in one line."""
+    """A download may end early; the error has the file and the place."""
     path = tmp_path / "cut.tgz"
     path.write_bytes(ARCHIVE.read_bytes()[:length])
 
     error = refused([str(path)], 4, output, capsys)
 
-    assert error == f"tf2torch: {path}, byte {length}: the gzip data ends before its own end mark\n"
+    assert error.startswith(f"tf2torch: {path}, byte {length}: ")
+    assert error.count("\n") == 1
     assert main(["convert", str(ARCHIVE), "-o", str(output)]) == 0
 
 
@@ -137,7 +118,7 @@ def test_truncated_zip_is_corrupt(
     path.write_bytes(whole[:-100])
     capsys.readouterr()
 
-    assert "it may have been cut short" in refused([str(path)], 4, output, capsys)
+    refused([str(path)], 4, output, capsys)
 
 
 # Rules
@@ -170,88 +151,61 @@ reason = "counter"
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "expected"),
+    ("change", "code", "place"),
     [
-        (
-            ('bias = "bias"', 'bias = "bias"\nkernel = "weight"'),
-            5,
-            "1 ambiguous\n"
-            "  ambiguous: a/kernel between the rule a/kernel (to a.weight) and the rule a/{n} (to a.weight)",
-        ),
-        (
-            ('bias = "bias"', 'biass = "bias"'),
-            5,
-            "1 unmapped\n  unmapped: a/bias [2]\nrules that take no tensor: a/{n}",
-        ),
-        (
-            ('layout = "dense"', 'layout = "conv2d"'),
-            5,
-            "1 mismatched\n  mismatched: a/kernel [3, 2] has not the axes of layout conv2d, but a.weight is [3, 2]",
-        ),
-        (
-            ('layout = "dense"', 'layout = "matrix"'),
-            2,
-            "r.toml, line 2: rule 'a/kernel': unknown layout 'matrix', known are identity, conv2d, depthwise, dense,",
-        ),
-        (
-            ('target = "a.{n}"', 'target = "a.{m}"'),
-            2,
-            "r.toml, line 7: rule 'a/{n}': target 'a.{m}' has unknown group 'm'",
-        ),
-        (("[[ignore]]", "[[ignore]"), 2, "r.toml, line 14: no TOML"),
+        (('bias = "bias"', 'bias = "bias"\nkernel = "weight"'), 5, "a/kernel"),
+        (('bias = "bias"', 'biass = "bias"'), 5, "a/bias"),
+        (('layout = "dense"', 'layout = "conv2d"'), 5, "a/kernel"),
+        (('layout = "dense"', 'layout = "matrix"'), 2, "r.toml, line 2: "),
+        (('target = "a.{n}"', 'target = "a.{m}"'), 2, "r.toml, line 7: "),
+        (("[[ignore]]", "[[ignore]"), 2, "r.toml, line 14: "),
     ],
     ids=["two matches", "no match", "layout of other axes", "unknown layout", "unknown group", "no TOML"],
 )
 def test_wrong_rules_say_which_and_where(  # noqa: PLR0917  # three of them are fixtures
-    change: tuple[str, str], code: int, expected: str, tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
+    change: tuple[str, str], code: int, place: str, tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
 ) -> None:
     """A file that cannot be meant is wrong usage; one that does not fit the checkpoint lists all that is left."""
     assert change[0] in GOOD
 
     error = refused(converted_by(GOOD.replace(*change), tmp_path=tmp_path), code, output, capsys)
 
-    assert expected in error
+    assert place in error
     assert main(["convert", *converted_by(GOOD, tmp_path=tmp_path), "-o", str(output), "--force"]) == 0
 
 
 def test_rules_that_convert_nothing_write_nothing(
     tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
 ) -> None:
-    """Everything ignored is a rule that took nothing and an ignore that took too much."""
+    """Here the rule takes nothing, and `ignore` takes everything."""
     rules = '[[rule]]\nsource = "b/{n}"\ntarget = "b.{n}"\n[[ignore]]\nsource = "{x...}"\nreason = "rest"\n'
 
-    error = refused(converted_by(rules, tmp_path=tmp_path), 5, output, capsys)
-
-    assert error == "tf2torch: nothing is converted: no tensor is taken by the rules of r\n"
+    refused(converted_by(rules, tmp_path=tmp_path), 5, output, capsys)
 
 
 # Classes
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ([], "3 labels were given, but the network has 10 classes"),
-        (["--num-classes", "5"], "3 labels were given, but the network has 5 classes"),
-        (["--drop-head"], "3 labels were given, but the network has 0 classes"),
-    ],
+    ("options", "count"),
+    [([], 10), (["--num-classes", "5"], 5), (["--drop-head"], 0)],
     ids=["as it is", "new classifier", "none"],
 )
 def test_labels_of_another_count_are_refused(  # noqa: PLR0917  # four of them are fixtures
     options: list[str],
-    message: str,
+    count: int,
     digits: pathlib.Path,
     tmp_path: pathlib.Path,
     output: pathlib.Path,
     capsys: Capture,
 ) -> None:
-    """Both numbers are named; the count is that of what is written."""
+    """The error has both numbers; the count is that of what is written."""
     labels = tmp_path / "labels.txt"
     labels.write_text("a\nb\nc\n")
 
     error = refused([str(digits), "--labels", str(labels), *options], 2, output, capsys)
 
-    assert error == f"tf2torch: {message}\n"
+    assert re.findall(r"\d+", error.removeprefix("tf2torch: ")) == ["3", str(count)]
     assert main(["convert", str(digits), "-o", str(output), "--labels", str(labels), "--num-classes", "3"]) == 0
 
 
@@ -260,37 +214,26 @@ def test_number_of_classes_that_no_classifier_has_is_refused(
     number: str, digits: pathlib.Path, output: pathlib.Path, capsys: Capture
 ) -> None:
     """Before anything of that size is made."""
-    error = refused([str(digits), "--num-classes", number], 2, output, capsys)
-
-    assert error == f"tf2torch: a classifier of {number} classes was asked for, expected from 0 to 1000000\n"
+    refused([str(digits), "--num-classes", number], 2, output, capsys)
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--num-classes", "5"], "a classifier was asked for, but this backbone has no head for it to stand on"),
-        (["--target", "timm"], "timm's models have a head, and this backbone has none; targets for it: native"),
-    ],
-)
+@pytest.mark.parametrize("options", [["--num-classes", "5"], ["--target", "timm"]])
 def test_backbone_without_head_takes_neither_classifier_nor_library(
-    options: list[str], said: str, tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
+    options: list[str], tmp_path: pathlib.Path, output: pathlib.Path, capsys: Capture
 ) -> None:
     """As a detector has it; by itself it is converted, and has no classifier."""
     whole = networks.arrays("efficientnet-b0", averages=False)
     prefix = saved({name: array for name, array in whole.items() if "/head/" not in name}, tmp_path)
 
-    error = refused([prefix, *options], 2, output, capsys)
+    refused([prefix, *options], 2, output, capsys)
 
-    assert error == f"tf2torch: {said}\n"
     assert main(["convert", prefix, "-o", str(output)]) == 0
-    assert "network   efficientnet-b0: 3,595,388 parameters, no classifier\n" in capsys.readouterr().out
+    assert not any(name.startswith("classifier.") for name in read_output(output).tensors)
 
 
-def test_output_without_a_name_is_refused(digits: pathlib.Path, capsys: Capture) -> None:
+def test_output_without_a_name_is_refused(digits: pathlib.Path) -> None:
     """As an empty variable of a shell gives it."""
     assert main(["convert", str(digits), "-o", ""]) == 2
-
-    assert capsys.readouterr().err == "tf2torch: the output's name is empty\n"
 
 
 def test_npz_that_is_none_is_refused_without_advice_to_unpickle_it(
@@ -302,7 +245,7 @@ def test_npz_that_is_none_is_refused_without_advice_to_unpickle_it(
 
     assert main(["verify", str(digits), str(path)]) == 4
 
-    assert capsys.readouterr().err == f"tf2torch: {path}: no archive of arrays (.npz)\n"
+    assert "pickle" not in capsys.readouterr().err
 
 
 def test_output_that_is_not_there_is_said_to_be_missing(
@@ -312,7 +255,7 @@ def test_output_that_is_not_there_is_said_to_be_missing(
     for name in ("none.safetensors", "none"):
         assert main(["verify", str(digits), str(tmp_path / name)]) == 3
 
-        assert f"{tmp_path / name}: there is no such file" in capsys.readouterr().err
+        assert capsys.readouterr().err.startswith(f"tf2torch: {tmp_path / name}: ")
 
 
 # Packages that are not there
@@ -326,9 +269,7 @@ def test_pth_without_torch_names_the_extra(
 
     error = refused([str(digits)], 5, output.with_suffix(".pth"), capsys)
 
-    assert error == (
-        "tf2torch: writing a .pth file needs the package torch; install it with: pip install 'tfckpt[torch]'\n"
-    )
+    assert "tfckpt[torch]" in error
 
 
 def test_module_to_convert_into_without_torch_names_the_extra(
@@ -344,10 +285,8 @@ def test_module_to_convert_into_without_torch_names_the_extra(
     error = refused([*arguments, "encoder:build"], 5, output, capsys)
     other = refused([*arguments, "nothing_of_this_name:build"], 5, output, capsys)
 
-    assert error == (
-        "tf2torch: building encoder:build needs the package torch; install it with: pip install 'tfckpt[torch]'\n"
-    )
-    assert "cannot build nothing_of_this_name:build: ModuleNotFoundError" in other
+    assert "tfckpt[torch]" in error
+    assert "ModuleNotFoundError" in other
 
 
 @pytest.mark.parametrize("target", ["timm", "torchvision"])
@@ -374,4 +313,4 @@ def test_comparison_with_a_library_that_is_not_there_names_the_extra(
 
     assert main(["bench", str(output), "--against", "timm", "--runs", "1", "--size", "32"]) == 5
 
-    assert "needs the package timm; install it with: pip install 'tfckpt[bench]'" in capsys.readouterr().err
+    assert "tfckpt[bench]" in capsys.readouterr().err

@@ -42,19 +42,15 @@ def test_bench_prints_a_table(output: pathlib.Path, capsys: Capture) -> None:
     assert "bfloat16" in lines[1]
 
 
-def test_comparison_needs_a_network_that_timm_has(output: pathlib.Path, capsys: Capture) -> None:
+def test_comparison_needs_a_network_that_timm_has(output: pathlib.Path) -> None:
     """The digits network is nobody's but ours."""
     assert main(["bench", str(output), "--size", "32", "--against", "timm"]) == 5
 
-    assert "not a published one" in capsys.readouterr().err
-
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_device_that_is_not_there_is_told_as_such(output: pathlib.Path, capsys: Capture) -> None:
+def test_device_that_is_not_there_is_refused(output: pathlib.Path) -> None:
     """Before anything is timed."""
     assert main(["bench", str(output), "--size", "32", "--device", "cuda"]) == 5
-
-    assert "no CUDA device" in capsys.readouterr().err
 
 
 def test_multiply_adds_are_those_of_the_paper() -> None:

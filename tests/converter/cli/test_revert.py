@@ -14,7 +14,16 @@ from converter.exporters.safetensors import write_tensors
 Capture = pytest.CaptureFixture[str]
 
 
-def test_revert_writes_a_checkpoint_and_says_what_is_in_it(
+@pytest.fixture
+def output(digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> pathlib.Path:
+    """The digits network, converted by the command."""
+    path = tmp_path / "digits.safetensors"
+    assert main(["convert", str(digits), "-o", str(path)]) == 0
+    capsys.readouterr()
+    return path
+
+
+def test_revert_writes_a_checkpoint_like_another(
     digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
 ) -> None:
     """Like the one it came from, and named by the state file when that is asked for."""
@@ -22,38 +31,29 @@ def test_revert_writes_a_checkpoint_and_says_what_is_in_it(
 
     assert main(["revert", str(output), "-o", target, "--like", str(digits), "--state", "new"]) == 0
 
-    shown = capsys.readouterr()
-    assert shown.out == (
-        "network   custom\n"
-        "variables 113\n"
-        "averages  113, copies of the variables\n"
-        "copied    1 as they are\n"
-        f"output    {target}: 227 tensors, 506,584 bytes\n"
-    )
-    assert shown.err == ""
+    assert capsys.readouterr().err == ""
+    with tfckpt.open(target) as reverted, tfckpt.open(digits) as original:
+        assert list(reverted) == list(original)
     assert tfckpt.latest_checkpoint(tmp_path) == target
 
 
-def test_revert_takes_a_family_and_a_scope(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+def test_revert_takes_a_family_and_a_scope(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Without another checkpoint; the output's own scope is that of other names, and not taken."""
     target = tmp_path / "keras"
 
     assert main(["revert", str(output), "-o", str(target), "--family", "keras-applications", "--scope", "net"]) == 0
 
-    assert "copied" not in capsys.readouterr().out
     with tfckpt.open(target) as checkpoint:
         assert "net/stem_conv/kernel" in checkpoint
 
 
-def test_revert_overwrites_only_with_force(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+def test_revert_overwrites_only_with_force(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """What stands there is a matter of usage, with 2."""
     command = ["revert", str(output), "-o", str(tmp_path / "model")]
     assert main(command) == 0
 
     assert main(command) == 2
     assert main([*command, "--force"]) == 0
-
-    assert "exist" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,5 @@ def test_revert_lists_what_does_not_fit(output: pathlib.Path, tmp_path: pathlib.
 
     assert main(["revert", str(tmp_path / "less.safetensors"), "-o", str(tmp_path / "model")]) == 5
 
-    assert capsys.readouterr().err == (
-        "tf2torch: the state dict does not fit custom: 2 findings\n"
-        "  missing: classifier.weight [10, 64]\n"
-        "  missing: classifier.bias [10]\n"
-    )
+    _, *findings = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in findings] == ["classifier.weight", "classifier.bias"]
