@@ -17,19 +17,6 @@ from converter.cli import build_parser, main
 from converter.cli.options import repeating
 from converter.exporters import FORMATS, read_output
 
-SUMMARY = """\
-source    model.ckpt-322
-network   custom: 60,698 parameters, 10 classes
-          described from names and shapes
-          strides from the graph
-weights   113 moving averages
-tensors   113 used + 19 constant = 132 targets, 253,288 bytes
-ignored   114
-          113 × raw value of a variable whose moving average is used
-          1 × step counter of the training
-output    {output}, {nbytes:,} bytes
-"""
-
 Capture = pytest.CaptureFixture[str]
 
 
@@ -40,28 +27,24 @@ def output(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "out" / "digits.safetensors"
 
 
-def test_convert_writes_weights_and_says_what_it_did(
-    digits: pathlib.Path, output: pathlib.Path, capsys: Capture
-) -> None:
-    """A folder, a prefix or a member file is converted, with a summary for people on standard output."""
+def test_convert_writes_weights(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """A folder, a prefix or a member file is converted."""
     code = main(["convert", str(digits.parent), "-o", str(output)])
 
     shown = capsys.readouterr()
     assert code == 0
-    assert shown.out == SUMMARY.format(output=output, nbytes=output.stat().st_size)
     assert shown.err == ""
     assert len(read_output(output).tensors) == 132
     assert os.listdir(output.parent) == ["digits.safetensors"]
 
 
-def test_convert_takes_raw_values_on_request(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+def test_convert_takes_raw_values_on_request(digits: pathlib.Path, output: pathlib.Path) -> None:
     """`--weights raw` writes the other set."""
     assert main(["convert", str(digits), "-o", str(output)]) == 0
     averages = dict(read_output(output).tensors)
     assert main(["convert", str(digits), "-o", str(output), "--weights", "raw", "--force"]) == 0
     raw = read_output(output).tensors
 
-    assert "weights   113 raw values\n" in capsys.readouterr().out
     assert not np.array_equal(raw["stem.conv.weight"], averages["stem.conv.weight"])
 
 
@@ -95,16 +78,15 @@ def test_report_is_written_for_people(digits: pathlib.Path, output: pathlib.Path
     assert main(["convert", str(digits), "-o", str(output), "--report", str(path)]) == 0
 
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert capsys.readouterr().out.endswith(f"report    {path}\n")
+    assert str(path) in capsys.readouterr().out
 
 
-def test_report_of_another_ending_is_refused(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+def test_report_of_another_ending_is_refused(digits: pathlib.Path, output: pathlib.Path) -> None:
     """As `verify` does, and before any work."""
     path = output.with_name("report.txt")
 
     assert main(["convert", str(digits), "-o", str(output), "--report", str(path)]) == 2
 
-    assert capsys.readouterr().err == f"tf2torch: a report's name ends in .json, .html: {path}\n"
     assert os.listdir(output.parent) == []
 
 
@@ -145,7 +127,7 @@ def test_command_of_a_report_repeats_what_was_typed(typed: str, said: str) -> No
     ids=lambda a: a[0],
 )
 def test_limit_that_an_error_names_can_be_raised(
-    arguments: list[str], digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+    arguments: list[str], digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     """By the option that the error names, for every verb that opens a checkpoint."""
     verb, *rest = [str(output) if argument == "OUT" else argument for argument in arguments]
@@ -154,10 +136,7 @@ def test_limit_that_an_error_names_can_be_raised(
     more = ["-o", str(tmp_path / "reverted")] if verb == "revert" else []
     typed = [verb, *rest, str(digits), *more] if verb in ("convert", "revert") else [verb, str(digits), *rest]
 
-    refused = main([*typed, "--limit", "max_entries=10"])
-    said = capsys.readouterr().err
-
-    assert (refused, "on the command line with --limit max_entries=..." in said) == (5, True)
+    assert main([*typed, "--limit", "max_entries=10"]) == 5
     assert main([*typed, "--limit", "max_entries=1000"]) == 0
 
 
@@ -182,52 +161,39 @@ def test_existing_output_is_refused_without_force(digits: pathlib.Path, output: 
 
     assert main(["convert", str(digits), "-o", str(output)]) == 2
     assert output.read_bytes() == b"precious"
-    shown = capsys.readouterr()
-    assert (
-        shown.err
-        == f"tf2torch: the output exists already, and is only overwritten with --force (force=True): {output}\n"
-    )
-    assert shown.out == ""
+    assert capsys.readouterr().out == ""
     assert main(["convert", str(digits), "-o", str(output), "--force"]) == 0
     assert len(read_output(output).tensors) == 132
 
 
-def test_existing_report_is_refused_without_force(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+def test_existing_report_is_refused_without_force(digits: pathlib.Path, output: pathlib.Path) -> None:
     """The report is a file like the output, and nothing is written when it is in the way."""
     report = output.with_name("report.json")
     report.write_bytes(b"precious")
 
     assert main(["convert", str(digits), "-o", str(output), "--report", str(report)]) == 2
 
-    assert "exists already" in capsys.readouterr().err
     assert report.read_bytes() == b"precious"
     assert not output.exists()
 
 
-def test_report_cannot_be_the_output(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+def test_report_cannot_be_the_output(digits: pathlib.Path, output: pathlib.Path) -> None:
     """Two files need two names."""
     assert main(["convert", str(digits), "-o", str(output), "--report", str(output), "--force"]) == 2
 
-    assert "cannot be the same file" in capsys.readouterr().err
     assert not output.exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--strides", "1,2,2"], "the graph beside the checkpoint has 1,2,2,1"),
-        (["--scope", "other"], "no EfficientNet under the scope 'other/'; there is one under 'efficientnetv2-digits/'"),
-        (["--model", "efficientnetv2-b0"], "the checkpoint and the model do not fit"),
-    ],
+    "options", [["--strides", "1,2,2"], ["--scope", "other"], ["--model", "efficientnetv2-b0"]], ids=" ".join
 )
 def test_what_does_not_fit_writes_nothing(
-    digits: pathlib.Path, output: pathlib.Path, options: list[str], message: str, capsys: Capture
+    digits: pathlib.Path, output: pathlib.Path, options: list[str], capsys: Capture
 ) -> None:
     """A network that is not understood exits with 5 and one error on standard error, without traceback or file."""
     assert main(["convert", str(digits), "-o", str(output), *options]) == 5
 
     shown = capsys.readouterr()
-    assert message in shown.err
     assert shown.err.startswith("tf2torch: ")
     assert "Traceback" not in shown.err
     assert shown.out == ""
@@ -278,8 +244,7 @@ def test_damaged_checkpoint_exits_with_four(
     assert main(["convert", str(prefix), "-o", str(output)]) == 4
 
     shown = capsys.readouterr()
-    assert "crc32c" in shown.err
-    assert shown.err.endswith("; tfckpt verify lists all damage\n")
+    assert str(shard) in shown.err
     assert len(shown.err.splitlines()) == 1
     assert os.listdir(output.parent) == []
 
@@ -304,17 +269,14 @@ def test_missing_torch_exits_with_five(
     monkeypatch.setitem(sys.modules, "torch", None)
 
     assert main(["convert", str(digits), "-o", str(output.with_suffix(".pth"))]) == 5
-    assert "pip install 'tfckpt[torch]'" in capsys.readouterr().err
+    assert "tfckpt[torch]" in capsys.readouterr().err
     assert os.listdir(output.parent) == []
     assert main(["convert", str(digits), "-o", str(output)]) == 0
 
 
 @pytest.mark.parametrize(
-    ("failure", "code", "message"),
-    [
-        (KeyboardInterrupt(), 130, "interrupted; no output was left behind"),
-        (OSError(28, "No space left on device"), 2, "cannot write the output (No space left on device)"),
-    ],
+    ("failure", "code"),
+    [(KeyboardInterrupt(), 130), (OSError(28, "No space left on device"), 2)],
     ids=["interrupted", "disk full"],
 )
 def test_failure_while_writing_leaves_nothing(
@@ -323,7 +285,6 @@ def test_failure_while_writing_leaves_nothing(
     output: pathlib.Path,
     failure: BaseException,
     code: int,
-    message: str,
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -338,53 +299,41 @@ def test_failure_while_writing_leaves_nothing(
 
     assert main(["convert", str(digits), "-o", str(output), "--report", str(report)]) == code
 
-    assert message in capsys.readouterr().err
+    assert capsys.readouterr().err.count("\n") == 1
     assert os.listdir(output.parent) == []
 
 
-def test_convert_writes_folders_shards_and_other_types(
-    digits: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A name without an ending is a folder; what was changed is said."""
+def test_convert_writes_folders_shards_and_other_types(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A name without an ending is a folder."""
     folder = tmp_path / "folder"
 
     assert main(["convert", str(digits), "-o", str(folder), "--shard-size", "100KB", "--dtype", "float16"]) == 0
 
-    out = capsys.readouterr().out
-    assert "changed   floating-point tensors rounded to float16" in out
     assert (folder / "model.safetensors.index.json").is_file()
+    assert {array.dtype.name for array in read_output(folder).tensors.values()} == {"float16", "int64"}
 
 
-def test_convert_names_the_targets_that_a_network_has(
-    digits: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_convert_refuses_a_target_that_a_network_does_not_have(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """A network of one's own is in no library; it is written for our own module."""
     assert main(["convert", str(digits), "-o", str(tmp_path / "t.npz"), "--target", "timm"]) == 2
-    assert "timm has no model for a network that is not a published one" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
     assert main(["convert", str(digits), "-o", str(tmp_path / "t.npz"), "--target", "native"]) == 0
 
 
-def test_convert_refuses_labels_that_do_not_fit(
-    digits: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_convert_refuses_labels_that_do_not_fit(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """No file, a folder, and nine labels for ten classes are errors; ten are written beside the weights."""
     labels = tmp_path / "labels.txt"
     labels.write_text("".join(f"{digit}\n" for digit in range(9)))
     arguments = ["convert", str(digits), "-o", str(tmp_path / "folder"), "--labels", str(labels)]
 
     assert main([*arguments[:-1], str(tmp_path / "none.txt")]) == 3
-    assert f"{tmp_path / 'none.txt'}: there is no such file" in capsys.readouterr().err
     assert main([*arguments[:-1], str(tmp_path)]) == 3
-    assert "cannot be read" in capsys.readouterr().err
     assert main(arguments) == 2
-    assert "9 labels were given, but the network has 10 classes" in capsys.readouterr().err
     assert not (tmp_path / "folder").exists()
     for odd in ("two\nlines", "half a pair \ud800", "a line\u2028separated"):
         (tmp_path / "labels.json").write_text(json.dumps([odd, *map(str, range(9))]))
         assert main([*arguments[:-1], str(tmp_path / "labels.json")]) == 2
-        assert "label 0 is no text of one line" in capsys.readouterr().err
         assert not (tmp_path / "folder").exists()
 
     labels.write_text("".join(f"{digit}\n" for digit in range(10)))

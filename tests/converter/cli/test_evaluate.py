@@ -69,15 +69,6 @@ def test_arrays_are_classified_like_the_graph_does(
     assert result["largest_difference"] < 1e-5
 
 
-def test_summary_is_for_people(output: pathlib.Path, npz: pathlib.Path, capsys: Capture) -> None:
-    """Without a graph there are three lines."""
-    assert main(["evaluate", str(output), "--data", str(npz), "--batch-size", "7"]) == 0
-
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "images    100, 10 classes"
-    assert [line.split()[0] for line in lines] == ["images", "top-1", "top-5"]
-
-
 def test_predictions_that_differ_exit_with_one(
     digits: pathlib.Path, output: pathlib.Path, npz: pathlib.Path, capsys: Capture
 ) -> None:
@@ -88,12 +79,11 @@ def test_predictions_that_differ_exit_with_one(
     with output.open("wb") as file:
         write_tensors(copies, metadata, file)
 
-    assert main(["evaluate", str(output), "--data", str(npz), "--against", str(digits)]) == 1
+    assert main(["evaluate", str(output), "--data", str(npz), "--against", str(digits), "--json"]) == 1
 
     shown = capsys.readouterr()
-    assert "of 100 predictions" in shown.out
-    assert "differing 0" not in shown.out
-    assert "the weights are not those of model.ckpt-322" in shown.err
+    assert json.loads(shown.out)["differing"] > 50
+    assert "model.ckpt-322" in shown.err
 
 
 def test_folders_give_classes_in_order(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
@@ -101,12 +91,13 @@ def test_folders_give_classes_in_order(output: pathlib.Path, tmp_path: pathlib.P
     folder = class_folders(tmp_path / "data", [f"class-{number}" for number in range(10)])
     settings = ["--preprocessing", "efficientnetv2-b0", "--size", "32"]
 
-    assert main(["evaluate", str(output), "--data", str(folder), *settings]) == 0
+    assert main(["evaluate", str(output), "--data", str(folder), *settings, "--json"]) == 0
 
-    assert capsys.readouterr().out.startswith("images    20, 10 classes\n")
+    result = json.loads(capsys.readouterr().out)
+    assert (result["count"], result["classes"]) == (20, 10)
 
 
-def test_labels_name_the_folders(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+def test_labels_name_the_folders(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """With labels some classes are enough, and a folder that is none of them is refused."""
     folder = class_folders(tmp_path / "data", ["seven", "two"])
     labels = tmp_path / "labels.txt"
@@ -118,10 +109,6 @@ def test_labels_name_the_folders(output: pathlib.Path, tmp_path: pathlib.Path, c
     assert main([*arguments, "--labels", str(labels)]) == 5
     assert main(arguments) == 5
 
-    complaints = capsys.readouterr().err.splitlines()
-    assert "no label is called ten" in complaints[0]
-    assert "2 class folders, but the network has 10 classes" in complaints[1]
-
 
 @pytest.mark.parametrize("text", ["{", "3", '"0123456789"', "[1]", "[" * 10_000])
 def test_recorded_labels_that_are_none_are_corrupt(text: str) -> None:
@@ -131,9 +118,7 @@ def test_recorded_labels_that_are_none_are_corrupt(text: str) -> None:
     assert recorded_labels('["a", "b"]', "x.safetensors") == ("a", "b")
 
 
-def test_folders_called_by_numbers_are_those_classes(
-    output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
-) -> None:
+def test_folders_called_by_numbers_are_those_classes(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """A number above the last class is refused where it is met."""
     folder = class_folders(tmp_path / "data", ["3", "9"])
     arguments = ["evaluate", str(output), "--data", str(folder), "--preprocessing", "efficientnetv2-b0", "--size", "32"]
@@ -142,10 +127,8 @@ def test_folders_called_by_numbers_are_those_classes(
     (folder / "9").rename(folder / "10")
     assert main(arguments) == 5
 
-    assert "label 10 is no class: the network has the classes 0 to 9" in capsys.readouterr().err
 
-
-def test_folder_without_images_is_refused(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+def test_folder_without_images_is_refused(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """No folder, no class folders, and a class without images are three errors."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "hollow" / "3").mkdir(parents=True)
@@ -155,50 +138,40 @@ def test_folder_without_images_is_refused(output: pathlib.Path, tmp_path: pathli
     assert main([*arguments, str(tmp_path / "empty")]) == 5
     assert main([*arguments, str(tmp_path / "hollow")]) == 5
 
-    complaints = capsys.readouterr().err
-    assert "there is no such folder" in complaints
-    assert "has no folders; expected one for each class" in complaints
-    assert "the class folder 3 has no images" in complaints
 
-
-def test_unknown_preprocessing_is_refused(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+def test_unknown_preprocessing_is_refused(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """The digits network is nobody's release: pixels cannot be preprocessed by guessing."""
     np.savez(tmp_path / "pixels.npz", images=np.zeros((2, 40, 40, 3), np.uint8), labels=np.arange(2))
     arguments = ["evaluate", str(output), "--data", str(tmp_path / "pixels.npz")]
 
     assert main(arguments) == 5
-    assert "name a release with --preprocessing" in capsys.readouterr().err
     assert main([*arguments, "--preprocessing", "efficientnetv2-b0", "--size", "32"]) == 0
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        ({"images": None}, "expected images and labels"),
-        ({"images": np.zeros((100, 8, 8), np.float32)}, "expected [N, H, W, 3]"),
-        ({"images": np.zeros((100, 8, 8, 3), np.int16)}, "is int16, expected float32 inputs or uint8 pixels"),
-        ({"labels": np.zeros(99, np.int64)}, "is int64 [99], expected whole numbers [100]"),
-        ({"labels": np.zeros(100, np.float32)}, "is float32 [100], expected whole numbers [100]"),
-        ({"labels": np.full(100, 10)}, "label 10 is no class"),
-        ({"labels": np.full(100, -1)}, "label -1 is no class"),
+        {"images": None},
+        {"images": np.zeros((100, 8, 8), np.float32)},
+        {"images": np.zeros((100, 8, 8, 3), np.int16)},
+        {"labels": np.zeros(99, np.int64)},
+        {"labels": np.zeros(100, np.float32)},
+        {"labels": np.full(100, 10)},
+        {"labels": np.full(100, -1)},
     ],
+    ids=["no images", "axes", "type of images", "count", "type of labels", "high label", "negative label"],
 )
 def test_arrays_that_are_no_labelled_images_are_refused(
     output: pathlib.Path,
     arrays: dict[str, Any],
     tmp_path: pathlib.Path,
     change: dict[str, Any],
-    message: str,
-    *,
-    capsys: Capture,
 ) -> None:
     """Missing arrays, other axes, other types, and labels of no class."""
     changed = {name: value for name, value in (arrays | change).items() if value is not None}
     np.savez(tmp_path / "bad.npz", **changed)
 
     assert main(["evaluate", str(output), "--data", str(tmp_path / "bad.npz")]) == 5
-
-    assert message in capsys.readouterr().err
 
 
 def test_image_that_the_crop_leaves_nothing_of_is_named(
@@ -215,39 +188,32 @@ def test_image_that_the_crop_leaves_nothing_of_is_named(
     assert main([*arguments, str(tmp_path / "data")]) == 5
     assert main([*arguments, str(tmp_path / "row.npz")]) == 5
 
-    assert capsys.readouterr().err == (
-        f"tf2torch: {tmp_path / 'data' / '3' / 'row.png'} has shape [1, 50, 3], of which the crop leaves nothing\n"
-        "tf2torch: image has shape [1, 50, 3], of which the crop leaves nothing\n"
-    )
+    in_folder, in_array = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "data" / "3" / "row.png") in in_folder
+    assert "[1, 50, 3]" in in_array
 
 
 @pytest.mark.parametrize("size", ["0", "16385"])
-def test_input_size_that_no_network_takes_is_wrong_usage(output: pathlib.Path, size: str, capsys: Capture) -> None:
+def test_input_size_that_no_network_takes_is_wrong_usage(output: pathlib.Path, size: str) -> None:
     """Before an image of that size is made."""
     with pytest.raises(SystemExit) as caught:
         main(["evaluate", str(output), "--data", "x.npz", "--size", size])
 
     assert caught.value.code == 2
-    assert "error: argument --size" in capsys.readouterr().err
 
 
-def test_source_without_a_graph_cannot_answer(
-    data: pathlib.Path, tmp_path: pathlib.Path, npz: pathlib.Path, capsys: Capture
-) -> None:
+def test_source_without_a_graph_cannot_answer(data: pathlib.Path, tmp_path: pathlib.Path, npz: pathlib.Path) -> None:
     """Weights alone say nothing of what the graph would answer."""
     output = tmp_path / "objects.safetensors"
     assert main(["convert", str(data / "objects"), "-o", str(output), "--strides", "1,2,2,1"]) == 0
 
     assert main(["evaluate", str(output), "--data", str(npz), "--against", str(data / "objects")]) == 5
 
-    assert "no graph with the checkpoint" in capsys.readouterr().err
-
 
 @pytest.mark.parametrize("number", ["0", "-1", "x"])
-def test_batch_size_that_is_none_is_wrong_usage(output: pathlib.Path, number: str, capsys: Capture) -> None:
+def test_batch_size_that_is_none_is_wrong_usage(output: pathlib.Path, number: str) -> None:
     """A batch has at least one image."""
     with pytest.raises(SystemExit) as caught:
         main(["evaluate", str(output), "--data", "x.npz", "--batch-size", number])
 
     assert caught.value.code == 2
-    assert "is no number from 1" in capsys.readouterr().err
