@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class ConversionPlan:
 
     `config` is None where rules of the user's own convert a network of another kind.
     `targets` are all names and shapes of the result, in its order.
+    `read` gives the source's tensors of the names it gets, in their order, while the source is open.
     """
 
     config: EfficientNetConfig | None
@@ -52,6 +53,7 @@ class ConversionPlan:
     report: ConversionReport
     rules: RuleSet
     targets: Mapping[str, Shape]
+    read: Callable[[Sequence[str]], Iterator[Array]] = dataclasses.field(compare=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def convert(
         total = planned.report.nbytes
         done = 0
         moves = planned.plan.moves
-        for move, stored in zip(moves, _read(tensors, [move.source for move in moves]), strict=True):
+        for move, stored in zip(moves, planned.read([move.source for move in moves]), strict=True):
             array = LAYOUTS[move.layout].apply(stored)
             state_dict[move.target] = array
             done += array.nbytes
@@ -146,17 +148,17 @@ def plan_conversion(
     """Decide what becomes what, from names, shapes and the graph; options and errors are those of `convert`."""
     if weights not in WEIGHTS_CHOICES:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
+    source = _source_of(tensors)
     if rules is not None:
         if model != "auto" or any(said is not None for said in (strides, scope, head, release)):
             options = "model, strides, scope, head and release"
             raise ValueError(f"{options} say what an EfficientNet is; rules take none of them")
-        return _plan_by_rules(tensors, _rule_set(rules), into, weights)
+        return _plan_by_rules(source, _rule_set(rules), into, weights)
     if into is not None:
         raise ValueError("into is the target of rules, and no rules are given")
-    facts = _facts(tensors)
-    graph, unread = _graph(tensors)
+    graph, unread = _graph(source)
     prepared = families.prepare(
-        _inventory(tensors, facts),
+        source.inventory,
         model=model,
         weights=weights,
         strides=strides,
@@ -171,13 +173,12 @@ def plan_conversion(
         if model == "auto":
             raise
         raise error.with_hint(f"{model} was asked for; {prepared.best_fit()}") from None
-    path = tensors.prefix if isinstance(tensors, tfckpt.Checkpoint) else ""
-    releases = releases_of(prepared.config, prepared.family.name, path, asked=release)
-    notes = [*prepared.notes, *unread, *_input_normalization(tensors, prepared.input_statistics)]
+    releases = releases_of(prepared.config, prepared.family.name, source.path, asked=release)
+    notes = [*prepared.notes, *unread, *_input_normalization(source, prepared.input_statistics)]
     if not releases.decided:
         notes.append(releases.sentence)
     report = dataclasses.replace(
-        _report(tensors, facts, planned, rules=prepared.rules, selection=prepared.selection, weights=weights),
+        _report(source, planned, rules=prepared.rules, selection=prepared.selection, weights=weights),
         config=prepared.config.to_dict(),
         parameters=prepared.config.parameter_count(),
         evidence=(*prepared.evidence, *([releases.sentence] if releases.decided and releases.sentence else [])),
@@ -185,13 +186,11 @@ def plan_conversion(
         head=head,
         notes=tuple(notes),
     )
-    return ConversionPlan(prepared.config, planned, report, prepared.rules, targets)
+    return ConversionPlan(prepared.config, planned, report, prepared.rules, targets, source.read)
 
 
-def _plan_by_rules(
-    tensors: Mapping[str, Array], rules: RuleSet, into: Into | None, weights: WeightsChoice
-) -> ConversionPlan:
-    drafted = draft_by_rules(tensors, rules, into, weights=weights)
+def _plan_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> ConversionPlan:
+    drafted = _draft_by_rules(source, rules, into, weights)
     idle = [printable(rule.source) for rule in drafted.draft.idle]
     try:
         planned = drafted.draft.required()
@@ -199,9 +198,9 @@ def _plan_by_rules(
         raise (error.with_hint(f"rules that take no tensor: {', '.join(idle)}") if idle else error) from None
     if not planned.moves:
         raise ConversionError(f"nothing is converted: no tensor is taken by the rules of {printable(rules.name)}")
-    report = _report(tensors, _facts(tensors), planned, rules=rules, selection=drafted.selection, weights=weights)
+    report = _report(source, planned, rules=rules, selection=drafted.selection, weights=weights)
     notes = tuple(f"the rule {rule} takes no tensor" for rule in idle)
-    return ConversionPlan(None, planned, dataclasses.replace(report, notes=notes), rules, drafted.targets)
+    return ConversionPlan(None, planned, dataclasses.replace(report, notes=notes), rules, drafted.targets, source.read)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -221,8 +220,11 @@ def draft_by_rules(
     weights: WeightsChoice = "ema",
 ) -> RulesDraft:
     """Say what rules make of a checkpoint, without asking that it be complete; no tensor is read."""
-    rules = _rule_set(rules)
-    inventory = _inventory(tensors, _facts(tensors))
+    return _draft_by_rules(_source_of(tensors), _rule_set(rules), into, weights)
+
+
+def _draft_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> RulesDraft:
+    inventory = source.inventory
     named = [families.source_of(variable.name(rules.names), variable) for variable in inventory.variables]
     selection = select_weights(named, weights)
     targets = targets_of(selection.sources, rules) if into is None else targets_of_module(into)
@@ -239,8 +241,7 @@ def _rule_set(rules: RuleSet | PathLike) -> RuleSet:
 
 
 def _report(
-    tensors: Mapping[str, Array],
-    facts: Mapping[str, _Facts],
+    source: _Source,
     planned: Plan,
     *,
     rules: RuleSet,
@@ -248,11 +249,11 @@ def _report(
     weights: WeightsChoice,
 ) -> ConversionReport:
     """Record a plan, of whatever network."""
-    strings = [printable(move.source) for move in planned.moves if not facts[move.source].numeric]
+    strings = [printable(move.source) for move in planned.moves if not source.facts[move.source].numeric]
     if strings:
         raise ConversionError(f"tensors hold strings, expected numbers: {', '.join(strings)}")
-    variables = {source.name: source.variable for source in selection.sources}
-    averages = {source.name for source in selection.sources if source.averaged}
+    variables = {tensor.name: tensor.variable for tensor in selection.sources}
+    averages = {tensor.name for tensor in selection.sources if tensor.averaged}
     records = tuple(
         TensorRecord(
             move.source,
@@ -260,15 +261,15 @@ def _report(
             move.layout,
             move.source_shape,
             move.target_shape,
-            facts[move.source].dtype.name,
-            facts[move.source].crc32c,
+            source.facts[move.source].dtype.name,
+            source.facts[move.source].crc32c,
             variables[move.source],
         )
         for move in planned.moves
     )
     return ConversionReport(
-        source=os.path.basename(tensors.prefix) if isinstance(tensors, tfckpt.Checkpoint) else "arrays in memory",
-        files=_files(tensors),
+        source=source.name,
+        files=source.files(),
         config=None,
         parameters=sum(math.prod(record.target_shape) for record in records),
         evidence=(),
@@ -280,7 +281,7 @@ def _report(
         tensors=records,
         ignored=tuple(IgnoredRecord(*ignored) for ignored in planned.ignored),
         constants=tuple(ConstantRecord(*filled) for filled in planned.constants),
-        nbytes=sum(facts[move.source].nbytes for move in planned.moves),
+        nbytes=sum(source.facts[move.source].nbytes for move in planned.moves),
         versions={"tfckpt": tfckpt.__version__, "numpy": np.__version__},
     )
 
@@ -306,29 +307,66 @@ class _Facts:
 
     @property
     def numeric(self) -> bool:
+        """Whether it holds numbers, not strings."""
         return not self.dtype.hasobject
 
 
-def _facts(tensors: Mapping[str, Array]) -> dict[str, _Facts]:
-    if isinstance(tensors, tfckpt.Checkpoint):
-        return {info.name: _Facts(info.shape, info.dtype, info.nbytes, info.crc32c) for info in tensors.infos()}
-    return {name: _Facts(array.shape, array.dtype, array.nbytes, None) for name, array in sorted(tensors.items())}
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Source:
+    """What is converted: a checkpoint, name-based or object-based, or arrays in memory.
+
+    `name` is what reports call it, and `path` where it is, empty for arrays.
+    `graph` and `files` read nothing until they are called; `read` gives the tensors of some names, in their order.
+    """
+
+    name: str
+    path: str
+    facts: Mapping[str, _Facts]
+    inventory: Inventory
+    graph: Callable[[], tfckpt.Graph | None]
+    files: Callable[[], tuple[FileRecord, ...]]
+    read: Callable[[Sequence[str]], Iterator[Array]]
 
 
-def _read(tensors: Mapping[str, Array], names: Sequence[str]) -> Iterator[Array]:
-    """Give the tensors in this order; a checkpoint's are read and verified by several threads."""
-    if isinstance(tensors, tfckpt.Checkpoint):
-        return (array for _, array in tensors.read_many(names))
-    return (tensors[name] for name in names)
+def _source_of(tensors: Mapping[str, Array]) -> _Source:
+    """Describe a source; nothing else here asks what kind it is."""
+    if not isinstance(tensors, tfckpt.Checkpoint):
+        facts = {name: _Facts(array.shape, array.dtype, array.nbytes, None) for name, array in sorted(tensors.items())}
+        return _Source(
+            name="arrays in memory",
+            path="",
+            facts=facts,
+            inventory=_inventory_by_name(facts),
+            graph=lambda: None,
+            files=tuple,
+            read=lambda names: (tensors[name] for name in names),
+        )
+    facts = {info.name: _Facts(info.shape, info.dtype, info.nbytes, info.crc32c) for info in tensors.infos()}
+    objects = tensors.object_graph
+    return _Source(
+        name=os.path.basename(tensors.prefix),
+        path=tensors.prefix,
+        facts=facts,
+        inventory=_inventory_by_name(facts) if objects is None else inventory_of_checkpoint(tensors, objects),
+        graph=lambda: tensors.graph,
+        files=lambda: _files(tensors),
+        read=lambda names: (array for _, array in tensors.read_many(names)),  # by several threads, verified
+    )
 
 
-def _input_normalization(tensors: Mapping[str, Array], keys: Mapping[str, str]) -> list[str]:
+def _inventory_by_name(facts: Mapping[str, _Facts]) -> Inventory:
+    return inventory_of_names({name: fact.shape for name, fact in facts.items()})
+
+
+def _input_normalization(source: _Source, keys: Mapping[str, str]) -> list[str]:
     """Say by which statistics a network normalizes its own input; they are a few numbers, and read here."""
     if not {"mean", "variance"} <= set(keys):
         return []
-    said = {name: np.asarray(tensors[keys[name]], np.float64).ravel() for name in ("mean", "variance")}
-    if max(values.size for values in said.values()) > _MAX_STATISTICS:
+    statistics = [keys[name] for name in ("mean", "variance")]
+    if max(math.prod(source.facts[key].shape) for key in statistics) > _MAX_STATISTICS:
         return []
+    arrays = (np.asarray(array, np.float64).ravel() for array in source.read(statistics))
+    said = dict(zip(("mean", "variance"), arrays, strict=True))
     mean, variance = (", ".join(f"{value:.4g}" for value in said[name]) for name in ("mean", "variance"))
     note = f"the network normalizes its own input: mean {mean}, variance {variance}; that is left to preprocessing"
     if np.allclose(said["variance"], _IMAGENET_DEVIATION, rtol=1e-3):
@@ -339,30 +377,22 @@ def _input_normalization(tensors: Mapping[str, Array], keys: Mapping[str, str]) 
     return [note]
 
 
-def _graph(tensors: Mapping[str, Array]) -> tuple[GraphFacts | None, list[str]]:
-    """Read the graph beside a checkpoint, if there is one; one in a form that is not read is worth a note only."""
+def _graph(source: _Source) -> tuple[GraphFacts | None, list[str]]:
+    """Read the graph saved with a checkpoint, if there is one; a graph in an unsupported form is only worth a note."""
     try:
-        graph = tensors.graph if isinstance(tensors, tfckpt.Checkpoint) else None
+        graph = source.graph()
     except tfckpt.UnsupportedFeatureError as error:
         return None, [f"the graph beside the checkpoint tells nothing: {error}"]
     return (None, []) if graph is None else (read_graph(graph.nodes, graph.functions), [])
 
 
-def _inventory(tensors: Mapping[str, Array], facts: Mapping[str, _Facts]) -> Inventory:
-    if isinstance(tensors, tfckpt.Checkpoint) and tensors.object_graph is not None:
-        return inventory_of_checkpoint(tensors, tensors.object_graph)
-    return inventory_of_names({name: fact.shape for name, fact in facts.items()})
-
-
-def _files(tensors: Mapping[str, Array]) -> tuple[FileRecord, ...]:
+def _files(checkpoint: tfckpt.Checkpoint) -> tuple[FileRecord, ...]:
     """Record a checkpoint's files, wherever they are; a shard that is not there has no size."""
-    if not isinstance(tensors, tfckpt.Checkpoint):
-        return ()
     records = []
-    for position, path in enumerate(tensors.files):
+    for position, path in enumerate(checkpoint.files):
         nbytes = checksum = None
-        if tensors.storage.is_file(path):
-            source = tensors.storage.open(path)
+        if checkpoint.storage.is_file(path):
+            source = checkpoint.storage.open(path)
             try:
                 nbytes = source.size
                 checksum = hashlib.sha256(source.read(0, nbytes)).hexdigest() if position == 0 else None

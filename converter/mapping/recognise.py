@@ -132,7 +132,7 @@ def _custom(
                 f"leave them out, or move the graph away if it is another network's. The stages are\n{table}"
             )
     elif strides is None:
-        why = "there is no graph (.meta) with them" if graph is None else "the graph has not its convolutions"
+        why = "there is no saved graph (.meta)" if graph is None else "the graph has not its convolutions"
         example = ",".join(["1", *["2"] * (len(stages) - 1)])
         raise UnknownModelError(
             f"no published EfficientNet has these shapes ({_near_miss(found)}), and its strides are not known: {why}. "

@@ -95,7 +95,7 @@ def test_custom_network_without_strides_shows_its_stages_and_how_to_give_them() 
 
     assert str(caught.value).splitlines() == [
         "no published EfficientNet has these shapes (none is near), and its strides are not known: "
-        "there is no graph (.meta) with them. Give one for each stage, for example --strides 1,2,2,2 "
+        "there is no saved graph (.meta). Give one for each stage, for example --strides 1,2,2,2 "
         "(in Python strides=(1, 2, 2, 2)). The stages are",
         "  stage 0: fused MBConv k3 r1 e1 8-8",
         "  stage 1: fused MBConv k3 r2 e4 8-16",
