@@ -14,15 +14,6 @@ from converter.exporters.safetensors import write_tensors
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def output(digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> pathlib.Path:
-    """The digits network, converted by the command."""
-    path = tmp_path / "digits.safetensors"
-    assert main(["convert", str(digits), "-o", str(path)]) == 0
-    capsys.readouterr()
-    return path
-
-
 def test_revert_writes_a_checkpoint_like_another(
     digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
 ) -> None:
