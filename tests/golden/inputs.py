@@ -351,7 +351,7 @@ WRONG_RULES = {
     "other-axes": ('layout = "dense"', 'layout = "conv2d"'),
     "no-layout": ('layout = "dense"', 'layout = "matrix"'),
     "no-group": ('target = "a.{n}"', 'target = "a.{m}"'),
-    "no-toml": ("[[ignore]]", "[[ignore]"),
+    "no-toml": ('source = "step"', "source = step"),
 }
 
 

@@ -122,7 +122,7 @@ def test_commands_print_what_their_transcript_has(path: Path, tmp_path: Path, mo
     """The transcript is right word for word."""
     text = path.read_text("utf-8")
     for package in re.findall(r"^# Needs (\w+)\.$", text, re.MULTILINE):
-        pytest.importorskip(package, reason=f"{path.name} needs it")
+        pytest.importorskip(package, reason=f"{path.name} needs {package}")
     all_sessions = list(sessions(text))
     inputs.make(tmp_path, "\n".join(session.command for session in all_sessions))
     monkeypatch.chdir(tmp_path)
