@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from ._typing import PathLike
-from .errors import CheckpointExistsError, WriteError
+from .errors import CheckpointError, CheckpointExistsError, WriteError
 
 #: Small writes are gathered up to this many bytes; larger ones go to the file at once.
 _BUFFER_BYTES = 1 << 20
@@ -150,7 +150,7 @@ def writing(path: str) -> Iterator[None]:
     """Turn an `OSError` of the system into a `WriteError` for this path; errors of ours pass as they are."""
     try:
         yield
-    except WriteError:
+    except CheckpointError:  # some of them are an OSError too, such as a missing data shard
         raise
     except OSError as error:
         raise WriteError(f"cannot write the file: {error.strerror or error}", path=path) from error

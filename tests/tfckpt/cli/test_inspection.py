@@ -76,6 +76,17 @@ def test_export_of_a_damaged_checkpoint_salvages_on_request(
         assert len(arrays.files) == 226
 
 
+@pytest.mark.parametrize("name", ["out.npz", "out.safetensors", "out/"])
+def test_export_of_a_missing_shard_is_not_found(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], tmp_path: pathlib.Path, name: str
+) -> None:
+    """The error is about the source, and not about a file that cannot be written."""
+    prefix = copied(digits)
+    prefix.with_name(prefix.name + ".data-00000-of-00001").unlink()
+
+    assert main(["export", str(prefix), "-o", f"{tmp_path}/{name}"]) == 3
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
