@@ -110,6 +110,8 @@ def revert(
     With `like` the new checkpoint has everything that one has, tensors of the network with new values.
     Nothing stands under the prefix unless all of it does.
     """
+    if not os.path.basename(prefix) and not os.path.isdir(prefix):
+        raise ExportError(f"the prefix {os.fspath(prefix)!r} has no name after the folder")
     if os.path.isdir(prefix):
         example = os.path.join(os.fspath(prefix), "model.ckpt")
         raise ExportError(f"the output is a folder, expected a prefix such as {printable(example)}", path=str(prefix))

@@ -52,10 +52,11 @@ def test_revert_overwrites_only_with_force(output: pathlib.Path, tmp_path: pathl
     [
         ("no-folder/model", [], 2),
         ("", [], 2),
+        ("no-folder/", [], 2),
         ("model", ["--like", "nowhere"], 3),
         ("model", ["--head", "dense"], 2),
     ],
-    ids=["folder that is not there", "folder as prefix", "nothing to be like", "head without a checkpoint"],
+    ids=["folder that is not there", "folder as prefix", "no name", "nothing to be like", "head without a checkpoint"],
 )
 def test_revert_that_cannot_be_exits_with_its_reason(  # noqa: PLR0917  # three of them are fixtures
     output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture, target: str, options: list[str], code: int
@@ -63,7 +64,7 @@ def test_revert_that_cannot_be_exits_with_its_reason(  # noqa: PLR0917  # three 
     """2 for usage and for what cannot be written, 3 for what is not there to be read; nothing is left behind."""
     before = sorted(tmp_path.iterdir())
 
-    assert main(["revert", str(output), "-o", str(tmp_path / target), *options]) == code
+    assert main(["revert", str(output), "-o", f"{tmp_path}/{target}", *options]) == code
 
     assert capsys.readouterr().err.startswith("tf2torch: ")
     assert sorted(tmp_path.iterdir()) == before
