@@ -28,18 +28,18 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .conversion import ConversionResult, convert
-    from .downloads import fetch
+    from .engine import GraphModule, ReferenceGraph, graph_module, load_graph
     from .exporting import export
+    from .images.preprocessing import preprocess, preprocessing_of
+    from .images.recipes import Preprocessing
     from .loading import load_model
     from .mapping.report import ConversionReport
+    from .mapping.reversal import reverse
     from .mapping.rules import RuleSet
     from .mapping.rules_file import read_rules
     from .model import CONFIGS, EfficientNet, EfficientNetConfig, StageConfig
-    from .model.recipes import Preprocessing
     from .model.same_padding import same_padding_
-    from .preprocessing import preprocess, preprocessing_of
-    from .reference import GraphModule, ReferenceGraph, graph_module, load_graph
-    from .reversal import reverse
+    from .releases.downloads import fetch
     from .reverting import RevertReport, revert, to_tensorflow_names
 
 __all__ = [
@@ -86,22 +86,22 @@ _HOMES = {
     "ConversionResult": ".conversion",
     "EfficientNet": ".model",
     "EfficientNetConfig": ".model",
-    "GraphModule": ".reference",
-    "Preprocessing": ".model.recipes",
-    "ReferenceGraph": ".reference",
+    "GraphModule": ".engine",
+    "Preprocessing": ".images.recipes",
+    "ReferenceGraph": ".engine",
     "RevertReport": ".reverting",
     "RuleSet": ".mapping.rules",
     "StageConfig": ".model",
     "convert": ".conversion",
     "export": ".exporting",
-    "fetch": ".downloads",
-    "graph_module": ".reference",
-    "load_graph": ".reference",
+    "fetch": ".releases.downloads",
+    "graph_module": ".engine",
+    "load_graph": ".engine",
     "load_model": ".loading",
-    "preprocess": ".preprocessing",
-    "preprocessing_of": ".preprocessing",
+    "preprocess": ".images.preprocessing",
+    "preprocessing_of": ".images.preprocessing",
     "read_rules": ".mapping.rules_file",
-    "reverse": ".reversal",
+    "reverse": ".mapping.reversal",
     "revert": ".reverting",
     "same_padding_": ".model.same_padding",
     "to_tensorflow_names": ".reverting",

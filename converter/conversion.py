@@ -21,17 +21,17 @@ from tfckpt.errors import printable
 
 from ._typing import Array, PathLike, Progress, SourceLike
 from .errors import ConversionError, MappingError, Shape
-from .mapping import families
-from .mapping.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights
-from .mapping.graph import GraphFacts, read_graph
+from .families import search
+from .families.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights
+from .families.graph_facts import GraphFacts, read_graph
+from .families.variables import Inventory, inventory_of_checkpoint, inventory_of_names
 from .mapping.layout import LAYOUTS
-from .mapping.native import native_targets
-from .mapping.releases import releases_of
+from .mapping.modules import Into, targets_of_module
 from .mapping.report import ConstantRecord, ConversionReport, FileRecord, IgnoredRecord, TensorRecord
 from .mapping.rules import Draft, Plan, RuleSet, draft, plan, targets_of
-from .mapping.variables import Inventory, inventory_of_checkpoint, inventory_of_names
 from .model.config import EfficientNetConfig
-from .modules import Into, targets_of_module
+from .model.names import native_targets
+from .releases.which import releases_of
 
 #: Keras's EfficientNet of version 1 stores deviations where variances belong, and makes up for it with another layer.
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -157,7 +157,7 @@ def plan_conversion(
     if into is not None:
         raise ValueError("into is the target of rules, and no rules are given")
     graph, unread = _graph(source)
-    prepared = families.prepare(
+    prepared = search.prepare(
         source.inventory,
         model=model,
         weights=weights,
@@ -225,7 +225,7 @@ def draft_by_rules(
 
 def _draft_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> RulesDraft:
     inventory = source.inventory
-    named = [families.source_of(variable.name(rules.names), variable) for variable in inventory.variables]
+    named = [search.source_of(variable.name(rules.names), variable) for variable in inventory.variables]
     selection = select_weights(named, weights)
     targets = targets_of(selection.sources, rules) if into is None else targets_of_module(into)
     set_aside = (*inventory.set_aside, *selection.set_aside)

@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from ._typing import PathLike, Progress
 from .conversion import ConversionResult
 from .errors import ExportError
-from .exporters import Output, atomic_file, check_free, check_output, write_output
-from .exporters.adapting import with_classes, with_dtype, with_folded_norms
-from .exporters.base import Writable
-from .exporters.tables import library_names
-from .exporters.targets import TABLES, model_of, notes_of
-from .labels import require_lines
+from .formats.changes import with_classes, with_dtype, with_folded_norms
+from .formats.files import Output, atomic_file, check_free, check_output, write_output
+from .formats.output import Writable
+from .images.labels import require_lines
+from .images.recipes import Preprocessing
+from .libraries.tables import library_names
+from .libraries.targets import TABLES, model_of, notes_of
 from .model.config import EfficientNetConfig
 from .model.libraries import TARGETS, TargetName
-from .model.recipes import Preprocessing
 from .reporting.record import full_report
 from .reporting.renderers import renderer_of
 

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfckpt.errors import CorruptionError, MissingDependencyError, error_context, printable
+from tfckpt.files.bounded_json import read_json
 
 from ._typing import Array, PathLike
-from .bounded_json import read_json
 from .conversion import convert
 from .errors import ConversionError, MappingError, Mismatch, Missing, UnknownModelError, Unmapped
-from .exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, is_output, read_native
-from .mapping.averages import WEIGHTS_CHOICES, WeightsChoice
-from .mapping.native import native_targets
-from .mapping.state_dict import config_from_state_dict
+from .families.averages import WEIGHTS_CHOICES, WeightsChoice
+from .families.state_dict import config_from_state_dict
+from .formats.files import CONFIG_KEY, PROVENANCE_KEY, TensorFile, is_output, read_native
 from .model.config import EfficientNetConfig
+from .model.names import native_targets
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,6 +1,7 @@
 """Back to TensorFlow: from a state dict, ours or a library's, to a checkpoint with TensorFlow's names and layouts.
 
-The way back is the conversion's own tables read from right to left (`converter.reversal`, `converter.state_dicts`).
+The way back is the conversion's own tables read from right to left (`converter.mapping.reversal`,
+`converter.libraries.recognition`).
 With a checkpoint of the same network to be like, names, dtypes, the object graph and all that is not the network's,
 `global_step` for example, are that checkpoint's; without one, names are those of the released code or of Keras.
 """
@@ -17,24 +18,24 @@ import numpy as np
 
 import tfckpt
 from tfckpt.errors import CorruptionError, printable
+from tfckpt.graphs.training_state import AVERAGE_SUFFIX
 from tfckpt.tensors.casting import FLOATS, cast_floats
-from tfckpt.training_state import AVERAGE_SUFFIX
 
 from ._typing import Array, PathLike, SourceLike
 from .conversion import ConversionPlan, opened, plan_conversion
 from .errors import ConversionError, ExportError, MappingError, UnknownModelError
-from .exporters import is_output, read_native
-from .exporters.pth import to_array
-from .mapping.automl import AUTOML
-from .mapping.averages import is_average
-from .mapping.family import Family
-from .mapping.keras_applications import KERAS
+from .families.automl import AUTOML
+from .families.averages import is_average
+from .families.family import Family
+from .families.keras_applications import KERAS
+from .families.state_dict import config_without_strides
+from .families.variables import exported_copies
+from .formats.files import is_output, read_native
+from .formats.pth import to_array
+from .libraries.recognition import config_of, library_of, require_none, to_native
+from .mapping.reversal import reverse
 from .mapping.rules import RuleSet
-from .mapping.state_dict import config_without_strides
-from .mapping.variables import exported_copies
 from .model.config import CONFIGS, EfficientNetConfig
-from .reversal import reverse
-from .state_dicts import config_of, library_of, require_none, to_native
 from .verification.weights import Recorded
 
 FamilyName: TypeAlias = Literal["automl", "keras-applications"]

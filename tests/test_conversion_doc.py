@@ -13,8 +13,8 @@ import pytest
 
 import converter
 from converter.cli import main
+from converter.images.recipes import RECIPES
 from converter.mapping.rules_file import parse_rules
-from converter.model.recipes import RECIPES
 
 from .converter.reporting.pages import Page
 

@@ -11,7 +11,7 @@ import pytest
 import converter.cli
 import converter.errors
 import tfckpt.cli
-import tfckpt.standing_in.errors
+import tfckpt.tensorflow_stub.errors
 import tfckpt.train.errors
 from tfckpt.cli.command import exit_code_of
 from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ReportedError, StorageError

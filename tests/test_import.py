@@ -62,7 +62,7 @@ def test_compressed_index_loads_snappy_and_bfloat16_loads_ml_dtypes(tmp_path: pa
 
 def test_conversion_loads_no_torch() -> None:
     """The rules, the engine and the exporter of safetensors are NumPy only."""
-    program = "import converter\nconverter.convert\nconverter.export\nimport converter.exporters.safetensors"
+    program = "import converter\nconverter.convert\nconverter.export\nimport converter.formats.safetensors"
 
     assert not loaded_after(program) & {"torch", "tensorflow"}
 

@@ -16,10 +16,10 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import train
     from .checkpoint import Checkpoint, open
-    from .checkpoint_folder import KnownCheckpoint, checkpoints, latest_checkpoint
-    from .comparing import Comparison, Difference, compare
-    from .diagnosis import Diagnosis, Finding, diagnose
-    from .editing import copy, merge, replace
+    from .checks.comparison import Comparison, Difference, compare
+    from .checks.diagnosis import Diagnosis, Finding, diagnose
+    from .checks.integrity import Verification, verify
+    from .checks.summary import Summary, summarize
     from .errors import (
         CheckpointError,
         CheckpointExistsError,
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
         UnsupportedFeatureError,
         WriteError,
     )
-    from .exporting import ExportReport, export
-    from .graph import Function, Graph, Node
-    from .integrity import Verification, verify
+    from .finding.folder import KnownCheckpoint, checkpoints, latest_checkpoint
+    from .graphs.graph import Function, Graph, Node
+    from .graphs.meta_graph import MetaGraph, Signature, SignatureTensor
+    from .graphs.object_graph import ObjectGraph, ObjectNode, Slot, Variable
+    from .graphs.saved_model import SavedModel
     from .limits import Limits
-    from .meta_graph import MetaGraph, Signature, SignatureTensor
-    from .object_graph import ObjectGraph, ObjectNode, Slot, Variable
-    from .saved_model import SavedModel
-    from .standing_in import NotOfferedError, TensorFlowImportedError, stand_in
-    from .summary import Summary, summarize
+    from .tensorflow_stub import NotOfferedError, TensorFlowImportedError, stand_in
     from .tensors.info import TensorInfo
     from .tensors.slices import TensorSlice
-    from .writing import Writer, save
+    from .writing.edit import copy, merge, replace
+    from .writing.export import ExportReport, export
+    from .writing.writer import Writer, save
 
 __all__ = [
     "Checkpoint",
@@ -111,54 +111,54 @@ _MODULES = {
     "CheckpointExistsError": "errors",
     "CheckpointNotFoundError": "errors",
     "ChecksumError": "errors",
-    "Comparison": "comparing",
+    "Comparison": "checks.comparison",
     "CorruptionError": "errors",
-    "Diagnosis": "diagnosis",
-    "Difference": "comparing",
-    "ExportReport": "exporting",
-    "export": "exporting",
-    "Finding": "diagnosis",
-    "Function": "graph",
-    "Graph": "graph",
-    "KnownCheckpoint": "checkpoint_folder",
+    "Diagnosis": "checks.diagnosis",
+    "Difference": "checks.comparison",
+    "ExportReport": "writing.export",
+    "export": "writing.export",
+    "Finding": "checks.diagnosis",
+    "Function": "graphs.graph",
+    "Graph": "graphs.graph",
+    "KnownCheckpoint": "finding.folder",
     "LimitExceededError": "errors",
     "Limits": "limits",
-    "MetaGraph": "meta_graph",
+    "MetaGraph": "graphs.meta_graph",
     "MissingDependencyError": "errors",
     "NameConflictError": "errors",
-    "Node": "graph",
-    "NotOfferedError": "standing_in",
-    "ObjectGraph": "object_graph",
-    "ObjectNode": "object_graph",
-    "SavedModel": "saved_model",
-    "Signature": "meta_graph",
-    "SignatureTensor": "meta_graph",
-    "Slot": "object_graph",
+    "Node": "graphs.graph",
+    "NotOfferedError": "tensorflow_stub",
+    "ObjectGraph": "graphs.object_graph",
+    "ObjectNode": "graphs.object_graph",
+    "SavedModel": "graphs.saved_model",
+    "Signature": "graphs.meta_graph",
+    "SignatureTensor": "graphs.meta_graph",
+    "Slot": "graphs.object_graph",
     "StorageError": "errors",
-    "Summary": "summary",
-    "TensorFlowImportedError": "standing_in",
+    "Summary": "checks.summary",
+    "TensorFlowImportedError": "tensorflow_stub",
     "TensorInfo": "tensors.info",
     "TensorNotFoundError": "errors",
     "TensorSlice": "tensors.slices",
     "TruncatedError": "errors",
     "UnsupportedFeatureError": "errors",
-    "Variable": "object_graph",
-    "Verification": "integrity",
+    "Variable": "graphs.object_graph",
+    "Verification": "checks.integrity",
     "WriteError": "errors",
-    "Writer": "writing",
-    "checkpoints": "checkpoint_folder",
-    "compare": "comparing",
-    "copy": "editing",
-    "diagnose": "diagnosis",
-    "latest_checkpoint": "checkpoint_folder",
-    "merge": "editing",
+    "Writer": "writing.writer",
+    "checkpoints": "finding.folder",
+    "compare": "checks.comparison",
+    "copy": "writing.edit",
+    "diagnose": "checks.diagnosis",
+    "latest_checkpoint": "finding.folder",
+    "merge": "writing.edit",
     "open": "checkpoint",
-    "replace": "editing",
-    "save": "writing",
-    "stand_in": "standing_in",
-    "summarize": "summary",
+    "replace": "writing.edit",
+    "save": "writing.writer",
+    "stand_in": "tensorflow_stub",
+    "summarize": "checks.summary",
     "train": "train",
-    "verify": "integrity",
+    "verify": "checks.integrity",
 }
 
 

@@ -6,20 +6,21 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
-from . import detect, lookup, saved_model
 from ._typing import Array, Buffer, PathLike
 from .bundle import naming
-from .graph import Graph
+from .finding import detect
+from .finding.open_reader import Opened, open_reader
+from .graphs import lookup, saved_model
+from .graphs.graph import Graph
+from .graphs.meta_graph import MetaGraph, Signature, read_meta_graph
+from .graphs.object_graph import ObjectGraph, Variable, read_object_graph, variables_of
+from .graphs.saved_model import SavedModel
 from .limits import DEFAULT_LIMITS, Limits
-from .meta_graph import MetaGraph, Signature, read_meta_graph
-from .object_graph import ObjectGraph, Variable, read_object_graph, variables_of
-from .opening import Opened, open_reader
-from .reading import TensorReader, read_many
-from .saved_model import SavedModel
 from .storage.base import Storage
 from .storage.locate import Options
 from .tensors.indexing import Index
 from .tensors.info import TensorInfo
+from .tensors.reading import TensorReader, read_many
 from .v1 import naming as v1_naming
 
 

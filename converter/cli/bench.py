@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..model import EfficientNet
-    from ..timing import Timing
+    from .timing import Timing
 
 HELP = """\
 Time the forward pass of converted weights on this machine, beside the published figures.
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     model = load_model(options.output)  # the first to say that torch is missing
     import torch
 
-    from ..timing import multiply_adds, peak_memory, time_models
+    from .timing import multiply_adds, peak_memory, time_models
 
     config = model.config
     size: int | None = options.size or config.eval_size
@@ -119,8 +119,8 @@ def _fold_norms(model: EfficientNet) -> EfficientNet:
     """Return the network without batch norms, as `tf2torch convert --fuse-bn` writes it."""
     import torch
 
-    from ..exporters.adapting import with_folded_norms
-    from ..exporters.base import made
+    from ..formats.changes import with_folded_norms
+    from ..formats.output import made
 
     arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     tensors, config, _ = with_folded_norms(arrays, model.config)

@@ -8,16 +8,16 @@ import os
 from tfckpt.cli.render import parse_size
 
 from ..conversion import convert
-from ..exporters import check_output, is_folder_name, write_output
-from ..exporters.adapting import DTYPES
 from ..exporting import check_report, prepare, reported
-from ..labels import read_labels
-from ..mapping.averages import WEIGHTS_CHOICES
+from ..families.averages import WEIGHTS_CHOICES
+from ..formats.changes import DTYPES
+from ..formats.files import check_output, is_folder_name, write_output
+from ..images.labels import read_labels
+from ..mapping.modules import import_module
 from ..model.config import CONFIGS
 from ..model.libraries import TARGETS
-from ..modules import import_module
+from ..releases.table import preprocessing_for
 from ..reporting.renderers import FORMATS as REPORTS
-from ..zoo import preprocessing_for
 from .options import (
     SOURCE_HELP,
     add_network_options,

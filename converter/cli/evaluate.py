@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import tfckpt
 from tfckpt.cli.render import say
 from tfckpt.errors import CorruptionError
+from tfckpt.files.bounded_json import read_json
 
-from ..bounded_json import read_json
 from ..errors import ConversionError, FeedError, GraphError
-from ..exporters import LABELS_KEY, PREPROCESSING_KEY, read_native
-from ..labels import read_labels
-from ..model.recipes import MAX_SIZE, Preprocessing
+from ..formats.files import LABELS_KEY, PREPROCESSING_KEY, read_native
+from ..images.labels import read_labels
+from ..images.recipes import MAX_SIZE, Preprocessing
 from .options import add_network_options, add_opening_options, open_source
 from .render import progress_bar
 
@@ -116,7 +116,7 @@ class _Settings:
 
     def preprocessing(self) -> Preprocessing:
         """How an image becomes an input; `FeedError` when nothing says so."""
-        from ..preprocessing import preprocessing_of
+        from ..images.preprocessing import preprocessing_of
 
         chosen = self._options.preprocessing
         if chosen is None and PREPROCESSING_KEY not in self._metadata:

@@ -7,7 +7,7 @@ import json
 
 from tfckpt.cli.render import complain, table
 
-from ..zoo import Release, find_releases
+from ..releases.table import Release, find_releases
 
 HELP = """\
 List the released checkpoints: classes, input size, parameters, published top-1, preprocessing, and which models of

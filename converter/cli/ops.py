@@ -31,7 +31,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(options: argparse.Namespace) -> int:
     """Print the list, or the answer for each name."""
-    from ..reference.registry import supported_ops
+    from ..engine.registry import supported_ops
 
     supported = supported_ops()
     if not options.names:

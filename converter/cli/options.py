@@ -13,9 +13,9 @@ from tfckpt.cli.places import add_limit_option, limits_of
 from tfckpt.cli.render import say
 from tfckpt.errors import CheckpointNotFoundError
 
-from ..downloads import CACHE_VARIABLE, check_base_url, fetch
 from ..errors import RulesError, UnknownModelError
-from ..zoo import RELEASES, close_releases, find_release
+from ..releases.downloads import CACHE_VARIABLE, check_base_url, fetch
+from ..releases.table import RELEASES, close_releases, find_release
 from .render import progress_bar
 
 #: What SRC may be, in the help of the verbs that take a release's name.

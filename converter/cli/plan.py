@@ -13,13 +13,13 @@ from tfckpt.errors import printable
 
 from ..conversion import RulesDraft, draft_by_rules, plan_conversion
 from ..errors import Ambiguity, Mismatch, Missing, Unmapped
-from ..mapping.averages import WEIGHTS_CHOICES
-from ..mapping.families import FAMILIES
+from ..families.averages import WEIGHTS_CHOICES
+from ..families.search import FAMILIES
+from ..mapping.modules import import_module
 from ..mapping.proposals import Proposal, propose
 from ..mapping.rules import NAMES, Move, RuleSet, Source
 from ..mapping.rules_file import read_rules, to_toml
 from ..model.config import CONFIGS
-from ..modules import import_module
 from .options import (
     SOURCE_HELP,
     add_network_options,

@@ -10,10 +10,10 @@ from tfckpt.errors import MissingDependencyError
 
 from .._typing import Array
 from ..errors import ConversionError, ExportError, GraphError
-from ..exporters import atomic_file, check_free
-from ..mapping.averages import WEIGHTS_CHOICES
-from ..model.recipes import Preprocessing
-from ..modules import import_module
+from ..families.averages import WEIGHTS_CHOICES
+from ..formats.files import atomic_file, check_free
+from ..images.recipes import Preprocessing
+from ..mapping.modules import import_module
 from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, compare, load_golden
 from ..verification.layers_report import LayersReport
 from ..verification.renderers import FORMATS, renderer_of
@@ -204,7 +204,7 @@ def _preprocessing(options: argparse.Namespace) -> Preprocessing | None:
     """How an image becomes a probe, if the output says."""
     if options.probe is None:
         return None
-    from ..preprocessing import preprocessing_of
+    from ..images.preprocessing import preprocessing_of
 
     try:
         return preprocessing_of(options.output)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tfckpt.errors import pluralize
-from tfckpt.training_state import state_by_name
+from tfckpt.graphs.training_state import state_by_name
 
 from ..errors import Shape
 from .layout import LAYOUTS

@@ -13,7 +13,7 @@ from typing import Any
 from tfckpt.errors import pluralize, printable
 
 from ..errors import Shape
-from ..pages import json_text
+from ..reporting.pages import json_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

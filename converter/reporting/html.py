@@ -9,8 +9,8 @@ import collections
 import json
 from collections.abc import Iterable
 
-from ..pages import document, text
 from . import plots
+from .pages import document, text
 from .record import FullReport, PreprocessingCard
 from .words import ALL_WELL, Row, facts, megabytes, notes, number, remark_lines, rows
 

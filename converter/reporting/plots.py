@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from ..drawing import LEFT, Frame, log_frame
-from ..pages import text
+from .drawing import LEFT, Frame, log_frame
+from .pages import text
 from .record import FullReport
 from .statistics import KERNELS, Statistics, roles
 from .words import number

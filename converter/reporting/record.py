@@ -9,10 +9,10 @@ from typing import Any
 
 from .._typing import PathLike
 from ..conversion import ConversionResult
-from ..exporters import Output
+from ..formats.files import Output
+from ..images.recipes import Preprocessing
 from ..mapping.report import ConversionReport
-from ..model.recipes import Preprocessing
-from ..zoo import preprocessing_for
+from ..releases.table import preprocessing_for
 from .sizes import Variant, variants_of
 from .statistics import Remark, Statistics, measure, remarks, roles
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 
 from .._typing import PathLike
-from ..pages import by_ending, json_text
 from .html import page
+from .pages import by_ending, json_text
 from .record import FullReport
 
 

@@ -24,8 +24,8 @@ from .pairing import Pair
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ..engine.graph import ReferenceGraph
     from ..model.efficientnet import EfficientNet
-    from ..reference.graph import ReferenceGraph
 
 #: Only the first faulty layers are examined: the others mostly have the same fault.
 MAX_LAYERS = 12

@@ -19,10 +19,10 @@ from ..errors import ConversionError, FeedError
 from .activations import load_golden
 
 if TYPE_CHECKING:
+    from ..engine.graph import ReferenceGraph
+    from ..engine.variables import Weights
+    from ..images.recipes import Preprocessing
     from ..model.efficientnet import EfficientNet
-    from ..model.recipes import Preprocessing
-    from ..reference.graph import ReferenceGraph
-    from ..reference.variables import Weights
     from .pairing import Pairing
 
 IMAGES, LABELS = "images", "labels"
@@ -225,7 +225,7 @@ def open_folder(
     if there is one for every class.
     Raises `CheckpointNotFoundError` or `FeedError` for what is no such folder.
     """
-    from ..preprocessing import preprocess
+    from ..images.preprocessing import preprocess
 
     if not os.path.isdir(folder):
         raise CheckpointNotFoundError("there is no such folder", path=folder)
@@ -261,7 +261,7 @@ def open_arrays(
             f"{LABELS} in {path} is {labels.dtype} {list(labels.shape)}, expected whole numbers [{len(images)}]"
         )
     if images.dtype == np.uint8:
-        from ..preprocessing import preprocess
+        from ..images.preprocessing import preprocess
 
         settings = preprocessing()
         return ImageArrays(images, labels, lambda image: preprocess(image, settings, size=size))

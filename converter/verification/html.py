@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..drawing import LEFT, log_frame
-from ..pages import document, text
+from ..reporting.drawing import LEFT, log_frame
+from ..reporting.pages import document, text
 from .layers_report import ALONE_TOLERANCE, HEADINGS, LayerRecord, LayersReport
 from .report import Proof
 

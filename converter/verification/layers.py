@@ -29,9 +29,9 @@ from .pairing import POOLED, Pair, Pairing
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ..engine.graph import ReferenceGraph
+    from ..engine.variables import Weights
     from ..model.efficientnet import EfficientNet
-    from ..reference.graph import ReferenceGraph
-    from ..reference.variables import Weights
 
 #: How often its own noise a right float32 result may lie from the exact one: two frameworks round differently.
 NOISE_FACTOR = 8.0

@@ -10,9 +10,9 @@ from tfckpt.checkpoint import Checkpoint
 
 from .._typing import Array
 from ..errors import ConversionError, GraphError
-from ..mapping.averages import is_average
+from ..families.averages import is_average
+from ..images.recipes import Preprocessing, recipe
 from ..model.config import EfficientNetConfig
-from ..model.recipes import Preprocessing, recipe
 from . import probes
 from .diagnosis import diagnose
 from .layers import compare_layers, run_oracle
@@ -21,9 +21,9 @@ from .pairing import Pairing, pair_layers
 from .weights import WeightsReport
 
 if TYPE_CHECKING:
+    from ..engine.graph import ReferenceGraph
+    from ..engine.variables import Weights
     from ..model.efficientnet import EfficientNet
-    from ..reference.graph import ReferenceGraph
-    from ..reference.variables import Weights
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class ProbeOptions:
 
 def oracle_of(checkpoint: Checkpoint) -> ReferenceGraph | None:
     """The graph beside a checkpoint, ready to run on its values; None if there is none."""
-    from ..reference.graph import ReferenceGraph
+    from ..engine.graph import ReferenceGraph
 
     meta_graph = checkpoint.meta_graph
     if meta_graph is None or not len(meta_graph.graph):

@@ -17,8 +17,8 @@ from ..errors import GraphError, Shape, TensorNameError
 from ..model.config import EfficientNetConfig
 
 if TYPE_CHECKING:
-    from ..reference.graph import Operation, ReferenceGraph
-    from ..reference.variables import Weights
+    from ..engine.graph import Operation, ReferenceGraph
+    from ..engine.variables import Weights
     from .wiring import Wiring
 
 #: What we call the layers that have no module of their own in the network.

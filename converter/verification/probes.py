@@ -14,7 +14,7 @@ from ..errors import FeedError, Shape
 from .activations import load_golden
 
 if TYPE_CHECKING:
-    from ..model.recipes import Preprocessing
+    from ..images.recipes import Preprocessing
 
 RANDOM = "random"
 #: Pixels of a side where neither graph nor network say; a larger probe proves no more and takes longer.
@@ -51,7 +51,7 @@ def read_probe(path: str, shape: Shape, declared: Shape | None, preprocessing: P
     """
     if os.path.splitext(path)[1].lower() == ".npz":
         return _from_npz(path, shape, declared)
-    from ..preprocessing import preprocess
+    from ..images.preprocessing import preprocess
 
     if shape[1] != shape[2]:
         raise FeedError(f"an image becomes a square, and the graph takes {shape[1]} by {shape[2]} pixels")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..pages import by_ending, json_text
+from ..reporting.pages import by_ending, json_text
 from .html import page
 from .report import Proof
 

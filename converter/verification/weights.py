@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 
 from tfckpt.errors import CorruptionError, pluralize, printable
+from tfckpt.files.bounded_json import read_json
 
 from .._typing import Array, PathLike, Progress, SourceLike
-from ..bounded_json import read_json
 from ..conversion import ConversionPlan, opened, plan_conversion
 from ..errors import UnknownModelError
-from ..exporters import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_native
-from ..mapping.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
+from ..families.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
+from ..formats.files import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_native
 from ..mapping.layout import LAYOUTS
+from ..mapping.modules import Into
 from ..mapping.rules import Move, RuleSet
 from ..model.config import EfficientNetConfig
-from ..modules import Into
 from .comparison import ComparisonReport
 
 

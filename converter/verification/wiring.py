@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 
-from ..reference.graph import Operation, ReferenceGraph
-from ..reference.variables import HANDLES, Weights
+from ..engine.graph import Operation, ReferenceGraph
+from ..engine.variables import HANDLES, Weights
 
 #: Operations that hand a variable's value, or a feature map, on as it is.
 PASSING = frozenset({"Identity", "ReadVariableOp", "Cast", "Snapshot", "StopGradient", "Reshape", "Squeeze", "Enter"})

@@ -15,7 +15,7 @@ import converter
 import tfckpt
 from converter.conversion import convert, plan_conversion
 from converter.errors import ConversionError
-from converter.mapping.averages import WeightsChoice
+from converter.families.averages import WeightsChoice
 from tfckpt.errors import ChecksumError
 
 from . import networks

@@ -18,14 +18,14 @@ torch = pytest.importorskip("torch", reason="a model is a PyTorch module")
 import converter  # noqa: E402
 from converter.conversion import ConversionResult, convert  # noqa: E402
 from converter.errors import ConversionError, MappingError, UnknownModelError  # noqa: E402
-from converter.exporters import CONFIG_KEY, PROVENANCE_KEY, read_output  # noqa: E402
-from converter.exporters.safetensors import write_tensors  # noqa: E402
 from converter.exporting import export  # noqa: E402
+from converter.families.averages import WeightsChoice  # noqa: E402
+from converter.families.state_dict import ANATOMY, config_from_state_dict  # noqa: E402
+from converter.formats.files import CONFIG_KEY, PROVENANCE_KEY, read_output  # noqa: E402
+from converter.formats.safetensors import write_tensors  # noqa: E402
 from converter.loading import load_model  # noqa: E402
-from converter.mapping.averages import WeightsChoice  # noqa: E402
-from converter.mapping.native import native_targets  # noqa: E402
-from converter.mapping.state_dict import ANATOMY, config_from_state_dict  # noqa: E402
 from converter.model import CONFIGS, EfficientNet  # noqa: E402
+from converter.model.names import native_targets  # noqa: E402
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError  # noqa: E402
 
 STRIDES = (1, 2, 2, 1)

@@ -15,12 +15,12 @@ import tfckpt
 from converter import convert, export, revert, to_tensorflow_names
 from converter.conversion import ConversionResult
 from converter.errors import ConversionError, ExportError, UnknownModelError
-from converter.mapping.native import native_targets
 from converter.model.config import CONFIGS
 from converter.model.libraries import TargetName
+from converter.model.names import native_targets
 from converter.reverting import FamilyName
 from tfckpt.errors import CheckpointExistsError, CheckpointNotFoundError, CorruptionError
-from tfckpt.object_graph import GRAPH_KEY
+from tfckpt.graphs.object_graph import GRAPH_KEY
 
 from . import networks
 
@@ -311,7 +311,7 @@ def test_everything_that_does_not_fit_is_listed_and_nothing_written(
 def test_librarys_names_are_those_of_the_message() -> None:
     """A state dict of timm lacks an entry under timm's name."""
     config = CONFIGS["efficientnet-b0"]
-    from converter.exporters.tables import TIMM, library_names
+    from converter.libraries.tables import TIMM, library_names
 
     names = library_names(TIMM, config, "timm")
     state_dict = {names[n]: np.broadcast_to(np.float32(0), shape) for n, shape in native_targets(config).items()}

@@ -18,8 +18,8 @@ import tfckpt  # noqa: E402
 from converter.cli import main  # noqa: E402
 from converter.conversion import ConversionResult, convert  # noqa: E402
 from converter.errors import UnknownModelError  # noqa: E402
+from converter.mapping.reversal import reverse  # noqa: E402
 from converter.model import EfficientNet  # noqa: E402
-from converter.reversal import reverse  # noqa: E402
 from tests.arrays import distance  # noqa: E402
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]

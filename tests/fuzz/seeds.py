@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from tests import builders
 from tests.builders import Bundle
-from tests.tfckpt.v1_files import V1File
+from tests.tfckpt.v1.v1_files import V1File
 
 DATA = pathlib.Path(__file__).parents[1] / "data"
 TENSORFLOW = DATA / "tensorflow"
@@ -61,7 +61,7 @@ def v1() -> list[bytes]:
 def object_graphs() -> list[bytes]:
     """TrackableObjectGraph messages, taken from the checkpoints that hold one."""
     import tfckpt
-    from tfckpt.object_graph import GRAPH_KEY
+    from tfckpt.graphs.object_graph import GRAPH_KEY
 
     found = []
     for files in bundles():
@@ -140,7 +140,7 @@ def records() -> list[bytes]:
 
 def preprocessings() -> list[bytes]:
     """`preprocessing.json` files."""
-    from converter.model.recipes import RECIPES, recipe
+    from converter.images.recipes import RECIPES, recipe
 
     return [recipe(name, size).to_json().encode() for name, size in zip(RECIPES, (8, 32, 224) * 2, strict=True)]
 
@@ -153,7 +153,7 @@ def labels() -> list[bytes]:
 
 def rules() -> list[bytes]:
     """TOML files of rules: the built-in tables, and a small one with everything in it."""
-    from converter.mapping.automl import AUTOML
+    from converter.families.automl import AUTOML
     from converter.mapping.rules_file import to_toml
     from converter.model.config import CONFIGS
 
@@ -183,9 +183,9 @@ def weights(ending: str) -> list[bytes]:
     """Converted weights as files: with all metadata, with none, and of types that are seldom."""
     import numpy as np
 
-    from converter.exporters.safetensors import write_tensors
+    from converter.formats.safetensors import write_tensors
+    from converter.images.recipes import recipe
     from converter.model.config import CONFIGS
-    from converter.model.recipes import recipe
 
     arrays = {
         "stem.conv.weight": np.ones((2, 3, 3, 3), np.float32),

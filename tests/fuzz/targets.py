@@ -23,19 +23,19 @@ import numpy as np
 
 import converter
 import tfckpt
-from converter.exporters import read_native
 from converter.exporting import prepare
-from converter.labels import read_labels
+from converter.formats.files import read_native
+from converter.images.labels import read_labels
+from converter.images.preprocessing import preprocessing_of
 from converter.mapping.rules_file import parse_rules, read_rules, to_toml
-from converter.preprocessing import preprocessing_of
+from converter.releases.table import RELEASES
 from converter.reporting.record import full_report
 from converter.reporting.renderers import to_html, to_json
-from converter.zoo import RELEASES
 from tests import builders
 from tests.converter.reporting.pages import Page
 from tests.fuzz import seeds
 from tests.hostile.sealing import reseal
-from tfckpt import checkpoint_state
+from tfckpt.finding import state_file
 from tfckpt.storage.memory import MemoryStorage
 
 #: The families; whatever else is raised is a finding.
@@ -188,7 +188,7 @@ def _object_graph(data: bytes) -> list[str]:
 def _state(data: bytes) -> list[str]:
     steps = Steps()
     files = {**seeds.bundles()[0], "checkpoint": data}
-    steps(lambda: checkpoint_state.read_state(MemoryStorage(files), ""))
+    steps(lambda: state_file.read_state(MemoryStorage(files), ""))
     opened = steps(lambda: tfckpt.open(files))
     if opened is not None:
         assert posixpath.normpath(opened.prefix) == "model"

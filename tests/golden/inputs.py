@@ -17,7 +17,7 @@ import numpy as np
 import tfckpt
 from tests.builders import INT32, Bundle
 from tests.converter import networks
-from tests.tfckpt.v1_files import V1File
+from tests.tfckpt.v1.v1_files import V1File
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"

@@ -29,7 +29,7 @@ import converter.cli
 import tfckpt
 import tfckpt.cli
 from tests.contracts.server import serving
-from tfckpt.storage import http, transport
+from tfckpt.storage.remote import http, transport
 
 from . import inputs
 

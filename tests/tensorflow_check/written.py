@@ -22,7 +22,7 @@ import tfckpt
 from tests.arrays import digest
 from tfckpt._typing import Array
 from tfckpt.bundle.publishing import _set_aside
-from tfckpt.object_graph import GRAPH_KEY
+from tfckpt.graphs.object_graph import GRAPH_KEY
 from tfckpt.tensors.dtypes import DataType, data_type
 
 DATA = pathlib.Path(__file__).parents[1] / "data"

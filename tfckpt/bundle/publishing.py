@@ -15,10 +15,10 @@ import os
 import re
 from collections.abc import Sequence
 
-from ..atomic import TEMPORARY_MARK, PendingFile, check_folder, sync_folder, writing
 from ..errors import CheckpointError, CheckpointExistsError, WriteError
+from ..files.atomic import TEMPORARY_MARK, PendingFile, check_folder, sync_folder, writing
+from ..files.lock import FileLock
 from ..limits import DEFAULT_LIMITS
-from ..locking import FileLock
 from ..sstable.table import Table
 from ..sstable.writer import TableWriter
 from ..storage.local import LocalStorage

@@ -31,12 +31,12 @@ from ..errors import (
     printable,
 )
 from ..limits import DEFAULT_LIMITS, Limits
-from ..reading import Payload
 from ..sstable.table import Table
 from ..storage.base import Storage
 from ..tensors.dense import check_rank, decode_dense
 from ..tensors.indexing import Index, Selection, gather, select
 from ..tensors.info import TensorInfo
+from ..tensors.reading import Payload
 from ..tensors.slices import FULL, TensorSlice, check_cover
 from ..tensors.strings import decode_strings
 from . import naming

@@ -11,9 +11,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from .._typing import ByteView
-from ..atomic import PendingFile, writing
 from ..coding.crc32c import crc32c
 from ..errors import CorruptionError, printable
+from ..files.atomic import PendingFile, writing
 from ..sstable.writer import TableWriter
 from ..tensors.dense import check_shape
 from ..tensors.dtypes import DataType

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..editing import copy
+from ..writing.edit import copy
 from . import places, render
 from .command import report_misuse
 from .outputs import add_output_options, add_selection_options, check_target, state_update, summary

@@ -6,7 +6,7 @@ import argparse
 
 import numpy as np
 
-from ..comparing import Comparison, compare
+from ..checks.comparison import Comparison, compare
 from ..errors import pluralize, printable
 from ..tensors.info import TensorInfo
 from . import places, render

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from ..diagnosis import diagnose
+from ..checks.diagnosis import diagnose
 from ..errors import printable
 from . import places, render
 from .command import exit_code_of

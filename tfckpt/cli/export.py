@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import CorruptionError, pluralize
-from ..exporting import ExportReport, export
+from ..writing.export import ExportReport, export
 from . import places, render
 from .command import exit_code_of, report_misuse
 from .outputs import add_selection_options

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from ..errors import CheckpointError, pluralize, printable
-from ..graph import Graph, Node
-from ..meta_graph import MetaGraph, Signature, SignatureTensor
-from ..saved_model import INIT_SIGNATURE
+from ..graphs.graph import Graph, Node
+from ..graphs.meta_graph import MetaGraph, Signature, SignatureTensor
+from ..graphs.saved_model import INIT_SIGNATURE
 from . import places, render
 from .ls import matches
 

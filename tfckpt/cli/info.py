@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
+from ..checks.summary import Summary, summarize
 from ..errors import pluralize, printable
-from ..summary import Summary, summarize
 from . import places, render
 
 HELP = """\

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..checkpoint import Checkpoint
-from ..checkpoint_folder import KnownCheckpoint, checkpoints
-from ..detect import V2
 from ..errors import pluralize, printable
+from ..finding.detect import V2
+from ..finding.folder import KnownCheckpoint, checkpoints
 from ..tensors.info import TensorInfo
 from . import places, render
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 
-from ..editing import merge
 from ..errors import NameConflictError, pluralize, printable
+from ..writing.edit import merge
 from . import places, render
 from .command import report_misuse
 from .outputs import add_output_options, check_target, state_update, summary

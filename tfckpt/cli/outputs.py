@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from ..copying import Report
 from ..errors import pluralize
-from ..writing import StateUpdate
+from ..writing.copy import Report
+from ..writing.writer import StateUpdate
 from . import render
 
 

@@ -11,7 +11,7 @@ import types
 from collections.abc import Iterator
 
 from ..errors import CheckpointError
-from ..standing_in import stand_in
+from ..tensorflow_stub import stand_in
 from . import render
 
 HELP = """\

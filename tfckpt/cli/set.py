@@ -7,11 +7,11 @@ import contextlib
 import os
 
 from .._typing import Array
-from ..editing import replace
 from ..errors import CheckpointNotFoundError, CorruptionError, error_context
-from ..npy_format import npy_array
-from ..storage.kinds import archive_kind
+from ..files.npy import npy_array
+from ..storage.archives.kinds import archive_kind
 from ..storage.local import LocalStorage
+from ..writing.edit import replace
 from . import places, render
 from .command import report_misuse
 from .outputs import add_output_options, check_target, state_update, summary

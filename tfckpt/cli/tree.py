@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 from ..checkpoint import Checkpoint
 from ..errors import pluralize, printable
-from ..object_graph import VARIABLE_VALUE, ObjectGraph, ObjectNode, Slot, escape
-from ..reading import TensorReader
+from ..graphs.object_graph import VARIABLE_VALUE, ObjectGraph, ObjectNode, Slot, escape
 from ..tensors.info import TensorInfo
+from ..tensors.reading import TensorReader
 from . import places, render
 
 HELP = """\

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..checks.integrity import Verification, verify
 from ..errors import pluralize, printable
-from ..integrity import Verification, verify
 from . import places, render
 from .command import exit_code_of
 

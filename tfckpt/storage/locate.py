@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from .._typing import Buffer, ByteSource, PathLike
 from ..errors import CheckpointNotFoundError, StorageError, UnsupportedFeatureError
 from ..limits import DEFAULT_LIMITS, Limits, check_limit
+from .archives.kinds import archive_kind
 from .base import DATA_SHARD, SEPARATOR, Storage
-from .kinds import archive_kind
 from .local import LocalStorage, MappedFile, ReadFile
 from .memory import MemoryStorage, TreeStorage
 
 if TYPE_CHECKING:
-    from .remote import RemoteStorage
+    from .remote.storage import RemoteStorage
 
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)
 _ARCHIVE_ENDINGS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
@@ -117,7 +117,7 @@ def _locate_local(path: str, options: Options) -> Place:
 
 
 def _in_archive(source: ByteSource, address: str, inner: str, options: Options) -> Place:
-    from .archive import ArchiveStorage
+    from .archives.storage import ArchiveStorage
 
     archive = ArchiveStorage(source, options.limits, address=address, mmap=options.mmap)
     inner = inner.strip("/")
@@ -126,12 +126,12 @@ def _in_archive(source: ByteSource, address: str, inner: str, options: Options) 
 
 def _remote(address: str, scheme: str) -> tuple[RemoteStorage, str]:
     """The storage of an address, and the address without access data."""
-    from .remote import RemoteStorage
+    from .remote.storage import RemoteStorage
 
     if scheme in ("http", "https"):
         from urllib.parse import quote, urlsplit, urlunsplit
 
-        from .http import HttpTransport
+        from .remote.http import HttpTransport
 
         try:
             parts = urlsplit(address)
@@ -143,7 +143,7 @@ def _remote(address: str, scheme: str) -> tuple[RemoteStorage, str]:
         # Escapes stay as they are; what an address cannot hold, such as a space, is escaped.
         plain = urlunsplit((scheme, host, quote(parts.path or "/", safe="/%!$&'()*+,;=:@~-._"), "", ""))
         return RemoteStorage(HttpTransport(query=parts.query, user=user), f"{scheme}://{host}/"), plain
-    from .filesystem import FsspecTransport
+    from .remote.fsspec import FsspecTransport
 
     plain = scheme + address[len(scheme) :]
     return RemoteStorage(FsspecTransport(plain), f"{scheme}://"), plain

@@ -6,13 +6,7 @@ For new code `tfckpt.open` is the better interface: it gives views instead of co
 
 from .dtypes import DType, as_dtype
 from .errors import OpError
-from .reader import (
-    CheckpointReader,
-    NewCheckpointReader,
-    list_variables,
-    load_checkpoint,
-    load_variable,
-)
+from .reader import CheckpointReader, NewCheckpointReader, list_variables, load_checkpoint, load_variable
 from .state import checkpoint_exists, get_checkpoint_state, latest_checkpoint
 
 __all__ = [

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import detect
 from .._typing import Array, PathLike
 from ..bundle import naming
 from ..bundle.reader import BundleReader
 from ..errors import CorruptionError, join_some
-from ..reading import TensorReader
+from ..finding import detect
 from ..sstable.format import FOOTER_SIZE, is_table
 from ..storage.base import Storage
 from ..tensors import dtypes
 from ..tensors.info import TensorInfo
+from ..tensors.reading import TensorReader
 from ..v1 import naming as v1_naming
 from ..v1.keys import decode_key, to_bytes, to_text
 from ..v1.reader import V1Reader

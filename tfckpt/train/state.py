@@ -13,8 +13,8 @@ from typing import Any
 from .. import protos
 from .._typing import PathLike
 from ..bundle import naming
-from ..checkpoint_state import STATE_NAME, read_state
 from ..errors import CorruptionError, printable
+from ..finding.state_file import STATE_NAME, read_state
 from .errors import as_tensorflow
 from .matching import matching
 from .paths import place_of

@@ -29,13 +29,13 @@ from ..errors import (
     join_some,
 )
 from ..limits import DEFAULT_LIMITS, Limits, check_limit
-from ..reading import Payload
 from ..sstable.table import Table
 from ..storage.base import Storage
 from ..tensors.dense import check_rank, check_shape
 from ..tensors.dtypes import DataType, data_type
 from ..tensors.indexing import Index, Selection, gather, select
 from ..tensors.info import TensorInfo
+from ..tensors.reading import Payload
 from ..tensors.slices import TensorSlice, check_cover
 from ..tensors.tensor_proto import decode_record
 from . import naming

@@ -15,7 +15,7 @@ import pytest
 
 import tfckpt
 from converter.cli import main
-from converter.exporters import read_output
+from converter.formats.files import read_output
 from tests.converter import networks
 
 ROOT = pathlib.Path(__file__).parents[3]

@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 
 from converter import load_model  # noqa: E402
 from converter.cli import main  # noqa: E402
+from converter.cli.timing import Timing, multiply_adds  # noqa: E402
 from converter.model import CONFIGS, EfficientNet  # noqa: E402
-from converter.timing import Timing, multiply_adds  # noqa: E402
 
 Capture = pytest.CaptureFixture[str]
 

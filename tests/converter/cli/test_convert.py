@@ -15,7 +15,7 @@ import pytest
 
 from converter.cli import build_parser, main
 from converter.cli.options import repeating
-from converter.exporters import FORMATS, read_output
+from converter.formats.files import FORMATS, read_output
 
 Capture = pytest.CaptureFixture[str]
 

@@ -13,8 +13,8 @@ pytest.importorskip("torch", reason="the network is run")
 
 from converter.cli import main
 from converter.cli.evaluate import recorded_labels
-from converter.exporters import read_output
-from converter.exporters.safetensors import write_tensors
+from converter.formats.files import read_output
+from converter.formats.safetensors import write_tensors
 from tfckpt.errors import CorruptionError
 
 Capture = pytest.CaptureFixture[str]

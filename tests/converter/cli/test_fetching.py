@@ -14,11 +14,11 @@ import pytest
 
 import tfckpt
 from converter.cli import main
-from converter.exporters import PREPROCESSING_KEY, read_output
+from converter.formats.files import PREPROCESSING_KEY, read_output
 from converter.model.config import CONFIGS
-from converter.zoo import RELEASES
+from converter.releases.table import RELEASES
 from tests.contracts.server import Server, serving
-from tfckpt.storage import http, transport
+from tfckpt.storage.remote import http, transport
 
 from .. import networks
 

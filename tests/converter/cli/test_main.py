@@ -121,7 +121,7 @@ def test_interruption_leaves_nothing(digits: pathlib.Path, tmp_path: pathlib.Pat
     """Control-C in the middle of writing exits with 130, without traceback and without a part of a file."""
     program = (
         "import sys, time\n"
-        "import converter.exporters as exporters\n"
+        "import converter.formats.files as exporters\n"
         "from converter.cli import main\n"
         "def slow(result, file, *, progress=None):\n"
         "    file.write(b'half')\n"

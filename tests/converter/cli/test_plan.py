@@ -188,7 +188,7 @@ def test_worked_example_converts_and_is_tensorflows(data: pathlib.Path, encoder:
     import numpy as np
     import torch
 
-    from converter.exporters import read_output
+    from converter.formats.files import read_output
 
     output = tmp_path / "bert.safetensors"
     rules = ["--rules", "bert.toml", "--into", encoder]

@@ -8,8 +8,8 @@ import pytest
 
 import tfckpt
 from converter.cli import main
-from converter.exporters import read_output
-from converter.exporters.safetensors import write_tensors
+from converter.formats.files import read_output
+from converter.formats.safetensors import write_tensors
 
 Capture = pytest.CaptureFixture[str]
 

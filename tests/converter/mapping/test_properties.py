@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converter.errors import ConversionError, Shape
-from converter.mapping.families import FAMILIES, prepare
-from converter.mapping.native import native_targets
+from converter.families.search import FAMILIES, prepare
+from converter.families.variables import Inventory, SourceVariable
 from converter.mapping.proposals import propose
 from converter.mapping.rules import Source, plan
-from converter.mapping.variables import Inventory, SourceVariable
 from converter.model.config import CONFIGS
+from converter.model.names import native_targets
 
 from .. import networks
 

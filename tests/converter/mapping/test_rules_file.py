@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from converter.errors import RulesError
-from converter.mapping.families import FAMILIES
+from converter.families.search import FAMILIES
 from converter.mapping.rules import Constant, Ignore, Rule, RuleSet
 from converter.mapping.rules_file import MAX_BYTES, parse_rules, read_rules, to_toml
 from converter.model.config import CONFIGS

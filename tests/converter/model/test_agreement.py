@@ -18,8 +18,8 @@ torch = pytest.importorskip("torch", reason="the network is a PyTorch module")
 
 import tfckpt  # noqa: E402
 from converter.conversion import convert  # noqa: E402
+from converter.families.averages import WeightsChoice  # noqa: E402
 from converter.loading import load_model  # noqa: E402
-from converter.mapping.averages import WeightsChoice  # noqa: E402
 from converter.model import EfficientNet  # noqa: E402
 from converter.verification.activations import compare, load_golden  # noqa: E402
 from tests.arrays import distance  # noqa: E402

@@ -21,11 +21,11 @@ from converter.conversion import ConversionResult
 from converter.errors import ExportError
 from converter.exporting import prepare
 from converter.mapping.rules_file import parse_rules
+from converter.releases.table import RELEASES
 from converter.reporting.record import FullReport, full_report
 from converter.reporting.renderers import to_html, to_json
 from converter.reporting.sizes import float32_bytes, variants_of
 from converter.reporting.words import ALL_WELL
-from converter.zoo import RELEASES
 
 from .. import networks
 from .pages import Page

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import tfckpt
 from converter.conversion import ConversionPlan, plan_conversion
+from converter.engine.graph import ReferenceGraph
+from converter.engine.variables import Weights
+from converter.families.averages import WeightsChoice
 from converter.loading import load_model
-from converter.mapping.averages import WeightsChoice
 from converter.model import EfficientNet
-from converter.reference.graph import ReferenceGraph
-from converter.reference.variables import Weights
 from converter.verification.layers import OracleRun, run_oracle
 from converter.verification.oracle import oracle_of
 from converter.verification.pairing import Pairing, pair_layers

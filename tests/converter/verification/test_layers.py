@@ -20,8 +20,8 @@ from torch import nn  # noqa: E402
 import tfckpt  # noqa: E402
 from converter.conversion import plan_conversion  # noqa: E402
 from converter.errors import GraphError, VerificationError  # noqa: E402
+from converter.families.averages import WeightsChoice  # noqa: E402
 from converter.loading import load_model  # noqa: E402
-from converter.mapping.averages import WeightsChoice  # noqa: E402
 from converter.model import EfficientNet  # noqa: E402
 from converter.verification.comparison import measure  # noqa: E402
 from converter.verification.diagnosis import diagnose  # noqa: E402
@@ -30,7 +30,7 @@ from converter.verification.layers_report import LayersReport  # noqa: E402
 from converter.verification.pairing import pair_layers  # noqa: E402
 from tests.arrays import distance  # noqa: E402
 from tests.conftest import Choose  # noqa: E402
-from tfckpt.graph import Graph, Node  # noqa: E402
+from tfckpt.graphs.graph import Graph, Node  # noqa: E402
 
 from .cases import DATA, Case, keys_of, layer_of, open_case  # noqa: E402
 

@@ -13,9 +13,9 @@ import pytest
 from converter._typing import Array
 from converter.conversion import ConversionResult, convert
 from converter.errors import VerificationError
-from converter.exporters import CONFIG_KEY, PROVENANCE_KEY, read_output
-from converter.exporters.safetensors import write_tensors
 from converter.exporting import export
+from converter.formats.files import CONFIG_KEY, PROVENANCE_KEY, read_output
+from converter.formats.safetensors import write_tensors
 from converter.verification.weights import verify_weights
 from tfckpt.errors import ChecksumError, CorruptionError
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.builders import INT32
-from tests.tfckpt.v1_files import V1File
+from tests.tfckpt.v1.v1_files import V1File
 from tfckpt.cli import main
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.builders import INT32, Bundle, field_bytes, field_varint
 from tests.tfckpt.recorded import TENSORFLOW
 from tfckpt.cli import main
-from tfckpt.object_graph import GRAPH_KEY
+from tfckpt.graphs.object_graph import GRAPH_KEY
 
 OBJECTS = TENSORFLOW / "objects-more"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tfckpt
-from tests.tfckpt.test_bundle_writer import assert_same_files
+from tests.tfckpt.bundle.test_writer import assert_same_files
 from tfckpt.cli import main
 
 

@@ -15,9 +15,9 @@ import tfckpt
 from tests import builders
 from tests.contracts.places import tar_of
 from tests.contracts.server import serving
-from tfckpt.storage.filesystem import FsspecTransport
-from tfckpt.storage.remote import GAP, PIECE, RemoteStorage, merge
-from tfckpt.storage.transport import Gathered
+from tfckpt.storage.remote.fsspec import FsspecTransport
+from tfckpt.storage.remote.storage import GAP, PIECE, RemoteStorage, merge
+from tfckpt.storage.remote.transport import Gathered
 
 BUNDLE = builders.Bundle().add("t", builders.FLOAT, [4], np.arange(4, dtype="<f4").tobytes())
 SHARD = "model.data-00000-of-00001"

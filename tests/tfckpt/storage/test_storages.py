@@ -15,13 +15,13 @@ from tests.contracts.places import tar_of, write_folder, zip_of
 from tests.contracts.server import serving
 from tests.contracts.storage import StorageContract
 from tfckpt.limits import DEFAULT_LIMITS
-from tfckpt.storage.archive import ArchiveStorage
+from tfckpt.storage.archives.storage import ArchiveStorage
 from tfckpt.storage.base import Storage
-from tfckpt.storage.filesystem import FsspecTransport
-from tfckpt.storage.http import HttpTransport
 from tfckpt.storage.local import LocalStorage
 from tfckpt.storage.memory import MemorySource, MemoryStorage
-from tfckpt.storage.remote import RemoteStorage
+from tfckpt.storage.remote.fsspec import FsspecTransport
+from tfckpt.storage.remote.http import HttpTransport
+from tfckpt.storage.remote.storage import RemoteStorage
 
 Made = Iterator[tuple[Storage, str]]
 

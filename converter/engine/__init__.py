@@ -1,0 +1,32 @@
+"""The oracle: runs a TensorFlow graph in PyTorch, on TensorFlow's own layouts, as a second opinion on a conversion.
+
+It shares no code with the models and mappings it judges.
+
+>>> from converter.engine import load_graph
+>>> graph = load_graph("examples/efficientnetv2-digits")  # doctest: +SKIP
+>>> graph.run("logits", {"images": images}, dtype="float64")  # doctest: +SKIP
+"""
+
+from tfckpt.errors import MissingDependencyError
+
+try:
+    from .graph import Evaluator, Operation, ReferenceGraph
+    from .limits import ReferenceLimits
+    from .loading import load_graph
+    from .module import GraphModule, graph_module
+    from .registry import supported_ops
+except ModuleNotFoundError as missing:
+    if missing.name != "torch":
+        raise
+    raise MissingDependencyError("torch", extra="torch", purpose="running a graph") from missing
+
+__all__ = [
+    "Evaluator",
+    "GraphModule",
+    "Operation",
+    "ReferenceGraph",
+    "ReferenceLimits",
+    "graph_module",
+    "load_graph",
+    "supported_ops",
+]

@@ -1,0 +1,108 @@
+"""The nodes of a graph or of one of its functions, and what the references between them mean.
+
+In a graph a reference is `name` or `name:1`.
+In a function's body it is an argument's name, or `name:output:0`: the second part names an output of the
+node's operation, the third counts within that output when it is a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from converter.errors import GraphError
+from tfckpt.errors import close_names
+from tfckpt.graphs.graph import Function, Graph, Node
+
+from .registry import output_names
+
+#: Operations that call the function in their attribute `f`.
+CALLS = {"PartitionedCall", "StatefulPartitionedCall", "TPUPartitionedCall"}
+IFS = {"If", "StatelessIf"}
+SWITCHES = {"Switch", "RefSwitch"}
+MERGES = {"Merge", "RefMerge"}
+
+
+class Body:
+    """Nodes by name, the arguments they may refer to, and what is returned."""
+
+    def __init__(
+        self,
+        name: str,
+        nodes: Sequence[Node],
+        functions: Mapping[str, Function],
+        *,
+        arguments: Sequence[str] = (),
+        returns: Sequence[str] = (),
+        is_function: bool = False,
+    ) -> None:
+        self.name = name
+        self.nodes = {node.name: node for node in nodes}
+        self.arguments = {argument: position for position, argument in enumerate(arguments)}
+        self.returns = tuple(returns)
+        self.is_function = is_function
+        self.has_switches = any(node.op in SWITCHES for node in nodes)
+        self._functions = functions
+
+    def parse(self, reference: str) -> tuple[str, int]:
+        """The name of a node, and which of its outputs; `GraphError` if there is no such node."""
+        name, *rest = reference.split(":")
+        node = self.nodes.get(name)
+        if node is None:
+            where = f" in the function {self.name}" if self.is_function else ""
+            close = close_names(name, self.nodes)
+            hint = f" (close: {', '.join(close)})" if close else ""
+            raise GraphError(f"a node refers to {name}, which is not there{where}{hint}")
+        number = rest[-1] if rest else "0"
+        if len(rest) > 2 or not (number.isascii() and number.isdecimal()):
+            raise GraphError(f"a reference that is none: {reference!r}")
+        return name, int(number) + (self._offset(node, rest[0]) if len(rest) == 2 else 0)
+
+    def _offset(self, node: Node, output: str) -> int:
+        called = self._functions.get(node.op)
+        names = tuple(argument.name for argument in called.outputs) if called else output_names(node.op)
+        return names.index(output) if output in names else 0
+
+
+class Program:
+    """A graph and its library, as bodies that are made when they are first needed."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.main = Body("", graph.nodes, graph.functions)
+        self._bodies: dict[str, Body] = {}
+
+    def function(self, name: str, *, caller: Node) -> Body:
+        """The body of a function; `GraphError` if the library has none of this name."""
+        if name not in self._bodies:
+            function = self.graph.functions.get(name)
+            if function is None:
+                close = close_names(name, self.graph.functions)
+                hint = f" (close: {', '.join(close)})" if close else ""
+                raise GraphError(
+                    f"calls the function {name}, which the graph does not have{hint}", node=caller.name, op=caller.op
+                )
+            self._bodies[name] = _body(function, self.graph.functions)
+        return self._bodies[name]
+
+    def called(self, node: Node) -> str | None:
+        """The function that a node calls in any case; None if it calls none, or which one depends on values."""
+        if node.op in CALLS:
+            return str(node.attributes.get("f"))
+        return node.op if node.op in self.graph.functions else None
+
+
+def _body(function: Function, functions: Mapping[str, Function]) -> Body:
+    for argument in (*function.inputs, *function.outputs):
+        if argument.number_attribute or argument.type_list_attribute:
+            raise GraphError(f"the function {function.name} has a list as its argument {argument.name}")
+    missing = [output.name for output in function.outputs if output.name not in function.returns]
+    if missing:
+        raise GraphError(f"the function {function.name} does not say what it returns as {missing[0]}")
+    return Body(
+        function.name,
+        function.nodes,
+        functions,
+        arguments=[argument.name for argument in function.inputs],
+        returns=[function.returns[output.name] for output in function.outputs],
+        is_function=True,
+    )

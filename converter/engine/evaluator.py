@@ -1,0 +1,246 @@
+"""Runs a plan: one operation after the other, each value forgotten after its last use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from converter.errors import ConversionError, GraphError, GraphLimitError
+from tfckpt.errors import CheckpointError
+from tfckpt.graphs.graph import Node
+
+from .bodies import IFS, MERGES
+from .limits import ReferenceLimits
+from .ops.indexing import gather_nd, gather_rows
+from .planner import Plan, Step
+from .registry import Call, find
+from .scopes import TensorKey
+from .values import DEAD, Array, Dead, Resource, Tensor, Value, integer, is_floating, shape_array, to_tensor, truth
+from .variables import HANDLES
+
+#: Computes one step's outputs from its inputs.
+Action: TypeAlias = Callable[["Run", Sequence[Any]], "Value | tuple[Value, ...]"]
+#: Sees the outputs of every step, by the step's name.
+Watcher: TypeAlias = Callable[[str, Node, Sequence[Value]], None]
+
+_PLACEHOLDERS = {"Placeholder", "PlaceholderWithDefault"}
+_NO_OUTPUT = "an output is asked for that its node does not have"
+
+
+class Run:
+    """What the steps of one run share: the variables, the constants, and who watches."""
+
+    __slots__ = ("constants", "variables", "watcher")
+
+    def __init__(
+        self,
+        variables: Mapping[str, Tensor],
+        constants: Mapping[tuple[str, str], Value],
+        watcher: Watcher | None = None,
+    ) -> None:
+        self.variables = variables
+        self.constants = constants
+        self.watcher = watcher
+
+    def variable(self, handle: Value) -> Tensor:
+        """The value behind a handle."""
+        if not isinstance(handle, Resource):
+            raise TypeError(f"a variable is needed here and not a {type(handle).__name__}")
+        return self.variables[handle.name]
+
+
+class Runnable:
+    """A plan with the action of each step, for one dtype."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        dtype: torch.dtype,
+        limits: ReferenceLimits,
+        constants: MutableMapping[tuple[str, str], Value],
+        branches: MutableMapping[int, Runnable],
+    ) -> None:
+        """`constants` and `branches` are filled with what the steps need; programs of one dtype share them."""
+        self.plan = plan
+        self._actions: list[tuple[Step, Action]] = []
+        for step in plan.steps:
+            inner = []
+            for branch in step.branches:
+                if id(branch) not in branches:
+                    branches[id(branch)] = Runnable(branch, dtype, limits, constants, branches)
+                inner.append(branches[id(branch)])
+            if step.node.op == "Const" and step.constant not in constants:
+                constants[step.constant] = constant_value(step, dtype)
+            self._actions.append((step, _action(step, dtype, limits, inner)))
+
+    def run(self, run: Run, feeds: Mapping[TensorKey, Value], arguments: Sequence[Value] = ()) -> list[Value]:
+        """The fetches."""
+        plan = self.plan
+        slots: list[Any] = [None] * plan.slots
+        for position, slot in plan.arguments.items():
+            if position >= len(arguments):
+                raise GraphError(f"a function is run with {len(arguments)} arguments and needs more")
+            slots[slot] = (arguments[position],)
+        for key, slot in plan.feeds.items():
+            slots[slot] = (feeds[key],)
+        for step, action in self._actions:
+            try:
+                inputs = [slots[slot][output] for slot, output in step.inputs]
+            except IndexError:
+                raise GraphError(_NO_OUTPUT, node=step.name, op=step.node.op) from None
+            if plan.may_be_dead and _is_dead(step, inputs, slots):
+                slots[step.slot] = _ALL_DEAD
+            else:
+                outputs = _guarded(step, action, run, inputs)
+                slots[step.slot] = outputs if isinstance(outputs, tuple | list) else (outputs,)
+                if run.watcher is not None:
+                    run.watcher(step.name, step.node, slots[step.slot])
+            for slot in step.release:
+                slots[slot] = None
+        try:
+            return [slots[slot][output] for slot, output in plan.fetches]
+        except IndexError:
+            raise GraphError(_NO_OUTPUT) from None
+
+
+class _AllDead(Sequence[Value]):
+    """However many outputs, none is alive."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return DEAD
+
+    def __len__(self) -> int:
+        return 0
+
+
+_ALL_DEAD = _AllDead()
+
+
+def _is_dead(step: Step, inputs: Sequence[Value], slots: Sequence[Any]) -> bool:
+    if any(isinstance(slots[slot][output], Dead) for slot, output in step.pivots):
+        return True
+    dead = [isinstance(value, Dead) for value in inputs]
+    return all(dead) if step.node.op in MERGES and dead else any(dead)
+
+
+def _guarded(step: Step, action: Action, run: Run, inputs: Sequence[Value]) -> Value | tuple[Value, ...]:
+    """Run a step; an error says at which node, and with which inputs."""
+    try:
+        return action(run, inputs)
+    except GraphError as error:
+        if error.node is not None:
+            raise
+        raise GraphError(error.message, node=step.name, op=step.node.op) from error
+    except (ConversionError, CheckpointError):
+        raise
+    except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        shapes = ", ".join(_describe(value) for value in inputs)
+        first_line = str(error).partition("\n")[0]
+        raise GraphError(f"{first_line}; the inputs are {shapes or 'none'}", node=step.name, op=step.node.op) from error
+
+
+def _describe(value: Value) -> str:
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    return type(value).__name__
+
+
+def constant_value(step: Step, dtype: torch.dtype) -> Value:
+    """A constant as the evaluation has it: floating-point numbers as a tensor, everything else on the host."""
+    value = step.node.attributes.get("value")
+    if not isinstance(value, np.ndarray):
+        raise GraphError("a constant without a value", node=step.name, op=step.node.op)
+    if is_floating(value):
+        return placed(value, dtype)
+    if value.dtype.kind in "iubO":
+        return value
+    raise GraphError(f"constants of type {value.dtype} are not computed with", node=step.name, op=step.node.op)
+
+
+def placed(value: Array, dtype: torch.dtype) -> Tensor:
+    """A floating-point array as a tensor of its own.
+
+    The kernel of a convolution lies in memory as PyTorch reads it fastest: seen as (out, in, height, width) it is
+    channels-last. As a tensor it still has TensorFlow's shape.
+    """
+    tensor = to_tensor(np.asarray(value), dtype)
+    if tensor.ndim == 4:
+        tensor = tensor.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last).permute(2, 3, 1, 0)
+    return tensor
+
+
+def _action(step: Step, dtype: torch.dtype, limits: ReferenceLimits, inner: Sequence[Runnable]) -> Action:
+    node = step.node
+    op = node.op
+    if op == "Const":
+        key = step.constant
+        return lambda run, inputs: run.constants[key]
+    if op in HANDLES:
+        handle = Resource(step.name)
+        if op == "VarHandleOp":
+            return lambda run, inputs: handle
+        return lambda run, inputs: run.variable(handle)
+    if op in _PLACEHOLDERS:
+        return _given
+    call = Call(step.name, op, node.attributes, dtype, limits)
+    if op in _READS:
+        read = _READS[op]
+        return lambda run, inputs: read(call, run, *inputs)
+    if op in IFS:
+        then, otherwise = inner
+        return lambda run, inputs: tuple((then if truth(inputs[0]) else otherwise).run(run, {}, inputs[1:]))
+    if op in ("Case", "StatelessCase"):
+        return lambda run, inputs: tuple(_chosen(inner, integer(inputs[0])).run(run, {}, inputs[1:]))
+    if op in ("While", "StatelessWhile"):
+        condition, body = inner
+        most = limits.max_loop_iterations
+        return lambda run, inputs: _loop(run, step, condition, body, inputs, most=most)
+    found = find(op)
+    assert found is not None, "a plan with unsupported operations is never run"
+    kernel = found.kernel
+    return lambda run, inputs: kernel(call, *inputs)
+
+
+def _given(run: Run, inputs: Sequence[Value]) -> Value:
+    if inputs:
+        return inputs[0]
+    raise GraphError("needs a value: feed it")
+
+
+def _chosen(branches: Sequence[Runnable], index: int) -> Runnable:
+    """The branch of a Case; any index without a branch means the last one."""
+    return branches[index if 0 <= index < len(branches) else -1]
+
+
+def _loop(
+    run: Run, step: Step, condition: Runnable, body: Runnable, inputs: Sequence[Value], *, most: int
+) -> tuple[Value, ...]:
+    values = list(inputs)
+    iterations = 0
+    while truth(condition.run(run, {}, values)[0]):
+        iterations += 1
+        if iterations > most:
+            raise GraphLimitError(
+                "the loop has not ended", limit="max_loop_iterations", maximum=most, claimed=iterations, node=step.name
+            )
+        values = body.run(run, {}, values)
+    return tuple(values)
+
+
+def _variable_shape(call: Call, run: Run, handle: Value) -> Value:
+    kind = np.dtype(np.int64 if call.type_name("out_type", "int32") == "int64" else np.int32)
+    return shape_array(tuple(run.variable(handle).shape), kind)
+
+
+_READS: dict[str, Callable[..., Value]] = {
+    "ReadVariableOp": lambda call, run, handle: run.variable(handle),
+    "ResourceGather": lambda call, run, handle, indices: gather_rows(
+        call, run.variable(handle), indices, int(call.get("batch_dims", 0)), int(call.get("batch_dims", 0))
+    ),
+    "ResourceGatherNd": lambda call, run, handle, indices: gather_nd(call, run.variable(handle), indices),
+    "VarIsInitializedOp": lambda call, run, handle: np.array(True),
+    "VariableShape": _variable_shape,
+}

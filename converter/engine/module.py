@@ -1,0 +1,208 @@
+"""A TensorFlow graph as a PyTorch module, for networks for which there is no PyTorch code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from converter.errors import FeedError, GraphError
+from tfckpt.checkpoint import Checkpoint
+from tfckpt.graphs.graph import Node
+from tfckpt.graphs.meta_graph import Signature
+
+from .evaluator import Run, Runnable
+from .feeds import Feedable, feed_value
+from .graph import Evaluator, ReferenceGraph
+from .loading import load_graph
+from .planner import Plan
+from .scopes import TensorKey
+from .values import Tensor, Value
+from .variables import Weights
+
+#: Operations that hand a variable's value on.
+_PASSING = {"ReadVariableOp", "Identity", "Cast"}
+_BATCH_NORMS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
+_STATISTICS = ("moving_mean", "moving_variance")
+
+Names = str | Sequence[str] | Mapping[str, str]
+
+
+def graph_module(
+    path: str | os.PathLike[str] | ReferenceGraph,
+    *,
+    inputs: Names | None = None,
+    outputs: Names | None = None,
+    signature: str | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+    weights: Weights = "graph",
+    dtype: str | torch.dtype = "float32",
+) -> GraphModule:
+    """The part of a graph between some tensors and others as a module.
+
+    `path` is what `load_graph` takes, or a graph that is loaded.
+    `inputs` and `outputs` are names of tensors: one, several, or several by names of your own.
+    Without them they are those of the signature (`serving_default`, or the only one), in alphabetical order.
+    A graph without signatures needs `outputs`, and its inputs are the placeholders the outputs depend on.
+    `dtype` is what the module computes in, for good: float32 or float64.
+    """
+    if not isinstance(path, ReferenceGraph):
+        with load_graph(path, checkpoint=checkpoint) as graph:
+            return graph_module(
+                graph, inputs=inputs, outputs=outputs, signature=signature, weights=weights, dtype=dtype
+            )
+    graph = path
+    chosen = _signature(graph, signature, needed=inputs is None and outputs is None)
+    if outputs is None:
+        if chosen is None:
+            raise GraphError("the graph has no signature that says what its outputs are: name them")
+        outputs = {name: tensor.name for name, tensor in chosen.outputs.items()}
+    if inputs is None:
+        inputs = (
+            {name: tensor.name for name, tensor in chosen.inputs.items()}
+            if chosen is not None
+            else [name for name in graph.placeholders if name in _reached(graph, _tensor_names(outputs))]
+        )
+    return GraphModule(graph, inputs, outputs, weights=weights, dtype=dtype)
+
+
+class Scope(nn.Module):
+    """A name scope: the variables of one level, and the scopes below."""
+
+
+class GraphModule(nn.Module):
+    """Runs a part of a TensorFlow graph; variables are parameters, and their scopes submodules.
+
+    Inputs are given in order, or by name; tensors have TensorFlow's shapes, images for instance NHWC.
+    One output gives a tensor, several a tuple, outputs by name a dict.
+    Moving statistics of batch norms are buffers, and so are variables that do not hold floating-point numbers.
+    A variable that its program did not train is a parameter without a gradient.
+    A graph for inference does not change them: training goes on with fixed statistics.
+    """
+
+    def __init__(
+        self,
+        graph: ReferenceGraph,
+        inputs: Names,
+        outputs: Names,
+        *,
+        weights: Weights = "graph",
+        dtype: str | torch.dtype = "float32",
+    ) -> None:
+        """Use `graph_module`."""
+        super().__init__()
+        self.input_names = _tensor_names(inputs)
+        self.output_names = _tensor_names(outputs)
+        self._keywords = tuple(inputs) if isinstance(inputs, Mapping) else tuple(map(_keyword, self.input_names))
+        self._result = "one" if isinstance(outputs, str) else "dict" if isinstance(outputs, Mapping) else "tuple"
+        self.output_keys = tuple(outputs) if isinstance(outputs, Mapping) else ()
+        # An evaluator of its own: its variables become this module's.
+        evaluator = Evaluator(graph, dtype=dtype, weights=weights)
+        self._dtype = evaluator.dtype
+        self._places: list[tuple[TensorKey, Node]] = [graph.locate(name) for name in self.input_names]
+        self._runnable: Runnable = evaluator.runnable(self.output_names, dict.fromkeys(self.input_names))
+        fixed = _statistics(self._runnable.plan)
+        self._variables: list[tuple[str, nn.Module, str]] = []
+        for name, value in evaluator.variables.items():
+            is_parameter = value.is_floating_point() and name not in fixed
+            self._enter(name, value, is_parameter=is_parameter, is_trained=graph.trainable.get(name, True))
+        self._constants: dict[tuple[str, str], Value] = {}
+        self._tensors: list[tuple[tuple[str, str], str]] = []
+        for number, (key, constant) in enumerate(evaluator.constants.items()):
+            if isinstance(constant, Tensor):
+                self.register_buffer(f"_constant_{number}", constant, persistent=False)
+                self._tensors.append((key, f"_constant_{number}"))
+            else:
+                self._constants[key] = constant
+
+    def _enter(self, name: str, value: Tensor, *, is_parameter: bool, is_trained: bool) -> None:
+        """Put a variable where its name says; a scope or variable of the same name moves it to the name with a `_`."""
+        *scopes, last = (part.replace(".", "_") or "_" for part in name.split("/"))
+        owner: nn.Module = self
+        for scope in scopes:
+            while not isinstance(getattr(owner, scope, None), Scope) and hasattr(owner, scope):
+                scope += "_"  # noqa: PLW2901 (the next free name)
+            if not hasattr(owner, scope):
+                owner.add_module(scope, Scope())
+            owner = getattr(owner, scope)
+        while hasattr(owner, last):
+            last += "_"
+        if is_parameter:
+            owner.register_parameter(last, nn.Parameter(value, requires_grad=is_trained))
+        else:
+            owner.register_buffer(last, value)
+        self._variables.append((name, owner, last))
+
+    def forward(self, *args: Feedable, **kwargs: Feedable) -> Any:
+        """The outputs for the inputs, which are tensors or arrays with TensorFlow's shapes."""
+        if len(args) > len(self._keywords):
+            raise TypeError(f"there are {len(self._keywords)} inputs ({', '.join(self._keywords)}), not {len(args)}")
+        given = dict(zip(self._keywords, args, strict=False))
+        twice = given.keys() & kwargs.keys()
+        unknown = kwargs.keys() - set(self._keywords)
+        missing = set(self._keywords) - given.keys() - kwargs.keys()
+        if twice or unknown or missing:
+            wrong = sorted(twice or unknown or missing)
+            what = "given twice" if twice else "not an input" if unknown else "not given"
+            raise TypeError(f"{', '.join(wrong)}: {what}; the inputs are {', '.join(self._keywords)}")
+        given |= kwargs
+        feeds = {
+            key: feed_value(keyword, node, given[keyword], self._dtype)
+            for keyword, (key, node) in zip(self._keywords, self._places, strict=True)
+        }
+        variables = {name: getattr(owner, attribute) for name, owner, attribute in self._variables}
+        constants = self._constants | {key: getattr(self, attribute) for key, attribute in self._tensors}
+        values = [self._output(value) for value in self._runnable.run(Run(variables, constants), feeds)]
+        if self._result == "one":
+            return values[0]
+        return dict(zip(self.output_keys, values, strict=True)) if self._result == "dict" else tuple(values)
+
+    def _output(self, value: Value) -> Tensor:
+        if isinstance(value, Tensor):
+            return value
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            return torch.tensor(value)
+        raise FeedError("an output is not a tensor")
+
+
+def _signature(graph: ReferenceGraph, name: str | None, *, needed: bool) -> Signature | None:
+    if name is not None or (needed and graph.signatures):
+        return graph.signature(name)
+    return None
+
+
+def _tensor_names(names: Names) -> tuple[str, ...]:
+    if isinstance(names, str):
+        return (names,)
+    return tuple(names.values()) if isinstance(names, Mapping) else tuple(names)
+
+
+def _keyword(name: str) -> str:
+    """A tensor's name as a Python keyword."""
+    return "".join(character if character.isalnum() else "_" for character in name.removesuffix(":0"))
+
+
+def _reached(graph: ReferenceGraph, outputs: Sequence[str]) -> set[str]:
+    return {operation.name for operation in graph.operations(outputs)}
+
+
+def _statistics(plan: Plan) -> set[str]:
+    """The variables that batch norms take as mean and variance, and those that are named so."""
+    found = set()
+    for step in plan.all_steps():
+        if step.node.op == "VarHandleOp" and step.name.endswith(_STATISTICS):
+            found.add(step.name)
+    steps = {step.slot: step for step in plan.steps}
+    for step in plan.steps:
+        if step.node.op in _BATCH_NORMS:
+            for slot, _ in step.inputs[3:]:
+                source = steps.get(slot)
+                while source is not None and source.node.op in _PASSING and source.inputs:
+                    source = steps.get(source.inputs[0][0])
+                if source is not None:
+                    found.add(source.name)
+    return found

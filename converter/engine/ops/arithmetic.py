@@ -1,0 +1,285 @@
+"""Element by element: one operand, or two that are broadcast.
+
+Integers on the host stay there, so that arithmetic on shapes is never part of an exported module.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from converter.engine.registry import Call, op
+from converter.engine.values import (
+    Array,
+    Tensor,
+    Value,
+    host_float,
+    is_float,
+    is_floating,
+    numpy_dtype,
+    to_tensor,
+    to_tensors,
+)
+from converter.errors import GraphError
+
+TensorFunction = Callable[..., Tensor]
+HostFunction = Callable[..., Any]
+
+
+def unary(name: str, on_tensor: TensorFunction, on_host: HostFunction | None = None) -> None:
+    """Enter an operation of one operand."""
+
+    def kernel(call: Call, x: Value) -> Value:
+        if on_host is not None and isinstance(x, np.ndarray):
+            return _like(on_host(x), x)
+        return on_tensor(to_tensor(x, call.dtype))
+
+    op(name, outputs=("y",))(kernel)
+
+
+def binary(*names: str, on_tensor: TensorFunction, on_host: HostFunction | None = None) -> None:
+    """Enter an operation of two operands that are broadcast."""
+
+    def kernel(call: Call, x: Value, y: Value) -> Value:
+        if on_host is not None and isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+            return _like(on_host(x, y), x if x.dtype != object else y)
+        return on_tensor(*to_tensors(call.dtype, x, y))
+
+    op(*names, outputs=("z",))(kernel)
+
+
+def _like(result: Any, operand: Array) -> Array:
+    """The result as an array of the operand's dtype, which TensorFlow's results always have."""
+    array = np.asarray(result)
+    return array if object in (array.dtype, operand.dtype) else array.astype(operand.dtype, copy=False)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) without PyTorch's shortcut for large x, which is too coarse in float64."""
+    return torch.logaddexp(x, torch.zeros((), dtype=x.dtype, device=x.device))
+
+
+def _reciprocal(x: Tensor) -> Tensor:
+    return torch.reciprocal(x) if x.is_floating_point() else torch.div(1, x, rounding_mode="trunc").to(x.dtype)
+
+
+unary("Abs", torch.abs, np.abs)
+unary("Acos", torch.acos)
+unary("Acosh", torch.acosh)
+unary("Asin", torch.asin)
+unary("Asinh", torch.asinh)
+unary("Atan", torch.atan)
+unary("Atanh", torch.atanh)
+unary("Ceil", torch.ceil, np.ceil)
+unary("Cos", torch.cos)
+unary("Cosh", torch.cosh)
+unary("Digamma", torch.digamma)
+unary("Erf", torch.erf)
+unary("Erfc", torch.erfc)
+unary("Erfinv", torch.erfinv)
+unary("Exp", torch.exp)
+unary("Expm1", torch.expm1)
+unary("Floor", torch.floor, np.floor)
+unary("Inv", _reciprocal)
+unary("Invert", torch.bitwise_not, np.invert)
+unary("Lgamma", torch.lgamma)
+unary("Log", torch.log)
+unary("Log1p", torch.log1p)
+unary("Neg", torch.neg, np.negative)
+unary("Ndtri", torch.special.ndtri)
+unary("Reciprocal", _reciprocal)
+unary("Relu", torch.relu)
+unary("Rint", torch.round, np.rint)
+unary("Round", torch.round, np.round)
+unary("Rsqrt", torch.rsqrt)
+unary("Sigmoid", torch.sigmoid)
+unary("Sign", torch.sign, np.sign)
+unary("Sin", torch.sin)
+unary("Sinh", torch.sinh)
+unary("Softplus", _softplus)
+unary("Softsign", lambda x: x / (1 + x.abs()))
+unary("Sqrt", torch.sqrt, np.sqrt)
+unary("Square", torch.square, np.square)
+unary("Tan", torch.tan)
+unary("Tanh", torch.tanh)
+
+
+def _divide(x: Tensor, y: Tensor) -> Tensor:
+    """TensorFlow's Div: of integers the quotient toward zero."""
+    return torch.div(x, y) if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
+
+
+def _floor_divide(x: Tensor, y: Tensor) -> Tensor:
+    """The floor of the rounded quotient, as TensorFlow has it; PyTorch's own works on the exact quotient."""
+    return torch.floor(x / y) if x.is_floating_point() else torch.div(x, y, rounding_mode="floor")
+
+
+def _no_nan(function: TensorFunction, zero: int) -> TensorFunction:
+    """A function of two that is 0 wherever operand number `zero` is 0, with gradients that stay finite."""
+
+    def safe(*operands: Tensor) -> Tensor:
+        is_zero = operands[zero] == 0
+        guarded = [*operands]
+        guarded[zero] = torch.where(is_zero, torch.ones_like(operands[zero]), operands[zero])
+        result = function(*guarded)
+        return torch.where(is_zero, torch.zeros_like(result), result)
+
+    return safe
+
+
+def _host_divisor(function: HostFunction) -> HostFunction:
+    def checked(x: Array, y: Array) -> Any:
+        if y.dtype != object and not is_floating(y) and not y.all():
+            raise GraphError("integer division by zero")
+        return function(x, y)
+
+    return checked
+
+
+def _host_truncate(x: Array, y: Array) -> Any:
+    """The quotient toward zero, of integers without going through floating point."""
+    if object in (x.dtype, y.dtype):
+        return x // y  # dimensions are not negative
+    if is_floating(x):
+        return np.trunc(x / y)
+    quotient = np.abs(x) // np.abs(y)
+    return np.where((x < 0) != (y < 0), -quotient, quotient)
+
+
+def _host_divide(x: Array, y: Array) -> Any:
+    return np.divide(x, y) if is_floating(x) else _host_truncate(x, y)
+
+
+binary("Add", "AddV2", on_tensor=torch.add, on_host=np.add)
+binary("Atan2", on_tensor=torch.atan2)
+binary("BitwiseAnd", on_tensor=torch.bitwise_and, on_host=np.bitwise_and)
+binary("BitwiseOr", on_tensor=torch.bitwise_or, on_host=np.bitwise_or)
+binary("BitwiseXor", on_tensor=torch.bitwise_xor, on_host=np.bitwise_xor)
+binary("Div", on_tensor=_divide, on_host=_host_divisor(_host_divide))
+binary("DivNoNan", on_tensor=_no_nan(torch.div, 1))
+binary("FloorDiv", on_tensor=_floor_divide, on_host=_host_divisor(np.floor_divide))
+binary("FloorMod", on_tensor=torch.remainder, on_host=_host_divisor(np.mod))
+binary("LeftShift", on_tensor=torch.bitwise_left_shift, on_host=np.left_shift)
+binary("Maximum", on_tensor=torch.maximum, on_host=np.maximum)
+binary("Minimum", on_tensor=torch.minimum, on_host=np.minimum)
+binary("Mod", "TruncateMod", on_tensor=torch.fmod, on_host=_host_divisor(np.fmod))
+binary("Mul", on_tensor=torch.mul, on_host=np.multiply)
+binary("MulNoNan", on_tensor=_no_nan(torch.mul, 1))
+binary("Pow", on_tensor=torch.pow, on_host=np.power)
+binary("RealDiv", on_tensor=_divide, on_host=_host_divisor(_host_divide))
+binary("RightShift", on_tensor=torch.bitwise_right_shift, on_host=np.right_shift)
+binary("SquaredDifference", on_tensor=lambda x, y: torch.square(x - y), on_host=lambda x, y: np.square(x - y))
+binary("Sub", on_tensor=torch.sub, on_host=np.subtract)
+binary(
+    "TruncateDiv", on_tensor=lambda x, y: torch.div(x, y, rounding_mode="trunc"), on_host=_host_divisor(_host_truncate)
+)
+binary("Xdivy", on_tensor=_no_nan(torch.div, 0))
+binary("Xlog1py", on_tensor=torch.special.xlog1py)
+binary("Xlogy", on_tensor=torch.special.xlogy)
+
+
+@op("AddN", "AccumulateNV2", outputs=("sum",))
+def add_n(call: Call, *inputs: Value) -> Value:
+    """The sum of all inputs, which have one shape."""
+    arrays = [x for x in inputs if isinstance(x, np.ndarray)]
+    if len(arrays) == len(inputs):
+        return np.asarray(reduce(np.add, arrays))
+    return reduce(torch.add, to_tensors(call.dtype, *inputs))
+
+
+@op("BiasAdd", "BiasAddV1")
+def bias_add(call: Call, value: Value, bias: Value) -> Value:
+    """Add a vector along the channels: the last axis, or in NCHW the second."""
+    value, bias = to_tensors(call.dtype, value, bias)
+    if str(call.get("data_format", "NHWC")).startswith("NC"):
+        bias = bias.reshape([1, -1] + [1] * (value.ndim - 2))
+    return value + bias
+
+
+@op("ClipByValue")
+def clip_by_value(call: Call, value: Value, low: Value, high: Value) -> Value:
+    """Bound every element from both sides."""
+    value, low, high = to_tensors(call.dtype, value, low, high)
+    return torch.minimum(torch.maximum(value, low), high)
+
+
+@op("Elu", outputs=("activations",))
+def elu(call: Call, x: Value) -> Value:
+    """exp(x) - 1 below zero."""
+    return F.elu(to_tensor(x, call.dtype))
+
+
+@op("Selu", outputs=("activations",))
+def selu(call: Call, x: Value) -> Value:
+    """The self-normalizing unit."""
+    return F.selu(to_tensor(x, call.dtype))
+
+
+@op("Relu6", outputs=("activations",))
+def relu6(call: Call, x: Value) -> Value:
+    """Bounded to 0 and 6."""
+    return to_tensor(x, call.dtype).clamp(0, 6)
+
+
+@op("LeakyRelu", outputs=("activations",))
+def leaky_relu(call: Call, x: Value) -> Value:
+    """A line of slope `alpha` below zero."""
+    return F.leaky_relu(to_tensor(x, call.dtype), call.get("alpha", 0.2))
+
+
+@op("Cast", outputs=("y",))
+def cast(call: Call, x: Value) -> Value:
+    """To another type; to integers toward zero. Between floating-point types nothing changes."""
+    source, target = call.type_name("SrcT"), call.type_name("DstT")
+    if isinstance(x, np.ndarray):
+        if x.dtype == object and not is_float(target):
+            return x  # symbols of an export have no width
+        if x.dtype == object:
+            return to_tensor(x, call.dtype).to(call.dtype)
+        return x.astype(numpy_dtype(target, call.dtype))
+    if is_float(source) and is_float(target):
+        return x
+    return to_tensor(x, call.dtype).to(call.torch_dtype("DstT"))
+
+
+@op("L2Loss")
+def l2_loss(call: Call, t: Value) -> Value:
+    """Half the sum of squares."""
+    return torch.sum(torch.square(to_tensor(t, call.dtype))) / 2
+
+
+@op("FakeQuantWithMinMaxArgs", outputs=("outputs",))
+def fake_quantize_fixed(call: Call, inputs: Value) -> Value:
+    """Round to the steps of a quantization whose range is an attribute."""
+    low, high = float(call.get("min", -6.0)), float(call.get("max", 6.0))
+    return _fake_quantize(call, to_tensor(inputs, call.dtype), low, high)
+
+
+@op("FakeQuantWithMinMaxVars", outputs=("outputs",))
+def fake_quantize(call: Call, inputs: Value, low: Value, high: Value) -> Value:
+    """Round to the steps of a quantization whose range is an input."""
+    low, high = to_tensors(call.dtype, low, high)
+    return _fake_quantize(call, to_tensor(inputs, call.dtype), float(low), float(high))
+
+
+def _fake_quantize(call: Call, x: Tensor, low: float, high: float) -> Tensor:
+    """The range is moved so that zero is one of the steps."""
+    floor = 1 if call.flag("narrow_range") else 0
+    ceiling = 2 ** int(call.get("num_bits", 8)) - 1
+    if low == high == 0:
+        return torch.zeros_like(x)
+    kind = host_float(torch.float32).type  # the steps are float32 in TensorFlow, whatever the inputs are
+    low32, high32 = kind(low), kind(high)
+    scale = (high32 - low32) / kind(ceiling - floor)
+    zero = min(max(kind(floor) - low32 / scale, kind(floor)), kind(ceiling))
+    zero = kind(math.floor(zero + kind(0.5)))
+    nudged_low, nudged_high = (kind(floor) - zero) * scale, (kind(ceiling) - zero) * scale
+    shifted = x.float().clamp(float(nudged_low), float(nudged_high)) - float(nudged_low)
+    step = torch.floor(shifted * float(kind(1) / scale) + 0.5)
+    return step.to(x.dtype) * float(scale) + float(nudged_low)

@@ -1,0 +1,267 @@
+"""Tensors joined, split, repeated, padded and made from a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from converter.engine.registry import Call, op
+from converter.engine.values import Array, Value, integer, ints, numpy_dtype, to_tensor, to_tensors
+from converter.errors import GraphError
+
+from .shapes import shape_of
+
+
+def on_host(values: Sequence[Value]) -> list[Array] | None:
+    """All values as host arrays; None if any is not on the host."""
+    arrays = [value for value in values if isinstance(value, np.ndarray)]
+    return arrays if len(arrays) == len(values) else None
+
+
+def _as_one_type(arrays: Sequence[Array]) -> list[Array]:
+    """Symbols of an export make all of them symbols."""
+    has_symbols = any(array.dtype == object for array in arrays)
+    return [array.astype(object) for array in arrays] if has_symbols else list(arrays)
+
+
+def _concatenate(call: Call, values: Sequence[Value], axis: int) -> Value:
+    arrays = on_host(values)
+    if arrays is not None:
+        return np.concatenate(_as_one_type(arrays), axis)
+    return torch.cat(to_tensors(call.dtype, *values), axis)
+
+
+@op("ConcatV2")
+def concat_v2(call: Call, *inputs: Value) -> Value:
+    """Tensors joined along an axis, which is the last input."""
+    return _concatenate(call, inputs[:-1], integer(inputs[-1]))
+
+
+@op("Concat")
+def concat(call: Call, *inputs: Value) -> Value:
+    """Tensors joined along an axis, which is the first input."""
+    return _concatenate(call, inputs[1:], integer(inputs[0]))
+
+
+@op("Pack")
+def pack(call: Call, *values: Value) -> Value:
+    """Tensors stacked along a new axis."""
+    axis = int(call.get("axis", 0))
+    arrays = on_host(values)
+    if arrays is not None:
+        return np.stack(_as_one_type(arrays), axis)
+    return torch.stack(to_tensors(call.dtype, *values), axis)
+
+
+@op("Unpack")
+def unpack(call: Call, value: Value) -> Value | tuple[Value, ...]:
+    """The parts of a tensor along an axis, which is taken out."""
+    axis, number = int(call.get("axis", 0)), int(call.get("num", 0))
+    if shape_of(value)[axis] != number:
+        raise GraphError(f"{number} parts are asked for and axis {axis} of {list(shape_of(value))} has another number")
+    if isinstance(value, np.ndarray):
+        return tuple(np.asarray(part) for part in np.moveaxis(value, axis, 0))
+    return to_tensor(value, call.dtype).unbind(axis)
+
+
+def _split(call: Call, value: Value, sizes: list[int], axis: int) -> tuple[Value, ...]:
+    if isinstance(value, np.ndarray):
+        return tuple(np.split(value, np.cumsum(sizes)[:-1].tolist(), axis))
+    return torch.split(to_tensor(value, call.dtype), sizes, axis)
+
+
+@op("Split")
+def split(call: Call, axis: Value, value: Value) -> Value | tuple[Value, ...]:
+    """Equal parts of a tensor along an axis."""
+    at, number = integer(axis), int(call.get("num_split", 1))
+    length = shape_of(value)[at]
+    if length % number:
+        raise GraphError(f"axis {at} has {length} elements, which do not split into {number} equal parts")
+    return _split(call, value, [length // number] * number, at)
+
+
+@op("SplitV")
+def split_v(call: Call, value: Value, size_splits: Value, axis: Value) -> Value | tuple[Value, ...]:
+    """Parts of given sizes, one of which may be -1."""
+    at, sizes = integer(axis), ints(size_splits)
+    length = shape_of(value)[at]
+    if sizes.count(-1) == 1:
+        sizes[sizes.index(-1)] = length - sum(number for number in sizes if number != -1)
+    if sum(sizes) != length or min(sizes, default=0) < 0:
+        raise GraphError(f"axis {at} has {length} elements, which do not split into parts of {ints(size_splits)}")
+    return _split(call, value, sizes, at)
+
+
+@op("Tile")
+def tile(call: Call, value: Value, multiples: Value) -> Value:
+    """The tensor repeated along its axes."""
+    times = ints(multiples)
+    call.claim([size * number for size, number in zip(shape_of(value), times, strict=True)])
+    if isinstance(value, np.ndarray):
+        return np.tile(value, times)
+    return to_tensor(value, call.dtype).tile(times) if times else value
+
+
+@op("Pad", "PadV2")
+def pad(call: Call, value: Value, paddings: Value, constant: Value | None = None) -> Value:
+    """Rows of a constant put before and after, along every axis."""
+    pairs = _pairs(paddings)
+    _claim_padded(call, value, pairs)
+    fill = 0 if constant is None else to_tensor(constant, call.dtype).item()
+    if isinstance(value, np.ndarray):
+        return np.pad(value, pairs, constant_values=fill) if pairs else value
+    return torch.nn.functional.pad(
+        to_tensor(value, call.dtype), [n for pair in reversed(pairs) for n in pair], value=fill
+    )
+
+
+@op("MirrorPad")
+def mirror_pad(call: Call, value: Value, paddings: Value) -> Value:
+    """Rows mirrored at the border, which is repeated (SYMMETRIC) or not (REFLECT)."""
+    pairs = _pairs(paddings)
+    _claim_padded(call, value, pairs)
+    offset = 0 if call.get("mode") == "SYMMETRIC" else 1
+    tensor = to_tensor(value, call.dtype)
+    for axis, (before, after) in enumerate(pairs):
+        length = tensor.shape[axis]
+        if max(before, after) > length - offset:
+            raise GraphError(f"mirroring {max(before, after)} rows of axis {axis}, which has {length}")
+        if before or after:
+            rows = [*range(before + offset - 1, offset - 1, -1), *range(length)]
+            rows += range(length - 1 - offset, length - 1 - offset - after, -1)
+            tensor = tensor.index_select(axis, torch.tensor(rows, device=tensor.device))
+    return tensor
+
+
+def _pairs(paddings: Value) -> list[tuple[int, int]]:
+    flat = ints(paddings)
+    if any(type(number) is int and number < 0 for number in flat):
+        raise GraphError(f"paddings are not negative: {flat}")
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _claim_padded(call: Call, value: Value, pairs: list[tuple[int, int]]) -> None:
+    call.claim([size + sum(pair) for size, pair in zip(shape_of(value), pairs, strict=True)])
+
+
+@op("Fill")
+def fill(call: Call, dims: Value, value: Value) -> Value:
+    """A tensor of one value."""
+    sizes = ints(dims)
+    call.claim(sizes)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iubO" and all(type(size) is int for size in sizes):
+        return np.full(sizes, value)
+    return to_tensor(value, call.dtype).reshape(()).expand(sizes)
+
+
+@op("Range")
+def range_of(call: Call, start: Value, limit: Value, delta: Value) -> Value:
+    """Numbers from `start` up to `limit`, without it, in steps."""
+    kind = call.type_name("Tidx", "int32")
+    first, last, step = (to_tensor(value, call.dtype).item() for value in (start, limit, delta))
+    if step == 0:
+        raise GraphError("a range cannot have steps of 0")
+    call.claim([max(0, int((last - first) / step))])
+    if kind.startswith("int"):
+        return np.arange(int(first), int(last), int(step)).astype(numpy_dtype(kind, call.dtype))
+    count = max(0, int(np.ceil(np.float64(last - first) / np.float64(step))))
+    return first + torch.arange(count, dtype=call.dtype) * step
+
+
+@op("LinSpace")
+def linspace(call: Call, start: Value, stop: Value, number: Value) -> Value:
+    """Equal steps from `start` to `stop`, both included."""
+    first, last, count = to_tensor(start, call.dtype), to_tensor(stop, call.dtype), integer(number)
+    call.claim([count])
+    if count == 1:
+        return first.reshape(1)
+    steps = torch.arange(count - 1, dtype=call.dtype) * ((last - first) / (count - 1)) + first
+    return torch.cat([steps, last.reshape(1)])
+
+
+@op("ReverseV2")
+def reverse_v2(call: Call, tensor: Value, axis: Value) -> Value:
+    """The order along some axes turned round."""
+    axes = ints(axis)
+    return np.flip(tensor, tuple(axes)) if isinstance(tensor, np.ndarray) else to_tensor(tensor, call.dtype).flip(axes)
+
+
+@op("Reverse")
+def reverse(call: Call, tensor: Value, dims: Value) -> Value:
+    """The order turned round along each axis that is marked true."""
+    marked = to_tensor(dims, call.dtype).tolist()
+    return to_tensor(tensor, call.dtype).flip([axis for axis, is_marked in enumerate(marked) if is_marked])
+
+
+@op("Roll")
+def roll(call: Call, value: Value, shift: Value, axis: Value) -> Value:
+    """Elements moved along axes, those that leave coming in again at the other end."""
+    axes, shifts = ints(axis), ints(shift)
+    moved: dict[int, int] = {}
+    for at, by in zip(axes, shifts, strict=True):
+        moved[at] = moved.get(at, 0) + by
+    return to_tensor(value, call.dtype).roll(list(moved.values()), list(moved))
+
+
+@op("ReverseSequence")
+def reverse_sequence(call: Call, value: Value, lengths: Value) -> Value:
+    """For each element of the batch, the first rows turned round, as many as `lengths` says."""
+    tensor, count = to_tensors(call.dtype, value, lengths)
+    along, batch = int(call.get("seq_dim", 0)), int(call.get("batch_dim", 0))
+    steps = torch.arange(tensor.shape[along], device=tensor.device)
+    order = torch.where(steps < count[:, None], count[:, None] - 1 - steps, steps)  # batch, sequence
+    moved = tensor.movedim((batch, along), (0, 1))
+    rows = torch.arange(moved.shape[0], device=tensor.device)[:, None]
+    return moved[rows, order].movedim((0, 1), (batch, along))
+
+
+@op("DynamicStitch", "ParallelDynamicStitch", outputs=("merged",))
+def dynamic_stitch(call: Call, *inputs: Value) -> Value:
+    """Rows put at the positions that the indices name; later ones win."""
+    half = len(inputs) // 2
+    pairs = list(zip(inputs[:half], inputs[half:], strict=True))
+    arrays = on_host([data for _, data in pairs])
+    positions = [ints(index) for index, _ in pairs]
+    count = 1 + max((max(rows, default=-1) for rows in positions), default=-1)
+    trailing = shape_of(pairs[0][1])[len(shape_of(pairs[0][0])) :]
+    call.claim([count, *trailing])
+    if arrays is not None:
+        joined = _as_one_type(arrays)
+        merged = np.zeros((count, *trailing), joined[0].dtype)
+        for rows, array in zip(positions, joined, strict=True):
+            merged[rows] = array.reshape(-1, *trailing)
+        return merged
+    tensors = to_tensors(call.dtype, *inputs[half:])
+    result = tensors[0].new_zeros((count, *trailing))
+    for rows, tensor in zip(positions, tensors, strict=True):
+        result[rows] = tensor.reshape(-1, *trailing)
+    return result
+
+
+@op("Unique", outputs=("y", "idx"))
+def unique(call: Call, x: Value) -> tuple[Value, Value]:
+    """The different elements in the order they first appear, and for each element which of them it is."""
+    array = x if isinstance(x, np.ndarray) else to_tensor(x, call.dtype).detach().cpu().numpy()
+    _, first, inverse = np.unique(array, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    found = array[first[order]]
+    index = np.argsort(order, kind="stable")[inverse].astype(
+        numpy_dtype(call.type_name("out_idx", "int32"), call.dtype)
+    )
+    return (found if isinstance(x, np.ndarray) else torch.from_numpy(found)), index
+
+
+@op("ConcatOffset", outputs=("offset",))
+def concat_offset(call: Call, axis: Value, *shapes: Value) -> Value | tuple[Value, ...]:
+    """Where each of several shapes begins when tensors of them are joined."""
+    at = integer(axis)
+    sizes = [0, *(ints(shape)[at] for shape in shapes)]
+    starts = np.cumsum(sizes)[:-1]
+    offsets = []
+    for shape, start in zip(shapes, starts, strict=True):
+        offset = np.zeros(len(ints(shape)), np.int32)
+        offset[at] = start
+        offsets.append(offset)
+    return tuple(offsets)

@@ -1,0 +1,87 @@
+"""Comparisons, logic on booleans, and choices between two tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from converter.engine.registry import Call, op
+from converter.engine.values import Value, to_tensor, to_tensors
+
+from .arithmetic import HostFunction, TensorFunction
+
+
+def _comparison(name: str, on_tensor: TensorFunction, on_host: HostFunction) -> None:
+    def kernel(call: Call, x: Value, y: Value) -> Value:
+        if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+            return np.asarray(on_host(x, y))
+        return on_tensor(*to_tensors(call.dtype, x, y))
+
+    op(name, outputs=("z",))(kernel)
+
+
+_comparison("Greater", torch.gt, np.greater)
+_comparison("GreaterEqual", torch.ge, np.greater_equal)
+_comparison("Less", torch.lt, np.less)
+_comparison("LessEqual", torch.le, np.less_equal)
+_comparison("LogicalAnd", torch.logical_and, np.logical_and)
+_comparison("LogicalOr", torch.logical_or, np.logical_or)
+
+
+@op("Equal", "NotEqual", outputs=("z",))
+def equal(call: Call, x: Value, y: Value) -> Value:
+    """Compare element by element; shapes that cannot be broadcast are unequal as a whole where the node allows them."""
+    is_equal = call.op == "Equal"
+    if not call.flag("incompatible_shape_error", default=True):
+        try:
+            np.broadcast_shapes(tuple(x.shape), tuple(y.shape))  # type: ignore[union-attr]  # both are tensors
+        except ValueError:
+            return np.array(not is_equal)
+    if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+        return np.asarray(x == y if is_equal else x != y)
+    x, y = to_tensors(call.dtype, x, y)
+    return torch.eq(x, y) if is_equal else torch.ne(x, y)
+
+
+@op("ApproximateEqual", outputs=("z",))
+def approximately_equal(call: Call, x: Value, y: Value) -> Value:
+    """Whether elements differ by less than `tolerance`."""
+    x, y = to_tensors(call.dtype, x, y)
+    return (x - y).abs() < float(call.get("tolerance", 1e-5))
+
+
+@op("LogicalNot", outputs=("y",))
+def logical_not(call: Call, x: Value) -> Value:
+    """The opposite of each element."""
+    return np.logical_not(x) if isinstance(x, np.ndarray) else torch.logical_not(to_tensor(x, call.dtype))
+
+
+@op("IsFinite", "IsInf", "IsNan", outputs=("y",))
+def kind_of_number(call: Call, x: Value) -> Value:
+    """Tell finite numbers, infinities and not-a-numbers apart."""
+    function = {"IsFinite": torch.isfinite, "IsInf": torch.isinf, "IsNan": torch.isnan}[call.op]
+    return function(to_tensor(x, call.dtype))
+
+
+@op("Select")
+def select(call: Call, condition: Value, then: Value, otherwise: Value) -> Value:
+    """Choose by a condition of the same shape, a scalar, or a vector that chooses whole rows."""
+    condition, then, otherwise = to_tensors(call.dtype, condition, then, otherwise)
+    if condition.ndim == 1 and then.ndim > 1:
+        condition = condition.reshape([-1] + [1] * (then.ndim - 1))
+    return torch.where(condition, then, otherwise)
+
+
+@op("SelectV2")
+def select_v2(call: Call, condition: Value, then: Value, otherwise: Value) -> Value:
+    """Choose element by element; all three are broadcast."""
+    if all(isinstance(value, np.ndarray) for value in (condition, then, otherwise)):
+        return np.asarray(np.where(condition, then, otherwise))  # type: ignore[arg-type]  # arrays, as just asked
+    condition, then, otherwise = to_tensors(call.dtype, condition, then, otherwise)
+    return torch.where(condition, then, otherwise)
+
+
+@op("Where", outputs=("index",))
+def where(call: Call, condition: Value) -> Value:
+    """The positions of what is not zero, a row each."""
+    return torch.nonzero(to_tensor(condition, call.dtype))

@@ -1,0 +1,121 @@
+"""Convolutions in one to three dimensions, depthwise ones, and the transposed one.
+
+Kernels are used where they lie: a permuted view of TensorFlow's HWIO is what PyTorch takes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from converter.engine.registry import Call, op
+from converter.engine.values import Tensor, Value, ints, to_tensors
+from converter.errors import GraphError
+
+from .windows import Window, pad_or_pass, spatial, window_of
+
+_FORWARD: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+def _window(call: Call) -> Window:
+    return window_of(call, call.integers("strides"), call.integers("dilations"))
+
+
+@op("Conv2D", "Conv3D")
+def convolution(call: Call, value: Value, kernel: Value) -> Value:
+    """The kernel slid over the input, unflipped; in groups where the kernel has fewer input channels."""
+    x, weight = to_tensors(call.dtype, value, kernel)
+    window = _window_for(call)
+    if _is_pointwise(window, weight) and x.shape[-1] == weight.shape[-2]:
+        return x @ weight.reshape(weight.shape[-2:])
+    x = window.to_channels_first(x)
+    per_group = weight.shape[-2]
+    if per_group == 0 or x.shape[1] % per_group:
+        raise GraphError(f"a kernel of {per_group} input channels over a tensor of {x.shape[1]}")
+    groups = x.shape[1] // per_group
+    weight = weight.movedim((-1, -2), (0, 1))  # out, in, height, width
+    return window.from_channels_first(_slide(window, x, weight, groups))
+
+
+@op("DepthwiseConv2dNative")
+def depthwise_convolution(call: Call, value: Value, kernel: Value) -> Value:
+    """One kernel, or several, for each channel; output c·M + m is the m-th of channel c."""
+    x, weight = to_tensors(call.dtype, value, kernel)
+    window = _window_for(call)
+    x = window.to_channels_first(x)
+    height, width, channels, multiplier = weight.shape
+    if x.shape[1] != channels:
+        raise GraphError(f"a depthwise kernel of {channels} channels over a tensor of {x.shape[1]}")
+    if x.dtype == torch.float64:
+        return window.from_channels_first(_by_shifts(window, x, weight))
+    weight = weight.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
+    return window.from_channels_first(_slide(window, x, weight, channels))
+
+
+def _by_shifts(window: Window, x: Tensor, weight: Tensor) -> Tensor:
+    """A depthwise convolution as a sum of shifted images: PyTorch has nothing quick for it in float64 on a CPU."""
+    height, width, channels, multiplier = weight.shape
+    x, _ = pad_or_pass(x, window.paddings(x.shape[2:], (height, width)), symmetric=False)
+    x = x.movedim(1, -1).unsqueeze(-1)  # batch, rows, columns, channels, 1
+    extents = [
+        (dilation, stride, max((size - (taps - 1) * dilation - 1) // stride + 1, 0))
+        for size, taps, stride, dilation in zip(
+            x.shape[1:3], (height, width), window.strides, window.dilations, strict=True
+        )
+    ]
+    total = x.new_zeros([x.shape[0], extents[0][2], extents[1][2], channels, multiplier])
+    if total.numel() == 0:
+        return total.flatten(-2).movedim(-1, 1)
+    for taps in itertools.product(range(height), range(width)):
+        index = [
+            slice(tap * dilation, tap * dilation + (count - 1) * stride + 1, stride)
+            for tap, (dilation, stride, count) in zip(taps, extents, strict=True)
+        ]
+        total = torch.addcmul(total, x[:, index[0], index[1]], weight[taps])
+    return total.flatten(-2).movedim(-1, 1)
+
+
+def _is_pointwise(window: Window, weight: Tensor) -> bool:
+    """Whether each pixel is only multiplied by a matrix, which is quicker done so."""
+    is_dense = window.is_channels_last and set(window.strides) == {1} and window.padding != "EXPLICIT"
+    return is_dense and all(size == 1 for size in weight.shape[:-2])
+
+
+def _slide(window: Window, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    pairs = window.paddings(x.shape[2:], weight.shape[2:])
+    x, padding = pad_or_pass(x, pairs)
+    return _FORWARD[weight.ndim - 2](x, weight, None, window.strides, padding, window.dilations, groups)
+
+
+@op("Conv2DBackpropInput", "Conv3DBackpropInputV2")
+def transposed_convolution(call: Call, sizes: Value, kernel: Value, value: Value) -> Value:
+    """What a convolution's gradient does: every input element paints the kernel into an output of the given size."""
+    x, weight = to_tensors(call.dtype, value, kernel)
+    window = _window_for(call)
+    x = window.to_channels_first(x)
+    whole = ints(sizes)
+    is_last = window.is_channels_last
+    target = spatial(whole, is_last=is_last) if len(whole) == x.ndim else tuple(whole)
+    call.claim(whole)
+    weight = weight.movedim((-1, -2), (0, 1))  # in (of this operation), out, height, width
+    pairs = window.paddings(target, weight.shape[2:])
+    painted = _TRANSPOSED[weight.ndim - 2](x, weight, None, window.strides, 0, 0, 1, window.dilations)
+    missing: list[int] = []
+    for axis, (size, (before, after)) in enumerate(zip(target, pairs, strict=True)):
+        missing[:0] = [-before, size + before - painted.shape[2 + axis]]
+        del after
+    return window.from_channels_first(F.pad(painted, missing))
+
+
+def _window_for(call: Call) -> Window:
+    """The geometry of a node, worked out at its first run."""
+    found: Any = call.get("_window")
+    if found is None:
+        found = call.remember("_window", _window(call))
+    window: Window = found
+    return window

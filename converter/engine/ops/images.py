@@ -1,0 +1,253 @@
+"""Images in other sizes, on every sampling grid TensorFlow has had.
+
+Where a pixel is sampled is worked out in float32 also when the pixels are float64, as TensorFlow does it: a position
+that is rounded differently would take another neighbour.
+Sources: the documentation of `tf.image.resize`, of `tf.compat.v1.image.resize_bicubic` and of the raw operations, and
+comparison with TensorFlow's results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from converter.engine.registry import Call, op
+from converter.engine.values import Array, Tensor, Value, ints, to_array, to_tensor, to_tensors
+from converter.errors import GraphError
+
+_F32 = np.float32
+#: The bicubic kernel is tabulated at this many places between two pixels.
+_TABLE_SIZE = 1024
+
+
+def _scale(call: Call, source: int, target: int) -> Any:
+    if call.flag("align_corners") and target > 1:
+        return _F32(source - 1) / _F32(target - 1)
+    return _F32(source) / _F32(target)
+
+
+def _positions(call: Call, source: int, target: int) -> Array:
+    """Where each target pixel lies among the source pixels."""
+    numbers = np.arange(target, dtype=_F32)
+    scale = _scale(call, source, target)
+    if call.flag("half_pixel_centers"):
+        return np.asarray((numbers + _F32(0.5)) * scale - _F32(0.5))
+    return np.asarray(numbers * scale)
+
+
+def _target(call: Call, images: Tensor, size: Value) -> tuple[int, int]:
+    height, width = ints(size)
+    if images.ndim != 4 or min(height, width) < 1 or min(images.shape[1:3]) < 1:
+        raise GraphError(f"images of shape {list(images.shape)} cannot become {height} times {width}")
+    call.claim([images.shape[0], height, width, images.shape[3]])
+    return height, width
+
+
+def _rows(x: Tensor, axis: int, index: Array) -> Tensor:
+    return x.index_select(axis, torch.from_numpy(index.astype(np.int64)).to(x.device))
+
+
+def _weights(x: Tensor, axis: int, weights: Array) -> Tensor:
+    shape = [-1 if at == axis else 1 for at in range(x.ndim)]
+    return torch.from_numpy(weights.astype(np.float64)).to(x.device, x.dtype).reshape(shape)
+
+
+@op("ResizeBilinear", outputs=("resized_images",))
+def resize_bilinear(call: Call, images: Value, size: Value) -> Value:
+    """Between the four nearest pixels."""
+    x = to_tensor(images, call.dtype)
+    target = _target(call, x, size)
+    x = x.to(call.dtype)
+    for axis in (2, 1):
+        length = x.shape[axis]
+        positions = _positions(call, length, target[axis - 1])
+        floor = np.floor(positions)
+        lower, upper = np.maximum(floor, 0), np.minimum(np.ceil(positions), length - 1)
+        before, after = _rows(x, axis, lower), _rows(x, axis, upper)
+        x = before + (after - before) * _weights(x, axis, positions - floor)
+    return x
+
+
+@op("ResizeNearestNeighbor", outputs=("resized_images",))
+def resize_nearest(call: Call, images: Value, size: Value) -> Value:
+    """The nearest pixel."""
+    x = to_tensor(images, call.dtype)
+    target = _target(call, x, size)
+    for axis in (1, 2):
+        length = x.shape[axis]
+        numbers = np.arange(target[axis - 1], dtype=_F32)
+        half = _F32(0.5) if call.flag("half_pixel_centers") else _F32(0)
+        places = (numbers + half) * _scale(call, length, target[axis - 1])
+        # Halves are rounded away from zero, unlike np.round.
+        rounded = np.floor(places + _F32(0.5)) if call.flag("align_corners") else np.floor(places)
+        x = _rows(x, axis, np.clip(rounded, 0, length - 1))
+    return x
+
+
+@op("ResizeBicubic", outputs=("resized_images",))
+def resize_bicubic(call: Call, images: Value, size: Value) -> Value:
+    """Through the sixteen nearest pixels: the kernel with a = -0.5 on half-pixel centres, with a = -0.75 elsewhere."""
+    x = to_tensor(images, call.dtype)
+    target = _target(call, x, size)
+    x = x.to(call.dtype)
+    for axis in (2, 1):
+        index, weights = _cubic_taps(call, x.shape[axis], target[axis - 1])
+        parts = (_rows(x, axis, index[tap]) * _weights(x, axis, weights[tap]) for tap in range(4))
+        x = torch.stack(list(parts)).sum(0)
+    return x
+
+
+def _cubic_taps(call: Call, source: int, target: int) -> tuple[Array, Array]:
+    """Four pixels for each target pixel, and their weights; both of shape (4, target)."""
+    is_half_pixel = call.flag("half_pixel_centers")
+    a = -0.5 if is_half_pixel else -0.75
+    positions = _positions(call, source, target)
+    floor = np.floor(positions)
+    place = np.rint((positions - floor) * _F32(_TABLE_SIZE)) / _TABLE_SIZE
+    distances = np.stack([1 + place, place, 1 - place, 2 - place])
+    near = ((a + 2) * distances - (a + 3)) * distances**2 + 1
+    far = ((a * distances - 5 * a) * distances + 8 * a) * distances - 4 * a
+    weights = np.where(distances <= 1, near, far)
+    wanted = floor + np.array([[-1.0], [0.0], [1.0], [2.0]])
+    index = np.clip(wanted, 0, source - 1)
+    if is_half_pixel:
+        # Pixels beyond the border do not count, and the others are weighted up.
+        weights = np.where(index == wanted, weights, 0)
+        weights = weights / weights.sum(0)
+    return index, weights
+
+
+@op("ResizeArea", outputs=("resized_images",))
+def resize_area(call: Call, images: Value, size: Value) -> Value:
+    """The mean over the area each target pixel covers."""
+    x = to_tensor(images, call.dtype)
+    target = _target(call, x, size)
+    x = x.to(call.dtype)
+    for axis in (1, 2):
+        length = x.shape[axis]
+        scale = _scale(call, length, target[axis - 1])
+        first = np.arange(target[axis - 1], dtype=_F32) * scale
+        last = (np.arange(target[axis - 1], dtype=_F32) + 1) * scale
+        matrix = np.zeros((target[axis - 1], length))
+        for row, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+            for pixel in range(math.floor(begin), math.ceil(end)):
+                covered = min(pixel + 1, end) - max(pixel, begin)
+                matrix[row, min(max(pixel, 0), length - 1)] += covered / float(scale)
+        x = _apply(x, axis, matrix)
+    return x
+
+
+def _apply(x: Tensor, axis: int, matrix: Array) -> Tensor:
+    """Replace the pixels along an axis by sums of them, a row of the matrix for each."""
+    weights = torch.from_numpy(matrix).to(x.device, x.dtype)
+    return torch.tensordot(weights, x, dims=([1], [axis])).movedim(0, axis)  # type: ignore[no-any-return]
+
+
+@op("ScaleAndTranslate", outputs=("resized_images",))
+def scale_and_translate(call: Call, images: Value, size: Value, scale: Value, translation: Value) -> Value:
+    """Resampling with a named kernel, which grows with the step when `antialias` is set."""
+    x = to_tensor(images, call.dtype)
+    target = _target(call, x, size)
+    x = x.to(call.dtype)
+    scales, shifts = to_array(scale).ravel().tolist(), to_array(translation).ravel().tolist()
+    for axis in (1, 2):
+        matrix = _kernel_matrix(call, x.shape[axis], target[axis - 1], scales[axis - 1], shifts[axis - 1])
+        x = _apply(x, axis, matrix)
+    return x
+
+
+def _kernel_matrix(call: Call, source: int, target: int, scale: float, shift: float) -> Array:
+    inverse = _F32(1) / _F32(scale)
+    widening = max(inverse, _F32(1)) if call.flag("antialias", default=True) else _F32(1)
+    kind = str(call.get("kernel_type", "lanczos3"))
+    if kind not in _KERNELS:
+        raise GraphError(f"the kernel {kind} is not one of {', '.join(_KERNELS)}")
+    radius, function = _KERNELS[kind]
+    centres = (np.arange(target, dtype=_F32) + _F32(0.5)) * inverse - _F32(shift) * inverse
+    pixels = np.arange(source, dtype=_F32) + _F32(0.5)
+    weights: Array = function(((pixels - centres[:, None]) / widening).astype(np.float64))
+    begin = np.maximum(np.ceil(centres - radius * widening - _F32(0.5)), 0)[:, None]
+    end = np.minimum(np.floor(centres + radius * widening - _F32(0.5)), source - 1)[:, None]
+    numbers = np.arange(source)
+    weights = np.where((numbers >= begin) & (numbers <= end), weights, 0)
+    total = weights.sum(1, keepdims=True)
+    is_inside = ((centres >= 0) & (centres <= source))[:, None] & (np.abs(total) >= 1000 * np.finfo(_F32).tiny)
+    normalized: Array = np.where(is_inside, weights / np.where(total == 0, 1, total), 0)
+    return normalized
+
+
+def _triangle(x: Array) -> Array:
+    return np.asarray(np.maximum(0, 1 - np.abs(x)))
+
+
+def _cubic(x: Array) -> Array:
+    x = np.abs(x)
+    near, far = ((1.5 * x - 2.5) * x) * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x >= 2, 0, np.where(x >= 1, far, near))
+
+
+def _lanczos(radius: float, x: Array) -> Array:
+    return np.where(np.abs(x) > radius, 0, np.sinc(x) * np.sinc(x / radius))
+
+
+def _gaussian(x: Array) -> Array:
+    return np.where(np.abs(x) >= 1.5, 0, np.exp(-(x**2) / (2 * 0.5**2)))
+
+
+#: Radius and shape of each kernel.
+_KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
+    "box": (0.5, lambda x: np.where(np.abs(x) < 0.5, 1.0, np.where(np.abs(x) == 0.5, 0.5, 0.0))),
+    "triangle": (1.0, _triangle),
+    "keyscubic": (2.0, _cubic),
+    "lanczos1": (1.0, lambda x: _lanczos(1.0, x)),
+    "lanczos3": (3.0, lambda x: _lanczos(3.0, x)),
+    "lanczos5": (5.0, lambda x: _lanczos(5.0, x)),
+    "gaussian": (1.5, _gaussian),
+}
+
+
+@op("CropAndResize", outputs=("crops",))
+def crop_and_resize(call: Call, images: Value, boxes: Value, owners: Value, size: Value) -> Value:
+    """Boxes of images, in fractions of their height and width, each resized to one size."""
+    x, corners, owner = to_tensors(call.dtype, images, boxes, owners)
+    height, width = ints(size)
+    call.claim([corners.shape[0], height, width, x.shape[3]])
+    x, owner = x.to(call.dtype), owner.long()
+    fill = float(call.get("extrapolation_value", 0.0))
+    is_nearest = call.get("method", "bilinear") == "nearest"
+    rows, columns = (
+        _crop_positions(corners[:, at], corners[:, at + 2], x.shape[1 + at], count)
+        for at, count in ((0, height), (1, width))
+    )
+    inside = _is_inside(rows, x.shape[1])[:, :, None] & _is_inside(columns, x.shape[2])[:, None, :]
+    batch = owner[:, None, None]
+    rows, columns = rows.clamp(0, x.shape[1] - 1), columns.clamp(0, x.shape[2] - 1)
+    if is_nearest:
+        crops = x[batch, _half_away(rows)[:, :, None], _half_away(columns)[:, None, :]]
+    else:
+        top, left = rows.floor().long()[:, :, None], columns.floor().long()[:, None, :]
+        bottom, right = rows.ceil().long()[:, :, None], columns.ceil().long()[:, None, :]
+        down, across = (rows - rows.floor())[:, :, None, None], (columns - columns.floor())[:, None, :, None]
+        upper = x[batch, top, left] + (x[batch, top, right] - x[batch, top, left]) * across
+        lower = x[batch, bottom, left] + (x[batch, bottom, right] - x[batch, bottom, left]) * across
+        crops = upper + (lower - upper) * down
+    return torch.where(inside[..., None], crops, torch.full((), fill, dtype=crops.dtype))
+
+
+def _crop_positions(first: Tensor, last: Tensor, length: int, count: int) -> Tensor:
+    numbers = torch.arange(count, dtype=first.dtype)
+    if count == 1:
+        return (0.5 * (first + last) * (length - 1))[:, None]
+    return first[:, None] * (length - 1) + numbers * ((last - first) * (length - 1) / (count - 1))[:, None]
+
+
+def _is_inside(positions: Tensor, length: int) -> Tensor:
+    return (positions >= 0) & (positions <= length - 1)
+
+
+def _half_away(positions: Tensor) -> Tensor:
+    return (positions + 0.5).floor().long()

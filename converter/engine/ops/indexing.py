@@ -1,0 +1,227 @@
+"""Parts of a tensor by position: slices with all their masks, gather, scatter, one-hot, and the largest entries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from converter.engine.registry import Call, op
+from converter.engine.values import Array, Tensor, Value, integer, ints, to_tensor, to_tensors
+from converter.errors import GraphError
+
+from .shapes import shape_of
+
+Index = int | slice | None
+
+
+@op("Slice")
+def slice_of(call: Call, value: Value, begin: Value, size: Value) -> Value:
+    """A box of a tensor; a size of -1 goes to the end."""
+    sizes = shape_of(value)
+    index = []
+    for axis, (start, length) in enumerate(zip(ints(begin), ints(size), strict=True)):
+        stop = sizes[axis] if length == -1 else start + length
+        if type(stop) is int and type(sizes[axis]) is int and not 0 <= start <= stop <= sizes[axis]:
+            raise GraphError(f"elements {start} to {stop} of axis {axis}, which has {sizes[axis]}")
+        index.append(slice(start, stop))
+    return value[tuple(index)] if isinstance(value, np.ndarray) else to_tensor(value, call.dtype)[tuple(index)]
+
+
+@op("StridedSlice")
+def strided_slice(call: Call, value: Value, begin: Value, end: Value, strides: Value) -> Value:
+    """What Python's `value[begin:end:stride, …]` means; bits of the masks mark the entries that are something else."""
+    index = _python_index(call, len(shape_of(value)), ints(begin), ints(end), ints(strides))
+    if isinstance(value, np.ndarray):
+        return np.asarray(value[tuple(index)])
+    return _take(to_tensor(value, call.dtype), index)
+
+
+def _python_index(call: Call, rank: int, begin: list[int], end: list[int], strides: list[int]) -> list[Index]:
+    masks = {name: int(call.get(name, 0)) for name in ("begin_mask", "end_mask", "new_axis_mask", "shrink_axis_mask")}
+    ellipsis = int(call.get("ellipsis_mask", 0))
+    entries = range(len(begin))
+    is_ellipsis = [bool(ellipsis >> entry & 1) for entry in entries]
+    if sum(is_ellipsis) > 1:
+        raise GraphError("a strided slice has more than one ellipsis")
+    is_new = [bool(masks["new_axis_mask"] >> entry & 1) and not is_ellipsis[entry] for entry in entries]
+    taken = sum(1 for entry in entries if not is_ellipsis[entry] and not is_new[entry])
+    if taken > rank:
+        raise GraphError(f"a strided slice of {taken} axes, and the tensor has {rank}")
+    index: list[Index] = []
+    for entry in entries:
+        if is_ellipsis[entry]:
+            index += [slice(None)] * (rank - taken)
+        elif is_new[entry]:
+            index.append(None)
+        elif masks["shrink_axis_mask"] >> entry & 1:
+            index.append(begin[entry])
+        elif strides[entry] == 0:
+            raise GraphError("a strided slice has a stride of 0")
+        else:
+            start = None if masks["begin_mask"] >> entry & 1 else begin[entry]
+            stop = None if masks["end_mask"] >> entry & 1 else end[entry]
+            index.append(_slice(start, stop, strides[entry]))
+    return index
+
+
+def _slice(start: int | None, stop: int | None, stride: int) -> slice:
+    return slice(start, stop, None if stride == 1 else stride)
+
+
+def _take(tensor: Tensor, index: Sequence[Index]) -> Tensor:
+    """Index a tensor; PyTorch has no negative strides, so these are taken forwards and turned round."""
+    forwards: list[Index] = []
+    turned = []
+    axis = position = 0  # of the tensor, of the result
+    for part in index:
+        if part is None:
+            position += 1
+            forwards.append(None)
+            continue
+        if isinstance(part, slice):
+            if part.step is not None and part.step < 0:
+                steps = range(*part.indices(tensor.shape[axis]))
+                part = slice(steps[-1], steps[0] + 1, -part.step) if steps else slice(0, 0)  # noqa: PLW2901
+                turned.append(position)
+            position += 1
+        forwards.append(part)
+        axis += 1
+    if any(isinstance(part, int) for part in forwards):
+        taken = tensor[tuple(forwards)]
+    else:
+        taken = tensor[tuple(forwards)] if forwards else tensor
+    return taken.flip(turned) if turned else taken
+
+
+@op("Gather")
+def gather(call: Call, params: Value, indices: Value) -> Value:
+    """Rows of a tensor by number."""
+    return gather_rows(call, params, indices, 0, 0)
+
+
+@op("GatherV2")
+def gather_v2(call: Call, params: Value, indices: Value, axis: Value) -> Value:
+    """Slices of a tensor along an axis by number, for each element of the leading batch dimensions if there are any."""
+    return gather_rows(call, params, indices, integer(axis), int(call.get("batch_dims", 0)))
+
+
+def gather_rows(call: Call, params: Value, indices: Value, axis: int, batch_dims: int) -> Value:
+    """The slices of `params` along `axis` that `indices` number."""
+    if isinstance(params, np.ndarray) and isinstance(indices, np.ndarray) and not batch_dims:
+        _check_range(indices, params.shape[axis])
+        return np.asarray(params.take(indices, axis))
+    table, rows = to_tensors(call.dtype, params, indices)
+    axis %= table.ndim
+    batch_dims = batch_dims + rows.ndim if batch_dims < 0 else batch_dims
+    if not batch_dims:
+        found = table.index_select(axis, rows.reshape(-1).long())
+        return found.reshape([*table.shape[:axis], *rows.shape, *table.shape[axis + 1 :]])
+    moved = table.movedim(axis, batch_dims)
+    index = [
+        torch.arange(table.shape[batch], device=rows.device).reshape(
+            [-1 if at == batch else 1 for at in range(rows.ndim)]
+        )
+        for batch in range(batch_dims)
+    ]
+    position = (*index, rows.long())
+    found = moved[position]  # batch…, rows…, what lay between the batch and the axis, the rest
+    between = range(rows.ndim, rows.ndim + axis - batch_dims)
+    return found.movedim(tuple(between), tuple(range(batch_dims, axis))) if between else found
+
+
+def _check_range(indices: Array, size: int) -> None:
+    if indices.size and not 0 <= indices.min() <= indices.max() < size:
+        raise GraphError(f"index {int(indices.max())} of {size} rows")
+
+
+@op("GatherNd")
+def gather_nd(call: Call, params: Value, indices: Value) -> Value:
+    """Slices of a tensor, each by a vector of numbers."""
+    table, rows = to_tensors(call.dtype, params, indices)
+    if rows.shape[-1] == 0:
+        return table.expand([*rows.shape[:-1], *table.shape])
+    return table[tuple(rows.long().unbind(-1))]
+
+
+@op("ScatterNd")
+def scatter_nd(call: Call, indices: Value, updates: Value, shape: Value) -> Value:
+    """Zeros with the updates added at their positions."""
+    sizes = ints(shape)
+    call.claim(sizes)
+    rows, new = to_tensors(call.dtype, indices, updates)
+    return new.new_zeros(sizes).index_put(tuple(rows.long().unbind(-1)), new, accumulate=True)
+
+
+@op("TensorScatterUpdate")
+def tensor_scatter_update(call: Call, tensor: Value, indices: Value, updates: Value) -> Value:
+    """The tensor with other values at some positions."""
+    table, rows, new = to_tensors(call.dtype, tensor, indices, updates)
+    return table.index_put(tuple(rows.long().unbind(-1)), new)
+
+
+@op("TensorScatterAdd", "TensorScatterSub")
+def tensor_scatter_add(call: Call, tensor: Value, indices: Value, updates: Value) -> Value:
+    """The tensor with values added or taken off at some positions."""
+    table, rows, new = to_tensors(call.dtype, tensor, indices, updates)
+    new = -new if call.op == "TensorScatterSub" else new
+    return table.index_put(tuple(rows.long().unbind(-1)), new, accumulate=True)
+
+
+@op("OneHot")
+def one_hot(call: Call, indices: Value, depth: Value, on: Value, off: Value) -> Value:
+    """`on` at the position each index names along a new axis, `off` everywhere else."""
+    rows, yes, no = to_tensors(call.dtype, indices, on, off)
+    count, axis = integer(depth), int(call.get("axis", -1))
+    axis = rows.ndim if axis == -1 else axis
+    call.claim([*rows.shape, count])
+    numbers = torch.arange(count, device=rows.device).reshape([-1] + [1] * (rows.ndim - axis))
+    return torch.where(rows.unsqueeze(axis) == numbers, yes, no)
+
+
+@op("TopKV2", outputs=("values", "indices"))
+def top_k_v2(call: Call, value: Value, k: Value) -> tuple[Value, Value]:
+    """The largest entries of each row, of equal ones the first."""
+    return _largest(call, value, integer(k))
+
+
+def _largest(call: Call, value: Value, count: int) -> tuple[Value, Value]:
+    tensor = to_tensor(value, call.dtype)
+    if count > tensor.shape[-1]:
+        raise GraphError(f"the largest {count} of {tensor.shape[-1]} entries")
+    values, order = tensor.sort(dim=-1, descending=True, stable=True)
+    return values[..., :count], order[..., :count].to(call.torch_dtype("index_type", "int32"))
+
+
+@op("SegmentSum", "SegmentMean", "SegmentMax", "SegmentMin", "SegmentProd")
+def segment(call: Call, data: Value, segments: Value) -> Value:
+    """Rows of one segment put together; the segments are numbered in order."""
+    rows, numbers = to_tensors(call.dtype, data, segments)
+    count = int(numbers[-1]) + 1 if numbers.numel() else 0
+    return _segments(call, rows, numbers, count, empty_is_zero=True)
+
+
+@op("UnsortedSegmentSum", "UnsortedSegmentMax", "UnsortedSegmentMin", "UnsortedSegmentProd")
+def unsorted_segment(call: Call, data: Value, segments: Value, number: Value) -> Value:
+    """Rows of one segment put together; rows of a negative segment are left out."""
+    rows, numbers = to_tensors(call.dtype, data, segments)
+    rows = rows.reshape([-1, *rows.shape[numbers.ndim :]])
+    numbers = numbers.reshape(-1)
+    return _segments(call, rows[numbers >= 0], numbers[numbers >= 0], integer(number), empty_is_zero=False)
+
+
+def _segments(call: Call, rows: Tensor, numbers: Tensor, count: int, *, empty_is_zero: bool) -> Tensor:
+    shape = [count, *rows.shape[1:]]
+    call.claim(shape)
+    kind = next(kind for kind in ("Sum", "Mean", "Max", "Min", "Prod") if call.op.endswith(kind))
+    reduction = {"Sum": "sum", "Mean": "mean", "Max": "amax", "Min": "amin", "Prod": "prod"}[kind]
+    start: float = 1 if kind == "Prod" else 0
+    if kind in ("Max", "Min") and not empty_is_zero:
+        limits = torch.finfo(rows.dtype) if rows.is_floating_point() else torch.iinfo(rows.dtype)
+        start = limits.min if kind == "Max" else limits.max
+    target = rows.new_full(shape, start)
+    width = math.prod(rows.shape[1:])
+    index = numbers.long().reshape(-1, 1).expand(-1, width).reshape(rows.shape)
+    return target.scatter_reduce(0, index, rows, reduction, include_self=False)

@@ -1,0 +1,109 @@
+"""Batch normalization, local response normalization, and softmax."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from converter.engine.registry import Call, op
+from converter.engine.values import Tensor, Value, to_tensor, to_tensors
+from converter.errors import GraphError
+
+_OUTPUTS = ("y", "batch_mean", "batch_variance", "reserve_space_1", "reserve_space_2")
+#: Attributes of LRN with their defaults.
+_RESPONSE = {"bias": 1.0, "alpha": 1.0, "beta": 0.5}
+
+
+@op("FusedBatchNorm", "FusedBatchNormV2", outputs=_OUTPUTS)
+def batch_norm(call: Call, *inputs: Value) -> tuple[Value, ...]:
+    """(x - mean) / sqrt(variance + epsilon) · scale + offset, with given statistics or, in training, the batch's."""
+    x, scale, offset, mean, variance = to_tensors(call.dtype, *inputs)
+    epsilon = _epsilon(call)
+    layout = str(call.get("data_format", "NHWC"))
+    is_last = layout[-1] == "C"
+    channels_first = x.movedim(-1, 1) if is_last else x
+    if call.flag("is_training", default=True):
+        y = torch.batch_norm(channels_first, scale, offset, None, None, True, 0.0, epsilon, False)
+        outputs = _statistics(call, channels_first, mean, variance)
+    elif mean.requires_grad or variance.requires_grad:
+        y = _normalized(channels_first, scale, offset, mean, variance, epsilon=epsilon)
+        outputs = mean, variance, mean, variance
+    else:
+        y = F.batch_norm(channels_first, mean, variance, scale, offset, training=False, eps=epsilon)
+        outputs = mean, variance, mean, variance
+    return (y.movedim(1, -1) if is_last else y), *outputs
+
+
+def _normalized(x: Tensor, *parameters: Tensor, epsilon: float) -> Tensor:
+    """The formula itself, for statistics that have a gradient, which PyTorch's batch norm does not give them."""
+    shape = [1, -1, *([1] * (x.ndim - 2))]
+    scale, offset, mean, variance = (vector.reshape(shape) for vector in parameters)
+    return (x - mean) * (torch.rsqrt(variance + epsilon) * scale) + offset
+
+
+@op("FusedBatchNormV3", outputs=(*_OUTPUTS, "reserve_space_3"))
+def batch_norm_v3(call: Call, *inputs: Value) -> tuple[Value, ...]:
+    """The same; the third reserve means nothing outside a GPU."""
+    outputs = batch_norm(call, *inputs)
+    return (*outputs, torch.zeros(0, dtype=call.dtype))
+
+
+def _epsilon(call: Call) -> float:
+    """The shortest number that is the stored float32.
+
+    An epsilon of 0.001 is stored as 0.0010000000475. In float32 both are the same; in float64 the number that was meant
+    is used, since TensorFlow itself has no batch norm in float64 that could say otherwise.
+    """
+    return float(str(np.float32(call.get("epsilon", 1e-4))))
+
+
+def _statistics(call: Call, x: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Both statistics as outputs, averaged with the old ones and the variance unbiased; and both of the batch."""
+    axes = [axis for axis in range(x.ndim) if axis != 1]
+    batch_mean = x.mean(axes)
+    batch_variance = x.var(axes, correction=0)
+    count = x.numel() // max(x.shape[1], 1)
+    unbiased = batch_variance * (count / max(count - 1, 1))
+    factor = float(call.get("exponential_avg_factor", 1.0))
+    if factor == 1.0:
+        return batch_mean, unbiased, batch_mean, batch_variance
+    averaged = (1 - factor) * mean + factor * batch_mean, (1 - factor) * variance + factor * unbiased
+    return *averaged, batch_mean, batch_variance
+
+
+@op("BatchNormWithGlobalNormalization", outputs=("result",))
+def old_batch_norm(call: Call, *inputs: Value) -> Value:
+    """The batch norm of TensorFlow's first versions."""
+    t, m, v, beta, gamma = to_tensors(call.dtype, *inputs)
+    factor = torch.rsqrt(v + float(call.get("variance_epsilon", 1e-4)))
+    factor = factor * gamma if call.flag("scale_after_normalization") else factor
+    return (t - m) * factor + beta
+
+
+@op("LRN")
+def local_response(call: Call, value: Value) -> Value:
+    """Each element over a power of the squares around it along the channels."""
+    x = to_tensor(value, call.dtype)
+    radius = int(call.get("depth_radius", 5))
+    bias, alpha, beta = (float(call.get(name, default)) for name, default in _RESPONSE.items())
+    squares = F.pad(torch.square(x), (radius, radius)).unfold(-1, 2 * radius + 1, 1).sum(-1)
+    return x / (bias + alpha * squares) ** beta
+
+
+@op("Softmax", outputs=("softmax",))
+def softmax(call: Call, logits: Value) -> Value:
+    """Along the last axis."""
+    return _along_last(torch.softmax, to_tensor(logits, call.dtype))
+
+
+@op("LogSoftmax", outputs=("logsoftmax",))
+def log_softmax(call: Call, logits: Value) -> Value:
+    """The logarithm of softmax along the last axis."""
+    return _along_last(torch.log_softmax, to_tensor(logits, call.dtype))
+
+
+def _along_last(function: object, x: Tensor) -> Tensor:
+    if x.ndim == 0:
+        raise GraphError("softmax of a scalar")
+    return function(x, -1)  # type: ignore[operator,no-any-return]  # one of PyTorch's two

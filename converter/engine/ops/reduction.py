@@ -1,0 +1,118 @@
+"""Many elements into one along some axes: sums, means, extremes, where the extremes are, and running totals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from converter.engine.registry import Call, op
+from converter.engine.values import Array, Tensor, Value, integer, ints, to_tensor
+from converter.errors import GraphError
+
+Reduction = Callable[[Tensor, list[int], bool], Tensor]
+HostReduction = Callable[[Array, tuple[int, ...], bool], object]
+
+
+def _reduction(name: str, on_tensor: Reduction, on_host: HostReduction | None = None) -> None:
+    def kernel(call: Call, value: Value, axes: Value) -> Value:
+        keep = call.flag("keep_dims")
+        if on_host is not None and isinstance(value, np.ndarray):
+            along = tuple(sorted({_axis(axis, value.ndim) for axis in ints(axes)}))
+            result = np.asarray(on_host(value, along, keep)) if along else value
+            return result if object in (result.dtype, value.dtype) else result.astype(value.dtype, copy=False)
+        tensor = to_tensor(value, call.dtype)
+        chosen = sorted({_axis(axis, tensor.ndim) for axis in ints(axes)})
+        # TensorFlow reduces no axis where none is named; PyTorch would reduce all.
+        reduced = on_tensor(tensor, chosen, keep).to(tensor.dtype) if chosen else tensor
+        return reduced.abs() if name == "EuclideanNorm" else reduced
+
+    op(name)(kernel)
+
+
+def _axis(axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise GraphError(f"axis {axis} of a tensor that has {rank}")
+    return axis % rank
+
+
+def _mean(tensor: Tensor, axes: list[int], keep: bool) -> Tensor:
+    if tensor.is_floating_point():
+        return tensor.mean(axes, keep)
+    count = math.prod(tensor.shape[axis] for axis in axes)
+    return torch.div(tensor.sum(axes, keep), count, rounding_mode="trunc")
+
+
+def _one_by_one(function: Callable[[Tensor, int, bool], Tensor]) -> Reduction:
+    """Reduce the axes one after the other, the last first, for functions that take only one."""
+
+    def reduce(tensor: Tensor, axes: list[int], keep: bool) -> Tensor:
+        for axis in reversed(axes):
+            tensor = function(tensor, axis, keep)
+        return tensor
+
+    return reduce
+
+
+def _extreme(function: Callable[[Tensor, list[int], bool], Tensor], *, largest: bool) -> Reduction:
+    """The largest or smallest; of no elements the number that every other would replace, as TensorFlow has it."""
+
+    def reduce(tensor: Tensor, axes: list[int], keep: bool) -> Tensor:
+        if all(tensor.shape[axis] for axis in axes):
+            return function(tensor, axes, keep)
+        shape = [1 if axis in axes else size for axis, size in enumerate(tensor.shape) if keep or axis not in axes]
+        if tensor.is_floating_point():
+            return tensor.new_full(shape, -math.inf if largest else math.inf)
+        limits = torch.iinfo(tensor.dtype)
+        return tensor.new_full(shape, limits.min if largest else limits.max)
+
+    return reduce
+
+
+_reduction(
+    "All", _one_by_one(lambda x, axis, keep: x.all(axis, keep)), lambda x, axes, keep: x.all(axes, keepdims=keep)
+)
+_reduction(
+    "Any", _one_by_one(lambda x, axis, keep: x.any(axis, keep)), lambda x, axes, keep: x.any(axes, keepdims=keep)
+)
+_reduction("EuclideanNorm", lambda x, axes, keep: torch.sqrt(torch.square(x).sum(axes, keep)))
+_reduction(
+    "Max",
+    _extreme(lambda x, axes, keep: x.amax(axes, keep), largest=True),
+    lambda x, axes, keep: x.max(axes, keepdims=keep),
+)
+_reduction("Mean", _mean)
+_reduction(
+    "Min",
+    _extreme(lambda x, axes, keep: x.amin(axes, keep), largest=False),
+    lambda x, axes, keep: x.min(axes, keepdims=keep),
+)
+_reduction(
+    "Prod", _one_by_one(lambda x, axis, keep: x.prod(axis, keep)), lambda x, axes, keep: x.prod(axes, keepdims=keep)
+)
+_reduction("Sum", lambda x, axes, keep: x.sum(axes, keep), lambda x, axes, keep: x.sum(axes, keepdims=keep))
+
+
+@op("ArgMax", "ArgMin")
+def extreme_position(call: Call, value: Value, axis: Value) -> Value:
+    """Where the largest or smallest entry is, of equal ones the first."""
+    tensor = to_tensor(value, call.dtype)
+    if tensor.dtype == torch.bool:
+        tensor = tensor.to(torch.uint8)
+    function = torch.argmax if call.op == "ArgMax" else torch.argmin
+    return function(tensor, integer(axis)).to(call.torch_dtype("output_type", "int64"))
+
+
+@op("Cumsum", "Cumprod", outputs=("out",))
+def cumulative(call: Call, value: Value, axis: Value) -> Value:
+    """Running totals or products, from the end if `reverse`, without the element itself if `exclusive`."""
+    tensor, along = to_tensor(value, call.dtype), integer(axis)
+    is_sum, turn = call.op == "Cumsum", call.flag("reverse")
+    tensor = tensor.flip(along) if turn else tensor
+    if call.flag("exclusive") and tensor.shape[along]:
+        start = torch.full_like(tensor.narrow(along, 0, 1), 0 if is_sum else 1)
+        tensor = torch.cat([start, tensor.narrow(along, 0, tensor.shape[along] - 1)], along)
+    total = tensor.cumsum(along, dtype=tensor.dtype) if is_sum else tensor.cumprod(along, dtype=tensor.dtype)
+    return total.flip(along) if turn else total

@@ -1,0 +1,1 @@
+"""One naming table or recognizer for each family of networks."""

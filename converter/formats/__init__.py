@@ -1,0 +1,1 @@
+"""Files of converted weights, one module a format."""

@@ -1,0 +1,114 @@
+"""Safetensors in several files with an index beside them, as large models are kept.
+
+::
+
+    NAME-00001-of-00003.safetensors ...     each with the metadata of the whole
+    NAME.safetensors.index.json             {"metadata": {"total_size": bytes}, "weight_map": {tensor: file}}
+
+The index is written last, so that a set with an index is whole.
+A tensor is never split: one larger than the shard size has a shard of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+
+from tfckpt.errors import CheckpointNotFoundError, CorruptionError
+from tfckpt.files.bounded_json import read_json
+
+from .._typing import PathLike, Progress
+from . import safetensors
+from .output import Output, TensorFile, Writable
+
+INDEX_ENDING = ".safetensors.index.json"
+#: An index lists names; a larger one is none.
+_MAX_INDEX_BYTES = 100_000_000
+_SHARD_NAME = re.compile(r"[^/\\]+\.safetensors")
+
+
+def split(output: Output, shard_size: int) -> list[dict[str, Writable]]:
+    """Divide the tensors, in their order, into groups of at most `shard_size` bytes where that can be."""
+    shards: list[dict[str, Writable]] = [{}]
+    size = 0
+    for name, tensor in output.tensors.items():
+        if shards[-1] and size + tensor.nbytes > shard_size:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+    return shards
+
+
+def shard_names(stem: str, count: int) -> list[str]:
+    """Name the files of a set."""
+    return [f"{stem}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+
+
+def index_text(output: Output, shards: list[dict[str, Writable]], names: list[str]) -> str:
+    """Write the index as JSON."""
+    weight_map = {tensor: name for shard, name in zip(shards, names, strict=True) for tensor in shard}
+    return json.dumps({"metadata": {"total_size": output.nbytes}, "weight_map": weight_map}, indent=2) + "\n"
+
+
+def write_into(
+    folder: str, stem: str, output: Output, *, shard_size: int | None, progress: Progress | None = None
+) -> None:
+    """Write `STEM.safetensors` into a folder, or a set with its index when it is larger than `shard_size` bytes."""
+    shards = [dict(output.tensors)] if shard_size is None else split(output, shard_size)
+    names = [f"{stem}.safetensors"] if len(shards) == 1 else shard_names(stem, len(shards))
+    before = 0
+    for shard, name in zip(shards, names, strict=True):
+        with open(os.path.join(folder, name), "wb") as file:
+            safetensors.write_tensors(shard, output.metadata(), file, progress=_after(progress, before, output.nbytes))
+        before += sum(tensor.nbytes for tensor in shard.values())
+    if len(shards) > 1:
+        with open(os.path.join(folder, stem + INDEX_ENDING), "w", encoding="utf-8") as file:
+            file.write(index_text(output, shards, names))
+
+
+def read(path: PathLike) -> TensorFile:
+    """Read a set by its index; its files stand beside it, and have to hold the tensors it says and no others."""
+    path = os.fspath(path)
+    weight_map = _weight_map(path)
+    tensors = {}
+    metadata: dict[str, str] = {}
+    for name in sorted(set(weight_map.values())):
+        if not _SHARD_NAME.fullmatch(name):
+            raise CorruptionError(f"the index names {name!r}, expected a .safetensors file beside it", path=path)
+        found = safetensors.read(os.path.join(os.path.dirname(path), name))
+        expected = {tensor for tensor, file in weight_map.items() if file == name}
+        if set(found.tensors) != expected:
+            wrong = min(set(found.tensors) ^ expected)
+            raise CorruptionError(f"{name} and the index do not agree about this tensor", path=path, tensor=wrong)
+        tensors.update(found.tensors)
+        metadata.update(found.metadata)
+    return TensorFile({name: tensors[name] for name in weight_map}, metadata)
+
+
+def _weight_map(path: str) -> Mapping[str, str]:
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_MAX_INDEX_BYTES + 1)
+    except FileNotFoundError:
+        raise CheckpointNotFoundError("there is no such file", path=path) from None
+    except OSError as error:
+        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
+    try:
+        index = read_json(text) if len(text) <= _MAX_INDEX_BYTES else None
+    except ValueError as error:
+        raise CorruptionError(f"the index is no JSON ({error})", path=path) from error
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise CorruptionError("the index has no weight_map from tensors to files", path=path)
+    return weight_map
+
+
+def _after(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Count a shard's bytes after those of the shards before it."""
+    if progress is None:
+        return None
+    told = progress
+    return lambda done, _: told(before + done, total)

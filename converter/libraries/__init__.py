@@ -1,0 +1,1 @@
+"""Other PyTorch libraries: their names, models and folder layouts."""

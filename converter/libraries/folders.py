@@ -1,0 +1,163 @@
+"""What a complete folder holds beside the weights, as the target's own loader opens it: config, preprocessing, labels.
+
+::
+
+    target                  files beside the weights (model.safetensors, or shards and their index)
+    timm                    config.json, for timm.create_model("local-dir:FOLDER")
+    transformers            config.json, preprocessor_config.json, for from_pretrained("FOLDER")
+    all                     preprocessing.json, labels.txt
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ..images.recipes import CROP_PADDING, Preprocessing
+from ..model.config import CONFIGS, V1_SCALING, EfficientNetConfig
+from ..model.libraries import TargetName
+from .targets import depthwise_padding, input_size
+
+STEM = "model"
+PREPROCESSING_NAME = "preprocessing.json"
+LABELS_NAME = "labels.txt"
+#: Every name that is ever written into such a folder, and so may be replaced with it.
+REPLACEABLE = re.compile(
+    r"config\.json|preprocessor_config\.json|preprocessing\.json|labels\.txt"
+    r"|model\.safetensors|model-[0-9]{5}-of-[0-9]{5}\.safetensors|model\.safetensors\.index\.json"
+)
+
+#: Pillow's numbers for the two methods, which transformers takes.
+_RESAMPLE = {"bilinear": 2, "legacy-bicubic": 3}
+_NO_LABEL = "LABEL_"
+
+
+def texts_beside_weights(
+    target: TargetName,
+    config: EfficientNetConfig | None,
+    *,
+    model: str | None,
+    dtype: str,
+    preprocessing: Preprocessing | None,
+    labels: Sequence[str] | None,
+) -> dict[str, str]:
+    """Return the files of a folder beside its weights, by name.
+
+    `model` is the target's own name of the network, and `dtype` that of the weights.
+    """
+    files: dict[str, str] = {}
+    if preprocessing is not None:
+        files[PREPROCESSING_NAME] = preprocessing.to_json()
+    if labels is not None:
+        files[LABELS_NAME] = "".join(f"{label}\n" for label in labels)
+    if config is not None and target == "timm":
+        files["config.json"] = _json(_timm_config(config, model, preprocessing, labels))
+    elif config is not None and target == "transformers":
+        files["config.json"] = _json(_transformers_config(config, dtype, preprocessing, labels))
+        if preprocessing is not None:
+            files["preprocessor_config.json"] = _json(_transformers_preprocessor(preprocessing))
+    return files
+
+
+def _timm_config(
+    config: EfficientNetConfig, model: str | None, preprocessing: Preprocessing | None, labels: Sequence[str] | None
+) -> dict[str, Any]:
+    """Write what timm reads from a model's folder."""
+    size = input_size(config, preprocessing)
+    pretrained: dict[str, Any] = {
+        "architecture": model,
+        "custom_load": False,
+        "input_size": [config.in_channels, size, size],
+        "fixed_input_size": False,
+        "num_classes": config.num_classes,
+        "pool_size": None,
+        "first_conv": "conv_stem",
+        "classifier": "classifier",
+    }
+    if preprocessing is not None:
+        shared = preprocessing.to_dict()
+        exact = shared.pop("exact")
+        shared.pop("input_size")
+        pretrained.update(shared)
+        pretrained["notes"] = [f"exact preprocessing: {json.dumps(exact)}"]
+    if labels is not None:
+        pretrained["label_names"] = list(labels)
+    described = {
+        "architecture": model,
+        "num_classes": config.num_classes,
+        "num_features": config.head_channels,
+        "pretrained_cfg": pretrained,
+    }
+    return described if config.in_channels == 3 else {**described, "model_args": {"in_chans": config.in_channels}}
+
+
+def _transformers_config(
+    config: EfficientNetConfig, dtype: str, preprocessing: Preprocessing | None, labels: Sequence[str] | None
+) -> dict[str, Any]:
+    """Write an `EfficientNetConfig` of transformers."""
+    size = input_size(config, preprocessing)
+    base, width, depth = _scaling(config)
+    names = labels or [f"{_NO_LABEL}{number}" for number in range(config.num_classes)]
+    return {
+        "architectures": ["EfficientNetForImageClassification"],
+        "model_type": "efficientnet",
+        "num_channels": config.in_channels,
+        "image_size": size,
+        "width_coefficient": width,
+        "depth_coefficient": depth,
+        "depth_divisor": 8,
+        "kernel_sizes": [stage.kernel for stage in base.stages],
+        "in_channels": [stage.in_channels for stage in base.stages],
+        "out_channels": [stage.out_channels for stage in base.stages],
+        "depthwise_padding": depthwise_padding(config, size),
+        "strides": [stage.stride for stage in base.stages],
+        "num_block_repeats": [stage.repeats for stage in base.stages],
+        "expand_ratios": [stage.expansion for stage in base.stages],
+        "squeeze_expansion_ratio": 0.25,
+        "hidden_act": "swish",
+        "hidden_dim": config.head_channels,
+        "pooling_type": "mean",
+        "batch_norm_eps": config.bn_epsilon,
+        "batch_norm_momentum": config.bn_momentum,
+        "dropout_rate": config.dropout,
+        "drop_connect_rate": config.drop_path,
+        "id2label": {str(number): label for number, label in enumerate(names)},
+        "label2id": {label: number for number, label in enumerate(names)},
+        "dtype": dtype,
+    }
+
+
+def _transformers_preprocessor(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Write an `EfficientNetImageProcessor`'s settings; its resizing is Pillow's or torchvision's, with antialiasing.
+
+    It resizes first and crops then, which comes to the same centre square.
+    """
+    size = {"height": preprocessing.size, "width": preprocessing.size}
+    cropped = preprocessing.crop != "none"
+    return {
+        "image_processor_type": "EfficientNetImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": preprocessing.size + CROP_PADDING} if cropped else size,
+        "resample": _RESAMPLE[preprocessing.resize],
+        "do_center_crop": cropped,
+        "crop_size": size,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "rescale_offset": False,
+        "do_normalize": True,
+        "image_mean": [value / 255 for value in preprocessing.mean],
+        "image_std": [value / 255 for value in preprocessing.std],
+        "include_top": False,
+    }
+
+
+def _scaling(config: EfficientNetConfig) -> tuple[EfficientNetConfig, float, float]:
+    """Give the base network of version 1, and the width and depth that make this one of it."""
+    width, depth = V1_SCALING[config.name]
+    return CONFIGS["efficientnet-b0"], width, depth
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,1 @@
+"""Published checkpoints: the table, which one a file is, and their download."""

@@ -1,0 +1,85 @@
+"""Parts that the reports share: one self-contained HTML page, and JSON.
+
+`text` escapes every name that comes from a file.
+A page loads nothing. The policy in its head tells the browser so, and allows only the page's own script, by its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from tfckpt.errors import printable
+
+from ..errors import ExportError
+
+_T = TypeVar("_T")
+
+STYLE = """\
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --page: #ffffff; --band: #f6f8fa;
+  --good: #1a7f37; --bad: #cf222e; --blue: #0969da; --violet: #8250df; --amber: #9a6700; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9198a1; --line: #3d444d; --page: #0d1117;
+  --band: #151b23; --good: #3fb950; --bad: #f85149; --blue: #4493f8; --violet: #ab7df8; --amber: #d29922; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 0 auto;
+  padding: 2rem 1.5rem 4rem; max-width: 70rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
+h1 code { font-size: inherit; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+p { margin: .25rem 0; color: var(--soft); } code, pre, td, svg text { font-variant-numeric: tabular-nums; }
+code, pre, td { font-family: ui-monospace, monospace; font-size: 13px; } pre { background: var(--band);
+  padding: .75rem 1rem; overflow-x: auto; border-radius: 6px; }
+pre.bad { white-space: pre-wrap; overflow-wrap: anywhere; }
+.good { color: var(--good); } .bad { color: var(--bad); }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; } th { text-align: left;
+  font-size: 13px; color: var(--soft); font-weight: 600; } th, td { padding: .2rem .75rem .2rem 0;
+  border-bottom: 1px solid var(--line); white-space: nowrap; } tr.bad td { color: var(--bad); }
+svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
+.axis { stroke: var(--line); }
+"""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def document(title: str, body: Iterable[str], *, style: str = "", script: str = "") -> str:
+    """Give a whole page: the title is text, the parts of the body are HTML, and empty ones are left out."""
+    allowed = f" script-src '{_hash(script)}';" if script else ""
+    policy = f"default-src 'none'; style-src 'unsafe-inline';{allowed} base-uri 'none'; form-action 'none'"
+    parts = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{text(title)}</title><style>{STYLE}{style}</style></head><body>",
+        *filter(None, body),
+        *([f"<script>{script}</script>"] if script else []),
+        "</body></html>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def text(value: str) -> str:
+    """Text that HTML takes as it is, in an element or between quotes; line ends stay."""
+    return html.escape("\n".join(printable(line) for line in value.split("\n")))
+
+
+def json_text(value: Any) -> str:
+    """Give JSON that any reader takes: a name whose bytes are not UTF-8 has escapes in their places."""
+    written = json.dumps(value, indent=2, ensure_ascii=False)
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", written) + "\n"
+
+
+def by_ending(path: str, formats: Mapping[str, _T]) -> _T:
+    """Choose a format by the ending of a report's name; `ExportError` when it is none of them."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in formats:
+        raise ExportError(f"a report's name ends in {', '.join(formats)}", path=path)
+    return formats[ending]
+
+
+def _hash(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,52 @@
+"""The target names that are computed without torch, against the module itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from converter.model.config import CONFIGS, BlockKind, EfficientNetConfig, StageConfig
+from converter.model.names import native_targets
+
+torch = pytest.importorskip("torch", reason="the names are compared with the PyTorch module")
+
+
+def stage(block: BlockKind, expansion: int, se: float, *, channels: tuple[int, int]) -> StageConfig:
+    """Make a stage of two blocks with a 5×5 kernel and stride 2."""
+    return StageConfig(
+        block=block,
+        repeats=2,
+        kernel=5,
+        stride=2,
+        expansion=expansion,
+        in_channels=channels[0],
+        out_channels=channels[1],
+        se_ratio=se,
+    )
+
+
+ALL_FORMS = EfficientNetConfig(
+    name="all forms",
+    stem_channels=8,
+    stages=(
+        stage("fused", 1, 0, channels=(8, 12)),
+        stage("fused", 4, 0.25, channels=(12, 16)),
+        stage("mbconv", 1, 0.25, channels=(16, 8)),
+        stage("mbconv", 6, 0, channels=(8, 24)),
+    ),
+    head_channels=32,
+    num_classes=0,
+    in_channels=1,
+)
+
+
+@pytest.mark.parametrize("config", [ALL_FORMS, *CONFIGS.values()], ids=lambda config: config.name)
+def test_native_targets_are_the_keys_and_shapes_of_the_module(config: EfficientNetConfig) -> None:
+    """Names, shapes and order agree with the state dict of the PyTorch module, for every published network."""
+    from converter.model import EfficientNet
+
+    with torch.device("meta"):
+        state_dict = EfficientNet(config).state_dict()
+
+    targets = native_targets(config)
+
+    assert list(targets.items()) == [(name, tuple(tensor.shape)) for name, tensor in state_dict.items()]

@@ -1,0 +1,151 @@
+"""What only optimizers hold, in checkpoints of every generation of them, and what stays the model's."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfckpt
+from tfckpt.checks.summary import summarize
+from tfckpt.graphs.object_graph import GRAPH_KEY, VALUE_SUFFIX, decode_object_graph, graph_payload
+from tfckpt.graphs.object_graph_writer import parse_graph
+from tfckpt.graphs.training_state import AVERAGE_SUFFIX, OptimizerState, optimizer_state
+
+FOLDER = pathlib.Path(__file__).parents[2] / "data" / "tensorflow" / "optimizers"
+CASES: list[dict[str, Any]] = json.loads((FOLDER / "expected.json").read_text())["checkpoints"]
+#: Tensors that are neither a model's nor an optimizer's.
+OTHERS = {GRAPH_KEY, "global_step"}
+
+
+def state_of(prefix: pathlib.Path) -> dict[str, OptimizerState]:
+    """What only optimizers hold in a checkpoint."""
+    with tfckpt.open(prefix) as checkpoint:
+        return optimizer_state(checkpoint, checkpoint.object_graph)
+
+
+recorded = pytest.mark.parametrize("case", CASES, ids=lambda case: case["prefix"].partition("/")[0])
+
+
+@recorded
+def test_state_is_everything_but_the_models_variables(case: dict[str, Any]) -> None:
+    """TensorFlow recorded which keys hold the model's values."""
+    names = {tensor["name"] for tensor in case["tensors"]}
+
+    assert state_of(FOLDER / case["prefix"]).keys() == names - set(case["model"]) - OTHERS
+
+
+@recorded
+def test_copy_without_optimizer_keeps_exactly_the_model(case: dict[str, Any], tmp_path: pathlib.Path) -> None:
+    """The object graph names no other key either."""
+    tfckpt.copy(FOLDER / case["prefix"], tmp_path / "copy", no_optimizer=True)
+
+    with tfckpt.open(tmp_path / "copy") as copy:
+        assert set(copy) - OTHERS == set(case["model"])
+        if copy.object_graph is not None:
+            attributes = [attribute for node in copy.object_graph.nodes for attribute in node.attributes]
+            assert {attribute.checkpoint_key for attribute in attributes} == set(case["model"])
+
+
+@recorded
+def test_summary_counts_optimizers_apart_from_parameters(case: dict[str, Any]) -> None:
+    """Parameters are those of the model."""
+    with tfckpt.open(FOLDER / case["prefix"]) as checkpoint:
+        summary = summarize(checkpoint)
+        parameters = sum(checkpoint.info(name).size for name in case["model"])
+        others = OTHERS & set(checkpoint)
+
+    assert summary.parameters == parameters
+    assert summary.optimizer_tensors == summary.tensors - len(case["model"]) - len(others)
+
+
+def test_state_names_the_optimizer_and_the_slot() -> None:
+    """By the path in the object graph, or by what TensorFlow 1 calls an optimizer."""
+    objects = state_of(FOLDER / "legacy-momentum" / "ckpt")
+    names = state_of(FOLDER / "tf1-names" / "model.ckpt-1")
+
+    slot = f"model/dense/bias/.OPTIMIZER_SLOT/optimizer/momentum{VALUE_SUFFIX}"
+    assert objects[slot] == OptimizerState("optimizer", "momentum")
+    assert objects["optimizer/momentum" + VALUE_SUFFIX] == OptimizerState("optimizer")
+    assert names["rmsprop/bias/RMSProp_2"] == OptimizerState("RMSProp", "")
+    assert names["beta1_power"] == OptimizerState("Adam")
+
+
+def test_slots_of_mesh_tensorflow_go_by_name(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Its Adafactor appends them to the variable's name; the 22 variables of the model and the step stay."""
+    prefix = data / "adafactor" / "model.ckpt-1000000"
+    with tfckpt.open(prefix) as checkpoint:
+        state = optimizer_state(checkpoint, None)
+        slots = {name for name in checkpoint if "_slot_" in name}
+
+        assert state.keys() == slots
+        assert summarize(checkpoint).optimizer_tensors == len(slots) == 25
+        report = tfckpt.copy(checkpoint, tmp_path / "copy", no_optimizer=True)
+    assert set(report.dropped) == slots
+    layer = "encoder/block_000/layer_000"
+    assert state[f"{layer}/SelfAttention/k_slot_vr"] == OptimizerState("Adafactor", "vr")
+    assert state[f"{layer}/rms_norm/scale_slot_v"] == OptimizerState("Adafactor", "v")
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("w/adam_m", OptimizerState("AdamWeightDecay", "m")),
+        ("w/LARSOptimizer", OptimizerState("LARSOptimizer", "")),
+        ("w/Adam_13", OptimizerState("Adam", "")),
+        ("w_slot_m", OptimizerState("Adafactor", "m")),
+        ("scope/beta2_power_1", OptimizerState("Adam")),
+        ("v/.OPTIMIZER_SLOT/a/b/m" + VALUE_SUFFIX, OptimizerState("a/b", "m")),
+        ("w/Lion", None),
+        ("w/Adam_", None),
+        ("w_slot_x", None),
+        ("v/Adam", None),
+        ("Adam", None),
+        ("a/beta3_power", None),
+        ("/.OPTIMIZER_SLOT/a/m", None),
+    ],
+)
+def test_names_show_state_only_with_their_variable(name: str, state: OptimizerState | None) -> None:
+    """There is a variable `w`, and none `v`."""
+    assert optimizer_state(["w", name], None).get(name) == state
+
+
+def test_slot_of_a_variable_that_is_there_as_an_average_only() -> None:
+    """The averages of a training run are enough to know its slots."""
+    assert optimizer_state(["w" + AVERAGE_SUFFIX, "w/RMSProp"], None) == {"w/RMSProp": OptimizerState("RMSProp", "")}
+
+
+def saved(prefix: pathlib.Path, *paths: str) -> pathlib.Path:
+    """A checkpoint with an object graph of these paths."""
+    tfckpt.save({path: np.zeros(1) for path in paths}, prefix, object_graph=True)
+    return prefix
+
+
+def test_children_of_the_root_make_it_no_optimizer(tmp_path: pathlib.Path) -> None:
+    """A program may call its own counters `iter` and `decay`; below the root they are an optimizer's."""
+    root = saved(tmp_path / "root", "iter", "decay", "net/w")
+    below = saved(tmp_path / "below", "o/iter", "o/decay", "net/w", "net/iter")
+
+    assert state_of(root) == {}
+    assert state_of(below).keys() == {"o/iter" + VALUE_SUFFIX, "o/decay" + VALUE_SUFFIX}
+
+
+def test_variable_that_the_model_reaches_is_the_models(tmp_path: pathlib.Path) -> None:
+    """Although it is a slot variable of an optimizer, and its key looks like one."""
+    prefix = saved(tmp_path / "ckpt", "w", "w/.OPTIMIZER_SLOT/o/m", "w/.OPTIMIZER_SLOT/o/v", "o/iter")
+    with tfckpt.open(prefix) as checkpoint:
+        message = parse_graph(graph_payload(checkpoint.reader, checkpoint.prefix))
+        (optimizer,) = (node for node in message.nodes if node.slot_variables)
+        (slot,) = (one.slot_variable_node_id for one in optimizer.slot_variables if one.slot_name == "m")
+        message.nodes[0].children.add(node_id=slot, local_name="also_mine")
+        graph = decode_object_graph(message.SerializeToString())
+
+        state = optimizer_state(checkpoint, graph)
+
+    assert state == {
+        "o/iter" + VALUE_SUFFIX: OptimizerState("o"),
+        "w/.OPTIMIZER_SLOT/o/v" + VALUE_SUFFIX: OptimizerState("o", "v"),
+    }

@@ -1,0 +1,408 @@
+"""Copying with changes, merging and replacing."""
+
+from __future__ import annotations
+
+import pathlib
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import tfckpt
+from tests.tfckpt.bundle.test_writer import BY_TENSORFLOW, assert_same_files
+from tfckpt.graphs.object_graph import GRAPH_KEY, VALUE_SUFFIX
+
+EMA = "/ExponentialMovingAverage"
+
+
+@pytest.fixture
+def train(data: pathlib.Path) -> pathlib.Path:
+    """Prefix of the digits network as a training run leaves it: raw values, averages, RMSProp slots, a step."""
+    return data / "digits-train" / "model.ckpt-322"
+
+
+@pytest.fixture
+def small(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Prefix of a small checkpoint with a slot, an average and a counter."""
+    tensors = {
+        "net/w": np.array([1, 2], np.float32),
+        "net/w/Momentum": np.array([3, 4], np.float32),
+        "net/w" + EMA: np.array([5, 6], np.float32),
+        "net/b": np.array([7], np.float64),
+        "global_step": np.int64(9),
+    }
+    tfckpt.save(tensors, tmp_path / "small", checkpoint_state=False)
+    return tmp_path / "small"
+
+
+def contents(prefix: pathlib.Path) -> dict[str, object]:
+    """Every tensor of a checkpoint as lists."""
+    with tfckpt.open(prefix) as checkpoint:
+        return {name: array.tolist() for name, array in checkpoint.items()}
+
+
+@pytest.mark.parametrize("prefix", [*BY_TENSORFLOW, "tensorflow/variant/ckpt"])
+def test_copy_without_changes_is_the_same_files(prefix: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Of everything TensorFlow wrote, variants and slices over several shards among it."""
+    report = tfckpt.copy(data / prefix, tmp_path / "copy")
+
+    assert_same_files(data / prefix, tmp_path / "copy")
+    assert report.converted == report.dropped == report.averaged == ()
+    assert report.nbytes == sum(path.stat().st_size for path in tmp_path.glob("*.data-*"))
+
+
+def test_averages_become_the_values(train: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Of a training run's 377 tensors the 113 variables stay, with their averages' bytes, and the step."""
+    report = tfckpt.copy(train, tmp_path / "averaged", ema_to_raw=True, no_optimizer=True)
+
+    assert (len(report.copied), len(report.averaged), len(report.dropped)) == (114, 113, 150)
+    with tfckpt.open(train) as source, tfckpt.open(tmp_path / "averaged") as copy:
+        assert len(copy) == 114
+        for name in copy:
+            origin = name if name == "global_step" else name + EMA
+            assert copy[name].tobytes() == source[origin].tobytes()
+            assert copy.info(name).crc32c == source.info(origin).crc32c
+        kernel = "efficientnetv2-digits/stem/conv2d/kernel"
+        assert not np.array_equal(copy[kernel], source[kernel])
+
+
+def test_no_optimizer_leaves_slots_out(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A name that only ends like a slot, without a variable before it, stays."""
+    tfckpt.save(
+        {"a/Adam": np.zeros(1), "b": np.zeros(1), "b/Adam_1": np.zeros(1), "beta1_power": np.zeros(())},
+        small.with_name("more"),
+    )
+
+    tfckpt.copy(small, tmp_path / "a", no_optimizer=True)
+    tfckpt.copy(small.with_name("more"), tmp_path / "b", no_optimizer=True)
+
+    assert set(contents(tmp_path / "a")) == {"net/w", "net/w" + EMA, "net/b", "global_step"}
+    assert set(contents(tmp_path / "b")) == {"a/Adam", "b"}
+
+
+@pytest.mark.parametrize("case", ["legacy_optimizer/ckpt-1", "new_optimizer/ckpt"])
+def test_no_optimizer_changes_the_object_graph_too(case: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Every key the graph still names is in the checkpoint, and the network's variables all are."""
+    source = data / "tensorflow" / "objects-more" / case
+
+    report = tfckpt.copy(source, tmp_path / "copy", no_optimizer=True)
+
+    assert report.converted == (GRAPH_KEY,)
+    with tfckpt.open(tmp_path / "copy") as copy, tfckpt.open(source) as original:
+        assert copy.object_graph is not None
+        assert {a.checkpoint_key for node in copy.object_graph.nodes for a in node.attributes} == set(copy) - {
+            GRAPH_KEY
+        }
+        assert list(copy.object_graph.slots()) == []
+        kept = [variable.path for variable in copy.variables()]
+        assert [path for path in kept if path and path.startswith("net/")] == [
+            f"net/layers/{number}/{name}" for number in (0, 1) for name in ("bias", "kernel")
+        ]
+        assert len(copy) < len(original)
+
+
+def test_include_and_exclude_choose_by_globs(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A star also matches slashes; what is excluded is not taken, included or not."""
+    report = tfckpt.copy(small, tmp_path / "a", include=["net/*"], exclude=["*/Momentum", "*" + EMA])
+
+    assert contents(tmp_path / "a") == {"net/b": [7.0], "net/w": [1.0, 2.0]}
+    assert report.dropped == ("global_step", "net/w" + EMA, "net/w/Momentum")
+
+
+def test_averages_can_be_chosen_by_their_own_names(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """An average is taken where it or its variable is chosen."""
+    tfckpt.copy(small, tmp_path / "a", include=["*" + EMA], ema_to_raw=True)
+    tfckpt.copy(small, tmp_path / "b", include=["net/w"], ema_to_raw=True)
+
+    assert contents(tmp_path / "a") == contents(tmp_path / "b") == {"net/w": [5.0, 6.0]}
+
+
+def test_average_without_its_variable_becomes_it(tmp_path: pathlib.Path) -> None:
+    """As in checkpoints that hold averages only; one of another shape than its variable is an error."""
+    tfckpt.save({"w" + EMA: np.ones(2)}, tmp_path / "alone")
+    tfckpt.save({"w" + EMA: np.ones(2), "w": np.ones(3)}, tmp_path / "other")
+
+    tfckpt.copy(tmp_path / "alone", tmp_path / "a", ema_to_raw=True)
+    with pytest.raises(ValueError, match=r"'w' is float64 \[3\], its moving average float64 \[2\]"):
+        tfckpt.copy(tmp_path / "other", tmp_path / "b", ema_to_raw=True)
+
+    assert contents(tmp_path / "a") == {"w": [1.0, 1.0]}
+    assert not (tmp_path / "b.index").exists()
+
+
+def test_names_are_changed_by_regular_expressions_in_turn(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The second works on what the first gave; groups serve in replacements."""
+    tfckpt.copy(small, tmp_path / "a", include=["net/*"], rename=[("^net/", "scope/"), (r"/(\w)$", r"/x_\1")])
+
+    assert set(contents(tmp_path / "a")) == {"scope/x_b", "scope/x_w", "scope/w" + EMA, "scope/w/Momentum"}
+
+
+def test_two_tensors_of_one_name_are_listed(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Nothing is written; the error has the names behind each."""
+    with pytest.raises(tfckpt.NameConflictError, match="several tensors would get 1 name: net/x") as caught:
+        tfckpt.copy(small, tmp_path / "a", rename=[("/[wb]$", "/x")])
+
+    assert caught.value.conflicts == {"net/x": ("net/b", "net/w")}
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_renamed_keys_follow_in_the_object_graph(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The objects keep their paths and find their values under the new keys."""
+    source = data / "tensorflow" / "writer" / "objects"
+
+    tfckpt.copy(source, tmp_path / "a", rename=[("^net/layers/0/kernel", "moved/here")])
+
+    with tfckpt.open(source) as original, tfckpt.open(tmp_path / "a") as copy:
+        assert "moved/here" + VALUE_SUFFIX in list(copy)
+        assert copy.info("net/layers/0/kernel").name == "moved/here" + VALUE_SUFFIX
+        assert np.array_equal(copy["net/layers/0/kernel"], original["net/layers/0/kernel"])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_floats_are_converted_and_others_stay(dtype: str, small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Floats that are of the type already are copied as bytes."""
+    report = tfckpt.copy(small, tmp_path / "a", include=["net/?", "global_step"], dtype=dtype)
+
+    with tfckpt.open(tmp_path / "a") as copy:
+        assert [copy[name].dtype.name for name in copy] == ["int64", dtype, dtype]
+        assert copy["net/w"].tolist() == [1, 2]
+    assert set(report.copied) == {"global_step"} | {
+        name for name, of in (("net/w", "float32"), ("net/b", "float64")) if of == dtype
+    }
+
+
+def test_value_beyond_the_range_of_the_new_type_is_an_error(tmp_path: pathlib.Path) -> None:
+    """Infinities and not-a-numbers that were there before are kept."""
+    tfckpt.save({"w": np.array([1, 70000], np.float32)}, tmp_path / "big")
+    tfckpt.save({"w": np.array([1, np.inf, -np.inf, np.nan], np.float32)}, tmp_path / "infinite")
+
+    with pytest.raises(ValueError, match=r"'w' holds 70000\.0, which is beyond the range of float16"):
+        tfckpt.copy(tmp_path / "big", tmp_path / "a", dtype="float16")
+    tfckpt.copy(tmp_path / "infinite", tmp_path / "b", dtype="float16")
+    tfckpt.copy(tmp_path / "big", tmp_path / "c", dtype="bfloat16")
+
+    assert not (tmp_path / "a.index").exists()
+    with tfckpt.open(tmp_path / "b") as checkpoint:
+        assert np.array_equal(checkpoint["w"], np.array([1, np.inf, -np.inf, np.nan], np.float16), equal_nan=True)
+    with tfckpt.open(tmp_path / "c") as checkpoint:
+        assert checkpoint["w"].dtype == ml_dtypes.bfloat16
+
+
+def test_number_of_shards_can_be_changed(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Twelve become one and one becomes four; the values stay."""
+    tfckpt.copy(data / "tensorflow" / "sharded" / "twelve", tmp_path / "one", shards=1)
+    tfckpt.copy(tmp_path / "one", tmp_path / "four", shards=4)
+
+    assert len(list(tmp_path.glob("one.data-*-of-00001"))) == 1
+    assert len(list(tmp_path.glob("four.data-*-of-00004"))) == 4
+    assert contents(tmp_path / "four") == contents(data / "tensorflow" / "sharded" / "twelve")
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["bigendian/ckpt", "snappy/small", "partitioned/model.ckpt-12", "partitioned/v1/model.ckpt-12", "aligned/ckpt"],
+)
+def test_to_v2_writes_plain_checkpoints_of_any_source(prefix: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Same names, types and values; little-endian, without slices, in one format."""
+    source = data / "tensorflow" / prefix
+
+    tfckpt.copy(source, tmp_path / "plain", to_v2=True)
+
+    with tfckpt.open(source) as original, tfckpt.open(tmp_path / "plain") as plain:
+        assert plain.format == "V2"
+        assert list(plain) == list(original)
+        for name in plain:
+            assert plain.info(name).slices == ()
+            assert plain.info(name).tf_dtype == original.info(name).tf_dtype
+            assert plain[name].shape == original[name].shape
+            assert plain[name].tolist() == original[name].tolist() or plain[name].tobytes() == original[name].tobytes()
+
+
+@pytest.mark.parametrize("prefix", ["bigendian/ckpt", "partitioned/v1/model.ckpt-12"])
+def test_source_that_cannot_be_copied_as_bytes_needs_to_v2(
+    prefix: str, data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """The message says which option converts it."""
+    with pytest.raises(tfckpt.UnsupportedFeatureError, match=r"cannot be copied byte by byte.*--to-v2"):
+        tfckpt.copy(data / "tensorflow" / prefix, tmp_path / "a")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_payload_is_not_copied(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The checksum is compared before it is used again; without the damaged tensor the copy is made."""
+    shard = small.with_name("small.data-00000-of-00001")
+    damaged = bytearray(shard.read_bytes())
+    damaged[0] ^= 1
+    shard.write_bytes(damaged)
+
+    with pytest.raises(tfckpt.ChecksumError) as caught:
+        tfckpt.copy(small, tmp_path / "a")
+    assert caught.value.tensor == "net/w"
+    assert not list(tmp_path.glob("a.*"))
+
+    tfckpt.copy(small, tmp_path / "a", exclude=["net/w"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"include": ["nett/*"]}, "no tensor matches 'nett/"),
+        ({"exclude": ["*"]}, "nothing is left"),
+        ({"rename": [("(", "x")]}, "no regular expression"),
+        ({"rename": [("net", r"\2")]}, "bad replacement"),
+        ({"rename": [("absent", "x")]}, "is found in no name"),
+        ({"rename": [("^net/b$", "")]}, "must not be empty"),
+        ({"dtype": "int8"}, "floats become float16, bfloat16, float32, float64, not int8"),
+        ({"dtype": "float31"}, "no data type 'float31'"),
+        ({"shards": 0}, "at least one data shard"),
+    ],
+    ids=["include", "nothing left", "regex", "replacement", "unused", "empty name", "integer", "dtype", "shards"],
+)
+def test_change_that_cannot_be_made_is_refused(
+    options: dict[str, object], message: str, small: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """In words that name it, with nothing written."""
+    with pytest.raises(ValueError, match=message):
+        tfckpt.copy(small, tmp_path / "a", **options)  # type: ignore[arg-type]  # one option at a time
+
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_averages_that_are_not_there_are_an_error(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A copy under another name than the user meant would be worse."""
+    with pytest.raises(ValueError, match="has no moving averages"):
+        tfckpt.copy(data / "tensorflow" / "writer" / "small", tmp_path / "a", ema_to_raw=True)
+
+
+def test_copy_may_replace_its_source(small: pathlib.Path) -> None:
+    """Only when that is asked for."""
+    before = contents(small)
+    with pytest.raises(tfckpt.CheckpointExistsError):
+        tfckpt.copy(small, small, exclude=["global_step"])
+    assert contents(small) == before
+
+    tfckpt.copy(small, small, exclude=["global_step"], overwrite=True)
+
+    assert contents(small) == {name: value for name, value in before.items() if name != "global_step"}
+
+
+def test_merge_puts_tensors_of_several_checkpoints_together(tmp_path: pathlib.Path) -> None:
+    """In the order of the sources."""
+    tfckpt.save({"b": np.ones(1), "a": np.zeros(2)}, tmp_path / "first")
+    tfckpt.save({"c": np.ones(3)}, tmp_path / "second")
+
+    report = tfckpt.merge([tmp_path / "first", tmp_path / "second"], tmp_path / "both", shards=2)
+
+    assert contents(tmp_path / "both") == {"a": [0.0, 0.0], "b": [1.0], "c": [1.0, 1.0, 1.0]}
+    assert report.copied == ("a", "b", "c")
+
+
+def test_merge_lists_every_conflict_and_writes_nothing(tmp_path: pathlib.Path) -> None:
+    """Also of tensors that are equal."""
+    for name, tensors in (("x", "ab"), ("y", "bc"), ("z", "ca")):
+        tfckpt.save({tensor: np.zeros(1) for tensor in tensors}, tmp_path / name)
+    sources = [tmp_path / name for name in "xyz"]
+
+    with pytest.raises(tfckpt.NameConflictError, match="3 names in more than one checkpoint: a, b, c") as caught:
+        tfckpt.merge(sources, tmp_path / "all")
+
+    x, y, z = map(str, sources)
+    assert caught.value.conflicts == {"a": (x, z), "b": (x, y), "c": (y, z)}
+    assert not list(tmp_path.glob("all*"))
+
+
+def test_merge_joins_the_slices_of_one_variable(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the parts of a save by several machines have them; with a part missing nothing is written."""
+    whole = np.arange(8, dtype=np.float32).reshape(4, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("tfckpt.bundle.writer.check_cover", lambda slices, shape: None)  # each part is incomplete
+        for number, text in enumerate(["0,2:-", "2,2:-"]):
+            with tfckpt.Writer(tmp_path / f"part-{number}") as writer:
+                writer.add_slice("w", whole[2 * number :][:2], whole.shape, text)
+                writer.add(f"own/{number}", np.int32(number))
+
+    with pytest.raises(ValueError, match="'w': tensor slices hold 4 of 8 elements"):
+        tfckpt.merge([tmp_path / "part-0"], tmp_path / "all")
+    with pytest.raises(tfckpt.NameConflictError, match="1 name in more than one checkpoint: w"):
+        tfckpt.merge([tmp_path / "part-0", _named(tmp_path, "w")], tmp_path / "all")
+    assert not list(tmp_path.glob("all*"))
+    tfckpt.merge([tmp_path / "part-0", tmp_path / "part-1"], tmp_path / "all")
+
+    assert contents(tmp_path / "all") == {"own/0": 0, "own/1": 1, "w": whole.tolist()}
+
+
+def _named(folder: pathlib.Path, name: str) -> pathlib.Path:
+    tfckpt.save({name: np.zeros(1)}, folder / f"of_{name}")
+    return folder / f"of_{name}"
+
+
+def test_replace_changes_values_in_place(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Everything else is the same bytes at the same offsets."""
+    report = tfckpt.replace(small, {"net/w": np.array([10, 20], np.float32)}, tmp_path / "a")
+
+    assert contents(tmp_path / "a") == contents(small) | {"net/w": [10.0, 20.0]}
+    assert report.converted == ("net/w",)
+    with tfckpt.open(small) as before, tfckpt.open(tmp_path / "a") as after:
+        assert [info.offset for info in before.infos()] == [info.offset for info in after.infos()]
+
+
+def test_replace_wants_the_dtype_and_shape_of_the_tensor(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Unless the change is allowed; then new names are too."""
+    with pytest.raises(ValueError, match=r"'net/w' is float32 \[2\], the new value is float64 \[2\]"):
+        tfckpt.replace(small, {"net/w": np.zeros(2)}, tmp_path / "a")
+    with pytest.raises(ValueError, match=r"'net/w' is float32 \[2\], the new value is float32 \[3\]"):
+        tfckpt.replace(small, {"net/w": np.zeros(3, np.float32)}, tmp_path / "a")
+    with pytest.raises(tfckpt.TensorNotFoundError, match="net/ww"):
+        tfckpt.replace(small, {"net/ww": np.zeros(2)}, tmp_path / "a")
+    assert not list(tmp_path.glob("a.*"))
+
+    tfckpt.replace(small, {"net/w": np.zeros(3), "net/ww": np.int8(1)}, tmp_path / "a", allow_change=True)
+
+    assert contents(tmp_path / "a") == contents(small) | {"net/w": [0.0, 0.0, 0.0], "net/ww": 1}
+
+
+def test_replace_keeps_quantized_types_and_finds_object_paths(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """An integer array replaces a quantized tensor; a path or a full name means its key."""
+    dtypes, objects = data / "tensorflow" / "dtypes" / "ckpt", data / "tensorflow" / "writer" / "objects"
+    with tfckpt.open(dtypes) as checkpoint:
+        name = next(info.name for info in checkpoint.infos() if info.tf_dtype == "DT_QINT8" and info.size > 1)
+        value = checkpoint[name] + np.int8(1)
+
+    tfckpt.replace(dtypes, {name: value}, tmp_path / "a")
+    tfckpt.replace(objects, {"step": np.int64(77)}, tmp_path / "b")
+
+    with tfckpt.open(tmp_path / "a") as checkpoint:
+        assert checkpoint.info(name).tf_dtype == "DT_QINT8"
+        assert np.array_equal(checkpoint[name], value)
+    with tfckpt.open(tmp_path / "b") as checkpoint:
+        assert checkpoint["step" + VALUE_SUFFIX] == 77
+    with pytest.raises(ValueError, match="two values for 'step"):
+        tfckpt.replace(objects, {"step": np.int64(1), "step" + VALUE_SUFFIX: np.int64(2)}, tmp_path / "c")
+
+
+def test_state_file_is_written_on_request(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """An edited copy does not become a folder's latest checkpoint by itself."""
+    tfckpt.copy(small, tmp_path / "a")
+    assert not (tmp_path / "checkpoint").exists()
+
+    tfckpt.copy(small, tmp_path / "b", checkpoint_state=True)
+    assert tfckpt.latest_checkpoint(tmp_path) == str(tmp_path / "b")
+
+
+def test_progress_counts_bytes(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """From the first payload to the sum of all."""
+    seen: list[tuple[int, int]] = []
+
+    report = tfckpt.copy(small, tmp_path / "a", progress=lambda done, total: seen.append((done, total)))
+
+    assert [done for done, _ in seen] == [8, 16, 24, 32, 40]
+    assert {total for _, total in seen} == {40} == {report.nbytes}
+
+
+def test_merging_nothing_is_refused(tmp_path: pathlib.Path) -> None:
+    """One source is enough."""
+    with pytest.raises(ValueError, match="nothing to merge"):
+        tfckpt.merge([], tmp_path / "a")
+
+    tfckpt.merge([_named(tmp_path, "w")], tmp_path / "a")

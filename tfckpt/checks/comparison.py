@@ -1,0 +1,140 @@
+"""Two checkpoints side by side: names, types, shapes and values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .._typing import Array
+from ..checkpoint import Checkpoint
+from ..tensors.info import TensorInfo
+from ..writing.selection import select
+
+_PIECE = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Difference:
+    """How the values of one tensor differ.
+
+    `max_abs` and `max_rel` are the largest differences, absolute and relative to the second checkpoint's value, NaN
+    where only one of the two is; `count` elements of `size` are not equal within the tolerance, `index` is the place
+    of the largest. Strings have no sizes of differences: theirs are NaN, and `index` is the first.
+    """
+
+    name: str
+    max_abs: float
+    max_rel: float
+    count: int
+    size: int
+    index: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two checkpoints have in common and what not.
+
+    `changed` are pairs of a tensor's description in each where type or shape differ; their values are not compared.
+    `different` stand largest absolute difference first, NaN before all others. `equal` counts the rest.
+    """
+
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+    changed: tuple[tuple[TensorInfo, TensorInfo], ...]
+    different: tuple[Difference, ...]
+    equal: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.only_first or self.only_second or self.changed or self.different)
+
+
+def compare(
+    first: Checkpoint,
+    second: Checkpoint,
+    *,
+    rtol: float = 0.0,
+    atol: float = 0.0,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Compare two open checkpoints.
+
+    Two numbers are equal when |a - b| <= atol + rtol * |b|, as in `numpy.isclose`; NaN equals NaN.
+    `include` and `exclude` are globs over names; `ValueError` if one to include matches nothing in either.
+    Every checksum is compared on the way.
+    """
+    if not (rtol >= 0 and atol >= 0):
+        raise ValueError(f"tolerances must not be negative, rtol is {rtol} and atol is {atol}")
+    wanted = select({*first, *second}, include, exclude)
+    names = [wanted.intersection(side) for side in (first, second)]
+    both = [name for name in first if name in names[0] and name in names[1]]
+    changed, different, equal = [], [], 0
+    for number, name in enumerate(both, 1):
+        ours, theirs = first.info(name), second.info(name)
+        if (ours.tf_dtype, ours.shape) != (theirs.tf_dtype, theirs.shape):
+            changed.append((ours, theirs))
+        else:
+            found = _difference(name, first.read(name), second.read(name), rtol=rtol, atol=atol)
+            if found is None:
+                equal += 1
+            else:
+                different.append(found)
+        if progress is not None:
+            progress(number, len(both))
+    different.sort(key=lambda d: (not np.isnan(d.max_abs), -d.max_abs))
+    return Comparison(
+        tuple(name for name in first if name in names[0] - names[1]),
+        tuple(name for name in second if name in names[1] - names[0]),
+        tuple(changed),
+        tuple(different),
+        equal,
+    )
+
+
+def _difference(name: str, a: Array, b: Array, *, rtol: float, atol: float) -> Difference | None:
+    """None if all elements are equal; computed piece by piece in float64 or complex128, integers exactly."""
+    if a.dtype == object:
+        places = np.flatnonzero(a.reshape(-1) != b.reshape(-1))
+        if not places.size:
+            return None
+        place = tuple(map(int, np.unravel_index(places[0], a.shape)))
+        return Difference(name, np.nan, np.nan, len(places), a.size, place)
+    flat_a, flat_b = np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1)
+    count, worst, worst_at, max_rel = 0, -1.0, 0, 0.0
+    for start in range(0, flat_a.size, _PIECE):
+        piece_a, piece_b = flat_a[start : start + _PIECE], flat_b[start : start + _PIECE]
+        if np.array_equal(piece_a.view(np.uint8), piece_b.view(np.uint8)):
+            continue
+        delta, magnitude = _distance(piece_a, piece_b)
+        unequal = ~(delta <= atol + rtol * magnitude)
+        count += int(np.count_nonzero(unequal))
+        if not unequal.any():
+            continue
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = np.where(delta == 0, 0.0, delta / magnitude)
+        max_rel = float(np.maximum(max_rel, relative[unequal].max()))  # a NaN wins
+        at = int(np.argmax(delta))  # NaN counts as largest
+        if np.isnan(delta[at]) or (delta[at] > worst and not np.isnan(worst)):
+            worst, worst_at = float(delta[at]), start + at
+    if not count:
+        return None
+    place = tuple(map(int, np.unravel_index(worst_at, a.shape)))
+    return Difference(name, worst, max_rel, count, a.size, place)
+
+
+def _distance(a: Array, b: Array) -> tuple[Array, Array]:
+    """|a - b| and |b| in float64; equal infinities and NaN on both sides are 0 apart, NaN on one side is NaN."""
+    wide = np.complex128 if a.dtype.kind == "c" else np.float64
+    if a.dtype.kind in "iu" and a.dtype.itemsize == 8:
+        exact = a.astype(object) - b.astype(object) if (a != b).any() else np.zeros(a.shape, object)
+        return np.abs(exact).astype(np.float64), np.abs(b.astype(np.float64))
+    x, y = a.astype(wide), b.astype(wide)
+    with np.errstate(invalid="ignore", over="ignore"):
+        delta: Array = np.abs(x - y)
+    delta[(x == y) | (np.isnan(x) & np.isnan(y))] = 0
+    return delta, np.abs(y)

@@ -1,0 +1,149 @@
+"""What stands at a path, what is missing or damaged there, and what to do about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Literal, TypeAlias
+
+from .._typing import PathLike
+from ..bundle import naming
+from ..checkpoint import Checkpoint
+from ..checkpoint import open as open_checkpoint
+from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, past_end, pluralize
+from ..finding.state_file import STATE_NAME, read_state
+from ..limits import DEFAULT_LIMITS, Limits
+
+Level: TypeAlias = Literal["ok", "note", "problem"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: `what` it is, what was found, and for a problem what to do."""
+
+    level: Level
+    what: str
+    found: str
+    advice: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings, and the error that stands for the worst of them; None when there is no problem."""
+
+    findings: tuple[Finding, ...]
+    error: CheckpointError | None
+
+
+def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Diagnosis:
+    """Look at a path as `tfckpt.open` does and at every file of the checkpoint; payloads are measured, not read."""
+    try:
+        checkpoint = open_checkpoint(path, limits=limits)
+    except CheckpointError as error:
+        exists = os.path.lexists(path) or "://" in os.fspath(path)
+        advice = _advice(error) if exists or not isinstance(error, CheckpointNotFoundError) else _HOW_TO_NAME_ONE
+        return Diagnosis((Finding("problem", os.fspath(path), error.message, advice),), error)
+    with checkpoint:
+        findings = [_given(os.fspath(path), checkpoint)]
+        findings += [Finding("note", "found", note) for note in checkpoint.notes]
+        errors: list[CheckpointError] = []
+        names, damage = checkpoint.reader.salvage()
+        errors += damage
+        if damage:
+            findings += [Finding("problem", "index", str(error), _advice(error)) for error in damage]
+        else:
+            findings.append(Finding("ok", "index", f"{pluralize(len(names), 'tensor')}, every block checked"))
+        if not damage:
+            shards, shard_errors = _shards(checkpoint)
+            findings += shards
+            errors += shard_errors
+        findings += [*_graph(checkpoint, errors), *_state(checkpoint)]
+        if not errors:
+            findings.append(
+                Finding("note", "not done", "tensors were not read", "`tfckpt verify` compares every checksum")
+            )
+        return Diagnosis(tuple(findings), errors[0] if errors else None)
+
+
+def _given(path: str, checkpoint: Checkpoint) -> Finding:
+    """Which member was given, and what it belongs to."""
+    name = os.path.basename(path.rstrip("/" + os.sep))
+    storage = checkpoint.storage
+    if path == checkpoint.prefix:
+        member = "the prefix"
+    elif storage.is_folder(path):
+        member = "a folder"
+    elif name == STATE_NAME:
+        member = "the state file"
+    elif name.endswith(naming.INDEX_SUFFIX):
+        member = "the index file"
+    elif name.endswith(naming.META_SUFFIX):
+        member = "the graph file"
+    elif naming.prefix_of_member(path) is not None:
+        member = "a data shard"
+    else:
+        member = "a path"
+    return Finding("ok", "given", f"{member} of a {checkpoint.format} checkpoint, {checkpoint.prefix}")
+
+
+def _shards(checkpoint: Checkpoint) -> tuple[list[Finding], list[CheckpointError]]:
+    """Each data shard's size beside what its entries need."""
+    findings: list[Finding] = []
+    errors: list[CheckpointError] = []
+    missing = checkpoint.missing_files()
+    for shard_id, (path, nbytes) in enumerate(checkpoint.reader.shard_sizes().items()):
+        what = f"data shard {shard_id}"
+        if path in missing:
+            lost = f"{pluralize(len(missing[path]), 'tensor')} cannot be read"
+            errors.append(CheckpointNotFoundError(f"the data shard is missing; {lost}", path=path))
+            found = f"{path} is missing; {lost}"
+            findings.append(Finding("problem", what, found, "put the file beside the index, or fetch it again"))
+            continue
+        source = checkpoint.storage.open(path)
+        size = source.size
+        source.close()
+        if size < nbytes:
+            errors.append(past_end("data shard", needed=nbytes, available=size, path=path))
+            found = f"{path} has {pluralize(size, 'byte')}, its tensors need {nbytes:,}"
+            findings.append(Finding("problem", what, found, "it was cut short on the way here: fetch it again"))
+        else:
+            findings.append(Finding("ok", what, f"{path}, {pluralize(size, 'byte')}"))
+    return findings, errors
+
+
+def _graph(checkpoint: Checkpoint, errors: list[CheckpointError]) -> list[Finding]:
+    try:
+        meta_graph = checkpoint.meta_graph
+    except CheckpointError as error:
+        errors.append(error)
+        return [Finding("problem", "graph", str(error), "tensors can be read without it; fetch it again for the graph")]
+    if meta_graph is None:
+        return [Finding("note", "graph", "none beside the checkpoint; it is not needed to read tensors")]
+    by = f", by TensorFlow {meta_graph.tensorflow_version}" if meta_graph.tensorflow_version else ""
+    return [Finding("ok", "graph", f"{pluralize(len(meta_graph.graph), 'node')}{by}")]
+
+
+def _state(checkpoint: Checkpoint) -> list[Finding]:
+    """Whether the folder's state file, if there is one, names this checkpoint as the latest."""
+    storage = checkpoint.storage
+    folder, name = storage.split(checkpoint.prefix)
+    try:
+        state = read_state(storage, folder)
+    except CheckpointError as error:
+        return [Finding("note", "state file", str(error))]
+    if state is None:
+        return []
+    latest = storage.split(state.model_checkpoint_path)[1]
+    if latest == name:
+        return [Finding("ok", "state file", "names this checkpoint as the latest")]
+    return [Finding("note", "state file", f"names {latest or 'nothing'} as the latest, not this checkpoint")]
+
+
+_HOW_TO_NAME_ONE = "give a checkpoint's prefix (the path without .index), one of its files, or its folder"
+
+
+def _advice(error: CheckpointError) -> str:
+    """What to do, where the message does not say it already."""
+    if isinstance(error, CorruptionError):
+        return "fetch the file again; `tfckpt verify` names what is damaged, `tfckpt export --salvage` saves the rest"
+    return ""

@@ -1,0 +1,79 @@
+"""What a checkpoint is, in a few numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from ..checkpoint import Checkpoint
+from ..graphs.object_graph import GRAPH_KEY
+from ..graphs.training_state import AVERAGE_SUFFIX, optimizer_state
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Summary:
+    """A checkpoint's facts; sizes in bytes, counts in tensors unless the name says otherwise.
+
+    `elements` are those of all numeric tensors, `parameters` those of the variables without optimizer state, averages
+    and step counters. `big_endian` and `producer`, the writer's version, are None for V1.
+    `dtypes` counts tensors by TensorFlow's type name.
+    """
+
+    prefix: str
+    format: str
+    style: str
+    saved_model: bool
+    tensorflow_version: str
+    producer: int | None
+    big_endian: bool | None
+    files: int
+    missing_files: tuple[str, ...]
+    tensors: int
+    elements: int
+    parameters: int
+    nbytes: int
+    optimizer_tensors: int
+    optimizer_nbytes: int
+    average_tensors: int
+    average_nbytes: int
+    partitioned_tensors: int
+    dtypes: Mapping[str, int]
+
+
+def summarize(checkpoint: Checkpoint) -> Summary:
+    """Count what a checkpoint holds; reads the index and the graph beside it, but no tensor except the object graph."""
+    infos = {info.name: info for info in checkpoint.infos()}
+    optimizer = set(optimizer_state(infos, checkpoint.object_graph))
+    averages = {name for name in infos if name.endswith(AVERAGE_SUFFIX)} - optimizer
+    aside = optimizer | averages | {name for name in infos if name.rsplit("/", 1)[-1] == "global_step"}
+    aside |= {name for name in infos if name.startswith("save_counter/")}
+    numeric = {name: info for name, info in infos.items() if info.tf_dtype not in _NO_NUMBERS}
+    reader = checkpoint.reader
+    meta_graph = checkpoint.meta_graph
+    dtypes: dict[str, int] = {}
+    for info in infos.values():
+        dtypes[info.tf_dtype] = dtypes.get(info.tf_dtype, 0) + 1
+    return Summary(
+        prefix=checkpoint.prefix,
+        format=checkpoint.format,
+        style="object-based" if GRAPH_KEY in infos else "name-based",
+        saved_model=checkpoint.saved_model is not None,
+        tensorflow_version="" if meta_graph is None else meta_graph.tensorflow_version,
+        producer=reader.producer,
+        big_endian=reader.big_endian,
+        files=len(checkpoint.files),
+        missing_files=tuple(checkpoint.missing_files()),
+        tensors=len(infos),
+        elements=sum(info.size for info in numeric.values()),
+        parameters=sum(info.size for name, info in numeric.items() if name not in aside),
+        nbytes=sum(info.nbytes for info in infos.values()),
+        optimizer_tensors=len(optimizer),
+        optimizer_nbytes=sum(infos[name].nbytes for name in optimizer),
+        average_tensors=len(averages),
+        average_nbytes=sum(infos[name].nbytes for name in averages),
+        partitioned_tensors=sum(bool(info.slices) for info in infos.values()),
+        dtypes=dict(sorted(dtypes.items(), key=lambda pair: (-pair[1], pair[0]))),
+    )
+
+
+_NO_NUMBERS = ("DT_STRING", "DT_VARIANT", "DT_RESOURCE")

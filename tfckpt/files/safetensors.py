@@ -1,0 +1,97 @@
+"""The safetensors file format, written tensor by tensor.
+
+::
+
+    header length  u64, little-endian
+    header         JSON object: name -> {"dtype": "F32", "shape": [...], "data_offsets": [begin, end]} for each tensor,
+                   and "__metadata__" -> an object of strings;
+                   padded with spaces so that the data begins at a multiple of 8 bytes
+    data           the tensors in C order, little-endian, without gaps; offsets count from here
+
+The layout is that of the format's own description (github.com/huggingface/safetensors, README).
+The package of that name wants every tensor contiguous in memory at once; here a tensor is read when its turn comes,
+and since its place is known beforehand, several are written at the same time.
+Tensors stand by falling item size, which aligns each of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .._typing import Array
+from .parallel_write import Part, fill
+
+#: The format's dtype names, by NumPy's or ml_dtypes'.
+DTYPES = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "uint16": "U16",
+    "int16": "I16",
+    "uint32": "U32",
+    "int32": "I32",
+    "uint64": "U64",
+    "int64": "I64",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float32": "F32",
+    "float64": "F64",
+    "complex64": "C64",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LazyTensor:
+    """A tensor whose type and shape are known and whose values `load` gives when they are to be written."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    load: Callable[[], Array]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of its values in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def write_safetensors(
+    file: BinaryIO,
+    tensors: Sequence[LazyTensor],
+    metadata: Mapping[str, str],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write a whole file from its beginning; `KeyError` for a dtype the format has no name for.
+
+    Tensors are loaded by several threads.
+    `progress` is called with the bytes of each tensor after it.
+    """
+    ordered = sorted(tensors, key=lambda tensor: -tensor.dtype.itemsize)
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for tensor in ordered:
+        begin, end = end, end + tensor.nbytes
+        header[tensor.name] = {
+            "dtype": DTYPES[tensor.dtype.name],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little"))
+    file.write(text)
+    begin = 8 + len(text)
+    parts = []
+    for tensor in ordered:
+        parts.append(Part(begin, tensor.nbytes, tensor.load))
+        begin += tensor.nbytes
+    fill(file, parts, progress=progress)

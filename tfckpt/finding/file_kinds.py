@@ -1,0 +1,60 @@
+"""What a file is that is no checkpoint, in a few words for a person, with what to do about it."""
+
+from __future__ import annotations
+
+from .._typing import ByteSource
+from ..coding.crc32c import crc32c, mask
+from ..sstable.format import is_table
+
+UNKNOWN = "of no kind known here"
+
+KERAS_ADVICE = "load it with Keras and save a checkpoint: tf.train.Checkpoint(model=model).write('PREFIX')"
+KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
+_HEADS = (
+    (b"\x1f\x8b", "gzip data; unpack it first"),
+    (b"version https://git-lfs", "a Git LFS pointer and not the file itself; fetch it with: git lfs pull"),
+    (b"GGUF", "a GGUF model"),
+    (b"\x80\x02", "a pickle"),
+    (b"\x80\x04", "a pickle"),
+    (b"\x93NUMPY", "a NumPy .npy array"),
+    (b"<!DOCTYPE", "an HTML page, probably a download that failed"),
+    (b"<html", "an HTML page, probably a download that failed"),
+    (b"<?xml", "an XML document, probably a download that failed"),
+)
+
+
+def what_is(source: ByteSource, path: str = "") -> str:
+    """A few words on what a file seems to be, from its first bytes and, where these leave it open, from its name."""
+    if source.size == 0:
+        return "an empty file"
+    if is_table(source):
+        return "a table file of a TensorFlow checkpoint"
+    head = bytes(source.read(0, min(source.size, 512)))
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return f"an HDF5 file, as Keras writes .h5 and .weights.h5; open it with h5py, or {KERAS_ADVICE}"
+    if head.startswith(b"PK\x03\x04"):
+        if path.endswith(".keras"):
+            return f"a Keras 3 model (.keras, a zip archive with the weights as HDF5); {KERAS_ADVICE}"
+        return "a zip archive (.keras, .npz, PyTorch .pth or an archive of other files)"
+    for magic, words in _HEADS:
+        if head.startswith(magic):
+            return words
+    if head[4:8] == b"TFL3":
+        return "a TensorFlow Lite model"
+    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < source.size:
+        return "a safetensors file"
+    if len(head) >= 12 and int.from_bytes(head[8:12], "little") == mask(crc32c(head[:8])):
+        return "a TFRecord file (a data set, or events for TensorBoard)"
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:
+            return _by_name(path)
+        text = head[: error.start].decode("utf-8")
+    return "a text file" if all(c.isprintable() or c in "\r\n\t" for c in text) else _by_name(path)
+
+
+def _by_name(path: str) -> str:
+    if path.endswith(".pb"):
+        return "perhaps a graph (.pb), which holds no checkpoint; a frozen graph keeps its values as constants"
+    return UNKNOWN

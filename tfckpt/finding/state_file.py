@@ -1,0 +1,101 @@
+"""The `checkpoint` state file: which checkpoint of a folder is the latest (TensorFlow `checkpoint_management.py`).
+
+A CheckpointState message in protobuf's text format, as training jobs leave it::
+
+    model_checkpoint_path: "model.ckpt-322"
+    all_model_checkpoint_paths: "model.ckpt-300"
+    all_model_checkpoint_paths: "model.ckpt-322"
+
+A relative path counts from the folder of the state file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+
+from .. import protos
+from ..errors import CorruptionError, error_context
+from ..files.atomic import atomic_file
+from ..limits import DEFAULT_LIMITS, Limits, check_limit
+from ..storage.base import Storage
+from ..storage.local import LocalStorage
+
+STATE_NAME = "checkpoint"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CheckpointState:
+    """What a state file says; paths are as written there, timestamps in seconds since 1970."""
+
+    model_checkpoint_path: str
+    all_model_checkpoint_paths: tuple[str, ...]
+    all_model_checkpoint_timestamps: tuple[float, ...]
+    last_preserved_timestamp: float
+
+
+def read_state(
+    storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS, *, name: str = STATE_NAME
+) -> CheckpointState | None:
+    """The state file of a folder, by default of the usual name.
+
+    None if there is none, `CorruptionError` if it does not parse, where TensorFlow warns and goes on without it.
+    """
+    path = storage.join(folder, name)
+    if not storage.is_file(path):
+        return None
+    source = storage.open(path)
+    with error_context(path=path):
+        check_limit(limits, "max_state_bytes", source.size, "state file is too large")
+        data = bytes(source.read(0, source.size))
+        source.close()
+        try:
+            message = protos.parse_text("CheckpointState", data.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise CorruptionError("the state file is not UTF-8 text", offset=error.start) from error
+    return CheckpointState(
+        message.model_checkpoint_path,
+        tuple(message.all_model_checkpoint_paths),
+        tuple(message.all_model_checkpoint_timestamps),
+        message.last_preserved_timestamp,
+    )
+
+
+def encode_state(state: CheckpointState) -> bytes:
+    """The text of a state file, one field a line, as TensorFlow writes it."""
+    message = protos.message_class("CheckpointState")(
+        model_checkpoint_path=state.model_checkpoint_path,
+        all_model_checkpoint_paths=state.all_model_checkpoint_paths,
+        all_model_checkpoint_timestamps=state.all_model_checkpoint_timestamps,
+        last_preserved_timestamp=state.last_preserved_timestamp,
+    )
+    return protos.format_text(message).encode("utf-8")
+
+
+def update_state(prefix: str, *, keep_older: bool = False) -> None:
+    """Name a checkpoint of this machine as the latest in the state file of its folder, by a relative path.
+
+    With `keep_older` the checkpoints that the file names already stay before it, with the timestamps they have;
+    else the new one stands alone.
+    """
+    folder, name = os.path.split(prefix)
+    older = read_state(LocalStorage(), folder) if keep_older else None
+    paths: list[str] = [name]
+    times: list[float] = []
+    preserved = 0.0
+    if older is not None:
+        own = os.path.abspath(prefix)
+        others = [
+            number
+            for number, path in enumerate(older.all_model_checkpoint_paths)
+            if os.path.abspath(os.path.join(folder, path)) != own
+        ]
+        has_times = len(older.all_model_checkpoint_timestamps) == len(older.all_model_checkpoint_paths)
+        paths = [*(older.all_model_checkpoint_paths[number] for number in others), name]
+        if has_times and older.all_model_checkpoint_timestamps:
+            times = [*(older.all_model_checkpoint_timestamps[number] for number in others), time.time()]
+        preserved = older.last_preserved_timestamp
+    text = encode_state(CheckpointState(name, tuple(paths), tuple(times), preserved))
+    with atomic_file(os.path.join(folder, STATE_NAME), overwrite=True) as file:
+        file.write(text)

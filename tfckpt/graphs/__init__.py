@@ -1,0 +1,1 @@
+"""The graphs saved with a checkpoint: GraphDef, MetaGraphDef, SavedModel and the object graph."""

@@ -1,0 +1,1 @@
+"""Checkpoints in tar and zip archives, compressed or not."""

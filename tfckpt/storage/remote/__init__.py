@@ -1,0 +1,1 @@
+"""Checkpoints on servers and object stores, read in byte ranges."""

@@ -1,0 +1,112 @@
+"""The standard library's client for HTTP with a deadline for every answer, and without reading the page of a redirect.
+
+The library's own timeout begins anew with every byte that arrives, so a server could hold it for ever.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import socket
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from ...errors import StorageError, abridged
+from .transport import Patience
+
+
+def patient_opener(patience: Patience) -> urllib.request.OpenerDirector:
+    """Return an opener for http and https addresses with these deadlines, using the proxies that the system names."""
+    return urllib.request.build_opener(_Redirects, _HttpHandler(patience), _HttpsHandler(patience))
+
+
+class _TimedReader(io.RawIOBase):
+    """The bytes of one answer, read from a socket until the deadline.
+
+    The head has to end within `timeout` seconds; each byte of the body gives more time, at the slowest rate allowed.
+    """
+
+    def __init__(self, sock: socket.socket, patience: Patience) -> None:
+        self._source = sock.makefile("rb", buffering=0)
+        self._patience = patience
+        self._begun = time.monotonic()
+        self._received = 0
+        self.is_head = True
+
+    def readable(self) -> bool:
+        """Always True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what has arrived into the buffer; `TimeoutError` after the deadline."""
+        allowed = self._patience.timeout + (0 if self.is_head else self._received / self._patience.slowest)
+        if time.monotonic() - self._begun > allowed:
+            raise TimeoutError(f"the answer came too slowly: {self._received} bytes in {allowed:.0f} s")
+        count = self._source.readinto(buffer)
+        self._received += count or 0
+        return count
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Return a buffered file, as the socket's method does, whose place this reader takes in an answer."""
+        return io.BufferedReader(self)
+
+    def close(self) -> None:
+        """Close the socket's file."""
+        self._source.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer that is read through a `_TimedReader`."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, patience: Patience, **options: Any) -> None:
+        self._reader = _TimedReader(sock, patience)
+        super().__init__(self._reader, *arguments, **options)  # type: ignore[arg-type]  # it only calls makefile
+
+    def begin(self) -> None:
+        """Read the head."""
+        super().begin()
+        self._reader.is_head = False
+
+
+class _PatientHandler(urllib.request.AbstractHTTPHandler):
+    """A handler whose connections give `_Response`s."""
+
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self._response_class = functools.partial(_Response, patience=patience)
+
+    def do_open(self, http_class: Callable[..., Any], req: urllib.request.Request, **options: Any) -> Any:
+        """Send a request over a connection that `http_class` makes, and return the answer."""
+
+        def connect(*arguments: Any, **keywords: Any) -> Any:
+            connection = http_class(*arguments, **keywords)
+            connection.response_class = self._response_class
+            return connection
+
+        return super().do_open(connect, req, **options)
+
+
+class _HttpHandler(_PatientHandler, urllib.request.HTTPHandler):
+    pass
+
+
+class _HttpsHandler(_PatientHandler, urllib.request.HTTPSHandler):
+    pass
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows to http and https only, and reads nothing of the page that says where to."""
+
+    def redirect_request(  # noqa: PLR0917  # the library's signature
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
+        if urllib.parse.urlsplit(newurl).scheme not in ("http", "https"):
+            raise StorageError(f"the server redirects to {abridged(repr(newurl))}, which is not a web address")
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        fp.close()  # the library would read it to its end, wherever that is
+        return request

@@ -1,0 +1,1 @@
+"""Writing, copying, editing and exporting checkpoints."""

@@ -1,0 +1,360 @@
+"""Tensors of a checkpoint as they are, in files of other formats: safetensors, NumPy's `.npz`, a folder of `.npy`.
+
+Layouts are not changed and nothing is converted but floats on request; for PyTorch's layouts see `converter`.
+A tensor is read when it is written, so memory stays at one tensor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import urllib.parse
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from .._typing import Array, PathLike
+from ..checkpoint import Checkpoint
+from ..checks.integrity import verify
+from ..errors import CheckpointExistsError, UnsupportedFeatureError, join_some
+from ..files.atomic import PendingFile, atomic_file, check_folder, check_free, sync_folder, writing
+from ..files.safetensors import DTYPES, LazyTensor, write_safetensors
+from ..graphs.training_state import AVERAGE_SUFFIX, optimizer_state
+from ..tensors.casting import FLOATS, cast_floats
+from ..tensors.dtypes import data_type_named
+from .selection import compile_renames, float_type, rename_all, select, take_averages
+
+if TYPE_CHECKING:
+    from ..errors import CheckpointError
+
+#: Called with the bytes done and the bytes in all.
+Progress: TypeAlias = Callable[[int, int], None]
+Weights: TypeAlias = Literal["all", "ema", "raw"]
+Format: TypeAlias = Literal["safetensors", "npz", "npy-folder"]
+
+INDEX_NAME = "index.json"
+#: 16 bits in the format, less the ending.
+_LONGEST_ZIP_NAME = 0xFFFF - len(".npy")
+_LONGEST_FILE_NAME = 200
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What was written: tensors by their new names, the files, and the source's names that were left out, with reasons.
+
+    `errors` are those of damaged tensors that `salvage` left out.
+    """
+
+    tensors: tuple[str, ...]
+    files: tuple[str, ...]
+    nbytes: int
+    left_out: Mapping[str, tuple[str, ...]]
+    errors: tuple[CheckpointError, ...]
+
+
+def format_of(path: PathLike) -> Format:
+    """The format an output's name means: by its ending, or a folder when it ends in a slash or has no ending."""
+    name = os.fspath(path)
+    if name.endswith(".safetensors"):
+        return "safetensors"
+    if name.endswith(".npz"):
+        return "npz"
+    if name.endswith(("/", os.sep)) or not os.path.splitext(name)[1]:
+        return "npy-folder"
+    raise ValueError(f"{name} ends in none of .safetensors, .npz and /, which tell the format")
+
+
+def export(
+    checkpoint: Checkpoint,
+    out: PathLike,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    strip_prefix: str = "",
+    rename: Sequence[tuple[str, str]] = (),
+    dtype: str | None = None,
+    no_optimizer: bool = False,
+    weights: Weights = "all",
+    shard_size: int | None = None,
+    salvage: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Write tensors of an open checkpoint to `out`: a `.safetensors` or `.npz` file, or a folder of `.npy` files.
+
+    - `include` and `exclude` are globs over the checkpoint's names.
+    - `weights` "ema" gives variables the values of their moving averages, "raw" leaves the averages out.
+    - `no_optimizer` leaves out slot variables and other state of optimizers.
+    - `strip_prefix` is taken from the names that begin with it, then each of `rename`, a regular expression and its
+      replacement, changes what it finds; two names that become one are a `NameConflictError`.
+    - `dtype` converts floats to float16, bfloat16, float32 or float64.
+    - `shard_size` in bytes splits a safetensors output into files of at most this much data, with an index in JSON,
+      as the Hugging Face hub lays them out: NAME-00001-of-0000N.safetensors and NAME.safetensors.index.json.
+    - `salvage` leaves out tensors that are damaged or missing, and says so in the report.
+
+    Strings have no place in these formats; they and values of unreadable types are left out and said in the report.
+    Other types that the format cannot hold are an `UnsupportedFeatureError` that lists them; nothing is written then.
+    The output appears whole or not at all.
+    """
+    kind = format_of(out)
+    path = os.fspath(out)
+    if shard_size is not None and (kind != "safetensors" or shard_size < 1):
+        raise ValueError("a shard size is a positive number of bytes, for a .safetensors output")
+    target_float = float_type(dtype)
+    left_out: dict[str, tuple[str, ...]] = {}
+    errors: tuple[CheckpointError, ...] = ()
+    names = list(checkpoint)
+    if salvage:
+        found = verify(checkpoint)
+        whole = set(found.whole)
+        left_out["damaged or missing"] = tuple(name for name in names if name not in whole)
+        errors, names = found.errors, list(found.whole)
+    origins = _choose(
+        checkpoint, names, include, exclude, weights=weights, no_optimizer=no_optimizer, left_out=left_out
+    )
+    if not origins:
+        if errors:
+            raise errors[0]
+        raise ValueError("no tensor is left to be written")
+    tensors = _plan(checkpoint, origins, strip_prefix, rename, target_float)
+    _refuse_unstorable(tensors, kind)
+    total = sum(tensor.nbytes for tensor in tensors)
+    done = 0
+
+    def advance(nbytes: int) -> None:
+        nonlocal done
+        done += nbytes
+        if progress is not None:
+            progress(done, total)
+
+    if kind == "npy-folder":
+        files = _write_folder(path.rstrip("/" + os.sep), tensors, overwrite=overwrite, advance=advance)
+    elif kind == "npz":
+        files = _write_npz(path, tensors, overwrite=overwrite, advance=advance)
+    else:
+        files = _write_safetensors(path, tensors, shard_size, overwrite=overwrite, advance=advance)
+    written = tuple(sorted(tensor.name for tensor in tensors))
+    return ExportReport(written, files, total, {reason: gone for reason, gone in left_out.items() if gone}, errors)
+
+
+def _choose(
+    checkpoint: Checkpoint,
+    names: list[str],
+    include: Sequence[str],
+    exclude: Sequence[str],
+    *,
+    weights: Weights,
+    no_optimizer: bool,
+    left_out: dict[str, tuple[str, ...]],
+) -> dict[str, str]:
+    """Name to the name whose values it gets, in order; why others are left out goes into `left_out`."""
+    chosen = select(names, include, exclude)
+    left_out["not asked for"] = tuple(name for name in names if name not in chosen)
+    types = {name: checkpoint.info(name) for name in chosen}
+    strings = {name for name, info in types.items() if info.tf_dtype == "DT_STRING"}
+    opaque = {
+        name for name, info in types.items() if info.dtype.kind in "OV" and not _is_extension(info.dtype)
+    } - strings
+    optimizer = optimizer_state(names, checkpoint.object_graph).keys() & chosen if no_optimizer else set()
+    left_out["strings"] = tuple(sorted(strings))
+    left_out["values of a type that cannot be read"] = tuple(sorted(opaque))
+    left_out["state of an optimizer"] = tuple(sorted(optimizer))
+    chosen -= strings | opaque | optimizer
+    if weights == "raw":
+        averages = {name for name in chosen if name.endswith(AVERAGE_SUFFIX)}
+        left_out["moving averages"] = tuple(sorted(averages))
+        chosen -= averages
+    if weights != "ema":
+        return {name: name for name in names if name in chosen}
+    origins = take_averages(checkpoint, names, chosen)
+    used = set(origins.values())
+    left_out["raw values of variables whose averages are taken"] = tuple(
+        name for name in names if name in chosen and name not in used
+    )
+    return origins
+
+
+def _plan(
+    checkpoint: Checkpoint,
+    origins: Mapping[str, str],
+    strip_prefix: str,
+    rename: Sequence[tuple[str, str]],
+    target_float: str | None,
+) -> list[LazyTensor]:
+    if strip_prefix and not any(name.startswith(strip_prefix) for name in origins):
+        raise ValueError(f"no name begins with {strip_prefix!r}")
+    stripped = [(re.compile("^" + re.escape(strip_prefix)), "")] if strip_prefix else []
+    patterns = [*stripped, *compile_renames(rename)]
+    targets = rename_all(origins, patterns)
+    tensors = []
+    for name, origin in origins.items():
+        info = checkpoint.info(origin)
+        changes = target_float is not None and info.dtype.name in FLOATS and info.dtype.name != target_float
+        dtype = data_type_named(target_float or "").to_numpy() if changes else info.dtype
+        load = functools.partial(_load, checkpoint, origin, dtype)
+        tensors.append(LazyTensor(targets[name], dtype, info.shape, load))
+    return tensors
+
+
+def _load(checkpoint: Checkpoint, name: str, dtype: np.dtype[Any]) -> Array:
+    return cast_floats(checkpoint.read(name), dtype, name=name)
+
+
+def _is_extension(dtype: np.dtype[Any]) -> bool:
+    """Whether this is one of ml_dtypes' types, which NumPy counts as void."""
+    return dtype.kind == "V" and dtype.type is not np.void
+
+
+def _refuse_unstorable(tensors: Sequence[LazyTensor], kind: Format) -> None:
+    if kind == "safetensors":
+        bad = [tensor for tensor in tensors if tensor.dtype.name not in DTYPES]
+    else:
+        bad = [tensor for tensor in tensors if _is_extension(tensor.dtype) or tensor.dtype.name.startswith("bfloat")]
+    if bad:
+        types = ", ".join(sorted({tensor.dtype.name for tensor in bad}))
+        raise UnsupportedFeatureError(
+            f"{'a safetensors file' if kind == 'safetensors' else 'a NumPy file'} has no type for {types}, which "
+            f"{join_some(sorted(tensor.name for tensor in bad))} {'has' if len(bad) == 1 else 'have'}; "
+            "leave them out, convert floats with a dtype, or choose another format"
+        )
+    unnameable = (
+        [] if kind == "npy-folder" else [tensor.name for tensor in tensors if not _is_nameable(tensor.name, kind)]
+    )
+    if unnameable:
+        raise UnsupportedFeatureError(
+            f"{'a safetensors file' if kind == 'safetensors' else 'an .npz file'} cannot hold the "
+            f"{'name' if len(unnameable) == 1 else 'names'} {join_some(sorted(unnameable))}; "
+            "rename them, leave them out, or write a folder of .npy files"
+        )
+
+
+def _is_nameable(name: str, kind: Format) -> bool:
+    """Whether a format can hold a name: as UTF-8, and in a zip archive without NUL and within a 16-bit length."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return False
+    if kind == "safetensors":
+        return name != "__metadata__"
+    return b"\0" not in encoded and len(encoded) <= _LONGEST_ZIP_NAME
+
+
+def _write_safetensors(
+    path: str,
+    tensors: Sequence[LazyTensor],
+    shard_size: int | None,
+    *,
+    overwrite: bool,
+    advance: Callable[[int], None],
+) -> tuple[str, ...]:
+    if shard_size is None:
+        with atomic_file(path, overwrite=overwrite) as file:
+            write_safetensors(file, tensors, {}, progress=advance)
+        return (path,)
+    shards = _split(tensors, shard_size)
+    base = path.removesuffix(".safetensors")
+    paths = [f"{base}-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    index = {
+        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors)},
+        "weight_map": {
+            tensor.name: os.path.basename(shard_path)
+            for shard_path, shard in zip(paths, shards, strict=True)
+            for tensor in shard
+        },
+    }
+    index_path = f"{path}.index.json"
+    for each in (*paths, index_path):
+        check_free(each, overwrite=overwrite)
+    pending: list[PendingFile] = []
+    try:
+        for shard_path, shard in zip(paths, shards, strict=True):
+            pending.append(PendingFile(shard_path))
+            write_safetensors(pending[-1].file, shard, {}, progress=advance)
+            pending[-1].sync()
+        pending.append(PendingFile(index_path))
+        pending[-1].file.write((json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
+        for each_file in pending:
+            each_file.commit()
+    finally:
+        for each_file in pending:
+            each_file.discard()
+    sync_folder(os.path.dirname(path))
+    return (*paths, index_path)
+
+
+def _split(tensors: Sequence[LazyTensor], shard_size: int) -> list[list[LazyTensor]]:
+    """Consecutive tensors of at most `shard_size` bytes together; a larger one stands alone."""
+    shards: list[list[LazyTensor]] = [[]]
+    filled = 0
+    for tensor in tensors:
+        if shards[-1] and filled + tensor.nbytes > shard_size:
+            shards.append([])
+            filled = 0
+        shards[-1].append(tensor)
+        filled += tensor.nbytes
+    return shards
+
+
+def _write_npz(
+    path: str, tensors: Sequence[LazyTensor], *, overwrite: bool, advance: Callable[[int], None]
+) -> tuple[str, ...]:
+    with atomic_file(path, overwrite=overwrite) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for tensor in tensors:
+            with archive.open(f"{tensor.name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(tensor.load()), allow_pickle=False)
+            advance(tensor.nbytes)
+    return (path,)
+
+
+def _write_folder(
+    path: str, tensors: Sequence[LazyTensor], *, overwrite: bool, advance: Callable[[int], None]
+) -> tuple[str, ...]:
+    """A folder of `.npy` files with escaped names, and an index from tensor to file; renamed into place at the end.
+
+    A name is data: `../../x` becomes the file `..%2F..%2Fx.npy` inside the folder.
+    """
+    if os.path.lexists(path) and not overwrite:
+        raise CheckpointExistsError(
+            "it exists already; it is overwritten only with --force (overwrite=True)", path=path
+        )
+    if os.path.lexists(path) and not os.path.isfile(os.path.join(path, INDEX_NAME)):
+        raise CheckpointExistsError(f"it is no folder that an export made (no {INDEX_NAME} in it)", path=path)
+    check_folder(path)
+    temporary = f"{path}.writing-{os.urandom(8).hex()}"
+    with writing(path):
+        os.mkdir(temporary)
+    try:
+        files: dict[str, str] = {}
+        for tensor in tensors:
+            files[tensor.name] = _file_name(tensor.name)
+            with PendingFile(os.path.join(temporary, files[tensor.name])) as pending:
+                np.lib.format.write_array(pending.file, np.asanyarray(tensor.load()), allow_pickle=False)
+                pending.commit()
+            advance(tensor.nbytes)
+        with atomic_file(os.path.join(temporary, INDEX_NAME)) as file:
+            file.write((json.dumps(files, indent=2, sort_keys=True) + "\n").encode())
+        with writing(path):
+            if os.path.lexists(path):
+                shutil.rmtree(path)
+            os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(os.path.dirname(path))
+    return tuple(os.path.join(path, name) for name in (INDEX_NAME, *files.values()))
+
+
+def _file_name(name: str) -> str:
+    """A file name for a tensor's: percent-encoded, and if that is too long, its beginning and a digest."""
+    raw = name.encode("utf-8", "surrogateescape")
+    quoted = urllib.parse.quote(raw, safe=" ()+,=@^_{}~")
+    if len(quoted) > _LONGEST_FILE_NAME:
+        quoted = f"{quoted[: _LONGEST_FILE_NAME - 41]}-{hashlib.sha256(raw).hexdigest()[:40]}"
+    return f"{quoted}.npy"
