@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .conversion import ConversionResult, convert
     from .engine import GraphModule, ReferenceGraph, graph_module, load_graph
     from .exporting import export
-    from .images.preprocessing import preprocess, preprocessing_of
     from .images.recipes import Preprocessing
     from .loading import load_model
     from .mapping.report import ConversionReport
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from .mapping.rules_file import read_rules
     from .model import CONFIGS, EfficientNet, EfficientNetConfig, StageConfig
     from .model.same_padding import same_padding_
+    from .preprocessing import preprocess, preprocessing_of
     from .releases.downloads import fetch
     from .reverting import RevertReport, revert, to_tensorflow_names
 
@@ -98,8 +98,8 @@ _HOMES = {
     "graph_module": ".engine",
     "load_graph": ".engine",
     "load_model": ".loading",
-    "preprocess": ".images.preprocessing",
-    "preprocessing_of": ".images.preprocessing",
+    "preprocess": ".preprocessing",
+    "preprocessing_of": ".preprocessing",
     "read_rules": ".mapping.rules_file",
     "reverse": ".mapping.reversal",
     "revert": ".reverting",

@@ -18,10 +18,10 @@ from .formats.files import Output, atomic_file, check_free, check_output, write_
 from .formats.output import Writable
 from .images.labels import require_lines
 from .images.recipes import Preprocessing
+from .libraries.models import TARGETS, TargetName
 from .libraries.tables import library_names
 from .libraries.targets import TABLES, model_of, notes_of
 from .model.config import EfficientNetConfig
-from .model.libraries import TARGETS, TargetName
 from .reporting.record import full_report
 from .reporting.renderers import renderer_of
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfckpt.errors import CorruptionError, MissingDependencyError, error_context, printable
-from tfckpt.files.bounded_json import read_json
+from tfckpt.files.json_text import read_json
 
 from ._typing import Array, PathLike
 from .conversion import convert

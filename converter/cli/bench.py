@@ -10,7 +10,7 @@ from tfckpt.cli.render import say
 from tfckpt.errors import MissingDependencyError
 
 from ..errors import ConversionError
-from ..model.libraries import library_model
+from ..libraries.models import library_model
 from ..model.published import PUBLISHED
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from ..families.averages import WEIGHTS_CHOICES
 from ..formats.changes import DTYPES
 from ..formats.files import check_output, is_folder_name, write_output
 from ..images.labels import read_labels
+from ..libraries.models import TARGETS
 from ..mapping.modules import import_module
 from ..model.config import CONFIGS
-from ..model.libraries import TARGETS
 from ..releases.table import preprocessing_for
 from ..reporting.renderers import FORMATS as REPORTS
 from .options import (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import tfckpt
 from tfckpt.cli.render import say
 from tfckpt.errors import CorruptionError
-from tfckpt.files.bounded_json import read_json
+from tfckpt.files.json_text import read_json
 
 from ..errors import ConversionError, FeedError, GraphError
 from ..formats.files import LABELS_KEY, PREPROCESSING_KEY, read_native
@@ -116,7 +116,7 @@ class _Settings:
 
     def preprocessing(self) -> Preprocessing:
         """How an image becomes an input; `FeedError` when nothing says so."""
-        from ..images.preprocessing import preprocessing_of
+        from ..preprocessing import preprocessing_of
 
         chosen = self._options.preprocessing
         if chosen is None and PREPROCESSING_KEY not in self._metadata:

@@ -204,7 +204,7 @@ def _preprocessing(options: argparse.Namespace) -> Preprocessing | None:
     """How an image becomes a probe, if the output says."""
     if options.probe is None:
         return None
-    from ..images.preprocessing import preprocessing_of
+    from ..preprocessing import preprocessing_of
 
     try:
         return preprocessing_of(options.output)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from converter.errors import FeedError, GraphError, TensorNameError, UnsupportedOpError
-from tfckpt.checkpoint import Checkpoint
+from tfckpt import Checkpoint
 from tfckpt.graphs.graph import Graph, Node
 from tfckpt.graphs.meta_graph import Signature
 from tfckpt.graphs.saved_objects import SavedObjects

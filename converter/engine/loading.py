@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import tfckpt
 from converter.errors import GraphError
-from tfckpt import protos
-from tfckpt.checkpoint import Checkpoint
+from tfckpt import Checkpoint, protos
 from tfckpt.errors import CheckpointNotFoundError, error_context
 from tfckpt.graphs.graph import graph_of
 from tfckpt.graphs.meta_graph import MetaGraph, read_meta_graph

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from converter.errors import FeedError, GraphError
-from tfckpt.checkpoint import Checkpoint
+from tfckpt import Checkpoint
 from tfckpt.graphs.graph import Node
 from tfckpt.graphs.meta_graph import Signature
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from converter.errors import GraphError
-from tfckpt.checkpoint import Checkpoint
+from tfckpt import Checkpoint
 from tfckpt.errors import close_names, printable
 from tfckpt.graphs.graph import Function, Node
 from tfckpt.graphs.object_graph import ObjectGraph

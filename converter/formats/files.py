@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError
-from tfckpt.files.bounded_json import read_json
+from tfckpt.files.json_text import read_json
 
 from .._typing import PathLike, Progress
 from ..errors import ExportError

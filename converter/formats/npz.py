@@ -25,7 +25,7 @@ from tfckpt.errors import (
     error_context,
     printable,
 )
-from tfckpt.files.bounded_json import read_json
+from tfckpt.files.json_text import read_json
 from tfckpt.files.npy import npy_array
 from tfckpt.limits import DEFAULT_LIMITS
 from tfckpt.storage.archives import zip as zip_format

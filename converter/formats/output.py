@@ -14,9 +14,9 @@ from tfckpt.errors import abridged, printable
 from .._typing import Array, PathLike, Progress
 from ..errors import ExportError, Shape
 from ..images.recipes import Preprocessing
+from ..libraries.models import TargetName
 from ..mapping.report import ConversionReport
 from ..model.config import EfficientNetConfig
-from ..model.libraries import TargetName
 
 CONFIG_KEY = "tf2torch.config"
 PROVENANCE_KEY = "tf2torch.provenance"

@@ -28,7 +28,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, abridged, past_end, printable
-from tfckpt.files.bounded_json import read_json
+from tfckpt.files.json_text import read_json
 from tfckpt.files.npy import MAX_AXES
 from tfckpt.files.safetensors import DTYPES, LazyTensor, write_safetensors
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError
-from tfckpt.files.bounded_json import read_json
+from tfckpt.files.json_text import read_json
 
 from .._typing import PathLike, Progress
 from . import safetensors

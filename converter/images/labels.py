@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from tfckpt.errors import CheckpointNotFoundError, abridged, printable
-from tfckpt.files.bounded_json import read_json
+from tfckpt.files.json_text import read_json
 
 from .._typing import PathLike
 from ..errors import ExportError

@@ -1,103 +1,55 @@
-"""Images to inputs, as TensorFlow's evaluation did it: `preprocess`, and where its settings come from."""
+"""From an image to a network's input, with the arithmetic of TensorFlow's evaluation."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
-from tfckpt.files.bounded_json import read_json
 
-from .._typing import Array, PathLike
-from ..errors import ConversionError, FeedError
-from ..formats.files import PREPROCESSING_KEY, is_output, read_output
-from ..libraries.folders import PREPROCESSING_NAME
-from ..releases.table import find_release
+from .._typing import Array
+from ..errors import FeedError
 from .recipes import RECIPES, Preprocessing, recipe
 from .resize import central_crop, resize
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ReleaseLike: TypeAlias = str | os.PathLike[str] | Preprocessing
-
 _CHANNELS = 3
-#: A `preprocessing.json` has a thousandth of it.
-_MAX_BYTES = 1 << 20
 #: Formats of pixels, for Pillow. It knows more, among them some that it has other programs draw.
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
-@overload
-def preprocess(image: Tensor, release: ReleaseLike, *, size: int | None = None) -> Tensor: ...
-@overload
-def preprocess(image: PathLike | Array, release: ReleaseLike, *, size: int | None = None) -> Array: ...
+def prepare_image(image: Any, settings: Preprocessing, *, size: int | None = None) -> Any:
+    """Crop, resize and normalize one image: float32 of shape (1, 3, size, size).
 
+    `image` is uint8 of shape (height, width, 3), an array or a tensor, and the result is of the same kind; or the path
+    of an image file, which Pillow opens (extra `images`), and the result is an array.
+    `size` replaces the input size of the settings in pixels, and the crop that follows from it.
 
-def preprocess(image: Any, release: ReleaseLike, *, size: int | None = None) -> Any:
-    """Crop, resize and normalise one image as the release's evaluation does: (1, 3, size, size) float32.
-
-    `image` is uint8 of (height, width, 3), an array or a tensor, and the result is of the same kind; or the path of an
-    image file, which Pillow opens (extra `images`), and the result is an array.
-    `release` is a release's name, a `preprocessing.json`, converted weights that hold their preprocessing, or a
-    `Preprocessing`. `size` overrides its input size in pixels, and with it the crop.
-
-    Raises `FeedError`, a `ValueError`, for pixels that no input can be made of, `TypeError` for what is no image, and
-    `preprocessing_of`'s errors.
+    Raises `FeedError`, a `ValueError`, for pixels that cannot become an input, and `TypeError` for any other object.
     """
-    settings = release if isinstance(release, Preprocessing) else preprocessing_of(release)
     if size is not None:
         settings = _resized(settings, size)
     if isinstance(image, (str, os.PathLike)):
         path = os.fspath(image)
-        return _preprocess(_opened(path), settings, name=path)
+        return _prepare(_open_image(path), settings, name=path)
     if isinstance(image, np.ndarray):
-        return _preprocess(image, settings)
+        return _prepare(image, settings)
     torch: Any = sys.modules.get("torch")  # whoever has a tensor has imported it
     if torch is not None and isinstance(image, torch.Tensor):
         if image.dtype != torch.uint8:  # some dtypes have no NumPy array
             raise FeedError(f"image has dtype {image.dtype}, expected uint8 pixels from 0 to 255")
-        tensor: Tensor = torch.from_numpy(_preprocess(image.detach().cpu().numpy(), settings))
+        tensor: Tensor = torch.from_numpy(_prepare(image.detach().cpu().numpy(), settings))
         return tensor.to(image.device)
     raise TypeError(f"image is {type(image).__name__}, expected an array or tensor (height, width, 3), or a path")
 
 
-def preprocessing_of(release: PathLike) -> Preprocessing:
-    """Find settings by a release's name, or in a `preprocessing.json`, a folder or a file of converted weights.
-
-    Raises `UnknownModelError` for a name of no release, `ConversionError` for weights that do not say their
-    preprocessing, and what `tfckpt` raises about files.
-    """
-    path = os.fspath(release)
-    if not os.path.exists(path):
-        if os.path.basename(path) != path or os.path.splitext(path)[1]:  # no release is called so
-            raise CheckpointNotFoundError("there is no such file", path=path)
-        return find_release(path).preprocessing
-    if os.path.isdir(path) and os.path.isfile(os.path.join(path, PREPROCESSING_NAME)):
-        path = os.path.join(path, PREPROCESSING_NAME)
-    if path.endswith(".json"):
-        text = _text(path)
-    elif is_output(path):
-        found = read_output(path).metadata
-        if PREPROCESSING_KEY not in found:
-            raise ConversionError(
-                f"{path} does not say which preprocessing it was trained with; "
-                "give a release, such as efficientnetv2-s (tf2torch models lists them)"
-            )
-        text = found[PREPROCESSING_KEY]
-    else:
-        raise ConversionError(f"{path} is neither converted weights nor a {PREPROCESSING_NAME}")
-    try:
-        return Preprocessing.from_dict(read_json(text))
-    except ValueError as error:
-        raise CorruptionError(f"its preprocessing cannot be understood ({error})", path=path) from error
-
-
-def _preprocess(image: Array, settings: Preprocessing, *, name: str = "image") -> Array:
+def _prepare(image: Array, settings: Preprocessing, *, name: str = "image") -> Array:
     """H, W, C of bytes -> 1, C, size, size of float32."""
     if image.dtype != np.uint8:
         raise FeedError(f"{name} has dtype {image.dtype}, expected uint8 pixels from 0 to 255")
@@ -118,13 +70,13 @@ def _resized(settings: Preprocessing, size: int) -> Preprocessing:
     return dataclasses.replace(settings, size=size)
 
 
-def _opened(path: str) -> Array:
+def _open_image(path: str) -> Array:
     """Decode an image file as RGB."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingDependencyError("Pillow", extra="images", purpose="opening an image file") from error
-    with _file(path) as file:
+    with open_file(path) as file:
         try:
             with Image.open(file, formats=_FORMATS) as image:
                 return np.asarray(image.convert("RGB"))
@@ -134,18 +86,7 @@ def _opened(path: str) -> Array:
             raise CorruptionError(f"the image cannot be decoded ({error})", path=path) from error
 
 
-def _text(path: str) -> str:
-    with _file(path) as file:
-        try:
-            content = file.read(_MAX_BYTES + 1)
-            if len(content) > _MAX_BYTES:
-                raise ValueError(f"it has more than {_MAX_BYTES} bytes")
-            return content.decode()
-        except ValueError as error:
-            raise CorruptionError(f"no text ({error})", path=path) from error
-
-
-def _file(path: str) -> BinaryIO:
+def open_file(path: str) -> BinaryIO:
     """Open a file for reading; the caller closes it."""
     try:
         return open(path, "rb")

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..images.recipes import CROP_PADDING, Preprocessing
 from ..model.config import CONFIGS, V1_SCALING, EfficientNetConfig
-from ..model.libraries import TargetName
+from .models import TargetName
 from .targets import depthwise_padding, input_size
 
 STEM = "model"

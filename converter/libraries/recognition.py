@@ -14,8 +14,8 @@ from tfckpt.tensors.casting import FLOATS
 from .._typing import Array
 from ..errors import ConversionError, Shape, UnknownModelError
 from ..model.config import CONFIGS, EfficientNetConfig
-from ..model.libraries import TargetName, library_model
 from ..model.names import native_targets
+from .models import TargetName, library_model
 from .tables import library_names
 from .targets import TABLES
 

@@ -7,7 +7,7 @@ from tfckpt.errors import printable
 from ..errors import ExportError
 from ..images.recipes import Preprocessing
 from ..model.config import CONFIGS, EfficientNetConfig
-from ..model.libraries import TORCHVISION_OTHER_EPSILON, TargetName, library_model, targets_of
+from .models import TORCHVISION_OTHER_EPSILON, TargetName, library_model, targets_of
 from .tables import EFFICIENTNET_PYTORCH, TIMM, TORCHVISION, TRANSFORMERS, Table
 
 TABLES: dict[TargetName, Table] = {

@@ -11,9 +11,9 @@ import dataclasses
 from typing import Any
 
 from tfckpt.errors import pluralize, printable
+from tfckpt.files.json_text import json_text
 
 from ..errors import Shape
-from ..reporting.pages import json_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from tfckpt.errors import (
     printable,
 )
 from tfckpt.files.atomic import atomic_file, sync_folder, writing
-from tfckpt.files.bounded_json import read_json
+from tfckpt.files.json_text import read_json
 from tfckpt.files.lock import FileLock
 from tfckpt.finding.file_kinds import what_is
 from tfckpt.limits import DEFAULT_LIMITS

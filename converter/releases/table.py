@@ -14,8 +14,8 @@ from typing import Any
 
 from ..errors import UnknownModelError
 from ..images.recipes import Preprocessing, recipe
+from ..libraries.models import TARGETS, library_model
 from ..model.config import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2, EfficientNetConfig
-from ..model.libraries import TARGETS, library_model
 
 #: The folder that all archives are under.
 BASE_URL = "https://storage.googleapis.com/cloud-tpu-checkpoints/efficientnet"

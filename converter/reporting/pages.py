@@ -9,11 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tfckpt.errors import printable
 
@@ -65,12 +64,6 @@ def document(title: str, body: Iterable[str], *, style: str = "", script: str = 
 def text(value: str) -> str:
     """Text that HTML takes as it is, in an element or between quotes; line ends stay."""
     return html.escape("\n".join(printable(line) for line in value.split("\n")))
-
-
-def json_text(value: Any) -> str:
-    """Give JSON that any reader takes: a name whose bytes are not UTF-8 has escapes in their places."""
-    written = json.dumps(value, indent=2, ensure_ascii=False)
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", written) + "\n"
 
 
 def by_ending(path: str, formats: Mapping[str, _T]) -> _T:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from tfckpt.files.json_text import json_text
+
 from .._typing import PathLike
 from .html import page
-from .pages import by_ending, json_text
+from .pages import by_ending
 from .record import FullReport
 
 

@@ -225,7 +225,7 @@ def open_folder(
     if there is one for every class.
     Raises `CheckpointNotFoundError` or `FeedError` for what is no such folder.
     """
-    from ..images.preprocessing import preprocess
+    from ..images.preprocessing import prepare_image
 
     if not os.path.isdir(folder):
         raise CheckpointNotFoundError("there is no such folder", path=folder)
@@ -239,7 +239,7 @@ def open_folder(
         if not found:
             raise FeedError(f"the class folder {printable(name)} has no images ({', '.join(ENDINGS)})")
         files += [(os.path.join(folder, name, entry), number) for entry in found]
-    return ImageFolder(tuple(files), lambda path: preprocess(path, preprocessing, size=size))
+    return ImageFolder(tuple(files), lambda path: prepare_image(path, preprocessing, size=size))
 
 
 def open_arrays(
@@ -261,10 +261,10 @@ def open_arrays(
             f"{LABELS} in {path} is {labels.dtype} {list(labels.shape)}, expected whole numbers [{len(images)}]"
         )
     if images.dtype == np.uint8:
-        from ..images.preprocessing import preprocess
+        from ..images.preprocessing import prepare_image
 
         settings = preprocessing()
-        return ImageArrays(images, labels, lambda image: preprocess(image, settings, size=size))
+        return ImageArrays(images, labels, lambda image: prepare_image(image, settings, size=size))
     if images.dtype.kind != "f":
         raise FeedError(f"{IMAGES} in {path} is {images.dtype}, expected float32 inputs or uint8 pixels")
     return ImageArrays(images, labels, None)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
-from tfckpt.checkpoint import Checkpoint
+from tfckpt import Checkpoint
 
 from .._typing import Array
 from ..errors import ConversionError, GraphError

@@ -51,11 +51,11 @@ def read_probe(path: str, shape: Shape, declared: Shape | None, preprocessing: P
     """
     if os.path.splitext(path)[1].lower() == ".npz":
         return _from_npz(path, shape, declared)
-    from ..images.preprocessing import preprocess
+    from ..images.preprocessing import prepare_image
 
     if shape[1] != shape[2]:
         raise FeedError(f"an image becomes a square, and the graph takes {shape[1]} by {shape[2]} pixels")
-    image: Array = preprocess(path, preprocessing, size=shape[1])
+    image: Array = prepare_image(path, preprocessing, size=shape[1])
     return np.repeat(image.transpose(0, 2, 3, 1), shape[0], axis=0)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..reporting.pages import by_ending, json_text
+from tfckpt.files.json_text import json_text
+
+from ..reporting.pages import by_ending
 from .html import page
 from .report import Proof
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfckpt.errors import CorruptionError, pluralize, printable
-from tfckpt.files.bounded_json import read_json
+from tfckpt.files.json_text import read_json
 
 from .._typing import Array, PathLike, Progress, SourceLike
 from ..conversion import ConversionPlan, opened, plan_conversion

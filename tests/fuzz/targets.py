@@ -26,8 +26,8 @@ import tfckpt
 from converter.exporting import prepare
 from converter.formats.files import read_native
 from converter.images.labels import read_labels
-from converter.images.preprocessing import preprocessing_of
 from converter.mapping.rules_file import parse_rules, read_rules, to_toml
+from converter.preprocessing import preprocessing_of
 from converter.releases.table import RELEASES
 from converter.reporting.record import full_report
 from converter.reporting.renderers import to_html, to_json

@@ -9,8 +9,8 @@ import numpy as np
 
 from .._typing import Array
 from ..checkpoint import Checkpoint
+from ..graphs.lookup import select
 from ..tensors.info import TensorInfo
-from ..writing.selection import select
 
 _PIECE = 1 << 20
 

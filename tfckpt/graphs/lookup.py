@@ -1,11 +1,12 @@
-"""From what a tensor was asked for by to the key it is stored under.
+"""From what a user asked for to the keys that tensors are stored under.
 
 A key of the checkpoint wins over a path through its object graph, and a path over a variable's full name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fnmatch
+from collections.abc import Iterable, Sequence
 
 from ..errors import TensorNotFoundError, close_names, join_some
 from ..tensors.reading import TensorReader
@@ -51,3 +52,20 @@ def not_found(reader: TensorReader, graph: ObjectGraph, name: str, *, path: str)
 def _stored(reader: TensorReader, attributes: Sequence[ObjectAttribute]) -> tuple[str, ...]:
     """The keys of attributes that are in the checkpoint, each once."""
     return tuple(dict.fromkeys(one.checkpoint_key for one in attributes if one.checkpoint_key in reader))
+
+
+def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str]) -> set[str]:
+    """Return the names that match a glob of `include`, or all names if there is none, and no glob of `exclude`.
+
+    Raises `ValueError` for a glob of `include` that matches no name.
+    """
+    names = list(names)
+    for pattern in include:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"no tensor matches {pattern!r}")
+    return {name for name in names if (not include or matches(name, include)) and not matches(name, exclude)}
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether one of the globs matches the whole name; `*` also matches slashes."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

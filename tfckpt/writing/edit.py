@@ -17,12 +17,13 @@ from .._typing import Array, PathLike
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
 from ..errors import NameConflictError, UnsupportedFeatureError, join_some, pluralize, printable
+from ..graphs.lookup import matches, select
 from ..graphs.object_graph import GRAPH_KEY, graph_payload
 from ..graphs.object_graph_writer import rename_keys
 from ..graphs.training_state import optimizer_state
 from ..tensors.dtypes import data_type_named
 from .copy import Item, Progress, Report, write
-from .selection import compile_renames, float_type, matches, rename_all, select, take_averages
+from .selection import compile_renames, float_type, rename_all, take_averages
 from .writer import StateUpdate, to_values
 
 __all__ = ["Report", "copy", "merge", "replace"]

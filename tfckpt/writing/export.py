@@ -26,10 +26,11 @@ from ..checks.integrity import verify
 from ..errors import CheckpointExistsError, UnsupportedFeatureError, join_some
 from ..files.atomic import PendingFile, atomic_file, check_folder, check_free, sync_folder, writing
 from ..files.safetensors import DTYPES, LazyTensor, write_safetensors
+from ..graphs.lookup import select
 from ..graphs.training_state import AVERAGE_SUFFIX, optimizer_state
 from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
-from .selection import compile_renames, float_type, rename_all, select, take_averages
+from .selection import compile_renames, float_type, rename_all, take_averages
 
 if TYPE_CHECKING:
     from ..errors import CheckpointError

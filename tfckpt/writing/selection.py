@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 
@@ -13,20 +12,6 @@ from ..tensors.casting import FLOATS
 from ..tensors.dtypes import data_type_named
 
 #: The types that are converted into each other.
-
-
-def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str]) -> set[str]:
-    """The names that one of the globs `include`, where there are any, and none of `exclude` matches."""
-    names = list(names)
-    for pattern in include:
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"no tensor matches {pattern!r}")
-    return {name for name in names if (not include or matches(name, include)) and not matches(name, exclude)}
-
-
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether one of the globs matches all of a name; `*` also matches slashes."""
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def take_averages(checkpoint: Checkpoint, names: Sequence[str], chosen: set[str]) -> dict[str, str]:

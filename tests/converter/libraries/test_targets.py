@@ -14,7 +14,7 @@ from converter.conversion import ConversionResult, convert
 from converter.errors import ExportError
 from converter.exporting import export
 from converter.formats.files import read_native, read_output
-from converter.model.libraries import TargetName
+from converter.libraries.models import TargetName
 from tests.conftest import slow
 from tests.converter.networks import arrays
 

@@ -10,7 +10,8 @@ import re
 import pytest
 
 from converter.errors import ExportError
-from converter.reporting.pages import by_ending, document, json_text, text
+from converter.reporting.pages import by_ending, document, text
+from tfckpt.files.json_text import json_text
 
 
 def test_text_of_html_has_no_tags_quotes_or_control_characters() -> None:

@@ -26,15 +26,15 @@ from converter.errors import ConversionError, UnknownModelError
 from converter.exporting import export
 from converter.formats.files import PREPROCESSING_KEY
 from converter.formats.safetensors import write_tensors
-from converter.images.preprocessing import preprocess, preprocessing_of
 from converter.images.recipes import MAX_SIZE, RECIPES, recipe
+from converter.preprocessing import preprocess, preprocessing_of
 from tests.converter import networks
 from tests.hostile.sealing import mutate
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-DATA = pathlib.Path(__file__).parents[2] / "data" / "preprocess"
+DATA = pathlib.Path(__file__).parents[1] / "data" / "preprocess"
 STEP = 17
 #: Of a pixel after normalisation; float32 itself was measured at 1.2e-6.
 TOLERANCE = 1e-4
