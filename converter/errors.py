@@ -25,7 +25,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from tfckpt.errors import ReportedError, pluralize, printable
+from tfckpt.errors import ReportedError, pluralize, printable, say_close_names
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -60,9 +60,7 @@ class Missing:
         text = f"missing: {printable(self.target)} {list(self.shape)}"
         if self.expected:
             text += f" from {' or '.join(map(printable, self.expected))}"
-        if self.close_names:
-            text += f" (close: {', '.join(map(printable, self.close_names))})"
-        return text
+        return text + say_close_names(self.close_names)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,8 +175,7 @@ class TensorNameError(GraphError, KeyError):
     """The graph has no tensor of this name; `close_names` are those most like it."""
 
     def __init__(self, message: str, *, name: str, close_names: Sequence[str] = ()) -> None:
-        hint = f" (close: {', '.join(map(printable, close_names))})" if close_names else ""
-        super().__init__(f"{message}{hint}")
+        super().__init__(f"{message}{say_close_names(close_names)}")
         self.name = name
         self.close_names = tuple(close_names)
 

@@ -299,5 +299,10 @@ def close_names(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str,
     return tuple(difflib.get_close_matches(name, candidates[:_COMPARED_NAMES], n=most))
 
 
+def say_close_names(names: Sequence[str]) -> str:
+    """Return the end of a message that offers the names from `close_names`; empty if there are none."""
+    return f"; close names: {join_some(names)}" if names else ""
+
+
 _COMPARED_NAMES = 2000
 _SHOWN_CHARACTERS = 400

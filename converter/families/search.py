@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tfckpt.errors import close_names, join_some, pluralize, printable
+from tfckpt.errors import close_names, join_some, pluralize, printable, say_close_names
 
 from ..errors import Shape, UnknownModelError
 from ..mapping.rules import Ignored, RuleSet, Source, ignored_by
@@ -207,7 +207,7 @@ def _no_network(inventory: Inventory) -> str:
     if others:
         text += f"; not its names are {', '.join(others)}"
     stem = close_names(nearest.anatomy.stem, names)
-    return text + (f"\n{nearest.anatomy.stem} is missing (close: {', '.join(map(printable, stem))})" if stem else "")
+    return text + (f"\n{nearest.anatomy.stem} is missing{say_close_names(stem)}" if stem else "")
 
 
 def _alike(family: Family, inventory: Inventory) -> set[str]:

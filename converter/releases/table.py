@@ -12,6 +12,8 @@ import difflib
 import fnmatch
 from typing import Any
 
+from tfckpt.errors import say_close_names
+
 from ..errors import UnknownModelError
 from ..images.recipes import Preprocessing, recipe
 from ..libraries.models import TARGETS, library_model
@@ -199,8 +201,7 @@ RELEASES: dict[str, Release] = {release.name: release for release in (*_v2_relea
 def find_release(name: str) -> Release:
     """Give the release of a name; `UnknownModelError` offers close ones."""
     if name not in RELEASES:
-        close = close_releases(name)
-        hint = f"; close: {', '.join(close)}" if close else ""
+        hint = say_close_names(close_releases(name))
         raise UnknownModelError(f"there is no release {name!r}{hint}; tf2torch models lists them")
     return RELEASES[name]
 

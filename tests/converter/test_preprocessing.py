@@ -308,7 +308,7 @@ def test_folder_of_weights_without_the_json_says_it_in_them(tmp_path: pathlib.Pa
 
 def test_unknown_release_offers_close_ones() -> None:
     """A name without an ending or a folder is meant as a release's."""
-    with pytest.raises(UnknownModelError, match=r"no release 'efficientnetv2-z'; close: .*efficientnetv2-s"):
+    with pytest.raises(UnknownModelError, match=r"no release 'efficientnetv2-z'; close names: .*efficientnetv2-s"):
         preprocess(image(), "efficientnetv2-z")
 
 

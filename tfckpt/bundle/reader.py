@@ -28,7 +28,7 @@ from ..errors import (
     close_names,
     error_context,
     past_end,
-    printable,
+    say_close_names,
 )
 from ..limits import DEFAULT_LIMITS, Limits
 from ..sstable.table import Table
@@ -255,7 +255,7 @@ class BundleReader:
         entry = self._find(_to_key(name))
         if entry is None:
             close = close_names(name, self.names())
-            hint = f"; close names: {', '.join(map(printable, close))}" if close else ""
+            hint = say_close_names(close)
             raise TensorNotFoundError(f"not in the checkpoint{hint}", close_names=close, path=self._prefix, tensor=name)
         return entry
 

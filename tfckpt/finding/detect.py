@@ -13,7 +13,15 @@ from collections.abc import Iterable
 from .. import protos
 from .._typing import ByteSource
 from ..bundle import naming
-from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, abridged, close_names, join_some
+from ..errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    CorruptionError,
+    abridged,
+    close_names,
+    join_some,
+    say_close_names,
+)
 from ..graphs import saved_model
 from ..limits import DEFAULT_LIMITS, Limits
 from ..sstable.format import is_table
@@ -372,8 +380,7 @@ def _nothing_at(storage: Storage, path: str) -> CheckpointNotFoundError:
     if folder and not storage.is_folder(folder):
         return CheckpointNotFoundError(f"no such checkpoint: there is no folder {folder}", path=path)
     known = sorted({naming.prefix_of_member(other) or other for other in names})
-    close = close_names(name, known)
-    hint = f"; close names there: {join_some(close)}" if close else ""
+    hint = say_close_names(close_names(name, known))
     return CheckpointNotFoundError(f"no such checkpoint, file or folder{hint}", path=path)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Sequence
 
-from ..errors import TensorNotFoundError, close_names, join_some
+from ..errors import TensorNotFoundError, close_names, join_some, say_close_names
 from ..tensors.reading import TensorReader
 from .object_graph import VARIABLE_VALUE, ObjectAttribute, ObjectGraph
 
@@ -45,8 +45,8 @@ def not_found(reader: TensorReader, graph: ObjectGraph, name: str, *, path: str)
         )
     paths = [node.path for node in graph.nodes if node.path and node.attributes]
     close = close_names(name, dict.fromkeys((*paths, *graph.full_names, *reader.names())))
-    hint = f"; close names: {join_some(close)}" if close else ""
-    return TensorNotFoundError(f"not in the checkpoint{hint}", close_names=close, path=path, tensor=name)
+    message = f"not in the checkpoint{say_close_names(close)}"
+    return TensorNotFoundError(message, close_names=close, path=path, tensor=name)
 
 
 def _stored(reader: TensorReader, attributes: Sequence[ObjectAttribute]) -> tuple[str, ...]:

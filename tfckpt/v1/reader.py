@@ -27,6 +27,7 @@ from ..errors import (
     close_names,
     error_context,
     join_some,
+    say_close_names,
 )
 from ..limits import DEFAULT_LIMITS, Limits, check_limit
 from ..sstable.table import Table
@@ -260,7 +261,7 @@ class V1Reader:
         tensor = None if key is None else self._tensors.get(key)
         if key is None or tensor is None:
             close = close_names(name, self.names())
-            hint = f"; close names: {join_some(close)}" if close else ""
+            hint = say_close_names(close)
             absent = self._missing()
             hint += f"; it may stand in one of {len(absent)} missing shards, such as {absent[0]}" if absent else ""
             raise TensorNotFoundError(f"not in the checkpoint{hint}", close_names=close, path=self._prefix, tensor=name)

@@ -157,7 +157,7 @@ def test_other_network_is_refused_with_the_nearest_family() -> None:
         "it has net/blocks_0/conv2d/kernel, net/stem/conv/kernel, net/tail/w.",
         "The nearest family is automl (names of the released code (google/automl, tensorflow/tpu)), "
         "with 1 of the names; not its names are net/stem/conv/kernel, net/tail/w",
-        "stem/conv2d/kernel is missing (close: net/stem/conv/kernel, net/blocks_0/conv2d/kernel)",
+        "stem/conv2d/kernel is missing; close names: net/stem/conv/kernel, net/blocks_0/conv2d/kernel",
     ]
 
 

@@ -151,7 +151,7 @@ def test_missing_target_names_its_source_and_close_ones() -> None:
     error = refused(rules, {"net/block_3/kernal": (2,), "unlike": ()}, {"stages.1.2.weight": (2,)})
 
     assert error.missing == (Missing("stages.1.2.weight", (2,), ("net/block_3/kernel",), ("net/block_3/kernal",)),)
-    assert "missing: stages.1.2.weight [2] from net/block_3/kernel (close: net/block_3/kernal)" in str(error)
+    assert "missing: stages.1.2.weight [2] from net/block_3/kernel; close names: net/block_3/kernal" in str(error)
 
 
 def test_mismatched_shapes_are_reported_both() -> None:

@@ -220,8 +220,8 @@ def test_base_url_that_is_no_web_address_is_refused(base_url: str, cache: pathli
 def test_name_that_is_no_release_is_refused_with_close_ones(cache: pathlib.Path) -> None:
     """Those of a network of that name before those that look like it."""
     for name, close in {
-        "efficientnet-b0": "close: efficientnet-b0-advprop, efficientnet-b0-noisystudent;",
-        "efficientnetv2-z": "close: efficientnetv2-",
+        "efficientnet-b0": "close names: efficientnet-b0-advprop, efficientnet-b0-noisystudent;",
+        "efficientnetv2-z": "close names: efficientnetv2-",
         "../x": "tf2torch models",
     }.items():
         with pytest.raises(UnknownModelError, match=close):

@@ -109,7 +109,7 @@ def test_wrong_name_offers_close_ones(tmp_path: Path) -> None:
     """Prefixes and files of the folder."""
     bundle(tmp_path, "model.ckpt-322")
 
-    assert said(tmp_path / "model.ckpt-32").endswith("close names there: model.ckpt-322")
+    assert said(tmp_path / "model.ckpt-32").endswith("close names: model.ckpt-322")
 
 
 def test_missing_folder_is_said(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_folder_of_a_file_system_is_listed(system: MemoryFileSystem) -> None:
 
 def test_close_names_are_offered_where_there_is_a_listing(system: MemoryFileSystem) -> None:
     """As on a disk."""
-    with pytest.raises(tfckpt.CheckpointNotFoundError, match="close names there: model"):
+    with pytest.raises(tfckpt.CheckpointNotFoundError, match="close names: model"):
         tfckpt.open("memory://place/modle")
 
 
