@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias
 
-import numpy as np
+from tfckpt._typing import Array, PathLike, Progress
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-PathLike: TypeAlias = str | os.PathLike[str]
+__all__ = ["Array", "HasShape", "PathLike", "Progress", "SourceLike"]
+
 #: What can be converted: a path that `tfckpt.open` takes, an open checkpoint, or arrays by TensorFlow's names.
 SourceLike: TypeAlias = PathLike | Mapping[str, Array]
-#: Called with the bytes done and the bytes in all, from time to time.
-Progress: TypeAlias = Callable[[int, int], None]
 
 
 class HasShape(Protocol):

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError
 from tfckpt.files.json_text import read_json
+from tfckpt.files.reading import open_file
 
 from ._typing import Array, PathLike
 from .errors import ConversionError
 from .formats.files import PREPROCESSING_KEY, is_output, read_output
-from .images.preprocessing import open_file, prepare_image
+from .images.preprocessing import prepare_image
 from .images.recipes import Preprocessing
 from .libraries.folders import PREPROCESSING_NAME
 from .releases.table import find_release

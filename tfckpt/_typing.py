@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -13,6 +14,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 #: Bytes without a copy: a read-only, one-dimensional, contiguous view of format "B".
 ByteView: TypeAlias = memoryview
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+#: Called with the bytes done and the bytes in all, from time to time.
+Progress: TypeAlias = Callable[[int, int], None]
 
 
 class ByteSource(Protocol):

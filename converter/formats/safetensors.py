@@ -1,15 +1,4 @@
-"""The safetensors file format: what is written with `tfckpt`'s writer of it, and the reader beside it.
-
-::
-
-    header length  u64, little-endian
-    header         JSON object: name -> {"dtype": "F32", "shape": [...], "data_offsets": [begin, end]} for each tensor,
-                   and "__metadata__" -> an object of strings;
-                   padded with spaces so that the data begins at a multiple of 8 bytes
-    data           the tensors in C order, little-endian, without gaps; offsets count from here
-
-The layout is that of the format's own description (github.com/huggingface/safetensors, README).
-Tensors stand by falling item size, which aligns each of them.
+"""Converted weights as a safetensors file, written and read; `tfckpt.files.safetensors` describes the format.
 
 Metadata keys of ours, each with a value of JSON: `tf2torch.config`, the network's config; `tf2torch.provenance`, which
 files with which checksums it came from, by which rules and which choice of weights; `tf2torch.preprocessing`,
@@ -27,10 +16,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from tfckpt.errors import CheckpointNotFoundError, CorruptionError, abridged, past_end, printable
+from tfckpt.errors import CorruptionError, abridged, past_end, printable
 from tfckpt.files.json_text import read_json
 from tfckpt.files.npy import MAX_AXES
-from tfckpt.files.safetensors import DTYPES, LazyTensor, write_safetensors
+from tfckpt.files.reading import open_file
+from tfckpt.files.safetensors import DTYPES, LazyTensor, count_bytes, write_safetensors
 
 from .._typing import PathLike, Progress
 from ..errors import ExportError
@@ -59,16 +49,7 @@ def write_tensors(
         LazyTensor(name, tensor.dtype, tensor.shape, functools.partial(made, tensor))
         for name, tensor in tensors.items()
     ]
-    total = sum(tensor.nbytes for tensor in lazy)
-    done = 0
-
-    def advance(nbytes: int) -> None:
-        nonlocal done
-        done += nbytes
-        if progress is not None:
-            progress(done, total)
-
-    write_safetensors(file, lazy, metadata, progress=advance)
+    write_safetensors(file, lazy, metadata, progress=count_bytes(lazy, progress))
 
 
 def read(path: PathLike) -> TensorFile:
@@ -78,14 +59,9 @@ def read(path: PathLike) -> TensorFile:
     Raises `CheckpointNotFoundError`, or `CorruptionError` for what breaks a rule of the format.
     """
     path = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
-    except FileNotFoundError:
-        raise CheckpointNotFoundError("there is no such file", path=path) from None
-    except OSError as error:
-        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
     header, data = _header(view, path)
     metadata = header.pop(METADATA_NAME, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):

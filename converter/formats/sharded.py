@@ -16,8 +16,9 @@ import os
 import re
 from collections.abc import Mapping
 
-from tfckpt.errors import CheckpointNotFoundError, CorruptionError
+from tfckpt.errors import CorruptionError
 from tfckpt.files.json_text import read_json
+from tfckpt.files.reading import open_file
 
 from .._typing import PathLike, Progress
 from . import safetensors
@@ -89,13 +90,8 @@ def read(path: PathLike) -> TensorFile:
 
 
 def _weight_map(path: str) -> Mapping[str, str]:
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_MAX_INDEX_BYTES + 1)
-    except FileNotFoundError:
-        raise CheckpointNotFoundError("there is no such file", path=path) from None
-    except OSError as error:
-        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
+    with open_file(path) as file:
+        text = file.read(_MAX_INDEX_BYTES + 1)
     try:
         index = read_json(text) if len(text) <= _MAX_INDEX_BYTES else None
     except ValueError as error:

@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Sequence
 
-from tfckpt.errors import CheckpointNotFoundError, abridged, printable
+from tfckpt.errors import abridged, printable
 from tfckpt.files.json_text import read_json
+from tfckpt.files.reading import open_file
 
 from .._typing import PathLike
 from ..errors import ExportError
@@ -23,13 +24,8 @@ def read_labels(path: PathLike) -> tuple[str, ...]:
     Raises `ExportError` for what is neither, and `CheckpointNotFoundError` when the file cannot be read.
     """
     path = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise CheckpointNotFoundError("there is no such file", path=path) from None
-    except OSError as error:
-        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
+    with open_file(path) as file:
+        content = file.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise ExportError(f"the file of labels has more than {_MAX_BYTES} bytes", path=path)
     try:

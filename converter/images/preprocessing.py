@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
+from tfckpt.errors import CorruptionError, MissingDependencyError
+from tfckpt.files.reading import open_file
 
 from .._typing import Array
 from ..errors import FeedError
@@ -84,13 +85,3 @@ def _open_image(path: str) -> Array:
             raise CorruptionError(f"no image that is read ({', '.join(_FORMATS)})", path=path) from error
         except Exception as error:  # its decoders end in whatever a damaged file leads them to
             raise CorruptionError(f"the image cannot be decoded ({error})", path=path) from error
-
-
-def open_file(path: str) -> BinaryIO:
-    """Open a file for reading; the caller closes it."""
-    try:
-        return open(path, "rb")
-    except FileNotFoundError:
-        raise CheckpointNotFoundError("there is no such file", path=path) from None
-    except OSError as error:
-        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error

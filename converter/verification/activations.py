@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from tfckpt.errors import CheckpointNotFoundError, CorruptionError, printable
+from tfckpt.errors import CorruptionError, printable
+from tfckpt.files.reading import open_file
 
 from .._typing import Array
 from ..errors import ConversionError, Shape
@@ -179,13 +180,8 @@ def load_golden(path: str | os.PathLike[str]) -> dict[str, Array]:
     Raises `CheckpointNotFoundError`, or `CorruptionError` for what is no such file.
     """
     path = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            return dict(_arrays(file, path))
-    except FileNotFoundError:
-        raise CheckpointNotFoundError("there is no such file", path=path) from None
-    except OSError as error:
-        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
+    with open_file(path) as file:
+        return dict(_arrays(file, path))
 
 
 def _arrays(file: BinaryIO, path: str) -> Iterator[tuple[str, Array]]:

@@ -19,12 +19,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, Progress
 from .parallel_write import Part, fill
 
 #: The format's dtype names, by NumPy's or ml_dtypes'.
@@ -61,6 +61,20 @@ class LazyTensor:
     def nbytes(self) -> int:
         """Size of its values in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+
+def count_bytes(tensors: Iterable[LazyTensor], progress: Progress | None) -> Callable[[int], None]:
+    """Return a function that takes the bytes of each part written, and tells `progress` how many of all are done."""
+    total = sum(tensor.nbytes for tensor in tensors)
+    done = 0
+
+    def advance(nbytes: int) -> None:
+        nonlocal done
+        done += nbytes
+        if progress is not None:
+            progress(done, total)
+
+    return advance
 
 
 def write_safetensors(

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from .._typing import Array, PathLike
+from .._typing import Array, PathLike, Progress
 from ..bundle.writer import BundleWriter
 from ..checkpoint import Checkpoint
 from ..finding import state_file as state
@@ -20,9 +20,6 @@ from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
 from ..tensors.reading import Payload
 from .writer import StateUpdate, encode, to_values
-
-#: Called with the bytes done and the bytes in all.
-Progress: TypeAlias = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

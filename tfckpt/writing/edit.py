@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from .._typing import Array, PathLike
+from .._typing import Array, PathLike, Progress
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
 from ..errors import NameConflictError, UnsupportedFeatureError, join_some, pluralize, printable
@@ -22,7 +22,7 @@ from ..graphs.object_graph import GRAPH_KEY, graph_payload
 from ..graphs.object_graph_writer import rename_keys
 from ..graphs.training_state import optimizer_state
 from ..tensors.dtypes import data_type_named
-from .copy import Item, Progress, Report, write
+from .copy import Item, Report, write
 from .selection import compile_renames, float_type, rename_all, take_averages
 from .writer import StateUpdate, to_values
 

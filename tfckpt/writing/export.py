@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from .._typing import Array, PathLike
+from .._typing import Array, PathLike, Progress
 from ..checkpoint import Checkpoint
 from ..checks.integrity import verify
 from ..errors import CheckpointExistsError, UnsupportedFeatureError, join_some
 from ..files.atomic import PendingFile, atomic_file, check_folder, check_free, sync_folder, writing
-from ..files.safetensors import DTYPES, LazyTensor, write_safetensors
+from ..files.safetensors import DTYPES, LazyTensor, count_bytes, write_safetensors
 from ..graphs.lookup import select
 from ..graphs.training_state import AVERAGE_SUFFIX, optimizer_state
 from ..tensors.casting import FLOATS, cast_floats
@@ -35,8 +35,6 @@ from .selection import compile_renames, float_type, rename_all, take_averages
 if TYPE_CHECKING:
     from ..errors import CheckpointError
 
-#: Called with the bytes done and the bytes in all.
-Progress: TypeAlias = Callable[[int, int], None]
 Weights: TypeAlias = Literal["all", "ema", "raw"]
 Format: TypeAlias = Literal["safetensors", "npz", "npy-folder"]
 
@@ -126,15 +124,8 @@ def export(
         raise ValueError("no tensor is left to be written")
     tensors = _plan(checkpoint, origins, strip_prefix, rename, target_float)
     _refuse_unstorable(tensors, kind)
-    total = sum(tensor.nbytes for tensor in tensors)
-    done = 0
-
-    def advance(nbytes: int) -> None:
-        nonlocal done
-        done += nbytes
-        if progress is not None:
-            progress(done, total)
-
+    nbytes = sum(tensor.nbytes for tensor in tensors)
+    advance = count_bytes(tensors, progress)
     if kind == "npy-folder":
         files = _write_folder(path.rstrip("/" + os.sep), tensors, overwrite=overwrite, advance=advance)
     elif kind == "npz":
@@ -142,7 +133,7 @@ def export(
     else:
         files = _write_safetensors(path, tensors, shard_size, overwrite=overwrite, advance=advance)
     written = tuple(sorted(tensor.name for tensor in tensors))
-    return ExportReport(written, files, total, {reason: gone for reason, gone in left_out.items() if gone}, errors)
+    return ExportReport(written, files, nbytes, {reason: gone for reason, gone in left_out.items() if gone}, errors)
 
 
 def _choose(

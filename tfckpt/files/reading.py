@@ -1,0 +1,26 @@
+"""Opening the files of this machine that are read beside a checkpoint: labels, settings, weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from ..errors import CheckpointError, CheckpointNotFoundError
+
+
+@contextlib.contextmanager
+def open_file(path: str) -> Iterator[BinaryIO]:
+    """Open a file for reading, until the block ends.
+
+    Raises `CheckpointNotFoundError` if it does not exist, cannot be opened, or fails in the block.
+    """
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except CheckpointError:
+        raise
+    except FileNotFoundError:
+        raise CheckpointNotFoundError("there is no such file", path=path) from None
+    except OSError as error:
+        raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
