@@ -11,12 +11,10 @@ from typing import BinaryIO
 
 import tfckpt.files.atomic
 from tfckpt.errors import WriteError, join_some
-from tfckpt.files.atomic import TEMPORARY_MARK, sync_folder
+from tfckpt.files.atomic import sync_folder, temporary_name
 
 from .._typing import PathLike
 from ..errors import ExportError
-
-_LONGEST_NAME = 255
 
 
 def check_free(path: PathLike, *, force: bool) -> None:
@@ -68,10 +66,7 @@ def atomic_folder(path: PathLike, *, force: bool = False, replaceable: re.Patter
     """
     path = os.fspath(path).rstrip(os.sep) or os.sep
     check_free_folder(path, force=force, replaceable=replaceable)
-    parent, name = os.path.split(path)
-    suffix = f"{TEMPORARY_MARK}{os.urandom(8).hex()}"
-    # The same parent is the same file system, where renaming is one step.
-    temporary = os.path.join(parent, name[: _LONGEST_NAME - len(suffix)] + suffix)
+    temporary = temporary_name(path)
     aside = temporary[:-1] + "-"
     try:
         with exporting(path):
@@ -88,7 +83,7 @@ def atomic_folder(path: PathLike, *, force: bool = False, replaceable: re.Patter
                 if os.path.isdir(aside):
                     os.rename(aside, path)
                 raise
-            sync_folder(parent)
+            sync_folder(os.path.dirname(path))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if os.path.isdir(path):

@@ -23,6 +23,13 @@ _LONGEST_NAME = 255
 TEMPORARY_MARK = ".writing-"
 
 
+def temporary_name(path: str) -> str:
+    """Return a new name in the folder of `path`, to be renamed to `path`: there, renaming is one step."""
+    folder, name = os.path.split(path)
+    suffix = f"{TEMPORARY_MARK}{os.urandom(8).hex()}"
+    return os.path.join(folder, name[: _LONGEST_NAME - len(suffix)] + suffix)
+
+
 class PendingFile:
     """A file that has no name yet: written under a temporary one beside `path`, until `commit` renames it.
 
@@ -37,9 +44,7 @@ class PendingFile:
         """
         self.path = os.fspath(path)
         self._durable = durable
-        folder, name = os.path.split(self.path)
-        suffix = f"{TEMPORARY_MARK}{os.urandom(8).hex()}"
-        self.temporary = os.path.join(folder, name[: _LONGEST_NAME - len(suffix)] + suffix)
+        self.temporary = temporary_name(self.path)
         with writing(self.path):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             self.file: BinaryIO = open(os.open(self.temporary, flags, 0o666), "w+b", buffering=_BUFFER_BYTES)  # noqa: SIM115
