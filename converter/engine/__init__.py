@@ -10,10 +10,10 @@ It shares no code with the models and mappings it judges.
 from tfckpt.errors import MissingDependencyError
 
 try:
-    from .graph import Evaluator, Operation, ReferenceGraph
     from .limits import ReferenceLimits
     from .loading import load_graph
     from .module import GraphModule, graph_module
+    from .reference_graph import Evaluator, Operation, ReferenceGraph
     from .registry import supported_ops
 except ModuleNotFoundError as missing:
     if missing.name != "torch":

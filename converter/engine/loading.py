@@ -18,8 +18,8 @@ from tfckpt.limits import DEFAULT_LIMITS as DEFAULT_FILE_LIMITS
 from tfckpt.limits import Limits
 from tfckpt.storage.local import LocalStorage
 
-from .graph import ReferenceGraph
 from .limits import DEFAULT_LIMITS, ReferenceLimits
+from .reference_graph import ReferenceGraph
 
 _META = ".meta"
 _TEXT = (".pbtxt", ".prototxt")

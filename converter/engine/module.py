@@ -17,9 +17,9 @@ from tfckpt.graphs.meta_graph import Signature
 
 from .evaluator import Run, Runnable
 from .feeds import Feedable, feed_value
-from .graph import Evaluator, ReferenceGraph
 from .loading import load_graph
 from .planner import Plan
+from .reference_graph import Evaluator, ReferenceGraph
 from .scopes import TensorKey
 from .values import Tensor, Value
 from .variables import Weights

@@ -24,7 +24,7 @@ from .pairing import Pair
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ..engine.graph import ReferenceGraph
+    from ..engine.reference_graph import ReferenceGraph
     from ..model.efficientnet import EfficientNet
 
 #: Only the first faulty layers are examined: the others mostly have the same fault.

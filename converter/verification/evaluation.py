@@ -19,7 +19,7 @@ from ..errors import ConversionError, FeedError
 from .activations import load_golden
 
 if TYPE_CHECKING:
-    from ..engine.graph import ReferenceGraph
+    from ..engine.reference_graph import ReferenceGraph
     from ..engine.variables import Weights
     from ..images.recipes import Preprocessing
     from ..model.efficientnet import EfficientNet

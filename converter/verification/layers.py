@@ -29,7 +29,7 @@ from .pairing import POOLED, Pair, Pairing
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ..engine.graph import ReferenceGraph
+    from ..engine.reference_graph import ReferenceGraph
     from ..engine.variables import Weights
     from ..model.efficientnet import EfficientNet
 

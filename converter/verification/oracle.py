@@ -21,7 +21,7 @@ from .pairing import Pairing, pair_layers
 from .weights import WeightsReport
 
 if TYPE_CHECKING:
-    from ..engine.graph import ReferenceGraph
+    from ..engine.reference_graph import ReferenceGraph
     from ..engine.variables import Weights
     from ..model.efficientnet import EfficientNet
 
@@ -37,7 +37,7 @@ class ProbeOptions:
 
 def oracle_of(checkpoint: Checkpoint) -> ReferenceGraph | None:
     """The graph beside a checkpoint, ready to run on its values; None if there is none."""
-    from ..engine.graph import ReferenceGraph
+    from ..engine.reference_graph import ReferenceGraph
 
     meta_graph = checkpoint.meta_graph
     if meta_graph is None or not len(meta_graph.graph):

@@ -17,7 +17,7 @@ from ..errors import GraphError, Shape, TensorNameError
 from ..model.config import EfficientNetConfig
 
 if TYPE_CHECKING:
-    from ..engine.graph import Operation, ReferenceGraph
+    from ..engine.reference_graph import Operation, ReferenceGraph
     from ..engine.variables import Weights
     from .wiring import Wiring
 

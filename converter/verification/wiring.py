@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 
-from ..engine.graph import Operation, ReferenceGraph
+from ..engine.reference_graph import Operation, ReferenceGraph
 from ..engine.variables import HANDLES, Weights
 
 #: Operations that hand a variable's value, or a feature map, on as it is.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tfckpt
 from converter.conversion import ConversionPlan, plan_conversion
-from converter.engine.graph import ReferenceGraph
+from converter.engine.reference_graph import ReferenceGraph
 from converter.engine.variables import Weights
 from converter.families.averages import WeightsChoice
 from converter.loading import load_model
