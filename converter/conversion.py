@@ -20,7 +20,7 @@ import tfckpt
 from tfckpt.errors import printable
 
 from ._typing import Array, PathLike, Progress, SourceLike
-from .errors import ConversionError, MappingError, Shape
+from .errors import ConversionError, MappingError, Shape, UnknownModelError
 from .families import search
 from .families.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights
 from .families.graph_facts import GraphFacts, read_graph
@@ -187,6 +187,32 @@ def plan_conversion(
         notes=tuple(notes),
     )
     return ConversionPlan(prepared.config, planned, report, prepared.rules, targets, source.read)
+
+
+def plan_with_strides_of(
+    tensors: Mapping[str, Array],
+    describe: Callable[[], EfficientNetConfig | None],
+    *,
+    weights: WeightsChoice = "ema",
+    strides: Sequence[int] | None = None,
+    scope: str | None = None,
+    head: str | None = None,
+) -> ConversionPlan:
+    """Plan a conversion, with the strides of the network that `describe` returns if the source does not show its own.
+
+    `describe` is called only then.
+    If it returns None or raises `UnknownModelError`, or its strides do not help, the first error is raised.
+    """
+    try:
+        return plan_conversion(tensors, weights=weights, strides=strides, scope=scope, head=head)
+    except UnknownModelError:
+        if strides is None:
+            with contextlib.suppress(UnknownModelError):
+                config = describe()
+                if config is not None:
+                    strides = tuple(stage.stride for stage in config.stages)
+                    return plan_conversion(tensors, weights=weights, strides=strides, scope=scope, head=head)
+        raise
 
 
 def _plan_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> ConversionPlan:

@@ -22,7 +22,7 @@ from tfckpt.graphs.training_state import AVERAGE_SUFFIX
 from tfckpt.tensors.casting import FLOATS, cast_floats
 
 from ._typing import Array, PathLike, SourceLike
-from .conversion import ConversionPlan, opened, plan_conversion
+from .conversion import opened, plan_conversion, plan_with_strides_of
 from .errors import ConversionError, ExportError, MappingError, UnknownModelError
 from .families.automl import AUTOML
 from .families.averages import is_average
@@ -206,9 +206,13 @@ def _named(
                 "a family says what names to write, and so does a checkpoint to be like: give one of them"
             )
         with opened(like) as source:
-            scope = recorded.scope if scope is None else scope
             return _like(
-                tensors, source, recorded, scope=scope, head=recorded.head if head is None else head, averages=averages
+                tensors,
+                _example_of(source),
+                recorded,
+                scope=recorded.scope if scope is None else scope,
+                head=recorded.head if head is None else head,
+                averages=averages,
             )
     if head is not None:
         raise ExportError("head names a layer of a checkpoint to be like, and there is none")
@@ -221,9 +225,35 @@ def _named(
     return made, config.name
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Example:
+    """The checkpoint, or the arrays in memory, whose names and dtypes the new tensors get.
+
+    `copies` maps the second copies of variables, which Keras 3 exports, to the first ones.
+    """
+
+    tensors: Mapping[str, Array]
+    dtypes: Mapping[str, np.dtype[Any]]
+    copies: Mapping[str, str]
+    is_object_based: bool
+
+
+def _example_of(tensors: Mapping[str, Array]) -> _Example:
+    """Describe an example; nothing else here asks what kind it is."""
+    if not isinstance(tensors, tfckpt.Checkpoint):
+        dtypes = {name: array.dtype for name, array in tensors.items()}
+        return _Example(tensors, dtypes, copies={}, is_object_based=False)
+    return _Example(
+        tensors,
+        {info.name: info.dtype for info in tensors.infos()},
+        copies=exported_copies(tensors),
+        is_object_based=tensors.object_graph is not None,
+    )
+
+
 def _like(
     tensors: Mapping[str, Array],
-    source: Mapping[str, Array],
+    example: _Example,
     recorded: Recorded,
     *,
     scope: str | None,
@@ -232,7 +262,12 @@ def _like(
 ) -> tuple[dict[str, Array], str]:
     """Give the arrays under a checkpoint's own names, in its dtypes; raw values and averages alike."""
     target = library_of(tensors)
-    planned = _plan(source, tensors, recorded, scope=scope, head=head)
+    planned = plan_with_strides_of(
+        example.tensors,
+        lambda: recorded.config or _config_of(tensors),  # strides change no name
+        scope=scope,
+        head=head,
+    )
     assert planned.config is not None  # rules of the user's own were not given
     native = to_native(tensors, target, planned.config)
     raw = reverse(native, planned.report)
@@ -241,37 +276,17 @@ def _like(
         averaged = {name: array for name, array in raw.items() if is_average(name)}
         with contextlib.suppress(MappingError):  # averages alone, without the values they are of
             strides = tuple(stage.stride for stage in planned.config.stages)
-            beside = plan_conversion(source, weights="raw", strides=strides, scope=planned.report.scope, head=head)
+            beside = plan_conversion(
+                example.tensors, weights="raw", strides=strides, scope=planned.report.scope, head=head
+            )
             raw = reverse(native, beside.report)
     if averages:
-        if isinstance(source, tfckpt.Checkpoint) and source.object_graph is not None:
+        if example.is_object_based:
             raise ExportError("an object-based checkpoint has no moving averages by name, and none can be added")
         averaged |= {name + AVERAGE_SUFFIX: array for name, array in raw.items() if not is_average(name)}
-    if isinstance(source, tfckpt.Checkpoint):
-        raw |= {copy: raw[name] for copy, name in exported_copies(source).items() if name in raw}
-    made = {name: _cast(array, name, source) for name, array in (raw | averaged).items()}
+    raw |= {copy: raw[name] for copy, name in example.copies.items() if name in raw}
+    made = {name: _cast(array, name, example.dtypes) for name, array in (raw | averaged).items()}
     return made, planned.config.name
-
-
-def _plan(
-    source: Mapping[str, Array],
-    tensors: Mapping[str, Array],
-    recorded: Recorded,
-    *,
-    scope: str | None,
-    head: str | None,
-) -> ConversionPlan:
-    """Plan the conversion whose way back this is; strides that the checkpoint does not tell change no name."""
-    try:
-        return plan_conversion(source, scope=scope, head=head)
-    except UnknownModelError:
-        try:
-            config = recorded.config or _config_of(tensors)
-            strides = tuple(stage.stride for stage in config.stages)
-            return plan_conversion(source, strides=strides, scope=scope, head=head)
-        except UnknownModelError:
-            pass
-        raise
 
 
 def _rule_set(config: EfficientNetConfig, recorded: Recorded, family: FamilyName | None, scope: str | None) -> RuleSet:
@@ -296,10 +311,10 @@ def _rule_set(config: EfficientNetConfig, recorded: Recorded, family: FamilyName
     return dataclasses.replace(rules, rules=tuple(one for one in rules.rules if not one.source.startswith(dropped)))
 
 
-def _cast(array: Array, name: str, source: Mapping[str, Array]) -> Array:
+def _cast(array: Array, name: str, dtypes: Mapping[str, np.dtype[Any]]) -> Array:
     """Give an array the dtype that a checkpoint has for it, or for the variable it is the average of."""
-    name = name if name in source else name.removesuffix(AVERAGE_SUFFIX)
-    dtype = source.info(name).dtype if isinstance(source, tfckpt.Checkpoint) else source[name].dtype
+    name = name if name in dtypes else name.removesuffix(AVERAGE_SUFFIX)
+    dtype = dtypes[name]
     if dtype.name not in FLOATS:
         raise ConversionError(f"{printable(name)} is {dtype.name} there, expected floating-point numbers")
     try:

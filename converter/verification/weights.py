@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,7 @@ from tfckpt.errors import CorruptionError, pluralize, printable
 from tfckpt.files.json_text import read_json
 
 from .._typing import Array, PathLike, Progress, SourceLike
-from ..conversion import ConversionPlan, opened, plan_conversion
-from ..errors import UnknownModelError
+from ..conversion import opened, plan_conversion, plan_with_strides_of
 from ..families.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
 from ..formats.files import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_native
 from ..mapping.layout import LAYOUTS
@@ -131,16 +130,18 @@ def verify_weights(
     found = read_native(output)
     recorded = Recorded.of(found, os.fspath(output))
     with opened(source) as tensors:
-        planned = _plan(
-            tensors,
-            rules=rules,
-            into=into,
-            weights=weights or recorded.weights or "ema",
-            strides=strides,
-            scope=recorded.scope if scope is None else scope,
-            head=recorded.head if head is None else head,
-            recorded=recorded,
-        )
+        choice = weights or recorded.weights or "ema"
+        if rules is not None:
+            planned = plan_conversion(tensors, weights=choice, rules=rules, into=into)
+        else:
+            planned = plan_with_strides_of(
+                tensors,
+                lambda: recorded.config,
+                weights=choice,
+                strides=strides,
+                scope=recorded.scope if scope is None else scope,
+                head=recorded.head if head is None else head,
+            )
         records = []
         done = 0
         for move in planned.plan.moves:
@@ -162,28 +163,6 @@ def verify_weights(
         nbytes=planned.report.nbytes,
         moves=planned.plan.moves,
     )
-
-
-def _plan(
-    tensors: Mapping[str, Array],
-    *,
-    rules: RuleSet | PathLike | None,
-    into: Into | None,
-    weights: WeightsChoice,
-    strides: Sequence[int] | None,
-    scope: str | None,
-    head: str | None,
-    recorded: Recorded,
-) -> ConversionPlan:
-    if rules is not None:
-        return plan_conversion(tensors, weights=weights, rules=rules, into=into)
-    try:
-        return plan_conversion(tensors, weights=weights, strides=strides, scope=scope, head=head)
-    except UnknownModelError:
-        if strides is not None or recorded.config is None:
-            raise
-        own = tuple(stage.stride for stage in recorded.config.stages)
-        return plan_conversion(tensors, weights=weights, strides=own, scope=scope, head=head)
 
 
 def _compare(array: Array, found: Array | None, layout: str, target: str, source: str | None) -> WeightRecord:
