@@ -17,6 +17,7 @@ import numpy as np
 
 from .._typing import Array, ByteSource, ByteView
 from ..coding.crc32c import crc32c
+from ..coding.names import decode_name, encode_name
 from ..errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -99,15 +100,15 @@ class BundleReader:
 
     def names(self) -> tuple[str, ...]:
         """Every tensor's name in the order of its bytes; slices stand under their tensor's name."""
-        return tuple(map(_to_text, self._entries))
+        return tuple(map(decode_name, self._entries))
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a tensor of this name."""
-        return self._find(_to_key(name)) is not None
+        return self._find(encode_name(name)) is not None
 
     def entries(self) -> Iterator[tuple[str, BundleEntry]]:
         """Every tensor's name and entry in the order of `names`."""
-        return ((_to_text(key), entry) for key, entry in self._entries.items())
+        return ((decode_name(key), entry) for key, entry in self._entries.items())
 
     def info(self, name: str) -> TensorInfo:
         """What the index says of a tensor."""
@@ -189,7 +190,7 @@ class BundleReader:
         ranges: dict[str, list[tuple[int, int]]] = {}
         with contextlib.suppress(CheckpointError):  # `read` meets the same fault and says which tensor it concerns
             for name in names:
-                entry = self._find(_to_key(name))
+                entry = self._find(encode_name(name))
                 for _, part in self._parts(name, entry) if entry is not None else ():
                     ranges.setdefault(self.shard_path(part.shard_id), []).append((part.offset, part.size))
         with self._storage.prefetch(ranges, threads):
@@ -212,8 +213,8 @@ class BundleReader:
                         with _collecting(errors):
                             self._list(listing, key, value)
                         if len(errors) >= _MOST_ERRORS:
-                            return tuple(map(_to_text, listing.without_slices())), errors
-        return tuple(map(_to_text, listing.without_slices())), errors
+                            return tuple(map(decode_name, listing.without_slices())), errors
+        return tuple(map(decode_name, listing.without_slices())), errors
 
     def close(self) -> None:
         """Close the files; arrays that were read stay valid."""
@@ -235,7 +236,7 @@ class BundleReader:
             try:
                 listing.add(key, BundleEntry.decode(value, self._header, self._limits))
             except CheckpointError as error:
-                with error_context(path=self._index.name, tensor=_to_text(key)):
+                with error_context(path=self._index.name, tensor=decode_name(key)):
                     raise error
 
     def _find(self, key: bytes | None) -> BundleEntry | None:
@@ -248,11 +249,11 @@ class BundleReader:
         value = self._table.get(key)
         if value is None:
             return self._entries.get(key)  # a name is denied only when all of the index has been checked
-        with error_context(path=self._index.name, tensor=_to_text(key)):
+        with error_context(path=self._index.name, tensor=decode_name(key)):
             return BundleEntry.decode(value, self._header, self._limits)
 
     def _entry(self, name: str) -> BundleEntry:
-        entry = self._find(_to_key(name))
+        entry = self._find(encode_name(name))
         if entry is None:
             close = close_names(name, self.names())
             hint = say_close_names(close)
@@ -264,7 +265,7 @@ class BundleReader:
         if not entry.slices:
             return [(TensorSlice(((0, FULL),) * len(entry.shape)), entry)]
         parts = []
-        key = _to_key(name) or b""
+        key = encode_name(name) or b""
         check_slice_keys(key, entry, self._limits)
         for piece in entry.slices:
             value = self._table.get(piece.key(key))
@@ -406,16 +407,3 @@ def _collecting(errors: list[CheckpointError], *, limits: bool = False) -> Itera
             raise
         # Without the frames it passed through, since there may be thousands.
         errors.append(error.with_traceback(None))
-
-
-def _to_text(key: bytes) -> str:
-    """A name from its bytes; bytes that are not UTF-8 become lone surrogates, which `_to_key` turns back."""
-    return key.decode("utf-8", "surrogateescape")
-
-
-def _to_key(name: str) -> bytes | None:
-    """The bytes of a name; None for a text that no bytes give."""
-    try:
-        return name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return None

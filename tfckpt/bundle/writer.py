@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from .._typing import ByteView
 from ..coding.crc32c import crc32c
+from ..coding.names import decode_name, encode_name
 from ..errors import CorruptionError, printable
 from ..files.atomic import PendingFile, writing
 from ..sstable.writer import TableWriter
@@ -230,8 +231,7 @@ class BundleWriter:
         try:
             check_cover(slices, whole.shape)
         except CorruptionError as error:
-            name = key.decode("utf-8", "surrogateescape")
-            raise ValueError(f"{printable(name)!r}: {error.message}") from None
+            raise ValueError(f"{printable(decode_name(key))!r}: {error.message}") from None
         return BundleEntry(whole.data_type, whole.shape, pieces[0][0], 0, 0, 0, slices)
 
     def _check_open(self) -> None:
@@ -243,10 +243,9 @@ def _to_key(name: str) -> bytes:
     """The bytes of a name; lone surrogates stand for bytes that are not UTF-8, as the reader gives them."""
     if not isinstance(name, str):
         raise TypeError(f"a tensor's name is a str, not {type(name).__name__}")
-    try:
-        key = name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        raise ValueError(f"the name {printable(name)!r} has characters that no bytes give") from None
+    key = encode_name(name)
+    if key is None:
+        raise ValueError(f"the name {printable(name)!r} cannot be encoded: it contains surrogates")
     if not key:
         raise ValueError("the name of a tensor must not be empty: the empty key holds the header")
     if len(key) > MAX_NAME_BYTES:

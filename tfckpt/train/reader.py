@@ -8,6 +8,7 @@ from typing import Any
 from .._typing import Array, PathLike
 from ..bundle import naming
 from ..bundle.reader import BundleReader
+from ..coding.names import decode_name, encode_name
 from ..errors import CorruptionError, join_some
 from ..finding import detect
 from ..sstable.format import FOOTER_SIZE, is_table
@@ -16,7 +17,7 @@ from ..tensors import dtypes
 from ..tensors.info import TensorInfo
 from ..tensors.reading import TensorReader
 from ..v1 import naming as v1_naming
-from ..v1.keys import decode_key, to_bytes, to_text
+from ..v1.keys import decode_key
 from ..v1.reader import V1Reader
 from .dtypes import DType, as_dtype
 from .errors import (
@@ -66,7 +67,7 @@ class CheckpointReader:
         """Whether there is a tensor of this name, or a slice under this key."""
         key = as_bytes(tensor_str)
         with as_tensorflow():
-            return to_text(key) in self._reader or self._slice(key) is not None
+            return decode_name(key) in self._reader or self._slice(key) is not None
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
         """The shape of every tensor by its name, in the order of the names."""
@@ -87,7 +88,7 @@ class CheckpointReader:
             return b"".join(_v1_line(info) for info in self._reader.infos())
 
     def _read(self, key: bytes) -> Array:
-        name = to_text(key)
+        name = decode_name(key)
         if name not in self._reader:
             piece = self._slice(key)
             if piece is None:
@@ -110,9 +111,9 @@ class CheckpointReader:
             name, piece = decode_key(key)
         except CorruptionError:
             return None
-        if to_text(name) not in self._reader:
+        if decode_name(name) not in self._reader:
             return None
-        info = self._reader.info(to_text(name))
+        info = self._reader.info(decode_name(name))
         return (info.name, piece.index(info.shape)) if piece in info.slices else None
 
     def _not_found(self, key: bytes) -> str:
@@ -248,7 +249,7 @@ def _check_slices(info: TensorInfo) -> None:
 
 def _lines(info: TensorInfo) -> list[tuple[bytes, bytes]]:
     """Key and the rest of the line of every entry that holds bytes of a tensor."""
-    key = to_bytes(info.name)
+    key = encode_name(info.name)
     assert key is not None, "the name came from bytes"
     if not info.slices:
         return [(key, _kind(info, info.shape) + b"\n")]
@@ -256,7 +257,7 @@ def _lines(info: TensorInfo) -> list[tuple[bytes, bytes]]:
 
 
 def _v1_line(info: TensorInfo) -> bytes:
-    key = to_bytes(info.name)
+    key = encode_name(info.name)
     assert key is not None, "the name came from bytes"
     slices = f", {len(info.slices)} slices".encode() if len(info.slices) > 1 else b""
     return key + _kind(info, info.shape) + slices + b"\n"

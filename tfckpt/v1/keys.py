@@ -36,16 +36,3 @@ def decode_key(key: bytes) -> tuple[bytes, TensorSlice]:
     if position != len(key):
         raise CorruptionError(f"key of a record has {len(key) - position} bytes after its end")
     return name, TensorSlice(tuple(extents))
-
-
-def to_text(name: bytes) -> str:
-    """A name from its bytes; bytes that are not UTF-8 become lone surrogates, which `to_bytes` turns back."""
-    return name.decode("utf-8", "surrogateescape")
-
-
-def to_bytes(name: str) -> bytes | None:
-    """The bytes of a name; None for a text that no bytes give."""
-    try:
-        return name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return None

@@ -18,6 +18,7 @@ from typing import Any
 
 from .. import protos
 from .._typing import Array, ByteSource, ByteView
+from ..coding.names import decode_name, encode_name
 from ..errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -40,7 +41,7 @@ from ..tensors.reading import Payload
 from ..tensors.slices import TensorSlice, check_cover
 from ..tensors.tensor_proto import decode_record
 from . import naming
-from .keys import LIST_KEY, decode_key, to_bytes, to_text
+from .keys import LIST_KEY, decode_key
 
 #: The checkpoint version this reader implements (TensorFlow: TF_CHECKPOINT_VERSION).
 VERSION = 1
@@ -134,11 +135,11 @@ class V1Reader:
 
     def names(self) -> tuple[str, ...]:
         """Every tensor's name in the order of its bytes."""
-        return tuple(map(to_text, self._tensors))
+        return tuple(map(decode_name, self._tensors))
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a tensor of this name."""
-        return to_bytes(name) in self._tensors
+        return encode_name(name) in self._tensors
 
     def info(self, name: str) -> TensorInfo:
         """What the lists say of a tensor.
@@ -150,7 +151,7 @@ class V1Reader:
 
     def infos(self) -> Iterator[TensorInfo]:
         """What the lists say of every tensor, in the order of `names`."""
-        return (_describe(to_text(name), tensor) for name, tensor in self._tensors.items())
+        return (_describe(decode_name(name), tensor) for name, tensor in self._tensors.items())
 
     def read(self, name: str, *, verify: bool = True, index: Index = None) -> Array:
         """The tensor, or the part of it that `index` selects, as a read-only copy.
@@ -202,7 +203,7 @@ class V1Reader:
         Which of several missing shards a slice stands in is not known, nor which tensors stand only in them.
         """
         absent = self._missing()
-        lost = tuple(to_text(name) for name, tensor in self._tensors.items() if tensor.lacks_elements())
+        lost = tuple(decode_name(name) for name, tensor in self._tensors.items() if tensor.lacks_elements())
         return dict.fromkeys(absent, lost)
 
     def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
@@ -244,7 +245,7 @@ class V1Reader:
             raise CorruptionError("table without a list of tensors under the empty key")
         _check_version(message.meta.versions)
         for item in message.meta.tensor:
-            with error_context(tensor=to_text(item.name)):
+            with error_context(tensor=decode_name(item.name)):
                 tensor = _tensor(item)
                 known = tensors.setdefault(item.name, tensor)
                 if (known.shape, known.data_type) != (tensor.shape, tensor.data_type):
@@ -257,7 +258,7 @@ class V1Reader:
                 known.parts.extend((TensorSlice.from_proto(piece), shard_id) for piece in item.slice)
 
     def _find(self, name: str) -> tuple[bytes, _Tensor]:
-        key = to_bytes(name)
+        key = encode_name(name)
         tensor = None if key is None else self._tensors.get(key)
         if key is None or tensor is None:
             close = close_names(name, self.names())
@@ -309,7 +310,7 @@ class V1Reader:
             if message.data.name != key or TensorSlice.from_proto(message.data.slice) != piece:
                 raise CorruptionError(
                     f"record of slice {piece} says it is slice {TensorSlice.from_proto(message.data.slice)} "
-                    f"of {to_text(message.data.name)!r}"
+                    f"of {decode_name(message.data.name)!r}"
                 )
             return decode_record(message.data.data, tensor.data_type, piece.shape(tensor.shape))
 
@@ -366,4 +367,4 @@ def _stray(key: bytes, path: str) -> CorruptionError:
         name, piece = decode_key(key)
     except CorruptionError as error:
         return CorruptionError(f"key {key!r} is none of a record: {error.message}", path=path)
-    return CorruptionError(f"record of slice {piece} is in no list", path=path, tensor=to_text(name))
+    return CorruptionError(f"record of slice {piece} is in no list", path=path, tensor=decode_name(name))

@@ -10,7 +10,7 @@ from tests import builders
 from tfckpt.errors import CorruptionError
 from tfckpt.tensors.slices import FULL, TensorSlice
 from tfckpt.v1 import naming
-from tfckpt.v1.keys import decode_key, to_bytes, to_text
+from tfckpt.v1.keys import decode_key
 
 extents = st.lists(
     st.one_of(st.just((0, FULL)), st.tuples(st.integers(0, 2**62), st.integers(1, 2**62))), max_size=5
@@ -64,12 +64,6 @@ def test_key_that_is_none_is_refused(key: bytes, message: str) -> None:
     """Each thing that no writer puts into a key."""
     with pytest.raises(CorruptionError, match=message):
         decode_key(key)
-
-
-def test_names_that_are_not_utf8_survive_as_text() -> None:
-    """Stray bytes become lone surrogates and come back; a text that no bytes give is no name."""
-    assert to_bytes(to_text(b"latin\xe91")) == b"latin\xe91"
-    assert to_bytes("\ud800") is None
 
 
 def test_shard_names_are_made_and_taken_apart() -> None:
