@@ -267,7 +267,7 @@ def abridged(name: str) -> str:
     return f"{name[:half]} [{len(name) - 2 * half} characters] {name[-half:]}"
 
 
-def shown_key(key: bytes) -> str:
+def format_key(key: bytes) -> str:
     """A key of a table as it fits into a message."""
     return repr(key) if len(key) <= _SHOWN_CHARACTERS else f"{key[:_SHOWN_CHARACTERS]!r} [{len(key)} bytes]"
 
@@ -285,7 +285,7 @@ def pluralize(number: int, noun: str) -> str:
     return f"{number:,} {noun}{ending}"
 
 
-def close_names(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
+def find_close_names(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
     """The names a person may have meant by `name`, likeliest first.
 
     Comparing is slow, so of many names only those with the same last part are compared, where there are any.

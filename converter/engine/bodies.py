@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from converter.errors import GraphError
-from tfckpt.errors import close_names, say_close_names
+from tfckpt.errors import find_close_names, say_close_names
 from tfckpt.graphs.graph import Function, Graph, Node
 
 from .registry import output_names
@@ -49,7 +49,7 @@ class Body:
         node = self.nodes.get(name)
         if node is None:
             where = f" in the function {self.name}" if self.is_function else ""
-            hint = say_close_names(close_names(name, self.nodes))
+            hint = say_close_names(find_close_names(name, self.nodes))
             raise GraphError(f"a node refers to {name}, which is not there{where}{hint}")
         number = rest[-1] if rest else "0"
         if len(rest) > 2 or not (number.isascii() and number.isdecimal()):
@@ -75,7 +75,7 @@ class Program:
         if name not in self._bodies:
             function = self.graph.functions.get(name)
             if function is None:
-                hint = say_close_names(close_names(name, self.graph.functions))
+                hint = say_close_names(find_close_names(name, self.graph.functions))
                 raise GraphError(
                     f"calls the function {name}, which the graph does not have{hint}", node=caller.name, op=caller.op
                 )

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from converter.errors import GraphError, GraphLimitError, TensorNameError
-from tfckpt.errors import close_names
+from tfckpt.errors import find_close_names
 from tfckpt.graphs.graph import Node
 
 from .bodies import IFS, SWITCHES, Body, Program
@@ -234,7 +234,7 @@ class Expansion:
                     inner = self.enter(scope, node)
                     if inner is not None:
                         open_ends.append((inner, rest[position + 1 :]))
-        close = close_names(path[len(deepest.prefix) :], deepest.body.nodes)
+        close = find_close_names(path[len(deepest.prefix) :], deepest.body.nodes)
         raise TensorNameError(
             f"the graph has no tensor {name}", name=name, close_names=[deepest.prefix + other for other in close]
         )

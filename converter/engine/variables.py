@@ -16,7 +16,7 @@ import numpy as np
 
 from converter.errors import GraphError
 from tfckpt import Checkpoint
-from tfckpt.errors import close_names, printable, say_close_names
+from tfckpt.errors import find_close_names, printable, say_close_names
 from tfckpt.graphs.graph import Function, Node
 from tfckpt.graphs.object_graph import ObjectGraph
 from tfckpt.graphs.saved_objects import SavedObjects
@@ -245,7 +245,7 @@ class VariableStore:
         assert self._checkpoint is not None, "asked only where there is a checkpoint"
         label = f"  {printable(name)}: {printable(source.name)}"
         if source.name not in self._checkpoint:
-            hint = say_close_names(close_names(source.name, self._checkpoint))
+            hint = say_close_names(find_close_names(source.name, self._checkpoint))
             return f"{label} is not in the checkpoint{hint}"
         info = self._checkpoint.info(source.name)
         shape = info.shape

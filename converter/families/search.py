@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tfckpt.errors import close_names, join_some, pluralize, printable, say_close_names
+from tfckpt.errors import find_close_names, join_some, pluralize, printable, say_close_names
 
 from ..errors import Shape, UnknownModelError
 from ..mapping.rules import Ignored, RuleSet, Source, ignored_by
@@ -206,7 +206,7 @@ def _no_network(inventory: Inventory) -> str:
     text += f".\nThe nearest family is {nearest.name} ({nearest.title}), with {len(alike)} of the names"
     if others:
         text += f"; not its names are {', '.join(others)}"
-    stem = close_names(nearest.anatomy.stem, names)
+    stem = find_close_names(nearest.anatomy.stem, names)
     return text + (f"\n{nearest.anatomy.stem} is missing{say_close_names(stem)}" if stem else "")
 
 

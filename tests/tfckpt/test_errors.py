@@ -17,13 +17,13 @@ from tfckpt import errors
 from tfckpt.errors import (
     CheckpointError,
     abridged,
-    close_names,
     error_context,
+    find_close_names,
+    format_key,
     join_some,
     past_end,
     pluralize,
     printable,
-    shown_key,
 )
 
 EXAMPLES: list[CheckpointError] = [
@@ -175,9 +175,9 @@ def test_printable_escapes_what_terminals_obey(text: str, expected: str) -> None
 def test_long_names_and_keys_are_shown_in_part(name: str, key: bytes) -> None:
     """A name of thousands of characters does not fill the screen, and a short one is not touched."""
     assert len(abridged(name)) < 500
-    assert len(shown_key(key)) < 1700
+    assert len(format_key(key)) < 1700
     assert abridged(name) == name or len(name) > 400
-    assert shown_key(key) == repr(key) or len(key) > 400
+    assert format_key(key) == repr(key) or len(key) > 400
 
 
 def test_long_name_in_a_message_says_how_much_was_left_out() -> None:
@@ -231,13 +231,13 @@ def test_close_names_are_the_likeliest_first() -> None:
     """At most three of them."""
     names = ["stem/kernel", "stem/kernels", "stem/bias", "head/kernel", "unrelated"]
 
-    assert close_names("stem/kerne", names)[0] == "stem/kernel"
-    assert len(close_names("stem/kernel", names)) <= 3
-    assert close_names("zzzz", names) == ()
+    assert find_close_names("stem/kerne", names)[0] == "stem/kernel"
+    assert len(find_close_names("stem/kernel", names)) <= 3
+    assert find_close_names("zzzz", names) == ()
 
 
 def test_close_names_among_many_share_the_last_part() -> None:
     """Comparing thousands of names would take seconds."""
     names = [f"block_{number}/kernel" for number in range(20_000)] + ["blocks_7/bias"]
 
-    assert close_names("block_7/bias", names) == ("blocks_7/bias",)
+    assert find_close_names("block_7/bias", names) == ("blocks_7/bias",)

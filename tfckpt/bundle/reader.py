@@ -26,8 +26,8 @@ from ..errors import (
     TensorNotFoundError,
     TruncatedError,
     UnsupportedFeatureError,
-    close_names,
     error_context,
+    find_close_names,
     past_end,
     say_close_names,
 )
@@ -255,7 +255,7 @@ class BundleReader:
     def _entry(self, name: str) -> BundleEntry:
         entry = self._find(encode_name(name))
         if entry is None:
-            close = close_names(name, self.names())
+            close = find_close_names(name, self.names())
             hint = say_close_names(close)
             raise TensorNotFoundError(f"not in the checkpoint{hint}", close_names=close, path=self._prefix, tensor=name)
         return entry

@@ -18,7 +18,7 @@ from ..errors import (
     CheckpointNotFoundError,
     CorruptionError,
     abridged,
-    close_names,
+    find_close_names,
     join_some,
     say_close_names,
 )
@@ -380,7 +380,7 @@ def _nothing_at(storage: Storage, path: str) -> CheckpointNotFoundError:
     if folder and not storage.is_folder(folder):
         return CheckpointNotFoundError(f"no such checkpoint: there is no folder {folder}", path=path)
     known = sorted({naming.prefix_of_member(other) or other for other in names})
-    hint = say_close_names(close_names(name, known))
+    hint = say_close_names(find_close_names(name, known))
     return CheckpointNotFoundError(f"no such checkpoint, file or folder{hint}", path=path)
 
 

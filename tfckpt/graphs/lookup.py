@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Sequence
 
-from ..errors import TensorNotFoundError, close_names, join_some, say_close_names
+from ..errors import TensorNotFoundError, find_close_names, join_some, say_close_names
 from ..tensors.reading import TensorReader
 from .object_graph import VARIABLE_VALUE, ObjectAttribute, ObjectGraph
 
@@ -44,7 +44,7 @@ def not_found(reader: TensorReader, graph: ObjectGraph, name: str, *, path: str)
             tensor=name,
         )
     paths = [node.path for node in graph.nodes if node.path and node.attributes]
-    close = close_names(name, dict.fromkeys((*paths, *graph.full_names, *reader.names())))
+    close = find_close_names(name, dict.fromkeys((*paths, *graph.full_names, *reader.names())))
     message = f"not in the checkpoint{say_close_names(close)}"
     return TensorNotFoundError(message, close_names=close, path=path, tensor=name)
 

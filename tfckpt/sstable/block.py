@@ -23,7 +23,7 @@ import numpy as np
 
 from .._typing import ByteView
 from ..coding import varint
-from ..errors import CorruptionError, past_end, shown_key
+from ..errors import CorruptionError, format_key, past_end
 from ..limits import DEFAULT_LIMITS, Limits, check_limit
 
 #: Contents up to this size are gone through as `bytes`, whose elements are quicker to get than those of a view.
@@ -127,7 +127,7 @@ class Block:
                 restart = int(restarts[number]) if number < len(restarts) else limit
             if key <= previous and start:
                 raise self._corrupt(
-                    f"key {shown_key(key)} does not come after the key before it, {shown_key(previous)}", start
+                    f"key {format_key(key)} does not come after the key before it, {format_key(previous)}", start
                 )
             if restart < position:
                 raise self._corrupt(f"restart point {restart} is inside an entry", start)

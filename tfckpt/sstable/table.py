@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 
 from .._typing import ByteSource, ByteView
-from ..errors import CorruptionError, error_context, shown_key
+from ..errors import CorruptionError, error_context, format_key
 from ..limits import DEFAULT_LIMITS, Limits
 from .block import Block, Budget
 from .format import BlockHandle, check_handle, read_block, read_footer
@@ -126,11 +126,13 @@ class Table:
                 first = key
                 if low is not None and key <= low:
                     raise self._misplaced(
-                        f"key {shown_key(key)} is not after the separator {shown_key(low)} of the block before it",
+                        f"key {format_key(key)} is not after the separator {format_key(low)} of the block before it",
                         number,
                     )
             if key > high:
-                raise self._misplaced(f"key {shown_key(key)} is after its block's separator {shown_key(high)}", number)
+                raise self._misplaced(
+                    f"key {format_key(key)} is after its block's separator {format_key(high)}", number
+                )
             yield entry
         if first is None:
             raise self._misplaced("it has no entries", number)

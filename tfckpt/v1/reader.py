@@ -25,8 +25,8 @@ from ..errors import (
     CorruptionError,
     TensorNotFoundError,
     UnsupportedFeatureError,
-    close_names,
     error_context,
+    find_close_names,
     join_some,
     say_close_names,
 )
@@ -261,7 +261,7 @@ class V1Reader:
         key = encode_name(name)
         tensor = None if key is None else self._tensors.get(key)
         if key is None or tensor is None:
-            close = close_names(name, self.names())
+            close = find_close_names(name, self.names())
             hint = say_close_names(close)
             absent = self._missing()
             hint += f"; it may stand in one of {len(absent)} missing shards, such as {absent[0]}" if absent else ""
