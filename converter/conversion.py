@@ -26,9 +26,9 @@ from .families.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select
 from .families.graph_facts import GraphFacts, read_graph
 from .families.variables import Inventory, inventory_of_checkpoint, inventory_of_names
 from .mapping.layout import LAYOUTS
-from .mapping.modules import Into, targets_of_module
+from .mapping.modules import Into, read_targets
 from .mapping.report import ConstantRecord, ConversionReport, FileRecord, IgnoredRecord, TensorRecord
-from .mapping.rules import Draft, Plan, RuleSet, draft, plan, targets_of
+from .mapping.rules import Draft, Plan, RuleSet, derive_targets, draft, plan
 from .model.config import EfficientNetConfig
 from .model.names import native_targets
 from .releases.which import releases_of
@@ -219,7 +219,7 @@ def _plan_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights: 
     drafted = _draft_by_rules(source, rules, into, weights)
     idle = [printable(rule.source) for rule in drafted.draft.idle]
     try:
-        planned = drafted.draft.required()
+        planned = drafted.draft.to_plan()
     except MappingError as error:
         raise (error.with_hint(f"rules that take no tensor: {', '.join(idle)}") if idle else error) from None
     if not planned.moves:
@@ -253,7 +253,7 @@ def _draft_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights:
     inventory = source.inventory
     named = [search.source_of(variable.name(rules.names), variable) for variable in inventory.variables]
     selection = select_weights(named, weights)
-    targets = targets_of(selection.sources, rules) if into is None else targets_of_module(into)
+    targets = derive_targets(selection.sources, rules) if into is None else read_targets(into)
     set_aside = (*inventory.set_aside, *selection.set_aside)
     return RulesDraft(draft(selection.sources, rules, targets, set_aside=set_aside), selection, targets)
 

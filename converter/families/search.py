@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tfckpt.errors import find_close_names, join_some, pluralize, printable, say_close_names
 
 from ..errors import Shape, UnknownModelError
-from ..mapping.rules import Ignored, RuleSet, Source, ignored_by
+from ..mapping.rules import Ignored, RuleSet, Source, find_ignore_reason
 from ..model.config import EfficientNetConfig
 from .automl import AUTOML
 from .automl_objects import AUTOML_OBJECTS
@@ -144,7 +144,7 @@ def prepare(
         {
             name.rpartition("/")[2]: variable.key
             for name, variable in beside
-            if ignored_by(family.ignores, name) == NORMALIZATION and len(variable.shape) <= 1
+            if find_ignore_reason(family.ignores, name) == NORMALIZATION and len(variable.shape) <= 1
         },
     )
 
@@ -201,7 +201,7 @@ def _no_network(inventory: Inventory) -> str:
     others = [
         printable(name)
         for name in dict.fromkeys(names)
-        if name not in alike and ignored_by(nearest.ignores, name) is None
+        if name not in alike and find_ignore_reason(nearest.ignores, name) is None
     ][:_SHOWN]
     text += f".\nThe nearest family is {nearest.name} ({nearest.title}), with {len(alike)} of the names"
     if others:
@@ -229,7 +229,7 @@ def _set_beside_aside(
     ignored = []
     groups: collections.Counter[str] = collections.Counter()
     for name, variable in beside:
-        reason = ignored_by(family.ignores, name)
+        reason = find_ignore_reason(family.ignores, name)
         if reason is None:
             group = _group(name, variable, scope)
             groups[group] += 1

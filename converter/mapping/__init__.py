@@ -1,1 +1,1 @@
-"""Names and layouts: which source tensor becomes which target tensor, as data and a small engine. NumPy only."""
+"""Rules and layouts that map source tensors to target tensors, and the engine that applies them. Imports only NumPy."""

@@ -1,4 +1,4 @@
-"""Named, reversible layouts: how the axes of a TensorFlow tensor become those of a PyTorch tensor.
+"""Named, reversible layouts: how to turn the axes of a TensorFlow tensor into those of a PyTorch tensor.
 
 ::
 
@@ -12,7 +12,8 @@
     conv2d_transpose  HWOI  IOHW  kernels of transposed convolutions
 
 D, H and W are depth, height and width of the kernel, I input channels, O output channels, M the channel multiplier.
-The rule names the layout: a depthwise kernel cannot be told from a convolution by its name's ending or its rank.
+Each rule names its layout, because neither the rank nor the end of the name distinguishes a depthwise kernel from a
+convolution.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from ..errors import Shape
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layout:
-    """A permutation of axes, and for `merged` the joining of the first two target axes into one, beside a 1.
+    """A permutation of axes; `merged` also merges the first two target axes and puts an axis of size 1 after them.
 
-    `axes` is the order of the source's axes for people; empty for the identity, which takes any rank.
+    `axes` names the source's axes in messages; it is empty for the identity, which accepts any rank.
     """
 
     name: str
@@ -38,23 +39,23 @@ class Layout:
     merged: bool = False
 
     def target_shape(self, shape: Shape) -> Shape:
-        """Give the shape that a source of `shape` gets; `ValueError` when its rank is not this layout's."""
+        """Return the target shape for a source of `shape`; raise `ValueError` if the rank does not match."""
         self._check_rank(shape)
         permuted = tuple(shape[axis] for axis in self.permutation) if self.permutation else tuple(shape)
         return _merge(permuted) if self.merged else permuted
 
     def apply(self, array: Array) -> Array:
-        """Turn a source array into a target array: a view, in the strides of the source."""
+        """Return the target array as a view of the source array."""
         self._check_rank(array.shape)
         permuted = array.transpose(self.permutation) if self.permutation else array
-        # I and M lie beside each other in memory, so that joining them needs no copy of a contiguous source.
+        # I and M are adjacent in memory, so merging them does not copy a contiguous source.
         return permuted.reshape(_merge(permuted.shape)) if self.merged else permuted
 
     def invert(self, array: Array, source_shape: Shape) -> Array:
-        """Turn a target array back into one of `source_shape`; `ValueError` when that is not where it came from."""
+        """Return the source array of a target array; raise `ValueError` if `source_shape` does not become its shape."""
         if array.shape != self.target_shape(source_shape):
             raise ValueError(
-                f"layout {self.name} makes {list(self.target_shape(source_shape))} of {list(source_shape)}, "
+                f"layout {self.name} turns {list(source_shape)} into {list(self.target_shape(source_shape))}, "
                 f"not {list(array.shape)}"
             )
         if self.merged:
@@ -62,13 +63,13 @@ class Layout:
         return array.transpose(np.argsort(self.permutation).tolist()) if self.permutation else array
 
     def source_shape(self, shape: Shape) -> Shape:
-        """Give the shape of the source that a target of `shape` comes from; `ValueError` when its rank is another.
+        """Return the source shape for a target of `shape`; raise `ValueError` if the rank does not match.
 
-        Where axes were joined, the channel multiplier is taken to be 1, as it nearly always is.
+        If axes were merged, the channel multiplier is assumed to be 1, as it nearly always is.
         """
         axes = len(self.permutation)
         if self.permutation and len(shape) != axes:
-            raise ValueError(f"layout {self.name} makes {axes} axes, not {list(shape)}")
+            raise ValueError(f"layout {self.name} has {axes} target axes, not {list(shape)}")
         if not self.permutation:
             return tuple(shape)
         source = [0] * axes
@@ -79,12 +80,12 @@ class Layout:
     def _check_rank(self, shape: Shape) -> None:
         if self.permutation and len(shape) != len(self.permutation):
             raise ValueError(
-                f"layout {self.name} takes the {len(self.permutation)} axes {self.axes}, not {list(shape)}"
+                f"layout {self.name} needs the {len(self.permutation)} axes {self.axes}, not {list(shape)}"
             )
 
 
 def _merge(shape: Shape) -> Shape:
-    """I, M, H, W -> I·M, 1, H, W."""
+    """Return the shape after (I, M, H, W) became (I·M, 1, H, W)."""
     return (shape[0] * shape[1], 1, *shape[2:])
 
 

@@ -1,6 +1,6 @@
-"""PyTorch modules as targets: what tensors a module has, and how one is found by name.
+"""PyTorch modules as targets: reading the names and shapes of their tensors, and building one from its import path.
 
-A module is code of the user's own, imported only when asked for; nothing here imports torch itself.
+Modules are the user's code and imported only on request. This file does not import torch.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ from ..errors import ConversionError, Shape
 
 
 class HasStateDict(Protocol):
-    """A PyTorch module, or what looks like one."""
+    """A PyTorch module, or anything else with a state dict."""
 
     def state_dict(self) -> Mapping[str, HasShape]:
-        """Tensors by name."""
+        """Return the tensors by name."""
 
 
-#: Names and shapes of targets, or a module that has them.
+#: The names and shapes of the targets, or a module with these tensors.
 Into: TypeAlias = Mapping[str, Shape] | HasStateDict
 
 
-def targets_of_module(into: Into) -> dict[str, Shape]:
-    """List what is to be filled, in the module's order: name -> shape."""
+def read_targets(into: Into) -> dict[str, Shape]:
+    """Return name -> shape of every target, in the module's order."""
     if isinstance(into, Mapping):
         return {name: tuple(shape) for name, shape in into.items()}
     return {name: tuple(tensor.shape) for name, tensor in into.state_dict().items()}
 
 
 def import_module(specification: str) -> HasStateDict:
-    """Build the module that `module.path:factory` means; the current folder is searched as well.
+    """Import `module.path:factory` and build the module; the current directory is searched too.
 
-    The factory is called without arguments, unless it is a module already.
-    Raises `ConversionError` when it cannot be imported or built, with what went wrong, and `MissingDependencyError`
-    when that is PyTorch's absence.
+    The factory is called without arguments unless it is already a module.
+    Raises `ConversionError` with the cause if importing or building fails, and `MissingDependencyError` if PyTorch is
+    not installed.
     """
     path, colon, name = specification.partition(":")
     if not (path and colon and name):
-        raise ConversionError(f"{printable(specification)!r} names no module: expected module.path:factory")
+        raise ConversionError(f"{printable(specification)!r} is not a module, expected module.path:factory")
     folder = os.getcwd()
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        found: Any = importlib.import_module(path)
+        built: Any = importlib.import_module(path)
         for part in name.split("."):
-            found = getattr(found, part)
-        if isinstance(found, type) or not hasattr(found, "state_dict"):
-            found = found()  # what cannot be called raises, and is reported below
-    except Exception as error:  # the user's own code may raise anything
+            built = getattr(built, part)
+        if isinstance(built, type) or not hasattr(built, "state_dict"):
+            built = built()
+    except Exception as error:  # the user's code may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name == "torch":
             raise MissingDependencyError("torch", extra="torch", purpose=f"building {specification}") from error
         raise ConversionError(f"cannot build {printable(specification)}: {type(error).__name__}: {error}") from error
-    if not hasattr(found, "state_dict"):
-        raise ConversionError(f"{printable(specification)} gives a {type(found).__name__}, which has no state_dict")
-    module: HasStateDict = found
+    if not hasattr(built, "state_dict"):
+        raise ConversionError(f"{printable(specification)} returned a {type(built).__name__} without state_dict")
+    module: HasStateDict = built
     return module

@@ -1,7 +1,7 @@
-"""Patterns of names: literal text, and groups in braces that stand for parts of a name (see `rules`).
+"""Name patterns: literal text, and groups in braces that match parts of a name (see `rules`).
 
-A pattern becomes a regular expression, and an expression tries every way to divide a name among its groups.
-Names come from files, which may be hostile, so that both the groups of a pattern and the work on one name are bounded.
+A pattern is compiled to a regular expression, which may try every way to divide a name among its groups.
+Names come from files, which may be hostile, so the number of groups and the work for one name are limited.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ Words: TypeAlias = Mapping[str, Mapping[str, str]]
 
 GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 
-#: Groups with dots in one pattern. Each of them multiplies the time for a name by its length: a hostile name of 1,000
-#: characters takes about 10 ms with two such groups, and a second with three.
+#: Most groups with dots in a pattern. Each one multiplies the time by the length of the name: a hostile name of 1,000
+#: characters takes about 10 ms with two such groups and a second with three.
 MAX_LONG_GROUPS = 2
-#: Steps that an expression may need for one name; 10 million take about 0.1 s. Real names need a few thousand.
+#: Most steps that matching one name may take; 10 million take about 0.1 s. Real names need a few thousand.
 _MAX_STEPS = 10_000_000
 
 
 def group_names(pattern: str) -> set[str]:
-    """Return the names of a pattern's groups; `ValueError` if one occurs twice."""
+    """Return the names of a pattern's groups; raise `ValueError` if one occurs twice."""
     names = [match[1] for match in GROUP.finditer(pattern)]
     if len(set(names)) < len(names):
-        raise ValueError(f"pattern {pattern!r} has a group twice")
+        raise ValueError(f"pattern {pattern!r} contains a group twice")
     return set(names)
 
 
@@ -36,17 +36,17 @@ def check_pattern(pattern: str) -> None:
     if count > MAX_LONG_GROUPS:
         raise ValueError(
             f"pattern {pattern!r} has {count} groups with dots, expected at most {MAX_LONG_GROUPS}: "
-            "use groups without dots, or several rules"
+            "use groups without dots or several rules"
         )
 
 
 class Pattern:
-    """A pattern, with `scope` before it, which is literal; groups named in `words` stand for their keys only."""
+    """A compiled pattern after the literal text `scope`; a group that is a key of `words` matches only those words."""
 
     def __init__(self, pattern: str, words: Words, scope: str = "") -> None:
         groups = list(GROUP.finditer(pattern))
         open_groups = [group for group in groups if group[1] not in words]
-        #: The text after each group whose end the slashes of a name do not determine, and after which others follow.
+        #: The text after each group that another group follows and whose end no slash determines.
         self._separators: list[str] = []
         expression = [re.escape(scope)]
         position = 0
@@ -65,16 +65,16 @@ class Pattern:
         self._expression = re.compile("".join([*expression, re.escape(self._ending)]), re.DOTALL)
 
     def match(self, name: str) -> dict[str, str] | None:
-        """Return what each group stands for, the first as much as possible; None if the name does not match.
+        """Return the text of each group, or None if the name does not match; the first groups match the most text.
 
-        A name that would take more than `_MAX_STEPS` steps does not match; no name that people write is near that.
+        A name that would take more than `_MAX_STEPS` steps counts as no match. Real names stay far below this limit.
         """
         if not name.endswith(self._ending):
-            return None  # which leaves few of the dozens of patterns that a network's rules have
+            return None  # rules out most of a network's dozens of patterns cheaply
         steps = len(name)
         for separator in self._separators:
-            steps *= name.count(separator)  # an empty separator fits everywhere
+            steps *= name.count(separator)  # an empty separator matches everywhere
             if steps > _MAX_STEPS:
                 return None
-        found = self._expression.fullmatch(name)
-        return None if found is None else found.groupdict()
+        match = self._expression.fullmatch(name)
+        return None if match is None else match.groupdict()

@@ -1,8 +1,8 @@
-"""Rules proposed for what a plan leaves over, by shape and by likeness of names. They are guesses, and never applied.
+"""Proposed rules for the tensors that a plan could not map, by shape and similar names. They are never applied.
 
-A source and a target are compared when a layout makes the one's shape the other's.
-Names are compared part by part: words that frameworks use for the same thing count as one, numbers have to agree.
-Pairs that differ in numbers alone become one rule with a group.
+A source and a target are compared if some layout turns the source's shape into the target's.
+Names are compared part by part: synonyms of the two frameworks count as equal, and so do equal numbers.
+Pairs that differ only in numbers become one rule with groups.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .layout import LAYOUTS
 from .rules import Ignore, Names, Rule, RuleSet, Source, draft, is_literal
 from .rules_file import ignore_lines, rule_lines
 
-#: Least likeness of a proposal, from 0 to 1.
+#: Lowest similarity of the names of a proposed pair, from 0 to 1.
 LEAST_LIKENESS = 0.3
-#: Sources and targets compared with each other at most; beyond it the likeness of names alone says little.
+#: Most pairs compared: with more tensors of the same shape, similar names prove little.
 MAX_PAIRS = 200_000
 
-#: What one framework calls a thing, and the other.
-_SAME = {
+#: TensorFlow's words and PyTorch's words for the same thing.
+_SYNONYMS = {
     "kernel": "weight",
     "depthwise_kernel": "weight",
     "embeddings": "weight",
@@ -40,25 +40,25 @@ _SAME = {
     "batch_normalization": "bn",
     "beginning": "begin",
 }
-#: Layouts tried, the likeliest of several that fit first, by what the source's name ends in.
-_BY_LAST = {
+#: Layouts to try for the last part of a source's name, most likely first.
+_LAYOUTS_BY_LAST_PART = {
     "depthwise_kernel": ("depthwise",),
     "kernel": ("dense", "conv2d", "conv1d", "conv3d", "conv2d_transpose", "depthwise"),
 }
 _COUNTERS = {"global_step", "iteration", "learning_rate", "save_counter"}
 _NUMBER = re.compile(r"\d+")
-_STATE_REASON = "looks like the state of a training"
+_STATE_REASON = "looks like training state"
 
 
 class Proposal(NamedTuple):
-    """A rule that would take so many `tensors` of those left over; `likeness` of the names is from 0 to 1."""
+    """A rule that would map or ignore `tensors` unmapped tensors; `likeness` of names is from 0 to 1."""
 
     rule: Rule | Ignore
     tensors: int
     likeness: float
 
     def lines(self) -> list[str]:
-        """Write it as TOML, marked as the proposal it is, with an empty line before it."""
+        """Return the rule as TOML lines after an empty line and a comment that marks it as a proposal."""
         lines = rule_lines(self.rule) if isinstance(self.rule, Rule) else ignore_lines(self.rule)
         tensors = pluralize(self.tensors, "tensor")
         return ["", f"# proposal: {tensors}, likeness {self.likeness:.2f}", *lines[1:]]
@@ -74,73 +74,75 @@ class _Pair(NamedTuple):
 def propose(
     sources: Sequence[Source], targets: Mapping[str, Shape], *, scope: str = "", names: Names = "path"
 ) -> list[Proposal]:
-    """Propose rules for sources and targets that are left over, the likeliest first.
+    """Propose rules for unmapped sources and unfilled targets, the most similar names first.
 
-    Names that hold groups in braces of their own cannot be written as patterns, and are left out.
+    Names that contain groups in braces are skipped, since a pattern cannot express them literally.
     """
     sources = [source for source in sources if is_literal(source.variable)]
     targets = {target: shape for target, shape in targets.items() if is_literal(target)}
     states = [source for source in sources if _is_state(source.variable)]
     others = [source for source in sources if not _is_state(source.variable) and source.variable.startswith(scope)]
-    pairs = _best(_pairs(others, targets, scope))
-    proposals = _generalised(pairs, others, targets, scope, names)
+    pairs = _choose_pairs(_compare(others, targets, scope))
+    proposals = _generalize(pairs, others, targets, scope, names)
     endings = collections.Counter(_state_pattern(source.variable) for source in states)
     proposals += [Proposal(Ignore(pattern, _STATE_REASON), count, 1.0) for pattern, count in endings.items()]
     return proposals
 
 
-def _pairs(sources: Sequence[Source], targets: Mapping[str, Shape], scope: str) -> Iterator[_Pair]:
-    """Give every pair whose shapes fit, with the likeness of its names."""
+def _compare(sources: Sequence[Source], targets: Mapping[str, Shape], scope: str) -> Iterator[_Pair]:
+    """Yield every pair of matching shapes with the similarity of its names."""
     by_shape: dict[Shape, list[str]] = collections.defaultdict(list)
     for target, shape in targets.items():
         by_shape[shape].append(target)
-    spent = 0
-    parts = {target: _parts(target) for target in targets}
+    compared = 0
+    target_words = {target: _split(target) for target in targets}
     for source in sources:
-        own = _parts(source.variable.removeprefix(scope))
-        taken: set[str] = set()
-        for layout in _layouts(source):
+        source_words = _split(source.variable.removeprefix(scope))
+        paired: set[str] = set()
+        for layout in _iterate_layouts(source):
             for target in by_shape.get(LAYOUTS[layout].target_shape(source.shape), ()):
-                spent += 1
-                if target not in taken and spent <= MAX_PAIRS:
-                    taken.add(target)
-                    yield _Pair(source, target, layout, _likeness(own, parts[target]))
+                compared += 1
+                if target not in paired and compared <= MAX_PAIRS:
+                    paired.add(target)
+                    yield _Pair(source, target, layout, _measure_likeness(source_words, target_words[target]))
 
 
-def _layouts(source: Source) -> Iterator[str]:
-    """Give the layouts a source has the axes for, the likeliest first."""
+def _iterate_layouts(source: Source) -> Iterator[str]:
+    """Yield the layouts that accept the rank of a source, the most likely first."""
     last = source.variable.rpartition("/")[2]
-    for layout in (*_BY_LAST.get(last, ()), "identity"):
+    for layout in (*_LAYOUTS_BY_LAST_PART.get(last, ()), "identity"):
         axes = len(LAYOUTS[layout].permutation)
         if axes in (0, len(source.shape)):
             yield layout
 
 
-def _parts(name: str) -> tuple[str, ...]:
-    """Split a name into words and numbers, each in the word that stands for both frameworks'."""
+def _split(name: str) -> tuple[str, ...]:
+    """Return the words and numbers of a name, with TensorFlow's words replaced by PyTorch's."""
     pieces = re.split(r"[/.]", name)
     words: list[str] = []
     for piece in pieces:
-        lowered = _SAME.get(piece.lower(), piece.lower())
-        known = lowered in _SAME.values()
-        words += [lowered] if known else [_SAME.get(word, word) for word in re.findall(r"[a-z]+|\d+", lowered)]
+        lowered = _SYNONYMS.get(piece.lower(), piece.lower())
+        if lowered in _SYNONYMS.values():
+            words.append(lowered)
+        else:
+            words += [_SYNONYMS.get(word, word) for word in re.findall(r"[a-z]+|\d+", lowered)]
     return tuple(words)
 
 
-def _likeness(one: Sequence[str], other: Sequence[str]) -> float:
-    """Compare two split names: order counts, and so do the numbers in them."""
+def _measure_likeness(one: Sequence[str], other: Sequence[str]) -> float:
+    """Return the similarity of two split names; their order counts, and different numbers or last words reduce it."""
     ratio = difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()
-    if _digits(one) != _digits(other):
+    if _select_numbers(one) != _select_numbers(other):
         ratio *= 0.5
     return ratio if one[-1:] == other[-1:] else ratio * 0.7
 
 
-def _digits(words: Iterable[str]) -> list[str]:
+def _select_numbers(words: Iterable[str]) -> list[str]:
     return [word for word in words if word.isdigit()]
 
 
-def _best(pairs: Iterable[_Pair]) -> list[_Pair]:
-    """Choose pairs, the likeliest first, so that each source and each target has one."""
+def _choose_pairs(pairs: Iterable[_Pair]) -> list[_Pair]:
+    """Return the most similar pairs such that no source and no target occurs twice."""
     chosen = []
     sources: set[str] = set()
     targets: set[str] = set()
@@ -154,19 +156,19 @@ def _best(pairs: Iterable[_Pair]) -> list[_Pair]:
     return chosen
 
 
-def _generalised(
+def _generalize(
     pairs: Sequence[_Pair], sources: Sequence[Source], targets: Mapping[str, Shape], scope: str, names: Names
 ) -> list[Proposal]:
-    """Join pairs that differ in numbers alone into one rule, where that rule makes exactly these pairs."""
+    """Return one proposal for pairs that differ only in numbers, if its rule produces exactly these pairs."""
     groups: dict[Rule, list[_Pair]] = collections.defaultdict(list)
     for pair in pairs:
-        groups[_pattern(pair, scope)].append(pair)
+        groups[_write_rule(pair, scope)].append(pair)
     proposals = []
     for rule, group in groups.items():
-        made = {(pair.source.name, pair.target) for pair in group}
-        whole = RuleSet(name="proposal", version="1", rules=(rule,), scope=scope, names=names)
-        moves = draft(sources, whole, targets).moves
-        if len(group) > 1 and {(move.source, move.target) for move in moves} == made:
+        expected = {(pair.source.name, pair.target) for pair in group}
+        rules = RuleSet(name="proposal", version="1", rules=(rule,), scope=scope, names=names)
+        moves = draft(sources, rules, targets).moves
+        if len(group) > 1 and {(move.source, move.target) for move in moves} == expected:
             proposals.append(Proposal(rule, len(group), sum(pair.likeness for pair in group) / len(group)))
         else:
             proposals += [
@@ -176,8 +178,8 @@ def _generalised(
     return sorted(proposals, key=lambda proposal: -proposal.likeness)
 
 
-def _pattern(pair: _Pair, scope: str) -> Rule:
-    """Put a group in the place of every number that source and target share."""
+def _write_rule(pair: _Pair, scope: str) -> Rule:
+    """Return a rule for a pair, with a group for each number that occurs once in both names."""
     source, target = pair.source.variable.removeprefix(scope), pair.target
     shared = [number for number in dict.fromkeys(_NUMBER.findall(source)) if number in _NUMBER.findall(target)]
     for position, number in enumerate(shared):
@@ -189,11 +191,11 @@ def _pattern(pair: _Pair, scope: str) -> Rule:
 
 
 def _is_state(name: str) -> bool:
-    """Whether a variable looks like the state of a training: a counter, or a slot even without its variable."""
+    """Return whether a variable looks like training state: a counter, or a slot, even if its variable is missing."""
     return name.rpartition("/")[2] in _COUNTERS or state_by_name(name)[1] is not None
 
 
 def _state_pattern(name: str) -> str:
-    """Write a pattern for a variable that looks like the state of a training, by its last part."""
+    """Return a pattern that matches variables with the same last part."""
     before, _, last = name.rpartition("/")
     return f"{{variable...}}/{last}" if before else last

@@ -1,7 +1,7 @@
-"""What a conversion did, complete and in a stable order: as records, as JSON, and as a few lines for a terminal.
+"""The conversion report: complete records in a stable order, as JSON and as a summary for a terminal.
 
-The source is pinned by the SHA-256 of its index file and the CRC-32C of every tensor used.
-The index holds the checksum of every tensor, so that these tell a changed source without hashing gigabytes of data.
+The source is identified by the SHA-256 of its index file and the CRC-32C of every tensor used.
+The index contains the checksum of every tensor, so any change of the source shows without hashing gigabytes of data.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ..errors import Shape
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file of the source: its name without folders, its size in bytes, and for the index its SHA-256 in hex.
+    """A file of the source: its name without directories, its size in bytes, and the SHA-256 of an index file in hex.
 
-    Size and checksum are None where they are not known.
+    Size and checksum are None if unknown.
     """
 
     name: str
@@ -30,9 +30,9 @@ class FileRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TensorRecord:
-    """One tensor's way; `crc32c` is the source's stored checksum, None where it has none of its own.
+    """A converted tensor: `crc32c` is the source's stored checksum, None if it has no checksum of its own.
 
-    `variable` is the name that the rules read, without the suffix of moving averages.
+    `variable` is the name that rules match, without the suffix of moving averages.
     """
 
     source: str
@@ -47,7 +47,7 @@ class TensorRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class IgnoredRecord:
-    """A source tensor that was left out, and why."""
+    """A source tensor that was not converted, and the reason."""
 
     source: str
     reason: str
@@ -55,7 +55,7 @@ class IgnoredRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ConstantRecord:
-    """A target that no source fills: its scalar value, and why."""
+    """A target filled with a scalar constant, and the reason."""
 
     target: str
     value: float
@@ -65,14 +65,14 @@ class ConstantRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionReport:
-    """A whole conversion.
+    """The report of a conversion.
 
-    `source` is the checkpoint's prefix without folders, `evidence` what decided which network it is.
-    `config` is None, and `parameters` counts every number, for a conversion by rules of the user's own.
-    `averaged` of the tensors used are moving averages.
-    `releases` are those a published network may be, the likeliest first; empty for none.
-    `head` is the dense layer that was asked for as the classifier.
-    `notes` are sentences a person should know that decided nothing.
+    `source` is the checkpoint's prefix without directories, and `evidence` says how the network was identified.
+    `config` is None for a conversion by the user's own rules; `parameters` then counts all values.
+    `averaged` is the number of tensors used that are moving averages.
+    `releases` lists the releases that a published network may be, most likely first.
+    `head` is the dense layer that the user chose as the classifier.
+    `notes` are messages for the user that did not affect the conversion.
     """
 
     source: str
@@ -96,11 +96,11 @@ class ConversionReport:
 
     @property
     def network(self) -> str:
-        """The network's name, or that of the rules for what is no EfficientNet."""
+        """The name of the network, or of the rules if the user's own rules were used."""
         return str(self.config["name"]) if self.config is not None else self.rules
 
     def provenance(self) -> dict[str, Any]:
-        """Give what an output file keeps about where it came from."""
+        """Return the facts about the source that an output file records."""
         return {
             "source": self.source,
             "files": [dataclasses.asdict(file) for file in self.files],
@@ -111,7 +111,7 @@ class ConversionReport:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values that JSON can hold."""
+        """Return the report as values that JSON can represent."""
         return {
             **self.provenance(),
             "releases": list(self.releases),
@@ -126,27 +126,28 @@ class ConversionReport:
                 "parameters": self.parameters,
                 "bytes": self.nbytes,
             },
-            "tensors": [_tensor(record) for record in self.tensors],
+            "tensors": [_tensor_to_dict(record) for record in self.tensors],
             "ignored": [dataclasses.asdict(record) for record in self.ignored],
             "constants": [dataclasses.asdict(record) for record in self.constants],
         }
 
     def to_json(self) -> str:
-        """Give the report as JSON text, the same for the same conversion."""
+        """Return the report as JSON text; it is deterministic."""
         return json_text(self.to_dict())
 
     def summary(self) -> str:
-        """Say it in a few lines."""
+        """Return a summary of a few lines."""
         raw = len(self.tensors) - self.averaged
         reasons = collections.Counter(record.reason for record in self.ignored)
         if self.averaged:
-            weights = f"{self.averaged} moving averages" + (f", {raw} raw values where there is none" if raw else "")
+            weights = f"{self.averaged} moving averages" + (f", {raw} raw values without average" if raw else "")
         else:
-            weights = f"{raw} raw values" + (" (no moving averages here)" if self.weights == "ema" else "")
+            weights = f"{raw} raw values"
+            weights += " (no moving averages in the checkpoint)" if self.weights == "ema" else ""
         lines = [
             f"source    {printable(self.source)}",
             f"network   {self.network}: {self.parameters:,} parameters"
-            + (f", {say_classes(self.config['num_classes'])}" if self.config is not None else ""),
+            + (f", {describe_classes(self.config['num_classes'])}" if self.config is not None else ""),
             *(f"          {sentence}" for sentence in self.evidence),
             f"weights   {weights}",
             f"tensors   {len(self.tensors)} used + {len(self.constants)} constant = "
@@ -158,11 +159,11 @@ class ConversionReport:
         return "\n".join(lines)
 
 
-def say_classes(count: int) -> str:
-    """Say how many classes a network tells apart."""
+def describe_classes(count: int) -> str:
+    """Return the number of classes in words."""
     return pluralize(count, "class") if count else "no classifier"
 
 
-def _tensor(record: TensorRecord) -> dict[str, Any]:
+def _tensor_to_dict(record: TensorRecord) -> dict[str, Any]:
     checksum = None if record.crc32c is None else f"{record.crc32c:08x}"
     return {**dataclasses.asdict(record), "crc32c": checksum}

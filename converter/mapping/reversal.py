@@ -1,4 +1,4 @@
-"""From converted tensors back to TensorFlow's arrays by name: the rules, read from right to left."""
+"""Conversion of state dicts back to TensorFlow's names and layouts: the rules, applied backwards."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from .._typing import Array
 from ..errors import ConversionError
 from .layout import LAYOUTS
 from .report import ConversionReport
-from .rules import RuleSet, origins_of
+from .rules import RuleSet, find_origins
 
 
 def reverse(state_dict: Mapping[str, Any], rules: RuleSet | ConversionReport) -> dict[str, Array]:
-    """Give TensorFlow's arrays by name, in the order of the state dict; arrays are views where that is possible.
+    """Return TensorFlow's arrays by name, in the order of the state dict; arrays are views where possible.
 
-    With the rules of a conversion (`ConversionResult.rules`, or a file's) names are those the rules read; where several
-    lines would make a target, the first counts, and a depthwise kernel is taken to have the channel multiplier 1.
-    With the report of a conversion they are the checkpoint's own, and shapes the exact ones.
-    Values are arrays or PyTorch tensors in memory; what constants fill has no source and is left out.
-    Raises `ConversionError` that lists all tensors the rules do not make, or that have not their layout's axes.
+    With the rules of a conversion (`ConversionResult.rules`, or from a file) the names are those that rules match; if
+    several rules produce a target, the first is used, and the channel multiplier of a depthwise kernel is assumed to
+    be 1. With a conversion report, names and shapes are exactly the checkpoint's.
+    Values are arrays or PyTorch tensors in memory. Constants have no source and are left out.
+    Raises `ConversionError` listing all tensors that no rule produces or whose rank does not match their layout.
     """
     if isinstance(rules, ConversionReport):
-        return _by_report(state_dict, rules)
-    origins = origins_of(state_dict, rules)
+        return _reverse_by_report(state_dict, rules)
+    origins = find_origins(state_dict, rules)
     arrays: dict[str, Array] = {}
     problems = []
-    for target, found in origins.items():
-        if found is None:
+    for target, candidates in origins.items():
+        if candidates is None:
             continue
-        if not found:
-            problems.append(f"{printable(target)}: no rule makes it")
+        if not candidates:
+            problems.append(f"{printable(target)}: no rule has this target")
             continue
-        name, layout = found[0]
+        name, layout = candidates[0]
         array = np.asarray(state_dict[target])
         try:
             source = LAYOUTS[layout].invert(array, LAYOUTS[layout].source_shape(array.shape))
@@ -44,13 +44,13 @@ def reverse(state_dict: Mapping[str, Any], rules: RuleSet | ConversionReport) ->
             problems.append(f"{printable(target)}: {error}")
             continue
         if name in arrays:
-            problems.append(f"{printable(target)}: another target comes from {printable(name)} as well")
+            problems.append(f"{printable(target)}: another target has the source {printable(name)} too")
         arrays[name] = source
-    _require(problems)
+    _raise_problems(problems)
     return arrays
 
 
-def _by_report(state_dict: Mapping[str, Any], report: ConversionReport) -> dict[str, Array]:
+def _reverse_by_report(state_dict: Mapping[str, Any], report: ConversionReport) -> dict[str, Array]:
     records = {record.target: record for record in report.tensors}
     constants = {record.target for record in report.constants}
     arrays: dict[str, Array] = {}
@@ -59,16 +59,16 @@ def _by_report(state_dict: Mapping[str, Any], report: ConversionReport) -> dict[
         record = records.get(target)
         if record is None:
             if target not in constants:
-                problems.append(f"{printable(target)}: the conversion did not make it")
+                problems.append(f"{printable(target)}: not a target of the conversion")
             continue
         try:
             arrays[record.source] = LAYOUTS[record.layout].invert(np.asarray(value), record.source_shape)
         except ValueError as error:
             problems.append(f"{printable(target)}: {error}")
-    _require(problems)
+    _raise_problems(problems)
     return arrays
 
 
-def _require(problems: list[str]) -> None:
+def _raise_problems(problems: list[str]) -> None:
     if problems:
-        raise ConversionError("\n  ".join(["these tensors cannot be taken back by the rules:", *problems]))
+        raise ConversionError("\n  ".join(["the rules cannot convert these tensors back:", *problems]))

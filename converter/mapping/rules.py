@@ -1,17 +1,17 @@
-"""The engine: rules, as data, decide which source tensor becomes which target tensor. It knows no model.
+"""The mapping engine: rules are data and decide which source tensor becomes which target. No model is known here.
 
 A rule reads like a line of a table::
 
     blocks_{mbconv}/depthwise_conv2d/depthwise_kernel  ->  stages.{mbconv}.depthwise.conv.weight  (depthwise)
 
-A group in braces stands for one part of a name, without `/`; with dots, `{path...}`, for any number of parts.
+A group in braces matches one part of a name, without `/`; with dots, `{path...}`, it matches any number of parts.
 A pattern has at most two groups with dots (see `patterns`).
-A group that is named in the rule set's `words` stands only for the words listed there, and the target gets their
-translation: with `words={"mbconv": {"10": "3.0"}}` the rule above sends `blocks_10/...` to `stages.3.0...`.
+A group that is a key of the rule set's `words` matches only the words listed there, and the target gets their
+translation: with `words={"mbconv": {"10": "3.0"}}` the rule above maps `blocks_10/...` to `stages.3.0...`.
 Everything else in a pattern is literal.
 
-The result is a `Plan`, in which every source is used once or ignored for a stated reason and every target is filled
-once, or a `MappingError` that lists all that stands against it.
+The result is either a `Plan`, in which every source is used once or ignored for a stated reason and every target is
+filled once, or a `MappingError` that lists every reason why not.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from ..errors import Ambiguity, MappingError, Mismatch, Missing, Shape, Unmapped
 from .layout import LAYOUTS
 from .patterns import GROUP, Pattern, Words, check_pattern, group_names
 
-#: Which of a variable's names rules are about: its path through the object graph, its name in the program, or its key.
+#: The name of a variable that rules match: its path through the object graph, its full name, or its checkpoint key.
 #: All three are the same in a checkpoint without object graph.
 Names: TypeAlias = Literal["path", "full_name", "key"]
 NAMES: tuple[Names, ...] = get_args(Names)
 
-#: Names like a missing one are looked for up to this many missing targets: beyond it the table is the wrong one.
+#: Close names are suggested for at most this many missing targets; with more, the rules are for another network.
 MAX_SUGGESTIONS = 50
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rule:
-    """Sources whose name fits `source` become `target`, in `layout` (a name of `LAYOUTS`)."""
+    """A rule that maps sources matching `source` to `target` in `layout`, a key of `LAYOUTS`."""
 
     source: str
     target: str
@@ -51,7 +51,7 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ignore:
-    """Sources whose name fits `source` are left out on purpose."""
+    """A rule that ignores sources matching `source`, for a stated reason."""
 
     source: str
     reason: str
@@ -59,7 +59,7 @@ class Ignore:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Constant:
-    """Targets whose name fits `target` are scalars of `value` in NumPy's `dtype`; no source holds them."""
+    """A rule that fills targets matching `target` with a scalar `value` of a NumPy `dtype`, for a stated reason."""
 
     target: str
     value: float
@@ -69,10 +69,10 @@ class Constant:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:
-    """A whole table, checked when it is made: layouts exist, and targets use only groups their source has.
+    """A table of rules; the constructor checks that layouts exist and that targets use only groups of their source.
 
-    `names` says which names patterns are about.
-    `scope` is what every rule's source begins with, taken literally; what is ignored may stand outside it.
+    `names` selects which names patterns match.
+    `scope` is the literal start of every rule's source. Ignores are not limited to it.
     """
 
     name: str
@@ -85,11 +85,11 @@ class RuleSet:
     words: Words = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for a rule that cannot be meant."""
+        """Raise `ValueError` for an invalid rule."""
         for rule in self.rules:
             if rule.layout not in LAYOUTS:
                 raise ValueError(
-                    f"rule {rule.source!r}: unknown layout {rule.layout!r}, known are {', '.join(LAYOUTS)}"
+                    f"rule {rule.source!r}: unknown layout {rule.layout!r}, expected one of {', '.join(LAYOUTS)}"
                 )
             check_pattern(rule.source)
             unknown = group_names(rule.target) - group_names(rule.source)
@@ -99,14 +99,14 @@ class RuleSet:
             check_pattern(ignore.source)
         for constant in self.constants:
             check_pattern(constant.target)
-            if not _holds(np.dtype(constant.dtype), constant.value):
-                raise ValueError(f"constant {constant.target!r}: {constant.dtype} has no {constant.value!r}")
+            if not _can_hold(np.dtype(constant.dtype), constant.value):
+                raise ValueError(f"constant {constant.target!r}: {constant.dtype} cannot hold {constant.value!r}")
 
 
-def _holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Whether a number is one that a dtype has, rounded to its precision at most."""
+def _can_hold(dtype: np.dtype[Any], value: float) -> bool:
+    """Return whether a dtype can represent a number, if necessary rounded to its precision."""
     if abs(value) > sys.float_info.max and value not in (math.inf, -math.inf):
-        return False  # a whole number that is beyond all of them
+        return False  # an int beyond the range of every dtype
     if dtype.kind == "f":
         return not math.isfinite(value) or abs(value) <= np.finfo(dtype).max
     least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
@@ -114,10 +114,10 @@ def _holds(dtype: np.dtype[Any], value: float) -> bool:
 
 
 class Source(NamedTuple):
-    """A tensor of the checkpoint: its `name` there, its shape, and the `variable` name that rules are about.
+    """A tensor of the checkpoint: its `name` there, its shape, and its `variable` name, which rules match.
 
-    `label` is what messages call it, where its name alone says little.
-    `averaged` says that it is the variable's moving average.
+    `label` replaces the name in messages if the name alone says little.
+    `averaged` is True for the variable's moving average.
     """
 
     name: str
@@ -128,19 +128,19 @@ class Source(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """The name to show in messages."""
         return self.label or self.name
 
 
 class Ignored(NamedTuple):
-    """A source tensor that is left out, and why."""
+    """A source tensor that is not converted, and the reason."""
 
     name: str
     reason: str
 
 
 class Move(NamedTuple):
-    """One tensor's way: source name and shape, layout, target name and shape."""
+    """The conversion of one tensor: source name and shape, layout, target name and shape."""
 
     source: str
     source_shape: Shape
@@ -150,7 +150,7 @@ class Move(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """A target that a constant fills, and why."""
+    """A target filled with a constant, and the reason."""
 
     target: str
     value: float
@@ -159,7 +159,7 @@ class Filled(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What becomes what: `moves` and `constants` in the order of the targets, `ignored` by name."""
+    """A complete mapping: `moves` and `constants` in the order of the targets, `ignored` sorted by name."""
 
     moves: tuple[Move, ...]
     ignored: tuple[Ignored, ...]
@@ -167,7 +167,7 @@ class Plan(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """What a rule set makes of sources and targets, with everything that keeps it from being a plan."""
+    """A possibly incomplete mapping, with every problem that prevents a plan; `idle` rules matched no source."""
 
     moves: tuple[Move, ...]
     ignored: tuple[Ignored, ...]
@@ -180,11 +180,11 @@ class Draft(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether every source is used once or ignored, and every target filled once."""
+        """True if every source is used once or ignored and every target is filled once."""
         return not (self.unmapped or self.missing or self.mismatched or self.ambiguous)
 
-    def required(self) -> Plan:
-        """Give it as a plan; `MappingError` with all that stands against it if it is none."""
+    def to_plan(self) -> Plan:
+        """Return the plan, or raise `MappingError` with every reason why there is none."""
         if not self.complete:
             raise MappingError(
                 unmapped=self.unmapped, missing=self.missing, mismatched=self.mismatched, ambiguous=self.ambiguous
@@ -199,12 +199,12 @@ def plan(
     *,
     set_aside: Iterable[Ignored] = (),
 ) -> Plan:
-    """Pair sources and targets one to one.
+    """Map sources to targets one to one.
 
-    `set_aside` are sources that were left out before the rules were asked; they are listed among the ignored.
+    `set_aside` lists sources that were ignored before the rules are applied; the plan lists them as ignored.
     Raises `MappingError` with every unmapped, missing, mismatched and ambiguous tensor.
     """
-    return draft(sources, rules, targets, set_aside=set_aside).required()
+    return draft(sources, rules, targets, set_aside=set_aside).to_plan()
 
 
 def draft(
@@ -214,31 +214,31 @@ def draft(
     *,
     set_aside: Iterable[Ignored] = (),
 ) -> Draft:
-    """Pair what the rules pair, and list the rest; `idle` are rules that took no source."""
+    """Map sources to targets as far as the rules allow, and list all problems."""
     table = _Table(rules)
     ignored = list(set_aside)
     unmapped: list[Unmapped] = []
     ambiguous: list[Ambiguity] = []
     mismatched: list[Mismatch] = []
     moves: dict[str, Move] = {}
-    takers: dict[str, list[str]] = collections.defaultdict(list)
+    sources_by_target: dict[str, list[str]] = collections.defaultdict(list)
     idle = dict.fromkeys(rules.rules)
     for source in sources:
-        found = table.lookup(source.variable)
-        for match in found:
+        matches = table.lookup(source.variable)
+        for match in matches:
             if isinstance(match.rule, Rule):
                 idle.pop(match.rule, None)
-        if len(found) > 1:
-            ambiguous.append(Ambiguity(source.shown, tuple(match.describe() for match in found)))
-        elif not found:
+        if len(matches) > 1:
+            ambiguous.append(Ambiguity(source.shown, tuple(match.describe() for match in matches)))
+        elif not matches:
             unmapped.append(Unmapped(source.shown, source.shape))
-        elif isinstance(found[0].rule, Ignore):
-            ignored.append(Ignored(source.name, found[0].rule.reason))
-        elif found[0].target not in targets:
-            unmapped.append(Unmapped(source.shown, source.shape, found[0].target))
+        elif isinstance(matches[0].rule, Ignore):
+            ignored.append(Ignored(source.name, matches[0].rule.reason))
+        elif matches[0].target not in targets:
+            unmapped.append(Unmapped(source.shown, source.shape, matches[0].target))
         else:
-            move = _move(source, found[0].rule, found[0].target, targets[found[0].target])
-            takers[move.target].append(source.shown)
+            move = _check_shapes(source, matches[0].rule, matches[0].target, targets[matches[0].target])
+            sources_by_target[move.target].append(source.shown)
             if isinstance(move, Mismatch):
                 mismatched.append(move)
             else:
@@ -248,7 +248,7 @@ def draft(
     unfilled: list[str] = []
     for target in targets:
         values = [constant for pattern, constant in table.constants if pattern.match(target) is not None]
-        fillers = [*takers.get(target, ()), *(f"the constant {constant.value}" for constant in values)]
+        fillers = [*sources_by_target.get(target, ()), *(f"the constant {constant.value}" for constant in values)]
         if len(fillers) > 1:
             ambiguous.append(Ambiguity(target, tuple(fillers)))
         elif not fillers:
@@ -256,128 +256,125 @@ def draft(
         elif values:
             constants.append(Filled(target, values[0].value, values[0].dtype, values[0].reason))
 
-    spare = [finding.name for finding in unmapped] if len(unfilled) <= MAX_SUGGESTIONS else []
+    unused = [finding.name for finding in unmapped] if len(unfilled) <= MAX_SUGGESTIONS else []
     return Draft(
         tuple(moves[target] for target in targets if target in moves),
         tuple(sorted(ignored)),
         tuple(constants),
         tuple(unmapped),
-        tuple(_missing(table, target, targets[target], spare) for target in unfilled),
+        tuple(_describe_missing(table, target, targets[target], unused) for target in unfilled),
         tuple(mismatched),
         tuple(ambiguous),
         tuple(idle),
     )
 
 
-def targets_of(sources: Iterable[Source], rules: RuleSet) -> dict[str, Shape]:
-    """List the targets that the rules themselves make of sources: name -> shape, in the order of the sources.
+def derive_targets(sources: Iterable[Source], rules: RuleSet) -> dict[str, Shape]:
+    """Return name -> shape of the targets that rules produce from sources, in the order of the sources.
 
     Constants without groups follow.
-    A source that several rules take makes none: which of them is meant is not known.
-    A source that has not the axes of its layout keeps its shape here; planning then says what is wrong with it.
+    A source that several rules match is skipped, since the intended rule is unknown.
+    A source whose rank does not match its layout keeps its shape here; planning reports the mismatch.
     """
     table = _Table(rules)
     targets: dict[str, Shape] = {}
     for source in sources:
-        found = table.lookup(source.variable)
-        if len(found) == 1 and isinstance(found[0].rule, Rule):
+        matches = table.lookup(source.variable)
+        if len(matches) == 1 and isinstance(matches[0].rule, Rule):
             try:
-                shape = LAYOUTS[found[0].rule.layout].target_shape(source.shape)
+                shape = LAYOUTS[matches[0].rule.layout].target_shape(source.shape)
             except ValueError:
                 shape = source.shape
-            targets.setdefault(found[0].target, shape)
+            targets.setdefault(matches[0].target, shape)
     return {**targets, **{constant.target: () for constant in rules.constants if not group_names(constant.target)}}
 
 
-def origins_of(targets: Iterable[str], rules: RuleSet) -> dict[str, tuple[tuple[str, str], ...] | None]:
-    """Give for each target the names of variables that the rules would make it of, each with its layout.
-
-    None stands for a target that a constant fills.
-    """
+def find_origins(targets: Iterable[str], rules: RuleSet) -> dict[str, tuple[tuple[str, str], ...] | None]:
+    """Return for each target the (variable, layout) pairs that rules would produce it from; None for a constant."""
     table = _Table(rules)
     return {
         target: None
         if any(pattern.match(target) is not None for pattern, _ in table.constants)
-        else tuple((name, rule.layout) for name, rule in table.sources_of(target))
+        else tuple((name, rule.layout) for name, rule in table.find_sources(target))
         for target in targets
     }
 
 
 def translate(names: Iterable[str], rules: RuleSet) -> dict[str, str]:
-    """Give the target of every name, one to one, for names of which nothing is ignored and no shape is looked at.
+    """Return name -> target for every name, one to one, without looking at shapes; the rules must not ignore a name.
 
-    Raises `MappingError` for a name that no rule or that several take, and for a target that several names get.
+    Raises `MappingError` for a name that no rule or several rules match, and for a target of several names.
     """
     table = _Table(rules)
     targets: dict[str, str] = {}
     unmapped: list[Unmapped] = []
     ambiguous: list[Ambiguity] = []
-    takers: dict[str, list[str]] = collections.defaultdict(list)
+    sources_by_target: dict[str, list[str]] = collections.defaultdict(list)
     for name in names:
-        found = table.lookup(name)
-        if len(found) > 1:
-            ambiguous.append(Ambiguity(name, tuple(match.describe() for match in found)))
-        elif not found:
+        matches = table.lookup(name)
+        if len(matches) > 1:
+            ambiguous.append(Ambiguity(name, tuple(match.describe() for match in matches)))
+        elif not matches:
             unmapped.append(Unmapped(name, ()))
         else:
-            targets[name] = found[0].target
-            takers[found[0].target].append(name)
-    ambiguous += [Ambiguity(target, tuple(several)) for target, several in takers.items() if len(several) > 1]
+            targets[name] = matches[0].target
+            sources_by_target[matches[0].target].append(name)
+    ambiguous += [Ambiguity(target, tuple(rivals)) for target, rivals in sources_by_target.items() if len(rivals) > 1]
     if unmapped or ambiguous:
         raise MappingError(unmapped=unmapped, ambiguous=ambiguous)
     return targets
 
 
-def ignored_by(ignores: Iterable[Ignore], variable: str) -> str | None:
-    """Give the reason for which a table leaves a variable out, None when no line of it does."""
+def find_ignore_reason(ignores: Iterable[Ignore], variable: str) -> str | None:
+    """Return the reason of the first ignore that matches a variable, or None."""
     return next(
-        (ignore.reason for ignore in ignores if _ignore_pattern(ignore.source).match(variable) is not None), None
+        (ignore.reason for ignore in ignores if _compile_ignore(ignore.source).match(variable) is not None), None
     )
 
 
 @functools.lru_cache(maxsize=256)
-def _ignore_pattern(pattern: str) -> Pattern:
+def _compile_ignore(pattern: str) -> Pattern:
     return Pattern(pattern, {})
 
 
-def _move(source: Source, rule: Rule, target: str, expected: Shape) -> Move | Mismatch:
-    """Check one pairing's shapes."""
+def _check_shapes(source: Source, rule: Rule, target: str, expected: Shape) -> Move | Mismatch:
+    """Return the move of a source to a target, or the mismatch of their shapes."""
     try:
-        found = LAYOUTS[rule.layout].target_shape(source.shape)
+        shape = LAYOUTS[rule.layout].target_shape(source.shape)
     except ValueError:
         return Mismatch(source.shown, source.shape, rule.layout, target, None, expected)
-    if found != expected:
-        return Mismatch(source.shown, source.shape, rule.layout, target, found, expected)
-    return Move(source.name, source.shape, rule.layout, target, found)
+    if shape != expected:
+        return Mismatch(source.shown, source.shape, rule.layout, target, shape, expected)
+    return Move(source.name, source.shape, rule.layout, target, shape)
 
 
-def _missing(table: _Table, target: str, shape: Shape, spare: Sequence[str]) -> Missing:
-    """Describe an unfilled target, with the names its source might have and unused names like them."""
-    expected = tuple(name for name, _ in table.sources_of(target))
-    close = dict.fromkeys(name for wanted in expected for name in difflib.get_close_matches(wanted, spare))
+def _describe_missing(table: _Table, target: str, shape: Shape, unused: Sequence[str]) -> Missing:
+    """Return an unfilled target with the names that its source could have and close names among unused sources."""
+    expected = tuple(name for name, _ in table.find_sources(target))
+    close = dict.fromkeys(name for wanted in expected for name in difflib.get_close_matches(wanted, unused))
     return Missing(target, shape, expected, tuple(close))
 
 
 class _Match(NamedTuple):
-    """A rule that fits a name, and the target it gives it; no target when it ignores."""
+    """A rule that matches a name, and the resulting target; the target of an ignore is empty."""
 
     rule: Rule | Ignore
     target: str
 
     def describe(self) -> str:
-        """Say it for an error message."""
+        """Return a description for error messages."""
         if isinstance(self.rule, Rule):
             return f"the rule {self.rule.source} (to {self.target})"
         return f"the ignore {self.rule.source} ({self.rule.reason})"
 
 
 class _Table:
-    """A rule set with its patterns compiled."""
+    """A rule set with compiled patterns."""
 
     def __init__(self, rules: RuleSet) -> None:
         self._scope = rules.scope
         self._words = rules.words
-        self._back = {
+        self._inverse_words = {
             group: {translation: word for word, translation in words.items()} for group, words in rules.words.items()
         }
         self._entries: list[tuple[Pattern, Rule | Ignore]] = [
@@ -387,35 +384,37 @@ class _Table:
         self.constants = [(Pattern(constant.target, {}), constant) for constant in rules.constants]
 
     def lookup(self, name: str) -> list[_Match]:
-        """Give every rule that fits a source's name."""
-        found = []
+        """Return every rule that matches the name of a source."""
+        matches = []
         for pattern, rule in self._entries:
-            match = pattern.match(name)
-            if match is not None:
-                target = _render(rule.target, match, self._words) if isinstance(rule, Rule) else ""
-                found.append(_Match(rule, target))
-        return found
+            groups = pattern.match(name)
+            if groups is not None:
+                target = _render(rule.target, groups, self._words) if isinstance(rule, Rule) else ""
+                matches.append(_Match(rule, target))
+        return matches
 
-    def sources_of(self, target: str) -> tuple[tuple[str, Rule], ...]:
-        """Give the source names that would fill a target, where its name tells every group of the source's."""
+    def find_sources(self, target: str) -> tuple[tuple[str, Rule], ...]:
+        """Return the sources that would fill a target, of rules whose target contains every group of the source."""
         names = []
-        for pattern, rule in self._backwards:
-            match = pattern.match(target)
-            if match is not None and group_names(rule.source) <= set(match):
-                names.append((self._scope + _render(rule.source, match, self._back), rule))
+        for pattern, rule in self._target_patterns:
+            groups = pattern.match(target)
+            if groups is not None and group_names(rule.source) <= set(groups):
+                names.append((self._scope + _render(rule.source, groups, self._inverse_words), rule))
         return tuple(names)
 
     @functools.cached_property
-    def _backwards(self) -> list[tuple[Pattern, Rule]]:
-        """Patterns over target names, which only an error message needs."""
-        return [(Pattern(rule.target, self._back), rule) for _, rule in self._entries if isinstance(rule, Rule)]
+    def _target_patterns(self) -> list[tuple[Pattern, Rule]]:
+        """Patterns that match target names; compiled on demand, since only errors and reversal need them."""
+        return [
+            (Pattern(rule.target, self._inverse_words), rule) for _, rule in self._entries if isinstance(rule, Rule)
+        ]
 
 
 def is_literal(name: str) -> bool:
-    """Whether a name can stand in a pattern for itself: one with something in braces cannot."""
+    """Return whether a name, used as a pattern, matches only itself: it contains no group."""
     return GROUP.search(name) is None
 
 
 def _render(template: str, groups: Mapping[str, str], words: Words) -> str:
-    """Fill a template with what its groups matched, translated where there are words for it."""
+    """Return a template with each group replaced by its matched text or its translation in `words`."""
     return GROUP.sub(lambda group: words.get(group[1], {}).get(groups[group[1]], groups[group[1]]), template)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tfckpt.errors import join_some, pluralize
 
-from ..mapping.report import say_classes
+from ..mapping.report import describe_classes
 from .record import FullReport
 from .statistics import Remark
 
@@ -125,7 +125,7 @@ def _written(report: FullReport, target: str) -> str:
 
 def _classes(report: FullReport) -> str:
     config = report.conversion.config
-    return "" if config is None else f", {say_classes(config['num_classes'])}"
+    return "" if config is None else f", {describe_classes(config['num_classes'])}"
 
 
 def _dtypes(dtypes: dict[str, int]) -> str:

@@ -61,7 +61,6 @@ def test_averages_are_taken_where_present_and_counted() -> None:
     assert result.state_dict["stem.conv.weight"].flat[0] == 0
     assert result.state_dict["stem.bn.weight"].flat[0] == networks.AVERAGE_OFFSET + 1
     assert result.report.averaged == 360
-    assert "360 moving averages, 1 raw values where there is none" in result.report.summary()
 
 
 @pytest.mark.parametrize("scope", ["", "efficientnetv2-s/", "efficientnet-b0/model/", "a{b}.*/"])

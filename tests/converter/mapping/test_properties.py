@@ -1,4 +1,4 @@
-"""Whatever a checkpoint's names and shapes are, planning ends in a plan or in an error of ours."""
+"""Planning returns a plan or raises a `ConversionError`, whatever the names and shapes of a checkpoint are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from converter.model.names import native_targets
 
 from .. import networks
 
-#: Names of every family, as its own rules spell them, and pieces that are none.
+#: Names that match a rule of some family.
 NAMES = [
     rule.source.replace("{bn}", "gamma").replace(group, block)
     for family in FAMILIES
@@ -26,6 +26,7 @@ NAMES = [
     for block in ("0", "1", "2", "1a", "1b", "2a")
     if group in rule.source or ("{" not in rule.source.replace("{bn}", ""))
 ]
+#: Parts of arbitrary names.
 PIECES = ["kernel", "bias", "", "optimizer", "ünï", "\x1b[2J", "0", "{x}", "ExponentialMovingAverage"]
 
 names = st.one_of(
@@ -38,40 +39,38 @@ shapes = st.lists(st.sampled_from([0, 1, 3, 8, 16, 32]), max_size=5).map(tuple)
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(names, shapes, max_size=40), st.sampled_from([None, "a", "", "x"]), st.booleans())
-def test_any_names_and_shapes_give_a_plan_or_our_error(
-    found: dict[str, Shape], option: str | None, asked: bool
+def test_any_names_and_shapes_result_in_a_plan_or_a_conversion_error(
+    checkpoint: dict[str, Shape], option: str | None, is_head: bool
 ) -> None:
-    """No checkpoint, however odd, ends in an error of Python's own."""
-    variables = tuple(SourceVariable(name, shape, name, name) for name, shape in found.items())
-    scope, head = (None, option) if asked else (option, None)
+    """No checkpoint causes an unexpected exception."""
+    variables = tuple(SourceVariable(name, shape, name, name) for name, shape in checkpoint.items())
+    scope, head = (None, option) if is_head else (option, None)
 
     with contextlib.suppress(ConversionError):
         prepared = prepare(Inventory(variables, (), False), scope=scope, head=head)
         plan(prepared.selection.sources, prepared.rules, native_targets(prepared.config))
 
 
-WHOLE = {variable.name: variable.shape for variable in networks.variables(CONFIGS["efficientnetv2-b0"])}
+UNDAMAGED = {variable.name: variable.shape for variable in networks.variables(CONFIGS["efficientnetv2-b0"])}
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.dictionaries(st.sampled_from(sorted(WHOLE)), st.one_of(st.none(), shapes), max_size=4))
-def test_damaged_network_gives_a_plan_or_our_error(damage: dict[str, Shape | None]) -> None:
-    """A whole network of which a few tensors are missing or have other shapes is never misread with a crash."""
-    left = {name: damage.get(name, shape) for name, shape in WHOLE.items()}
-    variables = tuple(SourceVariable(name, shape, name, name) for name, shape in left.items() if shape is not None)
+@given(st.dictionaries(st.sampled_from(sorted(UNDAMAGED)), st.one_of(st.none(), shapes), max_size=4))
+def test_damaged_network_results_in_a_plan_or_a_conversion_error(damage: dict[str, Shape | None]) -> None:
+    """A published network in which up to four tensors are missing or have a wrong shape never causes a crash."""
+    damaged = {name: damage.get(name, shape) for name, shape in UNDAMAGED.items()}
+    variables = tuple(SourceVariable(name, shape, name, name) for name, shape in damaged.items() if shape is not None)
 
     with contextlib.suppress(ConversionError):
         prepared = prepare(Inventory(variables, (), False))
         planned = plan(prepared.selection.sources, prepared.rules, native_targets(prepared.config))
-        assert {move.source for move in planned.moves} <= set(WHOLE)
+        assert {move.source for move in planned.moves} <= set(UNDAMAGED)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(names, shapes, max_size=20), st.dictionaries(names, shapes, max_size=20))
-def test_proposals_take_each_source_and_fill_each_target_once(
-    sources: dict[str, Shape], targets: dict[str, Shape]
-) -> None:
-    """A proposal counts the tensors it takes, and together they take no more than there are."""
+def test_proposals_use_each_source_at_most_once(sources: dict[str, Shape], targets: dict[str, Shape]) -> None:
+    """The proposals together do not claim more tensors than there are."""
     proposals = propose([Source(name, shape, name) for name, shape in sources.items()], targets)
 
     assert sum(proposal.tensors for proposal in proposals) <= len(sources)

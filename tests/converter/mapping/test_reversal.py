@@ -1,4 +1,4 @@
-"""Back to TensorFlow's arrays: rules read from right to left."""
+"""State dicts are converted back to TensorFlow's names and layouts."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ RULES = RuleSet(
 )
 
 
-def test_reverse_gives_names_and_layouts_back() -> None:
-    """Scope, words and layouts are undone, and constants have no source."""
+def test_reverse_restores_names_and_layouts() -> None:
+    """Scope, words and layouts are inverted, and constants are left out."""
     kernel = np.arange(6.0).reshape(2, 3)
     depthwise = np.arange(18.0).reshape(3, 3, 2, 1)
     state_dict = {
@@ -46,55 +46,52 @@ def test_reverse_gives_names_and_layouts_back() -> None:
     assert np.array_equal(arrays["net/a/depthwise_kernel"], depthwise)
 
 
-def test_reverse_takes_tensors_of_pytorch() -> None:
-    """A trained module's state dict goes back as it is."""
+def test_reverse_accepts_pytorch_tensors() -> None:
+    """The state dict of a trained module can be passed directly."""
     torch = pytest.importorskip("torch", reason="the state dict is PyTorch's")
 
     assert reverse({"a.weight": torch.ones(3, 2)}, RULES)["net/a/kernel"].shape == (2, 3)
 
 
-def test_reverse_of_every_published_network_is_what_it_was_made_from() -> None:
-    """Every array comes back under its own name with its own number."""
+def test_reverse_restores_a_published_network() -> None:
+    """Every array has its original name, shape and number again."""
     for name in ("efficientnetv2-b0", "efficientnet-b0"):
         arrays = networks.arrays(name, averages=False)
         result = convert(arrays)
 
-        found = reverse(result.state_dict, result.rules)
+        restored = reverse(result.state_dict, result.rules)
 
-        assert set(found) == set(arrays) - {"global_step"}
-        for key, array in found.items():
+        assert set(restored) == set(arrays) - {"global_step"}
+        for key, array in restored.items():
             assert array.shape == arrays[key].shape
             assert array.flat[0] == arrays[key].flat[0]
 
 
-def test_first_line_counts_where_several_would_make_a_target() -> None:
-    """The classifier has two names in the released code's table; going back gives the usual one."""
+def test_first_of_several_rules_for_a_target_is_used() -> None:
+    """The released code's table has two names for the classifier; the usual one comes first."""
     rules = AUTOML.rule_set(CONFIGS["efficientnetv2-b0"], "net/")
 
     assert list(reverse({"classifier.bias": np.ones(3)}, rules)) == ["net/head/dense/bias"]
 
 
 @pytest.mark.parametrize(
-    ("state_dict", "message"),
-    [
-        ({"other": np.ones(1)}, "other: no rule makes it"),
-        ({"a.weight": np.ones(3)}, r"a.weight: layout dense makes 2 axes, not \[3\]"),
-        ({"a.depthwise": np.ones((2, 2, 3, 3))}, "a.depthwise: layout depthwise makes"),
-    ],
+    "state_dict",
+    [{"other": np.ones(1)}, {"a.weight": np.ones(3)}, {"a.depthwise": np.ones((2, 2, 3, 3))}],
+    ids=["no rule", "rank", "shape"],
 )
-def test_tensor_that_no_rule_could_have_made_is_refused(state_dict: dict[str, np.ndarray], message: str) -> None:
-    """All of them are listed, and nothing is given back."""
-    with pytest.raises(ConversionError, match=message):
+def test_tensor_that_no_rule_can_produce_is_rejected(state_dict: dict[str, np.ndarray]) -> None:
+    """The error names the tensor."""
+    with pytest.raises(ConversionError, match=next(iter(state_dict))):
         reverse(state_dict, RULES)
     assert reverse({"a.weight": np.ones((3, 2))}, RULES)
 
 
-def test_report_of_another_conversion_is_refused() -> None:
-    """A tensor the conversion did not make has no source in its report."""
+def test_report_of_a_different_conversion_is_rejected() -> None:
+    """The error names a tensor that the conversion did not produce, or not in this shape."""
     result = convert(networks.arrays("efficientnetv2-b0", averages=False))
 
-    with pytest.raises(ConversionError, match="other: the conversion did not make it"):
+    with pytest.raises(ConversionError, match="other"):
         reverse({**result.state_dict, "other": np.ones(1)}, result.report)
-    with pytest.raises(ConversionError, match=r"stem\.bn\.weight: layout identity makes"):
+    with pytest.raises(ConversionError, match=r"stem\.bn\.weight"):
         reverse({"stem.bn.weight": np.ones(3)}, result.report)
     assert len(reverse(result.state_dict, result.report)) == 361

@@ -1,4 +1,4 @@
-"""Rules as TOML: what a file says, what is wrong with one and where, and that built-in tables are written the same."""
+"""Rule sets are read from TOML and written to it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ beta = "bias"
 """
 
 
-def test_file_gives_a_rule_set() -> None:
-    """Every table and every word of it is there."""
+def test_file_is_read_as_a_rule_set() -> None:
+    """The rule set contains every table of the file."""
     assert parse_rules(TEXT) == RuleSet(
         name="net",
         version="2",
@@ -56,8 +56,8 @@ def test_file_gives_a_rule_set() -> None:
     )
 
 
-def test_file_without_name_is_called_like_itself(tmp_path: pathlib.Path) -> None:
-    """Only rules are needed; names are paths unless it says otherwise."""
+def test_rule_set_without_name_is_named_after_its_file(tmp_path: pathlib.Path) -> None:
+    """Only rules are required; rules match paths by default."""
     path = tmp_path / "mine.toml"
     path.write_text('[[rule]]\nsource = "a"\ntarget = "b"\n', encoding="utf-8")
 
@@ -67,41 +67,41 @@ def test_file_without_name_is_called_like_itself(tmp_path: pathlib.Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "line", "message"),
+    ("change", "line", "token"),
     [
-        (('= "net/"', "= net/"), 4, "no TOML"),
-        (('layout = "dense"', 'layout = "desne"'), 6, "unknown layout 'desne', known are identity, conv2d"),
-        (('"layers.{n}.weight"', '"layers.{m}.weight"'), 6, "has unknown group 'm'"),
-        (('"layer_{n}/kernel"', '"layer_{n}/{n}"'), 6, "has a group twice"),
-        (('target = "layers.{n}.{part}"', ""), 11, "rule 2 has no target"),
-        (('source = "layer_{n}/{part}"', "source = 7"), 11, "rule 2: source is 7, expected a text"),
-        (('source = "layer_{n}/{part}"', 'source = ""'), 11, "rule 2 has an empty source"),
+        (('= "net/"', "= net/"), 4, "TOML"),
+        (('layout = "dense"', 'layout = "desne"'), 6, "desne"),
+        (('"layers.{n}.weight"', '"layers.{m}.weight"'), 6, "'m'"),
+        (('"layer_{n}/kernel"', '"layer_{n}/{n}"'), 6, "{n}/{n}"),
+        (('target = "layers.{n}.{part}"', ""), 11, "target"),
+        (('source = "layer_{n}/{part}"', "source = 7"), 11, "source"),
+        (('source = "layer_{n}/{part}"', 'source = ""'), 11, "source"),
         (
             ('target = "layers.{n}.{part}"', 'target = "b"\ntransform = "x"'),
             11,
-            "rule 2 has an unknown key 'transform'",
+            "transform",
         ),
-        (('reason = "slot"', ""), 15, "ignore 1 has no reason"),
-        (('reason = "slot"', 'reason = ""'), 15, "ignore 1 has an empty reason"),
-        (("value = 0", "value = true"), 19, "constant 1: value is True, expected a number"),
-        (('dtype = "int64"', 'dtype = "object"'), 19, "constant 1: dtype is 'object', expected one of bool"),
-        (("value = 0", "value = 0.5"), 19, "constant 'count': int64 has no 0.5"),
-        (("value = 0", "value = nan"), 19, "int64 has no nan"),
-        (("value = 0", "value = inf"), 19, "int64 has no inf"),
-        (("value = 0", "value = -9223372036854775809"), 19, "int64 has no -9223372036854775809"),
-        (("value = 0", f"value = 1{'0' * 400}"), 19, "int64 has no 1"),
-        (("value = 0", f"value = 1{'0' * 5000}"), None, "no TOML of rules"),
-        (('source = "{variable...}/', 'source = "{v}/{v}/'), 15, "has a group twice"),
-        (('names = "full_name"', 'names = "name"'), None, "names is 'name', expected one of path, full_name, key"),
-        (('version = "2"', "version = 2"), None, "version is 2, expected a text"),
-        (('version = "2"', 'version = "2"\ncolour = "red"'), None, "the file has an unknown key 'colour'"),
-        (('beta = "bias"', "beta = 3"), None, "words.part is no table of texts"),
+        (('reason = "slot"', ""), 15, "reason"),
+        (('reason = "slot"', 'reason = ""'), 15, "reason"),
+        (("value = 0", "value = true"), 19, "True"),
+        (('dtype = "int64"', 'dtype = "object"'), 19, "'object'"),
+        (("value = 0", "value = 0.5"), 19, "0.5"),
+        (("value = 0", "value = nan"), 19, "nan"),
+        (("value = 0", "value = inf"), 19, "inf"),
+        (("value = 0", "value = -9223372036854775809"), 19, "-9223372036854775809"),
+        (("value = 0", f"value = 1{'0' * 400}"), 19, "int64"),
+        (("value = 0", f"value = 1{'0' * 5000}"), None, "TOML"),
+        (('source = "{variable...}/', 'source = "{v}/{v}/'), 15, "{v}/{v}"),
+        (('names = "full_name"', 'names = "name"'), None, "'name'"),
+        (('version = "2"', "version = 2"), None, "version"),
+        (('version = "2"', 'version = "2"\ncolour = "red"'), None, "colour"),
+        (('beta = "bias"', "beta = 3"), None, "words.part"),
     ],
 )
-def test_file_that_cannot_be_meant_is_refused_with_its_line(
-    tmp_path: pathlib.Path, change: tuple[str, str], line: int | None, message: str
+def test_invalid_file_is_rejected_with_its_line(
+    tmp_path: pathlib.Path, change: tuple[str, str], line: int | None, token: str
 ) -> None:
-    """One thing is wrong at a time; the file without it is the test above."""
+    """The error has path and line, and the message contains the wrong key or value."""
     path = tmp_path / "rules.toml"
     assert change[0] in TEXT
     path.write_text(TEXT.replace(*change), encoding="utf-8")
@@ -109,47 +109,52 @@ def test_file_that_cannot_be_meant_is_refused_with_its_line(
     with pytest.raises(RulesError) as caught:
         read_rules(path)
 
-    assert message in str(caught.value)
-    assert caught.value.line == line
-    assert str(caught.value).startswith(f"{path}, line {line}: " if line else f"{path}: ")
+    assert (caught.value.path, caught.value.line) == (str(path), line)
+    assert token in str(caught.value)
 
 
-def test_same_rule_twice_is_refused() -> None:
-    """A repeated line is a slip; every one of its tensors would be ambiguous."""
+def test_repeated_rule_is_rejected() -> None:
+    """Every tensor that the rule matches would be ambiguous; the error has the line of the second one."""
     again = '[[rule]]\nsource = "layer_{n}/{part}"\ntarget = "layers.{n}.{part}"\n\n[[ignore]]'
 
-    with pytest.raises(RulesError, match="stands there twice"):
+    with pytest.raises(RulesError) as caught:
         parse_rules(TEXT.replace("[[ignore]]", again))
 
+    assert caught.value.line == 15
 
-def test_file_without_rules_is_refused() -> None:
-    """A table that converts nothing is not meant."""
-    with pytest.raises(RulesError, match=r"there is no \[\[rule\]\]"):
+
+def test_file_without_rules_is_rejected() -> None:
+    """A rule set that converts nothing is a mistake."""
+    with pytest.raises(RulesError):
         parse_rules('name = "x"\n')
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
-    [(b'name = "\xff"', "not UTF-8"), (b"#" * (MAX_BYTES + 1), "larger than"), (b"a = " + b"[" * 20_000, "no TOML")],
+    ("data", "line"),
+    [(b'name = "\xff"', 1), (b"#" * (MAX_BYTES + 1), None), (b"a = " + b"[" * 20_000, None)],
     ids=["encoding", "size", "nesting"],
 )
-def test_file_that_is_no_text_of_rules_is_refused(tmp_path: pathlib.Path, data: bytes, message: str) -> None:
-    """Other bytes, a huge file and a deep one end in the error of rules."""
+def test_file_that_is_not_toml_is_rejected(tmp_path: pathlib.Path, data: bytes, line: int | None) -> None:
+    """Invalid UTF-8, a huge file and deep nesting raise `RulesError`."""
     path = tmp_path / "rules.toml"
     path.write_bytes(data)
 
-    with pytest.raises(RulesError, match=message):
+    with pytest.raises(RulesError) as caught:
         read_rules(path)
 
+    assert (caught.value.path, caught.value.line) == (str(path), line)
 
-def test_file_that_is_not_there_is_refused(tmp_path: pathlib.Path) -> None:
-    """The path is named."""
-    with pytest.raises(RulesError, match=r"nothing\.toml: cannot be read"):
+
+def test_missing_file_is_rejected(tmp_path: pathlib.Path) -> None:
+    """The error has the path of the file."""
+    with pytest.raises(RulesError) as caught:
         read_rules(tmp_path / "nothing.toml")
 
+    assert caught.value.path == str(tmp_path / "nothing.toml")
 
-def test_written_rules_read_back_the_same() -> None:
-    """Quotes, control characters and braces of names survive."""
+
+def test_written_rules_are_read_back_unchanged() -> None:
+    """Quotes, control characters and braces are preserved."""
     hostile = RuleSet(
         name='a"b\\c',
         version="1",
@@ -163,8 +168,8 @@ def test_written_rules_read_back_the_same() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_built_in_tables_are_rules_like_any_other(family: object) -> None:
-    """A family's table for a network, written as TOML, is the same table when it is read."""
+def test_built_in_tables_can_be_written_as_toml(family: object) -> None:
+    """Reading the TOML of a family's rule set returns an equal rule set."""
     rules = family.rule_set(CONFIGS["efficientnetv2-s"], "net/")  # type: ignore[attr-defined]  # a Family
 
     assert parse_rules(to_toml(rules)) == rules
