@@ -17,6 +17,17 @@ BlockKind: TypeAlias = Literal["fused", "mbconv"]
 
 BLOCK_KINDS: tuple[BlockKind, ...] = ("fused", "mbconv")
 
+#: The activations that the released code offers, by PyTorch's names.
+Activation: TypeAlias = Literal["silu", "relu", "relu6", "hard_swish", "elu", "leaky_relu", "selu", "mish"]
+#: The function that turns the output of squeeze-and-excitation into factors. `hard_sigmoid` is relu6(x + 3) / 6, and
+#: `hard_sigmoid_keras2` is clip(0.2 x + 0.5, 0, 1), as Keras 2 defines it.
+Gate: TypeAlias = Literal["sigmoid", "hard_sigmoid", "hard_sigmoid_keras2"]
+Pooling: TypeAlias = Literal["avg", "max"]
+
+ACTIVATIONS: tuple[Activation, ...] = ("silu", "relu", "relu6", "hard_swish", "elu", "leaky_relu", "selu", "mish")
+GATES: tuple[Gate, ...] = ("sigmoid", "hard_sigmoid", "hard_sigmoid_keras2")
+POOLINGS: tuple[Pooling, ...] = ("avg", "max")
+
 #: The largest input in pixels a side: no network takes a tenth of it, and an image of it takes 3 GiB.
 MAX_SIDE = 1 << 14
 #: Of every other count, so that products of a few are numbers that any machine computes with.
@@ -25,7 +36,10 @@ _LARGEST = (1 << 31) - 1
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BlockConfig:
-    """One MBConv block: `fused` (k×k convolution) or `mbconv` (depthwise); `se_channels` is 0 without SE."""
+    """One MBConv block: `fused` (k×k convolution) or `mbconv` (depthwise); `se_channels` is 0 without SE.
+
+    The other fields are described by `StageConfig` and `EfficientNetConfig`.
+    """
 
     block: BlockKind
     kernel: int
@@ -34,16 +48,21 @@ class BlockConfig:
     in_channels: int
     out_channels: int
     se_channels: int
+    expand_from: int | None = None
+    residual: bool = True
+    activation: Activation = "silu"
+    gate: Gate = "sigmoid"
+    gate_activation: Activation = "silu"
 
     @property
     def expanded_channels(self) -> int:
         """Channels between the expand and the project convolution."""
-        return self.in_channels * self.expansion
+        return (self.expand_from or self.in_channels) * self.expansion
 
     @property
     def has_residual(self) -> bool:
-        """Whether the input is added to the output: stride 1 and equal channels."""
-        return self.stride == 1 and self.in_channels == self.out_channels
+        """Whether the input is added to the output: stride 1 and equal channels, unless the stage has no additions."""
+        return self.residual and self.stride == 1 and self.in_channels == self.out_channels
 
 
 class PlacedBlock(NamedTuple):
@@ -60,6 +79,9 @@ class StageConfig:
     """A row of the paper's table: `repeats` blocks, of which the first has the stride and the input channels.
 
     `se_ratio` is relative to a block's input channels, 0 for none.
+    `activation` is None for the network's. `residual` is False if no block of the stage adds its input to its output.
+    `expand_from` is the number of channels that the first block's expansion and `se_ratio` count from if it is not the
+    number of input channels: the released code counts from the nominal width (EfficientNet-EdgeTPU-L).
     """
 
     block: BlockKind
@@ -70,11 +92,17 @@ class StageConfig:
     in_channels: int
     out_channels: int
     se_ratio: float
+    activation: Activation | None = None
+    residual: bool = True
+    expand_from: int | None = None
 
     def __post_init__(self) -> None:
         """Reject values no network can have."""
-        if self.block not in BLOCK_KINDS:
-            raise ValueError(f"block is {self.block!r}, expected one of {', '.join(BLOCK_KINDS)}")
+        _check_choice(self, "block", BLOCK_KINDS)
+        _check_choice(self, "activation", (None, *ACTIVATIONS))
+        _check_bool(self, "residual")
+        if self.expand_from is not None:
+            _check_counts(self, "expand_from")
         _check_counts(self, "repeats", "kernel", "stride", "expansion", "in_channels", "out_channels")
         _check_fractions(self, "se_ratio")
 
@@ -88,6 +116,8 @@ class EfficientNetConfig:
     `head_channels` is 0 as well for those of the last stage, without the head's convolution.
     `train_size` and `eval_size` are pixels, None where they are not known.
     `folded_bn` is for inference: batch norms are folded into their convolutions, which have a bias instead.
+    `gate` and `gate_activation` belong to squeeze-and-excitation: the function of the factors, and the activation
+    between its two convolutions, None for the network's. `pooling` is over the whole map, before the classifier.
     """
 
     name: str
@@ -105,11 +135,18 @@ class EfficientNetConfig:
     train_size: int | None = None
     eval_size: int | None = None
     folded_bn: bool = False
+    activation: Activation = "silu"
+    gate: Gate = "sigmoid"
+    gate_activation: Activation | None = None
+    pooling: Pooling = "avg"
 
     def __post_init__(self) -> None:
         """Reject values no network can have, and stages that do not fit together."""
-        if not isinstance(self.folded_bn, bool):
-            raise ValueError(f"folded_bn is {self.folded_bn!r}, expected True or False")
+        _check_bool(self, "folded_bn")
+        _check_choice(self, "activation", ACTIVATIONS)
+        _check_choice(self, "gate", GATES)
+        _check_choice(self, "gate_activation", (None, *ACTIVATIONS))
+        _check_choice(self, "pooling", POOLINGS)
         if not isinstance(self.name, str):
             raise ValueError(f"name is {self.name!r}, expected a string")
         _check_counts(self, "stem_channels", "stem_kernel", "stem_stride", "in_channels")
@@ -134,6 +171,8 @@ class EfficientNetConfig:
         for number, stage in enumerate(self.stages):
             for position in range(stage.repeats):
                 in_channels = stage.in_channels if position == 0 else stage.out_channels
+                expand_from = stage.expand_from if position == 0 else None
+                counted = expand_from or in_channels
                 block = BlockConfig(
                     block=stage.block,
                     kernel=stage.kernel,
@@ -141,7 +180,12 @@ class EfficientNetConfig:
                     expansion=stage.expansion,
                     in_channels=in_channels,
                     out_channels=stage.out_channels,
-                    se_channels=max(1, int(in_channels * stage.se_ratio)) if stage.se_ratio else 0,
+                    se_channels=max(1, int(counted * stage.se_ratio)) if stage.se_ratio else 0,
+                    expand_from=expand_from,
+                    residual=stage.residual,
+                    activation=stage.activation or self.activation,
+                    gate=self.gate,
+                    gate_activation=self.gate_activation or stage.activation or self.activation,
                 )
                 yield PlacedBlock(number, position, flat_index, block)
                 flat_index += 1
@@ -162,7 +206,7 @@ class EfficientNetConfig:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "EfficientNetConfig":
-        """Rebuild a config from `to_dict`'s value; every key must be there and no other.
+        """Rebuild a config from `to_dict`'s value; keys that older versions did not write may be missing.
 
         Raises `ValueError` for an unknown or missing key and for a value that no network can have.
         """
@@ -175,17 +219,35 @@ class EfficientNetConfig:
         return cls(**{**record, "stages": tuple(StageConfig(**stage) for stage in stages)})
 
 
+#: Fields that records of the first version do not have; their defaults are what that version computed.
+_ADDED_LATER = {"activation", "gate", "gate_activation", "pooling", "residual", "expand_from"}
+
+
 def _check_keys(record: object, cls: type, what: str) -> None:
-    """Require exactly the fields of a dataclass as the keys of a mapping."""
+    """Require the fields of a dataclass as the keys of a mapping; those in `_ADDED_LATER` may be missing."""
     if not isinstance(record, Mapping):
         raise ValueError(f"{what} is {type(record).__name__}, expected a mapping")
     expected = {field.name for field in dataclasses.fields(cls)}
-    found = set(record)
-    unknown = ", ".join(sorted(map(repr, found - expected)))
-    missing = ", ".join(sorted(map(repr, expected - found)))
+    keys = set(record)
+    unknown = ", ".join(sorted(map(repr, keys - expected)))
+    missing = ", ".join(sorted(map(repr, expected - keys - _ADDED_LATER)))
     if unknown or missing:
         parts = [f"unknown {unknown}"] * bool(unknown) + [f"missing {missing}"] * bool(missing)
         raise ValueError(f"keys of {what} differ from this version's: {'; '.join(parts)}")
+
+
+def _check_choice(record: object, name: str, choices: tuple[object, ...]) -> None:
+    """Require one of some values."""
+    value = getattr(record, name)
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(str, choices))}")
+
+
+def _check_bool(record: object, name: str) -> None:
+    """Require True or False."""
+    value = getattr(record, name)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}, expected True or False")
 
 
 def _check_counts(record: object, *names: str, least: int = 1, most: int = _LARGEST) -> None:

@@ -45,6 +45,7 @@ class EfficientNet(nn.Module):
         self.config = config
         self.in_channels = config.in_channels
         self.dropout = config.dropout
+        self.pools_maximum = config.pooling == "max"
         norm = NormConfig(config.bn_epsilon, config.bn_momentum, config.folded_bn)
 
         self.stem = ConvNorm(
@@ -53,6 +54,7 @@ class EfficientNet(nn.Module):
             config.stem_kernel,
             stride=config.stem_stride,
             norm=norm,
+            activation=config.activation,
         )
         block_count = sum(stage.repeats for stage in config.stages)
         stages: list[list[nn.Module]] = [[] for _ in config.stages]
@@ -110,11 +112,15 @@ class EfficientNet(nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool, drop out and classify what `forward_features` gave; `pre_logits` stops before the classifier."""
-        x = x.mean((2, 3))
+        x = self._pool(x)
         x = F.dropout(x, self.dropout, self.training)
         if not pre_logits:
             x = self.classifier(x)
         return x
+
+    def _pool(self, x: Tensor) -> Tensor:
+        """Reduce the map (N, C, H, W) to (N, C)."""
+        return x.amax((2, 3)) if self.pools_maximum else x.mean((2, 3))
 
     def stage_features(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Tensor]:
         """Give the outputs of some stages, NCHW, in the order asked for; `pyramid_stages` unless told.
@@ -156,7 +162,7 @@ class EfficientNet(nn.Module):
                 points[name] = x
         points["features"] = x
         points["head_1x1"] = x = self.head(x)
-        points["pooled_features"] = x.mean((2, 3))
+        points["pooled_features"] = self._pool(x)
         points["head"] = self.forward_head(x, pre_logits=True)
         if self.config.num_classes:
             points["logits"] = self.classifier(points["head"])
@@ -180,7 +186,7 @@ def _head(config: EfficientNetConfig, norm: NormConfig) -> nn.Module:
     """Make the head's convolution, which passes the last stage's features through when it has no channels."""
     if not config.head_channels:
         return nn.Identity()
-    return ConvNorm(config.stages[-1].out_channels, config.head_channels, norm=norm)
+    return ConvNorm(config.stages[-1].out_channels, config.head_channels, norm=norm, activation=config.activation)
 
 
 def _classifier(config: EfficientNetConfig) -> nn.Module:

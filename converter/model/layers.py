@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import BlockConfig
+from .activations import make_activation, make_gate
+from .config import Activation, BlockConfig, Gate
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -73,7 +74,7 @@ class NormConfig(NamedTuple):
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch norm, and SiLU unless `linear`; with folded batch norms the convolution has a bias instead."""
+    """Convolution, batch norm, and activation if any; with folded batch norms the convolution has a bias instead."""
 
     def __init__(
         self,
@@ -84,39 +85,44 @@ class ConvNorm(nn.Module):
         norm: NormConfig,
         stride: int = 1,
         groups: int = 1,
-        linear: bool = False,
+        activation: Activation | None,
     ) -> None:
-        """Make the pair; `norm` says what follows the convolution."""
+        """Make the layers; `norm` says what follows the convolution, and `activation` is None for a linear layer."""
         super().__init__()
-        self.linear = linear
         self.folded = norm.folded
         self.conv = same_conv2d(in_channels, out_channels, kernel, stride=stride, groups=groups, bias=norm.folded)
         self.bn: nn.Module = nn.Identity()
         if not norm.folded:
             self.bn = nn.BatchNorm2d(out_channels, eps=norm.epsilon, momentum=norm.momentum)
+        self.act: nn.Module = nn.Identity() if activation is None else make_activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, normalise, activate."""
         y: Tensor = self.conv(x)
         if not self.folded:
             y = self.bn(y)
-        return y if self.linear else F.silu(y, inplace=True)
+        activated: Tensor = self.act(y)
+        return activated
 
 
 class SqueezeExcite(nn.Module):
     """Scale each channel by a gate computed from the channels' spatial means."""
 
-    def __init__(self, channels: int, reduced_channels: int) -> None:
-        """Make the two 1×1 convolutions, both with bias."""
+    def __init__(
+        self, channels: int, reduced_channels: int, *, activation: Activation = "silu", gate: Gate = "sigmoid"
+    ) -> None:
+        """Make the two 1×1 convolutions, both with bias; `activation` follows the first and `gate` the second."""
         super().__init__()
         self.reduce = nn.Conv2d(channels, reduced_channels, 1)
+        self.act = make_activation(activation)
         self.expand = nn.Conv2d(reduced_channels, channels, 1)
+        self.gate = make_gate(gate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze to (N, C, 1, 1), excite, and scale."""
         squeezed = x.mean((2, 3), keepdim=True)
-        gate: Tensor = self.expand(F.silu(self.reduce(squeezed), inplace=True))
-        return x * gate.sigmoid()
+        factors: Tensor = self.gate(self.expand(self.act(self.reduce(squeezed))))
+        return x * factors
 
 
 class MBConv(nn.Module):
@@ -130,7 +136,7 @@ class MBConv(nn.Module):
         self.drop_rate = drop_rate
         self.expand: nn.Module = nn.Identity()
         if config.expansion > 1:
-            self.expand = ConvNorm(channels, expanded, norm=norm)
+            self.expand = ConvNorm(channels, expanded, norm=norm, activation=config.activation)
         self.depthwise = ConvNorm(
             expanded,
             expanded,
@@ -138,11 +144,10 @@ class MBConv(nn.Module):
             stride=config.stride,
             groups=expanded,
             norm=norm,
+            activation=config.activation,
         )
-        self.se: nn.Module = nn.Identity()
-        if config.se_channels:
-            self.se = SqueezeExcite(expanded, config.se_channels)
-        self.project = ConvNorm(expanded, config.out_channels, linear=True, norm=norm)
+        self.se = _squeeze_excite(config)
+        self.project = ConvNorm(expanded, config.out_channels, norm=norm, activation=None)
 
     def expanded(self, x: Tensor) -> Tensor:
         """Give what goes into the projection: TensorFlow's endpoint `expansion_output`."""
@@ -161,7 +166,7 @@ class MBConv(nn.Module):
 
 
 class FusedMBConv(nn.Module):
-    """Expand k×k with the stride, SE if any, project 1×1 (linear); where the expansion is 1, project k×k with SiLU."""
+    """Expand k×k with the stride, SE if any, project 1×1 (linear); if the expansion is 1, project k×k and activate."""
 
     def __init__(self, config: BlockConfig, *, norm: NormConfig, drop_rate: float = 0.0) -> None:
         """Make the block; `drop_rate` is its own stochastic depth rate."""
@@ -170,14 +175,15 @@ class FusedMBConv(nn.Module):
         self.has_residual = config.has_residual
         self.drop_rate = drop_rate
         self.expand: nn.Module = nn.Identity()
-        self.se: nn.Module = nn.Identity()
-        if config.se_channels:
-            self.se = SqueezeExcite(expanded, config.se_channels)
+        self.se = _squeeze_excite(config)
+        kernel, stride, activation = config.kernel, config.stride, config.activation
         if config.expansion > 1:
-            self.expand = ConvNorm(channels, expanded, config.kernel, stride=config.stride, norm=norm)
-            self.project = ConvNorm(expanded, config.out_channels, linear=True, norm=norm)
+            self.expand = ConvNorm(channels, expanded, kernel, stride=stride, norm=norm, activation=activation)
+            self.project = ConvNorm(expanded, config.out_channels, norm=norm, activation=None)
         else:
-            self.project = ConvNorm(channels, config.out_channels, config.kernel, stride=config.stride, norm=norm)
+            self.project = ConvNorm(
+                channels, config.out_channels, kernel, stride=stride, norm=norm, activation=activation
+            )
 
     def expanded(self, x: Tensor) -> Tensor:
         """Give TensorFlow's endpoint `expansion_output`, which a fused block takes before SE."""
@@ -192,6 +198,15 @@ class FusedMBConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Run the block."""
         return self.projected(self.expanded(x), x)
+
+
+def _squeeze_excite(config: BlockConfig) -> nn.Module:
+    """Make a block's squeeze-and-excitation, which passes its input through if it has no channels."""
+    if not config.se_channels:
+        return nn.Identity()
+    return SqueezeExcite(
+        config.expanded_channels, config.se_channels, activation=config.gate_activation, gate=config.gate
+    )
 
 
 def _with_residual(x: Tensor, shortcut: Tensor, has_residual: bool, drop_rate: float) -> Tensor:

@@ -101,6 +101,8 @@ def _difference(module: nn.Module, given: Tensor, reference: Array) -> float:
 def _experiments(graph: ReferenceGraph, pair: Pair, module: nn.Module) -> Iterator[Experiment]:
     from torch import nn
 
+    from ..model.activations import make_activation
+    from ..model.config import ACTIVATIONS
     from ..model.layers import ConvNorm, SameConv2d
 
     if not isinstance(module, ConvNorm):
@@ -124,8 +126,12 @@ def _experiments(graph: ReferenceGraph, pair: Pair, module: nn.Module) -> Iterat
         yield Experiment(
             f"padding: {here} here, {there} in the graph", _convolving(module.conv.stride, same=not is_same)
         )
-    words = ("no activation here, one in the graph", "an activation here, none in the graph")
-    yield Experiment(words[0] if module.linear else words[1], _setting("linear", not module.linear))
+    present = next((name for name in ACTIVATIONS if type(make_activation(name)) is type(module.act)), None)
+    for activation in (None, *ACTIVATIONS):
+        if activation != present:
+            function = nn.Identity() if activation is None else make_activation(activation)
+            cause = f"activation: {present or 'none'} here, {activation or 'none'} in the graph"
+            yield Experiment(cause, _setting("act", function))
 
 
 def _strides(graph: ReferenceGraph, pair: Pair) -> tuple[int, int] | None:

@@ -23,6 +23,8 @@ from converter.errors import GraphError, VerificationError  # noqa: E402
 from converter.families.averages import WeightsChoice  # noqa: E402
 from converter.loading import load_model  # noqa: E402
 from converter.model import EfficientNet  # noqa: E402
+from converter.model.activations import make_activation  # noqa: E402
+from converter.model.config import Activation  # noqa: E402
 from converter.verification.comparison import measure  # noqa: E402
 from converter.verification.diagnosis import diagnose  # noqa: E402
 from converter.verification.layers import OracleRun, compare_layers  # noqa: E402
@@ -293,9 +295,19 @@ def test_missing_residual_is_a_fault_of_the_connections(digits: Case, model: Eff
 
 def test_missing_activation_is_found(digits: Case, model: EfficientNet) -> None:
     """A layer that the graph activates and the network does not."""
-    model.get_submodule("head").linear = True
+    model.get_submodule("head").act = torch.nn.Identity()
 
-    assert compare(model, digits).causes == (("head", "no activation here, one in the graph"),)
+    assert compare(model, digits).causes == (("head", "activation: none here, silu in the graph"),)
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6", "hard_swish", "mish"])
+def test_other_activation_is_named_with_the_one_that_fits(
+    digits: Case, model: EfficientNet, activation: Activation
+) -> None:
+    """The experiments try every activation the model knows."""
+    model.get_submodule("stem").act = make_activation(activation)
+
+    assert ("stem", f"activation: {activation} here, silu in the graph") in compare(model, digits).causes
 
 
 def test_values_that_are_no_numbers_do_not_agree(digits: Case, model: EfficientNet) -> None:
