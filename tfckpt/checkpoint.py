@@ -13,7 +13,7 @@ from .finding.open_reader import Opened, open_reader
 from .graphs import lookup, saved_model
 from .graphs.graph import Graph
 from .graphs.meta_graph import MetaGraph, Signature, read_meta_graph
-from .graphs.object_graph import ObjectGraph, Variable, read_object_graph, variables_of
+from .graphs.object_graph import ObjectGraph, Variable, list_variables, read_object_graph
 from .graphs.saved_model import SavedModel
 from .limits import DEFAULT_LIMITS, Limits
 from .storage.base import Storage
@@ -158,12 +158,12 @@ class Checkpoint(Mapping[str, Array]):
 
         Of a name-based checkpoint every tensor is a row.
         """
-        return variables_of(self.reader, self.object_graph)
+        return list_variables(self.reader, self.object_graph)
 
     @functools.cached_property
     def saved_model(self) -> SavedModel | None:
         """All meta graphs of the SavedModel whose variables these are; None if they are of no SavedModel."""
-        folder = saved_model.folder_of(self._storage, self._prefix)
+        folder = saved_model.find_folder(self._storage, self._prefix)
         return None if folder is None else saved_model.read_saved_model(self._storage, folder, self._limits)
 
     @functools.cached_property
@@ -201,14 +201,14 @@ class Checkpoint(Mapping[str, Array]):
             return name
         if self.object_graph is None:
             return None
-        keys = lookup.keys_meant(self.reader, self.object_graph, name)
+        keys = lookup.resolve_keys(self.reader, self.object_graph, name)
         return keys[0] if len(keys) == 1 else None
 
     def _needed_key(self, name: str) -> str:
         """The key that a name means; a name-based checkpoint's reader itself says what is wrong with one."""
         key = self._key(_name(name))
         if key is None and self.object_graph is not None:
-            raise lookup.not_found(self.reader, self.object_graph, name, path=self._prefix)
+            raise lookup.not_found_error(self.reader, self.object_graph, name, path=self._prefix)
         return name if key is None else key
 
     def close(self) -> None:

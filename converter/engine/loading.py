@@ -11,9 +11,9 @@ import tfckpt
 from converter.errors import GraphError
 from tfckpt import Checkpoint, protos
 from tfckpt.errors import CheckpointNotFoundError, error_context
-from tfckpt.graphs.graph import graph_of
+from tfckpt.graphs.graph import decode_graph
 from tfckpt.graphs.meta_graph import MetaGraph, read_meta_graph
-from tfckpt.graphs.saved_model import FILE_NAME, VARIABLES, SavedModel, decode_saved_model, folder_of, is_saved_model
+from tfckpt.graphs.saved_model import FILE_NAME, VARIABLES, SavedModel, decode_saved_model, find_folder, is_saved_model
 from tfckpt.limits import DEFAULT_LIMITS as DEFAULT_FILE_LIMITS
 from tfckpt.limits import Limits
 from tfckpt.storage.local import LocalStorage
@@ -90,7 +90,7 @@ def _find(storage: LocalStorage, place: str, tags: Sequence[str] | None, limits:
     meta = _SHARDS.sub("", prefix) + _META
     if storage.is_file(meta):
         return _meta(storage, meta, limits)._replace(prefix=prefix)
-    model = folder_of(storage, prefix)
+    model = find_folder(storage, prefix)
     if model is not None:
         return _saved_model(storage, model, tags, limits)._replace(prefix=prefix)
     raise GraphError(f"no graph with the checkpoint {prefix}: there is no {meta}, and it is of no SavedModel")
@@ -151,7 +151,7 @@ def _frozen(storage: LocalStorage, path: str, tags: Sequence[str] | None, limits
         if bytes(data[:1]) == _SAVED_MODEL_BEGINS:
             return _Found(_choose(decode_saved_model(source, limits), tags, path), path, None)
         with error_context(path=path):
-            graph = graph_of(protos.parse("GraphDef", data), limits)
+            graph = decode_graph(protos.parse("GraphDef", data), limits)
     finally:
         source.close()
     return _Found(MetaGraph(graph, (), "", {}, {}), path, None)

@@ -57,7 +57,7 @@ def _says_which(storage: TreeStorage, folder: str) -> bool:
 
 def _choice(storage: TreeStorage, prefix: str) -> str:
     """What a person types: the folder of a SavedModel, else the prefix."""
-    return saved_model.folder_of(storage, prefix) or prefix
+    return saved_model.find_folder(storage, prefix) or prefix
 
 
 def _nothing_in(storage: TreeStorage) -> CheckpointNotFoundError:

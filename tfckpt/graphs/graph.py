@@ -1,6 +1,6 @@
-"""Graphs as TensorFlow stores them: nodes with an op, inputs and attributes, and the functions they call.
+"""Graphs as TensorFlow stores them: nodes with an op, inputs and attributes, and the functions that they call.
 
-Nothing is executed and nothing of TensorFlow is needed.
+Nothing is executed, and TensorFlow is not needed.
 Sources: TensorFlow `framework/{graph,node_def,attr_value,function,op_def}.proto`.
 """
 
@@ -21,9 +21,9 @@ from ..tensors.tensor_proto import decode_constant
 class Node:
     """One operation of a graph or of a function's body.
 
-    `inputs` are as stored.
-    In a graph that is `name`, `name:1` for a second output, `^name` for a control dependency;
-    in a function's body `name:output:0` with the output's own name, or the name of one of the function's arguments.
+    `inputs` are stored names.
+    In a graph an input is `name`, `name:1` for the second output of a node, or `^name` for a control dependency.
+    In a function's body it is `name:output:0`, with the name of the output, or the name of an argument.
     """
 
     name: str
@@ -36,8 +36,9 @@ class Node:
 class Argument:
     """An input or an output of a function.
 
-    `dtype` is a short name such as float32, None when an attribute of the call decides:
-    then `type_attribute` or `type_list_attribute` names it, and `number_attribute` that of a list's length.
+    `dtype` is a short name such as float32, or None if an attribute of the calling node determines the type.
+    `type_attribute` or `type_list_attribute` then names that attribute, and `number_attribute` names the attribute
+    with the length of a list.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Argument:
 class Function:
     """A function of a graph's library, called by nodes whose op is its name or that name it in an attribute.
 
-    `returns` says for each output which tensor of the body it is.
+    `returns` maps the name of each output to a tensor of the body.
     """
 
     name: str
@@ -67,25 +68,25 @@ _Named = TypeVar("_Named", Node, Function)
 
 
 class Attributes(Mapping[str, object]):
-    """The attributes of a node, turned into Python values when asked for.
+    """The attributes of a node, converted to Python values on access.
 
-    An int, a float, a bool, `bytes`; a data type as its short name (`float32`); a function as its name;
-    a shape as a tuple, -1 where a dimension is unknown, or None if the rank is; a tensor as a read-only array;
-    lists of these as tuples.
-    In a function's body the name of an attribute of the call may stand for a value: it is given as that name, a str.
-    A tensor that is damaged or that cannot be read raises an error of this package when it is asked for.
+    A value is an int, a float, a bool or `bytes`.
+    A data type is its short name (`float32`), a function its name, a tensor a read-only array, and a list a tuple.
+    A shape is a tuple with -1 for each unknown dimension, or None if the rank is unknown.
+    In a function's body a value may also be the name, a str, of the calling node's attribute that holds it.
+    Accessing a tensor that is damaged or unsupported raises an error of this package.
     """
 
     def __init__(
         self, messages: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS, *, node: str | None = None
     ) -> None:
-        """`node` is the node's name, for messages."""
+        """Wrap the messages of a node; `node` is its name, for error messages."""
         self._messages = messages
         self._limits = limits
         self._node = node
 
     def __getitem__(self, name: str) -> object:
-        if name not in self._messages:  # a protobuf map would make an empty entry
+        if name not in self._messages:  # indexing a protobuf map would insert an empty entry
             raise KeyError(name)
         with error_context(tensor=self._node):
             return _attribute(self._messages[name], self._limits)
@@ -107,23 +108,23 @@ class Graph:
     """The nodes of a graph in stored order and by name, and its library of functions."""
 
     def __init__(self, nodes: tuple[Node, ...], functions: Mapping[str, Function] | None = None) -> None:
-        """`CorruptionError` if two nodes have one name."""
+        """Index the nodes; `CorruptionError` if two of them have the same name."""
         self._nodes = nodes
         self._by_name = _by_name(nodes, "nodes")
         self._functions: Mapping[str, Function] = MappingProxyType(dict(functions or {}))
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """Every node, in stored order; the bodies of functions stand in `functions`."""
+        """All nodes in stored order, without those of `functions`."""
         return self._nodes
 
     @property
     def functions(self) -> Mapping[str, Function]:
-        """The library: functions by name, in stored order."""
+        """The functions of the library by name, in stored order."""
         return self._functions
 
     def __getitem__(self, name: str) -> Node:
-        """The node of this name; `KeyError` if there is none."""
+        """Return the node of this name; `KeyError` if there is none."""
         return self._by_name[name]
 
     def __contains__(self, name: object) -> bool:
@@ -139,14 +140,14 @@ class Graph:
         return f"<Graph of {len(self._nodes)} nodes and {len(self._functions)} functions>"
 
 
-def graph_of(message: Any, limits: Limits = DEFAULT_LIMITS) -> Graph:
-    """The graph in a GraphDef message."""
+def decode_graph(message: Any, limits: Limits = DEFAULT_LIMITS) -> Graph:
+    """Return the graph in a GraphDef message."""
     functions = tuple(_function(function, limits) for function in message.library.function)
     return Graph(_nodes(message.node, limits), _by_name(functions, "functions"))
 
 
-def shape_of(message: Any) -> tuple[int, ...] | None:
-    """A TensorShapeProto of a graph: -1 where a dimension is unknown, None if the rank is."""
+def decode_shape(message: Any) -> tuple[int, ...] | None:
+    """Return the shape in a TensorShapeProto: -1 for an unknown dimension, None if the rank is unknown."""
     return None if message.unknown_rank else tuple(dim.size for dim in message.dim)
 
 
@@ -178,7 +179,7 @@ def _by_name(items: tuple[_Named, ...], what: str) -> dict[str, _Named]:
     by_name: dict[str, _Named] = {}
     for item in items:
         if item.name in by_name:
-            raise CorruptionError(f"graph with two {what} of the name {item.name!r}")
+            raise CorruptionError(f"two {what} of the graph are named {item.name!r}")
         by_name[item.name] = item
     return by_name
 
@@ -199,7 +200,7 @@ def _plain(kind: str, value: Any, limits: Limits) -> object:
     if kind == "type":
         return data_type(value).name
     if kind == "shape":
-        return shape_of(value)
+        return decode_shape(value)
     if kind == "func":
         return value.name
     if kind == "tensor":

@@ -1,6 +1,7 @@
-"""From what a user asked for to the keys that tensors are stored under.
+"""The keys that a name from the user stands for.
 
-A key of the checkpoint wins over a path through its object graph, and a path over a variable's full name.
+A key of the checkpoint wins over a path through its object graph, because keys are what the file says.
+A path wins over a variable's full name, because a path leads to one object and full names need not be unique.
 """
 
 from __future__ import annotations
@@ -13,32 +14,32 @@ from ..tensors.reading import TensorReader
 from .object_graph import VARIABLE_VALUE, ObjectAttribute, ObjectGraph
 
 
-def keys_meant(reader: TensorReader, graph: ObjectGraph, name: str) -> tuple[str, ...]:
-    """The keys that a path or a full name means: none, one, or several when it is ambiguous.
+def resolve_keys(reader: TensorReader, graph: ObjectGraph, name: str) -> tuple[str, ...]:
+    """Return the keys that a path or a full name stands for; more than one if the name is ambiguous.
 
-    A path means the value of the variable there, or whatever tensors the object there has.
+    A path stands for the value of a variable or, for any other object, for all its tensors.
     """
     attributes = graph.attributes_at(name)
     values = [attribute for attribute in attributes if attribute.name == VARIABLE_VALUE]
     return _stored(reader, values or attributes) or _stored(reader, graph.with_full_name(name))
 
 
-def not_found(reader: TensorReader, graph: ObjectGraph, name: str, *, path: str) -> TensorNotFoundError:
-    """The error for a name that does not mean exactly one key."""
-    keys = keys_meant(reader, graph, name)
+def not_found_error(reader: TensorReader, graph: ObjectGraph, name: str, *, path: str) -> TensorNotFoundError:
+    """Return the error for a name that does not stand for exactly one key."""
+    keys = resolve_keys(reader, graph, name)
     if keys:
         return TensorNotFoundError(
-            f"this means {len(keys)} tensors, name one by its key: {join_some(keys)}",
+            f"the name matches {len(keys)} tensors; use the key of one: {join_some(keys)}",
             close_names=keys,
             path=path,
             tensor=name,
         )
-    # A hash table's attribute has no tensor of its own; they stand under its key with a dash and more after it.
+    # The attribute of a hash table has no tensor of its own key, only `KEY-keys` and `KEY-values`.
     stems = tuple(f"{attribute.checkpoint_key}-" for attribute in graph.attributes_at(name))
     parts = tuple(key for key in reader.names() if stems and key.startswith(stems))
     if parts:
         return TensorNotFoundError(
-            f"this object is stored as several tensors, name one by its key: {join_some(parts)}",
+            f"the object is stored as several tensors; use the key of one: {join_some(parts)}",
             close_names=parts,
             path=path,
             tensor=name,
@@ -50,22 +51,23 @@ def not_found(reader: TensorReader, graph: ObjectGraph, name: str, *, path: str)
 
 
 def _stored(reader: TensorReader, attributes: Sequence[ObjectAttribute]) -> tuple[str, ...]:
-    """The keys of attributes that are in the checkpoint, each once."""
-    return tuple(dict.fromkeys(one.checkpoint_key for one in attributes if one.checkpoint_key in reader))
+    """Return the keys of attributes that are in the checkpoint, without duplicates."""
+    keys = [attribute.checkpoint_key for attribute in attributes]
+    return tuple(dict.fromkeys(key for key in keys if key in reader))
 
 
 def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str]) -> set[str]:
     """Return the names that match a glob of `include`, or all names if there is none, and no glob of `exclude`.
 
-    Raises `ValueError` for a glob of `include` that matches no name.
+    Raises `ValueError` for a glob of `include` that matches_any no name.
     """
     names = list(names)
     for pattern in include:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"no tensor matches {pattern!r}")
-    return {name for name in names if (not include or matches(name, include)) and not matches(name, exclude)}
+            raise ValueError(f"no tensor matches_any {pattern!r}")
+    return {name for name in names if (not include or matches_any(name, include)) and not matches_any(name, exclude)}
 
 
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether one of the globs matches the whole name; `*` also matches slashes."""
+def matches_any(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether one of the globs matches_any the whole name; `*` also matches_any slashes."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,4 +1,4 @@
-"""A graph with what stands around it: the MetaGraphDef of a `.meta` file, of which a SavedModel holds one or more.
+"""Meta graphs: a graph with its signatures and collections, in a `.meta` file or a SavedModel.
 
 Source: TensorFlow `protobuf/meta_graph.proto` and `framework/variable.proto`.
 """
@@ -15,7 +15,7 @@ from .._typing import ByteSource
 from ..errors import error_context
 from ..limits import DEFAULT_LIMITS, Limits, check_limit
 from ..tensors.dtypes import data_type
-from .graph import Graph, graph_of, shape_of
+from .graph import Graph, decode_graph, decode_shape
 from .saved_objects import SavedObjects, decode_saved_objects
 
 #: The collections whose values are VariableDef messages (TensorFlow `framework/ops.py`, GraphKeys).
@@ -33,9 +33,10 @@ _VARIABLE_COLLECTIONS = (
 class SignatureTensor:
     """An input or output of a signature.
 
-    `name` is that of the tensor in the graph, such as `serving_default_image:0`.
-    A sparse or composite tensor has the name "" and `components`, the names of the tensors it is made of.
-    `dtype` is a short name such as float32; `shape` has -1 where a dimension is unknown, and is None if the rank is.
+    `name` is the name of the tensor in the graph, such as `serving_default_image:0`.
+    A sparse or composite tensor has the name "", and `components` are the names of the tensors it consists of.
+    `dtype` is a short name such as float32.
+    `shape` has -1 for each unknown dimension, and is None if the rank is unknown.
     """
 
     name: str
@@ -46,7 +47,7 @@ class SignatureTensor:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Signature:
-    """What a model can be asked for: named inputs and outputs; `method_name` says what the outputs are meant to be."""
+    """A way to call a model: named inputs and outputs; `method_name` is the kind of result, such as predict."""
 
     name: str
     inputs: Mapping[str, SignatureTensor]
@@ -58,10 +59,9 @@ class Signature:
 class GraphVariable:
     """A variable as a graph's collections describe it.
 
-    `name` is that of its node.
-    `full_name` is the name under which a saver stores it; it differs from `name` for a part of a partitioned variable,
-    which covers `part_shape` from `part_offset` of `full_shape`.
-    Savers may rename variables: which name a checkpoint has is what the graph's SaveV2 nodes say.
+    `name` is the name of its node, and `full_name` the name that a saver stores it under.
+    The two differ for a part of a partitioned variable, which covers `part_shape` from `part_offset` of `full_shape`.
+    Savers may rename variables; the names in a checkpoint are those in the graph's SaveV2 nodes.
     """
 
     name: str
@@ -77,12 +77,12 @@ class GraphVariable:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MetaGraph:
-    """A graph, its signatures, and the collections its program kept.
+    """A graph with its signatures and collections.
 
-    `tags` tell the graphs of one SavedModel apart.
-    `collections` has tuples of `str` (names of nodes), `bytes` (messages), ints, floats,
-    or pairs of a type's address and a message.
-    `objects` are those of a TF2 SavedModel, else None.
+    `tags` distinguish the meta graphs of one SavedModel.
+    A collection is a tuple of `str` (names of nodes), `bytes` (messages), ints, floats,
+    or pairs of a type URL and a message.
+    `objects` is None unless the meta graph is from a TF2 SavedModel.
     """
 
     graph: Graph
@@ -94,35 +94,35 @@ class MetaGraph:
 
     @property
     def variables(self) -> tuple[GraphVariable, ...]:
-        """The variables in the collections, in their order there; TF2 programs keep no collections."""
-        found: dict[str, Any] = {}
+        """The variables in the collections, in stored order; programs of TF2 have no collections."""
+        messages: dict[str, Any] = {}
         member_of: dict[str, list[str]] = {}
         for collection in _VARIABLE_COLLECTIONS:
             for value in self.collections.get(collection, ()):
                 if isinstance(value, bytes):
                     message = protos.parse("VariableDef", value)
-                    found.setdefault(message.variable_name, message)
+                    messages.setdefault(message.variable_name, message)
                     member_of.setdefault(message.variable_name, []).append(collection)
-        return tuple(_variable(message, tuple(member_of[name])) for name, message in found.items())
+        return tuple(_variable(message, tuple(member_of[name])) for name, message in messages.items())
 
 
 def read_meta_graph(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> MetaGraph:
-    """The meta graph in a `.meta` file; `CorruptionError` if it is none."""
+    """Return the meta graph in a `.meta` file; `CorruptionError` if the file does not parse."""
     with error_context(path=source.name):
-        return meta_graph_of(read_message(source, "MetaGraphDef", limits), limits)
+        return decode_meta_graph(read_message(source, "MetaGraphDef", limits), limits)
 
 
 def read_message(source: ByteSource, kind: str, limits: Limits) -> Any:
-    """The one message that a file is, read whole."""
+    """Read the whole file and parse it as one message."""
     check_limit(limits, "max_graph_bytes", source.size, "graph file is too large", path=source.name)
     with error_context(path=source.name):
         return protos.parse(kind, source.read(0, source.size))
 
 
-def meta_graph_of(message: Any, limits: Limits = DEFAULT_LIMITS) -> MetaGraph:
-    """The meta graph in a MetaGraphDef message."""
+def decode_meta_graph(message: Any, limits: Limits = DEFAULT_LIMITS) -> MetaGraph:
+    """Return the meta graph in a MetaGraphDef message."""
     return MetaGraph(
-        graph_of(message.graph_def, limits),
+        decode_graph(message.graph_def, limits),
         tuple(message.meta_info_def.tags),
         message.meta_info_def.tensorflow_version,
         MappingProxyType(
@@ -149,7 +149,7 @@ def _tensor(message: Any) -> SignatureTensor:
         components = (sparse.values_tensor_name, sparse.indices_tensor_name, sparse.dense_shape_tensor_name)
     elif kind == "composite_tensor":
         components = tuple(component.name for component in message.composite_tensor.components)
-    return SignatureTensor(message.name, data_type(message.dtype).name, shape_of(message.tensor_shape), components)
+    return SignatureTensor(message.name, data_type(message.dtype).name, decode_shape(message.tensor_shape), components)
 
 
 def _collection(message: Any) -> tuple[object, ...]:

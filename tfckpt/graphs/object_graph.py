@@ -1,10 +1,10 @@
 """The object graph of a TF2 checkpoint (TensorFlow `trackable_object_graph.proto`, `checkpoint/graph_view.py`).
 
-A checkpoint of objects is a V2 bundle with one more tensor, a TrackableObjectGraph message under GRAPH_KEY.
+An object-based checkpoint is a V2 bundle with one more tensor, a TrackableObjectGraph message under GRAPH_KEY.
 Node 0 is the root.
-Children have local names; the path of a node is the first that a breadth-first walk from the root finds,
-local names escaped and joined by slashes.
-It is a graph and no tree: a node may have several names, and cycles are common.
+Children have local names. The path of a node is the first one that a breadth-first walk from the root finds:
+local names, escaped and joined by slashes.
+It is a graph, not a tree: a node may have several names, and cycles are common.
 
 ::
 
@@ -12,8 +12,8 @@ It is a graph and no tree: a node may have several names, and cycles are common.
     attribute PATH/.ATTRIBUTES/NAME                                        VARIABLE_VALUE for a variable's value
     slot      PATH(variable)/.OPTIMIZER_SLOT/PATH(optimizer)/SLOT/.ATTRIBUTES/VARIABLE_VALUE
 
-The keys that a graph stores are trusted; an attribute's key need not be in the bundle:
-a mutable hash table has the attribute `table`, and its tensors stand under the key with `-keys` and `-values` after it.
+Keys come from the graph and are not computed from paths. The key of an attribute need not be in the bundle:
+a mutable hash table has the attribute `table`, and its tensors have that key with the suffixes `-keys` and `-values`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VARIABLE_VALUE = "VARIABLE_VALUE"
 _ATTRIBUTES = ".ATTRIBUTES"
 _SLOT = ".OPTIMIZER_SLOT"
-#: What follows the path of a variable in the key of its value.
+#: Suffix of the path of a variable in the key of its value.
 VALUE_SUFFIX = f"/{_ATTRIBUTES}/{VARIABLE_VALUE}"
-#: What stands between the path of a variable and that of the optimizer in the key of a slot.
+#: Separator of the path of the variable and the path of the optimizer in the key of a slot.
 SLOT_MARK = f"/{_SLOT}/"
 
 
@@ -44,8 +44,8 @@ SLOT_MARK = f"/{_SLOT}/"
 class ObjectAttribute:
     """A value that a node saved.
 
-    `name` is as stored, which for objects that save several tensors is escaped already.
-    `full_name` is a variable's name in its program, often not unique, empty for what is no variable.
+    `name` is the stored name, which is already escaped for objects that save several tensors.
+    `full_name` is the name of a variable in its program, often not unique, and empty for other values.
     """
 
     name: str
@@ -55,7 +55,7 @@ class ObjectAttribute:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SlotReference:
-    """A slot variable that a node, an optimizer, keeps for a variable; both are numbers of nodes."""
+    """A slot variable that an optimizer's node keeps for a variable; both are numbers of nodes."""
 
     slot_name: str
     variable: int
@@ -66,12 +66,11 @@ class SlotReference:
 class ObjectNode:
     """An object that was saved.
 
-    `path` is the one its keys have: escaped local names from the root, which has the empty path;
-    for a slot variable that of its variable, `.OPTIMIZER_SLOT`, that of the optimizer and the slot's name.
-    It is None for a node that nothing leads to.
-    `children` are numbers of nodes by local name, unescaped, in stored order.
-    `registered_saver` is a name and an object's name where code of the program's own wrote the values,
-    perhaps to other files.
+    `path` is the path in its keys: escaped local names from the root, whose path is empty.
+    The path of a slot variable is the path of its variable, `.OPTIMIZER_SLOT`, the path of the optimizer and the
+    slot's name. `path` is None if the node cannot be reached from the root.
+    `children` are numbers of nodes by unescaped local name, in stored order.
+    `registered_saver` is the name of a saver and of an object, if custom code wrote the values, perhaps to other files.
     """
 
     id: int
@@ -85,7 +84,7 @@ class ObjectNode:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot variable of a variable: its name, such as `m`, the path of the optimizer that keeps it, and its key."""
+    """A slot variable: its name, such as `m`, the path of its optimizer, and its key."""
 
     name: str
     optimizer: str
@@ -94,11 +93,11 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable of a checkpoint under its three names.
+    """A variable of a checkpoint with its three names.
 
-    `key` is what the checkpoint stores it under, `path` leads to it through the object graph, `full_name` is its name
-    in the program, often not unique and empty where none was stored.
-    In a name-based checkpoint every tensor is such a row, with the path None and its name as the full name.
+    `key` is its key in the checkpoint, `path` its path in the object graph, and `full_name` its name in the program,
+    which is often not unique and may be empty.
+    In a name-based checkpoint every tensor is a variable without a path, and its name is also the full name.
     """
 
     key: str
@@ -110,10 +109,10 @@ class Variable:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ObjectKey:
-    """A checkpoint key taken apart, every name unescaped once.
+    """The parts of a checkpoint key, each name unescaped once.
 
-    `names` lead from the root to the object or, if `slot` is not None, to the variable;
-    `optimizer` then leads to the optimizer.
+    `names` are the local names from the root to the object or, if `slot` is not None, to the slot's variable.
+    `optimizer` are those to the optimizer of a slot.
     """
 
     names: tuple[str, ...]
@@ -123,10 +122,10 @@ class ObjectKey:
 
 
 class ObjectGraph:
-    """The nodes of an object graph, and ways to find them."""
+    """The nodes of an object graph, with lookups by path and by full name."""
 
     def __init__(self, nodes: tuple[ObjectNode, ...]) -> None:
-        """Use `read_object_graph`."""
+        """Index the nodes; `read_object_graph` and `decode_object_graph` call this."""
         self._nodes = nodes
         by_full_name: dict[str, dict[str, ObjectAttribute]] = {}
         for node in nodes:
@@ -137,7 +136,7 @@ class ObjectGraph:
 
     @property
     def nodes(self) -> tuple[ObjectNode, ...]:
-        """Every node; a node's `id` is its place here."""
+        """All nodes; the `id` of a node is its index here."""
         return self._nodes
 
     @property
@@ -152,7 +151,7 @@ class ObjectGraph:
         return f"<ObjectGraph of {len(self._nodes)} nodes>"
 
     def find(self, path: str) -> ObjectNode | None:
-        """The node that a path of escaped names leads to, by any of its names; None if there is none."""
+        """Return the node at a path of escaped names, which need not be its `path`; None if there is none."""
         try:
             before, _, after = path.partition(SLOT_MARK)
             node = self._walk(split_path(before))
@@ -161,31 +160,31 @@ class ObjectGraph:
             *optimizer, slot = split_path(after)
         except ValueError:
             return None
-        keeper = self._walk(tuple(optimizer))
-        for reference in keeper.slot_variables if keeper is not None else ():
+        optimizer_node = self._walk(tuple(optimizer))
+        for reference in optimizer_node.slot_variables if optimizer_node is not None else ():
             if (reference.variable, reference.slot_name) == (node.id, slot):
                 return self._nodes[reference.slot_variable]
         return None
 
     def attributes_at(self, path: str) -> tuple[ObjectAttribute, ...]:
-        """The attributes that a path means: with `/.ATTRIBUTES/NAME` at its end that one, else all of the node's."""
+        """Return all attributes of the node at a path, or the one that a path ending in `/.ATTRIBUTES/NAME` names."""
         before, mark, name = path.rpartition(f"/{_ATTRIBUTES}/")
         node = self.find(before if mark else path)
         if node is None:
             return ()
-        return tuple(one for one in node.attributes if not mark or name in (one.name, escape(one.name)))
+        return tuple(a for a in node.attributes if not mark or name in (a.name, escape(a.name)))
 
     def with_full_name(self, full_name: str) -> tuple[ObjectAttribute, ...]:
-        """Every attribute of this full name; the empty name has none."""
+        """Return all attributes with this full name; none for the empty name."""
         return self._by_full_name.get(full_name, ())
 
     @property
     def full_names(self) -> tuple[str, ...]:
-        """Every full name, once, in the order of the nodes."""
+        """All full names without duplicates, in the order of the nodes."""
         return tuple(self._by_full_name)
 
     def slots(self) -> Iterator[tuple[ObjectNode, SlotReference]]:
-        """Every optimizer with each of its slot variables."""
+        """Yield each optimizer with each of its slot variables."""
         return ((node, reference) for node in self._nodes for reference in node.slot_variables)
 
     def _walk(self, names: tuple[str, ...]) -> ObjectNode | None:
@@ -198,14 +197,17 @@ class ObjectGraph:
 
 
 def read_object_graph(reader: TensorReader, limits: Limits = DEFAULT_LIMITS) -> ObjectGraph | None:
-    """The object graph of a checkpoint; None if it is name-based, `CorruptionError` naming the node if it is wrong."""
+    """Return the object graph of a checkpoint, or None if the checkpoint is name-based.
+
+    Raises `CorruptionError`, which names the node, if the graph is inconsistent.
+    """
     if GRAPH_KEY not in reader:
         return None
     with error_context(path=reader.files[0], tensor=GRAPH_KEY):
         return decode_object_graph(_stored_graph(reader), limits)
 
 
-def graph_payload(reader: TensorReader, prefix: str) -> bytes:
+def read_graph_payload(reader: TensorReader, prefix: str) -> bytes:
     """Return the serialized graph of an object-based checkpoint; `ValueError` if the checkpoint is name-based."""
     if GRAPH_KEY not in reader:
         raise ValueError(f"{printable(prefix)} is not object-based: it has no object graph to copy")
@@ -214,11 +216,11 @@ def graph_payload(reader: TensorReader, prefix: str) -> bytes:
 
 
 def decode_object_graph(data: bytes, limits: Limits = DEFAULT_LIMITS) -> ObjectGraph:
-    """The graph in a TrackableObjectGraph message."""
+    """Return the graph in a serialized TrackableObjectGraph message."""
     message = protos.parse("TrackableObjectGraph", data)
     count = len(message.nodes)
     if not count:
-        raise CorruptionError("object graph without nodes")
+        raise CorruptionError("the object graph has no nodes")
     children = [_children(number, node, count) for number, node in enumerate(message.nodes)]
     slots = [_slots(number, node, count) for number, node in enumerate(message.nodes)]
     paths = _paths(children, slots, limits)
@@ -240,10 +242,10 @@ def decode_object_graph(data: bytes, limits: Limits = DEFAULT_LIMITS) -> ObjectG
     )
 
 
-def variables_of(reader: TensorReader, graph: ObjectGraph | None) -> tuple[Variable, ...]:
-    """A row for each variable, in the order of the keys; slot variables stand in the row of their variable.
+def list_variables(reader: TensorReader, graph: ObjectGraph | None) -> tuple[Variable, ...]:
+    """Return all variables in the order of their keys, each with its slot variables.
 
-    Attributes whose keys are not in the checkpoint are left out, and so is what is no variable, such as a hash table.
+    Leaves out attributes whose keys are not in the checkpoint and objects that are not variables, such as hash tables.
     """
     if graph is None:
         return tuple(Variable(info.name, None, info.name, info) for info in reader.infos())
@@ -256,21 +258,22 @@ def variables_of(reader: TensorReader, graph: ObjectGraph | None) -> tuple[Varia
         if value is not None and value.checkpoint_key in reader:
             slot = Slot(reference.slot_name, optimizer.path or "", value.checkpoint_key)
             slots.setdefault(reference.variable, []).append(slot)
-    rows = {}
+    variables = {}
     for node, value in zip(graph.nodes, values, strict=True):
         if value is not None and node.id not in slot_nodes and value.checkpoint_key in reader:
             key = value.checkpoint_key
-            rows[key] = Variable(key, node.path, value.full_name, reader.info(key), tuple(slots.get(node.id, ())))
-    return tuple(rows[key] for key in reader.names() if key in rows)
+            variable = Variable(key, node.path, value.full_name, reader.info(key), tuple(slots.get(node.id, ())))
+            variables[key] = variable
+    return tuple(variables[key] for key in reader.names() if key in variables)
 
 
 def escape(name: str) -> str:
-    """A name as it stands in a path."""
+    """Return a name as one component of a path."""
     return name.replace(".", "..").replace("/", ".S")
 
 
 def unescape(name: str) -> str:
-    """The name behind one component of a path; `ValueError` if it is none, such as `.ATTRIBUTES`."""
+    """Return the name in one component of a path; `ValueError` if it is not escaped, such as `.ATTRIBUTES`."""
     out, position = [], 0
     while position < len(name):
         character, pair = name[position], name[position : position + 2]
@@ -279,22 +282,22 @@ def unescape(name: str) -> str:
             position += 1
             continue
         if pair not in ("..", ".S"):
-            raise ValueError(f"{name!r} is no escaped name: {pair!r} at {position} is neither '..' nor '.S'")
+            raise ValueError(f"{name!r} is not an escaped name: expected '..' or '.S' at {position}, found {pair!r}")
         out.append("." if pair == ".." else "/")
         position += 2
     return "".join(out)
 
 
 def split_path(path: str) -> tuple[str, ...]:
-    """The unescaped names of a path; the root's path is empty. `ValueError` if a component is no escaped name."""
+    """Return the unescaped names in a path, none for the root; `ValueError` if a component is not an escaped name."""
     return tuple(unescape(part) for part in path.split("/")) if path else ()
 
 
 def parse_key(key: str) -> ObjectKey:
-    """A checkpoint key taken apart; `ValueError` if it is none of an attribute."""
+    """Split a checkpoint key into its parts; `ValueError` if it is not the key of an attribute."""
     before, mark, attribute = key.rpartition(f"/{_ATTRIBUTES}/")
     if not mark or "/" in attribute:
-        raise ValueError(f"{key!r} is no key of an attribute: PATH/{_ATTRIBUTES}/NAME")
+        raise ValueError(f"{key!r} is not the key of an attribute, expected PATH/{_ATTRIBUTES}/NAME")
     variable, mark, rest = before.partition(SLOT_MARK)
     if not mark:
         return ObjectKey(split_path(before), unescape(attribute))
@@ -305,7 +308,7 @@ def parse_key(key: str) -> ObjectKey:
 def _stored_graph(reader: TensorReader) -> bytes:
     value = reader.read(GRAPH_KEY)
     if value.shape != () or not isinstance(value.item(), bytes):
-        raise CorruptionError(f"object graph is stored as {value.dtype} {list(value.shape)}, expected one string")
+        raise CorruptionError(f"the object graph is stored as {value.dtype} {list(value.shape)}, expected one string")
     payload: bytes = value.item()
     return payload
 
@@ -316,7 +319,7 @@ def _children(number: int, node: Any, count: int) -> dict[str, int]:
         _check_node(child.node_id, count, f"child {child.local_name!r} of node {number}")
         if children.setdefault(child.local_name, child.node_id) != child.node_id:
             raise CorruptionError(
-                f"object graph: node {number} has two children {child.local_name!r}, "
+                f"object graph: node {number} has two children named {child.local_name!r}, "
                 f"node {children[child.local_name]} and node {child.node_id}"
             )
     return children
@@ -329,41 +332,41 @@ def _slots(number: int, node: Any, count: int) -> tuple[SlotReference, ...]:
         _check_node(slot.original_variable_node_id, count, f"variable of {what}")
         _check_node(slot.slot_variable_node_id, count, what)
         if slot.original_variable_node_id == slot.slot_variable_node_id:
-            raise CorruptionError(f"object graph: {what} is its own variable, node {slot.slot_variable_node_id}")
+            raise CorruptionError(f"object graph: {what} is a slot of itself, node {slot.slot_variable_node_id}")
         references.append(SlotReference(slot.slot_name, slot.original_variable_node_id, slot.slot_variable_node_id))
     return tuple(references)
 
 
 def _check_node(number: int, count: int, what: str) -> None:
     if not 0 <= number < count:
-        raise CorruptionError(f"object graph: {what} is node {number}, there are {count} nodes")
+        raise CorruptionError(f"object graph: {what} is node {number}, but there are only {count} nodes")
 
 
 def _paths(children: list[dict[str, int]], slots: list[tuple[SlotReference, ...]], limits: Limits) -> list[str | None]:
-    """The path of every node, breadth first, then those of the slot variables."""
+    """Return the path of each node, or None: first breadth first, then those of the slot variables."""
     paths: list[str | None] = [None] * len(children)
     paths[0] = ""
-    spent = 0
+    total = 0
 
-    def give(number: int, path: str) -> None:
-        nonlocal spent
+    def set_path(number: int, path: str) -> None:
+        nonlocal total
         paths[number] = path
-        spent += len(path)
-        # a chain of nodes has paths of a total that grows with its square
-        check_limit(limits, "max_key_bytes", spent, "object graph whose paths are too long together")
+        total += len(path)
+        # The total grows with the square of the length of a chain of nodes, so a small file could claim any memory.
+        check_limit(limits, "max_key_bytes", total, "the paths of the object graph are too long in total")
 
     queue = collections.deque([0])
     while queue:
         number = queue.popleft()
         for name, child in children[number].items():
             if paths[child] is None:
-                give(child, f"{paths[number]}/{escape(name)}" if number else escape(name))
+                set_path(child, f"{paths[number]}/{escape(name)}" if number else escape(name))
                 queue.append(child)
     for number, references in enumerate(slots):
         for slot in references:
             variable, optimizer = paths[slot.variable], paths[number]
             if paths[slot.slot_variable] is None and variable is not None and optimizer is not None:
-                give(slot.slot_variable, f"{variable}{SLOT_MARK}{optimizer}/{escape(slot.slot_name)}")
+                set_path(slot.slot_variable, f"{variable}{SLOT_MARK}{optimizer}/{escape(slot.slot_name)}")
     return paths
 
 

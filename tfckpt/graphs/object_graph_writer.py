@@ -1,14 +1,14 @@
-"""Making and changing the object graph of a TF2 checkpoint: the side that is written.
+"""Object graphs for new checkpoints: built from names, copied, or with other keys.
 
 The graph is a TrackableObjectGraph message under the key `_CHECKPOINTABLE_OBJECT_GRAPH`.
-TensorFlow restores by walking it from node 0 beside the Python objects, child by child, by local name.
+TensorFlow restores by walking it from node 0 in step with the Python objects, child by child, by local name.
 
 ::
 
     net/layers/0/kernel                            object path: local names, escaped, joined by slashes
     net/layers/0/kernel/.ATTRIBUTES/VARIABLE_VALUE                         its checkpoint key
     net/layers/0/kernel/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE
-                                                   the key of slot variable m that the object `optimizer` keeps for it
+                                                   key of its slot variable m, which the object `optimizer` keeps
 """
 
 from __future__ import annotations
@@ -25,34 +25,36 @@ from .object_graph import GRAPH_KEY, SLOT_MARK, VALUE_SUFFIX, VARIABLE_VALUE, un
 _COUNTER = "save_counter"
 
 
-class KeysOfGraph(Protocol):
-    """Names to checkpoint keys, and the graph that holds those keys."""
+class GraphSource(Protocol):
+    """The object graph of a checkpoint that is being written."""
 
-    def key(self, name: str) -> str:
-        """The checkpoint key of a name; `ValueError` if it can have none."""
+    def add(self, name: str) -> str:
+        """Add a tensor and return its checkpoint key; `ValueError` if the graph cannot hold the name."""
 
-    def rest(self) -> dict[str, object]:
-        """What belongs into the checkpoint beside the names that were asked for, the serialized graph last.
+    def finish(self) -> dict[str, object]:
+        """Return the tensors to write after the added ones, the serialized graph last.
 
-        `ValueError` if names are missing.
+        Raises `ValueError` if the added tensors are not complete.
         """
 
 
 class BuiltGraph:
-    """A graph made from names: every part of an object path is a node, the last one a variable."""
+    """A graph built from names: each part of an object path becomes a node, the last one a variable."""
 
     def __init__(self) -> None:
         self._root = _Object()
         self._slots: list[tuple[_Object, _Object, str, _Object]] = []
 
-    def key(self, name: str) -> str:
-        """The key of an object path; a name that already ends like a key is taken as one."""
+    def add(self, name: str) -> str:
+        """Add a variable by its object path or its key, and return the key."""
         path = name.removesuffix(VALUE_SUFFIX)
         variable, mark, slot = path.partition(SLOT_MARK)
         if mark:
             optimizer, slash, slot_name = slot.rpartition("/")
             if not slash:
-                raise ValueError(f"{printable(name)!r} names no slot; expected VARIABLE{SLOT_MARK}OPTIMIZER/SLOT")
+                raise ValueError(
+                    f"{printable(name)!r} is not the name of a slot, expected VARIABLE{SLOT_MARK}OPTIMIZER/SLOT"
+                )
             node = _Object()
             local_name = _local_name(slot_name, name)
             self._slots.append((self._find(optimizer, name), self._find(variable, name), local_name, node))
@@ -61,17 +63,17 @@ class BuiltGraph:
         node.key = path + VALUE_SUFFIX
         return node.key
 
-    def rest(self) -> dict[str, object]:
-        """The counter that `tf.train.Checkpoint.restore` looks for, unless it was given, and the graph."""
+    def finish(self) -> dict[str, object]:
+        """Return the graph, and before it the counter that `tf.train.Checkpoint.restore` expects, if it is missing."""
         counter: dict[str, object] = {}
         if _COUNTER not in self._root.children:
-            counter[self.key(_COUNTER)] = np.int64(1)
+            counter[self.add(_COUNTER)] = np.int64(1)
         return counter | {GRAPH_KEY: self._serialize()}
 
     def _serialize(self) -> bytes:
-        """Nodes in breadth-first order, slot variables last, as TensorFlow numbers them."""
+        """Return the message; nodes are numbered as in TensorFlow, breadth first and slot variables last."""
         nodes = [self._root]
-        for node in nodes:  # grows while it is walked
+        for node in nodes:  # the list grows during the loop
             nodes.extend(node.children.values())
         nodes.extend(slot for _, _, _, slot in self._slots)
         numbers = {id(node): number for number, node in enumerate(nodes)}
@@ -83,13 +85,13 @@ class BuiltGraph:
             if node.key is not None:
                 if node.children:
                     path = node.key.removesuffix(VALUE_SUFFIX)
-                    raise ValueError(f"{printable(path)!r} is a tensor and the beginning of another one's object path")
+                    raise ValueError(f"{printable(path)!r} is a tensor, so it cannot have children in the object graph")
                 item.attributes.add(name=VARIABLE_VALUE, checkpoint_key=node.key)
             item.has_checkpoint_values.value = True
         for optimizer, variable, slot_name, slot in self._slots:
             if variable.key is None:
                 path = (slot.key or "").partition(SLOT_MARK)[0]
-                raise ValueError(f"there is a slot for {printable(path)!r}, and no tensor of that object path")
+                raise ValueError(f"there is a slot for {printable(path)!r}, but no tensor with that object path")
             message.nodes[numbers[id(optimizer)]].slot_variables.add(
                 original_variable_node_id=numbers[id(variable)],
                 slot_name=slot_name,
@@ -98,7 +100,7 @@ class BuiltGraph:
         return bytes(message.SerializeToString())
 
     def _find(self, path: str, name: str) -> _Object:
-        """The object of a path, made with those on the way to it."""
+        """Return the object at a path; create it and its parents if necessary."""
         node = self._root
         for part in path.split("/"):
             node = node.children.setdefault(_local_name(part, name), _Object())
@@ -106,7 +108,7 @@ class BuiltGraph:
 
 
 class _Object:
-    """A node while the graph is being built: children by local name, and its variable's key."""
+    """A node of a graph that is being built: children by local name, and the key if it is a variable."""
 
     def __init__(self) -> None:
         self.children: dict[str, _Object] = {}
@@ -114,20 +116,20 @@ class _Object:
 
 
 def parse_graph(payload: bytes) -> Any:
-    """The TrackableObjectGraph message of a payload; `CorruptionError` if it is none. Numbers in it are not checked."""
+    """Parse a payload as a TrackableObjectGraph message, without checking its node numbers."""
     with error_context(tensor=GRAPH_KEY):
         return protos.parse("TrackableObjectGraph", payload)
 
 
 def rename_keys(payload: bytes, keys: Mapping[str, str | None]) -> bytes:
-    """The graph of a checkpoint whose tensors were renamed (key to new key) or dropped (key to None).
+    """Return the graph of a checkpoint whose tensors are renamed (key to new key) or dropped (key to None).
 
-    An attribute of a dropped tensor goes, and so does a slot variable that has no attribute left;
-    nodes keep their numbers, and nodes without attributes ask nothing of the objects they are restored to.
-    Where nothing changes, the bytes do not either.
+    The attribute of a dropped tensor is removed, and so is a slot variable without attributes.
+    Nodes keep their numbers; a node without attributes does not affect the object that it is restored to.
+    If nothing changes, the payload itself is returned.
     """
     message = parse_graph(payload)
-    gone: set[int] = set()
+    reduced: set[int] = set()
     changed = False
     for number, node in enumerate(message.nodes):
         for index in reversed(range(len(node.attributes))):
@@ -136,7 +138,7 @@ def rename_keys(payload: bytes, keys: Mapping[str, str | None]) -> bytes:
             changed = changed or new != old
             if new is None:
                 del node.attributes[index]
-                gone.add(number)
+                reduced.add(number)
             else:
                 node.attributes[index].checkpoint_key = new
     if not changed:
@@ -144,17 +146,19 @@ def rename_keys(payload: bytes, keys: Mapping[str, str | None]) -> bytes:
     for node in message.nodes:
         for index in reversed(range(len(node.slot_variables))):
             slot = node.slot_variables[index].slot_variable_node_id
-            if slot in gone and not message.nodes[slot].attributes:
+            if slot in reduced and not message.nodes[slot].attributes:
                 del node.slot_variables[index]
     return bytes(message.SerializeToString())
 
 
 def _local_name(part: str, name: str) -> str:
-    """The local name behind one part of an object path; `ValueError` if the path `name` is none."""
+    """Return the local name in one part of the object path `name`; `ValueError` if the part is not escaped."""
     try:
         if part:
             return unescape(part)
         what = "a part is empty"
     except ValueError as error:
         what = str(error)
-    raise ValueError(f"{printable(name)!r} is no object path: {what}; a dot in a name is written .. and a slash .S")
+    raise ValueError(
+        f"{printable(name)!r} is not an object path: {what}; write a dot in a name as .. and a slash as .S"
+    )

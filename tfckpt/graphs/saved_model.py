@@ -1,10 +1,10 @@
-"""SavedModel folders: a graph that can be served beside a checkpoint of its variables.
+"""SavedModel folders: a graph with signatures, and a checkpoint of its variables.
 
 ::
 
-    FOLDER/saved_model.pb                          a SavedModel message: one meta graph or more, told apart by tags
-    FOLDER/saved_model.pbtxt                       or the same as text, which is not read
-    FOLDER/variables/variables.index               the checkpoint, of the prefix FOLDER/variables/variables
+    FOLDER/saved_model.pb                          a SavedModel message: one or more meta graphs with different tags
+    FOLDER/saved_model.pbtxt                       or the same as text, which is rare and not read
+    FOLDER/variables/variables.index               the checkpoint, with the prefix FOLDER/variables/variables
     FOLDER/variables/variables.data-?????-of-?????
     FOLDER/assets, assets.extra, fingerprint.pb, tfhub_module.pb, keras_metadata.pb      not read
 
@@ -19,13 +19,13 @@ from .._typing import ByteSource
 from ..errors import CorruptionError, UnsupportedFeatureError, error_context
 from ..limits import DEFAULT_LIMITS, Limits
 from ..storage.base import Storage
-from .meta_graph import MetaGraph, meta_graph_of, read_message
+from .meta_graph import MetaGraph, decode_meta_graph, read_message
 
 FILE_NAME = "saved_model.pb"
 TEXT_FILE_NAME = "saved_model.pbtxt"
-#: Where the variables' checkpoint stands in the folder.
+#: The checkpoint of the variables: its folder in the SavedModel folder, and its name.
 VARIABLES = ("variables", "variables")
-#: The signature under which TF2 keeps a model's initialisation; TensorFlow itself does not show it.
+#: The signature that TF2 adds to run a model's initialization; TensorFlow does not list it either.
 INIT_SIGNATURE = "__saved_model_init_op"
 _SERVE = "serve"
 
@@ -39,10 +39,10 @@ class SavedModel:
 
     @property
     def meta_graph(self) -> MetaGraph:
-        """The meta graph that is meant when nobody says which.
+        """The default meta graph.
 
-        Tagged `serve` alone; else the first tagged `serve` among others; else the first without tags, as TF-Hub modules
-        have it; else the first.
+        The one with the single tag `serve`; else the first with the tag `serve`; else the first without tags, as in
+        TF-Hub modules; else the first.
         """
         choices = (
             [graph for graph in self.meta_graphs if graph.tags == (_SERVE,)],
@@ -53,8 +53,8 @@ class SavedModel:
         return next(graphs[0] for graphs in choices if graphs)
 
 
-def folder_of(storage: Storage, prefix: str) -> str | None:
-    """The SavedModel folder whose variables the checkpoint at `prefix` is; None if it is of no such folder."""
+def find_folder(storage: Storage, prefix: str) -> str | None:
+    """Return the SavedModel folder that the checkpoint at `prefix` belongs to, or None."""
     folder, name = storage.split(prefix)
     parent, folder_name = storage.split(folder)
     if (folder_name, name) != VARIABLES:
@@ -63,16 +63,16 @@ def folder_of(storage: Storage, prefix: str) -> str | None:
 
 
 def is_saved_model(storage: Storage, folder: str) -> bool:
-    """Whether a folder holds a SavedModel's file, binary or text."""
+    """Return whether a folder contains a SavedModel file, binary or text."""
     return any(storage.is_file(storage.join(folder, name)) for name in (FILE_NAME, TEXT_FILE_NAME))
 
 
 def read_saved_model(storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS) -> SavedModel:
-    """The SavedModel in a folder; `UnsupportedFeatureError` if only the text form is there."""
+    """Read the SavedModel in a folder; `UnsupportedFeatureError` if it has only the text form."""
     path = storage.join(folder, FILE_NAME)
     if not storage.is_file(path) and storage.is_file(storage.join(folder, TEXT_FILE_NAME)):
         raise UnsupportedFeatureError(
-            f"the graph stands in {TEXT_FILE_NAME}, the text form, which is not read; the variables can be",
+            "a graph in the text form of SavedModel is not supported; the variables can be read",
             path=storage.join(folder, TEXT_FILE_NAME),
         )
     source = storage.open(path)
@@ -83,12 +83,12 @@ def read_saved_model(storage: Storage, folder: str, limits: Limits = DEFAULT_LIM
 
 
 def decode_saved_model(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> SavedModel:
-    """The SavedModel in a `saved_model.pb` file."""
+    """Read a `saved_model.pb` file."""
     message = read_message(source, "SavedModel", limits)
     with error_context(path=source.name):
         if not message.meta_graphs:
-            raise CorruptionError("SavedModel without a meta graph")
+            raise CorruptionError("the SavedModel has no meta graph")
         return SavedModel(
             message.saved_model_schema_version,
-            tuple(meta_graph_of(meta_graph, limits) for meta_graph in message.meta_graphs),
+            tuple(decode_meta_graph(meta_graph, limits) for meta_graph in message.meta_graphs),
         )

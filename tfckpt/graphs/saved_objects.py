@@ -1,8 +1,8 @@
-"""The objects of a TF2 SavedModel, and which of them its functions captured (TensorFlow `saved_object_graph.proto`).
+"""The objects of a TF2 SavedModel, and which of them its functions capture (TensorFlow `saved_object_graph.proto`).
 
 Nodes are numbered as in the file, node 0 is the root, and children have local names, as in the object graph of the
-checkpoint beside it. The two are walked together: the same local names from both roots lead to the same object.
-A function takes what it captured as its last arguments, in the order of its bound inputs.
+checkpoint in the same folder. The same local names lead from both roots to the same object.
+Captured objects are the last arguments of a function, in the order of its bound inputs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from ..errors import CorruptionError
 from ..tensors.dtypes import data_type
-from .graph import shape_of
+from .graph import decode_shape
 from .object_graph import VARIABLE_VALUE, ObjectGraph
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SavedVariable:
-    """A variable of the program: its name, which need not be unique, its type and shape, and whether it was trained."""
+    """A variable of the program; `name` need not be unique."""
 
     name: str
     dtype: str
@@ -30,14 +30,17 @@ class SavedVariable:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SavedObjects:
-    """Numbers of nodes: children by local name for each node, variables, and for each function what it captured."""
+    """The objects as numbers of nodes.
+
+    `children` has the children of each node by local name, and `bound_inputs` the objects that each function captures.
+    """
 
     children: tuple[Mapping[str, int], ...]
     variables: Mapping[int, SavedVariable]
     bound_inputs: Mapping[str, tuple[int, ...]]
 
     def checkpoint_keys(self, graph: ObjectGraph) -> dict[int, str]:
-        """The checkpoint's key for each variable that both graphs know, by the number of its node here."""
+        """Return the checkpoint key of each variable that is in both graphs, by the number of its node here."""
         keys: dict[int, str] = {}
         pairs, seen = [(0, graph.root)], {0}
         while pairs:
@@ -54,10 +57,10 @@ class SavedObjects:
 
 
 def decode_saved_objects(message: Any) -> SavedObjects:
-    """The objects in a SavedObjectGraph message; `CorruptionError` for a child or capture that does not exist."""
+    """Return the objects in a SavedObjectGraph message; `CorruptionError` for a reference to a missing node."""
     count = len(message.nodes)
     if not count:
-        raise CorruptionError("SavedModel's object graph without nodes")
+        raise CorruptionError("the object graph of the SavedModel has no nodes")
     children = []
     for number, node in enumerate(message.nodes):
         for child in node.children:
@@ -72,7 +75,7 @@ def decode_saved_objects(message: Any) -> SavedObjects:
         number: SavedVariable(
             node.variable.name,
             data_type(node.variable.dtype).name,
-            shape_of(node.variable.shape),
+            decode_shape(node.variable.shape),
             node.variable.trainable,
         )
         for number, node in enumerate(message.nodes)
@@ -83,4 +86,6 @@ def decode_saved_objects(message: Any) -> SavedObjects:
 
 def _check(number: int, count: int, what: str) -> None:
     if not 0 <= number < count:
-        raise CorruptionError(f"SavedModel's object graph: {what} is node {number}, there are {count} nodes")
+        raise CorruptionError(
+            f"object graph of the SavedModel: {what} is node {number}, but there are only {count} nodes"
+        )

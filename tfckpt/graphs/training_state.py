@@ -1,7 +1,7 @@
-"""What training adds to the variables of a model: the state of optimizers, and moving averages.
+"""Tensors that training adds to the variables of a model: the state of optimizers, and moving averages.
 
-An object graph shows which objects are optimizers, and which variables only they reach.
-Where there is no object graph, names show it: an optimizer of TensorFlow 1 names a slot after its variable::
+An object graph shows which objects are optimizers, and which variables can only be reached through them.
+Without an object graph, names show it: an optimizer of TensorFlow 1 names a slot after its variable::
 
     net/kernel              the variable
     net/kernel/Adam         first slot of tf.compat.v1.train.AdamOptimizer    (slot_creator.py)
@@ -45,7 +45,7 @@ _NUMBERED = (
     "ProximalAdagrad",
     "RMSProp",
 )
-#: Every form of a slot's name; the optimizer is given where the name does not hold it.
+#: All forms of slot names, each with the optimizer if the name does not contain it.
 _SLOT_NAMES = (
     (re.compile(rf"(?s)(?P<variable>.+)/(?P<optimizer>{'|'.join(_NUMBERED)})(?:_\d+)?(?P<slot>)"), ""),
     (re.compile(r"(?s)(?P<variable>.+)/adam_(?P<slot>[mv])"), "AdamWeightDecay"),
@@ -57,10 +57,10 @@ _POWER = re.compile(r"(?s)(?:.*/)?beta[12]_power(?:_\d+)?")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OptimizerState:
-    """What a tensor is to the optimizer that holds it.
+    """The role of a tensor in an optimizer.
 
-    `optimizer` is its path in the object graph or, where only names show it, the name of its class, such as `Adam`.
-    `slot` is the name of a slot, empty if the slot has none, and None for other state, such as a step counter.
+    `optimizer` is the path of the optimizer in the object graph or, if only names show it, its class, such as `Adam`.
+    `slot` is the name of a slot, empty if the slot has no name, and None for other state, such as a step counter.
     """
 
     optimizer: str
@@ -68,11 +68,11 @@ class OptimizerState:
 
 
 def optimizer_state(names: Iterable[str], graph: ObjectGraph | None) -> dict[str, OptimizerState]:
-    """Return the tensors that only optimizers hold, by name.
+    """Return the tensors that only optimizers use, by name.
 
-    `names` are those of a whole checkpoint, and `graph` is its object graph, or None for a name-based one.
-    A variable that the model reaches is the model's, even if an optimizer also refers to it or its name looks like
-    a slot's.
+    `names` are all names of a checkpoint, and `graph` is its object graph, or None for a name-based one.
+    A variable that can be reached through the model belongs to the model, even if an optimizer also refers to it or
+    its name looks like that of a slot.
     """
     present = dict.fromkeys(names)
     state = {}
@@ -99,7 +99,7 @@ def optimizer_state(names: Iterable[str], graph: ObjectGraph | None) -> dict[str
 
 
 def state_by_name(name: str) -> tuple[str | None, OptimizerState | None]:
-    """Return the variable that a name is a slot of, if any, and the optimizer's state that it looks like, if any."""
+    """Return the variable that a name is a slot of, or None, and the optimizer state that it looks like, or None."""
     path, mark, slot = name.removesuffix(VALUE_SUFFIX).rpartition(SLOT_MARK)
     if mark and path:
         optimizer, _, slot = slot.rpartition("/")
@@ -113,15 +113,15 @@ def state_by_name(name: str) -> tuple[str | None, OptimizerState | None]:
 
 
 def _is_optimizer(node: ObjectNode) -> bool:
-    """Whether a node keeps slot variables, or has the children of an optimizer."""
+    """Return whether a node keeps slot variables or has the children of an optimizer."""
     if node.slot_variables or node.children.keys() >= _KERAS_CHILDREN:
         return True
-    # At the root these names are more likely a program's own counters, and then everything would be state.
+    # At the root these are more likely counters of the program, and the whole model would count as state.
     return node.id != 0 and node.children.keys() >= _LEGACY_CHILDREN
 
 
 def _walk(graph: ObjectGraph, start: ObjectNode, visited: set[int]) -> Iterator[ObjectNode]:
-    """Yield `start` and what its children lead to, except through nodes in `visited`; adds every node to it."""
+    """Yield `start` and its descendants, except through nodes in `visited`, and add them to `visited`."""
     if start.id in visited:
         return
     visited.add(start.id)

@@ -17,8 +17,8 @@ from .._typing import Array, PathLike, Progress
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
 from ..errors import NameConflictError, UnsupportedFeatureError, join_some, pluralize, printable
-from ..graphs.lookup import matches, select
-from ..graphs.object_graph import GRAPH_KEY, graph_payload
+from ..graphs.lookup import matches_any, select
+from ..graphs.object_graph import GRAPH_KEY, read_graph_payload
 from ..graphs.object_graph_writer import rename_keys
 from ..graphs.training_state import optimizer_state
 from ..tensors.dtypes import data_type_named
@@ -48,7 +48,7 @@ def copy(
     """Write a copy of a checkpoint, with the changes asked for.
 
     - `include` and `exclude` are globs over the source's names; a name is taken if one of the first, where there are
-      any, and none of the second matches.
+      any, and none of the second matches_any.
     - `no_optimizer` leaves out slot variables and what else only optimizers hold.
     - `ema_to_raw` gives every variable that has a moving average the average's values, and leaves the averages out;
       an average is taken where it or its variable is.
@@ -76,7 +76,7 @@ def copy(
         if not targets:
             raise ValueError("nothing is left to be written")
         items = [Item(target, checkpoint, origins[name]) for name, target in targets.items()]
-        with_graph = GRAPH_KEY in checkpoint.reader and not matches(GRAPH_KEY, exclude)
+        with_graph = GRAPH_KEY in checkpoint.reader and not matches_any(GRAPH_KEY, exclude)
         if with_graph:
             items.append(_graph_item(checkpoint, {name: targets.get(name) for name in names}))
         report = write(
@@ -177,7 +177,7 @@ def replace(
 
 def _graph_item(checkpoint: Checkpoint, keys: Mapping[str, str | None]) -> Item:
     """The object graph with its keys changed; its bytes as they are where none is."""
-    payload = graph_payload(checkpoint.reader, checkpoint.prefix)
+    payload = read_graph_payload(checkpoint.reader, checkpoint.prefix)
     changed = rename_keys(payload, keys)
     if changed == payload:
         return Item(GRAPH_KEY, checkpoint, GRAPH_KEY)

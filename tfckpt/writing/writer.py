@@ -18,8 +18,8 @@ from ..bundle.writer import BundleWriter
 from ..checkpoint import Checkpoint
 from ..errors import join_some, pluralize, printable
 from ..finding import state_file as state
-from ..graphs.object_graph import GRAPH_KEY, graph_payload
-from ..graphs.object_graph_writer import BuiltGraph, KeysOfGraph
+from ..graphs.object_graph import GRAPH_KEY, read_graph_payload
+from ..graphs.object_graph_writer import BuiltGraph, GraphSource
 from ..storage.local import LocalStorage
 from ..tensors.dense import encode_dense
 from ..tensors.dtypes import DataType, data_type_named, data_type_of
@@ -177,9 +177,9 @@ def save(
     ) as writer:
         for name, array in pairs:
             tf_dtype = None if types is None else types.info(name).tf_dtype
-            writer.add(name if graph is None else graph.key(name), array, tf_dtype=tf_dtype)
+            writer.add(name if graph is None else graph.add(name), array, tf_dtype=tf_dtype)
         if graph is not None:
-            for key, value in graph.rest().items():
+            for key, value in graph.finish().items():
                 writer.add(key, value)
     return writer.prefix
 
@@ -189,17 +189,17 @@ class CopiedGraph:
 
     def __init__(self, source: Checkpoint) -> None:
         """`source` is object-based and open; `ValueError` if it has no object graph."""
-        self._payload = graph_payload(source.reader, source.prefix)
+        self._payload = read_graph_payload(source.reader, source.prefix)
         self._source = source
         self._missing = dict.fromkeys(name for name in source if name != GRAPH_KEY)
 
-    def key(self, name: str) -> str:
+    def add(self, name: str) -> str:
         """The key that a key, an object path or a full name means there."""
         key = self._source.info(name).name
         self._missing.pop(key, None)
         return key
 
-    def rest(self) -> dict[str, object]:
+    def finish(self) -> dict[str, object]:
         """The graph as it was stored, once every key of its checkpoint was given."""
         if self._missing:
             missing = list(self._missing)
@@ -210,7 +210,7 @@ class CopiedGraph:
         return {GRAPH_KEY: self._payload}
 
 
-def _keys_of(object_graph: Checkpoint | bool | None) -> KeysOfGraph | None:
+def _keys_of(object_graph: Checkpoint | bool | None) -> GraphSource | None:
     if isinstance(object_graph, Checkpoint):
         return CopiedGraph(object_graph)
     if object_graph not in (None, False, True):

@@ -7,7 +7,7 @@ from pathlib import Path
 from converter.engine import ReferenceGraph, ReferenceLimits
 from tfckpt import protos
 from tfckpt.checkpoint import Checkpoint
-from tfckpt.graphs.graph import graph_of
+from tfckpt.graphs.graph import decode_graph
 from tfckpt.limits import DEFAULT_LIMITS, Limits
 
 FLOAT = "type: 1"
@@ -75,7 +75,7 @@ def graph(
     """The graph of these nodes and functions."""
     message = protos.parse_text("GraphDef", " ".join(parts))
     return ReferenceGraph(
-        graph_of(message, file_limits), path="handmade", checkpoint=checkpoint, limits=limits or ReferenceLimits()
+        decode_graph(message, file_limits), path="handmade", checkpoint=checkpoint, limits=limits or ReferenceLimits()
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from converter.engine import ReferenceGraph
 from converter.engine.values import Array
 from tfckpt import protos
-from tfckpt.graphs.graph import graph_of
+from tfckpt.graphs.graph import decode_graph
 
 FOLDER = Path(__file__).parents[2] / "data" / "ops"
 FAMILIES = tuple(sorted(path.stem for path in FOLDER.glob("*.npz")))
@@ -47,7 +47,7 @@ def _case(record: dict[str, Any], data: bytes) -> Case:
     return Case(
         record["name"],
         record["precision"],
-        ReferenceGraph(graph_of(message), path=record["name"]),
+        ReferenceGraph(decode_graph(message), path=record["name"]),
         frozenset(node.op for nodes in bodies for node in nodes),
         {name: array_of(value, data) for name, value in record["feeds"].items()},
         dict(zip(record["fetches"], outputs, strict=True)),

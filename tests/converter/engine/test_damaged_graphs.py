@@ -14,7 +14,7 @@ from converter.engine import ReferenceGraph, ReferenceLimits
 from converter.errors import ConversionError
 from tfckpt import protos
 from tfckpt.errors import CheckpointError
-from tfckpt.graphs.graph import graph_of
+from tfckpt.graphs.graph import decode_graph
 from tfckpt.limits import Limits
 
 from .recorded import FAMILIES, FOLDER, array_of
@@ -52,6 +52,6 @@ def test_damaged_graph_gives_a_value_or_an_error_of_ours(family: str) -> None:
 
         with contextlib.suppress(ConversionError, CheckpointError), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy and PyTorch warn of strange numbers
-            graph = graph_of(protos.parse("GraphDef", content), Limits(max_constant_bytes=1 << 24))
+            graph = decode_graph(protos.parse("GraphDef", content), Limits(max_constant_bytes=1 << 24))
             found = ReferenceGraph(graph, path="damaged", limits=SMALL).run(record["fetches"], feeds)
             assert len(found) == len(record["fetches"])

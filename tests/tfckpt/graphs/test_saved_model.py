@@ -1,4 +1,4 @@
-"""SavedModel folders: meta graphs, signatures, variables, from folders and archives."""
+"""SavedModels in folders and archives: meta graphs, signatures, variables."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ CASES = ("savedmodel-tf1", "savedmodel-tf2")
 
 
 def encoded(*tags: list[str]) -> MemorySource:
-    """A SavedModel file with a meta graph for each list of tags."""
+    """Encode a SavedModel file with a meta graph for each list of tags."""
     message = protos.message_class("SavedModel")(saved_model_schema_version=1)
-    for some in tags:
-        message.meta_graphs.add().meta_info_def.tags.extend(some)
+    for meta_graph_tags in tags:
+        message.meta_graphs.add().meta_info_def.tags.extend(meta_graph_tags)
     return MemorySource(message.SerializeToString(), "saved_model.pb")
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_saved_model_gives_the_signatures_tensorflow_recorded(case: str) -> None:
-    """Names, types, shapes and method of every meta graph."""
+def test_signatures_equal_tensorflows_record(case: str) -> None:
+    """Names, types, shapes and method names in each meta graph."""
     with tfckpt.open(TENSORFLOW / case) as checkpoint:
-        found = checkpoint.saved_model
+        saved_model = checkpoint.saved_model
 
-    assert found is not None
-    assert found.schema_version == 1
-    assert [_as_record(meta_graph) for meta_graph in found.meta_graphs] == [
-        {"tags": record["tags"], "signatures": _known(record["signatures"])} for record in expected(case)["meta_graphs"]
+    assert saved_model is not None
+    assert saved_model.schema_version == 1
+    assert [_as_record(meta_graph) for meta_graph in saved_model.meta_graphs] == [
+        {"tags": record["tags"], "signatures": _without_init(record["signatures"])}
+        for record in expected(case)["meta_graphs"]
     ]
 
 
@@ -52,26 +53,29 @@ def _as_record(meta_graph: tfckpt.MetaGraph) -> Any:
                 "inputs": _tensors(signature.inputs),
                 "outputs": _tensors(signature.outputs),
             }
-            for name, signature in meta_graph.signatures.items()
-            if name != "__saved_model_init_op"
+            for name, signature in _without_init(meta_graph.signatures).items()
         },
     }
 
 
 def _tensors(tensors: Any) -> Any:
     return {
-        name: {"name": one.name, "dtype": one.dtype, "shape": None if one.shape is None else list(one.shape)}
-        for name, one in tensors.items()
+        name: {
+            "name": tensor.name,
+            "dtype": tensor.dtype,
+            "shape": None if tensor.shape is None else list(tensor.shape),
+        }
+        for name, tensor in tensors.items()
     }
 
 
-def _known(signatures: Any) -> Any:
+def _without_init(signatures: Any) -> Any:
     return {name: signature for name, signature in signatures.items() if name != "__saved_model_init_op"}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_saved_model_gives_its_variables(case: str) -> None:
-    """As an ordinary checkpoint; TF1 exports are name-based, TF2 exports are objects."""
+def test_variables_of_a_saved_model_are_read(case: str) -> None:
+    """They are a checkpoint, name-based in an export of TF1 and object-based in one of TF2."""
     (record,) = expected(case)["checkpoints"]
 
     with tfckpt.open(TENSORFLOW / case) as checkpoint:
@@ -82,8 +86,8 @@ def test_saved_model_gives_its_variables(case: str) -> None:
         assert checkpoint["dense/kernel"].shape == (3, 2)
 
 
-def test_signatures_are_those_of_the_meta_graph_that_is_meant() -> None:
-    """Without the one under which TensorFlow keeps the initialisation; it stands in `meta_graph`."""
+def test_signatures_are_those_of_the_default_meta_graph() -> None:
+    """The signature for initialization is left out; it is in `meta_graph`."""
     with tfckpt.open(TENSORFLOW / "savedmodel-tf2") as checkpoint:
         assert list(checkpoint.signatures) == ["look_up", "serving_default"]
         assert checkpoint.meta_graph is not None
@@ -95,7 +99,7 @@ def test_signatures_are_those_of_the_meta_graph_that_is_meant() -> None:
 
 
 def test_graph_of_a_saved_model_has_its_functions(data: Path) -> None:
-    """The serving function leads to a call, and every call and constant can be followed."""
+    """The serving signature leads to a call of a function, and each constant can be read."""
     with tfckpt.open(data / "savedmodel") as checkpoint:
         graph, signature = checkpoint.graph, checkpoint.signatures["serving_default"]
 
@@ -106,8 +110,8 @@ def test_graph_of_a_saved_model_has_its_functions(data: Path) -> None:
     assert len(function.inputs) == len(call.inputs)
     assert all(
         isinstance(node.attributes["value"], np.ndarray)
-        for one in graph.functions.values()
-        for node in one.nodes
+        for called in graph.functions.values()
+        for node in called.nodes
         if node.op == "Const"
     )
 
@@ -115,65 +119,67 @@ def test_graph_of_a_saved_model_has_its_functions(data: Path) -> None:
 @pytest.mark.parametrize(
     ("tags", "chosen"),
     [
-        pytest.param([["train"], ["serve"]], 1, id="served alone"),
-        pytest.param([["serve", "gpu"], ["serve"]], 1, id="served alone after served with more"),
-        pytest.param([["train"], ["serve", "gpu"], ["serve", "tpu"]], 1, id="first that is served with more"),
-        pytest.param([["train"], []], 1, id="without tags, as TF-Hub modules have it"),
+        pytest.param([["train"], ["serve"]], 1, id="serve"),
+        pytest.param([["serve", "gpu"], ["serve"]], 1, id="serve alone after serve with other tags"),
+        pytest.param([["train"], ["serve", "gpu"], ["serve", "tpu"]], 1, id="first serve with other tags"),
+        pytest.param([["train"], []], 1, id="no tags, as in TF-Hub modules"),
         pytest.param([["train"], ["eval"]], 0, id="first of all"),
     ],
 )
-def test_meta_graph_that_is_meant_is_the_one_that_serves(tags: list[list[str]], chosen: int) -> None:
-    """Of several meta graphs one is meant when nobody says which."""
-    found = decode_saved_model(encoded(*tags))
+def test_default_meta_graph_is_the_one_for_serving(tags: list[list[str]], chosen: int) -> None:
+    """Tags decide which of several meta graphs is used."""
+    saved_model = decode_saved_model(encoded(*tags))
 
-    assert found.meta_graph is found.meta_graphs[chosen]
+    assert saved_model.meta_graph is saved_model.meta_graphs[chosen]
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    "source",
     [
-        pytest.param(encoded(), "without a meta graph", id="no meta graph"),
-        pytest.param(MemorySource(b"\xff\xff", "saved_model.pb"), "do not parse as SavedModel", id="no message"),
+        pytest.param(encoded(), id="no meta graph"),
+        pytest.param(MemorySource(b"\xff\xff", "saved_model.pb"), id="not a message"),
     ],
 )
-def test_saved_model_that_is_none_is_refused(source: MemorySource, message: str) -> None:
-    """The error names the file; the nearest legal twin has one meta graph without anything."""
+def test_invalid_saved_model_is_refused(source: MemorySource) -> None:
+    """The error names the file; a SavedModel with an empty meta graph is accepted."""
     assert isinstance(decode_saved_model(encoded([])), SavedModel)
-    with pytest.raises(CorruptionError, match=message) as caught:
+    with pytest.raises(CorruptionError) as caught:
         decode_saved_model(source)
     assert caught.value.path == "saved_model.pb"
 
 
-def test_saved_model_file_is_limited() -> None:
-    """It is read whole."""
+def test_size_of_a_saved_model_file_is_limited() -> None:
+    """The file is read into memory as a whole."""
     source = encoded(["serve"])
 
     assert decode_saved_model(source, Limits(max_graph_bytes=source.size))
-    with pytest.raises(LimitExceededError, match="max_graph_bytes"):
+    with pytest.raises(LimitExceededError) as caught:
         decode_saved_model(source, Limits(max_graph_bytes=source.size - 1))
+    assert (caught.value.limit, caught.value.claimed) == ("max_graph_bytes", source.size)
 
 
-def test_text_form_of_a_saved_model_leaves_the_variables_readable(tmp_path: Path) -> None:
-    """The graph in saved_model.pbtxt is not read, and that is said when it is asked for."""
+def test_variables_are_read_although_the_graph_is_in_text_form(tmp_path: Path) -> None:
+    """Asking for the graph raises an error that names saved_model.pbtxt."""
     shutil.copytree(TENSORFLOW / "savedmodel-tf1" / "variables", tmp_path / "variables")
     (tmp_path / "saved_model.pbtxt").write_text("saved_model_schema_version: 1\n")
 
     with tfckpt.open(tmp_path) as checkpoint:
         assert list(checkpoint) == ["dense/bias", "dense/kernel"]
-        with pytest.raises(UnsupportedFeatureError, match="the text form"):
+        with pytest.raises(UnsupportedFeatureError) as caught:
             checkpoint.graph  # noqa: B018  # reading it is what fails
+        assert caught.value.path == str(tmp_path / "saved_model.pbtxt")
 
 
-def test_variables_of_a_saved_model_know_their_graph_from_any_side() -> None:
-    """Opened by prefix or index file, the checkpoint still has the signatures of the folder above."""
-    for given in ("variables/variables", "variables/variables.index", "saved_model.pb", "variables"):
-        with tfckpt.open(TENSORFLOW / "savedmodel-tf1" / given) as checkpoint:
+def test_signatures_are_found_from_any_path_of_a_saved_model() -> None:
+    """The path may be the prefix, the index file, the graph file or the folder of the variables."""
+    for path in ("variables/variables", "variables/variables.index", "saved_model.pb", "variables"):
+        with tfckpt.open(TENSORFLOW / "savedmodel-tf1" / path) as checkpoint:
             assert list(checkpoint.signatures) == ["classify", "serving_default"]
 
 
 @pytest.mark.parametrize("top", ["", "my-model/1"], ids=["at the top", "in folders"])
-def test_saved_model_in_an_archive_is_the_same(tmp_path: Path, top: str) -> None:
-    """As TF-Hub delivers them: a .tar.gz whose members begin with `./`, or stand in a folder."""
+def test_saved_model_in_an_archive_is_read(tmp_path: Path, top: str) -> None:
+    """TF-Hub provides .tar.gz files whose members begin with `./`; others have folders above."""
     path = tmp_path / "module.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         archive.add(TENSORFLOW / "savedmodel-tf2", arcname=f"./{top}")

@@ -1,4 +1,4 @@
-"""What only optimizers hold, in checkpoints of every generation of them, and what stays the model's."""
+"""Optimizer state in checkpoints of every generation of optimizers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 
 import tfckpt
 from tfckpt.checks.summary import summarize
-from tfckpt.graphs.object_graph import GRAPH_KEY, VALUE_SUFFIX, decode_object_graph, graph_payload
+from tfckpt.graphs.object_graph import GRAPH_KEY, VALUE_SUFFIX, decode_object_graph, read_graph_payload
 from tfckpt.graphs.object_graph_writer import parse_graph
 from tfckpt.graphs.training_state import AVERAGE_SUFFIX, OptimizerState, optimizer_state
 
 FOLDER = pathlib.Path(__file__).parents[2] / "data" / "tensorflow" / "optimizers"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "expected.json").read_text())["checkpoints"]
-#: Tensors that are neither a model's nor an optimizer's.
+#: Tensors that belong neither to a model nor to an optimizer.
 OTHERS = {GRAPH_KEY, "global_step"}
 
 
 def state_of(prefix: pathlib.Path) -> dict[str, OptimizerState]:
-    """What only optimizers hold in a checkpoint."""
+    """Return the optimizer state in a checkpoint."""
     with tfckpt.open(prefix) as checkpoint:
         return optimizer_state(checkpoint, checkpoint.object_graph)
 
@@ -31,8 +31,8 @@ recorded = pytest.mark.parametrize("case", CASES, ids=lambda case: case["prefix"
 
 
 @recorded
-def test_state_is_everything_but_the_models_variables(case: dict[str, Any]) -> None:
-    """TensorFlow recorded which keys hold the model's values."""
+def test_state_is_everything_except_the_models_variables(case: dict[str, Any]) -> None:
+    """The record lists the keys of the model's variables."""
     names = {tensor["name"] for tensor in case["tensors"]}
 
     assert state_of(FOLDER / case["prefix"]).keys() == names - set(case["model"]) - OTHERS
@@ -40,7 +40,7 @@ def test_state_is_everything_but_the_models_variables(case: dict[str, Any]) -> N
 
 @recorded
 def test_copy_without_optimizer_keeps_exactly_the_model(case: dict[str, Any], tmp_path: pathlib.Path) -> None:
-    """The object graph names no other key either."""
+    """The object graph has no other keys either."""
     tfckpt.copy(FOLDER / case["prefix"], tmp_path / "copy", no_optimizer=True)
 
     with tfckpt.open(tmp_path / "copy") as copy:
@@ -51,8 +51,8 @@ def test_copy_without_optimizer_keeps_exactly_the_model(case: dict[str, Any], tm
 
 
 @recorded
-def test_summary_counts_optimizers_apart_from_parameters(case: dict[str, Any]) -> None:
-    """Parameters are those of the model."""
+def test_summary_counts_optimizer_state_separately(case: dict[str, Any]) -> None:
+    """Only the variables of the model count as parameters."""
     with tfckpt.open(FOLDER / case["prefix"]) as checkpoint:
         summary = summarize(checkpoint)
         parameters = sum(checkpoint.info(name).size for name in case["model"])
@@ -62,8 +62,8 @@ def test_summary_counts_optimizers_apart_from_parameters(case: dict[str, Any]) -
     assert summary.optimizer_tensors == summary.tensors - len(case["model"]) - len(others)
 
 
-def test_state_names_the_optimizer_and_the_slot() -> None:
-    """By the path in the object graph, or by what TensorFlow 1 calls an optimizer."""
+def test_state_has_the_optimizer_and_the_slot() -> None:
+    """An optimizer is its path in the object graph or its class in TensorFlow 1."""
     objects = state_of(FOLDER / "legacy-momentum" / "ckpt")
     names = state_of(FOLDER / "tf1-names" / "model.ckpt-1")
 
@@ -74,8 +74,8 @@ def test_state_names_the_optimizer_and_the_slot() -> None:
     assert names["beta1_power"] == OptimizerState("Adam")
 
 
-def test_slots_of_mesh_tensorflow_go_by_name(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Its Adafactor appends them to the variable's name; the 22 variables of the model and the step stay."""
+def test_slots_of_mesh_tensorflow_are_found_by_name(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Its Adafactor appends the slot to the name of the variable; the model and the step are not optimizer state."""
     prefix = data / "adafactor" / "model.ckpt-1000000"
     with tfckpt.open(prefix) as checkpoint:
         state = optimizer_state(checkpoint, None)
@@ -109,37 +109,37 @@ def test_slots_of_mesh_tensorflow_go_by_name(data: pathlib.Path, tmp_path: pathl
     ],
 )
 def test_names_show_state_only_with_their_variable(name: str, state: OptimizerState | None) -> None:
-    """There is a variable `w`, and none `v`."""
+    """The variable `w` exists, and `v` does not."""
     assert optimizer_state(["w", name], None).get(name) == state
 
 
-def test_slot_of_a_variable_that_is_there_as_an_average_only() -> None:
-    """The averages of a training run are enough to know its slots."""
+def test_slot_is_recognized_if_only_the_average_of_its_variable_exists() -> None:
+    """Some checkpoints store averages instead of the variables."""
     assert optimizer_state(["w" + AVERAGE_SUFFIX, "w/RMSProp"], None) == {"w/RMSProp": OptimizerState("RMSProp", "")}
 
 
-def saved(prefix: pathlib.Path, *paths: str) -> pathlib.Path:
-    """A checkpoint with an object graph of these paths."""
+def save_objects(prefix: pathlib.Path, *paths: str) -> pathlib.Path:
+    """Write a checkpoint with an object graph of these paths, and return its prefix."""
     tfckpt.save({path: np.zeros(1) for path in paths}, prefix, object_graph=True)
     return prefix
 
 
-def test_children_of_the_root_make_it_no_optimizer(tmp_path: pathlib.Path) -> None:
-    """A program may call its own counters `iter` and `decay`; below the root they are an optimizer's."""
-    root = saved(tmp_path / "root", "iter", "decay", "net/w")
-    below = saved(tmp_path / "below", "o/iter", "o/decay", "net/w", "net/iter")
+def test_root_is_not_an_optimizer_because_of_its_children(tmp_path: pathlib.Path) -> None:
+    """A program may have its own `iter` and `decay`; below the root they belong to an optimizer."""
+    root = save_objects(tmp_path / "root", "iter", "decay", "net/w")
+    below = save_objects(tmp_path / "below", "o/iter", "o/decay", "net/w", "net/iter")
 
     assert state_of(root) == {}
     assert state_of(below).keys() == {"o/iter" + VALUE_SUFFIX, "o/decay" + VALUE_SUFFIX}
 
 
-def test_variable_that_the_model_reaches_is_the_models(tmp_path: pathlib.Path) -> None:
-    """Although it is a slot variable of an optimizer, and its key looks like one."""
-    prefix = saved(tmp_path / "ckpt", "w", "w/.OPTIMIZER_SLOT/o/m", "w/.OPTIMIZER_SLOT/o/v", "o/iter")
+def test_variable_that_is_reachable_through_the_model_belongs_to_it(tmp_path: pathlib.Path) -> None:
+    """Even if it is also a slot variable of an optimizer and has the key of one."""
+    prefix = save_objects(tmp_path / "ckpt", "w", "w/.OPTIMIZER_SLOT/o/m", "w/.OPTIMIZER_SLOT/o/v", "o/iter")
     with tfckpt.open(prefix) as checkpoint:
-        message = parse_graph(graph_payload(checkpoint.reader, checkpoint.prefix))
+        message = parse_graph(read_graph_payload(checkpoint.reader, checkpoint.prefix))
         (optimizer,) = (node for node in message.nodes if node.slot_variables)
-        (slot,) = (one.slot_variable_node_id for one in optimizer.slot_variables if one.slot_name == "m")
+        (slot,) = (item.slot_variable_node_id for item in optimizer.slot_variables if item.slot_name == "m")
         message.nodes[0].children.add(node_id=slot, local_name="also_mine")
         graph = decode_object_graph(message.SerializeToString())
 
