@@ -28,7 +28,7 @@ from .options import (
     repeating,
     require_one_way,
 )
-from .render import progress_bar
+from .progress import progress_bar
 
 HELP = """\
 Write the network of a TensorFlow checkpoint as PyTorch weights.

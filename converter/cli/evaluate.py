@@ -17,7 +17,7 @@ from ..formats.files import LABELS_KEY, PREPROCESSING_KEY, read_native
 from ..images.labels import read_labels
 from ..images.recipes import MAX_SIZE, Preprocessing
 from .options import add_network_options, add_opening_options, open_source
-from .render import progress_bar
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..verification.evaluation import Predictor

@@ -16,7 +16,7 @@ from tfckpt.errors import CheckpointNotFoundError
 from ..errors import RulesError, UnknownModelError
 from ..releases.downloads import CACHE_VARIABLE, check_base_url, fetch
 from ..releases.table import RELEASES, close_releases, find_release
-from .render import progress_bar
+from .progress import progress_bar
 
 #: What SRC may be, in the help of the verbs that take a release's name.
 SOURCE_HELP = "prefix, member file, folder or archive of a checkpoint, or the name of a release (tf2torch models)"

@@ -27,7 +27,7 @@ from .options import (
     open_source,
     require_one_way,
 )
-from .render import progress_bar
+from .progress import progress_bar
 
 HELP = """\
 Show that converted weights are the checkpoint's, and that the network computes what the checkpoint's graph does.

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from converter.cli import convert, main
-from converter.cli.render import progress_bar
+from converter.cli.progress import progress_bar
 from converter.errors import ConversionError
 
 Capture = pytest.CaptureFixture[str]
