@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Collection
 
 import tfckpt
-from tfckpt.cli.places import add_limit_option, limits_of
+from tfckpt.cli.opening import add_limit_option, limits_of
 from tfckpt.cli.render import say
 from tfckpt.errors import CheckpointNotFoundError
 

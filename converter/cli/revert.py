@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import tfckpt
-from tfckpt.cli.places import add_limit_option, limits_of
+from tfckpt.cli.opening import add_limit_option, limits_of
 from tfckpt.cli.render import say
 from tfckpt.errors import pluralize
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..writing.edit import copy
-from . import places, render
+from . import opening, render
 from .command import report_misuse
 from .outputs import add_output_options, add_selection_options, check_target, state_update, summary
 
@@ -39,7 +39,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--to-v2", action="store_true", help="read V1 and big-endian checkpoints too, join the slices of variables"
     )
     add_output_options(parser, shards="number of data shards (default: as in SRC)")
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     check_target(options.target)
     progress = render.Progress("copying")
     try:
-        with places.opened(options.source, options) as checkpoint:
+        with opening.opened(options.source, options) as checkpoint:
             report = copy(
                 checkpoint,
                 options.target,

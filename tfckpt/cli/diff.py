@@ -9,7 +9,7 @@ import numpy as np
 from ..checks.comparison import Comparison, compare
 from ..errors import pluralize, printable
 from ..tensors.info import TensorInfo
-from . import places, render
+from . import opening, render
 from .command import report_misuse
 
 HELP = """\
@@ -38,7 +38,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="no names that match")
     parser.add_argument("--most", type=int, default=20, metavar="N", help="rows of each list (default: 20)")
     parser.add_argument("--json", action="store_true", help="write JSON, with every row")
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -46,7 +46,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(options: argparse.Namespace) -> int:
     """Compare; exit code 1 when something differs."""
     progress = render.Progress("comparing")
-    with places.opened(options.first, options) as first, places.opened(options.second, options) as second:
+    with opening.opened(options.first, options) as first, opening.opened(options.second, options) as second:
         try:
             found = compare(
                 first,

@@ -7,7 +7,7 @@ import dataclasses
 
 from ..checks.diagnosis import diagnose
 from ..errors import printable
-from . import places, render
+from . import opening, render
 from .command import exit_code_of
 
 HELP = """\
@@ -31,13 +31,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("path", metavar="PATH", help="whatever you have")
     parser.add_argument("--json", action="store_true", help="write JSON")
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Diagnose."""
-    diagnosis = diagnose(options.path, limits=places.limits_of(options))
+    diagnosis = diagnose(options.path, limits=opening.limits_of(options))
     if options.json:
         print(
             render.as_json(

@@ -6,7 +6,7 @@ import argparse
 
 from ..errors import CorruptionError, pluralize
 from ..writing.export import ExportReport, export
-from . import places, render
+from . import opening, render
 from .command import exit_code_of, report_misuse
 from .outputs import add_selection_options
 
@@ -52,7 +52,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("-f", "--force", action="store_true", help="overwrite what an export wrote there before")
     parser.add_argument("--json", action="store_true", help="write JSON")
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run, weights="all")
 
 
@@ -60,7 +60,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(options: argparse.Namespace) -> int:
     """Export; with --salvage the exit code tells that something was damaged."""
     progress = render.Progress("exporting")
-    with places.opened(options.path, options) as checkpoint:
+    with opening.opened(options.path, options) as checkpoint:
         try:
             report = export(
                 checkpoint,

@@ -12,7 +12,7 @@ from ..errors import CheckpointError, pluralize, printable
 from ..graphs.graph import Graph, Node
 from ..graphs.meta_graph import MetaGraph, Signature, SignatureTensor
 from ..graphs.saved_model import INIT_SIGNATURE
-from . import places, render
+from . import opening, render
 from .ls import matches
 
 HELP = """\
@@ -44,13 +44,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="a node's name, a glob with * ? [ ], or a text the name contains; FUNCTION:NODE inside a function",
     )
     parser.add_argument("--json", action="store_true", help="write JSON")
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run, optional="node")
 
 
 def run(options: argparse.Namespace) -> int:
     """Summarise; exit code 3 when there is no graph, or no such node."""
-    with places.opened(options.path, options) as checkpoint:
+    with opening.opened(options.path, options) as checkpoint:
         meta_graph = checkpoint.meta_graph
         if meta_graph is None:
             render.complain(f"{checkpoint.prefix}: there is no graph beside this checkpoint (no .meta file)")

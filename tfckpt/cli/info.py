@@ -7,7 +7,7 @@ import dataclasses
 
 from ..checks.summary import Summary, summarize
 from ..errors import pluralize, printable
-from . import places, render
+from . import opening, render
 
 HELP = """\
 Say in a few lines what a checkpoint is: format, files, tensors, parameters, optimizer, averages.
@@ -25,13 +25,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("path", metavar="PATH", help="prefix, member file, folder, archive or address of a checkpoint")
     parser.add_argument("--json", action="store_true", help="write JSON")
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Summarise."""
-    with places.opened(options.path, options) as checkpoint:
+    with opening.opened(options.path, options) as checkpoint:
         summary = summarize(checkpoint)
     if options.json:
         print(render.as_json(dataclasses.asdict(summary)))

@@ -15,7 +15,7 @@ from ..errors import pluralize, printable
 from ..finding.detect import V2
 from ..finding.folder import KnownCheckpoint, checkpoints
 from ..tensors.info import TensorInfo
-from . import places, render
+from . import opening, render
 
 HELP = """\
 List the tensors of a checkpoint.
@@ -53,7 +53,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--sort", choices=_SORT_KEYS, default="name", help="order of the rows (default: name)")
     parser.add_argument("--all", action="store_true", help="list the checkpoints of the folder PATH instead of tensors")
     parser.add_argument("--json", action="store_true", help="write JSON")
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run, optional="pattern")
 
 
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     """List; exit code 3 when a pattern matches nothing."""
     if options.all:
         return _list_checkpoints(options.path, json=options.json)
-    with places.opened(options.path, options) as checkpoint:
+    with opening.opened(options.path, options) as checkpoint:
         infos = [info for info in checkpoint.infos() if matches(info.name, options.pattern)]
         infos.sort(key=_SORT_KEYS[options.sort])
         missing = checkpoint.missing_files()

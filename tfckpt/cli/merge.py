@@ -7,7 +7,7 @@ import contextlib
 
 from ..errors import NameConflictError, pluralize, printable
 from ..writing.edit import merge
-from . import places, render
+from . import opening, render
 from .command import report_misuse
 from .outputs import add_output_options, check_target, state_update, summary
 
@@ -31,7 +31,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("sources", metavar="SRC", nargs="+", help="prefix, member file or folder of a checkpoint")
     parser.add_argument("target", metavar="DST", help="prefix of the new checkpoint")
     add_output_options(parser, shards="number of data shards (default: 1)")
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run, shards=1)
 
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with contextlib.ExitStack() as stack:
             report = merge(
-                [stack.enter_context(places.opened(source, options)) for source in options.sources],
+                [stack.enter_context(opening.opened(source, options)) for source in options.sources],
                 options.target,
                 shards=options.shards,
                 checkpoint_state=state_update(options),

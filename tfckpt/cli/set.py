@@ -12,7 +12,7 @@ from ..files.npy import npy_array
 from ..storage.archives.kinds import archive_kind
 from ..storage.local import LocalStorage
 from ..writing.edit import replace
-from . import places, render
+from . import opening, render
 from .command import report_misuse
 from .outputs import add_output_options, check_target, state_update, summary
 
@@ -47,7 +47,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="also new names, and arrays of another dtype or shape than the tensor's",
     )
     add_output_options(parser, shards=None)
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     check_target(options.output)
     progress = render.Progress("copying")
     try:
-        with places.opened(options.source, options) as checkpoint:
+        with opening.opened(options.source, options) as checkpoint:
             report = replace(
                 checkpoint,
                 values,

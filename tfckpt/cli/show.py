@@ -13,7 +13,7 @@ import numpy as np
 from .._typing import Array
 from ..errors import printable
 from ..tensors.info import TensorInfo
-from . import places, render
+from . import opening, render
 
 HELP = """\
 Print one tensor of a checkpoint.
@@ -48,13 +48,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("--all", action="store_true", help="every value, however many there are")
     parser.add_argument("--json", action="store_true", help="write JSON")
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Show; exit code 3 when there is no such tensor, 2 when the index does not fit it."""
-    with places.opened(options.path, options) as checkpoint:
+    with opening.opened(options.path, options) as checkpoint:
         info = checkpoint.info(options.name)
         array = checkpoint.read(options.name)
         try:

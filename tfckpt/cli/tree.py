@@ -14,7 +14,7 @@ from ..errors import pluralize, printable
 from ..graphs.object_graph import VARIABLE_VALUE, ObjectGraph, ObjectNode, Slot, escape
 from ..tensors.info import TensorInfo
 from ..tensors.reading import TensorReader
-from . import places, render
+from . import opening, render
 
 HELP = """\
 Draw the objects of a TF2 checkpoint as a tree, with the type and shape of what they saved.
@@ -45,13 +45,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--all", action="store_true", help="also objects without values of their own")
     parser.add_argument("--depth", type=_depth, metavar="N", help="at most this many levels")
     parser.add_argument("--json", action="store_true", help="write JSON")
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run, optional="below")
 
 
 def run(options: argparse.Namespace) -> int:
     """Draw; exit code 3 when there is no such object."""
-    with places.opened(options.path, options) as checkpoint:
+    with opening.opened(options.path, options) as checkpoint:
         graph = checkpoint.object_graph
         options.below = options.below.rstrip("/")
         if options.json:

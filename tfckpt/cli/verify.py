@@ -6,7 +6,7 @@ import argparse
 
 from ..checks.integrity import Verification, verify
 from ..errors import pluralize, printable
-from . import places, render
+from . import opening, render
 from .command import exit_code_of
 
 HELP = """\
@@ -29,13 +29,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
     parser.add_argument("--json", action="store_true", help="write JSON")
-    places.add_options(parser)
+    opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Verify and report."""
-    with places.opened(options.path, options) as checkpoint:
+    with opening.opened(options.path, options) as checkpoint:
         progress = render.Progress("verifying")
         try:
             result = verify(checkpoint, progress=progress)
