@@ -1,6 +1,6 @@
-"""The command `tf2torch`: one module a verb, imported when it is asked for.
+"""The command `tf2torch`: one module per verb, imported when the verb is used.
 
-`tfckpt.cli.command` has the main loop, and the exit codes that `tf2torch --help` shows.
+`tfckpt.cli.command` has the main loop and the exit codes that `tf2torch --help` lists.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ DESCRIPTION = """\
 Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, without TensorFlow.
 
   tf2torch convert efficientnetv2-s -o s.safetensors      write PyTorch weights
-  tf2torch plan efficientnetv2-s                          show what becomes what, without writing
-  tf2torch verify efficientnetv2-s s.safetensors          show that they are the checkpoint's
-  tf2torch evaluate s.safetensors --data FOLDER           count right answers on labelled images
-  tf2torch bench s.safetensors                            time the network on this machine
+  tf2torch plan efficientnetv2-s                          show which tensor becomes which, without writing
+  tf2torch verify efficientnetv2-s s.safetensors          prove that they are the checkpoint's
+  tf2torch evaluate s.safetensors --data FOLDER           measure accuracy on labelled images
+  tf2torch bench s.safetensors                            measure its speed on this machine
   tf2torch revert s.pth --like efficientnetv2-s -o ckpt   go back to TensorFlow
 
-A checkpoint is given by its prefix, any of its files, a folder or an archive that holds it, or as the name of a
-release, which is fetched once and kept.
+Name a checkpoint by its prefix, any of its files, a folder or archive that contains it, or by the name of a release,
+which is downloaded once and kept in a cache.
 """
 
 _COMMAND = Command(

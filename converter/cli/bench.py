@@ -1,4 +1,4 @@
-"""`tf2torch bench`: how fast converted weights run here."""
+"""`tf2torch bench`: measure how fast converted weights run on this machine."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from .timing import Timing
 
 HELP = """\
-Time the forward pass of converted weights on this machine, beside the published figures.
+Time the forward pass of converted weights on this machine, and show the published figures next to it.
 
-  tf2torch bench s.safetensors                          one image at a time, as it is
+  tf2torch bench s.safetensors                          one image at a time
   tf2torch bench s.safetensors --fuse-bn --channels-last --batch 8
-  tf2torch bench s.safetensors --against timm           in turn with timm's model of the same name
+  tf2torch bench s.safetensors --against timm           and timm's model of the same name, in turn
 
-Inputs are random; the time does not depend on what is in them. Passes that warm up are not counted.
-Multiply-adds are those of convolutions and dense layers, for one image.
+Inputs are random; the time does not depend on their values. Warm-up passes are not counted.
+Multiply-adds are those of the convolutions and dense layers, for one image.
 """
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -37,31 +37,35 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "bench",
-        help="latency, images per second, memory and multiply-adds of converted weights",
+        help="measure latency, images per second, memory and multiply-adds",
         description=HELP,
     )
     parser.add_argument("output", metavar="OUT", help="converted weights")
     parser.add_argument(
         "--size", metavar="PIXELS", type=_count, help="input size (default: the network's evaluation size)"
     )
-    parser.add_argument("--batch", metavar="N", type=_count, default=1, help="images at a time (default: 1)")
-    parser.add_argument("--runs", metavar="N", type=_count, default=20, help="passes that are timed (default: 20)")
+    parser.add_argument("--batch", metavar="N", type=_count, default=1, help="images per batch (default: 1)")
+    parser.add_argument("--runs", metavar="N", type=_count, default=20, help="number of timed passes (default: 20)")
     parser.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="where to run (default: cpu)")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of weights and inputs (default: float32)")
-    parser.add_argument("--threads", metavar="N", type=_count, help="of the processor (default: torch's choice)")
-    parser.add_argument("--compile", action="store_true", help="run it through torch.compile")
-    parser.add_argument("--channels-last", action="store_true", help="weights and images in NHWC memory")
-    parser.add_argument("--fuse-bn", action="store_true", help="fold batch norms into convolutions")
-    parser.add_argument("--against", choices=("timm",), help="also time this library's model of the same name, eager")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default="float32", help="dtype of weights and inputs (default: float32)"
+    )
+    parser.add_argument("--threads", metavar="N", type=_count, help="number of CPU threads (default: torch's choice)")
+    parser.add_argument("--compile", action="store_true", help="compile the network with torch.compile")
+    parser.add_argument("--channels-last", action="store_true", help="store weights and images in NHWC order")
+    parser.add_argument("--fuse-bn", action="store_true", help="fold batch norms into the convolutions")
+    parser.add_argument(
+        "--against", choices=("timm",), help="also time this library's model of the same name, in eager mode"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Load, time and print."""
+    """Load the network, time it and print the figures."""
     from ..loading import load_model
 
-    model = load_model(options.output)  # the first to say that torch is missing
+    model = load_model(options.output)  # comes first because it explains how to install torch
     import torch
 
     from .timing import multiply_adds, peak_memory, time_models
@@ -69,10 +73,10 @@ def run(options: argparse.Namespace) -> int:
     config = model.config
     size: int | None = options.size or config.eval_size
     if size is None:
-        raise ConversionError("the network does not say its evaluation size; give one with --size")
+        raise ConversionError("the network has no evaluation size; give one with --size")
     device = _device(options.device)
     dtype: torch.dtype = getattr(torch, options.dtype)
-    other = None if options.against is None else _timm_model(config.name)
+    timm_model = None if options.against is None else _timm_model(config.name)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     images = torch.randn(options.batch, config.in_channels, size, size).to(device, dtype)
@@ -83,10 +87,10 @@ def run(options: argparse.Namespace) -> int:
     images = images.contiguous(memory_format=layout)
     operations = multiply_adds(prepared, images)
     models: list[Any] = [torch.compile(prepared) if options.compile else prepared]
-    if other is not None:
-        models.append(other.eval().to(device, dtype))
+    if timm_model is not None:
+        models.append(timm_model.eval().to(device, dtype))
     timings = time_models(models, images, runs=options.runs)
-    found = {
+    figures = {
         "network": config.name,
         "input": [options.batch, config.in_channels, size, size],
         "device": options.device,
@@ -96,22 +100,22 @@ def run(options: argparse.Namespace) -> int:
         "channels_last": options.channels_last,
         "fuse_bn": options.fuse_bn,
         "torch": torch.__version__,
-        **_figures(timings[0]),
+        **_times(timings[0]),
         "peak_memory_bytes": peak_memory(device),
         "parameters": parameters,
         "multiply_adds": operations,
     }
     if config.name in PUBLISHED:
         millions, billions = PUBLISHED[config.name]
-        found["published"] = {
+        figures["published"] = {
             "parameters": round(millions * 1e6),
             "multiply_adds": round(billions * 1e9),
             "size": config.eval_size,
         }
-    if other is not None:
-        found["timm"] = _figures(timings[1])
-        found["ratio_to_timm"] = timings[0].median / timings[1].median
-    print(json.dumps(found, indent=2) if options.json else _table(found))
+    if timm_model is not None:
+        figures["timm"] = _times(timings[1])
+        figures["ratio_to_timm"] = timings[0].median / timings[1].median
+    print(json.dumps(figures, indent=2) if options.json else _format(figures))
     return 0
 
 
@@ -129,7 +133,7 @@ def _fold_norms(model: EfficientNet) -> EfficientNet:
     return folded.eval()
 
 
-def _figures(timing: Timing) -> dict[str, float]:
+def _times(timing: Timing) -> dict[str, float]:
     return {
         "median_ms": timing.median * 1000,
         "p90_ms": timing.p90 * 1000,
@@ -137,29 +141,29 @@ def _figures(timing: Timing) -> dict[str, float]:
     }
 
 
-def _table(found: dict[str, Any]) -> str:
-    """Lay the figures out for people."""
-    how = [name.replace("_", "-") for name in ("fuse_bn", "channels_last", "compile") if found[name]]
-    where = f"{found['device']}, {found['dtype']}, {found['threads']} threads, torch {found['torch']}"
-    published = found.get("published")
+def _format(figures: dict[str, Any]) -> str:
+    """Format the figures for people, one per line."""
+    options = [name.replace("_", "-") for name in ("fuse_bn", "channels_last", "compile") if figures[name]]
+    where = f"{figures['device']}, {figures['dtype']}, {figures['threads']} threads, torch {figures['torch']}"
+    published = figures.get("published")
     lines = [
-        f"network        {found['network'] or 'of its own'}{''.join(f', {name}' for name in how)}",
-        f"input          {' × '.join(map(str, found['input']))} on {where}",
-        f"latency        median {found['median_ms']:.1f} ms, p90 {found['p90_ms']:.1f} ms",
-        f"throughput     {found['images_per_second']:.1f} images/s",
+        f"network        {figures['network'] or 'not a published one'}{''.join(f', {name}' for name in options)}",
+        f"input          {' × '.join(map(str, figures['input']))} on {where}",
+        f"latency        median {figures['median_ms']:.1f} ms, p90 {figures['p90_ms']:.1f} ms",
+        f"throughput     {figures['images_per_second']:.1f} images/s",
     ]
-    if found["peak_memory_bytes"] is not None:
-        lines.append(f"peak memory    {found['peak_memory_bytes'] / 1e6:,.0f} MB")
-    parameters = f"parameters     {found['parameters']:,}"
-    operations = f"multiply-adds  {found['multiply_adds'] / 1e9:.3g} billion an image"
+    if figures["peak_memory_bytes"] is not None:
+        lines.append(f"peak memory    {figures['peak_memory_bytes'] / 1e6:,.0f} MB")
+    parameters = f"parameters     {figures['parameters']:,}"
+    operations = f"multiply-adds  {figures['multiply_adds'] / 1e9:.3g} billion per image"
     if published is not None:
         parameters += f" (published {published['parameters'] / 1e6:g} million, with 1000 classes)"
         operations += f" (published {published['multiply_adds'] / 1e9:g} billion at {published['size']} pixels)"
     lines += [parameters, operations]
-    if "timm" in found:
+    if "timm" in figures:
         lines.append(
-            f"timm           median {found['timm']['median_ms']:.1f} ms, p90 {found['timm']['p90_ms']:.1f} ms; "
-            f"this is {found['ratio_to_timm']:.2f} of its time"
+            f"timm           median {figures['timm']['median_ms']:.1f} ms, p90 {figures['timm']['p90_ms']:.1f} ms; "
+            f"this network takes {figures['ratio_to_timm']:.2f} of its time"
         )
     return "\n".join(lines)
 
@@ -168,25 +172,25 @@ def _device(name: str) -> torch.device:
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConversionError("torch finds no CUDA device here")
+        raise ConversionError("torch finds no CUDA device on this machine")
     if name == "mps" and not torch.backends.mps.is_available():
-        raise ConversionError("torch finds no MPS device here")
+        raise ConversionError("torch finds no MPS device on this machine")
     return torch.device(name)
 
 
 def _timm_model(name: str) -> nn.Module:
-    """Build timm's network of the same name with random weights."""
-    theirs = library_model("timm", name)
-    if theirs is None:
-        raise ConversionError("the network is not a published one: timm has none of its name")
+    """Return timm's network of the same name, with random weights."""
+    timm_name = library_model("timm", name)
+    if timm_name is None:
+        raise ConversionError("timm has no model of this network, which is not a published one")
     try:
         import timm  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         raise MissingDependencyError("timm", extra="bench", purpose="a comparison with timm") from None
-    except RuntimeError as error:  # a torchvision that was built for another torch
+    except RuntimeError as error:  # torchvision was built for a different torch
         raise ConversionError(f"timm cannot be imported: {error}") from error
-    say(f"timm {timm.__version__}, {theirs}, random weights")
-    model: nn.Module = timm.create_model(theirs)
+    say(f"timm {timm.__version__}, {timm_name}, random weights")
+    model: nn.Module = timm.create_model(timm_name)
     return model
 
 
@@ -196,5 +200,5 @@ def _count(text: str) -> int:
     except ValueError:
         count = 0
     if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return count

@@ -1,4 +1,4 @@
-"""`tf2torch convert`: write a checkpoint's network as PyTorch weights."""
+"""`tf2torch convert`: write the network of a checkpoint as PyTorch weights."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .options import (
     add_opening_options,
     add_release_option,
     add_rules_options,
+    format_command,
     open_source,
-    repeating,
     require_one_way,
 )
 from .progress import progress_bar
@@ -33,16 +33,16 @@ from .progress import progress_bar
 HELP = """\
 Write the network of a TensorFlow checkpoint as PyTorch weights.
 
-  tf2torch convert efficientnetv2-s -o s.safetensors                          a release, fetched once
+  tf2torch convert efficientnetv2-s -o s.safetensors                          a release, downloaded once
   tf2torch convert my-training -o mine.safetensors                            a folder, prefix, archive or address
   tf2torch convert model.ckpt-322 -o digits.pth --weights raw
   tf2torch convert efficientnetv2-s -o s-timm --target timm                   a folder that timm opens
-  tf2torch convert my-classifier -o breeds.safetensors --head breeds          a backbone and its dense layer
+  tf2torch convert my-classifier -o breeds.safetensors --head breeds          a backbone and its classifier
   tf2torch convert bert --rules bert.toml --into encoder:build -o b.pth       any other network
-  tf2torch convert efficientnetv2-s -o s.safetensors --report s.html          with a report for people
+  tf2torch convert efficientnetv2-s -o s.safetensors --report s.html          also write a report
 
-The network, its class count and the scope of its names are found from the checkpoint.
-Every tensor is used once or left out for a stated reason, or nothing is written.
+The command determines the network, its number of classes and the scope of its names from the checkpoint.
+It uses every tensor once or reports why it is left out; otherwise it writes nothing.
 """
 
 
@@ -59,20 +59,20 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--output",
         metavar="OUT",
         required=True,
-        help="file to write, ending in .safetensors, .pth or .npz, or a folder, without an ending",
+        help="file to write, ending in .safetensors, .pth or .npz, or a folder (no ending)",
     )
     parser.add_argument(
         "--weights",
         choices=WEIGHTS_CHOICES,
         default="ema",
-        help="moving averages where there are some, or the raw values (default: ema)",
+        help="moving averages, if there are any, or raw values (default: ema)",
     )
     parser.add_argument(
         "--model",
         metavar="NAME",
         choices=("auto", *CONFIGS),
         default="auto",
-        help="published network to expect, such as efficientnetv2-s (default: auto, found from names and shapes)",
+        help="published network to expect, such as efficientnetv2-s (default: auto, from names and shapes)",
     )
     add_network_options(parser)
     add_release_option(parser)
@@ -83,40 +83,49 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--target",
         choices=TARGETS,
         default="native",
-        help="whose model the tensors are named for; a folder also gets that library's config (default: native)",
+        help="library whose names the tensors get; a folder also gets that library's config (default: native)",
     )
-    output.add_argument("--dtype", choices=DTYPES, help="type of the floating-point tensors (default: as stored)")
+    output.add_argument("--dtype", choices=DTYPES, help="dtype of the floating-point tensors (default: as stored)")
     classes = output.add_mutually_exclusive_group()
-    classes.add_argument("--num-classes", metavar="N", type=int, help="a new classifier of N classes, for fine-tuning")
     classes.add_argument(
-        "--drop-head", dest="num_classes", action="store_const", const=0, help="no classifier: pooled features"
+        "--num-classes", metavar="N", type=int, help="replace the classifier by a new one of N classes, for fine-tuning"
+    )
+    classes.add_argument(
+        "--drop-head",
+        dest="num_classes",
+        action="store_const",
+        const=0,
+        help="drop the classifier: the network returns pooled features",
     )
     output.add_argument(
         "--fuse-bn", action="store_true", help="fold batch norms into the convolutions before them, for inference"
     )
-    output.add_argument("--labels", metavar="FILE", help="names of the classes, one a line or as JSON")
+    output.add_argument("--labels", metavar="FILE", help="names of the classes, one per line or as JSON")
     output.add_argument(
-        "--shard-size", metavar="SIZE", type=parse_size, help="largest file of a folder: 500MB, 5GB, with an index"
+        "--shard-size",
+        metavar="SIZE",
+        type=parse_size,
+        help="split the weights in a folder into files of at most this size, such as 5GB, with an index",
     )
-    parser.add_argument("--force", action="store_true", help="overwrite what stands at OUT and FILE")
+    parser.add_argument("--force", action="store_true", help="overwrite OUT and FILE if they exist")
     parser.add_argument(
         "--report",
         metavar="FILE",
-        help="also write what became of every tensor, what the weights look like and how images become inputs, "
-        f"ending in {', '.join(REPORTS)}",
+        help="also write a report on every tensor, the statistics of the weights and the preprocessing of images; "
+        f"FILE ends in {' or '.join(REPORTS)}",
     )
     parser.set_defaults(run=run, parser=parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Convert, write, and say what was done."""
+    """Convert, write and print a summary."""
     require_one_way(options)
     output: str = options.output
     check_output(output, force=options.force, shard_size=options.shard_size)
     labels = None if options.labels is None else read_labels(options.labels)
     if options.report is not None:
         check_report(options.report, output, force=options.force)
-    by_rules = options.rules is not None or options.into is not None
+    uses_rules = options.rules is not None or options.into is not None
     checkpoint, release = open_source(options.source, options)
     with checkpoint, progress_bar("reading") as progress:
         result = convert(
@@ -126,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
             strides=options.strides,
             scope=options.scope,
             head=options.head,
-            release=None if by_rules else options.release or release,
+            release=None if uses_rules else options.release or release,
             rules=options.rules,
             into=None if options.into is None else import_module(options.into),
             progress=progress,
@@ -140,10 +149,10 @@ def run(options: argparse.Namespace) -> int:
         labels=labels,
         preprocessing=None if result.config is None else preprocessing_for(result.report.releases, result.config),
     )
-    # Where an archive comes from changes nothing of the result, and an address may hold a password.
-    again = repeating(options, ("report", "force", "base_url", "cache"))
-    written = reported(options.report, result, prepared, output, command=again, force=options.force)
-    with written, progress_bar("writing") as progress:
+    # The address an archive comes from does not change the result, and it may contain a password.
+    command = format_command(options, ("report", "force", "base_url", "cache"))
+    reporting = reported(options.report, result, prepared, output, command=command, force=options.force)
+    with reporting, progress_bar("writing") as progress:
         write_output(prepared, output, shard_size=options.shard_size, force=options.force, progress=progress)
     print(result.report.summary())
     for line in prepared.changes:
@@ -157,7 +166,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _size(output: str) -> int:
-    """Bytes of a file, or of the files in a folder."""
+    """Return the size of a file, or of all files in a folder, in bytes."""
     if not is_folder_name(output):
         return os.stat(output).st_size
     return sum(entry.stat().st_size for entry in os.scandir(output) if entry.is_file())

@@ -1,4 +1,4 @@
-"""`tf2torch evaluate`: how often a converted network is right, and whether the checkpoint's graph says the same."""
+"""`tf2torch evaluate`: measure the accuracy of a converted network, and compare it with the checkpoint's graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tfckpt
 from tfckpt.cli.render import say
-from tfckpt.errors import CorruptionError
+from tfckpt.errors import CorruptionError, pluralize
 from tfckpt.files.json_text import read_json
 
 from ..errors import ConversionError, FeedError, GraphError
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from ..verification.evaluation import Predictor
 
 HELP = """\
-Classify labelled images with converted weights, and count how often the network is right.
+Classify labelled images with converted weights, and report top-1 and top-5 accuracy.
 
-  tf2torch evaluate s.safetensors --data imagenet/val                       a folder for each class
+  tf2torch evaluate s.safetensors --data imagenet/val                       one folder per class
   tf2torch evaluate s.safetensors --data digits.npz --against efficientnetv2-digits
 
-Images are preprocessed as the release was evaluated. An .npz has images, NHWC (float32 inputs, or uint8 pixels), and
-labels. With --against the graph beside the checkpoint answers too, without TensorFlow.
+Images are preprocessed as for the evaluation of the release. An .npz contains the arrays images, NHWC (float32 inputs
+or uint8 pixels), and labels. With --against, the graph saved with the checkpoint classifies the images too, without
+TensorFlow.
 
-The exit code is 1 when a prediction is not that of the graph, else 0.
+The exit code is 1 if a prediction differs from the graph's, else 0.
 """
 
 
@@ -39,28 +40,26 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "evaluate",
-        help="top-1 and top-5 of converted weights on labelled images",
+        help="measure top-1 and top-5 accuracy on labelled images",
         description=HELP,
     )
     parser.add_argument("output", metavar="OUT", help="converted weights")
     parser.add_argument(
-        "--data", metavar="FOLDER|FILE.npz", required=True, help="images in a folder for each class, or arrays"
+        "--data", metavar="FOLDER|FILE.npz", required=True, help="images in one folder per class, or arrays"
     )
     parser.add_argument(
         "--labels",
         metavar="FILE",
-        help="names of the classes in order, one a line or JSON (default: those in OUT, else the folders say)",
+        help="names of the classes in order, one per line or as JSON (default: from OUT, else from the folders)",
     )
     parser.add_argument(
         "--preprocessing",
         metavar="RELEASE",
-        help="release whose preprocessing to take, or a preprocessing.json (default: that in OUT)",
+        help="release whose preprocessing to use, or a preprocessing.json (default: that in OUT)",
     )
     parser.add_argument("--size", metavar="PIXELS", type=_size, help="input size (default: the preprocessing's)")
-    parser.add_argument("--batch-size", metavar="N", type=_count, default=32, help="images at a time (default: 32)")
-    parser.add_argument(
-        "--against", metavar="SRC", help="checkpoint, or release by its name, whose graph answers as well"
-    )
+    parser.add_argument("--batch-size", metavar="N", type=_count, default=32, help="images per batch (default: 32)")
+    parser.add_argument("--against", metavar="SRC", help="checkpoint or release whose graph also classifies the images")
     add_network_options(parser)
     add_opening_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -68,7 +67,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
-    """Classify, count, and compare."""
+    """Classify the images, and compare the predictions with the graph's."""
     from ..loading import load_model
     from ..verification.evaluation import LabelledImages, evaluate, open_arrays, open_folder, predictor
 
@@ -78,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         model = load_model(options.output, strides=against.strides or options.strides)
         classes = model.config.num_classes
         if not classes:
-            raise ConversionError("the network has no classifier: there is nothing to evaluate")
+            raise ConversionError("the network has no classifier, so there is nothing to evaluate")
         if options.data.lower().endswith(".npz"):
             data: LabelledImages = open_arrays(
                 options.data,
@@ -108,50 +107,50 @@ def run(options: argparse.Namespace) -> int:
 
 
 class _Settings:
-    """What the output or the options say of images and classes."""
+    """The preprocessing and the labels, from the options or else from the output."""
 
     def __init__(self, options: argparse.Namespace, metadata: dict[str, str]) -> None:
         self._options = options
         self._metadata = metadata
 
     def preprocessing(self) -> Preprocessing:
-        """How an image becomes an input; `FeedError` when nothing says so."""
+        """Return how an image becomes an input; raise `FeedError` if it is not known."""
         from ..preprocessing import preprocessing_of
 
         chosen = self._options.preprocessing
         if chosen is None and PREPROCESSING_KEY not in self._metadata:
             raise FeedError(
-                f"{self._options.output} does not say how images were preprocessed: name a release with "
+                f"{self._options.output} does not record how images are preprocessed; name a release with "
                 "--preprocessing, or give float32 inputs in an .npz"
             )
         return preprocessing_of(chosen or self._options.output)
 
     def labels(self, classes: int) -> tuple[str, ...] | None:
-        """The names of the classes, if they are known."""
+        """Return the names of the classes, or None if they are not known."""
         if self._options.labels is not None:
-            found = read_labels(self._options.labels)
+            names = read_labels(self._options.labels)
         elif LABELS_KEY in self._metadata:
-            found = recorded_labels(self._metadata[LABELS_KEY], self._options.output)
+            names = recorded_labels(self._metadata[LABELS_KEY], self._options.output)
         else:
             return None
-        if len(found) != classes:
-            raise FeedError(f"{len(found)} labels, but the network has {classes} classes")
-        return found
+        if len(names) != classes:
+            raise FeedError(f"{pluralize(len(names), 'label')}, but the network has {pluralize(classes, 'class')}")
+        return names
 
 
 def recorded_labels(text: str, path: str) -> tuple[str, ...]:
-    """The labels that an output's metadata holds."""
+    """Return the labels in the metadata of an output."""
     try:
-        found = read_json(text)
+        labels = read_json(text)
     except ValueError as error:
-        raise CorruptionError(f"metadata {LABELS_KEY} is no JSON ({error})", path=path) from error
-    if not isinstance(found, list) or not all(isinstance(label, str) for label in found):
-        raise CorruptionError(f"metadata {LABELS_KEY} is no list of labels", path=path)
-    return tuple(found)
+        raise CorruptionError(f"metadata {LABELS_KEY} is not valid JSON ({error})", path=path) from error
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise CorruptionError(f"metadata {LABELS_KEY} is not a list of labels", path=path)
+    return tuple(labels)
 
 
 class _Against:
-    """The oracle of a checkpoint, as long as it is open; nothing without one."""
+    """The oracle of the checkpoint --against names, while it is open; empty without the option."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
@@ -172,10 +171,13 @@ class _Against:
             self._checkpoint, options.output, strides=options.strides, scope=options.scope, head=options.head
         )
         if not weights.ok:
-            say(f"the weights are not those of {os.path.basename(self._checkpoint.prefix)}: see tf2torch verify")
+            name = os.path.basename(self._checkpoint.prefix)
+            say(f"the weights are not those of {name}; tf2torch verify shows the differences")
         graph = oracle_of(self._checkpoint)
         if graph is None:
-            raise GraphError(f"no graph with the checkpoint {self._checkpoint.prefix}: it cannot answer")
+            raise GraphError(
+                f"{self._checkpoint.prefix}: there is no graph with this checkpoint, so it cannot classify images"
+            )
         self.predictor = oracle_predictor(graph, pair_output(graph, weights), weights_of(weights))
         if weights.config is not None:
             self.strides = tuple(stage.stride for stage in weights.config.stages)
@@ -189,12 +191,12 @@ class _Against:
 def _size(text: str) -> int:
     size = _count(text)
     if size > MAX_SIZE:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size, a number of pixels from 1 to {MAX_SIZE}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 1 to {MAX_SIZE}")
     return size
 
 
 def _count(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return number

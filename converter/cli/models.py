@@ -1,4 +1,4 @@
-"""`tf2torch models`: the released checkpoints."""
+"""`tf2torch models`: list the released checkpoints."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import argparse
 import json
 
 from tfckpt.cli.render import complain, table
+from tfckpt.errors import pluralize
 
 from ..releases.table import Release, find_releases
 
 HELP = """\
-List the released checkpoints: classes, input size, parameters, published top-1, preprocessing, and which models of
-other libraries their weights fit.
+List the released checkpoints: classes, input size, parameters, published top-1 accuracy, preprocessing, and the
+models of other libraries that can load their weights.
 
   tf2torch models
   tf2torch models 'efficientnetv2-*-21k'
-  tf2torch models b0 --json              with addresses
+  tf2torch models b0 --json              also show addresses
 
-A release is fetched by its name and kept: tf2torch convert efficientnetv2-s -o s.safetensors
+Use a name in place of a path: tf2torch convert efficientnetv2-s -o s.safetensors
+The release is downloaded once and kept in a cache.
 """
 
 
@@ -29,21 +31,25 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description=HELP,
     )
     parser.add_argument(
-        "pattern", metavar="PATTERN", nargs="?", default="*", help="only names that match a glob or contain a text"
+        "pattern",
+        metavar="PATTERN",
+        nargs="?",
+        default="*",
+        help="only names that match a glob, or that contain this text",
     )
     parser.add_argument("--json", action="store_true", help="write JSON")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """List; exit code 3 when nothing matches."""
+    """List the releases; exit code 3 if nothing matches."""
     releases = find_releases(options.pattern)
     if options.json:
         print(json.dumps([release.to_dict() for release in releases], indent=2))
     elif releases:
         header = ["name", "classes", "input", "parameters", "top-1", "preprocessing", "timm", "torchvision"]
         print(table(header, list(map(_row, releases)), right="lrrrrlll"))
-        print(f"{len(releases)} releases; --json adds addresses and the models of other libraries")
+        print(f"{pluralize(len(releases), 'release')}; --json adds addresses and the models of other libraries")
     else:
         complain(f"no release matches {options.pattern!r}", command="tf2torch")
     return 0 if releases else 3

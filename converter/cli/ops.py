@@ -1,4 +1,4 @@
-"""`tf2torch ops`: the TensorFlow operations that can be run without TensorFlow."""
+"""`tf2torch ops`: list the TensorFlow operations that run without TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import json
 import sys
 
 HELP = """\
-List the TensorFlow operations of which a graph may consist that is run as proof, or as a PyTorch module.
+List the TensorFlow operations that tf2torch can run, as proof of a conversion or as a PyTorch module.
 
-  tf2torch ops                 every operation, one a line
-  tf2torch ops Conv2D Selu     whether these are among them
+  tf2torch ops                 all operations, one per line
+  tf2torch ops Conv2D Selu     whether it can run these
 
-With names the exit code is 0 when all of them can be run, else 5.
+With names, the exit code is 0 if it can run all of them, else 5.
 """
 _UNSUPPORTED = 5
 
@@ -21,16 +21,18 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "ops",
-        help="list the TensorFlow operations that can be run",
+        help="list the TensorFlow operations that tf2torch can run",
         description=HELP,
     )
-    parser.add_argument("names", metavar="OP", nargs="*", help="operations to ask for, as TensorFlow calls them")
+    parser.add_argument(
+        "names", metavar="OP", nargs="*", help="names of operations to look up, as TensorFlow spells them"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the list, or the answer for each name."""
+    """Print all operations, or whether each of the given ones is supported."""
     from ..engine.registry import supported_ops
 
     supported = supported_ops()

@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""Options shared by several verbs."""
 
 from __future__ import annotations
 
@@ -18,70 +18,70 @@ from ..releases.downloads import CACHE_VARIABLE, check_base_url, fetch
 from ..releases.table import RELEASES, close_releases, find_release
 from .progress import progress_bar
 
-#: What SRC may be, in the help of the verbs that take a release's name.
+#: The help for SRC, for verbs that also accept the name of a release.
 SOURCE_HELP = "prefix, member file, folder or archive of a checkpoint, or the name of a release (tf2torch models)"
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says which network a checkpoint holds where the checkpoint does not."""
+    """Add the options that describe the network as far as the checkpoint does not."""
     parser.add_argument(
         "--strides",
         metavar="1,2,2,1",
         type=_strides,
-        help="stride of each stage, for a network that is not published and has no graph (.meta) beside it",
+        help="stride of each stage, for an unpublished network whose checkpoint has no graph (.meta)",
     )
     parser.add_argument(
         "--scope",
         metavar="NAME",
-        help="what the network's names begin with, where several networks share a checkpoint",
+        help="start of the network's names, if several networks share a checkpoint",
     )
     parser.add_argument(
         "--head",
         metavar="NAME",
-        help="dense layer beside the network that is its classifier, by its name or path",
+        help="name or path of a dense layer outside the network that is its classifier",
     )
 
 
 def add_release_option(parser: argparse.ArgumentParser) -> None:
-    """Add what says which release a checkpoint is."""
+    """Add --release."""
     parser.add_argument(
         "--release",
         metavar="NAME",
         type=_release,
-        help="release that SRC is, where names and shapes leave several (default: what its name or its folder says)",
+        help="the release in SRC, if several fit its names and shapes (default: from the name of SRC or its folder)",
     )
 
 
 def add_opening_options(parser: argparse.ArgumentParser) -> None:
-    """Add where releases come from that are given by name, where they are kept, and what raises limits."""
+    """Add the options for downloading releases and keeping them, and --limit."""
     add_limit_option(parser)
     parser.add_argument(
-        "--base-url", metavar="URL", type=_base_url, help="where releases are fetched from (default: their publisher)"
+        "--base-url", metavar="URL", type=_base_url, help="address to download releases from (default: their publisher)"
     )
     parser.add_argument(
         "--cache",
         metavar="FOLDER",
-        help=f"where releases that were fetched are kept (default: ${CACHE_VARIABLE}, else ~/.cache/tfckpt)",
+        help=f"folder that keeps downloaded releases (default: ${CACHE_VARIABLE}, else ~/.cache/tfckpt)",
     )
 
 
-def open_source(given: str, options: argparse.Namespace) -> tuple[tfckpt.Checkpoint, str | None]:
-    """Open the checkpoint that is given, and say which release it is where that was given by its name.
+def open_source(source: str, options: argparse.Namespace) -> tuple[tfckpt.Checkpoint, str | None]:
+    """Open a checkpoint by its path or by the name of a release, and return it with that name, else None.
 
-    A release is fetched, or taken from the cache, unless something of its name stands here.
+    A release is downloaded, or taken from the cache, unless a file or folder of its name exists.
     """
     release = None
-    path = given
-    if given in RELEASES and not _stands_here(given):
-        release = given
+    path = source
+    if source in RELEASES and not _exists(source):
+        release = source
         if getattr(options, "release", None) not in (None, release):
-            raise UnknownModelError(f"SRC is the release {release}, and --release says {options.release}")
+            raise UnknownModelError(f"SRC is the release {release}, but --release is {options.release}")
         with progress_bar("fetching") as progress:
             path = fetch(release, base_url=options.base_url, cache=options.cache, progress=progress, talk=say)
     try:
         checkpoint = tfckpt.open(path, limits=limits_of(options))
     except CheckpointNotFoundError as error:
-        close = close_releases(given) if release is None and not os.path.lexists(given) else []
+        close = close_releases(source) if release is None and not os.path.lexists(source) else []
         if close:
             error.message += f"; close names of releases: {', '.join(close)}"
         raise
@@ -91,33 +91,33 @@ def open_source(given: str, options: argparse.Namespace) -> tuple[tfckpt.Checkpo
 
 
 def add_rules_options(parser: argparse.ArgumentParser) -> None:
-    """Add what converts a network of any other kind."""
+    """Add the options for converting any other kind of network."""
     parser.add_argument(
-        "--rules", metavar="RULES.toml", help="rules of your own, for a network that is no EfficientNet"
+        "--rules", metavar="RULES.toml", help="conversion rules for a network that is not an EfficientNet"
     )
     parser.add_argument(
         "--into",
         metavar="MODULE:FACTORY",
-        help="PyTorch module that rules fill, such as encoder:build; it is imported from the current folder as well",
+        help="PyTorch module to fill by rules, such as encoder:build; the current folder is searched too",
     )
 
 
 def require_one_way(options: argparse.Namespace) -> None:
-    """Refuse options that say what an EfficientNet is together with rules of the user's own."""
+    """Raise if options that describe an EfficientNet are mixed with --rules or --into."""
     if options.rules is None and options.into is None:
         return
-    given = {"--strides": options.strides, "--scope": options.scope, "--head": options.head}
-    given["--release"] = getattr(options, "release", None)
+    values = {"--strides": options.strides, "--scope": options.scope, "--head": options.head}
+    values["--release"] = getattr(options, "release", None)
     if getattr(options, "model", "auto") != "auto":
-        given["--model"] = options.model
-    given["--golden"] = getattr(options, "golden", None)
-    mixed = ", ".join(name for name, value in given.items() if value is not None)
+        values["--model"] = options.model
+    values["--golden"] = getattr(options, "golden", None)
+    mixed = ", ".join(name for name, value in values.items() if value is not None)
     if mixed:
-        raise RulesError(f"{mixed} cannot go with --rules or --into: they say what an EfficientNet is")
+        raise RulesError(f"{mixed} cannot be combined with --rules or --into: these options describe an EfficientNet")
 
 
-def _stands_here(name: str) -> bool:
-    """Whether a path, or the files of a prefix, have this name."""
+def _exists(name: str) -> bool:
+    """Return whether there is a file or folder of this name, or a checkpoint with this prefix."""
     endings = ("", ".index", ".data-?????-of-?????", "-?????-of-?????")
     return any(glob.glob(name + ending) for ending in endings)
 
@@ -137,37 +137,39 @@ def _base_url(text: str) -> str:
     return text
 
 
-def repeating(options: argparse.Namespace, without: Collection[str]) -> str:
-    """Write the command that gives these options, quoted for a shell; those named in `without` are left out.
+def format_command(options: argparse.Namespace, without: Collection[str]) -> str:
+    """Return the command line that leads to these options, quoted for a shell, without those named in `without`.
 
-    `options.parser` is the verb's parser, whose defaults need not be said.
+    `options.parser` is the verb's parser; values that equal its defaults are left out.
     """
     parser: argparse.ArgumentParser = options.parser
-    given = {
+    values = {
         action.dest: getattr(options, action.dest)
         for action in parser._actions
         if action.dest not in without and getattr(options, action.dest, action.default) != action.default
     }
-    flags = {action.dest for action in parser._actions if action.nargs == 0 and given.get(action.dest) == action.const}
-    places, words = [], []
+    flags = {action.dest for action in parser._actions if action.nargs == 0 and values.get(action.dest) == action.const}
+    positionals, words = [], []
     for action in parser._actions:
-        if action.dest not in given:
+        if action.dest not in values:
             continue
-        value = given[action.dest]
+        value = values[action.dest]
         if not action.option_strings:
-            places.append(value)
+            positionals.append(value)
         elif action.nargs != 0 and action.dest not in flags:
-            for one in value if isinstance(value, list) else [value]:
-                words += _option(action.option_strings[0], one)
+            for item in value if isinstance(value, list) else [value]:
+                words += _format_option(action.option_strings[0], item)
         elif action.nargs == 0 and action.dest in flags:
             words.append(action.option_strings[0])
-    ended = ["--"] if any(place.startswith("-") for place in places) else []
-    before = [] if ended else places
-    return shlex.join([*parser.prog.split(), *before, *words, *ended, *(places if ended else [])])
+    if any(positional.startswith("-") for positional in positionals):
+        words += ["--", *positionals]
+    else:
+        words = [*positionals, *words]
+    return shlex.join([*parser.prog.split(), *words])
 
 
-def _option(name: str, value: object) -> list[str]:
-    """Write an option that takes a value; one that looks like an option itself needs the other form."""
+def _format_option(name: str, value: object) -> list[str]:
+    """Return the words for an option and its value; a value that looks like an option is joined to the name."""
     text = ",".join(map(str, value)) if type(value) is tuple else str(value)
     if not text.startswith("-"):
         return [name, text]
@@ -180,5 +182,5 @@ def _strides(text: str) -> tuple[int, ...]:
     except ValueError:
         strides = ()
     if not strides or min(strides) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of strides such as 1,2,2,1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of strides such as 1,2,2,1")
     return strides

@@ -1,4 +1,4 @@
-"""`tf2torch plan`: show what a conversion would do, or what rules are still missing, without writing anything."""
+"""`tf2torch plan`: show what a conversion would do, or which rules are still missing, without writing anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import tfckpt
 from tfckpt.cli.render import say, table
-from tfckpt.errors import printable
+from tfckpt.errors import pluralize, printable
 
 from ..conversion import RulesDraft, draft_by_rules, plan_conversion
 from ..errors import Ambiguity, Mismatch, Missing, Unmapped
@@ -31,15 +31,15 @@ from .options import (
 )
 
 HELP = """\
-Show which source tensor becomes which target tensor, in which layout and shape, without writing anything.
+Show which source tensor becomes which target tensor, with layout and shapes, without writing anything.
 
   tf2torch plan efficientnetv2-s                                   what `convert` would do
-  tf2torch plan efficientnetv2-s --show-rules                      the rules it would do it by, as TOML
-  tf2torch plan bert --into encoder:build --proposals > r.toml     rules proposed by names and shapes, to be read
-  tf2torch plan bert --into encoder:build --rules r.toml           what they do, and what is still left
+  tf2torch plan efficientnetv2-s --show-rules                      the rules that it would use, as TOML
+  tf2torch plan bert --into encoder:build --proposals > r.toml     rules proposed from names and shapes
+  tf2torch plan bert --into encoder:build --rules r.toml           what the rules do, and what is left
 
-Proposals are guesses: they are marked as such, and nothing applies them.
-The exit code is 0 when every tensor has its place, else 1.
+Proposals are guesses: read and correct them before you use them.
+The exit code is 0 if every tensor is assigned, else 1.
 """
 
 
@@ -55,7 +55,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--weights",
         choices=WEIGHTS_CHOICES,
         default="ema",
-        help="moving averages where there are some, or the raw values (default: ema)",
+        help="moving averages, if there are any, or raw values (default: ema)",
     )
     parser.add_argument(
         "--model", metavar="NAME", choices=("auto", *CONFIGS), default="auto", help="published network to expect"
@@ -68,32 +68,34 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--names",
         choices=NAMES,
         default="path",
-        help="which names proposals are about where there are no rules yet (default: path)",
+        help="kind of names in proposed rules, if there are no rules yet (default: path)",
     )
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print everything as JSON")
     shown.add_argument("--show-rules", action="store_true", help="print the rules in use as TOML")
-    shown.add_argument("--proposals", action="store_true", help="print rules proposed for what is left, as TOML")
+    shown.add_argument(
+        "--proposals", action="store_true", help="print proposed rules for the tensors that are left, as TOML"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Plan and show it."""
+    """Print the plan."""
     require_one_way(options)
     checkpoint, release = open_source(options.source, options)
     with checkpoint:
         if options.rules is None and options.into is None:
-            return _network(checkpoint, options, release)
+            return _print_network(checkpoint, options, release)
         rules = RuleSet(name="proposed", version="1", names=options.names, rules=())
         if options.rules is not None:
             rules = read_rules(options.rules)
         into = None if options.into is None else import_module(options.into)
         drafted = draft_by_rules(checkpoint, rules, into, weights=options.weights)
-    return _rules(drafted, rules, options)
+    return _print_draft(drafted, rules, options)
 
 
-def _network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, release: str | None) -> int:
-    """Show the plan for a network of a family that is known; `release` is what it was fetched as."""
+def _print_network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, release: str | None) -> int:
+    """Print the plan for a network of a known family; `release` is the release that was downloaded, or None."""
     planned = plan_conversion(
         checkpoint,
         model=options.model,
@@ -108,7 +110,7 @@ def _network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, release
     elif options.json:
         print(planned.report.to_json(), end="")
     elif options.proposals:
-        say("every tensor has its place; there is nothing to propose")
+        say("every tensor is assigned; there is nothing to propose")
     else:
         variables = {record.source: record.variable for record in planned.report.tensors}
         _print_table(planned.plan.moves, variables)
@@ -118,16 +120,16 @@ def _network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, release
     return 0
 
 
-def _rules(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespace) -> int:
-    """Show what rules of the user's own make, and what is left."""
+def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespace) -> int:
+    """Print what the user's rules do, and what is left."""
     draft = drafted.draft
-    left = _left(drafted)
+    left = _unmatched(drafted)
     missing = {finding.target: finding.shape for finding in draft.missing}
     proposals = propose(left, missing, scope=rules.scope, names=rules.names) if options.into is not None else []
     if options.show_rules:
         print(to_toml(rules), end="")
     elif options.proposals:
-        _print_proposals(proposals, rules, options.rules is None)
+        _print_proposals(proposals, rules, is_new_file=options.rules is None)
     elif options.json:
         print(json.dumps(_record(drafted, proposals), indent=2, ensure_ascii=False))
     else:
@@ -146,36 +148,37 @@ def _rules(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespace) -> 
         for finding in findings:
             print(finding)
         for rule in draft.idle:
-            print(f"idle: the rule {printable(rule.source)} takes no tensor")
+            print(f"unused: the rule {printable(rule.source)} matches no tensor")
         for proposal in proposals:
             print("\n".join(map(printable, proposal.lines()[1:])).replace("\n[[", "\n  [["))
         print(
             f"\n{len(draft.moves)} moved, {len(draft.ignored)} ignored, {len(draft.constants)} constant; "
             f"{len(draft.unmapped)} unmapped, {len(draft.missing)} missing, {len(draft.mismatched)} mismatched, "
-            f"{len(draft.ambiguous)} ambiguous" + (f"; {len(proposals)} rules proposed" if proposals else "")
+            f"{len(draft.ambiguous)} ambiguous"
+            + (f"; {pluralize(len(proposals), 'rule')} proposed" if proposals else "")
         )
     return 0 if draft.complete else 1
 
 
-def _left(drafted: RulesDraft) -> list[Source]:
-    """Give the sources that no rule took."""
+def _unmatched(drafted: RulesDraft) -> list[Source]:
+    """Return the sources that no rule matches."""
     unmapped = {finding.name for finding in drafted.draft.unmapped if finding.target is None}
     return [source for source in drafted.selection.sources if source.shown in unmapped]
 
 
 def _print_table(moves: Sequence[Move], variables: Mapping[str, str]) -> None:
-    """Print one line a tensor: the source that is read, layout, target, and both shapes.
+    """Print one line per tensor: source, layout, target, and both shapes.
 
-    The variable's name has a column where some source's name does not begin with it.
+    There is a column for the variable if the name of some source does not begin with the variable's name.
     """
     if not moves:
         return
-    named = any(not move.source.startswith(variables[move.source]) for move in moves)
-    header = ["source", *(["variable"] if named else []), "layout", "target", "shape"]
+    shows_variables = any(not move.source.startswith(variables[move.source]) for move in moves)
+    header = ["source", *(["variable"] if shows_variables else []), "layout", "target", "shape"]
     rows = [
         [
             printable(move.source),
-            *([printable(variables[move.source])] if named else []),
+            *([printable(variables[move.source])] if shows_variables else []),
             move.layout,
             printable(move.target),
             f"{list(move.source_shape)} -> {list(move.target_shape)}",
@@ -185,36 +188,36 @@ def _print_table(moves: Sequence[Move], variables: Mapping[str, str]) -> None:
     print(table(header, rows))
 
 
-def _print_proposals(proposals: Sequence[Proposal], rules: RuleSet, whole: bool) -> None:
-    """Print proposals as TOML, a whole file when there are no rules yet."""
-    print("# Proposed by likeness of names and shapes. Read every rule before it is used.")
-    if whole:
+def _print_proposals(proposals: Sequence[Proposal], rules: RuleSet, *, is_new_file: bool) -> None:
+    """Print proposals as TOML; for a new file, with the setting that goes before the rules."""
+    print("# Proposed because names and shapes are similar. Check every rule before you use it.")
+    if is_new_file:
         print(f'names = "{rules.names}"')
     for proposal in proposals:
         print("\n".join(proposal.lines()))
 
 
 def _record(drafted: RulesDraft, proposals: Sequence[Proposal]) -> Mapping[str, Any]:
-    """Give everything as plain values."""
+    """Return everything as plain values, for JSON."""
     draft = drafted.draft
     return {
         "complete": draft.complete,
         "moves": [move._asdict() for move in draft.moves],
         "ignored": [ignored._asdict() for ignored in draft.ignored],
         "constants": [filled._asdict() for filled in draft.constants],
-        "unmapped": [{"source": one.name, "shape": one.shape, "target": one.target} for one in draft.unmapped],
-        "missing": [{"target": one.target, "shape": one.shape, "expected": one.expected} for one in draft.missing],
+        "unmapped": [{"source": item.name, "shape": item.shape, "target": item.target} for item in draft.unmapped],
+        "missing": [{"target": item.target, "shape": item.shape, "expected": item.expected} for item in draft.missing],
         "mismatched": [
             {
-                "source": one.source,
-                "target": one.target,
-                "layout": one.layout,
-                "found": one.found,
-                "expected": one.expected,
+                "source": item.source,
+                "target": item.target,
+                "layout": item.layout,
+                "found": item.found,
+                "expected": item.expected,
             }
-            for one in draft.mismatched
+            for item in draft.mismatched
         ],
-        "ambiguous": [{"name": one.name, "candidates": one.candidates} for one in draft.ambiguous],
+        "ambiguous": [{"name": item.name, "candidates": item.candidates} for item in draft.ambiguous],
         "idle": [rule.source for rule in draft.idle],
         "proposals": [
             {

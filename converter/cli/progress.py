@@ -1,4 +1,4 @@
-"""How progress looks, the same for every verb."""
+"""A progress bar, the same for every verb."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def progress_bar(label: str, *, counts: bool = False) -> Iterator[Progress | None]:
-    """Give a callback that draws a bar on standard error, None unless that is a terminal and rich is there.
+    """Yield a callback that draws a bar on standard error; None if that is not a terminal or rich is not installed.
 
-    What it is told is bytes, or with `counts` a number of things.
+    The callback takes `done` and `total` in bytes, or with `counts` as numbers of items.
     """
     if not sys.stderr.isatty():
         yield None

@@ -14,12 +14,11 @@ from ..reverting import FAMILIES, RevertReport, revert
 HELP = """\
 Write PyTorch weights as a TensorFlow checkpoint.
 
-  tf2torch revert finetuned.pth -o model.ckpt --like efficientnetv2-s     names and all else as there
-  tf2torch revert s.safetensors -o efficientnetv2-s/model.ckpt            names of the released code
+  tf2torch revert finetuned.pth -o model.ckpt --like efficientnetv2-s     with the names and types of a checkpoint
+  tf2torch revert s.safetensors -o efficientnetv2-s/model.ckpt            with the names of the released code
 
-The weights are those that tf2torch wrote, or a state dict of the EfficientNet of timm, torchvision, transformers or
-efficientnet-pytorch.
-Every tensor has its place, or nothing is written.
+OUT is a file or folder that tf2torch wrote, or a state dict of an EfficientNet of timm, torchvision, transformers or
+efficientnet-pytorch. Every tensor must be assigned, or nothing is written.
 """
 
 
@@ -27,7 +26,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "revert",
-        help="write a TensorFlow checkpoint of PyTorch weights",
+        help="write PyTorch weights as a TensorFlow checkpoint",
         description=HELP,
     )
     parser.add_argument("source", metavar="OUT", help="file or folder of PyTorch weights")
@@ -35,30 +34,32 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--like",
         metavar="SRC",
-        help="checkpoint of the same network: gives names, dtypes, the object graph and what is not the network's",
+        help="checkpoint of the same network, for names, dtypes, the object graph and all tensors outside the network",
     )
     parser.add_argument(
-        "--family", choices=tuple(FAMILIES), help="names to write without --like (default: those it was converted from)"
+        "--family",
+        choices=tuple(FAMILIES),
+        help="names to write without --like (default: those that OUT was converted from)",
     )
     parser.add_argument(
-        "--scope", metavar="NAME", help="what the names begin with (default: as converted, or the network's name)"
+        "--scope", metavar="NAME", help="start of the names (default: as converted, else the network's name)"
     )
-    parser.add_argument("--head", metavar="NAME", help="dense layer of SRC that is the classifier")
+    parser.add_argument("--head", metavar="NAME", help="name of the dense layer in SRC that is the classifier")
     parser.add_argument(
-        "--with-averages", action="store_true", help="also write the values as moving averages of every variable"
+        "--with-averages", action="store_true", help="also write every value as the moving average of its variable"
     )
     parser.add_argument(
         "--state",
         choices=("new", "keep"),
-        help="name the checkpoint in the folder's `checkpoint` file: alone, or beside those that stand there",
+        help="record the checkpoint in the folder's `checkpoint` file: alone, or in addition to those listed there",
     )
     add_limit_option(parser)
-    parser.add_argument("--force", action="store_true", help="overwrite a checkpoint that stands there")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing checkpoint")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write, and say what was written."""
+    """Write the checkpoint and print a summary."""
     like = None
     try:
         if options.like is not None:
@@ -84,12 +85,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def summary(report: RevertReport) -> str:
-    """Say it in a few lines."""
+    """Return a summary of a few lines."""
     lines = [f"network   {report.network}", f"variables {len(report.names)}"]
     if report.averages:
-        lines.append(f"averages  {len(report.averages)}, copies of the variables")
+        lines.append(f"averages  {len(report.averages)}, equal to the variables")
     if report.copied:
-        lines.append(f"copied    {len(report.copied)} as they are")
+        lines.append(f"copied    {len(report.copied)}, unchanged")
     written = len(report.names) + len(report.averages) + len(report.copied)
     lines.append(f"output    {report.prefix}: {pluralize(written, 'tensor')}, {report.nbytes:,} bytes")
     return "\n".join(lines)

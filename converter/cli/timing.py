@@ -1,4 +1,4 @@
-"""How fast a network runs, how much memory that takes, and how much it computes. Needs torch."""
+"""Time, memory and number of multiplications of a network's forward pass. Needs torch."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ _WARM_UP = 3
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of single forward passes of a batch, in the order they ran."""
+    """The seconds of single forward passes of a batch, in the order they ran."""
 
     seconds: tuple[float, ...]
     batch: int
 
     @property
     def median(self) -> float:
-        """The middle pass, in seconds."""
+        """The median time of a pass, in seconds."""
         return statistics.median(self.seconds)
 
     @property
     def p90(self) -> float:
-        """The pass that nine of ten are no slower than, in seconds."""
+        """The time that nine of ten passes do not exceed, in seconds."""
         ordered = sorted(self.seconds)
         return ordered[-(-len(ordered) * 9 // 10) - 1]
 
     @property
     def images_per_second(self) -> float:
-        """Images of the median pass by its time."""
+        """The number of images per second in the median pass."""
         return self.batch / self.median
 
 
 def time_models(models: list[Callable[[Tensor], Tensor]], images: Tensor, *, runs: int) -> list[Timing]:
-    """Run the models in turn, after some passes that warm up, and wait for the device after each."""
+    """Time the models in turn, after a few warm-up passes, and wait for the device after each pass."""
     seconds: list[list[float]] = [[] for _ in models]
     with torch.inference_mode():
         for number in range(-_WARM_UP, runs):
@@ -53,7 +53,7 @@ def time_models(models: list[Callable[[Tensor], Tensor]], images: Tensor, *, run
 
 
 def multiply_adds(model: nn.Module, images: Tensor) -> int:
-    """Multiplications of all convolutions and dense layers for one image of the batch, each with its addition."""
+    """Count the multiply-adds of all convolutions and dense layers for one image of the batch."""
     total = 0
 
     def count(module: nn.Module, _: object, output: Tensor) -> None:
@@ -61,7 +61,7 @@ def multiply_adds(model: nn.Module, images: Tensor) -> int:
         if isinstance(module, nn.Conv2d):
             kernel = module.kernel_size[0] * module.kernel_size[1] * module.in_channels // module.groups
         else:
-            kernel = module.in_features  # type: ignore[assignment]  # of a linear layer
+            kernel = module.in_features  # type: ignore[assignment]  # an nn.Linear
         total += output[0].numel() * int(kernel)
 
     hooks = [
@@ -77,7 +77,7 @@ def multiply_adds(model: nn.Module, images: Tensor) -> int:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Bytes at most held so far: by tensors on a GPU, else by the whole process; None where the system does not say."""
+    """Return the peak memory so far in bytes: of tensors on a GPU, else of the process; None if it is unknown."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     if device.type == "mps":
@@ -86,12 +86,12 @@ def peak_memory(device: torch.device) -> int | None:
         import resource
     except ImportError:
         return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
 
 
 def _wait(device: torch.device) -> None:
-    """Until everything that was asked of the device is done."""
+    """Wait until the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""`tf2torch verify`: show that an output is what its checkpoint says, weight by weight and layer by layer."""
+"""`tf2torch verify`: prove that an output matches its checkpoint, weight by weight and layer by layer."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from .options import (
 from .progress import progress_bar
 
 HELP = """\
-Show that converted weights are the checkpoint's, and that the network computes what the checkpoint's graph does.
+Prove that converted weights are the checkpoint's, and that the network computes the same as the checkpoint's graph.
 
   tf2torch verify efficientnetv2-s s.safetensors
   tf2torch verify efficientnetv2-s s.safetensors --float64 --report s.html
-  tf2torch verify efficientnetv2-s s.safetensors --golden probe.npz      also with values TensorFlow recorded
+  tf2torch verify efficientnetv2-s s.safetensors --golden probe.npz      also with values that TensorFlow recorded
 
-Weights: taken back through every layout, they give the checkpoint's bytes.
-Layers: the graph beside the checkpoint (.meta, saved_model.pb) runs without TensorFlow on TensorFlow's own layouts,
-and every layer of the converted network is compared with it. Without a graph only the weights are shown.
-Where a layer differs, experiments look for a fault of its structure.
+Weights: reversing every layout reproduces the checkpoint's bytes.
+Layers: the graph saved with the checkpoint (.meta, saved_model.pb) runs without TensorFlow in TensorFlow's layouts,
+and every layer of the converted network is compared with it. Without a graph, only the weights are proved.
+If a layer differs, experiments look for the cause in its structure.
 
-The exit code is 0 when everything agrees, else 1.
+The exit code is 0 if everything agrees, else 1.
 """
 _LARGEST_SIZE = 4096
 
@@ -50,13 +50,15 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "verify",
-        help="prove converted weights against their checkpoint and its graph",
+        help="prove converted weights against the checkpoint and its graph",
         description=HELP,
     )
     parser.add_argument("source", metavar="SRC", help=SOURCE_HELP)
-    parser.add_argument("output", metavar="OUT", help="file that was converted from it")
+    parser.add_argument("output", metavar="OUT", help="file or folder that was converted from SRC")
     parser.add_argument(
-        "--weights", choices=WEIGHTS_CHOICES, help="what OUT was made of (default: what OUT says, else ema)"
+        "--weights",
+        choices=WEIGHTS_CHOICES,
+        help="values that OUT was made from (default: as recorded in OUT, else ema)",
     )
     add_network_options(parser)
     add_opening_options(parser)
@@ -64,43 +66,45 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--probe",
         metavar="FILE",
-        help="what both networks are fed: an image, or an .npz with NHWC numbers under input (default: random numbers)",
+        help="input of both networks: an image, or an .npz with an NHWC array named input (default: random numbers)",
     )
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the random numbers (default: 0)")
     parser.add_argument(
         "--size",
         metavar="PIXELS",
         type=_size,
-        help="sides of the probe (default: what the graph says, else the network's usual, up to 224)",
+        help="height and width of the probe (default: the graph's size, else the network's, at most 224)",
     )
-    parser.add_argument("--float64", action="store_true", help="judge the network in float64, the sharpest comparison")
+    parser.add_argument(
+        "--float64", action="store_true", help="run the network in float64, for the most precise comparison"
+    )
     parser.add_argument(
         "--tolerance",
         metavar="T",
         type=_tolerance,
-        help="largest difference of a layer, relative to its largest value (default: 8 times the float32 noise of the "
-        f"graph itself at that layer; for --golden {FLOAT32_TOLERANCE:g})",
+        help="allowed difference of a layer, relative to its largest value (default: 8 times the graph's own float32 "
+        f"noise in that layer; for --golden {FLOAT32_TOLERANCE:g})",
     )
     parser.add_argument(
         "--weights-only",
         action="store_true",
-        help="leave out the layers, though there is a graph beside the checkpoint",
+        help="do not compare the layers, even if the checkpoint has a graph",
     )
-    parser.add_argument("--brief", action="store_true", help="leave out the table of layers")
+    parser.add_argument("--brief", action="store_true", help="do not print the table of layers")
     parser.add_argument(
         "--golden",
         metavar="FILE.npz",
-        help="values TensorFlow gave: input (NHWC), logits, endpoint:NAME; the PyTorch model's are compared with them",
+        help="values that TensorFlow computed, to compare with: input (NHWC), logits, endpoint:NAME",
     )
     parser.add_argument(
-        "--report", metavar="FILE", help=f"also write the whole comparison, ending in {', '.join(FORMATS)}"
+        "--report", metavar="FILE", help=f"also write the whole comparison; FILE ends in {' or '.join(FORMATS)}"
     )
-    parser.add_argument("--force", action="store_true", help="overwrite the report that stands at FILE")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing report")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare and report; everything that can be compared is, whatever differs before it."""
+    """Compare and report; a difference in one part does not stop the comparison of the others."""
     require_one_way(options)
     golden = None if options.golden is None else load_golden(options.golden)
     render = None
@@ -132,7 +136,9 @@ def run(options: argparse.Namespace) -> int:
         except ConversionError:
             if weights.ok:
                 raise
-            reasons.append("that the recorded values come out: the output's tensors make no such network")
+            reasons.append(
+                "whether the network computes the recorded values: the output's tensors do not form this network"
+            )
     if recorded is not None:
         print(recorded.summary())
     if layers is not None:
@@ -160,34 +166,34 @@ def run(options: argparse.Namespace) -> int:
 def _layers(
     options: argparse.Namespace, checkpoint: tfckpt.Checkpoint, weights: WeightsReport
 ) -> tuple[LayersReport | None, list[str]]:
-    """Compare the layers where there is a graph; else say why they are not proved."""
-    asked = options.probe is not None or options.float64 or options.size is not None
-    what = "that the network computes what TensorFlow did (paddings, epsilons, order of layers)"
+    """Compare the layers if there is a graph; else return the reasons why they are not proved."""
+    needs_graph = options.probe is not None or options.float64 or options.size is not None
+    what = "whether the network computes the same as TensorFlow (paddings, epsilons, order of layers)"
     if options.golden is not None:
         what = f"beyond the recorded values, {what}"
     if options.weights_only:
-        return None, [f"{what}: only the weights were asked for"]
+        return None, [f"{what}: --weights-only was given"]
     if weights.config is None:
-        return None, [f"{what}: it is described by rules of your own"]
+        return None, [f"{what}: it is described by your own rules"]
     try:
         from ..loading import load_model
         from ..verification.oracle import ProbeOptions, oracle_of, prove_layers
 
         graph = oracle_of(checkpoint)
     except (ModuleNotFoundError, MissingDependencyError) as error:
-        if asked or getattr(error, "name", "torch") not in ("torch", None):
+        if needs_graph or getattr(error, "name", "torch") not in ("torch", None):
             raise
         return None, [f"{what}: torch is not installed (extra torch)"]
     if graph is None:
-        if asked:
-            raise GraphError(f"no graph with the checkpoint {checkpoint.prefix}: there is nothing to run a probe on")
-        return None, [f"{what}: there is no graph (.meta or saved_model.pb) beside the checkpoint"]
+        if needs_graph:
+            raise GraphError(f"{checkpoint.prefix}: there is no graph with this checkpoint to run a probe on")
+        return None, [f"{what}: there is no graph (.meta or saved_model.pb) with the checkpoint"]
     try:
         model = load_model(options.output, strides=tuple(stage.stride for stage in weights.config.stages))
     except ConversionError:
         if weights.ok:
             raise
-        return None, [f"{what}: the output's tensors make no such network"]
+        return None, [f"{what}: the output's tensors do not form this network"]
     layers = prove_layers(
         graph,
         model,
@@ -201,7 +207,7 @@ def _layers(
 
 
 def _preprocessing(options: argparse.Namespace) -> Preprocessing | None:
-    """How an image becomes a probe, if the output says."""
+    """Return how an image becomes a probe, or None if the output does not record it."""
     if options.probe is None:
         return None
     from ..preprocessing import preprocessing_of
@@ -213,10 +219,10 @@ def _preprocessing(options: argparse.Namespace) -> Preprocessing | None:
 
 
 def _recorded(options: argparse.Namespace, weights: WeightsReport, golden: dict[str, Array]) -> ActivationsReport:
-    """Compare with the values TensorFlow recorded."""
+    """Compare with the values that TensorFlow recorded."""
     from ..loading import load_model
 
-    assert weights.config is not None, "asked only for networks of this kind"
+    assert weights.config is not None, "the caller checks it"
     model = load_model(options.output, strides=tuple(stage.stride for stage in weights.config.stages))
     return compare(model, golden, tolerance=FLOAT32_TOLERANCE if options.tolerance is None else options.tolerance)
 
@@ -227,12 +233,12 @@ def _tolerance(text: str) -> float:
     except ValueError:
         tolerance = -1.0
     if not 0 <= tolerance < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no tolerance, a number from 0 to below 1 such as 1e-5")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a tolerance: a number from 0 to below 1, such as 1e-5")
     return tolerance
 
 
 def _size(text: str) -> int:
     size = int(text) if text.isdecimal() else 0
     if not 1 <= size <= _LARGEST_SIZE:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size, a number of pixels from 1 to {_LARGEST_SIZE}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 1 to {_LARGEST_SIZE}")
     return size

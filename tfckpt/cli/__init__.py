@@ -1,6 +1,6 @@
-"""The command `tfckpt`: one module a verb, imported when it is asked for.
+"""The command `tfckpt`: one module per verb, imported when the verb is used.
 
-`command` has the main loop, and the exit codes that `tfckpt --help` shows.
+`command` has the main loop and the exit codes that `tfckpt --help` lists.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ Read, check and write TensorFlow checkpoints without TensorFlow.
 
   tfckpt ls model.ckpt-322              list the tensors
   tfckpt show model.ckpt-322 NAME       print one of them
-  tfckpt info model.ckpt-322            say in a few lines what it is
-  tfckpt tree ckpt-7                    draw objects and shapes as a tree
-  tfckpt graph model.ckpt-322           summarise the graph beside it
-  tfckpt verify model.ckpt-322          compare every checksum
-  tfckpt doctor whatever.you.have       say what is wrong with a file or folder, and what to do
+  tfckpt info model.ckpt-322            summarise it in a few lines
+  tfckpt tree ckpt-7                    draw its objects and shapes as a tree
+  tfckpt graph model.ckpt-322           summarise the graph saved with it
+  tfckpt verify model.ckpt-322          verify every checksum
+  tfckpt doctor whatever.you.have       diagnose a file or folder, and say what to do
   tfckpt diff A B                       compare two checkpoints
-  tfckpt export model.ckpt-322 -o x.safetensors     write tensors as they are; also .npz, folders of .npy
+  tfckpt export model.ckpt-322 -o x.safetensors     write its tensors unchanged; also .npz and folders of .npy
   tfckpt cp model.ckpt-322 new/model    copy it, with changes; also: merge, set
   tfckpt run convert.py model.ckpt      run a script that reads it with TensorFlow's functions
 

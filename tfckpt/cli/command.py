@@ -1,6 +1,6 @@
-"""The main loop of both commands: parse the arguments, run one verb, and turn its ending into an exit code.
+"""The main loop of both commands: parse the arguments, run one verb, and turn the outcome into an exit code.
 
-Data goes to standard output, talk and progress to standard error.
+Data goes to standard output; messages and progress go to standard error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .sigterm import Stopped, stoppable
 _WRONG_USAGE = 2
 _INTERRUPTED = 130
 
-#: What the exit codes mean, in the help of both commands; the codes of errors are `exit_code` of their classes.
+#: The exit codes, for the help of both commands; each class of errors has its own in `exit_code`.
 EXIT_CODES = """\
 exit codes:
   0      done
@@ -40,20 +40,20 @@ exit codes:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A command whose verbs are the modules of a package, each imported when it is asked for."""
+    """A command whose verbs are the modules of a package, each imported when it is used."""
 
     name: str
-    #: Each verb's module in it has `add_parser`, which sets the function to run as the option `run`.
+    #: The package of the verbs; each module has `add_parser`, which sets the option `run` to the function to call.
     package: str
     verbs: tuple[str, ...]
     description: str
-    #: What a message about a wrong checksum ends with.
+    #: Appended to messages about a wrong checksum.
     checksum_hint: str = ""
-    #: What is said of outputs when a run is interrupted, unless the exception says it.
+    #: Appended when a run is interrupted, unless the exception has a message of its own.
     interrupted_note: str = ""
 
     def build_parser(self, verb: str | None = None) -> argparse.ArgumentParser:
-        """Build the parser of all verbs, or of one alone, which starts faster because the others are not imported."""
+        """Build the parser for all verbs, or for one alone: that starts faster because the others are not imported."""
         parser = argparse.ArgumentParser(
             prog=self.name, description=self.description, epilog=EXIT_CODES, formatter_class=HelpFormatter
         )
@@ -66,9 +66,9 @@ class Command:
         return parser
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
-        """Run one verb and return the exit code; after wrong usage the parser exits, with 2."""
+        """Run one verb and return its exit code; on wrong usage the parser exits with 2."""
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # Characters that the output's encoding lacks are escaped, as Python does on standard error.
+            # Escape characters that the output's encoding lacks, as Python does on standard error.
             sys.stdout.reconfigure(errors="backslashreplace")
         options = self._parse(sys.argv[1:] if arguments is None else arguments)
         try:
@@ -79,11 +79,11 @@ class Command:
             self._complain(f"{error}{self.checksum_hint}" if isinstance(error, ChecksumError) else str(error))
             return error.exit_code
         except BrokenPipeError:
-            # The reader of a pipe, such as `head`, has seen enough; Python must not complain when it flushes at exit.
+            # The reader of the pipe, such as `head`, has closed it; Python must not complain when it flushes at exit.
             _discard_output()
             return 0
         except OSError as error:
-            # Standard output itself, such as a full disk; errors of other files are reported errors.
+            # Writing to standard output failed, for example on a full disk; for other files it is a ReportedError.
             _discard_output()
             self._complain(str(error))
             return WriteError.exit_code
@@ -96,9 +96,9 @@ class Command:
         return code
 
     def _parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse the arguments; a verb's optional last argument may also follow options: `ls PATH --long PATTERN`.
+        """Parse the arguments, and accept a verb's optional last argument after options too: `ls PATH --long PATTERN`.
 
-        In most versions `argparse` decides that it is absent as soon as an option follows PATH.
+        Most versions of `argparse` treat it as absent as soon as an option follows PATH.
         """
         parser = self.build_parser(*arguments[:1])
         options, rest = parser.parse_known_args(arguments)
@@ -110,7 +110,7 @@ class Command:
         return options
 
     def _complain(self, message: str) -> None:
-        """Print a message, whose lines are escaped already and may be several."""
+        """Print an error message, whose control characters are escaped already; it may have several lines."""
         first, *others = message.split("\n")
         complain(first, command=self.name)
         for line in others:
@@ -125,7 +125,7 @@ def _discard_output() -> None:
 
 
 def report_misuse(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Decorate a verb so that arguments that turn out wrong while it runs give one line and exit code 2."""
+    """Decorate a verb: a `TypeError` or `ValueError` while it runs is wrong usage, one line and exit code 2."""
 
     @functools.wraps(run)
     def checked(options: argparse.Namespace) -> int:
@@ -141,9 +141,9 @@ def report_misuse(run: Callable[[argparse.Namespace], int]) -> Callable[[argpars
 
 
 def exit_code_of(errors: Iterable[CheckpointError]) -> int:
-    """Return the exit code of a list of findings: damage counts more than missing files, and those more than the rest.
+    """Return the exit code for a list of findings: damage comes before missing files, and those before the rest.
 
-    0 if there are no findings.
+    It is 0 if there are no findings.
     """
     codes = {error.exit_code for error in errors}
     return next((code for code in (4, 3, 5) if code in codes), 0)

@@ -1,4 +1,4 @@
-"""`tfckpt cp`: a copy of a checkpoint, with changes."""
+"""`tfckpt cp`: copy a checkpoint, with changes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .command import report_misuse
 from .outputs import add_output_options, add_selection_options, check_target, state_update, summary
 
 HELP = """\
-Copy a checkpoint, or a part of it, under another prefix.
+Copy a checkpoint, or part of it, to another prefix.
 
   tfckpt cp model.ckpt-322 new/model
   tfckpt cp model.ckpt-322 new/model --ema-to-raw --no-optimizer     only the averaged weights
   tfckpt cp model.ckpt-322 new/model --include 'net/*' --rename '^net/=backbone/'
   tfckpt cp old.ckpt new/model --to-v2                               from V1
 
-Payloads that stay as they are are copied as bytes, their checksums compared and used again.
+Unchanged payloads are copied as bytes, after their checksums have been verified.
 The .meta file is not copied.
 """
 
@@ -29,27 +29,27 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="copy a checkpoint, with changes",
         description=HELP,
     )
-    parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("source", metavar="SRC", help=opening.PATH_HELP)
     parser.add_argument("target", metavar="DST", help="prefix of the new checkpoint")
     add_selection_options(parser)
+    parser.add_argument("--ema-to-raw", action="store_true", help="give each variable the value of its moving average")
     parser.add_argument(
-        "--ema-to-raw", action="store_true", help="moving averages become the values of their variables"
+        "--to-v2",
+        action="store_true",
+        help="also convert V1 and big-endian checkpoints, and join the slices of variables",
     )
-    parser.add_argument(
-        "--to-v2", action="store_true", help="read V1 and big-endian checkpoints too, join the slices of variables"
-    )
-    add_output_options(parser, shards="number of data shards (default: as in SRC)")
+    add_output_options(parser, shards="number of data shards (default: the same as SRC)")
     opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
 @report_misuse
 def run(options: argparse.Namespace) -> int:
-    """Copy."""
+    """Copy the checkpoint."""
     check_target(options.target)
     progress = render.Progress("copying")
     try:
-        with opening.opened(options.source, options) as checkpoint:
+        with opening.open_checkpoint(options.source, options) as checkpoint:
             report = copy(
                 checkpoint,
                 options.target,

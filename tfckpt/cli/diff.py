@@ -1,4 +1,4 @@
-"""`tfckpt diff`: what two checkpoints do not have in common."""
+"""`tfckpt diff`: compare two checkpoints."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Compare two checkpoints: names, types, shapes, values.
   tfckpt diff model.ckpt-300 model.ckpt-322
   tfckpt diff old.ckpt new.ckpt --rtol 1e-5 --atol 1e-8
 
-Two numbers are equal when |a - b| <= atol + rtol * |b|; NaN equals NaN; without tolerances, when they are the same.
-The exit code is 0 when nothing differs, else 1.
+Two numbers are equal if |a - b| <= atol + rtol * |b|; NaN equals NaN.
+The exit code is 0 if nothing differs, else 1.
 """
 
 
@@ -30,25 +30,32 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="compare two checkpoints",
         description=HELP,
     )
-    parser.add_argument("first", metavar="A", help="prefix, member file or folder of a checkpoint")
-    parser.add_argument("second", metavar="B", help="the other one")
+    parser.add_argument("first", metavar="A", help=opening.PATH_HELP)
+    parser.add_argument("second", metavar="B", help="the checkpoint to compare it with")
     parser.add_argument("--rtol", type=float, default=0.0, metavar="R", help="relative tolerance (default: 0)")
     parser.add_argument("--atol", type=float, default=0.0, metavar="T", help="absolute tolerance (default: 0)")
-    parser.add_argument("--include", metavar="GLOB", action="append", default=[], help="only names that match")
-    parser.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="no names that match")
-    parser.add_argument("--most", type=int, default=20, metavar="N", help="rows of each list (default: 20)")
-    parser.add_argument("--json", action="store_true", help="write JSON, with every row")
+    parser.add_argument(
+        "--include", metavar="GLOB", action="append", default=[], help="only names that match; may be repeated"
+    )
+    parser.add_argument(
+        "--exclude", metavar="GLOB", action="append", default=[], help="no names that match; may be repeated"
+    )
+    parser.add_argument("--most", type=_row_count, default=20, metavar="N", help="rows of each list (default: 20)")
+    parser.add_argument("--json", action="store_true", help="write JSON, with all rows")
     opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
 @report_misuse
 def run(options: argparse.Namespace) -> int:
-    """Compare; exit code 1 when something differs."""
+    """Compare; exit code 1 if something differs."""
     progress = render.Progress("comparing")
-    with opening.opened(options.first, options) as first, opening.opened(options.second, options) as second:
+    with (
+        opening.open_checkpoint(options.first, options) as first,
+        opening.open_checkpoint(options.second, options) as second,
+    ):
         try:
-            found = compare(
+            comparison = compare(
                 first,
                 second,
                 rtol=options.rtol,
@@ -60,22 +67,22 @@ def run(options: argparse.Namespace) -> int:
         finally:
             progress.close()
     if options.json:
-        print(render.as_json(_as_data(found)))
+        print(render.as_json(_as_data(comparison)))
     else:
-        _print(found, options.most)
-    return 0 if found.ok else 1
+        _print(comparison, options.most)
+    return 0 if comparison.ok else 1
 
 
-def _print(found: Comparison, most: int) -> None:
-    for label, names in (("only in A", found.only_first), ("only in B", found.only_second)):
+def _print(comparison: Comparison, most: int) -> None:
+    for label, names in (("only in A", comparison.only_first), ("only in B", comparison.only_second)):
         if names:
             print(f"{label}: {pluralize(len(names), 'tensor')}")
             _list([printable(name) for name in names], most)
-    if found.changed:
-        print(f"other type or shape: {pluralize(len(found.changed), 'tensor')}")
-        _list([f"{printable(a.name)}  {_kind(a)} -> {_kind(b)}" for a, b in found.changed], most)
-    if found.different:
-        print(f"other values: {pluralize(len(found.different), 'tensor')}")
+    if comparison.changed:
+        print(f"other type or shape: {pluralize(len(comparison.changed), 'tensor')}")
+        _list([f"{printable(a.name)}  {_kind(a)} -> {_kind(b)}" for a, b in comparison.changed], most)
+    if comparison.different:
+        print(f"other values: {pluralize(len(comparison.different), 'tensor')}")
         rows = [
             [
                 printable(d.name),
@@ -84,13 +91,13 @@ def _print(found: Comparison, most: int) -> None:
                 f"{d.count:,} of {d.size:,}",
                 render.shape(d.index),
             ]
-            for d in found.different[:most]
+            for d in comparison.different[:most]
         ]
         header = ["name", "max|A-B|", "max|A-B|/|B|", "differing elements", "largest at"]
         print("\n".join("  " + line for line in render.table(header, rows, right="lrrrl").split("\n")))
-        _more(len(found.different), most)
-    equal = f"{pluralize(found.equal, 'tensor')} equal"
-    print(equal if not found.ok else f"{equal}, nothing differs")
+        _more(len(comparison.different), most)
+    equal = f"{pluralize(comparison.equal, 'tensor')} equal"
+    print(equal if not comparison.ok else f"{equal}, nothing differs")
 
 
 def _kind(info: TensorInfo) -> str:
@@ -105,25 +112,31 @@ def _list(lines: list[str], most: int) -> None:
 
 def _more(count: int, most: int) -> None:
     if count > most:
-        print(f"  and {count - most:,} more (--most N shows them)")
+        print(f"  and {count - most:,} more (show them with --most)")
+
+
+def _row_count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows")
+    return int(text)
 
 
 def _number(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.3g}"
 
 
-def _as_data(found: Comparison) -> object:
+def _as_data(comparison: Comparison) -> object:
     return {
-        "ok": found.ok,
-        "only_in_a": list(found.only_first),
-        "only_in_b": list(found.only_second),
+        "ok": comparison.ok,
+        "only_in_a": list(comparison.only_first),
+        "only_in_b": list(comparison.only_second),
         "changed": [
             {
                 "name": a.name,
                 "a": {"dtype": render.dtype(a), "shape": list(a.shape)},
                 "b": {"dtype": render.dtype(b), "shape": list(b.shape)},
             }
-            for a, b in found.changed
+            for a, b in comparison.changed
         ],
         "different": [
             {
@@ -134,14 +147,14 @@ def _as_data(found: Comparison) -> object:
                 "size": d.size,
                 "index": list(d.index),
             }
-            for d in found.different
+            for d in comparison.different
         ],
-        "equal": found.equal,
+        "equal": comparison.equal,
     }
 
 
 def _json_number(value: float) -> object:
-    """JSON has no NaN and no infinities: they become null and their names."""
+    """Return a number as JSON can hold it: NaN becomes null, an infinity its name."""
     if np.isnan(value):
         return None
     return value if np.isfinite(value) else str(value)

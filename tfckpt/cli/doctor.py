@@ -1,4 +1,4 @@
-"""`tfckpt doctor`: what a path is, what is wrong with it, and what to do."""
+"""`tfckpt doctor`: say what a path is, what is wrong with it, and what to do."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from . import opening, render
 from .command import exit_code_of
 
 HELP = """\
-Say what stands at a path, what is missing or damaged there, the likely cause, and what to do.
+Say what a path is, what is missing or damaged, the likely cause, and what to do.
 
   tfckpt doctor model.ckpt-322.data-00000-of-00001
 
-Looks at every file's size and at every block of the index; tensors are not read, for that there is `tfckpt verify`.
-The exit code is 0 when nothing is wrong.
+Checks the size of every file and every block of the index. It does not read tensors; `tfckpt verify` does.
+The exit code is 0 if nothing is wrong.
 """
 
 _MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
@@ -29,14 +29,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="say what is wrong with a checkpoint and what to do",
         description=HELP,
     )
-    parser.add_argument("path", metavar="PATH", help="whatever you have")
+    parser.add_argument("path", metavar="PATH", help="any file, folder, prefix or address")
     parser.add_argument("--json", action="store_true", help="write JSON")
     opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Diagnose."""
+    """Diagnose the path."""
     diagnosis = diagnose(options.path, limits=opening.limits_of(options))
     if options.json:
         print(
@@ -45,14 +45,11 @@ def run(options: argparse.Namespace) -> int:
             )
         )
     else:
-        what = max(len(finding.what) for finding in diagnosis.findings)
+        width = max(len(finding.what) for finding in diagnosis.findings)
         for finding in diagnosis.findings:
-            print(f"{_MARKS[finding.level].ljust(8)} {printable(finding.what).ljust(what)}  {printable(finding.found)}")
+            what = printable(finding.what).ljust(width)
+            print(f"{_MARKS[finding.level].ljust(8)} {what}  {printable(finding.found)}")
             if finding.advice:
-                print(
-                    f"{' ' * (what + 11)}do: {finding.advice}"
-                    if finding.level == "problem"
-                    else f"{' ' * (what + 11)}{finding.advice}"
-                )
+                print(f"{' ' * (width + 11)}{'do: ' if finding.level == 'problem' else ''}{finding.advice}")
         print("nothing wrong was found" if diagnosis.error is None else "see PROBLEM above")
     return 0 if diagnosis.error is None else exit_code_of((diagnosis.error,))

@@ -1,4 +1,4 @@
-"""`tfckpt export`: tensors as they are, into files of other formats."""
+"""`tfckpt export`: write tensors, unchanged, to files of other formats."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .command import exit_code_of, report_misuse
 from .outputs import add_selection_options
 
 HELP = """\
-Write the tensors of a checkpoint, as they are, to a file that other libraries read.
+Write the tensors of a checkpoint, unchanged, to a file that other libraries can read.
 
   tfckpt export model.ckpt-322 -o weights.safetensors
   tfckpt export model.ckpt-322 -o weights.npz --no-optimizer --ema
   tfckpt export model.ckpt-322 -o arrays/ --include '*/kernel' --strip-prefix net/
   tfckpt export huge.ckpt -o model.safetensors --shard-size 5GB
 
-The ending of OUT tells the format: .safetensors, .npz, or a folder of .npy files for a slash or no ending.
-Layouts stay TensorFlow's; for PyTorch's layouts use tf2torch.
+The ending of OUT selects the format: .safetensors, .npz, or a folder of .npy files for a slash or no ending.
+Tensors keep TensorFlow's layouts; tf2torch writes PyTorch's.
 """
 
 
@@ -30,27 +30,33 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="write tensors to .safetensors, .npz or .npy",
         description=HELP,
     )
-    parser.add_argument("path", metavar="PATH", help="prefix, member file, folder, archive or address of a checkpoint")
+    parser.add_argument("path", metavar="PATH", help=opening.PATH_HELP)
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="file or folder to write")
     add_selection_options(parser)
-    parser.add_argument("--strip-prefix", metavar="TEXT", default="", help="take this from the beginning of names")
+    parser.add_argument("--strip-prefix", metavar="TEXT", default="", help="remove this from the start of names")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument(
-        "--ema", dest="weights", action="store_const", const="ema", help="moving averages as their variables' values"
+        "--ema",
+        dest="weights",
+        action="store_const",
+        const="ema",
+        help="write moving averages as the values of their variables",
     )
     weights.add_argument(
-        "--raw", dest="weights", action="store_const", const="raw", help="raw values only, without moving averages"
+        "--raw", dest="weights", action="store_const", const="raw", help="write only raw values, no moving averages"
     )
     parser.add_argument(
         "--shard-size",
         metavar="SIZE",
         type=render.parse_size,
-        help="split a .safetensors output: 5GB, 500MB, with an index",
+        help="split a .safetensors output into files of at most this size, such as 5GB, with an index",
     )
     parser.add_argument(
-        "--salvage", action="store_true", help="leave out what is damaged and write the rest; exit code 4"
+        "--salvage",
+        action="store_true",
+        help="skip damaged tensors and write the rest; the exit code is 4 all the same",
     )
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite what an export wrote there before")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite the output of an earlier export")
     parser.add_argument("--json", action="store_true", help="write JSON")
     opening.add_options(parser)
     parser.set_defaults(run=run, weights="all")
@@ -58,9 +64,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 @report_misuse
 def run(options: argparse.Namespace) -> int:
-    """Export; with --salvage the exit code tells that something was damaged."""
+    """Export; with --salvage the exit code still says that something was damaged."""
     progress = render.Progress("exporting")
-    with opening.opened(options.path, options) as checkpoint:
+    with opening.open_checkpoint(options.path, options) as checkpoint:
         try:
             report = export(
                 checkpoint,
@@ -78,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
                 progress=progress,
             )
         except CorruptionError as damage:
-            damage.message += "; --salvage writes what is whole, tfckpt verify lists all damage"
+            damage.message += "; --salvage writes the undamaged tensors, tfckpt verify lists all damage"
             raise
         finally:
             progress.close()

@@ -1,4 +1,4 @@
-"""`tfckpt graph`: the graph beside a checkpoint, summarised, or some of its nodes."""
+"""`tfckpt graph`: summarise the graph saved with a checkpoint, or show some of its nodes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from . import opening, render
 from .ls import matches
 
 HELP = """\
-Summarise the graph beside a checkpoint: ops, variables and signatures.
+Summarise the graph saved with a checkpoint: ops, variables and signatures.
 
   tfckpt graph model.ckpt-322
   tfckpt graph model.ckpt-322 stem/conv2d/Conv2D        one node with its inputs and attributes
   tfckpt graph model.ckpt-322 'blocks_0/*'              every node that matches
 
-The graph is the .meta file beside a checkpoint, or that of the SavedModel whose variables it holds.
+The graph comes from the .meta file next to the checkpoint, or from the SavedModel the checkpoint belongs to.
 """
 
 _YES_NO = {"None": "-", "True": "yes", "False": "no"}
@@ -33,15 +33,15 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "graph",
-        help="summarise the graph beside a checkpoint",
+        help="summarise the graph saved with a checkpoint",
         description=HELP,
     )
-    parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("path", metavar="PATH", help=opening.PATH_HELP)
     parser.add_argument(
         "node",
         metavar="NODE",
         nargs="?",
-        help="a node's name, a glob with * ? [ ], or a text the name contains; FUNCTION:NODE inside a function",
+        help="a node's name, a glob with * ? [ ], or part of a name; FUNCTION:NODE inside a function",
     )
     parser.add_argument("--json", action="store_true", help="write JSON")
     opening.add_options(parser)
@@ -49,11 +49,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
-    """Summarise; exit code 3 when there is no graph, or no such node."""
-    with opening.opened(options.path, options) as checkpoint:
+    """Summarise; exit code 3 if there is no graph or no such node."""
+    with opening.open_checkpoint(options.path, options) as checkpoint:
         meta_graph = checkpoint.meta_graph
         if meta_graph is None:
-            render.complain(f"{checkpoint.prefix}: there is no graph beside this checkpoint (no .meta file)")
+            render.complain(f"{checkpoint.prefix}: there is no graph with this checkpoint (no .meta file)")
             return 3
         if options.node is not None:
             return _show_nodes(meta_graph.graph, options.node, json=options.json)
@@ -90,7 +90,7 @@ def _print_summary(meta_graph: MetaGraph) -> None:
 
 
 def _op_counts(graph: Graph) -> tuple[collections.Counter[str], collections.Counter[str]]:
-    """How many nodes have each op, in the graph and in its functions."""
+    """Count the nodes of each op, in the graph and in its functions."""
     inner = collections.Counter(node.op for function in graph.functions.values() for node in function.nodes)
     return collections.Counter(node.op for node in graph), inner
 
@@ -100,7 +100,7 @@ def _by_use(ops: Mapping[str, int], inner: Mapping[str, int]) -> Callable[[str],
 
 
 def _variables(meta_graph: MetaGraph) -> list[dict[str, object]]:
-    """Name, dtype, shape and, where a collection says so, whether it is trained, of every node of a variable."""
+    """Return name, dtype and shape of each variable, and whether it is trained if a collection says so."""
     trainable = {variable.name: variable.trainable for variable in meta_graph.variables}
     return [
         {
@@ -115,10 +115,10 @@ def _variables(meta_graph: MetaGraph) -> list[dict[str, object]]:
 
 
 def _show_nodes(graph: Graph, pattern: str, *, json: bool) -> int:
-    """The nodes that a name or a pattern means, in full if it is one, else a line each."""
-    nodes = dict(_named(graph, pattern))
+    """Show the nodes that match a name or pattern: one node in full, several in one line each."""
+    nodes = dict(_find_nodes(graph, pattern))
     if not nodes:
-        render.complain(f"no node of {len(graph):,} matches {pattern!r}")
+        render.complain(f"none of {len(graph):,} nodes matches {pattern!r}")
         return 3
     if json:
         print(render.as_json([_node_as_data(name, node) for name, node in nodes.items()]))
@@ -138,19 +138,19 @@ def _show_nodes(graph: Graph, pattern: str, *, json: bool) -> int:
     return 0
 
 
-def _named(graph: Graph, pattern: str) -> Iterable[tuple[str, Node]]:
+def _find_nodes(graph: Graph, pattern: str) -> Iterable[tuple[str, Node]]:
     if pattern in graph:
         return [(pattern, graph[pattern])]
     function, colon, inner = pattern.partition(":")
     if colon and function in graph.functions:
         nodes = {node.name: node for node in graph.functions[function].nodes}
-        chosen = [inner] if inner in nodes else [name for name in nodes if matches(name, inner or None)]
-        return [(f"{function}:{name}", nodes[name]) for name in chosen]
+        names = [inner] if inner in nodes else [name for name in nodes if matches(name, inner or None)]
+        return [(f"{function}:{name}", nodes[name]) for name in names]
     return [(node.name, node) for node in graph if matches(node.name, pattern)]
 
 
 def _attribute(node: Node, name: str) -> str:
-    """An attribute for people; what cannot be read is said and does not end the listing."""
+    """Format an attribute; one that cannot be read becomes its error, so that the listing goes on."""
     try:
         return _text(node.attributes[name])
     except CheckpointError as error:

@@ -1,4 +1,4 @@
-"""Help texts that fit the terminal: written for wide ones, and laid out anew where one is narrow."""
+"""Help texts that fit the terminal: they are written for wide ones and wrapped on narrow ones."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ _GAP = re.compile(r" {2,}")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Leaves a description as it is written while it fits.
+    """A formatter that keeps descriptions as written if they fit the terminal.
 
-    Where it does not, sentences are filled anew, and what an example does stands under it instead of beside it.
+    Otherwise it wraps the sentences, and moves the explanation of an example to a line below it.
     """
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines: list[str] = []
-        for kind, group in itertools.groupby(text.splitlines(), key=lambda line: line[: len(_EXAMPLE)].isspace()):
-            written = list(group)
-            if max(map(len, written)) > width:
-                written = list((_examples if kind else _sentences)(written, width))
-            lines += written
+        for is_example, group in itertools.groupby(text.splitlines(), key=lambda line: line[: len(_EXAMPLE)].isspace()):
+            block = list(group)
+            if max(map(len, block)) > width:
+                block = list((_wrap_examples if is_example else _wrap_sentences)(block, width))
+            lines += block
         return "\n".join(indent + line for line in lines) + "\n"
 
 
-def _examples(lines: Iterable[str], width: int) -> Iterator[str]:
+def _wrap_examples(lines: Iterable[str], width: int) -> Iterator[str]:
     for line in lines:
         command, *notes = _GAP.split(line.strip(), maxsplit=1)
         yield _EXAMPLE + command
         for note in notes:
-            yield from _filled(note, width, _NOTE)
+            yield from _wrap(note, width, _NOTE)
 
 
-def _sentences(lines: Iterable[str], width: int) -> Iterator[str]:
+def _wrap_sentences(lines: Iterable[str], width: int) -> Iterator[str]:
     for is_text, group in itertools.groupby(lines, key=bool):
         paragraph = list(group)
-        yield from _filled(" ".join(paragraph), width) if is_text else paragraph
+        yield from _wrap(" ".join(paragraph), width) if is_text else paragraph
 
 
-def _filled(text: str, width: int, indent: str = "") -> list[str]:
+def _wrap(text: str, width: int, indent: str = "") -> list[str]:
     return textwrap.wrap(
         text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )

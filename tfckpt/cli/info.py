@@ -1,4 +1,4 @@
-"""`tfckpt info`: what a checkpoint is, in a few lines."""
+"""`tfckpt info`: summarise a checkpoint in a few lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import pluralize, printable
 from . import opening, render
 
 HELP = """\
-Say in a few lines what a checkpoint is: format, files, tensors, parameters, optimizer, averages.
+Summarise a checkpoint in a few lines: format, files, tensors, parameters, optimizer, averages.
 
   tfckpt info model.ckpt-322
 """
@@ -20,18 +20,18 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "info",
-        help="say what a checkpoint is",
+        help="summarise a checkpoint",
         description=HELP,
     )
-    parser.add_argument("path", metavar="PATH", help="prefix, member file, folder, archive or address of a checkpoint")
+    parser.add_argument("path", metavar="PATH", help=opening.PATH_HELP)
     parser.add_argument("--json", action="store_true", help="write JSON")
     opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Summarise."""
-    with opening.opened(options.path, options) as checkpoint:
+    """Print the summary."""
+    with opening.open_checkpoint(options.path, options) as checkpoint:
         summary = summarize(checkpoint)
     if options.json:
         print(render.as_json(dataclasses.asdict(summary)))
@@ -57,7 +57,7 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
     rows = [
         ("checkpoint", printable(summary.prefix)),
         ("format", ", ".join(kind)),
-        ("written as", ", ".join(writer) or "not said"),
+        ("written as", ", ".join(writer) or "unknown"),
         ("files", str(summary.files)),
         ("tensors", f"{summary.tensors:,}"),
         ("elements", f"{summary.elements:,}"),

@@ -1,4 +1,4 @@
-"""`tfckpt ls`: the tensors of a checkpoint, or with --all the checkpoints of a folder."""
+"""`tfckpt ls`: list the tensors of a checkpoint, or with --all the checkpoints of a folder."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ List the tensors of a checkpoint.
 
   tfckpt ls model.ckpt-322
   tfckpt ls model.ckpt-322 '*/kernel' --sort size
-  tfckpt ls model.ckpt-322 stem            every name that contains "stem"
-  tfckpt ls training-folder --all          the checkpoints of a folder, the oldest first
+  tfckpt ls model.ckpt-322 stem            names that contain "stem"
+  tfckpt ls training-folder --all          the checkpoints of a folder, oldest first
 """
 
 _SORT_KEYS: dict[str, Callable[[TensorInfo], Any]] = {
-    "name": lambda info: (),  # the order of the index
+    "name": lambda info: (),  # keep the order of the index
     "size": lambda info: -info.nbytes,
     "dtype": lambda info: info.tf_dtype,
     "shape": lambda info: (len(info.shape), info.shape),
@@ -42,14 +42,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="list the tensors",
         description=HELP,
     )
-    parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("path", metavar="PATH", help=opening.PATH_HELP)
     parser.add_argument(
         "pattern",
         metavar="PATTERN",
         nargs="?",
-        help="only names that match: a glob with * ? [ ], else a text the name contains",
+        help="only names that match a glob with * ? [ ], or that contain this text",
     )
-    parser.add_argument("-l", "--long", action="store_true", help="also shard, offset, checksum and slices")
+    parser.add_argument("-l", "--long", action="store_true", help="also show shard, offset, checksum and slices")
     parser.add_argument("--sort", choices=_SORT_KEYS, default="name", help="order of the rows (default: name)")
     parser.add_argument("--all", action="store_true", help="list the checkpoints of the folder PATH instead of tensors")
     parser.add_argument("--json", action="store_true", help="write JSON")
@@ -58,10 +58,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
-    """List; exit code 3 when a pattern matches nothing."""
+    """List; exit code 3 if a pattern matches nothing."""
     if options.all:
         return _list_checkpoints(options.path, json=options.json)
-    with opening.opened(options.path, options) as checkpoint:
+    with opening.open_checkpoint(options.path, options) as checkpoint:
         infos = [info for info in checkpoint.infos() if matches(info.name, options.pattern)]
         infos.sort(key=_SORT_KEYS[options.sort])
         missing = checkpoint.missing_files()
@@ -71,16 +71,21 @@ def run(options: argparse.Namespace) -> int:
             _print_table(infos, long=options.long)
             print(_totals(infos, checkpoint))
         else:
-            render.say("no tensors" if options.pattern is None else f"no tensor of {len(checkpoint)} matches")
+            render.say(
+                "no tensors"
+                if options.pattern is None
+                else f"none of {pluralize(len(checkpoint), 'tensor')} matches {options.pattern!r}"
+            )
         for path, names in missing.items():
-            unlisted = "no tensor needs it" if checkpoint.format == V2 else "what stands only in it is not listed"
-            costs = pluralize(len(names), "tensor") + " cannot be read" if names else unlisted
-            render.complain(f"{path}: this data shard is missing; {costs}")
+            # Only V2 has an index, which lists the tensors of a missing shard as well.
+            unlisted = "no tensor needs it" if checkpoint.format == V2 else "its tensors are not listed"
+            effect = pluralize(len(names), "tensor") + " cannot be read" if names else unlisted
+            render.complain(f"{path}: this data shard is missing; {effect}")
     return 3 if options.pattern is not None and not infos else 0
 
 
 def matches(name: str, pattern: str | None) -> bool:
-    """Whether a name matches a glob, or contains a text that is no glob; everything matches None."""
+    """Return whether a name matches a glob, or contains a text without wildcards; every name matches None."""
     if pattern is None:
         return True
     if any(c in pattern for c in "*?["):
@@ -134,23 +139,23 @@ def _as_data(checkpoint: Checkpoint, infos: list[TensorInfo], missing: dict[str,
 
 
 def _list_checkpoints(path: str, *, json: bool) -> int:
-    """List, from the oldest to the newest; exit code 3 when there is none."""
-    found = checkpoints(path)
+    """List the checkpoints from the oldest to the newest; exit code 3 if there are none."""
+    known = checkpoints(path)
     if json:
-        print(render.as_json([dataclasses.asdict(one) | {"timestamp": _json_time(one.timestamp)} for one in found]))
-    elif found:
-        rows = [[printable(one.prefix), _time(one.timestamp), _state(one)] for one in found]
+        print(render.as_json([dataclasses.asdict(item) | {"timestamp": _json_time(item.timestamp)} for item in known]))
+    elif known:
+        rows = [[printable(item.prefix), _time(item.timestamp), _state(item)] for item in known]
         print(render.table(["checkpoint", "written (UTC)", ""], rows))
     else:
         render.complain(f"{path}: no checkpoint in this folder")
-    for one in found:
-        for note in one.notes:
+    for item in known:
+        for note in item.notes:
             render.say(note)
-    return 0 if found else 3
+    return 0 if known else 3
 
 
 def _time(timestamp: float | None) -> str:
-    """Seconds since 1970 as a date; what is none, such as nan, as the number."""
+    """Format seconds since 1970 as a date; a value that is not a date, such as nan, stays a number."""
     if timestamp is None:
         return "-"
     try:
@@ -160,15 +165,15 @@ def _time(timestamp: float | None) -> str:
 
 
 def _json_time(timestamp: float | None) -> object:
-    """JSON has no NaN and no infinities: they become their names."""
+    """Return a time as JSON can hold it: NaN and infinities become their names."""
     return timestamp if timestamp is None or math.isfinite(timestamp) else str(timestamp)
 
 
-def _state(one: KnownCheckpoint) -> str:
-    """What is to be said of a checkpoint besides its name."""
+def _state(item: KnownCheckpoint) -> str:
+    """Describe the state of a checkpoint in a few words."""
     words = [
-        "latest" if one.is_latest else "",
-        "" if one.exists else "not there",
-        "" if one.in_state_file else "not in the state file",
+        "latest" if item.is_latest else "",
+        "" if item.exists else "missing",
+        "" if item.in_state_file else "not in the state file",
     ]
     return ", ".join(word for word in words if word)

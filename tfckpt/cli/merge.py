@@ -1,4 +1,4 @@
-"""`tfckpt merge`: one checkpoint of several."""
+"""`tfckpt merge`: write one checkpoint from several."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .command import report_misuse
 from .outputs import add_output_options, check_target, state_update, summary
 
 HELP = """\
-Write one checkpoint of the tensors of several.
+Write one checkpoint with the tensors of several.
 
   tfckpt merge backbone.ckpt head.ckpt model
 
-A name that two of them have is a conflict: all conflicts are listed, nothing is written, and the exit code is 1.
+A name in two of them is a conflict: all conflicts are listed, nothing is written, and the exit code is 1.
 Slices of one partitioned variable may come from several checkpoints.
 """
 
@@ -25,10 +25,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "merge",
-        help="write one checkpoint of several",
+        help="write one checkpoint from several",
         description=HELP,
     )
-    parser.add_argument("sources", metavar="SRC", nargs="+", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("sources", metavar="SRC", nargs="+", help=opening.PATH_HELP)
     parser.add_argument("target", metavar="DST", help="prefix of the new checkpoint")
     add_output_options(parser, shards="number of data shards (default: 1)")
     opening.add_options(parser)
@@ -37,13 +37,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 @report_misuse
 def run(options: argparse.Namespace) -> int:
-    """Merge; exit code 1 when names are in conflict."""
+    """Merge; exit code 1 if names conflict."""
     check_target(options.target)
     progress = render.Progress("merging")
     try:
         with contextlib.ExitStack() as stack:
             report = merge(
-                [stack.enter_context(opening.opened(source, options)) for source in options.sources],
+                [stack.enter_context(opening.open_checkpoint(source, options)) for source in options.sources],
                 options.target,
                 shards=options.shards,
                 checkpoint_state=state_update(options),
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     except NameConflictError as error:
         for name, sources in error.conflicts.items():
             print(f"{printable(name)}  in {', '.join(map(printable, sources))}")
-        render.complain(f"{pluralize(len(error.conflicts), 'name')} in more than one checkpoint; nothing is written")
+        render.complain(f"{pluralize(len(error.conflicts), 'name')} in more than one checkpoint; nothing was written")
         return 1
     finally:
         progress.close()

@@ -1,4 +1,4 @@
-"""Shared by the verbs that write checkpoints and exports: options, checks and the summary."""
+"""Options, checks and the summary of the verbs that write checkpoints and exports."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
         type=parse_rename,
         action="append",
         default=[],
-        help="replace what a regular expression finds in each name, split at the last =; may be repeated",
+        help="replace matches of a regular expression in names; split at the last =; may be repeated",
     )
-    parser.add_argument("--dtype", help="convert floats to float16, bfloat16, float32 or float64")
-    parser.add_argument("--no-optimizer", action="store_true", help="without slot variables and other optimizer state")
+    parser.add_argument("--dtype", help="convert floating-point tensors to float16, bfloat16, float32 or float64")
+    parser.add_argument(
+        "--no-optimizer", action="store_true", help="leave out slot variables and other optimizer state"
+    )
 
 
 def parse_rename(text: str) -> tuple[str, str]:
@@ -40,36 +42,36 @@ def parse_rename(text: str) -> tuple[str, str]:
 
 
 def check_target(prefix: str) -> None:
-    """Raise `ValueError` if the prefix is an existing folder: the user probably means a file in it."""
+    """Raise `ValueError` if the prefix is an existing folder: the user probably means a prefix in it."""
     if os.path.isdir(prefix):
-        raise ValueError(f"{prefix} is a folder, expected a prefix such as {os.path.join(prefix, 'model.ckpt')}")
+        raise ValueError(f"{prefix} is a folder; give a prefix such as {os.path.join(prefix, 'model.ckpt')}")
 
 
 def add_output_options(parser: argparse.ArgumentParser, *, shards: str | None) -> None:
-    """Add the options of every verb that writes a checkpoint; `shards` is the help of --shards, if it has that."""
+    """Add the options for writing a checkpoint; `shards` is the help for --shards, or None for no such option."""
     if shards is not None:
         parser.add_argument("--shards", metavar="N", type=int, help=shards)
     parser.add_argument(
         "--state",
         choices=("new", "keep"),
-        help="name the checkpoint in the folder's `checkpoint` file: alone, or with those already listed",
+        help="record the checkpoint in the folder's `checkpoint` file: alone, or in addition to those listed there",
     )
     parser.add_argument("-f", "--force", action="store_true", help="overwrite an existing checkpoint")
 
 
 def state_update(options: argparse.Namespace) -> StateUpdate:
-    """Return --state as the argument `checkpoint_state` of the library."""
+    """Return the value of --state in the form of the library's argument `checkpoint_state`."""
     return "keep" if options.state == "keep" else options.state == "new"
 
 
 def summary(report: Report) -> str:
-    """Return what was written, as lines for people."""
+    """Return a summary of what was written."""
     written = len(report.copied) + len(report.converted)
     lines = [f"{pluralize(written, 'tensor')}, {render.size(report.nbytes)} written to {report.prefix}"]
     if report.converted:
-        lines.append(f"  {len(report.converted):,} encoded anew, {len(report.copied):,} copied as bytes")
+        lines.append(f"  {len(report.converted):,} re-encoded, {len(report.copied):,} copied as bytes")
     if report.averaged:
         lines.append(f"  {len(report.averaged):,} with the values of their moving averages")
     if report.dropped:
-        lines.append(f"  {pluralize(len(report.dropped), 'tensor')} of the source left out")
+        lines.append(f"  left out: {pluralize(len(report.dropped), 'tensor')} of the source")
     return "\n".join(lines)

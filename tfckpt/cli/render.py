@@ -1,4 +1,4 @@
-"""How tables, sizes and progress look, the same for every verb."""
+"""Tables, sizes, messages and progress, the same for every verb."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?", re.IGNORECASE)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> str:
-    """Columns aligned under their headings; the characters of `right` say which columns align right: "lrl"."""
+    """Align columns under their headings; `right` has one character per column, "l" or "r": "lrl"."""
     sides = right.ljust(len(header), "l")[: len(header)]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = []
@@ -29,7 +29,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = 
 
 
 def size(nbytes: int) -> str:
-    """A number of bytes for people: 512 bytes, 1.5 KiB."""
+    """Format a number of bytes: 512 bytes, 1.5 KiB."""
     value = float(nbytes)
     for unit in _UNITS:
         if value < 1024 or unit == _UNITS[-1]:
@@ -39,42 +39,42 @@ def size(nbytes: int) -> str:
 
 
 def parse_size(text: str) -> int:
-    """A number of bytes with a unit: 500MB, 5GB (powers of 1000), 2GiB (powers of 1024)."""
+    """Parse a number of bytes with a unit: 500MB, 5GB (powers of 1000), 2GiB (powers of 1024)."""
     match = _SIZE.fullmatch(text.strip())
     size = int(float(match[1]) * _FACTORS[(match[2] or "").upper()]) if match else 0
     if size < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write for example 500MB or 5GB")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500MB or 5GB")
     return size
 
 
 def shape(dimensions: Sequence[int]) -> str:
-    """A shape as a list; a scalar has the empty one."""
+    """Format a shape as a list: [2, 3], or [] for a scalar."""
     return "[" + ", ".join(map(str, dimensions)) + "]"
 
 
 def dtype(info: TensorInfo) -> str:
-    """The short name of a tensor's type as TensorFlow calls it, such as float32, qint8 or string."""
+    """Return TensorFlow's short name of a tensor's type, such as float32, qint8 or string."""
     name = info.tf_dtype.removeprefix("DT_").lower()
     return {"float": "float32", "double": "float64", "half": "float16"}.get(name, name)
 
 
 def as_json(value: object) -> str:
-    """Indented JSON, non-ASCII characters escaped."""
+    """Return indented JSON with non-ASCII characters escaped."""
     return json.dumps(value, indent=2)
 
 
 def say(text: str) -> None:
-    """A line of talk on standard error."""
+    """Print one line to standard error, with control characters escaped."""
     print(printable(text), file=sys.stderr)
 
 
 def complain(text: str, *, command: str = "tfckpt") -> None:
-    """A line on standard error that says what went wrong."""
+    """Print one line to standard error that says what went wrong."""
     say(f"{command}: {text}")
 
 
 class Progress:
-    """One line on a terminal's standard error that is redrawn at most ten times a second and removed at the end."""
+    """A progress line on standard error, drawn on terminals only, at most ten times a second, removed at the end."""
 
     def __init__(self, label: str) -> None:
         self._label = label
@@ -82,7 +82,7 @@ class Progress:
         self._is_terminal = sys.stderr.isatty()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show how much is done."""
+        """Show that `done` of `total` bytes or steps are done."""
         now = time.monotonic()
         if self._is_terminal and (now - self._shown_at >= 0.1 or done == total):
             self._shown_at = now

@@ -20,17 +20,17 @@ Run a Python script that reads TensorFlow checkpoints, without TensorFlow.
   tfckpt run convert.py bert_model.ckpt out.bin      as: python convert.py bert_model.ckpt out.bin
   tfckpt run -m package.convert bert_model.ckpt      as: python -m package.convert bert_model.ckpt
 
-The script's `import tensorflow` gives a stand-in that offers tf.train.load_checkpoint, list_variables, load_variable,
-latest_checkpoint, get_checkpoint_state, checkpoint_exists and NewCheckpointReader, tf.io.gfile, dtypes and errors.
-Anything else that is asked of it is an error that names the attribute and the line.
-Options for this command stand before SCRIPT; everything after it is the script's own.
-The exit code is the script's own; 3 when it fails because a checkpoint or tensor is not found, 4 because a file is
-corrupt, 5 because it asks for something that is not offered or not supported.
+In the script, `import tensorflow` imports a stand-in that offers tf.train.load_checkpoint, list_variables,
+load_variable, latest_checkpoint, get_checkpoint_state, checkpoint_exists and NewCheckpointReader, tf.io.gfile, dtypes
+and errors. Using anything else is an error that names the attribute and the line.
+Options of this command go before SCRIPT; everything after SCRIPT is passed to the script.
+The exit code is the script's own, but 3 if it fails because a checkpoint or tensor is not found, 4 because a file is
+corrupt, and 5 because it needs something that the stand-in does not offer or that is not supported.
 """
 
 _NO_SCRIPT = 2
 _SCRIPT_FAILED = 1
-#: Modules whose frames lead to the script and are of no interest to its author.
+#: Modules whose frames come before the script's own in a traceback, and do not interest its author.
 _OURS = (__name__, "contextlib", "runpy")
 
 
@@ -42,16 +42,16 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description=HELP,
         usage="tfckpt run [-h] [-m] SCRIPT [ARGUMENT ...]",
     )
-    parser.add_argument("-m", action="store_true", dest="is_module", help="SCRIPT is the name of a module")
+    parser.add_argument("-m", action="store_true", dest="is_module", help="SCRIPT is a module name, as with python -m")
     parser.add_argument("script", metavar="SCRIPT", help="path of a Python script")
     parser.add_argument("arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="arguments of the script")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the script as Python would, with the stand-in in place; the exit code."""
+    """Run the script as Python would, with the stand-in installed, and return the exit code."""
     if not options.is_module and not os.path.exists(options.script):
-        render.complain(f"no such script: {options.script}")
+        render.complain(f"{options.script}: no such script")
         return _NO_SCRIPT
     folder = os.getcwd() if options.is_module else os.path.dirname(os.path.abspath(options.script))
     with stand_in(), _arguments([options.script, *options.arguments], folder):
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _arguments(arguments: list[str], folder: str) -> Iterator[None]:
-    """The script's own `sys.argv`, and the folder whose modules it imports first."""
+    """Set `sys.argv` for the script and let it import from its folder first; restore both afterwards."""
     before = sys.argv, list(sys.path)
     sys.argv = arguments
     sys.path.insert(0, folder)
@@ -80,7 +80,7 @@ def _arguments(arguments: list[str], folder: str) -> Iterator[None]:
 
 
 def _trace_of_script(trace: types.TracebackType | None) -> types.TracebackType | None:
-    """The part of a traceback that begins in the script."""
+    """Return the part of a traceback that begins in the script."""
     while trace is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
         trace = trace.tb_next
     return trace

@@ -1,4 +1,4 @@
-"""`tfckpt set`: a copy of a checkpoint with other values for some tensors."""
+"""`tfckpt set`: copy a checkpoint with new values for some tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .command import report_misuse
 from .outputs import add_output_options, check_target, state_update, summary
 
 HELP = """\
-Copy a checkpoint with other values for some tensors.
+Copy a checkpoint with new values for some tensors.
 
   tfckpt set model.ckpt-322 head/dense/bias=bias.npy -o new/model
 
@@ -29,10 +29,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "set",
-        help="copy a checkpoint with other values for some tensors",
+        help="copy a checkpoint with new values for some tensors",
         description=HELP,
     )
-    parser.add_argument("source", metavar="SRC", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("source", metavar="SRC", help=opening.PATH_HELP)
     parser.add_argument(
         "values",
         metavar="NAME=FILE",
@@ -44,7 +44,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--allow-change",
         action="store_true",
-        help="also new names, and arrays of another dtype or shape than the tensor's",
+        help="also accept new names, and arrays of a different dtype or shape",
     )
     add_output_options(parser, shards=None)
     opening.add_options(parser)
@@ -53,16 +53,16 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 @report_misuse
 def run(options: argparse.Namespace) -> int:
-    """Copy and replace; exit code 3 when a name is not in the checkpoint or a file is not there."""
+    """Copy and replace; exit code 3 if a tensor or a file does not exist."""
     names = [name for name, _ in options.values]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
-        raise ValueError(f"two values for {', '.join(sorted(repeated))}")
+        raise ValueError(f"more than one value for {', '.join(sorted(repeated))}")
     values = {name: load_array(path) for name, path in options.values}
     check_target(options.output)
     progress = render.Progress("copying")
     try:
-        with opening.opened(options.source, options) as checkpoint:
+        with opening.open_checkpoint(options.source, options) as checkpoint:
             report = replace(
                 checkpoint,
                 values,
@@ -79,19 +79,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def parse_value(text: str) -> tuple[str, str]:
-    """A name and a path, which has no `=`."""
+    """Split NAME=FILE at the last `=`: names may contain one."""
     name, mark, path = text.rpartition("=")
     if not mark or not name or not path:
-        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=FILE")
+        raise argparse.ArgumentTypeError(f"{text!r} does not have the form NAME=FILE")
     return name, path
 
 
 def load_array(path: str) -> Array:
-    """The array in a .npy file, mapped; nothing in it is unpickled."""
+    """Return the array in a .npy file, memory-mapped; nothing is unpickled."""
     if not os.path.isfile(path):
         raise CheckpointNotFoundError("no such file", path=path)
     source = LocalStorage().open(path)
     with contextlib.closing(source), error_context(path=path):
         if archive_kind(source) == "zip":
-            raise CorruptionError("holds several arrays (.npz), expected one (.npy)")
+            raise CorruptionError("holds several arrays (.npz), expected one array (.npy)")
         return npy_array(source.read(0, source.size))

@@ -1,4 +1,4 @@
-"""`tfckpt show`: the values of one tensor."""
+"""`tfckpt show`: print the values of one tensor."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="print one tensor",
         description=HELP,
     )
-    parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("path", metavar="PATH", help=opening.PATH_HELP)
     parser.add_argument("name", metavar="NAME", help="name of the tensor")
     parser.add_argument(
         "--slice",
         metavar="INDEX",
         type=parse_index,
         default=(),
-        help="only this part, as NumPy writes it: 0:4 or 0,...,1",
+        help="only this part, in NumPy's notation: 0:4 or 0,...,1",
     )
     parser.add_argument(
-        "--stats", action="store_true", help="min, max, mean, std, zeros and non-finite instead of values"
+        "--stats", action="store_true", help="print min, max, mean, std, zeros and non-finite counts instead of values"
     )
-    parser.add_argument("--all", action="store_true", help="every value, however many there are")
+    parser.add_argument("--all", action="store_true", help="print all values, however many there are")
     parser.add_argument("--json", action="store_true", help="write JSON")
     opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show; exit code 3 when there is no such tensor, 2 when the index does not fit it."""
-    with opening.opened(options.path, options) as checkpoint:
+    """Print the tensor; exit code 3 if there is no such tensor, 2 if the index does not fit its shape."""
+    with opening.open_checkpoint(options.path, options) as checkpoint:
         info = checkpoint.info(options.name)
         array = checkpoint.read(options.name)
         try:
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         except IndexError as error:
             render.complain(f"--slice does not fit the shape {render.shape(info.shape)}: {error}")
             return 2
-        part = np.asarray(part, dtype=array.dtype)
+        part = np.asarray(part, dtype=array.dtype)  # an index of integers alone returns a scalar
         if options.json:
             print(render.as_json(_as_data(info, part, stats=options.stats)))
             return 0
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def parse_index(text: str) -> tuple[int | slice | EllipsisType, ...]:
-    """An index of integers, slices and an ellipsis as NumPy writes it, without brackets."""
+    """Parse an index in NumPy's notation: integers, slices and an ellipsis; nothing is evaluated."""
     parts: list[int | slice | EllipsisType] = []
     for piece in text.strip().removeprefix("[").removesuffix("]").split(","):
         part = piece.strip()
@@ -84,15 +84,15 @@ def parse_index(text: str) -> tuple[int | slice | EllipsisType, ...]:
         if part == "...":
             parts.append(...)
         elif match is None:
-            raise argparse.ArgumentTypeError(f"{part!r} is no index; write for example 0:4 or 0,...,::2")
+            raise argparse.ArgumentTypeError(f"{part!r} is not an index such as 0:4 or 0,...,::2")
         elif match[1] is not None:
             parts.append(int(match[1]))
         elif match[4] == "0":
-            raise argparse.ArgumentTypeError("a slice's step cannot be 0")
+            raise argparse.ArgumentTypeError("the step of a slice cannot be 0")
         else:
             parts.append(slice(*(None if number is None else int(number) for number in match.groups()[1:])))
     if parts.count(...) > 1:
-        raise argparse.ArgumentTypeError("an index has one ellipsis at most")
+        raise argparse.ArgumentTypeError("an index can have only one ellipsis")
     return tuple(parts)
 
 
@@ -104,7 +104,7 @@ def _values(array: Array, *, everything: bool) -> str:
 
 
 def _text(value: Any) -> str:
-    """A string element: as text if it is printable UTF-8, else as a bytes literal; long ones are cut."""
+    """Format a string element: text if it is printable UTF-8, else a bytes literal; long ones are cut."""
     shown = value if len(value) <= 200 else value[:200]
     try:
         text = shown.decode("utf-8")
@@ -142,15 +142,15 @@ def _nested(array: Array, convert: Any) -> Any:
 
 
 def _json_number(value: float) -> object:
-    """JSON has no NaN and no infinities: they become their names."""
+    """Return a number as JSON can hold it: NaN and infinities become their names."""
     return value if isinstance(value, int) or np.isfinite(value) else str(float(value))
 
 
 def statistics(array: Array) -> dict[str, float]:
-    """Elements, min, max, mean, std, zeros and non-finite; min to std leave out what is not finite.
+    """Return elements, min, max, mean, std, zeros and non-finite; min to std are those of the finite values.
 
-    Complex numbers are taken by their absolute value, strings by their length in bytes.
-    Means and deviations are computed in float64, piece by piece so that a large tensor needs no second copy.
+    Complex numbers count by their absolute value, strings by their length in bytes.
+    Mean and deviation are computed in float64, piece by piece, so that a large tensor is not copied as a whole.
     """
     flat = array.reshape(-1)
     elements, zeros, finite = flat.size, 0, 0
@@ -162,12 +162,12 @@ def statistics(array: Array) -> dict[str, float]:
             finite += values.size
             low, high = min(low, float(values.min())), max(high, float(values.max()))
             total += float(values.sum())
-    found: dict[str, float] = {"elements": elements}
+    result: dict[str, float] = {"elements": elements}
     if finite:
         mean = total / finite
         squares = sum(float(np.square(piece[np.isfinite(piece)] - mean).sum()) for piece in _pieces(flat))
-        found |= {"min": low, "max": high, "mean": mean, "std": float(np.sqrt(squares / finite))}
-    return found | {"zeros": zeros, "non-finite": elements - finite}
+        result |= {"min": low, "max": high, "mean": mean, "std": float(np.sqrt(squares / finite))}
+    return result | {"zeros": zeros, "non-finite": elements - finite}
 
 
 def _pieces(flat: Array) -> Iterator[Array]:

@@ -1,6 +1,6 @@
-"""The system's request to stop (SIGTERM) as an exception, so that a command removes its temporary files before it ends.
+"""SIGTERM as an exception, so that a command removes its temporary files before it ends.
 
-Only commands use this; a program that imports the package keeps its own signal handlers.
+Only the commands use this; a program that imports the package keeps its own signal handlers.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-#: What a shell reports of a command that SIGTERM ended.
+#: The exit code that a shell reports for a command ended by SIGTERM.
 EXIT_CODE = 128 + signal.SIGTERM
 
 
-class Stopped(BaseException):  # like KeyboardInterrupt, no error of the program
+class Stopped(BaseException):  # like KeyboardInterrupt, not an error of the program
     """The process was asked to stop."""
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGTERM raise `Stopped` in the block; outside of the main thread, where Python cannot, nothing changes."""
+    """Let SIGTERM raise `Stopped` in the block; outside the main thread Python cannot, and nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""`tfckpt tree`: the objects of a checkpoint, or the parts of its names, as a tree with shapes."""
+"""`tfckpt tree`: draw the objects of a checkpoint, or the parts of its names, as a tree with shapes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ..tensors.reading import TensorReader
 from . import opening, render
 
 HELP = """\
-Draw the objects of a TF2 checkpoint as a tree, with the type and shape of what they saved.
+Draw the objects of a TF2 checkpoint as a tree, with the type and shape of the saved values.
 
   tfckpt tree ckpt-7
-  tfckpt tree ckpt-7 net/layers            what stands below this path
+  tfckpt tree ckpt-7 net/layers            only the objects below this path
   tfckpt tree ckpt-7 --depth 2
 
-An object that has several names is drawn once, under the name its keys have; its other names point there.
-Of a name-based checkpoint the names are drawn, split at their slashes.
+An object with several names is drawn once, under the name in its keys; its other names point there.
+For a name-based checkpoint the tree shows the names, split at their slashes.
 """
 
 _ROOT = "(root)"
-#: What a node saved: the attribute's name, the variable's full name, and what is known of the tensor.
+#: One saved value of a node: the attribute's name, the variable's full name, and the tensor's description.
 _Stored: TypeAlias = tuple[str, str, TensorInfo]
 
 
@@ -39,25 +39,27 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="draw objects and shapes as a tree",
         description=HELP,
     )
-    parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
-    parser.add_argument("below", metavar="OBJECT", nargs="?", default="", help="draw only what stands below this path")
-    parser.add_argument("-l", "--long", action="store_true", help="also full names and keys")
-    parser.add_argument("--all", action="store_true", help="also objects without values of their own")
-    parser.add_argument("--depth", type=_depth, metavar="N", help="at most this many levels")
+    parser.add_argument("path", metavar="PATH", help=opening.PATH_HELP)
+    parser.add_argument(
+        "below", metavar="OBJECT", nargs="?", default="", help="draw only this object and those below it"
+    )
+    parser.add_argument("-l", "--long", action="store_true", help="also show full names and keys")
+    parser.add_argument("--all", action="store_true", help="also draw objects that saved no values")
+    parser.add_argument("--depth", type=_depth, metavar="N", help="draw at most this many levels")
     parser.add_argument("--json", action="store_true", help="write JSON")
     opening.add_options(parser)
     parser.set_defaults(run=run, optional="below")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw; exit code 3 when there is no such object."""
-    with opening.opened(options.path, options) as checkpoint:
+    """Draw; exit code 3 if there is no such object."""
+    with opening.open_checkpoint(options.path, options) as checkpoint:
         graph = checkpoint.object_graph
         options.below = options.below.rstrip("/")
         if options.json:
             data = _as_data(checkpoint, graph, options.below)
             if data is None:
-                return _complain_of(options.below)
+                return _report_missing(options.below)
             print(render.as_json(data))
             return 0
         if graph is None:
@@ -65,23 +67,23 @@ def run(options: argparse.Namespace) -> int:
         else:
             top, hidden = _tree_of_objects(checkpoint, graph, options)
         if top is None:
-            return _complain_of(options.below)
+            return _report_missing(options.below)
         glyphs = _Glyphs.for_output()
         for line in _draw(top, glyphs, options.depth):
             print(line)
         if hidden:
-            render.say(f"{pluralize(hidden, 'object')} without values of their own not drawn; --all draws them")
+            render.say(f"not drawn: {pluralize(hidden, 'object')} without saved values; --all draws all")
     return 0
 
 
-def _complain_of(below: str) -> int:
+def _report_missing(below: str) -> int:
     render.complain(f"there is no object {below!r}")
     return 3
 
 
 @dataclasses.dataclass(slots=True)
 class _Item:
-    """A line of the drawing and what stands below it."""
+    """A line of the drawing and the items below it."""
 
     text: str
     below: list[_Item] = dataclasses.field(default_factory=list)
@@ -89,7 +91,7 @@ class _Item:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Glyphs:
-    """The lines of a tree, in the characters that the output can show."""
+    """The line-drawing characters of a tree."""
 
     branch: str
     last: str
@@ -98,6 +100,7 @@ class _Glyphs:
 
     @classmethod
     def for_output(cls) -> _Glyphs:
+        """Return the characters that the output's encoding can show."""
         try:
             "├└│→".encode(sys.stdout.encoding or "ascii")
         except UnicodeEncodeError:
@@ -105,12 +108,12 @@ class _Glyphs:
         return cls("├── ", "└── ", "│   ", "→")
 
 
+#: A placeholder for the arrow until the glyphs are chosen; no printable name contains it.
 _LINK = "\0"
-"""Stands for the arrow until it is known what the output can show; no printable name holds it."""
 
 
 def _draw(top: _Item, glyphs: _Glyphs, depth: int | None) -> Iterator[str]:
-    """The lines, without recursion: the depth of a tree is the file's to choose."""
+    """Yield the lines, without recursion because the file decides how deep the tree is."""
     yield top.text
     stack = [(item, "", number == len(top.below) - 1) for number, item in enumerate(top.below)][::-1]
     while stack:
@@ -126,7 +129,7 @@ def _draw(top: _Item, glyphs: _Glyphs, depth: int | None) -> Iterator[str]:
 def _tree_of_objects(
     checkpoint: Checkpoint, graph: ObjectGraph, options: argparse.Namespace
 ) -> tuple[_Item | None, int]:
-    """The drawing from the node at a path, and how many objects below it are left out."""
+    """Return the tree from the node at `options.below`, or None, and the number of objects left out."""
     start = graph.find(options.below)
     if start is None:
         return None, 0
@@ -161,7 +164,7 @@ def _joined(node: ObjectNode, name: str) -> str:
 
 
 def _parents(graph: ObjectGraph) -> dict[int, int]:
-    """The node under which each node is drawn: the one its path leads through."""
+    """Map each node to the node it is drawn under: the one its path leads through."""
     parents: dict[int, int] = {}
     for node in graph.nodes:
         for name, number in node.children.items():
@@ -171,7 +174,7 @@ def _parents(graph: ObjectGraph) -> dict[int, int]:
 
 
 def _with_values(graph: ObjectGraph, parents: dict[int, int], stored: dict[int, list[_Stored]]) -> set[int]:
-    """The nodes that saved something or that stand above one that did, and the root."""
+    """Return the nodes that saved a value or have a descendant that did, and the root."""
     kept = {0}
     for node in graph.nodes:
         number: int | None = node.id
@@ -182,7 +185,7 @@ def _with_values(graph: ObjectGraph, parents: dict[int, int], stored: dict[int, 
 
 
 def _tensors(reader: TensorReader, names: list[str], node: ObjectNode) -> Iterator[_Stored]:
-    """What a node saved; a hash table's tensors stand under its key with a dash and more after it."""
+    """Yield the saved values of a node; the tensors of a hash table have its key, a dash and a suffix."""
     for attribute in node.attributes:
         if attribute.checkpoint_key in reader:
             yield attribute.name, attribute.full_name, reader.info(attribute.checkpoint_key)
@@ -197,11 +200,11 @@ def _tensors(reader: TensorReader, names: list[str], node: ObjectNode) -> Iterat
 def _lines(
     stored: list[_Stored], name: str, slots: dict[str, tuple[Slot, ...]], *, long: bool
 ) -> tuple[str, list[_Item]]:
-    """The line of a node, with the value of a variable on it, and lines for what else it saved."""
+    """Return the line of a node, which includes the value of a variable, and items for its other saved values."""
     details = []
     for attribute, full_name, info in stored:
-        kept = ", ".join(printable(slot.name) for slot in slots.get(info.name, ()))
-        text = f"  {render.dtype(info)} {render.shape(info.shape)}{f'  slots {kept}' if kept else ''}"
+        slot_names = ", ".join(printable(slot.name) for slot in slots.get(info.name, ()))
+        text = f"  {render.dtype(info)} {render.shape(info.shape)}{f'  slots {slot_names}' if slot_names else ''}"
         if long:
             text += f"  {printable(full_name) or '-'}  {printable(info.name)}"
         if attribute == VARIABLE_VALUE:
@@ -212,14 +215,14 @@ def _lines(
 
 
 def _tree_of_names(checkpoint: Checkpoint, below: str) -> _Item | None:
-    """The drawing of a name-based checkpoint, or of the names that go on below one."""
+    """Return the tree of a name-based checkpoint, or of the names below one, or None if there are none."""
     top = _Item(printable(below) or _ROOT)
-    items: dict[tuple[int, str], _Item] = {}  # by the identity of what they stand below, and their part of the name
-    found = not below
+    items: dict[tuple[int, str], _Item] = {}  # by the identity of their parent, and their part of the name
+    has_match = not below
     for info in checkpoint.infos():
         if below and info.name != below and not info.name.startswith(f"{below}/"):
             continue
-        found = True
+        has_match = True
         parts = info.name.split("/") if not below else info.name[len(below) :].split("/")[1:]
         item = top
         for part in parts:
@@ -229,17 +232,17 @@ def _tree_of_names(checkpoint: Checkpoint, below: str) -> _Item | None:
                 item.below.append(child)
             item = child
         item.text += f"  {render.dtype(info)} {render.shape(info.shape)}"
-    return top if found else None
+    return top if has_match else None
 
 
 def _depth(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of levels")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of levels")
     return int(text)
 
 
 def _as_data(checkpoint: Checkpoint, graph: ObjectGraph | None, below: str) -> object | None:
-    """What stands below a path, as JSON has it; None if nothing does."""
+    """Return the data for JSON, of the object at a path and those below it; None if there is no such object."""
     variables = checkpoint.variables()
     nodes: list[ObjectNode] = []
     if graph is not None:
@@ -248,7 +251,7 @@ def _as_data(checkpoint: Checkpoint, graph: ObjectGraph | None, below: str) -> o
             return None
         nodes = list(graph.nodes)
         if below:
-            nodes = _held_by(graph, start)
+            nodes = _descendants(graph, start)
             paths = {node.path for node in nodes}
             variables = tuple(variable for variable in variables if variable.path in paths)
     elif below:
@@ -275,17 +278,17 @@ def _as_data(checkpoint: Checkpoint, graph: ObjectGraph | None, below: str) -> o
     }
 
 
-def _held_by(graph: ObjectGraph, start: ObjectNode) -> list[ObjectNode]:
-    """A node and all below it, each once: children, and the slot variables that an optimizer keeps."""
-    found = {start.id}
+def _descendants(graph: ObjectGraph, start: ObjectNode) -> list[ObjectNode]:
+    """Return a node and all nodes below it, each once: children and an optimizer's slot variables."""
+    seen = {start.id}
     work = [start]
     while work:
         node = work.pop()
         for number in (*node.children.values(), *(reference.slot_variable for reference in node.slot_variables)):
-            if number not in found:
-                found.add(number)
+            if number not in seen:
+                seen.add(number)
                 work.append(graph.nodes[number])
-    return [node for node in graph.nodes if node.id in found]
+    return [node for node in graph.nodes if node.id in seen]
 
 
 def _node_as_data(node: ObjectNode) -> object:

@@ -1,4 +1,4 @@
-"""`tfckpt verify`: compare every checksum of a checkpoint."""
+"""`tfckpt verify`: verify every checksum of a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from . import opening, render
 from .command import exit_code_of
 
 HELP = """\
-Read every block and every tensor of a checkpoint and compare every checksum.
+Read every block and every tensor of a checkpoint and verify every checksum.
 
   tfckpt verify model.ckpt-322
 
-Goes on past damage and lists all of it, one finding a line.
-The exit code is 0 when nothing is wrong, 4 when something is damaged, 3 when only files are missing,
-5 when only values of a type that cannot be read remain unchecked.
+Continues past damage and lists all of it, one finding per line.
+The exit code is 0 if nothing is wrong, 4 if something is damaged, 3 if files are missing and nothing is damaged,
+and 5 if the only findings are values of a type that cannot be read.
 """
 
 
@@ -24,18 +24,18 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "verify",
-        help="compare every checksum",
+        help="verify every checksum",
         description=HELP,
     )
-    parser.add_argument("path", metavar="PATH", help="prefix, member file or folder of a checkpoint")
+    parser.add_argument("path", metavar="PATH", help=opening.PATH_HELP)
     parser.add_argument("--json", action="store_true", help="write JSON")
     opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Verify and report."""
-    with opening.opened(options.path, options) as checkpoint:
+    """Verify the checkpoint and print the findings."""
+    with opening.open_checkpoint(options.path, options) as checkpoint:
         progress = render.Progress("verifying")
         try:
             result = verify(checkpoint, progress=progress)
@@ -51,10 +51,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _summary(result: Verification) -> str:
-    whole = f"{pluralize(len(result.whole), 'tensor')}, {render.size(result.nbytes)}"
+    undamaged = f"{pluralize(len(result.whole), 'tensor')}, {render.size(result.nbytes)}"
     if result.ok:
-        return f"{whole}: every checksum agrees"
-    return f"{pluralize(len(result.errors), 'finding')}; still whole: {whole}"
+        return f"{undamaged}: all checksums match"
+    return f"{pluralize(len(result.errors), 'finding')}; undamaged: {undamaged}"
 
 
 def _as_data(prefix: str, result: Verification) -> object:

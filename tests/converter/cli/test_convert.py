@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from converter.cli import build_parser, main
-from converter.cli.options import repeating
+from converter.cli.options import format_command
 from converter.formats.files import FORMATS, read_output
 
 Capture = pytest.CaptureFixture[str]
@@ -111,7 +111,7 @@ def test_command_of_a_report_repeats_what_was_typed(typed: str, said: str) -> No
     """What is not the default is said, quoted for a shell, and read back as the same options."""
     options = build_parser().parse_args(["convert", *shlex.split(typed)])
 
-    command = repeating(options, ("report", "force"))
+    command = format_command(options, ("report", "force"))
 
     assert command == f"tf2torch convert {said}"
     again = vars(build_parser().parse_args(shlex.split(command)[1:]))
