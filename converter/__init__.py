@@ -1,10 +1,10 @@
-"""Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, and show that the result is right.
+"""Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, and prove that the result is right.
 
 >>> import converter
 >>> result = converter.convert("efficientnetv2-digits")  # doctest: +SKIP
 >>> model = converter.load_model("efficientnetv2-digits")  # doctest: +SKIP
 
-Names are imported when they are first used: `import converter` loads no torch, and `convert` never does.
+Names are imported on first use: `import converter` does not load torch, and `convert` never does.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ __all__ = [
     "to_tensorflow_names",
 ]
 
-_HOMES = {
+_MODULES = {
     "CONFIGS": ".model",
     "ConversionReport": ".mapping.report",
     "ConversionResult": ".conversion",
@@ -109,11 +109,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use; where it needs torch and there is none, the error names the extra."""
-    if name not in _HOMES:
+    """Import a public name on first use; if it needs torch and torch is not installed, the error names the extra."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        value = getattr(importlib.import_module(_HOMES[name], __name__), name)
+        value = getattr(importlib.import_module(_MODULES[name], __name__), name)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -125,5 +125,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, loaded or not."""
+    """Return the public names, whether or not they have been imported."""
     return sorted({*globals(), *__all__})

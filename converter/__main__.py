@@ -1,4 +1,4 @@
-"""`python -m converter`."""
+"""The entry point of `python -m converter`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Types that several modules share; nothing here is part of the public interface."""
+"""Types shared by several modules; none of them is public."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tfckpt._typing import Array, PathLike, Progress
 
 __all__ = ["Array", "HasShape", "PathLike", "Progress", "SourceLike"]
 
-#: What can be converted: a path that `tfckpt.open` takes, an open checkpoint, or arrays by TensorFlow's names.
+#: A source to convert: a path that `tfckpt.open` accepts, an open checkpoint, or arrays by TensorFlow name.
 SourceLike: TypeAlias = PathLike | Mapping[str, Array]
 
 

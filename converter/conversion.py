@@ -1,7 +1,7 @@
-"""From a TensorFlow checkpoint to a PyTorch state dict of NumPy arrays, with a report; torch is not needed.
+"""The conversion of a TensorFlow checkpoint to a PyTorch state dict of NumPy arrays, with a report, without torch.
 
-First everything is planned from names and shapes, then tensors are read.
-Nothing is read when the plan does not fit, and the error lists all that stands against it.
+Names and shapes decide the plan. Tensors are read only after the plan is complete; if it is not, the error lists every
+reason.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from .model.config import EfficientNetConfig
 from .model.names import native_targets
 from .releases.which import releases_of
 
-#: Keras's EfficientNet of version 1 stores deviations where variances belong, and makes up for it with another layer.
+#: Keras's EfficientNetV1 stores standard deviations as variances, and corrects this in a second Rescaling layer.
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-#: Channels whose statistics are worth a sentence.
+#: A note lists the statistics of at most so many channels.
 _MAX_STATISTICS = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ConversionPlan:
-    """What would be converted: the network, the way of every tensor, and the report of it. No tensor is read yet.
+    """The network, the conversion of each tensor, and the report; no tensor has been read yet.
 
-    `config` is None where rules of the user's own convert a network of another kind.
-    `targets` are all names and shapes of the result, in its order.
-    `read` gives the source's tensors of the names it gets, in their order, while the source is open.
+    `config` is None if rules of the user's own describe the network.
+    `targets` has the names and shapes of the result, in order.
+    `read` yields the source's tensors in the order of the given names, while the source is open.
     """
 
     config: EfficientNetConfig | None
@@ -60,10 +60,10 @@ class ConversionPlan:
 class ConversionResult:
     """A converted network.
 
-    `state_dict` has the keys of our PyTorch module in its order; `config` describes that module.
-    Of a conversion by rules of the user's own the keys are those of the module it was made for, and `config` is None.
-    Its arrays are read-only views of the checkpoint's memory map where possible, with whatever strides the layout gave
-    them, and stay valid when the checkpoint is closed.
+    `state_dict` has the keys of our PyTorch module, in its order, and `config` describes that module.
+    If rules of the user's own were used, the keys are those of the user's module, and `config` is None.
+    The arrays are read-only views of the checkpoint's memory map where possible, with the strides that the layout gave
+    them. They stay valid after the checkpoint is closed.
     """
 
     state_dict: dict[str, Array]
@@ -72,9 +72,9 @@ class ConversionResult:
     rules: RuleSet
 
     def required_config(self) -> EfficientNetConfig:
-        """Give the config; `ConversionError` when this is no network of ours."""
+        """Return the config; raise `ConversionError` if there is none."""
         if self.config is None:
-            raise ConversionError(f"the rules {self.rules.name} converted a network of another kind than EfficientNet")
+            raise ConversionError(f"the network converted by the rules {self.rules.name} is not an EfficientNet")
         return self.config
 
 
@@ -91,21 +91,22 @@ def convert(
     into: Into | None = None,
     progress: Progress | None = None,
 ) -> ConversionResult:
-    """Convert a checkpoint of an EfficientNet or EfficientNetV2 that the released TensorFlow code or Keras wrote.
+    """Convert a checkpoint of an EfficientNet or EfficientNetV2, written by the released TensorFlow code or by Keras.
 
-    `model` is a published network's name, or `auto`: recognise it from names and shapes, whatever its class count.
+    `model` is the name of a published network, or `auto`, to recognise it from names and shapes with any class count.
     `weights` is `ema` for the moving average of every variable that has one, or `raw` for the plain values.
-    `strides`, one for each stage, are needed for a network that is not published and has no graph beside it.
-    `scope` is needed when several networks share a checkpoint; an empty one is the root.
-    `head` is the name of a dense layer beside the network that becomes its classifier.
-    `release` is the release that it is, where names and shapes leave several; preprocessing follows from it.
-    `rules`, a rule set or a TOML file of one, convert any other network: into the module or the names and shapes that
-    `into` gives, or else into whatever the rules make; what recognises an EfficientNet then has no place.
-    Every tensor's checksum is compared as it is read.
+    `strides`, one for each stage, are needed if the network is not published and no graph is saved with it.
+    `scope` is needed if the checkpoint holds several networks; an empty scope is the root.
+    `head` is the name of a dense layer next to the network that becomes its classifier.
+    `release` names the release if names and shapes allow several; it determines the preprocessing.
+    `rules`, a rule set or the path of one as TOML, convert any other network. `into` is the target, a module or a
+    mapping of names to shapes; without it every result of the rules is accepted. The options that describe an
+    EfficientNet cannot be combined with rules.
+    Every tensor is compared with its checksum while it is read.
 
-    Raises `UnknownModelError`, `MappingError` with all findings, or what `tfckpt` raises about the checkpoint itself.
+    Raises `UnknownModelError`, a `MappingError` with all findings, or any error of `tfckpt` about the checkpoint.
     """
-    with opened(source) as tensors:
+    with open_tensors(source) as tensors:
         planned = plan_conversion(
             tensors,
             model=model,
@@ -127,8 +128,8 @@ def convert(
             done += array.nbytes
             if progress is not None:
                 progress(done, total)
-    for filled in planned.plan.constants:
-        state_dict[filled.target] = np.full(planned.targets[filled.target], filled.value, filled.dtype)
+    for constant in planned.plan.constants:
+        state_dict[constant.target] = np.full(planned.targets[constant.target], constant.value, constant.dtype)
     ordered = {target: state_dict[target] for target in planned.targets}
     return ConversionResult(ordered, planned.config, planned.report, planned.rules)
 
@@ -145,18 +146,18 @@ def plan_conversion(
     rules: RuleSet | PathLike | None = None,
     into: Into | None = None,
 ) -> ConversionPlan:
-    """Decide what becomes what, from names, shapes and the graph; options and errors are those of `convert`."""
+    """Plan a conversion from names, shapes and the graph; options and errors are those of `convert`."""
     if weights not in WEIGHTS_CHOICES:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
-    source = _source_of(tensors)
+    source = _describe_source(tensors)
     if rules is not None:
-        if model != "auto" or any(said is not None for said in (strides, scope, head, release)):
+        if model != "auto" or any(option is not None for option in (strides, scope, head, release)):
             options = "model, strides, scope, head and release"
-            raise ValueError(f"{options} say what an EfficientNet is; rules take none of them")
-        return _plan_by_rules(source, _rule_set(rules), into, weights)
+            raise ValueError(f"{options} describe an EfficientNet and cannot be combined with rules")
+        return _plan_by_rules(source, _load_rules(rules), into, weights)
     if into is not None:
-        raise ValueError("into is the target of rules, and no rules are given")
-    graph, unread = _graph(source)
+        raise ValueError("into is the target of rules, but no rules are given")
+    graph, graph_notes = _read_graph(source)
     prepared = search.prepare(
         source.inventory,
         model=model,
@@ -174,11 +175,11 @@ def plan_conversion(
             raise
         raise error.with_hint(f"{model} was asked for; {prepared.best_fit()}") from None
     releases = releases_of(prepared.config, prepared.family.name, source.path, asked=release)
-    notes = [*prepared.notes, *unread, *_input_normalization(source, prepared.input_statistics)]
+    notes = [*prepared.notes, *graph_notes, *_describe_input_normalization(source, prepared.input_statistics)]
     if not releases.decided:
         notes.append(releases.sentence)
     report = dataclasses.replace(
-        _report(source, planned, rules=prepared.rules, selection=prepared.selection, weights=weights),
+        _build_report(source, planned, rules=prepared.rules, selection=prepared.selection, weights=weights),
         config=prepared.config.to_dict(),
         parameters=prepared.config.parameter_count(),
         evidence=(*prepared.evidence, *([releases.sentence] if releases.decided and releases.sentence else [])),
@@ -221,17 +222,17 @@ def _plan_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights: 
     try:
         planned = drafted.draft.to_plan()
     except MappingError as error:
-        raise (error.with_hint(f"rules that take no tensor: {', '.join(idle)}") if idle else error) from None
+        raise (error.with_hint(f"rules that match no tensor: {', '.join(idle)}") if idle else error) from None
     if not planned.moves:
-        raise ConversionError(f"nothing is converted: no tensor is taken by the rules of {printable(rules.name)}")
-    report = _report(source, planned, rules=rules, selection=drafted.selection, weights=weights)
-    notes = tuple(f"the rule {rule} takes no tensor" for rule in idle)
+        raise ConversionError(f"nothing to convert: the rules of {printable(rules.name)} match no tensor")
+    report = _build_report(source, planned, rules=rules, selection=drafted.selection, weights=weights)
+    notes = tuple(f"the rule {rule} matches no tensor" for rule in idle)
     return ConversionPlan(None, planned, dataclasses.replace(report, notes=notes), rules, drafted.targets, source.read)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RulesDraft:
-    """What rules make of a checkpoint, complete or not."""
+    """The result of applying rules to a checkpoint's names and shapes, complete or not."""
 
     draft: Draft
     selection: Selection
@@ -245,8 +246,8 @@ def draft_by_rules(
     *,
     weights: WeightsChoice = "ema",
 ) -> RulesDraft:
-    """Say what rules make of a checkpoint, without asking that it be complete; no tensor is read."""
-    return _draft_by_rules(_source_of(tensors), _rule_set(rules), into, weights)
+    """Apply rules to a checkpoint's names and shapes; the result may be incomplete, and no tensor is read."""
+    return _draft_by_rules(_describe_source(tensors), _load_rules(rules), into, weights)
 
 
 def _draft_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> RulesDraft:
@@ -258,7 +259,7 @@ def _draft_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights:
     return RulesDraft(draft(selection.sources, rules, targets, set_aside=set_aside), selection, targets)
 
 
-def _rule_set(rules: RuleSet | PathLike) -> RuleSet:
+def _load_rules(rules: RuleSet | PathLike) -> RuleSet:
     if isinstance(rules, RuleSet):
         return rules
     from .mapping.rules_file import read_rules
@@ -266,7 +267,7 @@ def _rule_set(rules: RuleSet | PathLike) -> RuleSet:
     return read_rules(rules)
 
 
-def _report(
+def _build_report(
     source: _Source,
     planned: Plan,
     *,
@@ -274,8 +275,8 @@ def _report(
     selection: Selection,
     weights: WeightsChoice,
 ) -> ConversionReport:
-    """Record a plan, of whatever network."""
-    strings = [printable(move.source) for move in planned.moves if not source.facts[move.source].numeric]
+    """Return the report of a plan, without what only an EfficientNet has."""
+    strings = [printable(move.source) for move in planned.moves if not source.facts[move.source].is_numeric]
     if strings:
         raise ConversionError(f"tensors hold strings, expected numbers: {', '.join(strings)}")
     variables = {tensor.name: tensor.variable for tensor in selection.sources}
@@ -306,15 +307,15 @@ def _report(
         rules_version=rules.version,
         tensors=records,
         ignored=tuple(IgnoredRecord(*ignored) for ignored in planned.ignored),
-        constants=tuple(ConstantRecord(*filled) for filled in planned.constants),
+        constants=tuple(ConstantRecord(*constant) for constant in planned.constants),
         nbytes=sum(source.facts[move.source].nbytes for move in planned.moves),
         versions={"tfckpt": tfckpt.__version__, "numpy": np.__version__},
     )
 
 
 @contextlib.contextmanager
-def opened(source: SourceLike) -> Iterator[Mapping[str, Array]]:
-    """Give the tensors of a source; a checkpoint that is opened here is closed here."""
+def open_tensors(source: SourceLike) -> Iterator[Mapping[str, Array]]:
+    """Yield the tensors of a source, and close the checkpoint if it was opened here."""
     if isinstance(source, Mapping):
         yield source
     else:
@@ -324,7 +325,7 @@ def opened(source: SourceLike) -> Iterator[Mapping[str, Array]]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Facts:
-    """What is known of a source tensor before it is read."""
+    """What is known about a source tensor before it is read."""
 
     shape: Shape
     dtype: np.dtype[Any]
@@ -332,17 +333,17 @@ class _Facts:
     crc32c: int | None
 
     @property
-    def numeric(self) -> bool:
-        """Whether it holds numbers, not strings."""
+    def is_numeric(self) -> bool:
+        """Whether the tensor holds numbers rather than strings."""
         return not self.dtype.hasobject
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Source:
-    """What is converted: a checkpoint, name-based or object-based, or arrays in memory.
+    """A source of a conversion: a checkpoint, name-based or object-based, or arrays in memory.
 
-    `name` is what reports call it, and `path` where it is, empty for arrays.
-    `graph` and `files` read nothing until they are called; `read` gives the tensors of some names, in their order.
+    `name` is shown in reports; `path` is empty for arrays.
+    `graph` and `files` read nothing until they are called; `read` yields tensors in the order of the given names.
     """
 
     name: str
@@ -354,8 +355,8 @@ class _Source:
     read: Callable[[Sequence[str]], Iterator[Array]]
 
 
-def _source_of(tensors: Mapping[str, Array]) -> _Source:
-    """Describe a source; nothing else here asks what kind it is."""
+def _describe_source(tensors: Mapping[str, Array]) -> _Source:
+    """Describe a source; nothing else in this module asks what kind it is."""
     if not isinstance(tensors, tfckpt.Checkpoint):
         facts = {name: _Facts(array.shape, array.dtype, array.nbytes, None) for name, array in sorted(tensors.items())}
         return _Source(
@@ -375,7 +376,7 @@ def _source_of(tensors: Mapping[str, Array]) -> _Source:
         facts=facts,
         inventory=_inventory_by_name(facts) if objects is None else inventory_of_checkpoint(tensors, objects),
         graph=lambda: tensors.graph,
-        files=lambda: _files(tensors),
+        files=lambda: _record_files(tensors),
         read=lambda names: (array for _, array in tensors.read_many(names)),  # by several threads, verified
     )
 
@@ -384,36 +385,36 @@ def _inventory_by_name(facts: Mapping[str, _Facts]) -> Inventory:
     return inventory_of_names({name: fact.shape for name, fact in facts.items()})
 
 
-def _input_normalization(source: _Source, keys: Mapping[str, str]) -> list[str]:
-    """Say by which statistics a network normalizes its own input; they are a few numbers, and read here."""
+def _describe_input_normalization(source: _Source, keys: Mapping[str, str]) -> list[str]:
+    """Return a note on the statistics by which a network normalizes its own input, if there are any."""
     if not {"mean", "variance"} <= set(keys):
         return []
     statistics = [keys[name] for name in ("mean", "variance")]
     if max(math.prod(source.facts[key].shape) for key in statistics) > _MAX_STATISTICS:
         return []
     arrays = (np.asarray(array, np.float64).ravel() for array in source.read(statistics))
-    said = dict(zip(("mean", "variance"), arrays, strict=True))
-    mean, variance = (", ".join(f"{value:.4g}" for value in said[name]) for name in ("mean", "variance"))
-    note = f"the network normalizes its own input: mean {mean}, variance {variance}; that is left to preprocessing"
-    if np.allclose(said["variance"], _IMAGENET_DEVIATION, rtol=1e-3):
+    means, variances = arrays
+    mean, variance = (", ".join(f"{value:.4g}" for value in values) for values in (means, variances))
+    note = f"the network normalizes its own input: mean {mean}, variance {variance}; preprocessing has to do this"
+    if np.allclose(variances, _IMAGENET_DEVIATION, rtol=1e-3):
         note += (
-            ". These variances are ImageNet's deviations: Keras divides by their roots twice, "
+            ". These variances are ImageNet's standard deviations: Keras divides by their square roots twice, "
             "here and in a Rescaling layer after it"
         )
     return [note]
 
 
-def _graph(source: _Source) -> tuple[GraphFacts | None, list[str]]:
-    """Read the graph saved with a checkpoint, if there is one; a graph in an unsupported form is only worth a note."""
+def _read_graph(source: _Source) -> tuple[GraphFacts | None, list[str]]:
+    """Return the facts of the graph saved with a checkpoint, if there is one, and a note if its form is unsupported."""
     try:
         graph = source.graph()
     except tfckpt.UnsupportedFeatureError as error:
-        return None, [f"the graph beside the checkpoint tells nothing: {error}"]
+        return None, [f"the graph saved with the checkpoint is not used: {error}"]
     return (None, []) if graph is None else (read_graph(graph.nodes, graph.functions), [])
 
 
-def _files(checkpoint: tfckpt.Checkpoint) -> tuple[FileRecord, ...]:
-    """Record a checkpoint's files, wherever they are; a shard that is not there has no size."""
+def _record_files(checkpoint: tfckpt.Checkpoint) -> tuple[FileRecord, ...]:
+    """Return a record of each file of a checkpoint; a missing shard has no size."""
     records = []
     for position, path in enumerate(checkpoint.files):
         nbytes = checksum = None

@@ -1,4 +1,4 @@
-"""The errors a conversion raises on purpose.
+"""The errors that `converter` raises on purpose.
 
 ::
 
@@ -14,9 +14,9 @@
     |- ExportError
     `- VerificationError
 
-What is wrong with the checkpoint itself stays a `tfckpt.CheckpointError`, and so does a missing optional package:
-`tfckpt.MissingDependencyError` names the extra to install.
-Messages of several findings have one finding a line and leave none out.
+A fault of the checkpoint itself is a `tfckpt.CheckpointError`.
+So is a missing optional package: `tfckpt.MissingDependencyError` names the extra to install.
+A message with several findings lists all of them, one a line.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unmapped:
-    """A source tensor that no rule takes, or that a rule sends to a `target` the model does not have."""
+    """A source tensor that no rule matches, or one whose `target` does not exist in the model."""
 
     name: str
     shape: Shape
     target: str | None = None
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         text = f"unmapped: {printable(self.name)} {list(self.shape)}"
         if self.target is None:
             return text
@@ -48,7 +48,10 @@ class Unmapped:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Missing:
-    """A target that nothing fills; `expected` are the source names the rules would take, `close_names` unused ones."""
+    """A target that no source fills.
+
+    `expected` are the source names that would fill it, `close_names` similar names of unused sources.
+    """
 
     target: str
     shape: Shape
@@ -56,7 +59,7 @@ class Missing:
     close_names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         text = f"missing: {printable(self.target)} {list(self.shape)}"
         if self.expected:
             text += f" from {' or '.join(map(printable, self.expected))}"
@@ -65,7 +68,7 @@ class Missing:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A source whose shape does not become its target's; `found` is None when its rank is not the layout's."""
+    """A source whose converted shape, `found`, is not its target's; None if the layout needs another number of axes."""
 
     source: str
     source_shape: Shape
@@ -75,10 +78,10 @@ class Mismatch:
     expected: Shape
 
     def __str__(self) -> str:
-        """One line for people, with both shapes."""
+        """Return one line with both shapes."""
         text = f"mismatched: {printable(self.source)} {list(self.source_shape)}"
         if self.found is None:
-            text += f" has not the axes of layout {self.layout}"
+            text += f" does not have the axes of layout {self.layout}"
         else:
             text += f" becomes {list(self.found)}"
         return f"{text}, but {printable(self.target)} is {list(self.expected)}"
@@ -86,32 +89,32 @@ class Mismatch:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ambiguity:
-    """A source that several rules take, or a target that several sources fill."""
+    """A source that several rules match, or a target that several sources fill."""
 
     name: str
     candidates: tuple[str, ...]
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         return f"ambiguous: {printable(self.name)} between {' and '.join(map(printable, self.candidates))}"
 
 
 class ConversionError(ReportedError):
-    """Base of every error this package raises on purpose."""
+    """The base of every error that this package raises on purpose."""
 
     def __str__(self) -> str:
-        """The message as it is shown: it may quote names from files, whose control characters become escapes."""
+        """Return the message with control characters escaped, since it may quote names from files."""
         return "\n".join(map(printable, self.message.split("\n")))
 
 
 class UnknownModelError(ConversionError):
-    """The checkpoint is no network we know, or not enough of it is known to describe it."""
+    """The checkpoint is not a known network, or too little is known to describe its network."""
 
 
 class MappingError(ConversionError):
-    """Source and target tensors do not pair one to one; each attribute lists all findings of its kind.
+    """Source and target tensors do not match one to one; each attribute lists all findings of its kind.
 
-    `hint` says what would fit instead, where that is known.
+    `hint` says what would match instead, or is None.
     """
 
     def __init__(
@@ -136,11 +139,11 @@ class MappingError(ConversionError):
         )
         summary = ", ".join(f"{count} {kind}" for count, kind in counts if count)
         findings = (*self.unmapped, *self.missing, *self.mismatched, *self.ambiguous)
-        lines = [f"the checkpoint and the model do not fit: {summary}", *(f"  {finding}" for finding in findings)]
+        lines = [f"the checkpoint does not match the model: {summary}", *(f"  {finding}" for finding in findings)]
         super().__init__("\n".join([*lines, hint] if hint else lines))
 
     def with_hint(self, hint: str) -> MappingError:
-        """Give the same findings with another last line."""
+        """Return an error with the same findings and this hint."""
         return MappingError(
             unmapped=self.unmapped,
             missing=self.missing,
@@ -151,7 +154,7 @@ class MappingError(ConversionError):
 
 
 class UnsupportedOpError(ConversionError):
-    """The graph needs operations we do not run: `ops` has every node with its op, `node` and `op` are the first."""
+    """The graph needs unsupported operations: `ops` lists each node with its op, `node` and `op` are the first."""
 
     def __init__(self, ops: Sequence[tuple[str, str]]) -> None:
         self.ops = tuple(ops)
@@ -162,7 +165,7 @@ class UnsupportedOpError(ConversionError):
 
 
 class GraphError(ConversionError):
-    """The graph cannot be read or run; `node` and `op` say where, as far as it is one place."""
+    """The graph cannot be read or run; `node` and `op` say where, or are None."""
 
     def __init__(self, message: str, *, node: str | None = None, op: str | None = None) -> None:
         where = "" if node is None else f"{printable(node)}{f' ({printable(op)})' if op else ''}: "
@@ -172,7 +175,7 @@ class GraphError(ConversionError):
 
 
 class TensorNameError(GraphError, KeyError):
-    """The graph has no tensor of this name; `close_names` are those most like it."""
+    """The graph has no tensor of this name; `close_names` are the most similar names."""
 
     def __init__(self, message: str, *, name: str, close_names: Sequence[str] = ()) -> None:
         super().__init__(f"{message}{say_close_names(close_names)}")
@@ -181,11 +184,11 @@ class TensorNameError(GraphError, KeyError):
 
 
 class FeedError(GraphError, ValueError):
-    """What is fed does not fit the tensor it is fed to."""
+    """A fed value does not match the tensor that it is fed to."""
 
 
 class GraphLimitError(GraphError):
-    """The graph asks for more than a named limit allows: `limit`, `maximum` and `claimed`."""
+    """The graph claims more than a named limit allows: `limit`, `maximum` and `claimed`."""
 
     def __init__(self, message: str, *, limit: str, maximum: int, claimed: int, node: str | None = None) -> None:
         super().__init__(
@@ -199,7 +202,7 @@ class GraphLimitError(GraphError):
 
 
 class ExportError(ConversionError):
-    """The output cannot be written; nothing new is left where it should have gone, `path` (None if not known)."""
+    """The output cannot be written; nothing is left behind at `path`, which is None if it is not known."""
 
     exit_code = 2
 
@@ -209,7 +212,7 @@ class ExportError(ConversionError):
 
 
 class VerificationError(ConversionError):
-    """The output does not agree with its source; `report` holds the whole comparison."""
+    """The output does not agree with its source; `report` is the whole comparison."""
 
     exit_code = 1
 
@@ -219,7 +222,7 @@ class VerificationError(ConversionError):
 
 
 class RulesError(ConversionError):
-    """A file of rules cannot be used; `path` is the file and `line`, from 1, where it goes wrong, None if unknown."""
+    """A file of rules cannot be used; `path` and `line`, counted from 1, say where, or are None."""
 
     exit_code = 2
 

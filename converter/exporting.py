@@ -1,7 +1,7 @@
-"""Writing a conversion: the output, and with it the report if one is asked for.
+"""Writing a conversion to a file or a folder, with a report on request.
 
-`prepare` decides everything before a byte is written: whether the library has the network at all, and whether the
-changes that were asked for can go together.
+`prepare` checks everything before a byte is written: that the target library has the network, and that the requested
+changes can be combined.
 """
 
 from __future__ import annotations
@@ -36,34 +36,38 @@ def prepare(
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> Output:
-    """Plan what is written of a conversion.
+    """Plan the output of a conversion.
 
-    `dtype` is `float32`, `float16` or `bfloat16`, for floating-point tensors; None leaves them as they are.
-    `num_classes` other than the network's replaces the classifier by a new one, 0 by none.
-    `fuse_bn` folds batch norms into the convolutions before them; only our own module takes that.
-    `labels` are the classes' names, one for each.
+    `dtype` is `float32`, `float16` or `bfloat16`, for floating-point tensors; None keeps their dtypes.
+    `num_classes` different from the network's replaces the classifier by a new one; 0 removes it.
+    `fuse_bn` folds batch norms into the convolutions before them; only our own module supports this.
+    `labels` has one name for each class.
 
-    Raises `ExportError` when the target has no such network or the choices do not fit together.
+    Raises `ExportError` if the target has no such network or the options cannot be combined.
     """
     if target not in TARGETS:
-        raise ExportError(f"there is no target {target!r}, expected one of {', '.join(TARGETS)}")
+        raise ExportError(f"unknown target {target!r}, expected one of {', '.join(TARGETS)}")
     tensors: Mapping[str, Writable] = result.state_dict
     config: EfficientNetConfig | None = result.config
     changes: list[str] = []
     if config is None:
         if target != "native" or num_classes is not None or fuse_bn:
-            raise ExportError("what was converted is no EfficientNet: it has no other target, classifier or batch norm")
+            raise ExportError(
+                "the network is not an EfficientNet: its target, classifier and batch norms cannot be changed"
+            )
     else:
         if num_classes is not None and num_classes != config.num_classes:
             tensors, config, change = with_classes(tensors, config, num_classes)
             changes.append(change)
         if fuse_bn:
             if target != "native":
-                raise ExportError(f"the models of {target} have batch norms; folded ones are for the target native")
+                raise ExportError(
+                    f"the models of {target} need their batch norms; they can only be folded for the target native"
+                )
             tensors, config, change = with_folded_norms(tensors, config)
             changes.append(change)
         if labels is not None and len(labels) != config.num_classes:
-            raise ExportError(f"{len(labels)} labels were given, but the network has {config.num_classes} classes")
+            raise ExportError(f"{len(labels)} labels for a network of {config.num_classes} classes")
     if labels is not None:
         require_lines(labels)
     model = None
@@ -104,10 +108,10 @@ def export(
     force: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Write a conversion to a file, in the format its ending says, or to a folder when it has none.
+    """Write a conversion to a file, in the format of its ending, or to a folder if the name has no ending.
 
-    The options up to `preprocessing` are those of `prepare`; a folder is written in shards of at most `shard_size`
-    bytes. `report` is a file that gets the report for people, as JSON or HTML by its ending.
+    The options up to `preprocessing` are those of `prepare`. A folder is split into shards of at most `shard_size`
+    bytes. `report` is the path of a report to write, JSON or HTML by its ending.
     Nothing is overwritten without `force`, and a failure or an interruption leaves nothing behind.
     """
     check_output(path, force=force, shard_size=shard_size)
@@ -122,12 +126,12 @@ def export(
         labels=labels,
         preprocessing=preprocessing,
     )
-    with reported(report, result, output, path, force=force):
+    with writing_report(report, result, output, path, force=force):
         write_output(output, path, shard_size=shard_size, force=force, progress=progress)
 
 
 def check_report(report: PathLike, path: PathLike, *, force: bool) -> None:
-    """Raise `ExportError` when no report of the output at `path` can be written under this name."""
+    """Raise `ExportError` if a report of the output at `path` cannot be written to this path."""
     if os.path.realpath(report) == os.path.realpath(path):
         raise ExportError("the report and the output cannot be the same file", path=os.fspath(path))
     renderer_of(report)
@@ -135,7 +139,7 @@ def check_report(report: PathLike, path: PathLike, *, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def reported(
+def writing_report(
     report: PathLike | None,
     result: ConversionResult,
     output: Output,
@@ -144,9 +148,9 @@ def reported(
     command: str | None = None,
     force: bool = False,
 ) -> Iterator[None]:
-    """Write a report, if one is wanted, of the output that the block writes at `path`; only when the block ends well.
+    """Write a report of the output that the block writes to `path`, if `report` is not None and the block succeeds.
 
-    `command` is what the report says to repeat the conversion.
+    `command` is the command line that repeats the conversion.
     """
     if report is None:
         yield

@@ -1,8 +1,8 @@
-"""From a file of converted weights, or straight from a TensorFlow checkpoint, to a PyTorch model ready to run.
+"""Loading a PyTorch model from converted weights, or directly from a TensorFlow checkpoint.
 
-A `.safetensors` that `tf2torch` wrote says which network it holds.
-A `.pth` cannot; its network is recognised from the names and shapes in it.
-Whatever a file says is compared with its tensors before a network is built.
+A `.safetensors` file written by `tf2torch` describes its network.
+A `.pth` file cannot; its network is recognised from names and shapes.
+The description is compared with the tensors before the network is built.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ def load_model(
     head: str | None = None,
     num_classes: int | None = None,
 ) -> EfficientNet:
-    """Build the network a file holds, with its weights in float32 and in eval mode: NCHW in, logits out.
+    """Return the network of a file with its weights, in float32 and eval mode; it maps NCHW images to logits.
 
     `path` is a file or a folder of converted weights, or a TensorFlow checkpoint.
-    `weights` is `ema` (the default) or `raw` for a checkpoint; converted weights have had their choice made, and a file
-    that says it was made otherwise is refused.
-    `strides`, one for each stage, are needed for a network that is neither published nor described by the file.
-    `scope` is needed when several networks share a checkpoint, and `head` names a dense layer beside the network that
-    is its classifier.
-    `num_classes` other than the file's gives a freshly drawn classifier, 0 gives pooled features.
+    `weights` is `ema` (the default) or `raw` for a checkpoint; a file of converted weights that records the other
+    choice is refused.
+    `strides`, one for each stage, are needed if the network is neither published nor described by the file.
+    `scope` is needed if a checkpoint holds several networks.
+    `head` names a dense layer next to the network that becomes its classifier.
+    `num_classes` different from the file's gives a newly initialized classifier; 0 gives pooled features.
 
-    Raises a `ConversionError`, where it is a `MappingError` with all findings, or what `tfckpt` raises about the file.
+    Raises a `ConversionError`, such as a `MappingError` with all findings, or any error of `tfckpt` about the file.
     """
     if weights is not None and weights not in WEIGHTS_CHOICES:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
     network = _network_class()
     path = os.fspath(path)
     if is_output(path):
-        found = read_native(path)
-        arrays = found.tensors
+        output = read_native(path)
+        arrays = output.tensors
         with error_context(path=path):
-            config = _recorded_config(found, strides) or config_from_state_dict(arrays, strides=strides)
-            _check_weights_choice(found, weights)
-            _check_fit(arrays, config)
+            config = _recorded_config(output, strides) or config_from_state_dict(arrays, strides=strides)
+            _check_weights_choice(output, weights)
+            _check_tensors(arrays, config)
             tensors = {name: _tensor(name, array) for name, array in arrays.items()}
     else:
         result = convert(path, weights=weights or "ema", strides=strides, scope=scope, head=head)
@@ -75,7 +75,7 @@ def load_model(
 
 
 def _network_class() -> type[EfficientNet]:
-    """Import the PyTorch module."""
+    """Import the class of the network; raise `MissingDependencyError` without torch."""
     try:
         from .model.efficientnet import EfficientNet
     except ModuleNotFoundError as error:
@@ -84,57 +84,57 @@ def _network_class() -> type[EfficientNet]:
 
 
 def _build(network: type[EfficientNet], config: EfficientNetConfig, tensors: Mapping[str, Tensor]) -> EfficientNet:
-    """Make the network around its weights: nothing is drawn, and no memory is taken twice."""
+    """Build the network on the given weights."""
     import torch
 
-    with torch.device("meta"):
+    with torch.device("meta"):  # no initialization, and no memory for weights that are replaced
         model = network(config)
     model.load_state_dict(tensors, assign=True)
     return model
 
 
 def _tensor(name: str, array: Array) -> Tensor:
-    """Copy an array into a tensor of the dtype the module has for it."""
+    """Copy an array into a tensor of the dtype that the module has for it."""
     import torch
 
     dtype = np.dtype(np.int64 if name.endswith(".num_batches_tracked") else np.float32)
     if not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise CorruptionError(f"dtype {array.dtype.name}, which does not become {dtype.name}", tensor=name)
+        raise CorruptionError(f"dtype {array.dtype.name} cannot be converted to {dtype.name}", tensor=name)
     return torch.from_numpy(np.array(array, dtype, order="C"))
 
 
-def _recorded_config(found: TensorFile, strides: Sequence[int] | None) -> EfficientNetConfig | None:
-    """Read the config from a file's metadata, None when it has none; strides given beside it have to agree."""
-    if CONFIG_KEY not in found.metadata:
+def _recorded_config(output: TensorFile, strides: Sequence[int] | None) -> EfficientNetConfig | None:
+    """Return the config in a file's metadata, or None; given strides have to agree with it."""
+    if CONFIG_KEY not in output.metadata:
         return None
     try:
-        config = EfficientNetConfig.from_dict(read_json(found.metadata[CONFIG_KEY]))
+        config = EfficientNetConfig.from_dict(read_json(output.metadata[CONFIG_KEY]))
     except ValueError as error:
-        raise CorruptionError(f"metadata {CONFIG_KEY} is no config ({error})") from error
+        raise CorruptionError(f"metadata {CONFIG_KEY} is not a valid config ({error})") from error
     if strides is not None and tuple(strides) != _strides(config):
-        raise UnknownModelError(f"strides {tuple(strides)} were given, but the file says {_strides(config)}")
+        raise UnknownModelError(f"strides {tuple(strides)} do not match {_strides(config)}, those in the file")
     return config
 
 
-def _check_weights_choice(found: TensorFile, weights: WeightsChoice | None) -> None:
-    """Refuse a file that says it was made of the other weights than those asked for."""
-    if weights is None or PROVENANCE_KEY not in found.metadata:
+def _check_weights_choice(output: TensorFile, weights: WeightsChoice | None) -> None:
+    """Raise `ConversionError` if a file records a different choice of weights."""
+    if weights is None or PROVENANCE_KEY not in output.metadata:
         return
     try:
-        made_of = read_json(found.metadata[PROVENANCE_KEY])["weights"]["choice"]
+        recorded = read_json(output.metadata[PROVENANCE_KEY])["weights"]["choice"]
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptionError(f"metadata {PROVENANCE_KEY} cannot be understood ({error!r})") from error
-    if made_of != weights:
+        raise CorruptionError(f"metadata {PROVENANCE_KEY} is not valid ({error!r})") from error
+    if recorded != weights:
         raise ConversionError(
-            f"the file was made of {printable(str(made_of))} weights, not {weights}: convert the checkpoint again"
+            f"the file has {printable(str(recorded))} weights, not {weights}: convert the checkpoint again"
         )
 
 
-def _check_fit(arrays: Mapping[str, Array], config: EfficientNetConfig) -> None:
-    """Require the names and shapes the config's network has, before anything of that size is made."""
+def _check_tensors(arrays: Mapping[str, Array], config: EfficientNetConfig) -> None:
+    """Raise `MappingError` unless names and shapes match the config, before anything of its size is allocated."""
     block_count = sum(stage.repeats for stage in config.stages)
     if block_count > len(arrays):
-        raise CorruptionError(f"config of {block_count} blocks, but the file has {len(arrays)} tensors")
+        raise CorruptionError(f"config of {block_count} blocks for a file of {len(arrays)} tensors")
     targets = native_targets(config)
     shapes = {name: array.shape for name, array in arrays.items()}
     unmapped = [Unmapped(name, shape) for name, shape in shapes.items() if name not in targets]

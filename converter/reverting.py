@@ -1,9 +1,9 @@
-"""Back to TensorFlow: from a state dict, ours or a library's, to a checkpoint with TensorFlow's names and layouts.
+"""Writing a state dict, ours or a library's, as a TensorFlow checkpoint with TensorFlow's names and layouts.
 
-The way back is the conversion's own tables read from right to left (`converter.mapping.reversal`,
+The tables of the conversion are read from right to left (`converter.mapping.reversal`,
 `converter.libraries.recognition`).
-With a checkpoint of the same network to be like, names, dtypes, the object graph and all that is not the network's,
-`global_step` for example, are that checkpoint's; without one, names are those of the released code or of Keras.
+An example, a checkpoint of the same network, gives names, dtypes, the object graph and all other tensors, such as
+`global_step`. Without one, the names are those of the released code or of Keras.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tfckpt.graphs.training_state import AVERAGE_SUFFIX
 from tfckpt.tensors.casting import FLOATS, cast_floats
 
 from ._typing import Array, PathLike, SourceLike
-from .conversion import opened, plan_conversion, plan_with_strides_of
+from .conversion import open_tensors, plan_conversion, plan_with_strides_of
 from .errors import ConversionError, ExportError, MappingError, UnknownModelError
 from .families.automl import AUTOML
 from .families.averages import is_average
@@ -39,7 +39,7 @@ from .model.config import CONFIGS, EfficientNetConfig
 from .verification.weights import Recorded
 
 FamilyName: TypeAlias = Literal["automl", "keras-applications"]
-#: Whether the folder's `checkpoint` file is to name the new checkpoint; see `tfckpt.Writer`.
+#: Whether the folder's `checkpoint` file names the new checkpoint; see `tfckpt.Writer`.
 StateUpdate: TypeAlias = bool | Literal["keep"]
 
 FAMILIES: dict[FamilyName, Family] = {"automl": AUTOML, "keras-applications": KERAS}
@@ -47,10 +47,10 @@ FAMILIES: dict[FamilyName, Family] = {"automl": AUTOML, "keras-applications": KE
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RevertReport:
-    """A checkpoint that was written.
+    """The result of `revert`.
 
-    `names` are those of the network's variables, `averages` those of the moving averages that are copies of them, and
-    `copied` those of tensors that stand as they are in the checkpoint it is like.
+    `names` lists the network's variables, `averages` their moving averages with the same values, and `copied` the
+    tensors copied from the checkpoint `like`.
     """
 
     prefix: str
@@ -71,25 +71,25 @@ def to_tensorflow_names(
     with_averages: bool = False,
     config: EfficientNetConfig | None = None,
 ) -> dict[str, Array]:
-    """Give TensorFlow's arrays by name, for a state dict of arrays or PyTorch tensors under any library's names.
+    """Return TensorFlow's arrays by name for a state dict of arrays or PyTorch tensors, ours or a library's.
 
-    The libraries are those that `export` writes for, and our own.
-    Batches are not counted in TensorFlow, so that a state dict may lack `num_batches_tracked`, and values are left out.
+    The libraries are those that `export` supports.
+    TensorFlow does not count batches: `num_batches_tracked` is ignored and may be missing.
 
-    With `like`, a checkpoint of the same network, names, shapes and dtypes are those there, and a variable that has a
-    moving average there gets the same values for both; `scope` and `head` are those of `convert`.
-    Without, `family` is `automl` (the default) or `keras-applications`, and names begin with `scope`, by default the
-    name of the published network and a slash for `automl`, nothing for Keras; dtypes stay as they are.
-    `with_averages` adds to every variable a moving average of the same values.
-    `config` says which network it is where names and shapes do not.
+    With `like`, a checkpoint of the same network, names, shapes and dtypes are those of that checkpoint, and a variable
+    and its moving average there get the same values. `scope` and `head` are those of `convert`.
+    Without `like`, `family` is `automl` (the default) or `keras-applications`, names begin with `scope`, and dtypes do
+    not change. The default scope is the name of the published network for `automl`, and empty for Keras.
+    `with_averages` adds a moving average with the same values to every variable.
+    `config` describes the network if names and shapes do not.
 
-    Arrays are views of the state dict's memory where that is possible.
-    Raises `UnknownModelError`, or `ConversionError` that lists all that is missing, unexpected or mismatched.
+    Arrays are views of the state dict's memory where possible.
+    Raises `UnknownModelError`, or a `ConversionError` that lists everything missing, unexpected or mismatched.
     """
-    made, _ = _named(
+    arrays, _ = _to_tensorflow(
         _arrays(state_dict), like, Recorded(config), family=family, scope=scope, head=head, averages=with_averages
     )
-    return made
+    return arrays
 
 
 def revert(
@@ -104,44 +104,48 @@ def revert(
     checkpoint_state: StateUpdate = False,
     overwrite: bool = False,
 ) -> RevertReport:
-    """Write a TensorFlow checkpoint of a state dict, or of a file or folder that holds one.
+    """Write a state dict, or a file or folder with one, as a TensorFlow checkpoint.
 
-    What an output of `export` says of itself, its network, scope and head, counts where nothing else is given.
+    The network, scope and head recorded in an output of `export` are the defaults.
     `checkpoint_state` and `overwrite` are those of `tfckpt.save`, the other options those of `to_tensorflow_names`.
-    With `like` the new checkpoint has everything that one has, tensors of the network with new values.
-    Nothing stands under the prefix unless all of it does.
+    With `like`, the new checkpoint has all tensors of `like`, and new values for those of the network.
+    The checkpoint is complete or does not exist.
     """
     if not os.path.basename(prefix) and not os.path.isdir(prefix):
         raise ExportError(f"the prefix {os.fspath(prefix)!r} has no name after the folder")
     if os.path.isdir(prefix):
         example = os.path.join(os.fspath(prefix), "model.ckpt")
-        raise ExportError(f"the output is a folder, expected a prefix such as {printable(example)}", path=str(prefix))
+        raise ExportError(
+            f"the output is a directory, expected a prefix such as {printable(example)}", path=str(prefix)
+        )
     tensors, recorded = _read(source)
     with contextlib.ExitStack() as stack:
         if like is not None and not isinstance(like, tfckpt.Checkpoint):
             like = stack.enter_context(tfckpt.open(like))
-        made, network = _named(tensors, like, recorded, family=family, scope=scope, head=head, averages=with_averages)
+        arrays, network = _to_tensorflow(
+            tensors, like, recorded, family=family, scope=scope, head=head, averages=with_averages
+        )
         copied: tuple[str, ...] = ()
         if like is None:
-            in_order = {name: made[name] for name in sorted(made)}  # the order of TensorFlow's Saver
+            in_order = {name: arrays[name] for name in sorted(arrays)}  # the order of TensorFlow's Saver
             tfckpt.save(in_order, prefix, checkpoint_state=checkpoint_state, overwrite=overwrite)
-            nbytes = sum(array.nbytes for array in made.values())
+            nbytes = sum(array.nbytes for array in arrays.values())
         else:
             report = tfckpt.replace(
                 like,
-                made,
+                arrays,
                 prefix,
                 allow_change=with_averages,
                 checkpoint_state=checkpoint_state,
                 overwrite=overwrite,
             )
-            copied = tuple(name for name in like if name not in made)
+            copied = tuple(name for name in like if name not in arrays)
             nbytes = report.nbytes
-    averages = tuple(name for name in made if is_average(name) and name.removesuffix(AVERAGE_SUFFIX) in made)
+    averages = tuple(name for name in arrays if is_average(name) and name.removesuffix(AVERAGE_SUFFIX) in arrays)
     return RevertReport(
         prefix=os.fspath(prefix),
         network=network,
-        names=tuple(name for name in made if name not in averages),
+        names=tuple(name for name in arrays if name not in averages),
         averages=averages,
         copied=copied,
         nbytes=nbytes,
@@ -149,22 +153,20 @@ def revert(
 
 
 def _read(source: PathLike | Mapping[str, Any]) -> tuple[dict[str, Array], Recorded]:
-    """Read a state dict, and what its file says about it."""
+    """Return a state dict, and what its file records about it."""
     if isinstance(source, Mapping):
         return _arrays(source), Recorded()
     if not is_output(source):
-        raise ConversionError(
-            f"{printable(os.fspath(source))} is no file or folder of PyTorch weights that can be read"
-        )
-    found = read_native(source)
-    recorded = Recorded.of(found, os.fspath(source))
-    if recorded.config is not None and sum(stage.repeats for stage in recorded.config.stages) > len(found.tensors):
+        raise ConversionError(f"{printable(os.fspath(source))} is not a supported file or folder of PyTorch weights")
+    output = read_native(source)
+    recorded = Recorded.of(output, os.fspath(source))
+    if recorded.config is not None and sum(stage.repeats for stage in recorded.config.stages) > len(output.tensors):
         raise CorruptionError("config of more blocks than the file has tensors", path=os.fspath(source))
-    return found.tensors, recorded
+    return output.tensors, recorded
 
 
 def _arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
-    """View every tensor as an array, without its gradient."""
+    """Return each tensor as an array, without its gradient."""
     arrays: dict[str, Array] = {}
     problems = []
     for name, value in state_dict.items():
@@ -177,17 +179,17 @@ def _arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
             arrays[name] = np.asarray(value)
         else:
             problems.append(f"{printable(str(name))} is a {type(value).__name__}, expected a tensor")
-    require_none(problems, "the state dict holds other things than tensors")
+    require_none(problems, "the state dict does not hold only tensors")
     return arrays
 
 
 def _config_of(tensors: Mapping[str, Array]) -> EfficientNetConfig:
-    """Return the network of a state dict, under our names or a library's."""
+    """Return the config of a state dict under our names or a library's."""
     target = library_of(tensors)
     return config_without_strides(tensors) if target == "native" else config_of(target, tensors)
 
 
-def _named(
+def _to_tensorflow(
     tensors: Mapping[str, Array],
     like: SourceLike | None,
     recorded: Recorded,
@@ -197,16 +199,14 @@ def _named(
     head: str | None,
     averages: bool,
 ) -> tuple[dict[str, Array], str]:
-    """Give the arrays under TensorFlow's names, averages last, and the network's name."""
+    """Return the arrays by TensorFlow's names, averages last, and the name of the network."""
     if family is not None and family not in FAMILIES:
-        raise ExportError(f"there is no family {family!r}, expected one of {', '.join(FAMILIES)}")
+        raise ExportError(f"unknown family {family!r}, expected one of {', '.join(FAMILIES)}")
     if like is not None:
         if family is not None:
-            raise ExportError(
-                "a family says what names to write, and so does a checkpoint to be like: give one of them"
-            )
-        with opened(like) as source:
-            return _like(
+            raise ExportError("both family and like determine the names: give only one of them")
+        with open_tensors(like) as source:
+            return _to_names_of(
                 tensors,
                 _example_of(source),
                 recorded,
@@ -215,14 +215,14 @@ def _named(
                 averages=averages,
             )
     if head is not None:
-        raise ExportError("head names a layer of a checkpoint to be like, and there is none")
+        raise ExportError("head names a layer of the checkpoint like, but like was not given")
     target = library_of(tensors)
     config = recorded.config or _config_of(tensors)
     native = to_native(tensors, target, config)
-    made = reverse(native, _rule_set(config, recorded, family, scope))
+    arrays = reverse(native, _rules_for(config, recorded, family, scope))
     if averages:
-        made |= {name + AVERAGE_SUFFIX: array for name, array in made.items()}
-    return made, config.name
+        arrays |= {name + AVERAGE_SUFFIX: array for name, array in arrays.items()}
+    return arrays, config.name
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -239,7 +239,7 @@ class _Example:
 
 
 def _example_of(tensors: Mapping[str, Array]) -> _Example:
-    """Describe an example; nothing else here asks what kind it is."""
+    """Describe an example; nothing else in this module asks what kind it is."""
     if not isinstance(tensors, tfckpt.Checkpoint):
         dtypes = {name: array.dtype for name, array in tensors.items()}
         return _Example(tensors, dtypes, copies={}, is_object_based=False)
@@ -251,7 +251,7 @@ def _example_of(tensors: Mapping[str, Array]) -> _Example:
     )
 
 
-def _like(
+def _to_names_of(
     tensors: Mapping[str, Array],
     example: _Example,
     recorded: Recorded,
@@ -260,7 +260,7 @@ def _like(
     head: str | None,
     averages: bool,
 ) -> tuple[dict[str, Array], str]:
-    """Give the arrays under a checkpoint's own names, in its dtypes; raw values and averages alike."""
+    """Return the arrays by the names of an example, in its dtypes, and the name of the network."""
     target = library_of(tensors)
     planned = plan_with_strides_of(
         example.tensors,
@@ -268,29 +268,31 @@ def _like(
         scope=scope,
         head=head,
     )
-    assert planned.config is not None  # rules of the user's own were not given
+    assert planned.config is not None  # only rules of the user's own have no config
     native = to_native(tensors, target, planned.config)
     raw = reverse(native, planned.report)
     averaged: dict[str, Array] = {}
     if planned.report.averaged:
         averaged = {name: array for name, array in raw.items() if is_average(name)}
-        with contextlib.suppress(MappingError):  # averages alone, without the values they are of
+        with contextlib.suppress(MappingError):  # the example may have averages without raw values
             strides = tuple(stage.stride for stage in planned.config.stages)
-            beside = plan_conversion(
+            raw_plan = plan_conversion(
                 example.tensors, weights="raw", strides=strides, scope=planned.report.scope, head=head
             )
-            raw = reverse(native, beside.report)
+            raw = reverse(native, raw_plan.report)
     if averages:
         if example.is_object_based:
-            raise ExportError("an object-based checkpoint has no moving averages by name, and none can be added")
+            raise ExportError(
+                "moving averages cannot be added to an object-based checkpoint, since they are found by name"
+            )
         averaged |= {name + AVERAGE_SUFFIX: array for name, array in raw.items() if not is_average(name)}
     raw |= {copy: raw[name] for copy, name in example.copies.items() if name in raw}
-    made = {name: _cast(array, name, example.dtypes) for name, array in (raw | averaged).items()}
-    return made, planned.config.name
+    arrays = {name: _cast(array, name, example.dtypes) for name, array in (raw | averaged).items()}
+    return arrays, planned.config.name
 
 
-def _rule_set(config: EfficientNetConfig, recorded: Recorded, family: FamilyName | None, scope: str | None) -> RuleSet:
-    """Write the table of a family for a network, with the layers that its version has."""
+def _rules_for(config: EfficientNetConfig, recorded: Recorded, family: FamilyName | None, scope: str | None) -> RuleSet:
+    """Return the rules of a family for a network, without layers that its version does not have."""
     if family is None:
         family = "keras-applications" if recorded.rules == KERAS.name else "automl"
     table = FAMILIES[family]
@@ -299,25 +301,27 @@ def _rule_set(config: EfficientNetConfig, recorded: Recorded, family: FamilyName
     if scope is None and family == "automl":
         if config.name not in CONFIGS:
             raise UnknownModelError(
-                "the network is not a published one, whose name its variables' names would begin with: "
-                "say what they begin with, such as --scope my-network, or which checkpoint they are like (--like)"
+                "the network is not published, so it has no default scope: "
+                "give a scope (--scope my-network) or a checkpoint with the names to use (--like)"
             )
         scope = config.name
     scope = scope or ""
     rules = table.rule_set(config, scope if not scope or scope.endswith("/") else scope + "/")
-    first = config.stages[0].block == "mbconv"
-    # Keras calls one layer differently in version 1, which alone begins without a fused MBConv block.
-    dropped = "block{block}_dwconv2/" if first else "block{block}_dwconv/"
-    return dataclasses.replace(rules, rules=tuple(one for one in rules.rules if not one.source.startswith(dropped)))
+    # Only version 1 begins with an unfused MBConv block, and Keras names its depthwise layers differently.
+    is_version_1 = config.stages[0].block == "mbconv"
+    unused = "block{block}_dwconv2/" if is_version_1 else "block{block}_dwconv/"
+    return dataclasses.replace(rules, rules=tuple(rule for rule in rules.rules if not rule.source.startswith(unused)))
 
 
 def _cast(array: Array, name: str, dtypes: Mapping[str, np.dtype[Any]]) -> Array:
-    """Give an array the dtype that a checkpoint has for it, or for the variable it is the average of."""
+    """Return an array in the dtype of the example's tensor, or of its variable if it is an added average."""
     name = name if name in dtypes else name.removesuffix(AVERAGE_SUFFIX)
     dtype = dtypes[name]
     if dtype.name not in FLOATS:
-        raise ConversionError(f"{printable(name)} is {dtype.name} there, expected floating-point numbers")
+        raise ConversionError(
+            f"{printable(name)} has dtype {dtype.name} in the checkpoint like, expected a floating-point dtype"
+        )
     try:
         return cast_floats(array, dtype, name=name)
     except ValueError as error:
-        raise ConversionError(f"{error}, its dtype there") from None
+        raise ConversionError(f"{error}, its dtype in the checkpoint like") from None

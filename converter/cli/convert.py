@@ -8,7 +8,7 @@ import os
 from tfckpt.cli.render import parse_size
 
 from ..conversion import convert
-from ..exporting import check_report, prepare, reported
+from ..exporting import check_report, prepare, writing_report
 from ..families.averages import WEIGHTS_CHOICES
 from ..formats.changes import DTYPES
 from ..formats.files import check_output, is_folder_name, write_output
@@ -151,7 +151,7 @@ def run(options: argparse.Namespace) -> int:
     )
     # The address an archive comes from does not change the result, and it may contain a password.
     command = format_command(options, ("report", "force", "base_url", "cache"))
-    reporting = reported(options.report, result, prepared, output, command=command, force=options.force)
+    reporting = writing_report(options.report, result, prepared, output, command=command, force=options.force)
     with reporting, progress_bar("writing") as progress:
         write_output(prepared, output, shard_size=options.shard_size, force=options.force, progress=progress)
     print(result.report.summary())

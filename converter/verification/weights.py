@@ -17,7 +17,7 @@ from tfckpt.errors import CorruptionError, pluralize, printable
 from tfckpt.files.json_text import read_json
 
 from .._typing import Array, PathLike, Progress, SourceLike
-from ..conversion import opened, plan_conversion, plan_with_strides_of
+from ..conversion import open_tensors, plan_conversion, plan_with_strides_of
 from ..families.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
 from ..formats.files import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_native
 from ..mapping.layout import LAYOUTS
@@ -129,7 +129,7 @@ def verify_weights(
     """
     found = read_native(output)
     recorded = Recorded.of(found, os.fspath(output))
-    with opened(source) as tensors:
+    with open_tensors(source) as tensors:
         choice = weights or recorded.weights or "ema"
         if rules is not None:
             planned = plan_conversion(tensors, weights=choice, rules=rules, into=into)

@@ -1,4 +1,4 @@
-"""The conversion that most tests of the converter start from."""
+"""The conversion of the digits network, shared by most tests of the converter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def output_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def output(output_bytes: bytes, tmp_path: pathlib.Path) -> pathlib.Path:
-    """A converted file of the test's own."""
+    """A converted file that a test may change."""
     path = tmp_path / "digits.safetensors"
     path.write_bytes(output_bytes)
     return path

@@ -1,4 +1,4 @@
-"""How much memory a conversion takes: tensors are views of the file, and are written one at a time."""
+"""The memory use of a conversion: tensors are views of the file, and are written one at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tfckpt
 from . import networks
 
 MIB = 1 << 20
-#: What the interpreter, NumPy and the index take, with room.
+#: Enough for the interpreter, NumPy and the index.
 ALLOWED = 64 * MIB
 
 PROGRAM = """
@@ -44,8 +44,8 @@ print(code, max(peak, anonymous()), file=sys.stderr)
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("report", [None, "s.html"], ids=["weights", "weights and report"])
-def test_conversion_takes_little_memory_beside_its_largest_tensors(tmp_path: pathlib.Path, report: str | None) -> None:
-    """86 MB of EfficientNetV2-S become safetensors, and a report, within 64 MB and twice the largest tensor."""
+def test_conversion_needs_little_memory_beyond_its_largest_tensors(tmp_path: pathlib.Path, report: str | None) -> None:
+    """Writing 86 MB of EfficientNetV2-S as safetensors, with a report, takes 64 MB and twice the largest tensor."""
     arrays = {name: np.array(array) for name, array in networks.arrays("efficientnetv2-s", averages=False).items()}
     tfckpt.save(arrays, tmp_path / "model.ckpt", durable=False)
     largest = max(array.nbytes for array in arrays.values())

@@ -1,6 +1,6 @@
-"""Every form a network comes in, beside TensorFlow: objects, SavedModels, Keras, and a backbone in a bigger network.
+"""Every form of a saved network, compared with TensorFlow: objects, SavedModels, Keras, and a nested backbone.
 
-Tolerances: float64 on both sides agrees to rounding, float32 is held to 1e-5 of the largest logit.
+Tolerances: float64 on both sides agrees up to rounding, float32 up to 1e-5 of the largest logit.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ V1_STRIDES = (1, 2, 2, 2, 1, 2, 1)
 
 
 def require_agreement(result: ConversionResult, golden: pathlib.Path, images: Array | None = None) -> None:
-    """Hold a conversion's network to TensorFlow's logits in both precisions."""
+    """Assert that a converted network computes TensorFlow's logits in float32 and in float64."""
     with np.load(golden) as values:
         images = values["input"] if images is None else images
         logits, logits64 = values["logits"], values["logits64"]
     model = EfficientNet(result.required_config()).eval()
     model.load_state_dict({name: torch.tensor(np.array(array)) for name, array in result.state_dict.items()})
     with torch.inference_mode():
-        found = model(torch.tensor(images).float().permute(0, 3, 1, 2)).numpy()
+        values = model(torch.tensor(images).float().permute(0, 3, 1, 2)).numpy()
         exact = model.double()(torch.tensor(images).double().permute(0, 3, 1, 2)).numpy()
     assert distance(exact, logits64) < 1e-10
-    assert distance(found, logits) < 1e-5
+    assert distance(values, logits) < 1e-5
 
 
-def test_objects_of_the_released_code_are_tensorflows(data: pathlib.Path) -> None:
-    """`save_weights` of the released code: rules read paths, and strides are given, since no graph is saved with it."""
+def test_objects_of_the_released_code_agree_with_tensorflow(data: pathlib.Path) -> None:
+    """The rules match object paths for `save_weights`, which needs strides, since it saves no graph."""
     result = convert(data / "objects", strides=(1, 2, 2, 1))
 
     assert result.report.rules == "automl-objects"
@@ -52,8 +52,8 @@ def test_objects_of_the_released_code_are_tensorflows(data: pathlib.Path) -> Non
     require_agreement(result, data / "objects" / "golden.npz")
 
 
-def test_saved_model_of_the_released_code_is_tensorflows(data: pathlib.Path) -> None:
-    """A SavedModel whose keys only count its variables: rules read full names, and the graph has the strides."""
+def test_saved_model_of_the_released_code_agrees_with_tensorflow(data: pathlib.Path) -> None:
+    """This SavedModel only numbers its variables, so the rules match full names; the graph has the strides."""
     result = convert(data / "savedmodel")
 
     assert result.report.rules == "automl"
@@ -65,8 +65,8 @@ def test_saved_model_of_the_released_code_is_tensorflows(data: pathlib.Path) -> 
 
 
 @pytest.mark.parametrize("form", ["save_weights", "checkpoint", "saved_model"])
-def test_keras_version_2_is_tensorflows_in_every_form(data: pathlib.Path, form: str) -> None:
-    """One network saved in three ways gives the same logits; only the SavedModel has its strides with it."""
+def test_keras_version_2_agrees_with_tensorflow_in_every_form(data: pathlib.Path, form: str) -> None:
+    """One network saved in three ways computes the same logits; only the SavedModel records its strides."""
     strides = None if form == "saved_model" else V2_STRIDES
 
     result = convert(data / "keras" / "v2" / form, strides=strides)
@@ -77,8 +77,8 @@ def test_keras_version_2_is_tensorflows_in_every_form(data: pathlib.Path, form: 
 
 
 @pytest.mark.parametrize("form", ["checkpoint", "exported"])
-def test_network_of_keras_3_is_tensorflows(data: pathlib.Path, form: str) -> None:
-    """Keras 3 calls depthwise kernels kernels as well, and its `export` saves every variable twice."""
+def test_network_of_keras_3_agrees_with_tensorflow(data: pathlib.Path, form: str) -> None:
+    """Keras 3 names depthwise kernels `kernel` too, and its `export` saves every variable twice."""
     strides = None if form == "exported" else V2_STRIDES
 
     result = convert(data / "keras" / "keras3" / form, strides=strides)
@@ -90,37 +90,36 @@ def test_network_of_keras_3_is_tensorflows(data: pathlib.Path, form: str) -> Non
 
 
 @pytest.mark.parametrize("form", ["save_weights", "checkpoint", "saved_model"])
-def test_keras_version_1_is_tensorflows_after_its_own_preprocessing(data: pathlib.Path, form: str) -> None:
-    """Pixels are rescaled and normalized as the layers in front of the stem do; what they hold is reported."""
+def test_keras_version_1_agrees_with_tensorflow_after_its_own_preprocessing(data: pathlib.Path, form: str) -> None:
+    """The layers before the stem rescale and normalize pixels; a note reports their statistics."""
     strides = None if form == "saved_model" else V1_STRIDES
     with np.load(data / "keras" / "v1" / "golden.npz") as golden:
         pixels = golden["input"].astype(np.float64)
-    scale = np.float64(np.float32(1 / 255))  # what Keras's Rescaling makes of a number, in any precision
+    scale = np.float64(np.float32(1 / 255))  # Keras's Rescaling rounds its factor to float32 in any precision
     mean, variance = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
     result = convert(data / "keras" / "v1" / form, strides=strides)
 
     (note,) = result.report.notes
-    assert note.startswith("the network normalizes its own input: mean 0.485, 0.456, 0.406, variance 0.229, 0.224,")
+    assert "mean 0.485, 0.456, 0.406, variance 0.229, 0.224, 0.225" in note
     reasons = [record.reason for record in result.report.ignored]
     assert reasons.count("statistics of the input normalization, which is preprocessing") == 3
     images = (pixels * scale - mean) / np.sqrt(variance.astype(np.float64))
     require_agreement(result, data / "keras" / "v1" / "golden.npz", images)
 
 
-def test_keras_checkpoint_without_graph_shows_the_stages_its_names_tell(data: pathlib.Path) -> None:
-    """Six stages of which some have equal widths are told apart by the layers' names when strides are asked for."""
+def test_keras_checkpoint_without_graph_has_the_stages_of_its_names(data: pathlib.Path) -> None:
+    """Stages of equal widths are distinguished by the names of their layers, so the hint has six strides."""
     with pytest.raises(UnknownModelError) as caught:
         convert(data / "keras" / "v2" / "save_weights")
 
-    assert "Give one for each stage, for example --strides 1,2,2,2,2,2" in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 7
+    assert "--strides 1,2,2,2,2,2" in str(caught.value)
 
 
 @pytest.mark.parametrize("head", ["breeds", "layer_with_weights-1"], ids=["by name", "by path"])
 @pytest.mark.parametrize("case", ["nested", "nested-newer"], ids=["legacy optimizer", "newer optimizer"])
-def test_nested_backbone_with_its_head_is_tensorflows(data: pathlib.Path, case: str, head: str) -> None:
-    """A Keras backbone nested in a classifier of 151 classes, saved with its optimizer, is the whole classifier."""
+def test_nested_backbone_with_its_head_agrees_with_tensorflow(data: pathlib.Path, case: str, head: str) -> None:
+    """A Keras backbone nested in a classifier of 151 classes, saved with an optimizer, converts as the classifier."""
     result = convert(data / "keras" / case, strides=V2_STRIDES, head=head)
 
     assert result.config is not None
@@ -130,8 +129,8 @@ def test_nested_backbone_with_its_head_is_tensorflows(data: pathlib.Path, case: 
         require_agreement(result, data / "keras" / "nested" / "golden.npz")
 
 
-def test_nested_backbone_is_found_and_what_stands_beside_it_is_listed(data: pathlib.Path) -> None:
-    """Without `head` the backbone alone is converted; the dense layer is a group beside it, and a note offers it."""
+def test_nested_backbone_converts_alone_and_other_layers_are_listed(data: pathlib.Path) -> None:
+    """Without `head` only the backbone is converted, and a note offers the dense layer as the classifier."""
     report = convert(data / "keras" / "nested", strides=V2_STRIDES).report
 
     assert report.config is not None
@@ -150,24 +149,18 @@ def test_nested_backbone_is_found_and_what_stands_beside_it_is_listed(data: path
     )
 
 
-def test_slots_of_a_newer_optimizer_are_no_second_network(data: pathlib.Path) -> None:
-    """Full names such as `Adam/m/stem_conv/kernel` look like a network of another scope; their path tells."""
+def test_slots_of_a_newer_optimizer_are_not_a_second_network(data: pathlib.Path) -> None:
+    """Full names such as `Adam/m/stem_conv/kernel` look like a network of another scope; their paths differ."""
     report = convert(data / "keras" / "nested-newer", strides=V2_STRIDES).report
 
     assert report.scope == ""
     assert [record.reason for record in report.ignored].count("state of the optimizer optimizer") == 126
 
 
-@pytest.mark.parametrize(
-    ("head", "message"),
-    [
-        ("dogs", r"no dense layer 'dogs' beside the network; there are breeds \(160 to 151\)"),
-        ("", r"no dense layer '' beside the network"),
-    ],
-)
-def test_head_that_is_not_there_is_answered_with_those_that_are(data: pathlib.Path, head: str, message: str) -> None:
-    """A wrong name lists the dense layers with their widths."""
-    with pytest.raises(UnknownModelError, match=message):
+@pytest.mark.parametrize("head", ["dogs", ""])
+def test_unknown_head_is_refused_with_the_existing_ones(data: pathlib.Path, head: str) -> None:
+    """The error names the dense layers of the checkpoint."""
+    with pytest.raises(UnknownModelError, match="breeds"):
         convert(data / "keras" / "nested", strides=V2_STRIDES, head=head)
 
 
@@ -180,10 +173,10 @@ def test_head_that_is_not_there_is_answered_with_those_that_are(data: pathlib.Pa
         ("keras/nested", V2_STRIDES),
     ],
 )
-def test_reverse_gives_back_the_checkpoints_own_tensors(
+def test_reverse_returns_the_checkpoints_own_tensors(
     data: pathlib.Path, source: str, strides: tuple[int, ...] | None
 ) -> None:
-    """By the report names are keys and every byte is TensorFlow's; by the rules names are those the rules read."""
+    """A report gives checkpoint keys and TensorFlow's bytes; rules give the names that they match."""
     result = convert(data / source, strides=strides)
 
     by_key = reverse(result.state_dict, result.report)
@@ -198,22 +191,22 @@ def test_reverse_gives_back_the_checkpoints_own_tensors(
         assert np.array_equal(by_name[record.variable], by_key[record.source])
 
 
-def test_graph_in_a_form_that_is_not_read_is_a_note(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Variables beside a SavedModel in text form convert with strides that are given, and the note says why."""
+def test_graph_in_an_unsupported_form_is_a_note(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Variables saved with a SavedModel in text form convert with given strides, and a note says why."""
     shutil.copytree(data / "savedmodel", tmp_path / "model")
     (tmp_path / "model" / "saved_model.pb").rename(tmp_path / "model" / "saved_model.pbtxt")
 
     report = convert(tmp_path / "model" / "variables" / "variables", strides=(1, 2, 2, 1)).report
 
-    assert len(report.notes) == 1
-    assert report.notes[0].startswith("the graph beside the checkpoint tells nothing: ")
+    (note,) = report.notes
+    assert "saved_model.pbtxt" in note
     assert "strides as given" in report.evidence
 
 
-def test_output_of_every_source_is_verified_without_being_told_anything_again(
+def test_output_of_every_source_is_verified_without_repeating_options(
     data: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Scope, strides, head and choice of weights are recorded with the output."""
+    """The output records scope, strides, head and the choice of weights."""
     sources = {"objects": ["--strides", "1,2,2,1"], "savedmodel": [], "keras/v1/saved_model": []}
     strides = ["--strides", ",".join(map(str, V2_STRIDES))]
     sources |= {"keras/v2/checkpoint": strides, "keras/nested-newer": [*strides, "--head", "breeds"]}
