@@ -5,8 +5,8 @@
 ...     for name in checkpoint:
 ...         print(name, checkpoint[name].shape)
 
-Every public name is imported from its module when it is first asked for, so that `import tfckpt` costs next to nothing
-in programs that may never open a checkpoint.
+Each public name is imported from its module on first access, so `import tfckpt` costs almost nothing in programs that
+may never open a checkpoint. Not even NumPy is imported.
 """
 
 from typing import TYPE_CHECKING
@@ -163,7 +163,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name from its module and keep it."""
+    """Import a public name from its module and cache it."""
     if name in _MODULES:
         import importlib
 

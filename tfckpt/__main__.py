@@ -1,4 +1,4 @@
-"""`python -m tfckpt`."""
+"""Entry point of `python -m tfckpt`."""
 
 import sys
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 PathLike: TypeAlias = str | os.PathLike[str]
-#: What checksums take.
+#: Bytes that can be checksummed without a copy.
 Buffer: TypeAlias = bytes | bytearray | memoryview
-#: Bytes without a copy: a read-only, one-dimensional, contiguous view of format "B".
+#: A read-only, one-dimensional, contiguous view of format "B".
 ByteView: TypeAlias = memoryview
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 #: Called with the bytes done and the bytes in all, from time to time.
@@ -19,21 +19,21 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 
 class ByteSource(Protocol):
-    """One file's bytes, wherever it lives; read-only and safe to use from several threads."""
+    """The bytes of one file, wherever it is stored; read-only and thread-safe."""
 
     @property
     def name(self) -> str:
-        """Path or address, as it appears in messages."""
+        """Path or URL, as shown in messages."""
 
     @property
     def size(self) -> int:
-        """Length of the file when it was opened, in bytes."""
+        """Size of the file in bytes when it was opened."""
 
     def read(self, offset: int, length: int) -> ByteView:
-        """Exactly `length` bytes from `offset`, a view where possible; `TruncatedError` if the file is shorter.
+        """Return exactly `length` bytes from `offset`, as a view if possible; `TruncatedError` past the end.
 
         The view stays valid after `close`.
         """
 
     def close(self) -> None:
-        """Give back the file; views that were handed out stay valid."""
+        """Close the file; views that were returned stay valid."""

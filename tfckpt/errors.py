@@ -1,4 +1,4 @@
-"""The errors this package raises on purpose.
+"""The errors that this package raises on purpose.
 
 ::
 
@@ -18,8 +18,8 @@
           `- CheckpointExistsError   also FileExistsError
 
 Low layers raise with what they know: what was read, and its offset in bytes.
-Higher layers add the file and the tensor while the error passes, with `error_context`.
-Misuse of the interface raises Python's own `TypeError` and `ValueError`.
+Higher layers add the file and the tensor with `error_context` as the error propagates.
+Misuse of the API raises Python's own `TypeError` and `ValueError`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from types import TracebackType
 
 
 class ReportedError(Exception):
-    """Base of every error that is raised on purpose: a command reports it in a message and exits with `exit_code`.
+    """Base class of all errors raised on purpose: a command prints the message and exits with `exit_code`.
 
-    The codes are those that `tfckpt --help` lists.
+    `tfckpt --help` lists the codes.
     """
 
     exit_code = 5
@@ -41,7 +41,7 @@ class ReportedError(Exception):
         self.message = message
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by attributes, so that errors cross process boundaries whole."""
+        """Pickle by attributes, so that errors keep them in other processes."""
         return _rebuild, (type(self), self.args, self.__dict__.copy())
 
 
@@ -49,15 +49,15 @@ def _rebuild(kind: type[ReportedError], args: tuple[object, ...], state: dict[st
     error = kind.__new__(kind, *args)
     error.args = args
     for name, value in state.items():
-        setattr(error, name, value)  # the `path` of an ImportError is not in its dictionary
+        setattr(error, name, value)  # not __dict__.update: the `path` of an ImportError is not in its __dict__
     return error
 
 
 class CheckpointError(ReportedError):
-    """Base of every error this package raises on purpose.
+    """Base class of all errors that this package raises on purpose.
 
-    `path` is the file or address, `tensor` the tensor's name, `offset` the position in the file in bytes;
-    each is None while it is not known.
+    `path` is the file or URL, `tensor` the name of the tensor, and `offset` the position in the file in bytes.
+    Each is None if unknown.
     """
 
     exit_code = 3
@@ -76,26 +76,26 @@ class CheckpointError(ReportedError):
         self.offset = offset
 
     def __str__(self) -> str:
-        """One line: where, as far as it is known, then what was found and expected."""
+        """Return one line: path, offset and tensor, if known, and the message."""
         where = [] if self.path is None else [printable(self.path)]
         if self.offset is not None:
             where.append(f"byte {self.offset}")
         if self.tensor is not None:
             where.append(f"tensor '{printable(abridged(self.tensor))}'")
-        message = printable(self.message)  # it may quote names and paths from files
+        message = printable(self.message)  # it may contain names and paths from files
         return f"{', '.join(where)}: {message}" if where else message
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Add what the dictionary of an ImportError does not hold."""
+        """Add the `path`, which ImportError does not keep in `__dict__`."""
         return _rebuild, (type(self), self.args, {**self.__dict__, "path": self.path})
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
-    """No checkpoint stands where one was asked for; the message says what is there instead."""
+    """There is no checkpoint at this path; the message says what is there instead."""
 
 
 class TensorNotFoundError(CheckpointError, KeyError):
-    """The checkpoint has no tensor of this name; `close_names` are those most like it."""
+    """The checkpoint has no tensor of this name; `close_names` are the most similar names."""
 
     def __init__(
         self,
@@ -110,13 +110,13 @@ class TensorNotFoundError(CheckpointError, KeyError):
 
 
 class CorruptionError(CheckpointError, ValueError):
-    """The bytes break a rule of the format."""
+    """The bytes violate the file format."""
 
     exit_code = 4
 
 
 class TruncatedError(CorruptionError):
-    """Fewer bytes are there than the format needs: `needed` and `available`, counted from the start of the read."""
+    """The data ends too early: `needed` bytes from the start of the read, but only `available` exist."""
 
     def __init__(
         self,
@@ -136,14 +136,14 @@ class TruncatedError(CorruptionError):
 def past_end(
     what: str, *, needed: int, available: int, path: str | None = None, offset: int | None = None
 ) -> TruncatedError:
-    """Return the error for something of `needed` bytes of which only `available`, or none if negative, are there."""
+    """Return the error for something that needs `needed` bytes when only `available` (0 if negative) are left."""
     available = max(available, 0)
     message = f"{what} reaches past the end: {needed} bytes needed, {available} available"
     return TruncatedError(message, needed=needed, available=available, path=path, offset=offset)
 
 
 class ChecksumError(CorruptionError):
-    """A checksum differs: `stored` is what the file says, `computed` what its bytes give (both unmasked CRC-32C)."""
+    """The checksum `stored` in the file differs from the one `computed` from its bytes (both unmasked CRC-32C)."""
 
     def __init__(
         self,
@@ -161,13 +161,13 @@ class ChecksumError(CorruptionError):
 
 
 class UnsupportedFeatureError(CheckpointError, NotImplementedError):
-    """The file is well formed as far as we can tell and uses something we do not read."""
+    """The file seems valid but uses a feature that this package does not support."""
 
     exit_code = 5
 
 
 class LimitExceededError(CheckpointError):
-    """A claim in the file is larger than a named limit of `tfckpt.Limits`."""
+    """A number in the file exceeds one of the limits in `tfckpt.Limits`."""
 
     exit_code = 5
 
@@ -184,7 +184,7 @@ class LimitExceededError(CheckpointError):
     ) -> None:
         super().__init__(
             f"{message}: {claimed} is over the limit {limit}={maximum}; "
-            f"if the file is trusted, raise it with limits=tfckpt.Limits({limit}=...), "
+            f"if you trust the file, raise the limit with limits=tfckpt.Limits({limit}=...), "
             f"on the command line with --limit {limit}=...",
             path=path,
             tensor=tensor,
@@ -196,7 +196,7 @@ class LimitExceededError(CheckpointError):
 
 
 class MissingDependencyError(CheckpointError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """An optional package is not installed; the message names the extra that installs it."""
 
     exit_code = 5
 
@@ -207,12 +207,12 @@ class MissingDependencyError(CheckpointError, ImportError):
 
 
 class StorageError(CheckpointError, OSError):
-    """The place where the checkpoint lives does not give its bytes: no permission, a fault of the disk or the network,
-    a server that does not answer, or a file that was replaced by another while it was being read."""
+    """A file cannot be read from its storage: no permission, a disk or network error, a server that does not respond,
+    or a file that was replaced while being read."""
 
 
 class NameConflictError(CheckpointError):
-    """Several tensors would get one name: `conflicts` is the name to where each of them comes from."""
+    """Several tensors would get the same name; `conflicts` maps each such name to the tensors' origins."""
 
     exit_code = 1
 
@@ -222,19 +222,19 @@ class NameConflictError(CheckpointError):
 
 
 class WriteError(CheckpointError, OSError):
-    """A file cannot be written: no such folder, no permission, no space, another writer; `path` is where it belongs."""
+    """The file `path` cannot be written: no such folder, no permission, no space, or another writer."""
 
     exit_code = 2
 
 
 class CheckpointExistsError(WriteError, FileExistsError):
-    """Something stands where a file is to be written, and nothing was said about overwriting it."""
+    """The file to be written already exists, and overwriting was not requested."""
 
 
 class error_context:  # noqa: N801  # read as a function, as in `contextlib`
-    """Add the file and the tensor to an error of ours that passes, where a lower layer has not set them."""
+    """Add the file and the tensor to a `CheckpointError` raised inside, unless a lower layer has set them."""
 
-    # A class, since it stands around every tensor that is read: a generator would take several times as long.
+    # A class because it wraps the reading of every tensor: `contextlib.contextmanager` is several times slower.
     __slots__ = ("_path", "_tensor")
 
     def __init__(self, *, path: str | None = None, tensor: str | None = None) -> None:
@@ -253,14 +253,14 @@ class error_context:  # noqa: N801  # read as a function, as in `contextlib`
 
 
 def printable(text: str) -> str:
-    """Names from files as they may be shown: control, surrogate and other unprintable characters become escapes."""
+    """Return the text with control, surrogate and other unprintable characters escaped, as names from files need it."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
 def abridged(name: str) -> str:
-    """A name as it fits into a message: of one of thousands of characters the beginning and the end."""
+    """Return a name short enough for a message: of a long name only the beginning and the end."""
     if len(name) <= _SHOWN_CHARACTERS:
         return name
     half = _SHOWN_CHARACTERS // 2
@@ -268,27 +268,27 @@ def abridged(name: str) -> str:
 
 
 def format_key(key: bytes) -> str:
-    """A key of a table as it fits into a message."""
+    """Return the repr of a table's key, cut to a length that fits into a message."""
     return repr(key) if len(key) <= _SHOWN_CHARACTERS else f"{key[:_SHOWN_CHARACTERS]!r} [{len(key)} bytes]"
 
 
 def join_some(names: Iterable[object], *, most: int = 8) -> str:
-    """Join the first names for a message, each printable and abridged, and count the others: a, b and 3 more."""
+    """Return the first names, printable and abridged, and the number of the others, such as `a, b and 3 more`."""
     listed = list(names)
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
     return ", ".join(printable(abridged(str(name))) for name in listed[:most]) + more
 
 
 def pluralize(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 tensor, 2,000 tensors, 3 classes."""
+    """Return a number with its noun, such as `1 tensor`, `2,000 tensors` or `3 classes`."""
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
     return f"{number:,} {noun}{ending}"
 
 
 def find_close_names(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
-    """The names a person may have meant by `name`, likeliest first.
+    """Return the names most similar to `name`, the best match first.
 
-    Comparing is slow, so of many names only those with the same last part are compared, where there are any.
+    Comparing is slow, so among many names only those with the same last component are compared, if there are any.
     """
     import difflib
 

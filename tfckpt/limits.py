@@ -1,7 +1,7 @@
-"""Named maxima that a hostile or damaged file runs into before it can cost memory or time.
+"""Limits that stop a malicious or damaged file before it can cost much memory or time.
 
-They are far above what real checkpoints need.
-A caller who trusts a larger file raises the one that the error names: `tfckpt.open(path, limits=Limits(...))`.
+The defaults are far above what real checkpoints need.
+Callers who trust a larger file can raise the limit that the error names: `tfckpt.open(path, limits=Limits(...))`.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from .errors import LimitExceededError
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a file may claim at most. All sizes are in bytes."""
+    """The largest numbers accepted from a file. All sizes are in bytes."""
 
-    #: One block of a table, as stored. TensorFlow writes blocks of 256 KiB and gives a larger entry its own.
+    #: One block of a table, stored and uncompressed. TensorFlow's blocks have 256 KiB, or more for one large entry.
     max_block_bytes: int = 1 << 30
-    #: Entries of one table. Listed, each costs some 400 bytes of memory and 4 in the file.
+    #: Entries of one table. Each can take only 4 bytes in the file, but about 400 bytes of memory when listed.
     max_entries: int = 150_000
-    #: Keys of one table together, spelled out. In the file each key leaves out what it shares with the one before it,
-    #: so that a small file can claim any amount.
+    #: All keys of one table together, uncompressed. In the file each key omits the bytes it shares with the key before
+    #: it, so a small file can claim any amount.
     max_key_bytes: int = 32 << 20
-    #: One entry of a bundle's index. The largest are those of partitioned variables, with some 20 bytes a slice.
+    #: One entry of a bundle's index. Partitioned variables have the largest ones, with about 20 bytes per slice.
     max_entry_bytes: int = 4 << 20
-    #: Data shards of one bundle. The largest published checkpoints have some thousands.
+    #: Data shards of one bundle. The largest published checkpoints have a few thousand.
     max_shards: int = 100_000
-    #: Tensor slices of one partitioned variable, and slices of a whole bundle that have no entry of their own.
+    #: Slices of one partitioned variable, and all slices of a bundle beyond the number of its entries.
     max_slices: int = 100_000
-    #: Elements of one string tensor: each costs about 60 bytes of memory and only 1 in the file.
+    #: Elements of one string tensor. Each takes about 60 bytes of memory but can take only 1 byte in the file.
     max_string_elements: int = 5_000_000
-    #: One constant of a graph: a few bytes can claim any shape, since a last value stands for all that follow it.
+    #: One constant of a graph. Its last value fills all remaining elements, so a few bytes can claim any shape.
     max_constant_bytes: int = 1 << 30
-    #: A small text or graph file that is read whole: the `checkpoint` state file, a `.meta` or `saved_model.pb`.
+    #: A graph file that is read in one go: a `.meta` file or `saved_model.pb`.
     max_graph_bytes: int = 2 << 30
-    #: Members of one archive: each costs about 500 bytes of memory and, in a zip archive, only 46 in the file.
+    #: Members of one archive. Each takes about 500 bytes of memory but, in a zip archive, only 46 bytes in the file.
     max_archive_members: int = 100_000
-    #: What the members of one compressed archive take unpacked. They go to a temporary file without a name.
+    #: All members of one compressed archive together, unpacked into an unnamed temporary file.
     max_unpacked_bytes: int = 64 << 30
-    #: Times that a compressed archive may grow when unpacked, once it is past 256 MiB. Weights hardly shrink, slot
-    #: variables that are still zero shrink by as much as 1000; the latter are rare enough to be allowed by the caller.
+    #: Ratio of unpacked to compressed size of an archive, checked beyond 256 MiB. Weights hardly compress; slot
+    #: variables that are still zero compress by up to 1000, but are rare enough to require a higher limit.
     max_expansion: int = 100
-    #: An archive on a server is fetched whole into a temporary file before it is opened.
+    #: An archive on a server, which is downloaded to a temporary file before it is opened.
     max_download_bytes: int = 16 << 30
-    #: The `checkpoint` state file. Training jobs that keep thousands of checkpoints write some hundred KB.
+    #: The `checkpoint` state file. Training jobs that keep thousands of checkpoints write a few hundred KB.
     max_state_bytes: int = 16 << 20
 
 
@@ -53,7 +53,7 @@ DEFAULT_LIMITS = Limits()
 def check_limit(
     limits: Limits, name: str, claimed: int, message: str, *, path: str | None = None, offset: int | None = None
 ) -> None:
-    """Raise `LimitExceededError` if what a file claims is over the named limit; `message` says what is too large."""
+    """Raise `LimitExceededError` if `claimed` exceeds the named limit; `message` says what is too large."""
     maximum: int = getattr(limits, name)
     if claimed > maximum:
         raise LimitExceededError(message, limit=name, maximum=maximum, claimed=claimed, path=path, offset=offset)

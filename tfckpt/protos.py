@@ -1,10 +1,10 @@
-"""The TensorFlow messages this package reads, as classes of a private descriptor pool.
+"""The TensorFlow messages that this package reads, as classes of a private descriptor pool.
 
-The sources are our own .proto files in `protos/`, compiled to `descriptors.binpb` beside this module.
-A private pool and a package name of our own keep them apart from TensorFlow's messages:
-either package can be imported first, in one process.
+Our own .proto files in `protos/` are compiled to `descriptors.binpb` in this folder.
+If they were in protobuf's default pool, or used TensorFlow's package name, TensorFlow could not be imported after
+tfckpt, nor tfckpt after TensorFlow.
 
-`parse("BundleEntryProto", data)` gives a message; protobuf is imported at the first call.
+`parse("BundleEntryProto", data)` returns a message; protobuf is imported on the first call.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ PACKAGE = "tfckpt"
 
 @functools.cache
 def message_class(name: str) -> Any:
-    """The class of a message; nested ones with a dot: `AttrValue.ListValue`."""
+    """Return the class of a message; the name of a nested one contains a dot, as in `AttrValue.ListValue`."""
     from google.protobuf import message_factory
 
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{PACKAGE}.{name}"))
 
 
 def parse(name: str, data: bytes | memoryview) -> Any:
-    """A message from its bytes; `CorruptionError` if they are none."""
+    """Parse a message; `CorruptionError` if the bytes are not valid."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -37,21 +37,21 @@ def parse(name: str, data: bytes | memoryview) -> Any:
 
 
 def parse_text(name: str, text: str) -> Any:
-    """A message from protobuf's text format; `CorruptionError` with line and column if it does not parse.
+    """Parse a message in protobuf's text format; the `CorruptionError` for invalid text says line and column.
 
-    Of a singular field that is given twice the last one counts, as in TensorFlow.
+    If a singular field occurs twice, the last one wins, as in TensorFlow.
     """
     from google.protobuf import text_format
 
     try:
         return text_format.Merge(text, message_class(name)(), descriptor_pool=_pool())
     except (text_format.ParseError, ValueError, Warning) as error:
-        # Releases before 5 let a bad escape through as UnicodeDecodeError, later ones warn; callers may raise that.
+        # A bad escape is a UnicodeDecodeError before release 5 and a warning since then, which may be set to raise.
         raise CorruptionError(f"does not parse as {name}: {error}") from error
 
 
 def format_text(message: Any) -> str:
-    """A message in protobuf's text format, one field a line, characters beyond ASCII as they are."""
+    """Return a message in protobuf's text format, one field per line; non-ASCII characters are not escaped."""
     from google.protobuf import text_format
 
     return text_format.MessageToString(message, as_utf8=True, descriptor_pool=_pool())

@@ -1,4 +1,4 @@
-"""What the tests of several modules that write need."""
+"""Fixtures for the tests of several modules that write files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 @pytest.fixture
 def small_disk() -> Iterator[int]:
-    """The number of bytes a file may have at most, as on a disk that is full after them."""
-    resource = pytest.importorskip("resource", reason="the size of files is limited by the system's own means")
+    """The largest size of a file in bytes; writing more fails as on a full disk."""
+    resource = pytest.importorskip("resource", reason="only Unix can limit the size of files")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, limits[1]))
     yield 4 << 20

@@ -1,4 +1,4 @@
-"""What real TensorFlow recorded of the checkpoints in tests/data/tensorflow, and how to compare with it."""
+"""The records that real TensorFlow made of the checkpoints in tests/data/tensorflow."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ Record = dict[str, Any]
 
 
 def expected(case: str) -> Record:
-    """The `expected.json` of a case."""
-    found: Record = json.loads((TENSORFLOW / case / "expected.json").read_text("ascii"))
-    return found
+    """Return the `expected.json` of a case."""
+    record: Record = json.loads((TENSORFLOW / case / "expected.json").read_text("ascii"))
+    return record

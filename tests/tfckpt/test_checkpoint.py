@@ -24,7 +24,7 @@ def prefix(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def test_checkpoint_is_a_mapping(prefix: pathlib.Path) -> None:
-    """All that the protocol offers, in the order of names."""
+    """It implements the whole mapping protocol, in the order of names."""
     with tfckpt.open(prefix) as checkpoint:
         assert isinstance(checkpoint, collections.abc.Mapping)
         assert list(checkpoint) == list(checkpoint.keys()) == ["m", "step", "words"]
@@ -36,31 +36,31 @@ def test_checkpoint_is_a_mapping(prefix: pathlib.Path) -> None:
         assert step.ndim == 0
 
 
-def test_checkpoint_has_no_way_to_be_changed(prefix: pathlib.Path) -> None:
-    """Neither the mapping nor its arrays."""
+def test_checkpoint_cannot_be_changed(prefix: pathlib.Path) -> None:
+    """Neither the mapping nor its arrays can be modified."""
     with tfckpt.open(prefix) as checkpoint:
         assert not isinstance(checkpoint, collections.abc.MutableMapping)
         with pytest.raises(TypeError):
             checkpoint["m"] = np.zeros(2)  # type: ignore[index]  # what is tested
-        with pytest.raises(ValueError, match="read-only"):
-            checkpoint["m"][0] = 5
+        assert not checkpoint["m"].flags.writeable
 
 
 def test_missing_name_is_a_key_error_that_offers_close_names(prefix: pathlib.Path) -> None:
-    """As for any mapping, `get` gives the default."""
+    """As with any mapping, `get` returns the default."""
     with tfckpt.open(prefix) as checkpoint:
         assert checkpoint.get("absent") is None
         with pytest.raises(KeyError) as caught:
             checkpoint["word"]
 
     assert isinstance(caught.value, tfckpt.TensorNotFoundError)
+    assert (caught.value.path, caught.value.tensor) == (str(prefix), "word")
     assert caught.value.close_names == ("words",)
-    assert str(caught.value) == f"{prefix}, tensor 'word': not in the checkpoint; close names: words"
+    assert "words" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "absent", "m\0", "\ud800"], ids=ascii)
-def test_names_that_are_not_there_are_not_contained(prefix: pathlib.Path, name: str) -> None:
-    """The empty name is the header's key and no tensor."""
+def test_unknown_names_are_not_contained(prefix: pathlib.Path, name: str) -> None:
+    """The empty name is the key of the header and not a tensor."""
     with tfckpt.open(prefix) as checkpoint:
         assert "m" in checkpoint
         assert name not in checkpoint
@@ -68,27 +68,27 @@ def test_names_that_are_not_there_are_not_contained(prefix: pathlib.Path, name: 
             checkpoint.info(name)
 
 
-def test_name_of_another_type_is_a_type_error_or_not_contained(prefix: pathlib.Path) -> None:
-    """Bytes are no names; asking whether something is contained is always allowed."""
+def test_name_that_is_not_a_string_is_a_type_error(prefix: pathlib.Path) -> None:
+    """The operator `in` accepts any object, as with other mappings."""
     with tfckpt.open(prefix) as checkpoint:
-        strangers: list[object] = [b"m", None, 5]
-        assert not any(stranger in checkpoint for stranger in strangers)
-        with pytest.raises(TypeError, match="is a str, not bytes"):
+        objects: list[object] = [b"m", None, 5]
+        assert not any(item in checkpoint for item in objects)
+        with pytest.raises(TypeError):
             checkpoint[b"m"]  # type: ignore[index]  # what is tested
-        with pytest.raises(TypeError, match="is a str, not int"):
+        with pytest.raises(TypeError):
             checkpoint.info(5)  # type: ignore[arg-type]  # what is tested
 
 
 def test_checkpoints_are_equal_only_to_themselves(prefix: pathlib.Path) -> None:
-    """Comparing two mappings of arrays would read both whole."""
+    """Comparing two mappings of arrays would read both completely."""
     with tfckpt.open(prefix) as one, tfckpt.open(prefix) as other:
         assert one == one  # noqa: PLR0124  # what is tested
         assert one != other
         assert len({one, other}) == 2
 
 
-def test_closed_checkpoint_says_so(prefix: pathlib.Path) -> None:
-    """Whatever is asked of it; closing again is harmless, and arrays stay."""
+def test_closed_checkpoint_raises_value_error(prefix: pathlib.Path) -> None:
+    """Every operation fails; closing again has no effect, and arrays stay valid."""
     checkpoint = tfckpt.open(prefix)
     array = checkpoint["m"]
     checkpoint.close()
@@ -107,12 +107,12 @@ def test_closed_checkpoint_says_so(prefix: pathlib.Path) -> None:
         lambda: checkpoint.files,
         lambda: checkpoint.format,
     ):
-        with pytest.raises(ValueError, match="is closed"):
+        with pytest.raises(ValueError, match="closed"):
             use()
 
 
-def test_checkpoint_tells_what_it_is(prefix: pathlib.Path) -> None:
-    """Prefix, format, files, notes."""
+def test_checkpoint_describes_itself(prefix: pathlib.Path) -> None:
+    """Prefix, format, files and notes are properties."""
     with tfckpt.open(prefix) as checkpoint:
         assert repr(checkpoint) == f"<Checkpoint {str(prefix)!r}>"
         assert checkpoint.prefix == str(prefix)
@@ -122,8 +122,8 @@ def test_checkpoint_tells_what_it_is(prefix: pathlib.Path) -> None:
         assert checkpoint.notes == ()
 
 
-def test_context_manager_closes_also_after_an_error(prefix: pathlib.Path) -> None:
-    """The error passes through."""
+def test_context_manager_closes_after_an_error_too(prefix: pathlib.Path) -> None:
+    """The error propagates."""
     with pytest.raises(ZeroDivisionError), tfckpt.open(prefix) as checkpoint:
         raise ZeroDivisionError
 
@@ -132,7 +132,7 @@ def test_context_manager_closes_also_after_an_error(prefix: pathlib.Path) -> Non
 
 
 def test_path_may_be_a_string_or_a_path_object(prefix: pathlib.Path) -> None:
-    """Anything that `os.fspath` turns into text."""
+    """Anything that `os.fspath` converts to a str is accepted."""
     for path in (prefix, str(prefix)):
         with tfckpt.open(path) as checkpoint:
             assert len(checkpoint) == 3
@@ -140,39 +140,41 @@ def test_path_may_be_a_string_or_a_path_object(prefix: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("path", [None, 5, b"bytes"], ids=repr)
 def test_path_of_another_type_is_a_type_error(path: object) -> None:
-    """A mistake of the caller, at once."""
+    """Misuse is reported immediately."""
     with pytest.raises(TypeError):
         tfckpt.open(path)  # type: ignore[arg-type]  # what is tested
 
 
 @pytest.mark.parametrize("path", ["", "a\0b", "a\0b/c", "\ud800"], ids=ascii)
-def test_path_that_can_be_of_no_file_is_not_found(path: str) -> None:
-    """Also where the operating system has no such names."""
+def test_path_that_no_file_can_have_is_not_found(path: str) -> None:
+    """The operating system's own errors for such paths do not escape."""
     with pytest.raises(tfckpt.CheckpointError):
         tfckpt.open(path)
 
 
-def test_limits_of_the_caller_hold(prefix: pathlib.Path) -> None:
-    """A scanner that reads strangers' files sets them low."""
+def test_limits_of_the_caller_are_enforced(prefix: pathlib.Path) -> None:
+    """A scanner that reads untrusted files sets them low."""
     with tfckpt.open(prefix, limits=tfckpt.Limits(max_entries=4)) as checkpoint:
         assert len(checkpoint) == 3
 
     with (
         tfckpt.open(prefix, limits=tfckpt.Limits(max_entries=3)) as checkpoint,
-        pytest.raises(tfckpt.LimitExceededError, match="max_entries=3"),
+        pytest.raises(tfckpt.LimitExceededError) as caught,
     ):
         list(checkpoint)
 
+    assert (caught.value.limit, caught.value.maximum, caught.value.claimed) == ("max_entries", 3, 4)
+
 
 def test_options_are_keyword_only() -> None:
-    """The path is what everyone passes."""
+    """Only the path, which everyone passes, is positional."""
     parameters = inspect.signature(tfckpt.open).parameters
 
     assert [name for name, item in parameters.items() if item.kind is not item.KEYWORD_ONLY] == ["path"]
 
 
-def test_verification_covers_only_what_is_asked_for(prefix: pathlib.Path) -> None:
-    """A damaged tensor does not keep the others from being read."""
+def test_damaged_tensor_does_not_affect_the_others(prefix: pathlib.Path) -> None:
+    """Only the checksum of the tensor that is read is verified, unless `verify=False`."""
     shard = prefix.with_name("model.data-00000-of-00001")
     data = bytearray(shard.read_bytes())
     data[0] ^= 1
@@ -184,14 +186,13 @@ def test_verification_covers_only_what_is_asked_for(prefix: pathlib.Path) -> Non
             checkpoint["m"]
         assert checkpoint.read("m", verify=False).shape == (2, 2)
 
-    assert str(caught.value) == (
-        f"{shard}, byte 0, tensor 'm': payload of 16 bytes has crc32c "
-        f"{caught.value.computed:#010x}, stored is {caught.value.stored:#010x}"
-    )
+    assert (caught.value.path, caught.value.tensor, caught.value.offset) == (str(shard), "m", 0)
+    assert caught.value.computed == builders.crc32c(bytes(data[:16]))
+    assert caught.value.stored == builders.crc32c(struct.pack("<4f", 1, 2, 3, 4))
 
 
 def test_info_is_a_frozen_record(prefix: pathlib.Path) -> None:
-    """What is known without reading."""
+    """It contains everything that is known without reading the tensor."""
     with tfckpt.open(prefix) as checkpoint:
         info = checkpoint.info("m")
 

@@ -1,4 +1,4 @@
-"""The error family: what is caught as what, what a message says, and how errors travel."""
+"""The error classes: their builtin bases, their messages, and pickling."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ ids = [type(example).__name__ for example in EXAMPLES]
     ],
 )
 def test_error_is_also_the_builtin_that_callers_expect(name: str, builtin: type[Exception]) -> None:
-    """Code that knows nothing of this package still catches the right thing."""
+    """Code that does not know this package still catches the right errors."""
     kind = getattr(errors, name)
 
     assert issubclass(kind, CheckpointError)
     assert issubclass(kind, builtin)
 
 
-def test_every_error_of_the_module_is_one_of_the_family() -> None:
-    """The tree that the module's docstring draws is the tree that is there."""
+def test_docstring_draws_every_error_of_the_module() -> None:
+    """All of them are checkpoint errors, except the base class shared with `converter`."""
     drawn = set(re.findall(r"\b\w+Error\b", (errors.__doc__ or "").split("Low layers")[0]))
     defined = {
         name
@@ -78,8 +78,8 @@ def test_every_error_of_the_module_is_one_of_the_family() -> None:
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=ids)
 @pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
-def test_error_pickles_whole(error: CheckpointError, protocol: int) -> None:
-    """Class, text and every attribute arrive in the other process."""
+def test_error_pickles_with_its_attributes(error: CheckpointError, protocol: int) -> None:
+    """Class, message and every attribute arrive in the other process."""
     with pytest.raises(CheckpointError) as caught, error_context(path="a path", tensor="a tensor"):
         raise copy.copy(error)
 
@@ -92,8 +92,8 @@ def test_error_pickles_whole(error: CheckpointError, protocol: int) -> None:
     assert vars(again) == vars(caught.value)
 
 
-def test_message_says_where_and_what() -> None:
-    """File, offset and tensor, as far as they are known, before the text."""
+def test_text_of_an_error_begins_with_its_location() -> None:
+    """Path, offset and tensor come before the message, if they are known."""
     full = errors.CorruptionError("broken", path="dir/m.index", offset=12, tensor="w/b")
 
     assert str(full) == "dir/m.index, byte 12, tensor 'w/b': broken"
@@ -101,13 +101,13 @@ def test_message_says_where_and_what() -> None:
     assert str(errors.CorruptionError("broken")) == "broken"
 
 
-def test_key_error_message_is_not_quoted() -> None:
-    """KeyError shows the repr of its argument; ours is a sentence."""
+def test_text_of_a_missing_tensor_is_not_quoted() -> None:
+    """KeyError would show the repr of its argument."""
     assert str(errors.TensorNotFoundError("not in the checkpoint", tensor="w")) == "tensor 'w': not in the checkpoint"
 
 
-def test_context_fills_in_only_what_is_not_known() -> None:
-    """The innermost file and tensor stay."""
+def test_context_fills_in_only_missing_attributes() -> None:
+    """The innermost file and tensor are kept."""
     error = errors.CorruptionError("broken", path="inner")
 
     with pytest.raises(errors.CorruptionError), error_context(path="outer", tensor="t"):
@@ -116,8 +116,8 @@ def test_context_fills_in_only_what_is_not_known() -> None:
     assert (error.path, error.tensor) == ("inner", "t")
 
 
-def test_context_leaves_foreign_errors_alone() -> None:
-    """Only the family has a place for them."""
+def test_context_does_not_change_other_errors() -> None:
+    """Only checkpoint errors have these attributes."""
     with pytest.raises(ZeroDivisionError) as caught, error_context(path="p"):
         raise ZeroDivisionError("zero")
 
@@ -125,25 +125,23 @@ def test_context_leaves_foreign_errors_alone() -> None:
 
 
 def test_limit_error_says_how_to_raise_the_limit() -> None:
-    """The name of the limit is one of `Limits`."""
+    """Users can copy the argument and the option from the message."""
     error = errors.LimitExceededError("too many slices", limit="max_slices", maximum=5, claimed=6)
 
-    assert str(error) == (
-        "too many slices: 6 is over the limit max_slices=5; "
-        "if the file is trusted, raise it with limits=tfckpt.Limits(max_slices=...), "
-        "on the command line with --limit max_slices=..."
-    )
+    assert "limits=tfckpt.Limits(max_slices=...)" in str(error)
+    assert "--limit max_slices=..." in str(error)
 
 
 def test_missing_dependency_names_package_and_extra() -> None:
-    """The command can be copied from the message."""
+    """Users can copy the command from the message."""
     error = errors.MissingDependencyError("fsspec", extra="remote", purpose="reading an address")
 
-    assert str(error) == "reading an address needs the package fsspec; install it with: pip install 'tfckpt[remote]'"
+    assert (error.package, error.extra) == ("fsspec", "remote")
+    assert "pip install 'tfckpt[remote]'" in str(error)
 
 
 def test_message_is_one_line_without_control_characters(tmp_path: pathlib.Path) -> None:
-    """Names and paths from files are escaped, in the text of the message too."""
+    """Names and paths from files are escaped, also inside the message."""
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "evil\\033[31m\\nname"\n')
 
     with pytest.raises(CheckpointError) as caught:
@@ -155,7 +153,7 @@ def test_message_is_one_line_without_control_characters(tmp_path: pathlib.Path) 
 
 @given(st.text())
 def test_printable_text_is_printable_and_plain_text_stays(text: str) -> None:
-    """Control characters, lone surrogates and marks that turn the direction become escapes."""
+    """Control characters, lone surrogates and direction marks become escapes."""
     shown = printable(text)
 
     assert shown.isprintable()
@@ -166,14 +164,14 @@ def test_printable_text_is_printable_and_plain_text_stays(text: str) -> None:
     ("text", "expected"),
     [("größe/日本", "größe/日本"), ("a\x1b[2J", "a\\x1b[2J"), ("\u202ename", "\\u202ename"), ("\udcff", "\\udcff")],
 )
-def test_printable_escapes_what_terminals_obey(text: str, expected: str) -> None:
-    """Letters of every script stay as they are."""
+def test_printable_escapes_control_characters(text: str, expected: str) -> None:
+    """Letters of every script are kept."""
     assert printable(text) == expected
 
 
 @given(st.text(max_size=1500), st.binary(max_size=1500))
-def test_long_names_and_keys_are_shown_in_part(name: str, key: bytes) -> None:
-    """A name of thousands of characters does not fill the screen, and a short one is not touched."""
+def test_long_names_and_keys_are_shortened(name: str, key: bytes) -> None:
+    """A name of thousands of characters does not fill the screen, and short names are not changed."""
     assert len(abridged(name)) < 500
     assert len(format_key(key)) < 1700
     assert abridged(name) == name or len(name) > 400
@@ -181,7 +179,7 @@ def test_long_names_and_keys_are_shown_in_part(name: str, key: bytes) -> None:
 
 
 def test_long_name_in_a_message_says_how_much_was_left_out() -> None:
-    """Beginning and end tell most."""
+    """The beginning and the end of a name are the most useful parts."""
     error = errors.CorruptionError("broken", tensor="a" * 300 + "b" * 300)
 
     assert str(error) == f"tensor '{'a' * 200} [200 characters] {'b' * 200}': broken"
@@ -189,11 +187,10 @@ def test_long_name_in_a_message_says_how_much_was_left_out() -> None:
 
 
 def test_read_that_begins_past_the_end_has_no_bytes_available() -> None:
-    """What is left is never a negative number."""
+    """The number of available bytes is never negative."""
     error = past_end("payload", needed=8, available=-3, path="model.data", offset=11)
 
     assert (error.needed, error.available, error.path, error.offset) == (8, 0, "model.data", 11)
-    assert str(error) == "model.data, byte 11: payload reaches past the end: 8 bytes needed, 0 available"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +205,7 @@ def test_read_that_begins_past_the_end_has_no_bytes_available() -> None:
     ids=["none", "one", "as many as are shown", "one too many", "unprintable"],
 )
 def test_joined_names_end_with_the_number_left_out(names: list[str], expected: str) -> None:
-    """At most so many names are shown, as printable text; the number of the others follows."""
+    """At most `most` names are shown, as printable text, followed by the number of the others."""
     assert join_some(names, most=3) == expected
 
 
@@ -223,12 +220,12 @@ def test_joined_names_end_with_the_number_left_out(names: list[str], expected: s
     ids=["none", "one", "many", "ends in s"],
 )
 def test_noun_follows_its_number(number: int, noun: str, expected: str) -> None:
-    """One thing is singular, any other number of them plural."""
+    """Only the number 1 takes the singular."""
     assert pluralize(number, noun) == expected
 
 
-def test_close_names_are_the_likeliest_first() -> None:
-    """At most three of them."""
+def test_close_names_begin_with_the_best_match() -> None:
+    """At most three are returned."""
     names = ["stem/kernel", "stem/kernels", "stem/bias", "head/kernel", "unrelated"]
 
     assert find_close_names("stem/kerne", names)[0] == "stem/kernel"

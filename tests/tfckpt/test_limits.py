@@ -1,4 +1,4 @@
-"""Named limits: frozen, documented, with safe defaults."""
+"""The limits: frozen, documented, with safe defaults."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ FIELDS = [field.name for field in dataclasses.fields(tfckpt.Limits)]
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_every_limit_has_its_reason_beside_it(name: str) -> None:
-    """A comment stands above each field in the source."""
+def test_every_limit_has_its_reason_in_a_comment(name: str) -> None:
+    """The comment is directly above the field in the source."""
     source = inspect.getsource(tfckpt.Limits)
 
     assert re.search(rf"#: .+\n( *#: .+\n)* *{name}: int", source), f"{name} has no comment that begins with #:"
@@ -24,13 +24,13 @@ def test_every_limit_has_its_reason_beside_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_default_is_a_positive_number(name: str) -> None:
-    """No limit is off by default."""
+    """No limit is disabled by default."""
     assert getattr(limits.DEFAULT_LIMITS, name) > 0
     assert getattr(tfckpt.Limits(), name) == getattr(limits.DEFAULT_LIMITS, name)
 
 
-def test_limits_are_set_by_name_and_do_not_change() -> None:
-    """One frozen record, shared by everything that is opened with it."""
+def test_limits_are_keyword_only_and_frozen() -> None:
+    """All readers of a checkpoint share one record."""
     small = tfckpt.Limits(max_slices=7)
 
     assert small.max_slices == 7
@@ -42,7 +42,7 @@ def test_limits_are_set_by_name_and_do_not_change() -> None:
 
 
 def test_claim_at_the_limit_is_accepted_and_one_more_is_refused() -> None:
-    """The error has the limit's name and both numbers, and where the claim stands."""
+    """The error has the limit's name, both numbers, and the location of the claim."""
     small = tfckpt.Limits(max_slices=7)
 
     limits.check_limit(small, "max_slices", 7, "too many slices")

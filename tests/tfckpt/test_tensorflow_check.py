@@ -1,4 +1,4 @@
-"""What real TensorFlow loaded rightly is what is written today."""
+"""Files that real TensorFlow loaded correctly are still written byte for byte."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ RECORDED = pathlib.Path(written.__file__).with_name("recorded.json")
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """Every checkpoint of the check, written now: prefix to checksums of its files."""
-    pytest.importorskip("torch", reason="one of the checkpoints comes back from PyTorch")
+    """The checkpoints of the check as written today: prefix to the checksums of its files."""
+    pytest.importorskip("torch", reason="one of the checkpoints is converted from PyTorch")
     folder = tmp_path_factory.mktemp("written")
     written.main(folder)
     cases = json.loads((folder / "manifest.json").read_text())["cases"]
@@ -27,13 +27,13 @@ CASES = json.loads(RECORDED.read_text())["cases"]
 
 @pytest.mark.parametrize("prefix", CASES)
 def test_files_that_tensorflow_loaded_are_written_again(prefix: str, manifest: dict[str, dict[str, str]]) -> None:
-    """The recorded checksums are those of files whose every value TensorFlow gave back, objects restored in full.
+    """The recorded checksums are those of files from which TensorFlow restored every value and object.
 
-    When the bytes have to change, `make tensorflow-check` with RECORD=1 asks TensorFlow again.
+    If the bytes have to change, `make tensorflow-check` with RECORD=1 checks and records them with TensorFlow.
     """
     assert manifest[prefix] == CASES[prefix]["files"]
 
 
 def test_every_checkpoint_of_the_check_is_recorded(manifest: dict[str, dict[str, str]]) -> None:
-    """A new one is recorded with RECORD=1."""
+    """Record a new one with RECORD=1."""
     assert list(manifest) == list(CASES)

@@ -1,6 +1,6 @@
-"""A bundle that TensorFlow 2.21 wrote, every byte of it spelled out.
+"""A bundle that TensorFlow 2.21 wrote, with a comment on every byte.
 
-Two tensors in the order of writing: `w`, float32 [[1, 2], [3, 4]], and `names`, the strings "hi" and "".
+It has two tensors, in the order of writing: `w`, float32 [[1, 2], [3, 4]], and `names`, the strings "hi" and "".
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ INDEX = bytes.fromhex(
 
 @pytest.fixture
 def prefix(tmp_path: pathlib.Path) -> pathlib.Path:
-    """The bundle on disk."""
+    """The prefix of the bundle on disk."""
     return builders.write_index(tmp_path, INDEX, DATA)
 
 
 def test_worked_example_has_the_sizes_it_had_on_disk() -> None:
-    """Nothing was lost in copying the bytes out."""
+    """No bytes are missing above."""
     assert (len(INDEX), len(DATA)) == (150, 24)
 
 
 def test_worked_example_reads_as_tensorflow_wrote_it(prefix: pathlib.Path) -> None:
-    """Names in key order, which is not the order of the data; values, types and shapes."""
+    """The names are in key order, which differs from the order of the data."""
     with tfckpt.open(prefix) as checkpoint:
         assert list(checkpoint) == ["names", "w"]
         assert checkpoint["w"].tolist() == [[1, 2], [3, 4]]
@@ -54,8 +54,8 @@ def test_worked_example_reads_as_tensorflow_wrote_it(prefix: pathlib.Path) -> No
         assert checkpoint["names"].tolist() == [b"hi", b""]
 
 
-def test_worked_example_says_where_each_tensor_lies(prefix: pathlib.Path) -> None:
-    """Checksums are given unmasked."""
+def test_worked_example_locates_each_tensor(prefix: pathlib.Path) -> None:
+    """Checksums are unmasked."""
     with tfckpt.open(prefix) as checkpoint:
         names, weights = checkpoint.infos()
 
@@ -71,8 +71,8 @@ def test_worked_example_says_where_each_tensor_lies(prefix: pathlib.Path) -> Non
     assert weights.crc32c == 0x9EBA690A
 
 
-def test_builders_give_the_bytes_of_the_worked_example() -> None:
-    """What the other tests are made with agrees with TensorFlow byte for byte."""
+def test_builders_reproduce_the_worked_example() -> None:
+    """The other tests use these builders, so they must agree with TensorFlow byte for byte."""
     bundle = builders.Bundle().add("w", builders.FLOAT, [2, 2], DATA[:16]).add_strings("names", [b"hi", b""])
 
     assert bytes(bundle.shards[0]) == DATA
@@ -80,7 +80,7 @@ def test_builders_give_the_bytes_of_the_worked_example() -> None:
 
 
 def test_parent_entry_matches_bytes_that_tensorflow_wrote() -> None:
-    """A [4, 5] tensor in the slices 0,1:- and 1,3:-."""
+    """The tensor has the shape [4, 5] and the slices 0,1:- and 1,3:-."""
     expected = "0801 1208 12020804 12020805 3a06 0a021001 0a00 3a08 0a0408011003 0a00"
 
     entry = builders.entry_proto(1, [4, 5], slices=[[(0, 1), None], [(1, 3), None]])
@@ -90,7 +90,7 @@ def test_parent_entry_matches_bytes_that_tensorflow_wrote() -> None:
 
 @pytest.mark.parametrize("place", range(len(INDEX)))
 def test_any_changed_byte_of_the_index_is_an_error(tmp_path: pathlib.Path, place: int) -> None:
-    """No byte of it is without meaning, and the error says in which file."""
+    """Every byte of the index matters, and the error has the path of the index."""
     broken = bytearray(INDEX)
     broken[place] ^= 0x10
     prefix = builders.write_index(tmp_path, bytes(broken), DATA)
@@ -103,7 +103,7 @@ def test_any_changed_byte_of_the_index_is_an_error(tmp_path: pathlib.Path, place
 
 @pytest.mark.parametrize("length", [*range(0, len(INDEX), 7), len(INDEX) - 1])
 def test_index_cut_short_anywhere_is_an_error(tmp_path: pathlib.Path, length: int) -> None:
-    """An index that is still being written, or was not fetched whole."""
+    """The index may still be being written, or the download may be incomplete."""
     prefix = builders.write_index(tmp_path, INDEX[:length], DATA)
 
     with pytest.raises(tfckpt.CheckpointError):
@@ -112,7 +112,7 @@ def test_index_cut_short_anywhere_is_an_error(tmp_path: pathlib.Path, length: in
 
 @pytest.mark.parametrize("place", range(len(DATA)))
 def test_any_changed_byte_of_the_data_is_an_error_of_its_tensor_alone(tmp_path: pathlib.Path, place: int) -> None:
-    """The other tensor is still read."""
+    """The other tensor can still be read."""
     broken = bytearray(DATA)
     broken[place] ^= 0x10
     prefix = builders.write_index(tmp_path, INDEX, bytes(broken))
@@ -131,7 +131,7 @@ def test_any_changed_byte_of_the_data_is_an_error_of_its_tensor_alone(tmp_path: 
 
 @pytest.mark.parametrize("length", range(len(DATA)))
 def test_data_cut_short_is_an_error_of_the_tensors_it_costs(tmp_path: pathlib.Path, length: int) -> None:
-    """The error says how many bytes are there and how many are needed."""
+    """The error has the number of bytes needed and available."""
     prefix = builders.write_index(tmp_path, INDEX, DATA[:length])
 
     with tfckpt.open(prefix) as checkpoint:
