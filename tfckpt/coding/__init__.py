@@ -1,1 +1,1 @@
-"""Bytes to values and back: varints, checksums, order-preserving codes; knows no file, table or message."""
+"""Conversions between bytes and values: integers, checksums, order-preserving codes, names."""

@@ -1,6 +1,7 @@
-"""CRC-32C (Castagnoli) and the mask that LevelDB puts over it where it is stored (`util/crc32c.h`).
+"""CRC-32C (Castagnoli), and the mask that LevelDB applies before storing it (`util/crc32c.h`).
 
-A checksum of data that holds checksums is weak; so the stored form is rotated right by 15 bits and a constant is added.
+A CRC of data that contains its own CRC is weak. Therefore the stored form is rotated right by 15 bits, and a constant
+is added.
 The check value of b"123456789" is 0xe3069283 (RFC 3720, appendix B.4).
 """
 
@@ -16,24 +17,24 @@ _UINT32 = 0xFFFFFFFF
 
 
 def crc32c(data: Buffer, value: int = 0) -> int:
-    """The checksum of `data`, continuing from the checksum `value` of what stood before; any buffer, no copy."""
+    """Return the checksum of `data`, continuing from the checksum `value` of the data before it; copies nothing."""
     return _library()(data, value)
 
 
 def mask(checksum: int) -> int:
-    """The stored form of a checksum."""
+    """Return the stored form of a checksum."""
     return (((checksum >> 15) | (checksum << 17)) + _MASK_DELTA) & _UINT32
 
 
 def unmask(stored: int) -> int:
-    """The checksum behind its stored form."""
+    """Return the checksum from its stored form."""
     rotated = (stored - _MASK_DELTA) & _UINT32
     return ((rotated >> 17) | (rotated << 15)) & _UINT32
 
 
 @functools.cache
 def _library() -> Callable[[Buffer, int], int]:
-    """The crc32c package's function, imported at the first checksum: its import takes a third as long as NumPy's."""
+    """Import the crc32c package at the first checksum; its import takes a third as long as NumPy's."""
     import crc32c as library
 
     return library.crc32c

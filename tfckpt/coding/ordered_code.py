@@ -1,15 +1,15 @@
-"""Codes whose byte order is the order of the values (TensorFlow's `lib/strings/ordered_code.cc`).
+"""Codes whose bytes sort in the order of the values (TensorFlow's `lib/strings/ordered_code.cc`).
 
-They make the keys of V1 records and of the slices of partitioned variables.
+The keys of V1 records and of the slices of partitioned variables consist of them.
 
 ::
 
     number N(u)   one byte k, then u in k big-endian bytes without leading zeros (0 is the single byte 00)
-    string S(s)   00 -> 00 ff, ff -> ff 00, other bytes as they are; ends with 00 01
+    string S(s)   00 -> 00 ff, ff -> ff 00, other bytes unchanged; ends with 00 01
     signed I(v)   the smallest n with -2**(7n-1) <= v < 2**(7n-1);
                   v as n big-endian bytes in two's complement, the top n bits inverted (a header that counts the bytes)
 
-A decoder takes bytes and a position and gives the value and the next position.
+A decoder takes bytes and a position, and returns the value and the next position.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _TERMINATOR = b"\x00\x01"
 
 
 def encode_number(value: int) -> bytes:
-    """N(u) of a number in [0, 2**64)."""
+    """Encode a number in [0, 2**64) as N(u)."""
     if not 0 <= value < 1 << 64:
-        raise ValueError(f"an ordered number holds 0 to 2**64 - 1, not {value}")
+        raise ValueError(f"an ordered number must be from 0 to 2**64 - 1, not {value}")
     length = (value.bit_length() + 7) // 8
     return bytes([length]) + value.to_bytes(length, "big")
 
 
 def decode_number(data: bytes, position: int) -> tuple[int, int]:
-    """N(u) at `position`; refuses more than 8 bytes and leading zeros."""
+    """Decode the N(u) at `position`; `CorruptionError` for more than 8 bytes or leading zeros."""
     length = _take(data, position, 1)[0]
     if length > 8:
         raise CorruptionError(f"ordered number of {length} bytes; at most 8 are possible", offset=position)
@@ -40,12 +40,12 @@ def decode_number(data: bytes, position: int) -> tuple[int, int]:
 
 
 def encode_string(value: bytes) -> bytes:
-    """S(s)."""
+    """Encode a string as S(s)."""
     return _ESCAPES[0x00].join(part.replace(b"\xff", _ESCAPES[0xFF]) for part in value.split(b"\x00")) + _TERMINATOR
 
 
 def decode_string(data: bytes, position: int) -> tuple[bytes, int]:
-    """S(s) at `position`; refuses an escape that is none and a missing terminator."""
+    """Decode the S(s) at `position`; `CorruptionError` for an unknown escape or a missing terminator."""
     out = bytearray()
     while True:
         byte = _take(data, position, 1)[0]
@@ -63,18 +63,18 @@ def decode_string(data: bytes, position: int) -> tuple[bytes, int]:
 
 
 def encode_signed(value: int) -> bytes:
-    """I(v) of a number in [-2**63, 2**63)."""
+    """Encode a number in [-2**63, 2**63) as I(v)."""
     if not -(1 << 63) <= value < 1 << 63:
-        raise ValueError(f"an ordered signed number holds -2**63 to 2**63 - 1, not {value}")
+        raise ValueError(f"an ordered signed number must be from -2**63 to 2**63 - 1, not {value}")
     length = ((~value if value < 0 else value).bit_length() + 7) // 7
     header = ((1 << length) - 1) << 7 * length
     return ((value & ((1 << 8 * length) - 1)) ^ header).to_bytes(length, "big")
 
 
 def decode_signed(data: bytes, position: int) -> tuple[int, int]:
-    """I(v) at `position`; refuses a length that a shorter code would have served."""
+    """Decode the I(v) at `position`; `CorruptionError` if a shorter code exists for the value."""
     negative = not _take(data, position, 1)[0] & 0x80
-    # The header is the run of equal top bits: ones for a number >= 0, zeros for a negative one.
+    # The header is the run of equal top bits: ones if the number is >= 0, zeros if it is negative.
     head = int.from_bytes(data[position : position + 2].ljust(2, b"\x00"), "big")
     run = (head if negative else head ^ 0xFFFF) | 1
     length = 16 - run.bit_length()

@@ -3,11 +3,11 @@
 ::
 
     fixed32, fixed64   4 or 8 bytes, little-endian
-    varint32, varint64 groups of 7 bits, low group first; bit 7 of a byte says that another follows
+    varint32, varint64 groups of 7 bits, low group first; bit 7 of a byte is set if another byte follows
                        at most 5 bytes for 32 bits, 10 bytes for 64
 
-A decoder takes a view and a position in bytes and gives the value and the next position.
-Non-minimal varints are accepted, as LevelDB and TensorFlow do.
+A decoder takes a view and a position in bytes, and returns the value and the next position.
+Non-minimal varints are accepted, as in LevelDB and TensorFlow.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ _FIXED64 = struct.Struct("<Q")
 
 
 def encode_fixed32(value: int) -> bytes:
-    """Four bytes, little-endian."""
+    """Encode a number as four bytes, little-endian."""
     return _FIXED32.pack(value)
 
 
 def decode_fixed32(view: bytes | memoryview, position: int) -> tuple[int, int]:
-    """The four bytes at `position` as an unsigned number, and the next position."""
-    _need(view, position, 4, "fixed32")
+    """Decode the four bytes at `position` as an unsigned number."""
+    _check_length(view, position, 4, "fixed32")
     return _FIXED32.unpack_from(view, position)[0], position + 4
 
 
 def encode_fixed64(value: int) -> bytes:
-    """Eight bytes, little-endian."""
+    """Encode a number as eight bytes, little-endian."""
     return _FIXED64.pack(value)
 
 
 def decode_fixed64(view: bytes | memoryview, position: int) -> tuple[int, int]:
-    """The eight bytes at `position` as an unsigned number, and the next position."""
-    _need(view, position, 8, "fixed64")
+    """Decode the eight bytes at `position` as an unsigned number."""
+    _check_length(view, position, 8, "fixed64")
     return _FIXED64.unpack_from(view, position)[0], position + 8
 
 
 def encode_varint(value: int) -> bytes:
-    """The shortest varint of a number in [0, 2**64); the same bytes serve varint32 and varint64."""
+    """Encode a number in [0, 2**64) as the shortest varint, which is the same for varint32 and varint64."""
     if not 0 <= value < 1 << 64:
-        raise ValueError(f"a varint holds 0 to 2**64 - 1, not {value}")
+        raise ValueError(f"a varint must be from 0 to 2**64 - 1, not {value}")
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -55,12 +55,12 @@ def encode_varint(value: int) -> bytes:
 
 
 def decode_varint32(view: bytes | memoryview, position: int) -> tuple[int, int]:
-    """The varint at `position`, below 2**32, and the next position; `CorruptionError` past 5 bytes or 32 bits."""
+    """Decode the varint at `position`; `CorruptionError` if it has more than 5 bytes or 32 bits."""
     return _decode(view, position, max_bytes=5, bits=32)
 
 
 def decode_varint64(view: bytes | memoryview, position: int) -> tuple[int, int]:
-    """The varint at `position`, below 2**64, and the next position; `CorruptionError` past 10 bytes or 64 bits."""
+    """Decode the varint at `position`; `CorruptionError` if it has more than 10 bytes or 64 bits."""
     return _decode(view, position, max_bytes=10, bits=64)
 
 
@@ -73,11 +73,11 @@ def _decode(view: bytes | memoryview, position: int, *, max_bytes: int, bits: in
         value |= (byte & 0x7F) << 7 * index
         if byte < 0x80:
             if value >> bits:
-                raise CorruptionError(f"varint{bits} holds a number of more than {bits} bits", offset=position)
+                raise CorruptionError(f"varint{bits} has more than {bits} bits", offset=position)
             return value, position + index + 1
-    raise CorruptionError(f"varint{bits} goes on past {max_bytes} bytes", offset=position)
+    raise CorruptionError(f"varint{bits} continues past {max_bytes} bytes", offset=position)
 
 
-def _need(view: bytes | memoryview, position: int, length: int, what: str) -> None:
+def _check_length(view: bytes | memoryview, position: int, length: int, what: str) -> None:
     if len(view) - position < length:
         raise past_end(what, needed=length, available=len(view) - position, offset=position)

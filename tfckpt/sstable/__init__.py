@@ -1,1 +1,1 @@
-"""The LevelDB-style sorted table that holds a bundle's index and a whole V1 checkpoint: bytes in, (key, value) out."""
+"""The LevelDB-style sorted table: the format of a bundle's index and of V1 checkpoints."""

@@ -1,15 +1,15 @@
-"""The frame of a table file (LevelDB `table/format.h`, TensorFlow `lib/io/format.cc`).
+"""The structure of a table file (LevelDB `table/format.h`, TensorFlow `lib/io/format.cc`).
 
 ::
 
     file      = data block* | metaindex block | index block | footer
     block     = contents (n bytes) | compression tag, 1 byte | masked crc32c, fixed32
     footer    = handle of the metaindex | handle of the index | zero padding up to byte 40 | magic, fixed64
-    handle    = offset, varint64 | size, varint64      (the size is n: it leaves out the 5 bytes of the trailer)
+    handle    = offset, varint64 | size, varint64      (the size is n, without the 5 bytes of the trailer)
 
-Everything is little-endian.
-The checksum of a block covers its contents as stored and the tag.
-Tag 0 is uncompressed, tag 1 is raw Snappy without framing; TensorFlow knows no other.
+All numbers are little-endian.
+The checksum of a block covers the stored contents and the tag.
+Tag 0 means uncompressed, tag 1 raw Snappy without framing; TensorFlow supports no others.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ UNCOMPRESSED = 0
 SNAPPY = 1
 
 _PADDED_HANDLES = 40
-#: One Snappy element of 3 bytes yields at most 64, so the format cannot expand further than this.
+#: A Snappy element of 3 bytes yields at most 64 bytes, so this is the largest possible expansion.
 _SNAPPY_EXPANSION = 22
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BlockHandle:
-    """Where a block stands: `offset` and `size` in bytes, without the trailer."""
+    """The location of a block: `offset` and `size` in bytes, without the trailer."""
 
     offset: int
     size: int
 
     def encode(self) -> bytes:
-        """Two varints."""
+        """Encode the handle as two varints."""
         return varint.encode_varint(self.offset) + varint.encode_varint(self.size)
 
     @classmethod
     def decode(cls, view: bytes | memoryview, position: int) -> tuple[BlockHandle, int]:
-        """The handle at `position` and the next position."""
+        """Decode the handle at `position`; return it and the next position."""
         offset, position = varint.decode_varint64(view, position)
         size, position = varint.decode_varint64(view, position)
         return cls(offset, size), position
@@ -60,16 +60,16 @@ class Footer:
     index: BlockHandle
 
     def encode(self) -> bytes:
-        """Handles, padding and magic."""
+        """Encode the handles, the padding and the magic number."""
         handles = self.metaindex.encode() + self.index.encode()
         return handles.ljust(_PADDED_HANDLES, b"\0") + varint.encode_fixed64(MAGIC)
 
     @classmethod
     def decode(cls, view: bytes | memoryview) -> Footer:
-        """The footer in exactly 48 bytes; non-zero padding is refused, as no writer leaves it."""
+        """Decode a footer of exactly 48 bytes; `CorruptionError` if the padding is not zero, which no writer does."""
         magic, _ = varint.decode_fixed64(view, _PADDED_HANDLES)
         if magic != MAGIC:
-            raise CorruptionError(f"not a table file: it ends in {magic:#018x} where the magic {MAGIC:#018x} belongs")
+            raise CorruptionError(f"not a table file: it ends in {magic:#018x} instead of the magic {MAGIC:#018x}")
         handles = bytes(view[:_PADDED_HANDLES])
         metaindex, position = BlockHandle.decode(handles, 0)
         index, position = BlockHandle.decode(handles, position)
@@ -79,12 +79,12 @@ class Footer:
 
 
 def is_table(source: ByteSource) -> bool:
-    """Whether the file ends in the magic of a table."""
+    """Return whether the file ends with the magic number of a table."""
     return source.size >= FOOTER_SIZE and source.read(source.size - 8, 8) == varint.encode_fixed64(MAGIC)
 
 
 def read_footer(source: ByteSource) -> Footer:
-    """The footer of a file, with both handles inside the file."""
+    """Read the footer of a file, and check that both blocks are inside the file."""
     start = source.size - FOOTER_SIZE
     if start < 0:
         raise past_end("footer of a table file", needed=FOOTER_SIZE, available=source.size, offset=0)
@@ -99,7 +99,7 @@ def read_footer(source: ByteSource) -> Footer:
 
 
 def check_handle(handle: BlockHandle, *, file_size: int, what: str, offset: int | None = None) -> None:
-    """Refuse a block that reaches into the footer or past the end of the file."""
+    """Raise `TruncatedError` if a block extends into the footer or past the end of the file."""
     end = handle.offset + handle.size + TRAILER_SIZE
     limit = file_size - FOOTER_SIZE
     if end > limit:
@@ -107,10 +107,10 @@ def check_handle(handle: BlockHandle, *, file_size: int, what: str, offset: int 
 
 
 def read_block(source: ByteSource, handle: BlockHandle, limits: Limits, *, what: str = "block") -> ByteView:
-    """The verified, uncompressed contents of a block, as a copy.
+    """Return the verified, uncompressed contents of a block, as a copy.
 
-    What was verified is what is parsed, even if the file is changed or cut short afterwards.
-    The handle has been checked against the file.
+    A copy stays what was verified, even if the file is changed or truncated afterwards.
+    The caller has checked the handle with `check_handle`.
     """
     check_limit(limits, "max_block_bytes", handle.size, f"{what} is too large", offset=handle.offset)
     raw = memoryview(bytes(source.read(handle.offset, handle.size + TRAILER_SIZE)))
@@ -129,7 +129,7 @@ def read_block(source: ByteSource, handle: BlockHandle, limits: Limits, *, what:
     if tag == SNAPPY:
         return _uncompress(contents, limits, what=what, offset=handle.offset)
     raise CorruptionError(
-        f"{what} has the compression tag {tag}; 0 (none) and 1 (snappy) are defined", offset=handle.offset + handle.size
+        f"{what} has the compression tag {tag}, expected 0 (none) or 1 (snappy)", offset=handle.offset + handle.size
     )
 
 
@@ -142,7 +142,7 @@ def _uncompress(contents: ByteView, limits: Limits, *, what: str, offset: int) -
     possible = _SNAPPY_EXPANSION * len(contents) + 64
     if claimed > possible:
         raise CorruptionError(
-            f"snappy {what} of {len(contents)} bytes claims {claimed} uncompressed, at most {possible} are possible",
+            f"snappy {what} of {len(contents)} bytes claims {claimed} uncompressed; at most {possible} are possible",
             offset=offset,
         )
     check_limit(limits, "max_block_bytes", claimed, f"{what} is too large uncompressed", offset=offset)
@@ -153,5 +153,5 @@ def _uncompress(contents: ByteView, limits: Limits, *, what: str, offset: int) -
     except snappy.UncompressError as error:
         raise CorruptionError(f"{what} is not valid snappy", offset=offset) from error
     if len(plain) != claimed:
-        raise CorruptionError(f"snappy {what} gives {len(plain)} bytes, claimed were {claimed}", offset=offset)
+        raise CorruptionError(f"snappy {what} has {len(plain)} uncompressed bytes but claims {claimed}", offset=offset)
     return memoryview(plain)

@@ -1,4 +1,4 @@
-"""A whole table: the index block leads to the data blocks (LevelDB `table/table.cc`).
+"""A whole table: an index block and the data blocks it points to (LevelDB `table/table.cc`).
 
 ::
 
@@ -6,7 +6,8 @@
         key   = a separator S: last key of that block <= S < first key of the next
         value = the block's handle
 
-Looking up one key reads the index block and checks all of one data block; iterating reads and checks everything.
+Looking up a key reads the index block and checks one whole data block. Iterating reads and checks everything:
+TensorFlow silently lists fewer keys if a later block is damaged, which is an error here.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from ..limits import DEFAULT_LIMITS, Limits
 from .block import Block, Budget
 from .format import BlockHandle, check_handle, read_block, read_footer
 
-#: Verified blocks are kept up to this many bytes; a bundle's index blocks have 256 KiB each.
+#: Total size of the verified blocks in the cache; the blocks of a bundle's index have 256 KiB each.
 _CACHE_BYTES = 16 << 20
 
 
 class Table:
-    """Keys to values in a table file; reads lazily, safe to use from several threads.
+    """A table file as a mapping from keys to values; reads lazily and is thread-safe.
 
-    The source belongs to the caller, who closes it.
+    The caller closes the source.
     """
 
     def __init__(self, source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -46,16 +47,16 @@ class Table:
 
     @property
     def block_count(self) -> int:
-        """Number of data blocks."""
+        """The number of data blocks."""
         return len(self._handles)
 
     def get(self, key: bytes) -> ByteView | None:
-        """The value under exactly this key; None when there is none."""
+        """Return the value of a key; None if the table does not contain it."""
         entry = self.seek(key)
         return entry[1] if entry is not None and entry[0] == key else None
 
     def seek(self, target: bytes) -> tuple[bytes, ByteView] | None:
-        """The first (key, value) whose key is not less than `target`; None when there is none."""
+        """Return the first (key, value) whose key is not less than `target`; None if there is none."""
         number = bisect.bisect_left(self._separators, target)
         for candidate in (number, number + 1):  # the target may lie between a block's last key and its separator
             if candidate < len(self._handles):
@@ -69,7 +70,7 @@ class Table:
         return None
 
     def __iter__(self) -> Iterator[tuple[bytes, ByteView]]:
-        """Every (key, value) in key order; checks every block, the order across blocks, and the separators."""
+        """Yield every (key, value) in key order; checks every block, the order across blocks, and the separators."""
         with error_context(path=self._source.name):
             self.check_metaindex()
             budget = Budget(self._limits)
@@ -77,14 +78,15 @@ class Table:
                 yield from self._entries(number, self._block(number), budget)
 
     def block_entries(self, number: int) -> Iterator[tuple[bytes, ByteView]]:
-        """Every (key, value) of one data block, checked against the separators on both sides."""
+        """Yield every (key, value) of one data block, checking its keys against the separators on both sides."""
         with error_context(path=self._source.name):
             yield from self._entries(number, self._block(number), Budget(self._limits))
 
     def first(self) -> tuple[bytes, ByteView] | None:
-        """The first (key, value) of the table, the one that iterating begins with; None when there is none.
+        """Return the first (key, value) of the table; None if the table is empty.
 
-        Nothing after it is looked at: no fault there can change what comes first.
+        The rest of its block is not checked, since damage there cannot change which entry is first.
+        This makes opening a bundle fast, which needs only the header.
         """
         if not self._handles:
             return None
@@ -92,7 +94,7 @@ class Table:
             return self._block(0).first()
 
     def check_metaindex(self) -> None:
-        """Read the metaindex block and check its frame and entries; TensorFlow leaves it empty and unread."""
+        """Read the metaindex block and check its checksum and entries; TensorFlow never reads it."""
         with error_context(path=self._source.name):
             handle = self._footer.metaindex
             contents = read_block(self._source, handle, self._limits, what="metaindex block")
@@ -122,11 +124,11 @@ class Table:
         first = None
         for entry in block.entries(budget):
             key = entry[0]
-            if first is None:  # those after it are greater still
+            if first is None:  # later keys are greater
                 first = key
                 if low is not None and key <= low:
                     raise self._misplaced(
-                        f"key {format_key(key)} is not after the separator {format_key(low)} of the block before it",
+                        f"key {format_key(key)} is not after the separator {format_key(low)} of the previous block",
                         number,
                     )
             if key > high:

@@ -1,12 +1,12 @@
-"""Writing a table: the mirror of `format`, `block` and `table`, with the bytes TensorFlow 2.21 gives it.
+"""The writer of tables, byte for byte identical to TensorFlow 2.21.
 
-Settings that fix the bytes (TensorFlow `lib/io/table_builder.cc`, `block_builder.cc`, `table_options.h`):
+These rules determine the bytes (TensorFlow `lib/io/table_builder.cc`, `block_builder.cc`, `table_options.h`):
 
-- a data block ends when it has grown to 256 KiB, counting its restart points,
-  and before an entry of 512 KiB or more, which then begins a block of its own;
-- every 16th entry of a data block is a restart point, every entry of the index block is one;
-- the key of an index entry is the shortest that separates its block from the next;
-- no block is compressed, and the metaindex block is empty.
+- A data block ends when it reaches 256 KiB, including its restart points, and before an entry of 512 KiB or more,
+  which begins a new block.
+- Every 16th entry of a data block is a restart point, and every entry of the index block.
+- The key of an index entry is the shortest key that separates its block from the next.
+- No block is compressed, and the metaindex block is empty.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LARGE_ENTRY = 2 * BLOCK_SIZE
 
 
 class TableWriter:
-    """Entries in key order to a sink that takes bytes, block by block; at most one block is held in memory."""
+    """A table being written to a sink, block by block; at most one data block is held in memory."""
 
     def __init__(
         self,
@@ -33,21 +33,21 @@ class TableWriter:
         block_size: int = BLOCK_SIZE,
         restart_interval: int = RESTART_INTERVAL,
     ) -> None:
-        """`sink` is called with the bytes of the file in order, such as the `write` of an open file."""
+        """Create a writer; `sink` is called with the bytes of the file in order, like the `write` of an open file."""
         self._sink = sink
         self._block_size = block_size
         self._block = BlockWriter(restart_interval)
         self._index = BlockWriter(1)
         self._offset = 0
         self._last_key: bytes | None = None
-        #: A written block whose separator waits for the first key of the next.
+        #: The last block written; its separator depends on the first key of the next block.
         self._pending: BlockHandle | None = None
 
     def add(self, key: bytes, value: bytes) -> None:
-        """Append an entry; `ValueError` unless the key comes after the one before."""
+        """Append an entry; `ValueError` unless the key comes after the previous key."""
         if self._last_key is not None:
             if key <= self._last_key:
-                raise ValueError(f"key {key!r} does not come after the key before it, {self._last_key!r}")
+                raise ValueError(f"key {key!r} does not come after the previous key, {self._last_key!r}")
             if len(key) + len(value) >= _LARGE_ENTRY:
                 self._flush()
             if self._pending is not None:
@@ -59,7 +59,7 @@ class TableWriter:
             self._flush()
 
     def finish(self) -> int:
-        """Write what is left, the metaindex block, the index block and the footer; the size of the file in bytes."""
+        """Write the last data block, metaindex block, index block and footer; return the size of the file in bytes."""
         self._flush()
         metaindex = self._write_block(BlockWriter(RESTART_INTERVAL))
         if self._pending is not None and self._last_key is not None:
@@ -86,10 +86,10 @@ class TableWriter:
 
 
 class BlockWriter:
-    """The contents of one block at a time."""
+    """The contents of a block being written; reusable for one block after the other."""
 
     def __init__(self, restart_interval: int) -> None:
-        """`restart_interval` is the number of entries from one restart point to the next."""
+        """Create an empty block with a restart point every `restart_interval` entries."""
         self._restart_interval = restart_interval
         self._contents = bytearray()
         self._restarts = [0]
@@ -98,16 +98,16 @@ class BlockWriter:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no entry was added since the last `finish`."""
+        """Whether no entry has been added since the last `finish`."""
         return not self._contents
 
     @property
     def size(self) -> int:
-        """What the contents would take now, in bytes, with restart points and their count."""
+        """The size of the contents in bytes, including restart points and their count."""
         return len(self._contents) + 4 * len(self._restarts) + 4
 
     def add(self, key: bytes, value: bytes) -> None:
-        """Append an entry; the caller keeps the order."""
+        """Append an entry; the caller ensures the order of the keys."""
         if self._since_restart == self._restart_interval:
             self._restarts.append(len(self._contents))
             self._since_restart = 0
@@ -119,7 +119,7 @@ class BlockWriter:
         self._since_restart += 1
 
     def finish(self) -> bytes:
-        """The contents; the writer is empty again after it."""
+        """Return the contents, and start an empty block."""
         self._contents += struct.pack(f"<{len(self._restarts) + 1}I", *self._restarts, len(self._restarts))
         contents = bytes(self._contents)
         self._contents.clear()
@@ -129,7 +129,7 @@ class BlockWriter:
 
 
 def separator(low: bytes, high: bytes) -> bytes:
-    """A short key S with low <= S < high, where low < high (LevelDB `util/comparator.cc`)."""
+    """Return a short key S with low <= S < high, given low < high (LevelDB `util/comparator.cc`)."""
     shared = _shared_length(low, high)
     if shared < min(len(low), len(high)) and low[shared] + 1 < high[shared]:
         return low[:shared] + bytes([low[shared] + 1])
@@ -137,7 +137,7 @@ def separator(low: bytes, high: bytes) -> bytes:
 
 
 def successor(key: bytes) -> bytes:
-    """A short key that is not less than `key`: one byte, unless it begins with 0xff."""
+    """Return a short key that is not less than `key`: one byte, unless `key` begins with 0xff."""
     for position, byte in enumerate(key):
         if byte != 0xFF:
             return key[:position] + bytes([byte + 1])
@@ -145,7 +145,7 @@ def successor(key: bytes) -> bytes:
 
 
 def _shared_length(a: bytes, b: bytes) -> int:
-    """Number of equal bytes at the start."""
+    """Return the length of the common prefix."""
     for position, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return position

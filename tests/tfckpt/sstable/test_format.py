@@ -1,4 +1,4 @@
-"""The frame of a table file: handles, footer, block trailers, compression."""
+"""The structure of a table file: handles, footer, block trailers, compression."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ uint64 = st.integers(0, (1 << 64) - 1)
 
 
 def contents_of(framed: bytes, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """What `read_block` gives for a block that stands 3 bytes into a file."""
+    """Return what `read_block` reads from a block at byte 3 of a file."""
     source = MemorySource(b"..." + framed + bytes(FOOTER_SIZE))
     return bytes(read_block(source, BlockHandle(3, len(framed) - 5), limits))
 
 
 @given(uint64, uint64)
 def test_block_handle_round_trips(offset: int, size: int) -> None:
-    """Two varints, and the position after them."""
+    """A handle consists of two varints."""
     data = BlockHandle(offset, size).encode()
 
     assert data == builders.handle(offset, size)
@@ -33,7 +33,7 @@ def test_block_handle_round_trips(offset: int, size: int) -> None:
 
 @given(uint64, uint64, uint64, uint64)
 def test_footer_round_trips(a: int, b: int, c: int, d: int) -> None:
-    """The longest handles fill the 40 bytes exactly."""
+    """The longest handles fill exactly 40 bytes."""
     footer = Footer(BlockHandle(a, b), BlockHandle(c, d))
 
     assert footer.encode() == builders.footer((a, b), (c, d))
@@ -42,7 +42,7 @@ def test_footer_round_trips(a: int, b: int, c: int, d: int) -> None:
 
 @pytest.mark.parametrize("place", range(8))
 def test_footer_with_wrong_magic_is_not_a_table(place: int) -> None:
-    """Any byte of the magic number counts."""
+    """Every byte of the magic number matters."""
     sound = builders.footer((0, 8), (13, 8))
     magic = bytearray(builders.MAGIC)
     magic[place] ^= 0x20
@@ -50,13 +50,13 @@ def test_footer_with_wrong_magic_is_not_a_table(place: int) -> None:
 
     assert is_table(MemorySource(sound))
     assert not is_table(MemorySource(broken))
-    with pytest.raises(CorruptionError, match="not a table file"):
+    with pytest.raises(CorruptionError):
         Footer.decode(broken)
 
 
 @pytest.mark.parametrize("size", [0, 1, 8, 47])
 def test_file_shorter_than_a_footer_is_truncated(size: int) -> None:
-    """48 bytes are the least; also when the magic number is there."""
+    """A table has at least 48 bytes, and the magic number alone is not enough."""
     source = MemorySource((b"\0" * 47 + builders.MAGIC)[-size:] if size else b"")
 
     assert not is_table(source)
@@ -67,35 +67,35 @@ def test_file_shorter_than_a_footer_is_truncated(size: int) -> None:
 
 
 def test_file_that_is_only_a_footer_has_no_room_for_blocks() -> None:
-    """It is long enough for a table's footer, and its handles lead nowhere."""
+    """Its handles point outside the file."""
     with pytest.raises(TruncatedError) as caught:
         read_footer(MemorySource(builders.footer((0, 0), (0, 0))))
 
     assert (caught.value.needed, caught.value.available) == (5, 0)
 
 
-def test_footer_rejects_a_handle_that_is_no_varint() -> None:
-    """Ten bytes that all say that another follows."""
-    with pytest.raises(CorruptionError, match="varint64") as caught:
+def test_footer_rejects_a_handle_that_is_not_a_varint() -> None:
+    """All ten bytes of the varint say that another byte follows."""
+    with pytest.raises(CorruptionError) as caught:
         read_footer(MemorySource(bytes(20) + builders.footer(b"\x80" * 20, (0, 8))))
 
     assert caught.value.offset == 20
 
 
-def test_footer_rejects_handles_that_run_into_the_magic_number() -> None:
-    """Four varints have to end inside the first 40 bytes."""
+def test_footer_rejects_handles_that_extend_into_the_magic_number() -> None:
+    """The four varints must end within the first 40 bytes."""
     longest = builders.varint((1 << 64) - 1)
     assert Footer.decode(builders.footer(longest * 2, longest * 2)).index.size == (1 << 64) - 1
 
-    with pytest.raises(CorruptionError, match="varint64"):
+    with pytest.raises(CorruptionError):
         Footer.decode(longest * 3 + b"\x80" * 10 + builders.MAGIC)
 
 
 def test_footer_rejects_padding_that_is_not_zero() -> None:
-    """No writer leaves anything there."""
+    """All writers zero it."""
     assert Footer.decode(builders.footer((0, 8), (13, 8))).index == BlockHandle(13, 8)
 
-    with pytest.raises(CorruptionError, match="padding"):
+    with pytest.raises(CorruptionError):
         Footer.decode(builders.footer((0, 8), (13, 8), padding=b"\x01"))
 
 
@@ -105,7 +105,7 @@ def test_footer_rejects_padding_that_is_not_zero() -> None:
     ids=["one byte too long", "into the footer", "trailer in the footer", "offset", "size", "both", "sum wraps"],
 )
 def test_handle_past_the_blocks_of_the_file_is_rejected(handle: tuple[int, int]) -> None:
-    """Block, trailer and footer have to fit, in numbers that do not wrap round."""
+    """Block, trailer and footer must fit into the file, without integer overflow."""
     check_handle(BlockHandle(0, 95), file_size=148, what="index block")
 
     with pytest.raises(TruncatedError) as caught:
@@ -116,15 +116,17 @@ def test_handle_past_the_blocks_of_the_file_is_rejected(handle: tuple[int, int])
 
 @pytest.mark.parametrize("which", ["metaindex", "index"])
 def test_read_footer_checks_both_handles(which: str) -> None:
-    """The metaindex too, though TensorFlow never reads it."""
+    """The metaindex block is checked too, although TensorFlow never reads it."""
     handles = {"metaindex": (0, 8), "index": (13, 8), which: (0, 1 << 30)}
 
-    with pytest.raises(TruncatedError, match=f"^memory.*{which} block|^byte 26: {which} block"):
+    with pytest.raises(TruncatedError) as caught:
         read_footer(MemorySource(bytes(26) + builders.footer(handles["metaindex"], handles["index"])))
+
+    assert (caught.value.offset, caught.value.needed, caught.value.available) == (26, (1 << 30) + 5, 26)
 
 
 def test_block_reads_uncompressed_and_compressed_alike() -> None:
-    """The tag of each block tells, not the file."""
+    """Each block has its own compression tag."""
     contents = builders.block([(b"key" * 20, b"value" * 20)])
 
     assert contents_of(builders.frame(contents)) == contents
@@ -133,12 +135,12 @@ def test_block_reads_uncompressed_and_compressed_alike() -> None:
 
 @pytest.mark.parametrize("place", [0, 50, -6, -5, -4, -1])
 def test_block_with_a_changed_byte_is_rejected(place: int) -> None:
-    """In the contents, in the tag, in the stored checksum."""
+    """The byte may be in the contents, the tag, or the stored checksum."""
     framed = bytearray(builders.frame(builders.block([(b"key", b"v" * 80)])))
     assert contents_of(bytes(framed))
     framed[place] ^= 0x04
 
-    with pytest.raises(ChecksumError, match="stored is") as caught:
+    with pytest.raises(ChecksumError) as caught:
         contents_of(bytes(framed))
 
     assert caught.value.offset == 3
@@ -146,7 +148,7 @@ def test_block_with_a_changed_byte_is_rejected(place: int) -> None:
 
 
 def test_block_checksum_is_stored_masked() -> None:
-    """The plain checksum in its place is a difference like any other."""
+    """An unmasked checksum does not match."""
     contents = builders.EMPTY_BLOCK
 
     with pytest.raises(ChecksumError):
@@ -154,7 +156,7 @@ def test_block_checksum_is_stored_masked() -> None:
 
 
 def test_block_checksum_covers_the_tag_and_the_bytes_as_stored() -> None:
-    """A checksum of the uncompressed contents would not do."""
+    """A checksum of the uncompressed contents, or without the tag, does not match."""
     contents = builders.block([(b"a" * 50, b"a" * 50)])
     stored = snappy.compress(contents)
 
@@ -166,9 +168,11 @@ def test_block_checksum_covers_the_tag_and_the_bytes_as_stored() -> None:
 
 @pytest.mark.parametrize("tag", [2, 4, 255])
 def test_block_with_an_undefined_compression_tag_is_rejected(tag: int) -> None:
-    """LevelDB's descendants have more tags; TensorFlow knows 0 and 1."""
-    with pytest.raises(CorruptionError, match=f"compression tag {tag}"):
+    """LevelDB's descendants have more tags, but TensorFlow supports only 0 and 1."""
+    with pytest.raises(CorruptionError) as caught:
         contents_of(builders.frame(builders.EMPTY_BLOCK, tag=tag))
+
+    assert caught.value.offset == 3 + len(builders.EMPTY_BLOCK)
 
 
 @pytest.mark.parametrize(
@@ -185,8 +189,8 @@ def test_block_with_an_undefined_compression_tag_is_rejected(tag: int) -> None:
     ],
     ids=["empty", "endless length", "cut length", "no elements", "cut literal", "copy of nothing", "short", "long"],
 )
-def test_block_that_is_no_snappy_is_rejected(stored: bytes) -> None:
-    """Garbage, copies from before the start, and a length that the elements do not give."""
+def test_block_that_is_not_valid_snappy_is_rejected(stored: bytes) -> None:
+    """Examples are garbage, copies from before the start, and a wrong uncompressed length."""
     assert contents_of(builders.frame(b"\x04\x0cabcd", tag=1)) == b"abcd"
 
     with pytest.raises(CorruptionError) as caught:
@@ -195,26 +199,26 @@ def test_block_that_is_no_snappy_is_rejected(stored: bytes) -> None:
     assert caught.value.offset in range(3, 3 + len(stored) + 1)
 
 
-def test_snappy_bomb_is_rejected_before_memory_is_taken() -> None:
-    """Raw Snappy expands at most 22 times, so a larger claim is a lie."""
+def test_snappy_bomb_is_rejected_before_memory_is_allocated() -> None:
+    """Raw Snappy expands data by at most 22 times, so a larger claim is wrong."""
     possible = 22 * 9 + 64
     honest = snappy.compress(b"a" * 10_000)
     assert contents_of(builders.frame(honest, tag=1)) == b"a" * 10_000
 
     for claim in (possible + 1, (1 << 32) - 1):
-        with pytest.raises(CorruptionError, match="are possible") as caught:
+        with pytest.raises(CorruptionError) as caught:
             contents_of(builders.frame((builders.varint(claim) + bytes(9))[:9], tag=1))
         assert caught.value.offset == 3
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_block_over_the_limit_is_refused_by_name(compressed: bool) -> None:
-    """The limit holds for what is stored and for what it becomes, and its own value is still allowed."""
+def test_block_over_the_limit_is_refused(compressed: bool) -> None:
+    """The limit applies to both the stored and the uncompressed size; a block of exactly this size is allowed."""
     contents = b"a" * 1000
     framed = builders.snappy_frame(contents) if compressed else builders.frame(contents)
     assert contents_of(framed, limits=Limits(max_block_bytes=1000)) == contents
 
-    with pytest.raises(LimitExceededError, match="max_block_bytes=999") as caught:
+    with pytest.raises(LimitExceededError) as caught:
         contents_of(framed, limits=Limits(max_block_bytes=999))
 
     assert (caught.value.limit, caught.value.maximum, caught.value.claimed) == ("max_block_bytes", 999, 1000)
@@ -222,7 +226,7 @@ def test_block_over_the_limit_is_refused_by_name(compressed: bool) -> None:
 
 
 def test_block_is_a_copy_of_the_file() -> None:
-    """A file that is changed or cut short after the check cannot change what was checked."""
+    """Changes of the file after the check have no effect."""
     data = bytearray(builders.frame(b"contents") + bytes(FOOTER_SIZE))
 
     contents = read_block(MemorySource(data), BlockHandle(0, 8), DEFAULT_LIMITS)
@@ -233,7 +237,7 @@ def test_block_is_a_copy_of_the_file() -> None:
 
 @given(st.binary(max_size=120))
 def test_arbitrary_snappy_gives_contents_or_our_error(stored: bytes) -> None:
-    """The library's own errors do not pass through."""
+    """The Snappy library's own errors do not escape."""
     try:
         contents = contents_of(builders.frame(stored, tag=1))
     except CorruptionError:
@@ -244,7 +248,7 @@ def test_arbitrary_snappy_gives_contents_or_our_error(stored: bytes) -> None:
 
 @given(st.binary(max_size=60))
 def test_arbitrary_footer_gives_handles_or_our_error(data: bytes) -> None:
-    """With the magic number in place, any 40 bytes before it."""
+    """Any bytes may precede the magic number."""
     try:
         footer = read_footer(MemorySource(data + builders.MAGIC))
     except CorruptionError:

@@ -1,4 +1,4 @@
-"""Writing tables: what the reader gives back, and the settings that fix TensorFlow's bytes."""
+"""The writer of tables: round trips, and the rules that determine TensorFlow's bytes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from tfckpt.sstable.table import Table
 from tfckpt.sstable.writer import BLOCK_SIZE, BlockWriter, TableWriter, separator, successor
 
 entry_lists = st.dictionaries(st.binary(max_size=12), st.binary(max_size=40), max_size=60).map(
-    lambda found: sorted(found.items())
+    lambda entries: sorted(entries.items())
 )
 
 
-def written(entries: list[tuple[bytes, bytes]], *, block_size: int = BLOCK_SIZE, restart_interval: int = 16) -> bytes:
-    """The bytes of a table of these entries."""
+def write_table(
+    entries: list[tuple[bytes, bytes]], *, block_size: int = BLOCK_SIZE, restart_interval: int = 16
+) -> bytes:
+    """Return the bytes of a table of these entries."""
     out = bytearray()
     writer = TableWriter(out.extend, block_size=block_size, restart_interval=restart_interval)
     for key, value in entries:
@@ -30,52 +32,52 @@ def written(entries: list[tuple[bytes, bytes]], *, block_size: int = BLOCK_SIZE,
 def test_table_of_any_entries_reads_back(
     entries: list[tuple[bytes, bytes]], block_size: int, restart_interval: int
 ) -> None:
-    """Whatever the size of blocks and the distance of restart points, listing and lookup give every entry."""
-    table = Table(MemorySource(written(entries, block_size=block_size, restart_interval=restart_interval)))
+    """Listing and lookup find every entry, whatever the block size and the restart interval."""
+    table = Table(MemorySource(write_table(entries, block_size=block_size, restart_interval=restart_interval)))
 
     assert [(key, bytes(value)) for key, value in table] == entries
     assert all(bytes(table.get(key) or b"") == value for key, value in entries)
 
 
-def test_empty_table_is_two_empty_blocks_and_the_footer() -> None:
-    """A table without entries has no data block."""
-    data = written([])
+def test_empty_table_has_two_empty_blocks_and_a_footer() -> None:
+    """It has no data block."""
+    data = write_table([])
 
     assert len(data) == 2 * (8 + 5) + 48
     assert Table(MemorySource(data)).block_count == 0
 
 
-def test_table_refuses_a_key_that_does_not_come_after_the_one_before() -> None:
-    """Equal keys and smaller keys are misuse; a longer key with the same beginning is in order."""
+def test_table_refuses_a_key_that_does_not_come_after_the_previous_one() -> None:
+    """Equal and smaller keys are misuse; a longer key with the same prefix is in order."""
     writer = TableWriter(bytearray().extend)
     writer.add(b"b", b"")
 
-    with pytest.raises(ValueError, match="does not come after"):
+    with pytest.raises(ValueError, match="previous key"):
         writer.add(b"b", b"")
-    with pytest.raises(ValueError, match="does not come after"):
+    with pytest.raises(ValueError, match="previous key"):
         writer.add(b"a", b"")
     writer.add(b"b\0", b"")
 
 
-def test_block_ends_when_it_has_grown_to_its_size() -> None:
-    """Restart points and their count are part of the size that is compared: 4 bytes and 4 bytes here."""
+def test_block_ends_when_it_reaches_the_block_size() -> None:
+    """The size includes the restart point and the count, 4 bytes each."""
     entry = 3 + 1  # three lengths and the key
     full = BLOCK_SIZE - entry - 8
 
-    assert Table(MemorySource(written([(b"a", bytes(full - 2)), (b"b", b"")]))).block_count == 2
-    assert Table(MemorySource(written([(b"a", bytes(full - 3)), (b"b", b"")]))).block_count == 1
+    assert Table(MemorySource(write_table([(b"a", bytes(full - 2)), (b"b", b"")]))).block_count == 2
+    assert Table(MemorySource(write_table([(b"a", bytes(full - 3)), (b"b", b"")]))).block_count == 1
 
 
 @pytest.mark.parametrize(("value_bytes", "blocks"), [(524286, 1), (524287, 2)], ids=["below", "at"])
-def test_entry_of_half_a_mebibyte_begins_a_block_of_its_own(value_bytes: int, blocks: int) -> None:
-    """Key and value count together; the block before the large entry is ended, however small it is."""
-    table = Table(MemorySource(written([(b"a", b""), (b"b", bytes(value_bytes))])))
+def test_entry_of_half_a_mebibyte_begins_a_new_block(value_bytes: int, blocks: int) -> None:
+    """The size of key and value together counts; the block before the large entry may be small."""
+    table = Table(MemorySource(write_table([(b"a", b""), (b"b", bytes(value_bytes))])))
 
     assert table.block_count == blocks
 
 
 def test_every_sixteenth_entry_is_a_restart_point() -> None:
-    """The 17th entry shares no bytes, and the block counts two restart points."""
+    """The 17th entry shares no bytes, and the block has two restart points."""
     block = BlockWriter(16)
     for number in range(17):
         block.add(b"key%02d" % number, b"")
@@ -89,7 +91,7 @@ def test_every_sixteenth_entry_is_a_restart_point() -> None:
 
 
 def test_block_writer_is_empty_after_finish() -> None:
-    """The next block does not share bytes with the last key of the one before."""
+    """The next block does not share bytes with the last key of the previous block."""
     block = BlockWriter(16)
     block.add(b"same", b"1")
     first = block.finish()
@@ -114,15 +116,15 @@ def test_block_writer_is_empty_after_finish() -> None:
     ],
     ids=["next byte", "room", "last but one", "far", "beginning", "empty", "ff", "fe and ff"],
 )
-def test_separator_is_shortened_only_where_a_byte_fits_between(low: bytes, high: bytes, expected: bytes) -> None:
-    """As LevelDB's comparator does it."""
+def test_separator_is_shortened_only_if_a_byte_fits_between(low: bytes, high: bytes, expected: bytes) -> None:
+    """LevelDB's comparator gives the same results."""
     assert separator(low, high) == expected
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=6), st.binary(max_size=6))
-def test_separator_lies_between_its_keys(a: bytes, b: bytes) -> None:
-    """It is not less than the lower key, and less than the higher one."""
+def test_separator_is_between_its_keys(a: bytes, b: bytes) -> None:
+    """It is not less than the lower key, and less than the higher key."""
     low, high = min(a, b), max(a, b)
 
     if low < high:
@@ -134,6 +136,6 @@ def test_separator_lies_between_its_keys(a: bytes, b: bytes) -> None:
     [(b"abc", b"b"), (b"\xff\xffab", b"\xff\xffb"), (b"\xff\xff", b"\xff\xff"), (b"", b"")],
     ids=["first byte", "after ff", "only ff", "empty"],
 )
-def test_successor_raises_the_first_byte_that_can_be(key: bytes, expected: bytes) -> None:
-    """The rest is dropped."""
+def test_successor_increments_the_first_byte_that_is_not_ff(key: bytes, expected: bytes) -> None:
+    """The bytes after it are dropped."""
     assert successor(key) == expected
