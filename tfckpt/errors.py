@@ -134,11 +134,21 @@ class TruncatedError(CorruptionError):
 
 
 def past_end(
-    what: str, *, needed: int, available: int, path: str | None = None, offset: int | None = None
+    what: str,
+    *,
+    needed: int,
+    available: int,
+    file_size: int | None = None,
+    path: str | None = None,
+    offset: int | None = None,
 ) -> TruncatedError:
-    """Return the error for something that needs `needed` bytes when only `available` (0 if negative) are left."""
+    """Return the error for something that needs `needed` bytes when only `available` (0 if negative) are left.
+
+    The message includes `file_size` if it is known, which shows whether the file was cut short or a claim is wrong.
+    """
     available = max(available, 0)
-    message = f"{what} reaches past the end: {needed} bytes needed, {available} available"
+    end = "the end" if file_size is None else f"the end of the file, which has {pluralize(file_size, 'byte')}"
+    message = f"{what} reaches past {end}: {pluralize(needed, 'byte')} needed, {available:,} available"
     return TruncatedError(message, needed=needed, available=available, path=path, offset=offset)
 
 

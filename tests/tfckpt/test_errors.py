@@ -193,6 +193,13 @@ def test_read_that_begins_past_the_end_has_no_bytes_available() -> None:
     assert (error.needed, error.available, error.path, error.offset) == (8, 0, "model.data", 11)
 
 
+def test_read_past_the_end_of_a_file_says_the_size_of_the_file() -> None:
+    """A reader can tell a file that was cut short from a claim that is wrong."""
+    error = past_end("payload", needed=8, available=2, file_size=1002)
+
+    assert "1,002 bytes" in error.message
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

@@ -303,6 +303,7 @@ class BundleReader:
                 "payload",
                 needed=entry.size,
                 available=source.size - entry.offset,
+                file_size=source.size,
                 path=source.name,
                 offset=entry.offset,
             )

@@ -185,4 +185,6 @@ def check_range(name: str, offset: int, length: int, available: int) -> None:
     if offset < 0 or length < 0:
         raise ValueError(f"offset {offset} and length {length} must not be negative")
     if offset + length > available:
-        raise past_end("read", needed=length, available=available - offset, path=name, offset=offset)
+        raise past_end(
+            "read", needed=length, available=available - offset, file_size=available, path=name, offset=offset
+        )

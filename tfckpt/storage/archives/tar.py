@@ -97,14 +97,20 @@ def read_members(source: ByteSource, limits: Limits) -> Iterator[TarMember]:
         # Links, folders and devices have no contents, whatever they say of their size.
         size = size if is_regular or kind in (b"S", b"M") else 0
         if contents + size > source.size:
-            raise past_end(f"contents of {name!r}", needed=size, available=source.size - contents, offset=contents)
+            raise past_end(
+                f"contents of {name!r}",
+                needed=size,
+                available=source.size - contents,
+                file_size=source.size,
+                offset=contents,
+            )
         yield TarMember(name, FOLDER if kind in REGULAR and not is_regular else kind, contents, size)
         start = contents + _padded(size)
 
 
 def _take(source: ByteSource, offset: int, length: int, what: str) -> Buffer:
     if offset + length > source.size:
-        raise past_end(what, needed=length, available=source.size - offset, offset=offset)
+        raise past_end(what, needed=length, available=source.size - offset, file_size=source.size, offset=offset)
     return source.read(offset, length)
 
 

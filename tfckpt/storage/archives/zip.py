@@ -77,7 +77,9 @@ def read_members(source: ByteSource, limits: Limits) -> Iterator[ZipMember]:
     count, start, size = _directory(source)
     check_limit(limits, "max_archive_members", count, "archive with too many members")
     if start + size > source.size:
-        raise past_end("archive directory", needed=size, available=source.size - start, offset=start)
+        raise past_end(
+            "archive directory", needed=size, available=source.size - start, file_size=source.size, offset=start
+        )
     directory = source.read(start, size)
     position = 0
     for number in range(count):
@@ -101,7 +103,9 @@ def contents(source: ByteSource, member: ZipMember) -> tuple[int, int]:
         )
     start = member.offset + _LOCAL.size + name_length + extra_length
     if start + member.packed_size > source.size:
-        raise past_end("member", needed=member.packed_size, available=source.size - start, offset=start)
+        raise past_end(
+            "member", needed=member.packed_size, available=source.size - start, file_size=source.size, offset=start
+        )
     return start, member.packed_size
 
 
@@ -213,5 +217,5 @@ def _zip64(values: tuple[int, ...], extra: ByteView, where: int) -> list[int]:
 
 def _take(source: ByteSource, offset: int, length: int, what: str) -> ByteView:
     if offset + length > source.size:
-        raise past_end(what, needed=length, available=source.size - offset, offset=offset)
+        raise past_end(what, needed=length, available=source.size - offset, file_size=source.size, offset=offset)
     return source.read(offset, length)

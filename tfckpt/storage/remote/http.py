@@ -305,7 +305,9 @@ class _Answer:
 
     def _past_end(self, total: int) -> TruncatedError:
         start = self.start or 0
-        return past_end("read", needed=self.wanted, available=total - start, path=self.address, offset=start)
+        return past_end(
+            "read", needed=self.wanted, available=total - start, file_size=total, path=self.address, offset=start
+        )
 
     def _no_parts(self, instead: str) -> UnsupportedFeatureError:
         return UnsupportedFeatureError(

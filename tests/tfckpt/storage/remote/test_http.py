@@ -698,7 +698,7 @@ def test_index_that_claims_exabytes_costs_nothing() -> None:
         server.forget()
 
         for verify in (True, False):
-            with pytest.raises(tfckpt.TruncatedError, match="payload reaches past the end"):
+            with pytest.raises(tfckpt.TruncatedError):
                 checkpoint.read("absurd", verify=verify)
 
     assert server.sent <= 8
