@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 import tfckpt
-from tfckpt.errors import CorruptionError, printable
+from tfckpt.errors import CheckpointError, CorruptionError, printable
 from tfckpt.graphs.training_state import AVERAGE_SUFFIX
 from tfckpt.tensors.casting import FLOATS, cast_floats
 
@@ -111,15 +111,13 @@ def revert(
     With `like`, the new checkpoint has all tensors of `like`, and new values for those of the network.
     The checkpoint is complete or does not exist.
     """
-    if not os.path.basename(prefix) and not os.path.isdir(prefix):
-        raise ExportError(f"the prefix {os.fspath(prefix)!r} has no name after the folder")
     if os.path.isdir(prefix):
         example = os.path.join(os.fspath(prefix), "model.ckpt")
         raise ExportError(
             f"the output is a directory, expected a prefix such as {printable(example)}", path=str(prefix)
         )
     tensors, recorded = _read(source)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, _refused_names_as_export_errors():
         if like is not None and not isinstance(like, tfckpt.Checkpoint):
             like = stack.enter_context(tfckpt.open(like))
         arrays, network = _to_tensorflow(
@@ -150,6 +148,20 @@ def revert(
         copied=copied,
         nbytes=nbytes,
     )
+
+
+@contextlib.contextmanager
+def _refused_names_as_export_errors() -> Iterator[None]:
+    """Raise `ExportError` for a prefix, scope or tensor name that no checkpoint can have.
+
+    The writer raises `ValueError` because its caller passed them; here they come from the user or from a file.
+    """
+    try:
+        yield
+    except CheckpointError:  # CorruptionError is a ValueError too
+        raise
+    except ValueError as error:
+        raise ExportError(str(error)) from error
 
 
 def _read(source: PathLike | Mapping[str, Any]) -> tuple[dict[str, Array], Recorded]:

@@ -53,10 +53,22 @@ def test_revert_overwrites_only_with_force(output: pathlib.Path, tmp_path: pathl
         ("no-folder/model", [], 2),
         ("", [], 2),
         ("no-folder/", [], 2),
+        ("x.index", [], 2),
+        ("x.data-00000-of-00001", ["--scope", "net"], 2),
+        ("model", ["--scope", "\ud800"], 2),
         ("model", ["--like", "nowhere"], 3),
         ("model", ["--head", "dense"], 2),
     ],
-    ids=["folder that is not there", "folder as prefix", "no name", "nothing to be like", "head without a checkpoint"],
+    ids=[
+        "missing folder",
+        "folder as prefix",
+        "no name",
+        "index file",
+        "data shard",
+        "scope that is not UTF-8",
+        "missing checkpoint to be like",
+        "head without a checkpoint",
+    ],
 )
 def test_revert_that_cannot_be_exits_with_its_reason(  # noqa: PLR0917  # three of them are fixtures
     output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture, target: str, options: list[str], code: int
@@ -66,7 +78,9 @@ def test_revert_that_cannot_be_exits_with_its_reason(  # noqa: PLR0917  # three 
 
     assert main(["revert", str(output), "-o", f"{tmp_path}/{target}", *options]) == code
 
-    assert capsys.readouterr().err.startswith("tf2torch: ")
+    error = capsys.readouterr().err
+    assert error.startswith("tf2torch: ")
+    assert error.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
 
 
