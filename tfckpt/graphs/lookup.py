@@ -59,15 +59,15 @@ def _stored(reader: TensorReader, attributes: Sequence[ObjectAttribute]) -> tupl
 def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str]) -> set[str]:
     """Return the names that match a glob of `include`, or all names if there is none, and no glob of `exclude`.
 
-    Raises `ValueError` for a glob of `include` that matches_any no name.
+    Raises `ValueError` for a glob of `include` that matches no name.
     """
     names = list(names)
     for pattern in include:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"no tensor matches_any {pattern!r}")
+            raise ValueError(f"no tensor matches {pattern!r}")
     return {name for name in names if (not include or matches_any(name, include)) and not matches_any(name, exclude)}
 
 
 def matches_any(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether one of the globs matches_any the whole name; `*` also matches_any slashes."""
+    """Return whether one of the globs matches the whole name; `*` also matches slashes."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -48,7 +48,7 @@ def copy(
     """Write a copy of a checkpoint, with the changes asked for.
 
     - `include` and `exclude` are globs over the source's names; a name is taken if one of the first, where there are
-      any, and none of the second matches_any.
+      any, and none of the second matches.
     - `no_optimizer` leaves out slot variables and what else only optimizers hold.
     - `ema_to_raw` gives every variable that has a moving average the average's values, and leaves the averages out;
       an average is taken where it or its variable is.
