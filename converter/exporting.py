@@ -10,6 +10,8 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
+from tfckpt.errors import pluralize
+
 from ._typing import PathLike, Progress
 from .conversion import ConversionResult
 from .errors import ExportError
@@ -67,7 +69,8 @@ def prepare(
             tensors, config, change = with_folded_norms(tensors, config)
             changes.append(change)
         if labels is not None and len(labels) != config.num_classes:
-            raise ExportError(f"{len(labels)} labels for a network of {config.num_classes} classes")
+            count = pluralize(config.num_classes, "class")
+            raise ExportError(f"{pluralize(len(labels), 'label')} for a network of {count}")
     if labels is not None:
         require_lines(labels)
     model = None

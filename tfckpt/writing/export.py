@@ -61,6 +61,8 @@ class ExportReport:
 def format_of(path: PathLike) -> Format:
     """The format an output's name means: by its ending, or a folder when it ends in a slash or has no ending."""
     name = os.fspath(path)
+    if not name:
+        raise ValueError("the output has no name")
     if name.endswith(".safetensors"):
         return "safetensors"
     if name.endswith(".npz"):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..checkpoint import Checkpoint
-from ..errors import NameConflictError, join_some, pluralize, printable
+from ..errors import NameConflictError, join_some, printable
 from ..graphs.training_state import AVERAGE_SUFFIX
 from ..tensors.casting import FLOATS
 from ..tensors.dtypes import data_type_named
@@ -62,7 +62,7 @@ def rename_all(names: Iterable[str], patterns: Sequence[tuple[re.Pattern[str], s
     conflicts = {target: found for target, found in origins.items() if len(found) > 1}
     if conflicts:
         raise NameConflictError(
-            f"several tensors would get {pluralize(len(conflicts), 'name')}: {join_some(sorted(conflicts))}",
+            f"more than one tensor would be named {join_some(sorted(conflicts))}",
             conflicts=conflicts,
         )
     return targets

@@ -35,6 +35,16 @@ def test_diff_exits_with_1_when_something_differs(
     assert json.loads(capsys.readouterr().out)["ok"]
 
 
+@pytest.mark.parametrize("number", ["-1", "x"])
+def test_number_of_rows_that_is_none_is_wrong_usage(digits: pathlib.Path, number: str) -> None:
+    """The smallest number of rows is 0."""
+    with pytest.raises(SystemExit) as caught:
+        main(["diff", str(digits), str(digits), "--most", number])
+
+    assert caught.value.code == 2
+    assert main(["diff", str(digits), str(digits), "--most", "0"]) == 0
+
+
 @pytest.mark.parametrize(("left", "code"), [(None, 3), (1000, 4), (506_584, 0)], ids=["missing", "cut", "whole"])
 def test_doctor_judges_a_data_shard(
     digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], left: int | None, code: int
@@ -91,6 +101,7 @@ def test_export_of_a_missing_shard_is_not_found(
     "arguments",
     [
         pytest.param(["-o", "out.h5"], id="unknown ending"),
+        pytest.param(["-o", ""], id="empty name"),
         pytest.param(["-o", "out.npz", "--include", "nothing*"], id="glob that matches nothing"),
         pytest.param(["-o", "out.npz", "--strip-prefix", "nowhere/"], id="prefix that no name has"),
         pytest.param(["-o", "out.npz", "--dtype", "int8"], id="type that is no float"),

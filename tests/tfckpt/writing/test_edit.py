@@ -139,7 +139,7 @@ def test_names_are_changed_by_regular_expressions_in_turn(small: pathlib.Path, t
 
 def test_two_tensors_of_one_name_are_listed(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Nothing is written; the error has the names behind each."""
-    with pytest.raises(tfckpt.NameConflictError, match="several tensors would get 1 name: net/x") as caught:
+    with pytest.raises(tfckpt.NameConflictError) as caught:
         tfckpt.copy(small, tmp_path / "a", rename=[("/[wb]$", "/x")])
 
     assert caught.value.conflicts == {"net/x": ("net/b", "net/w")}
