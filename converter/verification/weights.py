@@ -82,11 +82,10 @@ class WeightsReport(ComparisonReport):
         """Say it in two lines."""
         moved = [record.equal for record in self.records if record.source is not None]
         constants = [record.equal for record in self.records if record.source is None]
-        averaged = any(record.source is not None and is_average(record.source) for record in self.records)
-        choice = "moving averages" if averaged else "raw values"
+        kinds = [kind for kind, count in self._kinds().items() if count]
         return (
             f"weights   {sum(moved)} of {len(moved)} source tensors reproduced byte for byte "
-            f"({self.nbytes:,} bytes, {choice})\n"
+            f"({self.nbytes:,} bytes, {' and '.join(kinds) or 'no values'})\n"
             f"constants {sum(constants)} of {len(constants)} as they should be"
         )
 
@@ -96,12 +95,19 @@ class WeightsReport(ComparisonReport):
         return {
             "ok": self.ok,
             "choice": self.weights,
+            "averaged": self._kinds()["moving averages"],
+            "raw": self._kinds()["raw values"],
             "tensors": len(moved),
             "equal": sum(record.equal for record in moved),
             "constants": len(self.records) - len(moved),
             "bytes": self.nbytes,
             "findings": self.findings(),
         }
+
+    def _kinds(self) -> dict[str, int]:
+        """Count the source tensors of each kind: "ema" takes the raw value of a variable without an average."""
+        averaged = [is_average(record.source) for record in self.records if record.source is not None]
+        return {"moving averages": sum(averaged), "raw values": len(averaged) - sum(averaged)}
 
     def headline(self) -> str:
         """Return how many findings there are."""

@@ -165,6 +165,20 @@ def test_saved_model_is_proved_against_its_graph(data: pathlib.Path, tmp_path: p
     assert (record["weights"]["equal"], record["layers"]["graph"]) == (113, "saved_model.pb")
 
 
+def test_report_counts_averages_and_raw_values(
+    digits: pathlib.Path, output: pathlib.Path, data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """A checkpoint without moving averages gives raw values, whatever was chosen."""
+    saved = tmp_path / "saved.npz"
+    assert main(["convert", str(data / "savedmodel"), "-o", str(saved)]) == 0
+
+    averages = proof([str(digits), str(output), "--weights-only"], tmp_path)["weights"]
+    raw = proof([str(data / "savedmodel"), str(saved), "--weights-only", "--force"], tmp_path)["weights"]
+
+    assert (averages["choice"], averages["averaged"], averages["raw"]) == ("ema", 113, 0)
+    assert (raw["choice"], raw["averaged"], raw["raw"]) == ("ema", 0, 113)
+
+
 def test_fault_is_named_with_tensor_and_layer(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
     """Tensor and layer of a disturbed output are named on standard error."""
     pytest.importorskip("torch", reason="both networks are run")
