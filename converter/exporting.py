@@ -15,7 +15,7 @@ from tfckpt.errors import pluralize
 from ._typing import PathLike, Progress
 from .conversion import ConversionResult
 from .errors import ExportError
-from .formats.changes import with_classes, with_dtype, with_folded_norms
+from .formats.changes import cast_tensors, fold_batch_norms, replace_classifier
 from .formats.files import Output, atomic_file, check_free, check_output, write_output
 from .formats.output import Writable
 from .images.labels import require_lines
@@ -59,14 +59,14 @@ def prepare(
             )
     else:
         if num_classes is not None and num_classes != config.num_classes:
-            tensors, config, change = with_classes(tensors, config, num_classes)
+            tensors, config, change = replace_classifier(tensors, config, num_classes)
             changes.append(change)
         if fuse_bn:
             if target != "native":
                 raise ExportError(
                     f"the models of {target} need their batch norms; they can only be folded for the target native"
                 )
-            tensors, config, change = with_folded_norms(tensors, config)
+            tensors, config, change = fold_batch_norms(tensors, config)
             changes.append(change)
         if labels is not None and len(labels) != config.num_classes:
             count = pluralize(config.num_classes, "class")
@@ -80,7 +80,7 @@ def prepare(
         names = library_names(TABLES[target], config, target)
         tensors = {names[name]: tensor for name, tensor in tensors.items()}
     if dtype is not None:
-        tensors, change = with_dtype(tensors, dtype)
+        tensors, change = cast_tensors(tensors, dtype)
         changes.append(change)
     return Output(
         tensors=tensors,

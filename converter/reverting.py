@@ -113,9 +113,7 @@ def revert(
     """
     if os.path.isdir(prefix):
         example = os.path.join(os.fspath(prefix), "model.ckpt")
-        raise ExportError(
-            f"the output is a directory, expected a prefix such as {printable(example)}", path=str(prefix)
-        )
+        raise ExportError(f"the output is a folder, expected a prefix such as {printable(example)}", path=str(prefix))
     tensors, recorded = _read(source)
     with contextlib.ExitStack() as stack, _refused_names_as_export_errors():
         if like is not None and not isinstance(like, tfckpt.Checkpoint):

@@ -123,13 +123,13 @@ def _fold_norms(model: EfficientNet) -> EfficientNet:
     """Return the network without batch norms, as `tf2torch convert --fuse-bn` writes it."""
     import torch
 
-    from ..formats.changes import with_folded_norms
-    from ..formats.output import made
+    from ..formats.changes import fold_batch_norms
+    from ..formats.output import materialize
 
     arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    tensors, config, _ = with_folded_norms(arrays, model.config)
+    tensors, config, _ = fold_batch_norms(arrays, model.config)
     folded = type(model)(config)
-    folded.load_state_dict({name: torch.from_numpy(made(tensor)) for name, tensor in tensors.items()})
+    folded.load_state_dict({name: torch.from_numpy(materialize(tensor)) for name, tensor in tensors.items()})
     return folded.eval()
 
 

@@ -1,1 +1,1 @@
-"""Files of converted weights, one module a format."""
+"""File formats of converted weights, one module a format."""

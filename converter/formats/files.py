@@ -1,6 +1,6 @@
-"""What a conversion is written as: formats of files, one module each, names of libraries, and whole folders.
+"""Writing and reading converted weights, as files of a format or as folders of a library.
 
-A name that ends in one of `FORMATS` is a file of that format; a name without an ending is a folder.
+A name with an ending of `FORMATS` is a file of that format; a name without an ending is a folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
     "atomic_file",
     "check_free",
     "check_output",
-    "format_of",
+    "choose_format",
     "is_folder_name",
     "is_output",
     "read_native",
@@ -48,34 +48,34 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def format_of(path: PathLike) -> Format:
-    """Choose by the ending of the name; `ExportError` lists the endings when it is none of them."""
+def choose_format(path: PathLike) -> Format:
+    """Return the format for the ending of a name; raise `ExportError` for any other ending."""
     path = os.fspath(path)
     ending = os.path.splitext(path)[1].lower()
     if ending not in FORMATS:
         *most, last = FORMATS
         raise ExportError(
-            f"the output's name has to end in {', '.join(most)} or {last}, or to have no ending, for a folder",
+            f"the output has to end in {', '.join(most)} or {last}, or have no ending to be a folder",
             path=path,
         )
     return FORMATS[ending]
 
 
 def is_folder_name(path: PathLike) -> bool:
-    """Whether an output of this name is a folder: it has no ending."""
+    """Return whether an output of this name is a folder, since the name has no ending."""
     return not os.path.splitext(os.fspath(path).rstrip(os.sep))[1]
 
 
 def check_output(path: PathLike, *, force: bool, shard_size: int | None = None) -> None:
-    """Raise `ExportError` when nothing can be written under this name, before anything is read for it."""
+    """Raise `ExportError` if the output cannot be written, before its source is read."""
     if not os.fspath(path):
         raise ExportError("the output's name is empty")
     if is_folder_name(path):
         check_free_folder(path, force=force, replaceable=REPLACEABLE)
         return
-    format_of(path)
+    choose_format(path)
     if shard_size is not None:
-        raise ExportError("shards are written into a folder: give the output a name without an ending", path=str(path))
+        raise ExportError("shards need a folder: give the output a name without an ending", path=str(path))
     check_free(path, force=force)
 
 
@@ -87,12 +87,12 @@ def write_output(
     force: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Write what `prepare` returned; see `converter.export` for the options."""
+    """Write an output of `prepare`; the options are those of `converter.export`."""
     check_output(path, force=force, shard_size=shard_size)
     if is_folder_name(path):
         _write_folder(output, path, force=force, shard_size=shard_size, progress=progress)
         return
-    chosen = format_of(path)
+    chosen = choose_format(path)
     with atomic_file(path, force=force) as file:
         chosen.write(output, file, progress=progress)
 
@@ -100,15 +100,15 @@ def write_output(
 def _write_folder(
     output: Output, path: PathLike, *, force: bool, shard_size: int | None, progress: Progress | None
 ) -> None:
-    """Write a whole folder or nothing."""
+    """Write a folder with its texts and weights, completely or not at all."""
     if shard_size is not None and output.target == "timm":
-        raise ExportError("timm reads one file of weights from a folder: leave out the shard size")
-    kinds = {tensor.dtype.name for tensor in output.tensors.values()}
+        raise ExportError("timm reads only one file of weights from a folder: omit the shard size")
+    dtypes = {tensor.dtype.name for tensor in output.tensors.values()}
     files = texts_beside_weights(
         output.target,
         output.config,
         model=output.model,
-        dtype=next((name for name in ("bfloat16", "float16") if name in kinds), "float32"),
+        dtype=next((name for name in ("bfloat16", "float16") if name in dtypes), "float32"),
         preprocessing=output.preprocessing,
         labels=output.labels,
     )
@@ -116,61 +116,63 @@ def _write_folder(
         for name, text in files.items():
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                 file.write(text)
-        sharded.write_into(folder, STEM, output, shard_size=shard_size, progress=progress)
+        sharded.write(folder, STEM, output, shard_size=shard_size, progress=progress)
 
 
 def is_output(path: PathLike) -> bool:
-    """Tell converted weights from a checkpoint: by a file's ending, or by what a folder holds."""
+    """Return whether a path is converted weights, by its ending or by the files of a folder, and not a checkpoint."""
     path = os.fspath(path)
     if os.path.isdir(path):
-        return _weights_in(path) is not None
+        return _find_weights(path) is not None
     return path.endswith(sharded.INDEX_ENDING) or os.path.splitext(path)[1].lower() in FORMATS
 
 
 def read_output(path: PathLike) -> TensorFile:
-    """Read a file or a folder that `write_output` wrote, or another of its format, under the names stored in it."""
+    """Read a file or a folder of one of the formats of `write_output`, under the stored names."""
     path = os.fspath(path)
     if os.path.isdir(path):
-        weights = _weights_in(path)
+        weights = _find_weights(path)
         if weights is None:
-            raise CheckpointNotFoundError(f"the folder has no {STEM}.safetensors and no index of shards", path=path)
+            raise CheckpointNotFoundError(
+                f"the folder has neither {STEM}.safetensors nor an index of shards", path=path
+            )
         path = weights
     if path.endswith(sharded.INDEX_ENDING):
         return sharded.read(path)
     if is_folder_name(path) and not os.path.lexists(path):
         raise CheckpointNotFoundError("there is no such file or folder", path=path)
-    return format_of(path).read(path)
+    return choose_format(path).read(path)
 
 
 def read_native(path: PathLike) -> TensorFile:
-    """Read an output under our own names, whichever library's it was written with.
+    """Read an output under our own names, even if it was written for a library.
 
-    Its metadata name the library and the network. A file without them, as every `.pth`, is recognised if its names are
-    exactly those of a published network; any other keeps its names.
+    The metadata name the library and the network. A file without metadata, such as any `.pth`, is recognised if its
+    names are exactly those of a published network; otherwise it keeps its names.
     """
     path = os.fspath(path)
-    found = read_output(path)
-    names = _recorded_names(found, path) if TARGET_KEY in found.metadata else state_dicts.own_names(found.tensors)
+    output = read_output(path)
+    names = _recorded_names(output, path) if TARGET_KEY in output.metadata else state_dicts.own_names(output.tensors)
     if names is None:
-        return found
-    return TensorFile({names.get(name, name): array for name, array in found.tensors.items()}, found.metadata)
+        return output
+    return TensorFile({names.get(name, name): array for name, array in output.tensors.items()}, output.metadata)
 
 
-def _recorded_names(found: TensorFile, path: str) -> dict[str, str]:
-    """Return our names by the library's, for the library and the network that a file's metadata name."""
+def _recorded_names(output: TensorFile, path: str) -> dict[str, str]:
+    """Return our names by the library's, for the library and the network in the metadata of a file."""
     try:
-        target = read_json(found.metadata[TARGET_KEY])["target"]
+        target = read_json(output.metadata[TARGET_KEY])["target"]
         table = TABLES[target]
-        config = EfficientNetConfig.from_dict(read_json(found.metadata[CONFIG_KEY]))
+        config = EfficientNetConfig.from_dict(read_json(output.metadata[CONFIG_KEY]))
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptionError(f"metadata of the output cannot be understood ({error!r})", path=path) from error
-    if sum(stage.repeats for stage in config.stages) > len(found.tensors):
+        raise CorruptionError(f"metadata of the output are not valid ({error!r})", path=path) from error
+    if sum(stage.repeats for stage in config.stages) > len(output.tensors):
         raise CorruptionError("config of more blocks than the file has tensors", path=path)
     return {theirs: ours for ours, theirs in library_names(table, config, target).items()}
 
 
-def _weights_in(folder: str) -> str | None:
-    """Return the path of the weights in a folder that `write_output` wrote; None if there are none."""
+def _find_weights(folder: str) -> str | None:
+    """Return the path of the weights in a folder, or None."""
     for name in (f"{STEM}.safetensors", STEM + sharded.INDEX_ENDING):
         path = os.path.join(folder, name)
         if os.path.isfile(path):

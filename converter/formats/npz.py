@@ -1,7 +1,7 @@
-"""NumPy's own archive of arrays: a zip of uncompressed `.npy` files, one a tensor, which `numpy.load` opens.
+"""NumPy's archive of arrays: a zip of uncompressed `.npy` files, one a tensor, for `numpy.load`.
 
-The metadata of the output is an array of its own, `__metadata__`: JSON as bytes.
-The format has no name for the types of ml_dtypes, bfloat16 among them, and is refused for those.
+The metadata of the output is an array named `__metadata__` with JSON as bytes.
+The format has no names for the dtypes of ml_dtypes, such as bfloat16, so they are refused.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ from tfckpt.storage.local import LocalStorage
 
 from .._typing import Array, PathLike, Progress
 from ..errors import ExportError
-from .output import METADATA_NAME, Output, TensorFile, made, require_names
+from .output import METADATA_NAME, Output, TensorFile, check_names, materialize
 
-#: Kinds of NumPy dtypes that are numbers.
+#: Kinds of numeric NumPy dtypes.
 _KINDS = "biufc"
-#: Of a tensor, in bytes: a zip archive counts those of a member's name in 16 bits.
+#: Longest name of a tensor in bytes; a zip archive stores the length of a member's name in 16 bits.
 _LONGEST_NAME = 0xFFFF - len(".npy")
-#: The first date that a zip can hold, so that the same conversion gives the same bytes.
+#: The earliest date of the zip format, so that the same conversion gives the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -> None:
-    """Write one tensor after the other."""
+    """Write an output, one tensor at a time; raise `ExportError` for a dtype or a name that `.npz` does not support."""
     for name, tensor in output.tensors.items():
         if tensor.dtype.kind == "V" or tensor.dtype.name not in np.sctypeDict:
             raise ExportError(
-                f".npz has no dtype {tensor.dtype.name}, which tensor {printable(name)} has; use .safetensors"
+                f".npz does not support {tensor.dtype.name}, the dtype of tensor {printable(name)}; use .safetensors"
             )
-    require_names(output.tensors, ".npz", longest=_LONGEST_NAME)
+    check_names(output.tensors, ".npz", longest=_LONGEST_NAME)
     done, total = 0, output.nbytes
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, tensor in output.tensors.items():
-            array = made(tensor)
+            array = materialize(tensor)
             _add(archive, name, array)
             done += array.nbytes
             if progress is not None:
@@ -66,47 +66,47 @@ def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -
 
 
 def read(path: PathLike) -> TensorFile:
-    """Read all tensors: views of the file's memory map where they are not compressed, as `numpy.savez` leaves them.
+    """Read all tensors: views of the memory map, or copies if they are compressed.
 
-    What the directory and the arrays claim is compared with the file before it is used, and checksums are.
-    Arrays of objects are refused, since they would have to be unpickled.
+    Claims of the zip directory and of the arrays are compared with the file before they are used, and checksums are
+    verified. Arrays of objects are refused, since reading them means unpickling.
     """
     path = os.fspath(path)
     try:
         source = LocalStorage().open(path)
     except StorageError as error:
         raise CheckpointNotFoundError(error.message, path=path) from error
-    with contextlib.closing(source), error_context(path=path), _limited():
+    with contextlib.closing(source), error_context(path=path), _limit_errors():
         if archive_kind(source) != "zip":
-            raise CorruptionError("no archive of arrays (.npz)")
+            raise CorruptionError("not an archive of arrays (.npz)")
         allowance = Allowance(source.size, DEFAULT_LIMITS)
         arrays: dict[str, Array] = {}
         for member in zip_format.read_members(source, DEFAULT_LIMITS):
             name = member.name.removesuffix(".npy")
             if name == member.name or name in arrays:
-                raise CorruptionError(f"{member.name!r} is no array of a name of its own")
+                raise CorruptionError(f"member {member.name!r} is not a .npy file, or its name occurs twice")
             with error_context(tensor=name):
-                arrays[name] = array = npy_array(_contents(source, member, allowance))
+                arrays[name] = array = npy_array(_read_member(source, member, allowance))
                 if array.dtype.kind not in _KINDS:
                     raise CorruptionError(f"array of dtype {array.dtype}, expected numbers")
-    return TensorFile(arrays, _metadata(arrays.pop(METADATA_NAME, None), path))
+    return TensorFile(arrays, _parse_metadata(arrays.pop(METADATA_NAME, None), path))
 
 
 @contextlib.contextmanager
-def _limited() -> Iterator[None]:
-    """Say of a limit that arrays run into, and which nobody can raise here, what it means."""
+def _limit_errors() -> Iterator[None]:
+    """Convert a `LimitExceededError` into a `CorruptionError`, since the caller cannot raise these limits."""
     try:
         yield
     except LimitExceededError as error:
         raise CorruptionError(
-            f"no archive of weights: it claims {error.claimed}, beyond {error.limit}={error.maximum}"
+            f"not an archive of weights: it claims {error.claimed}, over the limit {error.limit}={error.maximum}"
         ) from error
 
 
-def _contents(source: ByteSource, member: ZipMember, allowance: Allowance) -> ByteView:
-    """The bytes of a member, unpacked, with the checksum they should have."""
+def _read_member(source: ByteSource, member: ZipMember, allowance: Allowance) -> ByteView:
+    """Return the unpacked bytes of a member after comparing them with its checksum."""
     if member.is_encrypted or member.method not in (zip_format.STORED, zip_format.DEFLATED):
-        raise CorruptionError(f"member that is encrypted or packed with method {member.method}, not 0 or 8")
+        raise CorruptionError(f"member is encrypted or has compression method {member.method}, expected 0 or 8")
     offset, size = zip_format.contents(source, member)
     if member.method == zip_format.STORED:
         contents = source.read(offset, size)
@@ -119,8 +119,8 @@ def _contents(source: ByteSource, member: ZipMember, allowance: Allowance) -> By
     crc32 = zlib.crc32(contents)
     if (len(contents), crc32) != (member.size, member.crc32):
         raise CorruptionError(
-            f"member of {len(contents)} bytes with crc32 {crc32:#010x}, "
-            f"the archive says {member.size} with {member.crc32:#010x}"
+            f"member has {len(contents)} bytes with crc32 {crc32:#010x}, "
+            f"expected {member.size} with {member.crc32:#010x}"
         )
     return contents
 
@@ -130,13 +130,13 @@ def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray[Any, np.dtype[An
         np.lib.format.write_array(member, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
 
 
-def _metadata(array: np.ndarray[Any, np.dtype[Any]] | None, path: str) -> dict[str, str]:
+def _parse_metadata(array: np.ndarray[Any, np.dtype[Any]] | None, path: str) -> dict[str, str]:
     if array is None:
         return {}
     try:
         metadata = read_json(array.tobytes())
     except ValueError as error:
-        raise CorruptionError(f"{METADATA_NAME} is no JSON ({error})", path=path) from error
+        raise CorruptionError(f"{METADATA_NAME} is not valid JSON ({error})", path=path) from error
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CorruptionError(f"{METADATA_NAME} is no object of strings", path=path)
+        raise CorruptionError(f"{METADATA_NAME} is not a JSON object of strings", path=path)
     return metadata

@@ -1,4 +1,4 @@
-"""What is written, and what every output format offers: a writer and the reader beside it."""
+"""An output before it is written, and the writer and the reader of each format."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ CONFIG_KEY = "tf2torch.config"
 PROVENANCE_KEY = "tf2torch.provenance"
 PREPROCESSING_KEY = "tf2torch.preprocessing"
 LABELS_KEY = "tf2torch.labels"
-#: The library whose names the tensors have; an output with our own names does not say it.
+#: The library whose names the tensors have; not present in an output with our own names.
 TARGET_KEY = "tf2torch.target"
-#: What stands for the metadata among the names of tensors.
+#: The name of the metadata among the names of tensors.
 METADATA_NAME = "__metadata__"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Pending:
-    """A tensor that is made when its turn to be written comes; `make` gives an array of this shape and dtype."""
+class LazyArray:
+    """A tensor that is computed when it is written; `make` returns an array of this shape and dtype."""
 
     shape: Shape
     dtype: np.dtype[Any]
@@ -38,24 +38,24 @@ class Pending:
 
     @property
     def nbytes(self) -> int:
-        """Size in bytes once it is made."""
+        """Size of the computed array in bytes."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
-Writable: TypeAlias = Array | Pending
+Writable: TypeAlias = Array | LazyArray
 
 
-def made(tensor: Writable) -> Array:
-    """Give the array itself."""
-    return tensor.make() if isinstance(tensor, Pending) else tensor
+def materialize(tensor: Writable) -> Array:
+    """Return the array, computed now if it is lazy."""
+    return tensor.make() if isinstance(tensor, LazyArray) else tensor
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """A conversion as it will be written: tensors by the target's names, and what is known of them.
+    """A conversion to be written: tensors by the target's names, and metadata.
 
-    `config` is None for what is no network of ours, `changes` says, one a line, what was changed after the conversion.
-    `model` is the target's own name of the network, `names` its names of our tensors, empty for our own.
+    `config` is None if the network is not an EfficientNet; `changes` are sentences about changes after the conversion.
+    `model` is the target's name of the network; `names` maps our names to the target's, and is empty for our own.
     """
 
     tensors: Mapping[str, Writable]
@@ -70,11 +70,11 @@ class Output:
     labels: tuple[str, ...] | None = None
 
     def metadata(self) -> dict[str, str]:
-        """Give what a file keeps beside the tensors, as strings."""
+        """Return the metadata that a file stores with the tensors, as strings."""
         provenance = self.report.provenance()
         if self.changes:
             provenance["changes"] = list(self.changes)
-        metadata = {"format": "pt"}  # what the format's own tools expect of weights for PyTorch
+        metadata = {"format": "pt"}  # tools of the safetensors format expect this for PyTorch
         if self.config is not None:
             metadata[CONFIG_KEY] = json.dumps(self.config.to_dict())
         metadata[PROVENANCE_KEY] = json.dumps(provenance)
@@ -93,16 +93,16 @@ class Output:
 
 
 class TensorFile(NamedTuple):
-    """What an output holds: tensors by target name, read-only where they are views, and metadata if it has any."""
+    """Tensors by target name, read-only if they are views, and metadata, empty if there are none."""
 
     tensors: dict[str, Array]
     metadata: dict[str, str]
 
 
-def require_names(names: Iterable[str], kind: str, *, longest: int | None = None) -> None:
-    """Raise `ExportError` for names that a format cannot hold beside its metadata: not UTF-8, or too long for it.
+def check_names(names: Iterable[str], kind: str, *, longest: int | None = None) -> None:
+    """Raise `ExportError` if a name cannot be stored next to the metadata, is not UTF-8, or is too long.
 
-    With `longest`, in bytes, it is a zip archive, which ends a name at its first NUL.
+    `longest`, in bytes, is the limit of zip archives, which also end a name at its first NUL.
     """
     for name in names:
         try:
@@ -111,25 +111,25 @@ def require_names(names: Iterable[str], kind: str, *, longest: int | None = None
             encoded = None
         is_short = encoded is None or longest is None or (len(encoded) <= longest and b"\0" not in encoded)
         if encoded is None or name == METADATA_NAME or not is_short:
-            raise ExportError(f"{kind} cannot hold a tensor of the name {printable(abridged(name))!r}")
+            raise ExportError(f"{kind} cannot store a tensor with the name {printable(abridged(name))!r}")
 
 
 class Writer(Protocol):
-    """Write a whole output into an open file, telling `progress` as it goes."""
+    """A function that writes an output to an open file and reports progress."""
 
     def __call__(self, output: Output, file: BinaryIO, *, progress: Progress | None = None) -> None:
-        """Write it; `ExportError` when this format cannot hold it, `OSError` when the file cannot take it."""
+        """Write the output; raise `ExportError` if the format does not support it, `OSError` if writing fails."""
 
 
 class Reader(Protocol):
-    """Read a whole file of this format."""
+    """A function that reads a file of one format."""
 
     def __call__(self, path: PathLike) -> TensorFile:
-        """Read it; `CheckpointNotFoundError` when it is not there, `CorruptionError` when it is no such file."""
+        """Read the file; raise `CheckpointNotFoundError` if it does not exist, `CorruptionError` if it is not valid."""
 
 
 class Format(NamedTuple):
-    """One output format."""
+    """The writer and the reader of an output format."""
 
     write: Writer
     read: Reader

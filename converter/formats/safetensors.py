@@ -1,8 +1,8 @@
 """Converted weights as a safetensors file, written and read; `tfckpt.files.safetensors` describes the format.
 
-Metadata keys of ours, each with a value of JSON: `tf2torch.config`, the network's config; `tf2torch.provenance`, which
-files with which checksums it came from, by which rules and which choice of weights; `tf2torch.preprocessing`,
-`tf2torch.labels` and `tf2torch.target` where there are some.
+Our metadata keys have JSON values: `tf2torch.config` is the config, and `tf2torch.provenance` has the source files
+with checksums, the rules and the choice of weights. `tf2torch.preprocessing`, `tf2torch.labels` and `tf2torch.target`
+are optional.
 """
 
 from __future__ import annotations
@@ -24,51 +24,55 @@ from tfckpt.files.safetensors import DTYPES, LazyTensor, count_bytes, write_safe
 
 from .._typing import PathLike, Progress
 from ..errors import ExportError
-from .output import METADATA_NAME, Output, TensorFile, Writable, made, require_names
+from .output import METADATA_NAME, Output, TensorFile, Writable, check_names, materialize
 
-#: The format's own maximum for a header, in bytes.
+#: The limit of the format for a header, in bytes.
 MAX_HEADER_BYTES = 100_000_000
 
 _NAMES = {name: dtype for dtype, name in DTYPES.items()}
 
 
 def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -> None:
-    """Write an output with its metadata; `ExportError` for a dtype the format has no name for."""
+    """Write an output with its metadata; raise `ExportError` for a dtype that the format does not support."""
     write_tensors(output.tensors, output.metadata(), file, progress=progress)
 
 
 def write_tensors(
     tensors: Mapping[str, Writable], metadata: Mapping[str, str], file: BinaryIO, *, progress: Progress | None = None
 ) -> None:
-    """Write arrays of any strides; the size of the file is known from their shapes before the first is read."""
+    """Write arrays with any strides; shapes determine the size of the file before the first array is computed."""
     for name, tensor in tensors.items():
         if tensor.dtype.name not in DTYPES:
-            raise ExportError(f"safetensors has no dtype {tensor.dtype.name}, which tensor {printable(name)} has")
-    require_names(tensors, "safetensors")
+            raise ExportError(
+                f"safetensors does not support {tensor.dtype.name}, the dtype of tensor {printable(name)}"
+            )
+    check_names(tensors, "safetensors")
     lazy = [
-        LazyTensor(name, tensor.dtype, tensor.shape, functools.partial(made, tensor))
+        LazyTensor(name, tensor.dtype, tensor.shape, functools.partial(materialize, tensor))
         for name, tensor in tensors.items()
     ]
     write_safetensors(file, lazy, metadata, progress=count_bytes(lazy, progress))
 
 
 def read(path: PathLike) -> TensorFile:
-    """Read a whole file, lazily: the tensors are views of its memory map, which lives as long as they do.
+    """Read a file; the tensors are views of its memory map, which stays open as long as they exist.
 
     Every claim of the header is compared with the file before it is used.
-    Raises `CheckpointNotFoundError`, or `CorruptionError` for what breaks a rule of the format.
+    Raises `CheckpointNotFoundError`, or `CorruptionError` if the file breaks a rule of the format.
     """
     path = os.fspath(path)
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
-    header, data = _header(view, path)
+    header, data = _split_header(view, path)
     metadata = header.pop(METADATA_NAME, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CorruptionError("metadata of a safetensors file is no object of strings", path=path, offset=8)
+        raise CorruptionError("metadata of a safetensors file is not a JSON object of strings", path=path, offset=8)
     tensors = {}
     expected = 0
-    for name, begin, end, dtype, shape in sorted((_entry(*item, path) for item in header.items()), key=_by_offset):
+    for name, begin, end, dtype, shape in sorted(
+        (_check_entry(*item, path) for item in header.items()), key=_by_offset
+    ):
         if begin != expected or end > len(data):
             raise CorruptionError(
                 f"data offsets [{begin}, {end}], expected to begin at {expected} and to end within {len(data)}",
@@ -78,7 +82,7 @@ def read(path: PathLike) -> TensorFile:
         expected = end
         try:
             tensors[name] = np.frombuffer(data[begin:end], dtype).reshape(shape)
-        except ValueError as error:  # no elements, of which each axis has more than there can be
+        except ValueError as error:  # no elements, but an axis longer than NumPy allows
             raise CorruptionError(f"shape {list(shape)}: {error}", path=path, tensor=name) from error
     if expected != len(data):
         raise CorruptionError(f"{len(data)} bytes of data, but the header describes {expected}", path=path)
@@ -97,45 +101,47 @@ def _by_offset(entry: _Entry) -> tuple[int, int]:
     return entry.begin, entry.end
 
 
-def _header(view: memoryview, path: str) -> tuple[dict[str, Any], memoryview]:
-    """Split a file into its header and its data."""
+def _split_header(view: memoryview, path: str) -> tuple[dict[str, Any], memoryview]:
+    """Return the header of a file and a view of its data."""
     if len(view) < 8:
         raise past_end("header of a safetensors file", needed=8, available=len(view), path=path)
     length = int.from_bytes(view[:8], "little")
     if length > MAX_HEADER_BYTES:
-        raise CorruptionError(f"no safetensors file: its header would have {length} bytes", path=path, offset=0)
+        raise CorruptionError(f"not a safetensors file: its header would have {length} bytes", path=path, offset=0)
     if 8 + length > len(view):
         raise past_end("header of a safetensors file", needed=8 + length, available=len(view), path=path)
     try:
         header = read_json(bytes(view[8 : 8 + length]))
     except ValueError as error:
-        raise CorruptionError(f"no safetensors file: its header is no JSON ({error})", path=path, offset=8) from error
+        raise CorruptionError(
+            f"not a safetensors file: its header is not valid JSON ({error})", path=path, offset=8
+        ) from error
     if not isinstance(header, dict):
-        raise CorruptionError("header of a safetensors file is no JSON object", path=path, offset=8)
+        raise CorruptionError("header of a safetensors file is not a JSON object", path=path, offset=8)
     return header, view[8 + length :]
 
 
-def _entry(name: str, entry: object, path: str) -> _Entry:
-    """Check one tensor's description by itself."""
+def _check_entry(name: str, entry: object, path: str) -> _Entry:
+    """Return the entry of a tensor; raise `CorruptionError` unless dtype, shape and offsets agree."""
     match entry:
         case {"dtype": str(kind), "shape": [*shape], "data_offsets": [begin, end]} if (
             kind in _NAMES and len(shape) <= MAX_AXES and all(map(_is_size, (*shape, begin, end))) and begin <= end
         ):
-            dtype = _dtype(_NAMES[kind])
+            dtype = _find_dtype(_NAMES[kind])
             if math.prod(shape) * dtype.itemsize == end - begin:
                 return _Entry(name, begin, end, dtype, tuple(shape))
     raise CorruptionError(
-        f"description {abridged(repr(entry))} is not a dtype, shape and offsets that agree", path=path, tensor=name
+        f"entry {abridged(repr(entry))} does not have a dtype, a shape and offsets that agree", path=path, tensor=name
     )
 
 
 def _is_size(value: object) -> bool:
-    """Whether this is a whole number that a file can count to; a bool is none."""
+    """Return whether a value is an integer, not a bool, from 0 to 2**63 - 1."""
     return type(value) is int and 0 <= value < 1 << 63
 
 
-def _dtype(name: str) -> np.dtype[Any]:
-    """Find a dtype by name; ml_dtypes is imported only for those that NumPy lacks."""
+def _find_dtype(name: str) -> np.dtype[Any]:
+    """Return a dtype by name; ml_dtypes is imported only for those that NumPy does not have."""
     if name.startswith(("bfloat", "float8")):
         import ml_dtypes
 

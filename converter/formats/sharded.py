@@ -1,12 +1,12 @@
-"""Safetensors in several files with an index beside them, as large models are kept.
+"""Safetensors split into several files with an index, the usual form of large models.
 
 ::
 
-    NAME-00001-of-00003.safetensors ...     each with the metadata of the whole
+    NAME-00001-of-00003.safetensors ...     each with the metadata of the output
     NAME.safetensors.index.json             {"metadata": {"total_size": bytes}, "weight_map": {tensor: file}}
 
-The index is written last, so that a set with an index is whole.
-A tensor is never split: one larger than the shard size has a shard of its own.
+The index is written last, so a set with an index is complete.
+A tensor is never split; if it is larger than the shard size, it has a shard of its own.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from . import safetensors
 from .output import Output, TensorFile, Writable
 
 INDEX_ENDING = ".safetensors.index.json"
-#: An index lists names; a larger one is none.
+#: An index only lists names, so a larger file is refused.
 _MAX_INDEX_BYTES = 100_000_000
 _SHARD_NAME = re.compile(r"[^/\\]+\.safetensors")
 
 
-def split(output: Output, shard_size: int) -> list[dict[str, Writable]]:
-    """Divide the tensors, in their order, into groups of at most `shard_size` bytes where that can be."""
+def split_tensors(output: Output, shard_size: int) -> list[dict[str, Writable]]:
+    """Return the tensors, in order, in groups of at most `shard_size` bytes; only a single tensor may be larger."""
     shards: list[dict[str, Writable]] = [{}]
     size = 0
     for name, tensor in output.tensors.items():
@@ -43,68 +43,70 @@ def split(output: Output, shard_size: int) -> list[dict[str, Writable]]:
     return shards
 
 
-def shard_names(stem: str, count: int) -> list[str]:
-    """Name the files of a set."""
+def name_shards(stem: str, count: int) -> list[str]:
+    """Return the file names of a set of shards."""
     return [f"{stem}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
 
 
-def index_text(output: Output, shards: list[dict[str, Writable]], names: list[str]) -> str:
-    """Write the index as JSON."""
+def format_index(output: Output, shards: list[dict[str, Writable]], names: list[str]) -> str:
+    """Return the index as JSON text."""
     weight_map = {tensor: name for shard, name in zip(shards, names, strict=True) for tensor in shard}
     return json.dumps({"metadata": {"total_size": output.nbytes}, "weight_map": weight_map}, indent=2) + "\n"
 
 
-def write_into(
-    folder: str, stem: str, output: Output, *, shard_size: int | None, progress: Progress | None = None
-) -> None:
-    """Write `STEM.safetensors` into a folder, or a set with its index when it is larger than `shard_size` bytes."""
-    shards = [dict(output.tensors)] if shard_size is None else split(output, shard_size)
-    names = [f"{stem}.safetensors"] if len(shards) == 1 else shard_names(stem, len(shards))
+def write(folder: str, stem: str, output: Output, *, shard_size: int | None, progress: Progress | None = None) -> None:
+    """Write `STEM.safetensors` into a folder, or shards with an index if there are more than `shard_size` bytes."""
+    shards = [dict(output.tensors)] if shard_size is None else split_tensors(output, shard_size)
+    names = [f"{stem}.safetensors"] if len(shards) == 1 else name_shards(stem, len(shards))
     before = 0
     for shard, name in zip(shards, names, strict=True):
         with open(os.path.join(folder, name), "wb") as file:
-            safetensors.write_tensors(shard, output.metadata(), file, progress=_after(progress, before, output.nbytes))
+            safetensors.write_tensors(
+                shard, output.metadata(), file, progress=_offset_progress(progress, before, output.nbytes)
+            )
         before += sum(tensor.nbytes for tensor in shard.values())
     if len(shards) > 1:
         with open(os.path.join(folder, stem + INDEX_ENDING), "w", encoding="utf-8") as file:
-            file.write(index_text(output, shards, names))
+            file.write(format_index(output, shards, names))
 
 
 def read(path: PathLike) -> TensorFile:
-    """Read a set by its index; its files stand beside it, and have to hold the tensors it says and no others."""
+    """Read a set by its index; each shard is next to the index and has exactly the tensors listed for it."""
     path = os.fspath(path)
-    weight_map = _weight_map(path)
+    weight_map = _read_weight_map(path)
     tensors = {}
     metadata: dict[str, str] = {}
     for name in sorted(set(weight_map.values())):
         if not _SHARD_NAME.fullmatch(name):
-            raise CorruptionError(f"the index names {name!r}, expected a .safetensors file beside it", path=path)
-        found = safetensors.read(os.path.join(os.path.dirname(path), name))
+            raise CorruptionError(
+                f"the index names {name!r}, expected a .safetensors file in the same folder", path=path
+            )
+        shard = safetensors.read(os.path.join(os.path.dirname(path), name))
         expected = {tensor for tensor, file in weight_map.items() if file == name}
-        if set(found.tensors) != expected:
-            wrong = min(set(found.tensors) ^ expected)
+        if set(shard.tensors) != expected:
+            wrong = min(set(shard.tensors) ^ expected)
             raise CorruptionError(f"{name} and the index do not agree about this tensor", path=path, tensor=wrong)
-        tensors.update(found.tensors)
-        metadata.update(found.metadata)
+        tensors.update(shard.tensors)
+        metadata.update(shard.metadata)
     return TensorFile({name: tensors[name] for name in weight_map}, metadata)
 
 
-def _weight_map(path: str) -> Mapping[str, str]:
+def _read_weight_map(path: str) -> Mapping[str, str]:
     with open_file(path) as file:
         text = file.read(_MAX_INDEX_BYTES + 1)
     try:
         index = read_json(text) if len(text) <= _MAX_INDEX_BYTES else None
     except ValueError as error:
-        raise CorruptionError(f"the index is no JSON ({error})", path=path) from error
+        raise CorruptionError(f"the index is not valid JSON ({error})", path=path) from error
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
-        raise CorruptionError("the index has no weight_map from tensors to files", path=path)
+        raise CorruptionError("the index does not have a weight_map of tensors to files", path=path)
     return weight_map
 
 
-def _after(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """Count a shard's bytes after those of the shards before it."""
+def _offset_progress(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Return a progress callback for a shard that adds the bytes of the shards before it."""
     if progress is None:
         return None
-    told = progress
-    return lambda done, _: told(before + done, total)
+    report = progress
+    return lambda done, _: report(before + done, total)

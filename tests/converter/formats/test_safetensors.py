@@ -1,4 +1,4 @@
-"""The safetensors writer and reader, against each other, hand-made bytes, and the package of that name."""
+"""The safetensors writer and reader, compared with each other, hand-made bytes and the package safetensors."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ Header = dict[str, Any]
 
 
 def file_of(header: bytes | Header, data: bytes) -> bytes:
-    """Make a file by hand."""
+    """Return the bytes of a file with this header and data."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data
 
 
 def entry(dtype: str, shape: list[int], begin: int, end: int) -> Header:
-    """Describe one tensor."""
+    """Return the description of one tensor."""
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
-def written(tensors: dict[str, Any], metadata: dict[str, str] | None = None) -> bytes:
-    """Write tensors into memory."""
+def write(tensors: dict[str, Any], metadata: dict[str, str] | None = None) -> bytes:
+    """Return the bytes of a written file."""
     file = io.BytesIO()
     write_tensors(tensors, metadata or {}, file)
     return file.getvalue()
 
 
-def test_written_bytes_are_the_formats_own() -> None:
-    """Length, padded JSON, data: two small tensors byte for byte, the one of larger items first."""
-    found = written({"b": np.array([1, 2], np.uint8), "a": np.array(3, np.int64)}, {"k": "v"})
+def test_written_bytes_follow_the_format() -> None:
+    """A file is a length, padded JSON and data, with tensors of larger items first."""
+    content = write({"b": np.array([1, 2], np.uint8), "a": np.array(3, np.int64)}, {"k": "v"})
 
     header = (
         b'{"__metadata__":{"k":"v"},"a":{"dtype":"I64","shape":[],"data_offsets":[0,8]},'
         b'"b":{"dtype":"U8","shape":[2],"data_offsets":[8,10]}}'
     )
     padding = b" " * (-len(header) % 8)
-    assert found == file_of(header + padding, b"\x03\0\0\0\0\0\0\0\x01\x02")
+    assert content == file_of(header + padding, b"\x03\0\0\0\0\0\0\0\x01\x02")
 
 
 def test_data_begins_at_a_multiple_of_eight_bytes() -> None:
-    """Readers that map the file find every tensor aligned, whatever the length of the header."""
+    """Every tensor of a memory map is aligned, for any length of the header."""
     for length in range(9):
-        found = written({"x" * length: np.ones(1, np.float64)})
+        content = write({"x" * length: np.ones(1, np.float64)})
 
-        assert (8 + int.from_bytes(found[:8], "little")) % 8 == 0
+        assert (8 + int.from_bytes(content[:8], "little")) % 8 == 0
 
 
-def test_strided_and_foreign_arrays_are_written_in_c_order() -> None:
-    """Transposed, sliced, zero-stride and big-endian arrays come back as what they show."""
+def test_strided_and_big_endian_arrays_are_written_in_c_order() -> None:
+    """Transposed, sliced, broadcast and big-endian arrays are read back with equal values."""
     tensors = {
         "transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
         "sliced": np.arange(10, dtype=np.int32)[::3],
@@ -69,20 +69,19 @@ def test_strided_and_foreign_arrays_are_written_in_c_order() -> None:
         "scalar": np.array(7, np.int64),
         "empty": np.zeros((0, 3), np.float16),
     }
-    path_bytes = written(tensors)
 
-    found = parsed(path_bytes)
+    parsed = parse(write(tensors))
 
     for name, array in tensors.items():
-        assert found[name].shape == array.shape
-        assert np.array_equal(found[name], array)
+        assert parsed[name].shape == array.shape
+        assert np.array_equal(parsed[name], array)
 
 
-def parsed(content: bytes) -> dict[str, Any]:
+def parse(content: bytes) -> dict[str, Any]:
     """Read a file with the package of the format's authors."""
-    safetensors = pytest.importorskip("safetensors.numpy", reason="the format's own package reads what we write")
-    found: dict[str, Any] = safetensors.load(content)
-    return found
+    safetensors = pytest.importorskip("safetensors.numpy", reason="the format's own package reads our files")
+    tensors: dict[str, Any] = safetensors.load(content)
+    return tensors
 
 
 @pytest.mark.parametrize(
@@ -90,23 +89,23 @@ def parsed(content: bytes) -> dict[str, Any]:
     ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64"],
 )
 def test_every_numpy_dtype_is_read_by_the_formats_own_package(dtype: str) -> None:
-    """The names of dtypes are the format's."""
+    """The names of dtypes are those of the format."""
     array = np.array([[0, 1], [1, 0]], dtype)
 
-    found = parsed(written({"x": array}))["x"]
+    tensor = parse(write({"x": array}))["x"]
 
-    assert found.dtype == array.dtype
-    assert np.array_equal(found, array)
+    assert tensor.dtype == array.dtype
+    assert np.array_equal(tensor, array)
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
 def test_every_extension_dtype_is_read_back_and_by_pytorch(name: str, tmp_path: pathlib.Path) -> None:
-    """Types that NumPy lacks keep their bytes."""
-    torch = pytest.importorskip("torch", reason="the format's package gives these types to PyTorch")
+    """Dtypes that NumPy does not have keep their bytes."""
+    torch = pytest.importorskip("torch", reason="the format's package supports these dtypes with PyTorch")
     load_file = pytest.importorskip("safetensors.torch", reason="the format's own package").load_file
     array = np.array([0.5, -1.5, 2.0], getattr(ml_dtypes, name))
     path = tmp_path / "x.safetensors"
-    path.write_bytes(written({"x": array}))
+    path.write_bytes(write({"x": array}))
 
     ours, theirs = read(path).tensors["x"], load_file(path)["x"]
 
@@ -116,18 +115,18 @@ def test_every_extension_dtype_is_read_back_and_by_pytorch(name: str, tmp_path: 
     assert theirs.float().tolist() == [0.5, -1.5, 2.0]
 
 
-def test_dtype_without_a_name_in_the_format_is_refused() -> None:
+def test_dtype_that_the_format_does_not_support_is_refused() -> None:
     """Complex numbers cannot be written; their parts can."""
     array = np.array([1 + 2j])
 
-    with pytest.raises(ExportError, match="safetensors has no dtype complex128, which tensor x has"):
-        written({"x": array})
-    assert written({"x": array.real})
+    with pytest.raises(ExportError, match=r"complex128.* x"):
+        write({"x": array})
+    assert write({"x": array.real})
 
 
 def test_converted_network_is_read_by_the_formats_own_package(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Every tensor of the digits network comes back equal, with config and provenance as JSON strings."""
-    safe_open = pytest.importorskip("safetensors", reason="the format's own package reads what we write").safe_open
+    """Every tensor of the digits network is read back equal, with config and provenance as JSON strings."""
+    safe_open = pytest.importorskip("safetensors", reason="the format's own package reads our files").safe_open
     result = convert(digits)
     path = tmp_path / "digits.safetensors"
 
@@ -145,10 +144,10 @@ def test_converted_network_is_read_by_the_formats_own_package(digits: pathlib.Pa
     assert provenance["rules"]["version"] == "1"
 
 
-def test_file_is_read_as_views_of_its_map(tmp_path: pathlib.Path) -> None:
-    """Reading copies nothing, and what was written comes back with its metadata."""
+def test_file_is_read_as_views_of_its_memory_map(tmp_path: pathlib.Path) -> None:
+    """Reading copies nothing; tensors and metadata are those that were written."""
     path = tmp_path / "x.safetensors"
-    path.write_bytes(written({"x": np.arange(4, dtype=np.float32).reshape(2, 2)}, {"k": "v"}))
+    path.write_bytes(write({"x": np.arange(4, dtype=np.float32).reshape(2, 2)}, {"k": "v"}))
 
     tensors, metadata = read(path)
 
@@ -162,50 +161,50 @@ SOUND = file_of({"x": entry("U8", [2], 0, 2)}, b"ab")
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "tensor"),
     [
-        (b"", "header of a safetensors file"),
-        (SOUND[:7], "header of a safetensors file"),
-        (SOUND[:20], "header of a safetensors file"),
-        (file_of({"x": entry("U8", [2], 0, 2)}, b"a"), r"expected to begin at 0 and to end within 1"),
-        (file_of({"x": entry("U8", [2], 0, 2)}, b"abc"), "3 bytes of data, but the header describes 2"),
-        (file_of({"x": entry("U8", [3], 0, 2)}, b"ab"), "not a dtype, shape and offsets that agree"),
-        (file_of({"x": entry("U9", [2], 0, 2)}, b"ab"), "not a dtype, shape and offsets that agree"),
-        (file_of({"x": entry("U8", [-1, -2], 0, 2)}, b"ab"), "not a dtype, shape and offsets that agree"),
-        (file_of({"x": entry("U8", [2], 2, 0)}, b"ab"), "not a dtype, shape and offsets that agree"),
-        (file_of({"x": entry("U8", [2], 1, 3)}, b"abc"), "expected to begin at 0"),
-        (file_of({"x": entry("U8", [2], 0, 2), "y": entry("U8", [2], 1, 3)}, b"abc"), "expected to begin at 2"),
-        (file_of({"x": entry("U8", [2**40, 2**40], 0, 2)}, b"ab"), "not a dtype, shape and offsets that agree"),
-        (file_of({"x": entry("U8", [1] * 65, 0, 1)}, b"a"), "not a dtype, shape and offsets that agree"),
-        (file_of({"x": entry("U8", [9] * 1_500_000, 0, 1)}, b"a"), "not a dtype, shape and offsets that agree"),
-        (file_of({"x": entry("U8", [True], 0, 1)}, b"a"), "not a dtype, shape and offsets that agree"),
-        (file_of({"x": entry("U8", [0, 2**70], 0, 0)}, b""), "not a dtype, shape and offsets that agree"),
-        (file_of({"x": entry("U8", [0, 2**62, 2**62], 0, 0)}, b""), "shape"),
-        (file_of(b'{"x": [' + b"[]," * 1_000_000 + b"[]]}", b""), "over the limit of 2,000,000"),
-        (file_of({"x": 3}, b"ab"), "not a dtype, shape and offsets that agree"),
-        (file_of({"__metadata__": {"k": 1}}, b""), "no object of strings"),
-        (file_of(b"[]", b""), "no JSON object"),
-        (file_of(b"{", b""), "no JSON"),
-        (file_of(b"[" * 100_000, b""), "no JSON"),
-        ((2**63).to_bytes(8, "little") + b"{}", "its header would have 9223372036854775808 bytes"),
-        (b"PK\x03\x04 a zip file, for example", "its header would have"),
+        (b"", None),
+        (SOUND[:7], None),
+        (SOUND[:20], None),
+        (file_of({"x": entry("U8", [2], 0, 2)}, b"a"), "x"),
+        (file_of({"x": entry("U8", [2], 0, 2)}, b"abc"), None),
+        (file_of({"x": entry("U8", [3], 0, 2)}, b"ab"), "x"),
+        (file_of({"x": entry("U9", [2], 0, 2)}, b"ab"), "x"),
+        (file_of({"x": entry("U8", [-1, -2], 0, 2)}, b"ab"), "x"),
+        (file_of({"x": entry("U8", [2], 2, 0)}, b"ab"), "x"),
+        (file_of({"x": entry("U8", [2], 1, 3)}, b"abc"), "x"),
+        (file_of({"x": entry("U8", [2], 0, 2), "y": entry("U8", [2], 1, 3)}, b"abc"), "y"),
+        (file_of({"x": entry("U8", [2**40, 2**40], 0, 2)}, b"ab"), "x"),
+        (file_of({"x": entry("U8", [1] * 65, 0, 1)}, b"a"), "x"),
+        (file_of({"x": entry("U8", [9] * 1_500_000, 0, 1)}, b"a"), "x"),
+        (file_of({"x": entry("U8", [True], 0, 1)}, b"a"), "x"),
+        (file_of({"x": entry("U8", [0, 2**70], 0, 0)}, b""), "x"),
+        (file_of({"x": entry("U8", [0, 2**62, 2**62], 0, 0)}, b""), "x"),
+        (file_of(b'{"x": [' + b"[]," * 1_000_000 + b"[]]}", b""), None),
+        (file_of({"x": 3}, b"ab"), "x"),
+        (file_of({"__metadata__": {"k": 1}}, b""), None),
+        (file_of(b"[]", b""), None),
+        (file_of(b"{", b""), None),
+        (file_of(b"[" * 100_000, b""), None),
+        ((2**63).to_bytes(8, "little") + b"{}", None),
+        (b"PK\x03\x04 a zip file, for example", None),
     ],
 )
-def test_reader_rejects_what_breaks_the_format(content: bytes, message: str, tmp_path: pathlib.Path) -> None:
-    """Each claim of a header is compared with the file; the sound file beside them reads."""
+def test_reader_rejects_false_claims(content: bytes, tensor: str | None, tmp_path: pathlib.Path) -> None:
+    """Each claim of a header is compared with the file; a sound file is read."""
     path = tmp_path / "x.safetensors"
     path.write_bytes(SOUND)
     assert read(path).tensors["x"].tolist() == [97, 98]
     path.write_bytes(content)
 
-    with pytest.raises(CorruptionError, match=message) as caught:
+    with pytest.raises(CorruptionError) as caught:
         read(path)
 
-    assert caught.value.path == str(path)
+    assert (caught.value.path, caught.value.tensor) == (str(path), tensor)
 
 
-def test_truncated_header_says_what_was_needed(tmp_path: pathlib.Path) -> None:
-    """The error holds the numbers."""
+def test_error_about_a_truncated_header_has_the_numbers_of_bytes(tmp_path: pathlib.Path) -> None:
+    """`needed` is the end of the header, `available` the size of the file."""
     path = tmp_path / "x.safetensors"
     path.write_bytes(SOUND[:20])
 
@@ -216,8 +215,8 @@ def test_truncated_header_says_what_was_needed(tmp_path: pathlib.Path) -> None:
 
 
 def test_missing_file_is_not_found(tmp_path: pathlib.Path) -> None:
-    """A file that is not there is no corrupt file, and neither is a folder."""
-    with pytest.raises(CheckpointNotFoundError, match="there is no such file"):
-        read(tmp_path / "x.safetensors")
-    with pytest.raises(CheckpointNotFoundError, match="cannot be read"):
-        read(tmp_path)
+    """A missing file is not a corrupt file, and neither is a folder."""
+    for path in (tmp_path / "x.safetensors", tmp_path):
+        with pytest.raises(CheckpointNotFoundError) as caught:
+            read(path)
+        assert caught.value.path == str(path)
