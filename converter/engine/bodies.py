@@ -20,6 +20,14 @@ CALLS = {"PartitionedCall", "StatefulPartitionedCall", "TPUPartitionedCall"}
 IFS = {"If", "StatelessIf"}
 SWITCHES = {"Switch", "RefSwitch"}
 MERGES = {"Merge", "RefMerge"}
+PLACEHOLDERS = {"Placeholder", "PlaceholderWithDefault"}
+#: The longest chain of operations that is followed to one particular node, such as the constant behind a predicate.
+MAX_LINKS = 64
+
+
+def data_inputs(node: Node) -> tuple[str, ...]:
+    """Return the references to a node's data inputs, without its control dependencies."""
+    return tuple(name for name in node.inputs if not name.startswith("^"))
 
 
 class Body:

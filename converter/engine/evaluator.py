@@ -12,7 +12,7 @@ from converter.errors import ConversionError, GraphError, GraphLimitError
 from tfckpt.errors import CheckpointError
 from tfckpt.graphs.graph import Node
 
-from .bodies import IFS, MERGES
+from .bodies import IFS, MERGES, PLACEHOLDERS
 from .limits import ReferenceLimits
 from .ops.indexing import gather_nd, gather_rows
 from .planner import Plan, Step
@@ -26,7 +26,6 @@ Action: TypeAlias = Callable[["Run", Sequence[Any]], "Value | tuple[Value, ...]"
 #: Sees the outputs of every step, by the step's name.
 Watcher: TypeAlias = Callable[[str, Node, Sequence[Value]], None]
 
-_PLACEHOLDERS = {"Placeholder", "PlaceholderWithDefault"}
 _NO_OUTPUT = "an output is asked for that its node does not have"
 
 
@@ -183,7 +182,7 @@ def _action(step: Step, dtype: torch.dtype, limits: ReferenceLimits, inner: Sequ
         if op == "VarHandleOp":
             return lambda run, inputs: handle
         return lambda run, inputs: run.variable(handle)
-    if op in _PLACEHOLDERS:
+    if op in PLACEHOLDERS:
         return _given
     call = Call(step.name, op, node.attributes, dtype, limits)
     if op in _READS:

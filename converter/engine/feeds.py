@@ -10,12 +10,11 @@ import torch
 from converter.errors import FeedError
 from tfckpt.graphs.graph import Node
 
+from .bodies import PLACEHOLDERS
 from .values import Array, Tensor, Value, is_float, is_floating, numpy_dtype, to_tensor
 
 #: An array, a tensor, a number, or nested lists of numbers.
 Feedable: TypeAlias = Any
-
-_PLACEHOLDERS = {"Placeholder", "PlaceholderWithDefault"}
 
 
 def feed_value(name: str, node: Node, given: Feedable, dtype: torch.dtype) -> Value:
@@ -89,7 +88,7 @@ def _check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int, ...] | No
 
 def _declared_type(node: Node) -> str | None:
     """The type a placeholder declares; None for any other tensor."""
-    found = node.attributes.get("dtype") if node.op in _PLACEHOLDERS else None
+    found = node.attributes.get("dtype") if node.op in PLACEHOLDERS else None
     return str(found).removesuffix("_ref") if found is not None else None
 
 
@@ -98,7 +97,7 @@ def _declared_shape(node: Node) -> tuple[int, ...] | None:
 
     Graphs of TensorFlow before 1.0 wrote an unknown shape as that of a scalar.
     """
-    if node.op not in _PLACEHOLDERS:
+    if node.op not in PLACEHOLDERS:
         return None
     shape = node.attributes.get("shape")
     known = node.attributes.get("_output_shapes")

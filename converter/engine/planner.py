@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from converter.errors import GraphError, GraphLimitError
 from tfckpt.graphs.graph import Node
 
-from .bodies import IFS, MERGES, SWITCHES, Body, Program
+from .bodies import IFS, MERGES, SWITCHES, Body, Program, data_inputs
 from .limits import ReferenceLimits
 from .registry import is_supported
 from .scopes import Argument, End, Expansion, Feed, Site, TensorKey
@@ -79,7 +79,7 @@ class Planner:
     def plan(self, fetches: Sequence[str], feeds: Mapping[str, bool | None]) -> Plan:
         """The plan for tensors of the graph by name; what cannot be run is collected in `unsupported`."""
         expansion = Expansion(self._program, self._program.main, {}, self._limits)
-        keys = {expansion.locate(name): value for name, value in feeds.items()}
+        keys = {expansion.locate(name)[0]: value for name, value in feeds.items()}
         expansion = Expansion(self._program, self._program.main, keys, self._limits)
         ends = []
         for name in fetches:
@@ -179,8 +179,7 @@ class _Planning:
             self._cycle = [*reversed(names), names[-1]]
 
     def _visit(self, site: Site) -> list[End]:
-        data = [name for name in site.node.inputs if not name.startswith("^")]
-        inputs = [self._expansion.follow(site.scope, name) for name in data]
+        inputs = [self._expansion.follow(site.scope, name) for name in data_inputs(site.node)]
         pivots: list[End] = list(self._expansion.pivots(site))
         self._inputs[site.key] = inputs
         self._pivots[site.key] = pivots

@@ -203,10 +203,7 @@ class ReferenceGraph:
 
     def locate(self, name: str) -> tuple[TensorKey, Node]:
         """The key under which a tensor is fed, and the node it comes from."""
-        expansion = Expansion(self._program, self._program.main, {}, self.limits)
-        scope, reference = expansion.find(name)
-        node_name, _, output = reference.partition(":")
-        return (scope.prefix + node_name, int(output or 0)), scope.body.nodes[node_name]
+        return Expansion(self._program, self._program.main, {}, self.limits).locate(name)
 
     def read_variables(self, nodes: Mapping[str, Node], weights: Weights) -> dict[str, Array]:
         """The values of variables; one error lists every one that the checkpoint lacks or has in another shape."""

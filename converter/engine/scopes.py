@@ -17,7 +17,7 @@ from converter.errors import GraphError, GraphLimitError, TensorNameError
 from tfckpt.errors import find_close_names
 from tfckpt.graphs.graph import Node
 
-from .bodies import IFS, SWITCHES, Body, Program
+from .bodies import IFS, MAX_LINKS, SWITCHES, Body, Program, data_inputs
 from .limits import ReferenceLimits
 
 #: A tensor by the expanded name of its node, and which of the outputs.
@@ -25,8 +25,6 @@ TensorKey: TypeAlias = tuple[str, int]
 
 #: Operations that hand their first input on, as far as a value known in advance is concerned.
 _PASSING = {"Identity", "StopGradient", "Snapshot", "PlaceholderWithDefault"}
-#: The longest chain of operations followed to find a predicate's value, or the Switch behind a control dependency.
-_MAX_LINKS = 64
 
 
 class Scope:
@@ -120,7 +118,7 @@ class Expansion:
                 return Feed(key)
             node = scope.body.nodes[name]
             if node.op == "IdentityN":
-                data = [name for name in node.inputs if not name.startswith("^")]
+                data = data_inputs(node)
                 if index >= len(data):
                     raise GraphError(f"output {index} of {len(data)} does not exist", node=name, op=node.op)
                 reference = data[index]
@@ -138,7 +136,7 @@ class Expansion:
         key = scope.identity, node.name
         if key in self._scopes:
             return self._scopes[key]
-        inputs = tuple(name for name in node.inputs if not name.startswith("^"))
+        inputs = data_inputs(node)
         name = self._program.called(node)
         if name is None and node.op in IFS and inputs:
             decision = self.decide(scope, inputs[0])
@@ -174,7 +172,7 @@ class Expansion:
     def decide(self, scope: Scope, reference: str) -> bool | None:
         """The value of a predicate if constants and feeds decide it; None if it has to be computed."""
         negated = False
-        for _ in range(_MAX_LINKS):
+        for _ in range(MAX_LINKS):
             end = self.follow(scope, reference)
             if isinstance(end, Argument):
                 return None
@@ -207,7 +205,7 @@ class Expansion:
                     yield found
 
     def _switch_behind(self, scope: Scope, reference: str) -> tuple[Site, int] | None:
-        for _ in range(_MAX_LINKS):
+        for _ in range(MAX_LINKS):
             name, index = scope.body.parse(reference)
             node = scope.body.nodes[name]
             if node.op in SWITCHES:
@@ -239,8 +237,8 @@ class Expansion:
             f"the graph has no tensor {name}", name=name, close_names=[deepest.prefix + other for other in close]
         )
 
-    def locate(self, name: str) -> TensorKey:
-        """The key under which a tensor is fed, by its expanded name."""
+    def locate(self, name: str) -> tuple[TensorKey, Node]:
+        """Return the key under which a tensor is fed, and the node that computes it, by its expanded name."""
         scope, reference = self.find(name)
-        _, _, output = reference.partition(":")
-        return scope.prefix + reference.partition(":")[0], int(output or 0)
+        node_name, _, output = reference.partition(":")
+        return (scope.prefix + node_name, int(output or 0)), scope.body.nodes[node_name]

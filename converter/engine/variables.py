@@ -22,7 +22,7 @@ from tfckpt.graphs.object_graph import ObjectGraph
 from tfckpt.graphs.saved_objects import SavedObjects
 from tfckpt.graphs.training_state import AVERAGE_SUFFIX
 
-from .bodies import Program
+from .bodies import MAX_LINKS, Program, data_inputs
 from .limits import ReferenceLimits
 from .scopes import Argument, End, Expansion, Feed, Scope, Site
 from .values import Array
@@ -35,7 +35,6 @@ _ASSIGNS = {"AssignVariableOp", "Assign"}
 #: How many inputs stand before the tensors, and whether the third is the slices.
 _SAVES = {"SaveV2": (3, True), "SaveSlices": (3, True), "Save": (2, False)}
 _RESTORES = {"RestoreV2", "RestoreSlice", "Restore"}
-_MAX_LINKS = 64
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ def _captured(program: Program, objects: SavedObjects) -> Iterator[tuple[str, in
     """The handles that are given to functions of the main graph, with the numbers of the variables they are."""
     for node in program.main.nodes.values():
         bound = objects.bound_inputs.get(program.called(node) or "", ())
-        inputs = [name for name in node.inputs if not name.startswith("^")]
+        inputs = data_inputs(node)
         for reference, number in zip(inputs[len(inputs) - len(bound) :], bound, strict=False):
             name = reference.partition(":")[0]
             handle = program.main.nodes.get(name)
@@ -133,7 +132,7 @@ def _called(program: Program, function: Function) -> Iterable[str]:
 
 def _from_save(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Source]:
     first, has_slices = _SAVES[node.op]
-    inputs = [name for name in node.inputs if not name.startswith("^")]
+    inputs = data_inputs(node)
     names = _strings(expansion, scope, inputs[1:2])
     parts = _strings(expansion, scope, inputs[2:3]) if has_slices else []
     parts += [""] * (len(names) - len(parts))
@@ -146,7 +145,7 @@ def _from_save(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Sour
 
 
 def _from_assign(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Source]:
-    inputs = [name for name in node.inputs if not name.startswith("^")]
+    inputs = data_inputs(node)
     if len(inputs) < 2:
         return {}
     variable = _behind(expansion, scope, inputs[0], HANDLES)
@@ -164,7 +163,7 @@ def _from_assign(expansion: Expansion, scope: Scope, node: Node) -> dict[str, So
 
 def _behind(expansion: Expansion, scope: Scope, reference: str, ops: set[str]) -> tuple[Site, int] | None:
     """The node of one of these operations whose output a reference hands on, and which output; None if none does."""
-    for _ in range(_MAX_LINKS):
+    for _ in range(MAX_LINKS):
         end: End = expansion.follow(scope, reference)
         if isinstance(end, Argument | Feed):
             return None
