@@ -62,9 +62,9 @@ class Body:
         number = rest[-1] if rest else "0"
         if len(rest) > 2 or not (number.isascii() and number.isdecimal()):
             raise GraphError(f"a reference that is none: {reference!r}")
-        return name, int(number) + (self._offset(node, rest[0]) if len(rest) == 2 else 0)
+        return name, int(number) + (self._output_index(node, rest[0]) if len(rest) == 2 else 0)
 
-    def _offset(self, node: Node, output: str) -> int:
+    def _output_index(self, node: Node, output: str) -> int:
         called = self._functions.get(node.op)
         names = tuple(argument.name for argument in called.outputs) if called else output_names(node.op)
         return names.index(output) if output in names else 0
@@ -87,17 +87,17 @@ class Program:
                 raise GraphError(
                     f"calls the function {name}, which the graph does not have{hint}", node=caller.name, op=caller.op
                 )
-            self._bodies[name] = _body(function, self.graph.functions)
+            self._bodies[name] = _make_body(function, self.graph.functions)
         return self._bodies[name]
 
-    def called(self, node: Node) -> str | None:
+    def called_function(self, node: Node) -> str | None:
         """The function that a node calls in any case; None if it calls none, or which one depends on values."""
         if node.op in CALLS:
             return str(node.attributes.get("f"))
         return node.op if node.op in self.graph.functions else None
 
 
-def _body(function: Function, functions: Mapping[str, Function]) -> Body:
+def _make_body(function: Function, functions: Mapping[str, Function]) -> Body:
     for argument in (*function.inputs, *function.outputs):
         if argument.number_attribute or argument.type_list_attribute:
             raise GraphError(f"the function {function.name} has a list as its argument {argument.name}")

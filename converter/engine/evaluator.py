@@ -16,9 +16,21 @@ from .bodies import IFS, MERGES, PLACEHOLDERS
 from .limits import ReferenceLimits
 from .ops.indexing import gather_nd, gather_rows
 from .planner import Plan, Step
-from .registry import Call, find
+from .registry import Call, find_op
 from .scopes import TensorKey
-from .values import DEAD, Array, Dead, Resource, Tensor, Value, integer, is_floating, shape_array, to_tensor, truth
+from .values import (
+    DEAD,
+    Array,
+    Dead,
+    Resource,
+    Tensor,
+    Value,
+    is_floating,
+    make_shape_array,
+    to_bool,
+    to_int,
+    to_tensor,
+)
 from .variables import HANDLES
 
 #: Computes one step's outputs from its inputs.
@@ -72,8 +84,8 @@ class Runnable:
                     branches[id(branch)] = Runnable(branch, dtype, limits, constants, branches)
                 inner.append(branches[id(branch)])
             if step.node.op == "Const" and step.constant not in constants:
-                constants[step.constant] = constant_value(step, dtype)
-            self._actions.append((step, _action(step, dtype, limits, inner)))
+                constants[step.constant] = read_constant(step, dtype)
+            self._actions.append((step, _make_action(step, dtype, limits, inner)))
 
     def run(self, run: Run, feeds: Mapping[TensorKey, Value], arguments: Sequence[Value] = ()) -> list[Value]:
         """The fetches."""
@@ -93,7 +105,7 @@ class Runnable:
             if plan.may_be_dead and _is_dead(step, inputs, slots):
                 slots[step.slot] = _ALL_DEAD
             else:
-                outputs = _guarded(step, action, run, inputs)
+                outputs = _run_step(step, action, run, inputs)
                 slots[step.slot] = outputs if isinstance(outputs, tuple | list) else (outputs,)
                 if run.watcher is not None:
                     run.watcher(step.name, step.node, slots[step.slot])
@@ -125,7 +137,7 @@ def _is_dead(step: Step, inputs: Sequence[Value], slots: Sequence[Any]) -> bool:
     return all(dead) if step.node.op in MERGES and dead else any(dead)
 
 
-def _guarded(step: Step, action: Action, run: Run, inputs: Sequence[Value]) -> Value | tuple[Value, ...]:
+def _run_step(step: Step, action: Action, run: Run, inputs: Sequence[Value]) -> Value | tuple[Value, ...]:
     """Run a step; an error says at which node, and with which inputs."""
     try:
         return action(run, inputs)
@@ -147,19 +159,19 @@ def _describe(value: Value) -> str:
     return type(value).__name__
 
 
-def constant_value(step: Step, dtype: torch.dtype) -> Value:
+def read_constant(step: Step, dtype: torch.dtype) -> Value:
     """A constant as the evaluation has it: floating-point numbers as a tensor, everything else on the host."""
     value = step.node.attributes.get("value")
     if not isinstance(value, np.ndarray):
         raise GraphError("a constant without a value", node=step.name, op=step.node.op)
     if is_floating(value):
-        return placed(value, dtype)
+        return to_weight(value, dtype)
     if value.dtype.kind in "iubO":
         return value
     raise GraphError(f"constants of type {value.dtype} are not computed with", node=step.name, op=step.node.op)
 
 
-def placed(value: Array, dtype: torch.dtype) -> Tensor:
+def to_weight(value: Array, dtype: torch.dtype) -> Tensor:
     """A floating-point array as a tensor of its own.
 
     The kernel of a convolution lies in memory as PyTorch reads it fastest: seen as (out, in, height, width) it is
@@ -171,7 +183,7 @@ def placed(value: Array, dtype: torch.dtype) -> Tensor:
     return tensor
 
 
-def _action(step: Step, dtype: torch.dtype, limits: ReferenceLimits, inner: Sequence[Runnable]) -> Action:
+def _make_action(step: Step, dtype: torch.dtype, limits: ReferenceLimits, inner: Sequence[Runnable]) -> Action:
     node = step.node
     op = node.op
     if op == "Const":
@@ -183,43 +195,43 @@ def _action(step: Step, dtype: torch.dtype, limits: ReferenceLimits, inner: Sequ
             return lambda run, inputs: handle
         return lambda run, inputs: run.variable(handle)
     if op in PLACEHOLDERS:
-        return _given
+        return _read_feed
     call = Call(step.name, op, node.attributes, dtype, limits)
     if op in _READS:
         read = _READS[op]
         return lambda run, inputs: read(call, run, *inputs)
     if op in IFS:
         then, otherwise = inner
-        return lambda run, inputs: tuple((then if truth(inputs[0]) else otherwise).run(run, {}, inputs[1:]))
+        return lambda run, inputs: tuple((then if to_bool(inputs[0]) else otherwise).run(run, {}, inputs[1:]))
     if op in ("Case", "StatelessCase"):
-        return lambda run, inputs: tuple(_chosen(inner, integer(inputs[0])).run(run, {}, inputs[1:]))
+        return lambda run, inputs: tuple(_choose_branch(inner, to_int(inputs[0])).run(run, {}, inputs[1:]))
     if op in ("While", "StatelessWhile"):
         condition, body = inner
         most = limits.max_loop_iterations
-        return lambda run, inputs: _loop(run, step, condition, body, inputs, most=most)
-    found = find(op)
+        return lambda run, inputs: _run_loop(run, step, condition, body, inputs, most=most)
+    found = find_op(op)
     assert found is not None, "a plan with unsupported operations is never run"
     kernel = found.kernel
     return lambda run, inputs: kernel(call, *inputs)
 
 
-def _given(run: Run, inputs: Sequence[Value]) -> Value:
+def _read_feed(run: Run, inputs: Sequence[Value]) -> Value:
     if inputs:
         return inputs[0]
     raise GraphError("needs a value: feed it")
 
 
-def _chosen(branches: Sequence[Runnable], index: int) -> Runnable:
+def _choose_branch(branches: Sequence[Runnable], index: int) -> Runnable:
     """The branch of a Case; any index without a branch means the last one."""
     return branches[index if 0 <= index < len(branches) else -1]
 
 
-def _loop(
+def _run_loop(
     run: Run, step: Step, condition: Runnable, body: Runnable, inputs: Sequence[Value], *, most: int
 ) -> tuple[Value, ...]:
     values = list(inputs)
     iterations = 0
-    while truth(condition.run(run, {}, values)[0]):
+    while to_bool(condition.run(run, {}, values)[0]):
         iterations += 1
         if iterations > most:
             raise GraphLimitError(
@@ -231,7 +243,7 @@ def _loop(
 
 def _variable_shape(call: Call, run: Run, handle: Value) -> Value:
     kind = np.dtype(np.int64 if call.type_name("out_type", "int32") == "int64" else np.int32)
-    return shape_array(tuple(run.variable(handle).shape), kind)
+    return make_shape_array(tuple(run.variable(handle).shape), kind)
 
 
 _READS: dict[str, Callable[..., Value]] = {

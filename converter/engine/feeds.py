@@ -17,7 +17,7 @@ from .values import Array, Tensor, Value, is_float, is_floating, numpy_dtype, to
 Feedable: TypeAlias = Any
 
 
-def feed_value(name: str, node: Node, given: Feedable, dtype: torch.dtype) -> Value:
+def convert_feed(name: str, node: Node, given: Feedable, dtype: torch.dtype) -> Value:
     """The value as the evaluation has it; `FeedError` if type or shape are not what a placeholder says."""
     declared = _declared_type(node)
     value = given if isinstance(given, Tensor) else _array(name, given, declared)
@@ -33,7 +33,7 @@ def feed_value(name: str, node: Node, given: Feedable, dtype: torch.dtype) -> Va
     return to_tensor(value, dtype)
 
 
-def known_truth(given: Feedable) -> bool | None:
+def known_bool(given: Feedable) -> bool | None:
     """A single bool, which may decide branches before anything runs; None for everything else."""
     if isinstance(given, bool | np.bool_):
         return bool(given)

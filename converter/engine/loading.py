@@ -45,13 +45,15 @@ def load_graph(
 
     Raises `GraphError` when there is no graph, and what `tfckpt.open` raises when there is nothing at all.
     """
-    found = _find(LocalStorage(), os.fspath(path), tags, file_limits)
+    found = _locate(LocalStorage(), os.fspath(path), tags, file_limits)
     if not len(found.meta_graph.graph):
         raise GraphError(f"no graph at {found.path}: the file has no nodes")
     if isinstance(checkpoint, Checkpoint):
         given: Checkpoint | None = checkpoint
     else:
-        given = _open(found.prefix if checkpoint is None else checkpoint, file_limits, must=checkpoint is not None)
+        given = _open_checkpoint(
+            found.prefix if checkpoint is None else checkpoint, file_limits, must=checkpoint is not None
+        )
     return ReferenceGraph(
         found.meta_graph.graph,
         path=found.path,
@@ -64,7 +66,7 @@ def load_graph(
     )
 
 
-class _Found(NamedTuple):
+class _GraphSource(NamedTuple):
     """A graph, its file, and the prefix under which its checkpoint should stand, if it has one."""
 
     meta_graph: MetaGraph
@@ -72,31 +74,31 @@ class _Found(NamedTuple):
     prefix: str | None
 
 
-def _find(storage: LocalStorage, place: str, tags: Sequence[str] | None, limits: Limits) -> _Found:
+def _locate(storage: LocalStorage, place: str, tags: Sequence[str] | None, limits: Limits) -> _GraphSource:
     if is_saved_model(storage, place):
-        return _saved_model(storage, place, tags, limits)
+        return _read_saved_model(storage, place, tags, limits)
     if storage.is_file(place):
         folder, name = storage.split(place)
         if name == FILE_NAME:
-            return _saved_model(storage, folder, tags, limits)
+            return _read_saved_model(storage, folder, tags, limits)
         if name.endswith(_META):
-            return _meta(storage, place, limits)
+            return _read_meta(storage, place, limits)
         if name.endswith(_TEXT):
             raise GraphError(f"no graph at {place}: the text form of graphs is not read")
         if name.endswith(".pb"):
-            return _frozen(storage, place, tags, limits)
+            return _read_frozen(storage, place, tags, limits)
     with tfckpt.open(place, limits=limits) as checkpoint:
         prefix = checkpoint.prefix
     meta = _SHARDS.sub("", prefix) + _META
     if storage.is_file(meta):
-        return _meta(storage, meta, limits)._replace(prefix=prefix)
+        return _read_meta(storage, meta, limits)._replace(prefix=prefix)
     model = find_folder(storage, prefix)
     if model is not None:
-        return _saved_model(storage, model, tags, limits)._replace(prefix=prefix)
+        return _read_saved_model(storage, model, tags, limits)._replace(prefix=prefix)
     raise GraphError(f"no graph with the checkpoint {prefix}: there is no {meta}, and it is of no SavedModel")
 
 
-def _open(place: str | os.PathLike[str] | None, limits: Limits, *, must: bool) -> Checkpoint | None:
+def _open_checkpoint(place: str | os.PathLike[str] | None, limits: Limits, *, must: bool) -> Checkpoint | None:
     """The checkpoint at a place; None if there is none and none is needed."""
     if place is None:
         return None
@@ -108,15 +110,15 @@ def _open(place: str | os.PathLike[str] | None, limits: Limits, *, must: bool) -
         return None
 
 
-def _meta(storage: LocalStorage, path: str, limits: Limits) -> _Found:
+def _read_meta(storage: LocalStorage, path: str, limits: Limits) -> _GraphSource:
     source = storage.open(path)
     try:
-        return _Found(read_meta_graph(source, limits), path, path.removesuffix(_META))
+        return _GraphSource(read_meta_graph(source, limits), path, path.removesuffix(_META))
     finally:
         source.close()
 
 
-def _saved_model(storage: LocalStorage, folder: str, tags: Sequence[str] | None, limits: Limits) -> _Found:
+def _read_saved_model(storage: LocalStorage, folder: str, tags: Sequence[str] | None, limits: Limits) -> _GraphSource:
     path = storage.join(folder, FILE_NAME)
     if not storage.is_file(path):
         raise GraphError(f"no graph at {path}: the SavedModel has only its text form, which is not read")
@@ -125,10 +127,10 @@ def _saved_model(storage: LocalStorage, folder: str, tags: Sequence[str] | None,
         model = decode_saved_model(source, limits)
     finally:
         source.close()
-    return _Found(_choose(model, tags, path), path, storage.join(folder, *VARIABLES))
+    return _GraphSource(_choose_meta_graph(model, tags, path), path, storage.join(folder, *VARIABLES))
 
 
-def _choose(model: SavedModel, tags: Sequence[str] | None, path: str) -> MetaGraph:
+def _choose_meta_graph(model: SavedModel, tags: Sequence[str] | None, path: str) -> MetaGraph:
     if tags is None:
         return model.meta_graph
     for graph in model.meta_graphs:
@@ -138,7 +140,7 @@ def _choose(model: SavedModel, tags: Sequence[str] | None, path: str) -> MetaGra
     raise GraphError(f"no graph with the tags {', '.join(tags)} in {path}; there are: {known}")
 
 
-def _frozen(storage: LocalStorage, path: str, tags: Sequence[str] | None, limits: Limits) -> _Found:
+def _read_frozen(storage: LocalStorage, path: str, tags: Sequence[str] | None, limits: Limits) -> _GraphSource:
     """A graph alone in its file, or a SavedModel under another name than its own.
 
     A SavedModel begins with its schema version, a number; a graph begins with a node, a message.
@@ -149,9 +151,9 @@ def _frozen(storage: LocalStorage, path: str, tags: Sequence[str] | None, limits
             raise GraphError(f"the graph {path} has {source.size} bytes, more than max_graph_bytes of its limits")
         data = source.read(0, source.size)
         if bytes(data[:1]) == _SAVED_MODEL_BEGINS:
-            return _Found(_choose(decode_saved_model(source, limits), tags, path), path, None)
+            return _GraphSource(_choose_meta_graph(decode_saved_model(source, limits), tags, path), path, None)
         with error_context(path=path):
             graph = decode_graph(protos.parse("GraphDef", data), limits)
     finally:
         source.close()
-    return _Found(MetaGraph(graph, (), "", {}, {}), path, None)
+    return _GraphSource(MetaGraph(graph, (), "", {}, {}), path, None)

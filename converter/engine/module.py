@@ -16,7 +16,7 @@ from tfckpt.graphs.graph import Node
 from tfckpt.graphs.meta_graph import Signature
 
 from .evaluator import Run, Runnable
-from .feeds import Feedable, feed_value
+from .feeds import Feedable, convert_feed
 from .loading import load_graph
 from .planner import Plan
 from .reference_graph import Evaluator, ReferenceGraph
@@ -25,7 +25,7 @@ from .values import Tensor, Value
 from .variables import Weights
 
 #: Operations that hand a variable's value on.
-_PASSING = {"ReadVariableOp", "Identity", "Cast"}
+_PASS_THROUGH = {"ReadVariableOp", "Identity", "Cast"}
 _BATCH_NORMS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 _STATISTICS = ("moving_mean", "moving_variance")
 
@@ -56,7 +56,7 @@ def graph_module(
                 graph, inputs=inputs, outputs=outputs, signature=signature, weights=weights, dtype=dtype
             )
     graph = path
-    chosen = _signature(graph, signature, needed=inputs is None and outputs is None)
+    chosen = _choose_signature(graph, signature, needed=inputs is None and outputs is None)
     if outputs is None:
         if chosen is None:
             raise GraphError("the graph has no signature that says what its outputs are: name them")
@@ -65,7 +65,7 @@ def graph_module(
         inputs = (
             {name: tensor.name for name, tensor in chosen.inputs.items()}
             if chosen is not None
-            else [name for name in graph.placeholders if name in _reached(graph, _tensor_names(outputs))]
+            else [name for name in graph.placeholders if name in _reachable_names(graph, _tensor_names(outputs))]
         )
     return GraphModule(graph, inputs, outputs, weights=weights, dtype=dtype)
 
@@ -98,18 +98,18 @@ class GraphModule(nn.Module):
         self.input_names = _tensor_names(inputs)
         self.output_names = _tensor_names(outputs)
         self._keywords = tuple(inputs) if isinstance(inputs, Mapping) else tuple(map(_keyword, self.input_names))
-        self._result = "one" if isinstance(outputs, str) else "dict" if isinstance(outputs, Mapping) else "tuple"
+        self._output_form = "one" if isinstance(outputs, str) else "dict" if isinstance(outputs, Mapping) else "tuple"
         self.output_keys = tuple(outputs) if isinstance(outputs, Mapping) else ()
         # An evaluator of its own: its variables become this module's.
         evaluator = Evaluator(graph, dtype=dtype, weights=weights)
         self._dtype = evaluator.dtype
-        self._places: list[tuple[TensorKey, Node]] = [graph.locate(name) for name in self.input_names]
+        self._feed_targets: list[tuple[TensorKey, Node]] = [graph.locate(name) for name in self.input_names]
         self._runnable: Runnable = evaluator.runnable(self.output_names, dict.fromkeys(self.input_names))
-        fixed = _statistics(self._runnable.plan)
+        fixed = _find_statistics(self._runnable.plan)
         self._variables: list[tuple[str, nn.Module, str]] = []
         for name, value in evaluator.variables.items():
             is_parameter = value.is_floating_point() and name not in fixed
-            self._enter(name, value, is_parameter=is_parameter, is_trained=graph.trainable.get(name, True))
+            self._register(name, value, is_parameter=is_parameter, is_trained=graph.trainable.get(name, True))
         self._constants: dict[tuple[str, str], Value] = {}
         self._tensors: list[tuple[tuple[str, str], str]] = []
         for number, (key, constant) in enumerate(evaluator.constants.items()):
@@ -119,7 +119,7 @@ class GraphModule(nn.Module):
             else:
                 self._constants[key] = constant
 
-    def _enter(self, name: str, value: Tensor, *, is_parameter: bool, is_trained: bool) -> None:
+    def _register(self, name: str, value: Tensor, *, is_parameter: bool, is_trained: bool) -> None:
         """Put a variable where its name says; a scope or variable of the same name moves it to the name with a `_`."""
         *scopes, last = (part.replace(".", "_") or "_" for part in name.split("/"))
         owner: nn.Module = self
@@ -151,17 +151,17 @@ class GraphModule(nn.Module):
             raise TypeError(f"{', '.join(wrong)}: {what}; the inputs are {', '.join(self._keywords)}")
         given |= kwargs
         feeds = {
-            key: feed_value(keyword, node, given[keyword], self._dtype)
-            for keyword, (key, node) in zip(self._keywords, self._places, strict=True)
+            key: convert_feed(keyword, node, given[keyword], self._dtype)
+            for keyword, (key, node) in zip(self._keywords, self._feed_targets, strict=True)
         }
         variables = {name: getattr(owner, attribute) for name, owner, attribute in self._variables}
         constants = self._constants | {key: getattr(self, attribute) for key, attribute in self._tensors}
-        values = [self._output(value) for value in self._runnable.run(Run(variables, constants), feeds)]
-        if self._result == "one":
+        values = [self._to_output(value) for value in self._runnable.run(Run(variables, constants), feeds)]
+        if self._output_form == "one":
             return values[0]
-        return dict(zip(self.output_keys, values, strict=True)) if self._result == "dict" else tuple(values)
+        return dict(zip(self.output_keys, values, strict=True)) if self._output_form == "dict" else tuple(values)
 
-    def _output(self, value: Value) -> Tensor:
+    def _to_output(self, value: Value) -> Tensor:
         if isinstance(value, Tensor):
             return value
         if isinstance(value, np.ndarray) and value.dtype != object:
@@ -169,7 +169,7 @@ class GraphModule(nn.Module):
         raise FeedError("an output is not a tensor")
 
 
-def _signature(graph: ReferenceGraph, name: str | None, *, needed: bool) -> Signature | None:
+def _choose_signature(graph: ReferenceGraph, name: str | None, *, needed: bool) -> Signature | None:
     if name is not None or (needed and graph.signatures):
         return graph.signature(name)
     return None
@@ -186,11 +186,11 @@ def _keyword(name: str) -> str:
     return "".join(character if character.isalnum() else "_" for character in name.removesuffix(":0"))
 
 
-def _reached(graph: ReferenceGraph, outputs: Sequence[str]) -> set[str]:
+def _reachable_names(graph: ReferenceGraph, outputs: Sequence[str]) -> set[str]:
     return {operation.name for operation in graph.operations(outputs)}
 
 
-def _statistics(plan: Plan) -> set[str]:
+def _find_statistics(plan: Plan) -> set[str]:
     """The variables that batch norms take as mean and variance, and those that are named so."""
     found = set()
     for step in plan.all_steps():
@@ -201,7 +201,7 @@ def _statistics(plan: Plan) -> set[str]:
         if step.node.op in _BATCH_NORMS:
             for slot, _ in step.inputs[3:]:
                 source = steps.get(slot)
-                while source is not None and source.node.op in _PASSING and source.inputs:
+                while source is not None and source.node.op in _PASS_THROUGH and source.inputs:
                     source = steps.get(source.inputs[0][0])
                 if source is not None:
                     found.add(source.name)

@@ -85,7 +85,7 @@ class Planner:
         for name in fetches:
             scope, reference = expansion.find(name)
             ends.append(expansion.follow(scope, reference))
-        return _Planning(self, expansion, ends, "").result()
+        return _Planning(self, expansion, ends, "").build()
 
     def branch(self, name: str, caller: Node) -> Plan:
         """The plan of a whole function, for an If or a While."""
@@ -104,7 +104,7 @@ class Planner:
         body: Body = self._program.function(name, caller=caller)
         expansion = Expansion(self._program, body, {}, self._limits)
         ends = [expansion.follow(expansion.root, reference) for reference in body.returns]
-        plan = _Planning(self, expansion, ends, f"{name}/").result()
+        plan = _Planning(self, expansion, ends, f"{name}/").build()
         self._open.pop()
         self._branches[name] = plan
         return plan
@@ -131,12 +131,12 @@ class _Planning:
         self._all_dead: set[tuple[int, str]] = set()
         self._cycle: list[str] = []
 
-    def result(self) -> Plan:
+    def build(self) -> Plan:
         """Make the plan."""
         self._sort()
         for key in self._order:
-            self._find_dead(key)
-        needed = self._needed()
+            self._mark_dead(key)
+        needed = self._find_needed()
         unsupported = [self._sites[key] for key in self._order if key in needed and not self._is_supported(key)]
         self._planner.unsupported |= {self._prefix + site.name: site.node.op for site in unsupported}
         if self._cycle and not unsupported:
@@ -188,7 +188,7 @@ class _Planning:
     def _is_dead(self, end: End) -> bool:
         return isinstance(end, tuple) and (end[0].key in self._all_dead or (end[0].key, end[1]) in self._dead)
 
-    def _find_dead(self, key: tuple[int, str]) -> None:
+    def _mark_dead(self, key: tuple[int, str]) -> None:
         site, inputs = self._sites[key], self._inputs[key]
         dead = [self._is_dead(end) for end in inputs]
         is_merge = site.node.op in MERGES
@@ -199,7 +199,7 @@ class _Planning:
             if decision is not None:
                 self._dead.add((key, 0 if decision else 1))
 
-    def _needed(self) -> set[tuple[int, str]]:
+    def _find_needed(self) -> set[tuple[int, str]]:
         for end in self._ends:
             if self._is_dead(end) and isinstance(end, tuple):
                 raise GraphError("is on a branch that is not taken", node=end[0].name, op=end[0].node.op)
@@ -225,16 +225,16 @@ class _Planning:
         arguments: dict[int, int] = {}
         feeds: dict[TensorKey, int] = {}
 
-        def place(end: End) -> tuple[int, int]:
+        def locate(end: End) -> tuple[int, int]:
             if isinstance(end, Argument):
                 return arguments.setdefault(end.position, len(slots) + len(arguments) + len(feeds)), 0
             if isinstance(end, Feed):
                 return feeds.setdefault(end.key, len(slots) + len(arguments) + len(feeds)), 0
             return slots[end[0].key], end[1]
 
-        inputs = {key: tuple(place(end) for end in self._live_inputs(key)) for key in order}
-        pivots = {key: tuple(place(end) for end in self._pivots[key]) for key in order}
-        fetches = tuple(place(end) for end in self._ends)
+        inputs = {key: tuple(locate(end) for end in self._live_inputs(key)) for key in order}
+        pivots = {key: tuple(locate(end) for end in self._pivots[key]) for key in order}
+        fetches = tuple(locate(end) for end in self._ends)
         kept = {slot for slot, _ in fetches}
         last: dict[int, tuple[int, str]] = {}
         for key in order:
@@ -257,14 +257,14 @@ class _Planning:
                     inputs=inputs[key],
                     pivots=pivots[key],
                     release=tuple(release.get(key, ())),
-                    branches=tuple(self._planner.branch(name, site.node) for name in _functions(site.node)),
+                    branches=tuple(self._planner.branch(name, site.node) for name in _branch_functions(site.node)),
                     constant=(site.scope.body.name, site.node.name),
                 )
             )
         return Plan(tuple(steps), len(slots) + len(arguments) + len(feeds), arguments, feeds, fetches, may_be_dead)
 
 
-def _functions(node: Node) -> list[str]:
+def _branch_functions(node: Node) -> list[str]:
     """The functions of which a node runs one or more, depending on values."""
     if node.op in IFS:
         return [str(node.attributes.get(name)) for name in ("then_branch", "else_branch")]

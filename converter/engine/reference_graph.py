@@ -18,8 +18,8 @@ from tfckpt.graphs.meta_graph import Signature
 from tfckpt.graphs.saved_objects import SavedObjects
 
 from .bodies import Program
-from .evaluator import Run, Runnable, placed
-from .feeds import Feedable, feed_value, known_truth
+from .evaluator import Run, Runnable, to_weight
+from .feeds import Feedable, convert_feed, known_bool
 from .limits import DEFAULT_LIMITS, ReferenceLimits
 from .planner import Plan, Planner
 from .scopes import Expansion, TensorKey
@@ -138,7 +138,7 @@ class ReferenceGraph:
     def evaluator(self, *, dtype: str | torch.dtype = "float32", weights: Weights = "graph") -> Evaluator:
         """The evaluator of a dtype and of raw or averaged weights; made once each, and kept."""
         check_weights(weights)
-        kind = _dtype(dtype)
+        kind = _check_dtype(dtype)
         if (kind, weights) not in self._evaluators:
             self._evaluators[kind, weights] = Evaluator(self, dtype=kind, weights=weights)
         return self._evaluators[kind, weights]
@@ -179,7 +179,7 @@ class ReferenceGraph:
         check_weights(weights)
         values = feeds if isinstance(feeds, Mapping) else dict.fromkeys(feeds)
         planner = Planner(self._program, self.limits)
-        plan = planner.plan(fetches, {name: known_truth(value) for name, value in values.items()})
+        plan = planner.plan(fetches, {name: known_bool(value) for name, value in values.items()})
         names = {step.slot: step.name for step in plan.steps}
         names |= {slot: name for (name, _), slot in plan.feeds.items()}
         outputs = {slot: output for (_, output), slot in plan.feeds.items()}
@@ -222,7 +222,7 @@ class Evaluator:
     ) -> None:
         check_weights(weights)
         self.graph = graph
-        self.dtype = _dtype(dtype)
+        self.dtype = _check_dtype(dtype)
         self.weights = weights
         self.variables: dict[str, Tensor] = {}
         self.constants: dict[tuple[str, str], Value] = {}
@@ -243,7 +243,7 @@ class Evaluator:
         """
         names = [fetches] if isinstance(fetches, str) else list(fetches)
         values = self._run(names, feeds or {}, None)
-        arrays = [_fetched(name, value) for name, value in zip(names, values, strict=True)]
+        arrays = [_to_result(name, value) for name, value in zip(names, values, strict=True)]
         return arrays[0] if isinstance(fetches, str) else arrays
 
     def intermediates(
@@ -269,7 +269,7 @@ class Evaluator:
             handles = {step.name: step.node for step in plan.all_steps() if step.node.op in HANDLES}
             missing = {name: node for name, node in handles.items() if name not in self.variables}
             for name, array in self.graph.read_variables(missing, self.weights).items():
-                self.variables[name] = _variable(array, self.dtype)
+                self.variables[name] = _to_variable(array, self.dtype)
             self._runnables[key] = made
         return self._runnables[key]
 
@@ -279,17 +279,17 @@ class Evaluator:
             key, node = self.graph.locate(name)
             if key in given:
                 raise FeedError(f"the tensor {name} is fed twice")
-            given[key] = feed_value(name, node, value, self.dtype)
-        runnable = self.runnable(fetches, {name: known_truth(value) for name, value in feeds.items()})
+            given[key] = convert_feed(name, node, value, self.dtype)
+        runnable = self.runnable(fetches, {name: known_bool(value) for name, value in feeds.items()})
         with torch.inference_mode():
             return runnable.run(Run(self.variables, self.constants, watcher), given)
 
 
-def _variable(array: Array, dtype: torch.dtype) -> Tensor:
-    return placed(array, dtype) if is_floating(array) else to_tensor(np.array(array), dtype)
+def _to_variable(array: Array, dtype: torch.dtype) -> Tensor:
+    return to_weight(array, dtype) if is_floating(array) else to_tensor(np.array(array), dtype)
 
 
-def _fetched(name: str, value: Value) -> Array:
+def _to_result(name: str, value: Value) -> Array:
     if isinstance(value, Tensor | np.ndarray):
         return np.array(to_array(value), order="C")  # a copy: it may be a variable, or what the caller fed
     raise GraphError(f"{name} is not a tensor but a {type(value).__name__}")
@@ -299,7 +299,7 @@ def _tensor_name(node: str, index: int) -> str:
     return f"{node}:{index}" if index else node
 
 
-def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+def _check_dtype(dtype: str | torch.dtype) -> torch.dtype:
     kind = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if kind not in _DTYPES.values():
         raise ValueError(f"a graph runs in float32 or float64, not in {dtype}")

@@ -90,7 +90,7 @@ def op(*names: str, outputs: Sequence[str] = ("output",)) -> Callable[[Kernel], 
     return enter
 
 
-def find(name: str) -> Op | None:
+def find_op(name: str) -> Op | None:
     """The operation of this name; None if it cannot be run, or the evaluator runs it itself."""
     _load()
     return _TABLE.get(name)
@@ -168,7 +168,7 @@ class Call:
         """A data type attribute, as PyTorch's dtype; floating-point ones are that of the evaluation."""
         return torch_dtype(self.type_name(name, default), self.dtype)
 
-    def claim(self, shape: Sequence[int], itemsize: int | None = None) -> None:
+    def check_size(self, shape: Sequence[int], itemsize: int | None = None) -> None:
         """Say that a tensor of this shape is going to be made; `GraphLimitError` if it is over the limit."""
         if not all(type(size) is int for size in shape):
             return  # a symbol of an export

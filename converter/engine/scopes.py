@@ -24,7 +24,7 @@ from .limits import ReferenceLimits
 TensorKey: TypeAlias = tuple[str, int]
 
 #: Operations that hand their first input on, as far as a value known in advance is concerned.
-_PASSING = {"Identity", "StopGradient", "Snapshot", "PlaceholderWithDefault"}
+_PASS_THROUGH = {"Identity", "StopGradient", "Snapshot", "PlaceholderWithDefault"}
 
 
 class Scope:
@@ -137,7 +137,7 @@ class Expansion:
         if key in self._scopes:
             return self._scopes[key]
         inputs = data_inputs(node)
-        name = self._program.called(node)
+        name = self._program.called_function(node)
         if name is None and node.op in IFS and inputs:
             decision = self.decide(scope, inputs[0])
             if decision is not None:
@@ -187,7 +187,7 @@ class Expansion:
                 return bool(constant) != negated if is_scalar else None
             if node.op == "LogicalNot":
                 negated = not negated
-            elif node.op not in _PASSING:
+            elif node.op not in _PASS_THROUGH:
                 return None
             if not node.inputs:
                 return None

@@ -138,7 +138,7 @@ def to_array(value: Value) -> Array:
     raise TypeError(f"a tensor is needed here and not a {type(value).__name__}")
 
 
-def ints(value: Value) -> list[int]:
+def to_ints(value: Value) -> list[int]:
     """The integers of a vector or scalar: a shape, a permutation, axes."""
     if isinstance(value, np.ndarray):
         return cast("list[int]", value.ravel().tolist())
@@ -147,20 +147,20 @@ def ints(value: Value) -> list[int]:
     raise TypeError(f"integers are needed here and not a {type(value).__name__}")
 
 
-def integer(value: Value) -> int:
+def to_int(value: Value) -> int:
     """The one integer of a scalar."""
-    (number,) = ints(value)
+    (number,) = to_ints(value)
     return number
 
 
-def truth(value: Value) -> bool:
+def to_bool(value: Value) -> bool:
     """What a scalar predicate says: a bool, or a number that is not zero."""
     if isinstance(value, np.ndarray | Tensor):
         return bool(value.reshape(()))
     raise TypeError(f"a predicate is needed here and not a {type(value).__name__}")
 
 
-def shape_array(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
+def make_shape_array(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
     """Dimensions as a host array; of dtype object while some are symbols of an export."""
     if all(type(size) is int for size in shape):
         return np.array(shape, dtype)

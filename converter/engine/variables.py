@@ -30,7 +30,7 @@ from .values import Array
 #: Which values the variables have: as the graph's own saver restores them, the raw ones, or the moving averages.
 Weights: TypeAlias = Literal["graph", "raw", "averages"]
 HANDLES = {"VarHandleOp", "VariableV2", "Variable"}
-_PASSING = {"Identity", "ReadVariableOp", "Cast", "Snapshot", "CopyOnRead", "DisableCopyOnRead"}
+_PASS_THROUGH = {"Identity", "ReadVariableOp", "Cast", "Snapshot", "CopyOnRead", "DisableCopyOnRead"}
 _ASSIGNS = {"AssignVariableOp", "Assign"}
 #: How many inputs stand before the tensors, and whether the third is the slices.
 _SAVES = {"SaveV2": (3, True), "SaveSlices": (3, True), "Save": (2, False)}
@@ -68,11 +68,11 @@ def read_sources(program: Program, limits: ReferenceLimits) -> dict[str, Source]
     for scope in scopes:
         for node in scope.body.nodes.values():
             if node.op in _ASSIGNS:
-                found |= _from_assign(expansion, scope, node)
+                found |= _read_assign(expansion, scope, node)
     for scope in scopes:
         for node in scope.body.nodes.values():
             if node.op in _SAVES:
-                found |= _from_save(expansion, scope, node)
+                found |= _read_save(expansion, scope, node)
     return found
 
 
@@ -82,18 +82,18 @@ def captured_sources(program: Program, objects: SavedObjects, graph: ObjectGraph
     The program's objects say which variable each captured argument is, and the checkpoint's which key it has.
     """
     keys = {} if graph is None else objects.checkpoint_keys(graph)
-    return {name: Source(keys[number]) for name, number in _captured(program, objects) if number in keys}
+    return {name: Source(keys[number]) for name, number in _captured_handles(program, objects) if number in keys}
 
 
 def captured_trainable(program: Program, objects: SavedObjects) -> dict[str, bool]:
     """Whether each captured variable was trained, by the name of its handle's node."""
-    return {name: objects.variables[number].trainable for name, number in _captured(program, objects)}
+    return {name: objects.variables[number].trainable for name, number in _captured_handles(program, objects)}
 
 
-def _captured(program: Program, objects: SavedObjects) -> Iterator[tuple[str, int]]:
+def _captured_handles(program: Program, objects: SavedObjects) -> Iterator[tuple[str, int]]:
     """The handles that are given to functions of the main graph, with the numbers of the variables they are."""
     for node in program.main.nodes.values():
-        bound = objects.bound_inputs.get(program.called(node) or "", ())
+        bound = objects.bound_inputs.get(program.called_function(node) or "", ())
         inputs = data_inputs(node)
         for reference, number in zip(inputs[len(inputs) - len(bound) :], bound, strict=False):
             name = reference.partition(":")[0]
@@ -121,47 +121,47 @@ def _scopes_with(program: Program, expansion: Expansion, ops: set[str]) -> Itera
         scope = scopes.pop()
         yield scope
         for node in scope.body.nodes.values():
-            if program.called(node) in interesting and (inner := expansion.enter(scope, node)) is not None:
+            if program.called_function(node) in interesting and (inner := expansion.enter(scope, node)) is not None:
                 scopes.append(inner)
 
 
 def _called(program: Program, function: Function) -> Iterable[str]:
-    names = (program.called(node) for node in function.nodes)
+    names = (program.called_function(node) for node in function.nodes)
     return [name for name in names if name is not None]
 
 
-def _from_save(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Source]:
+def _read_save(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Source]:
     first, has_slices = _SAVES[node.op]
     inputs = data_inputs(node)
-    names = _strings(expansion, scope, inputs[1:2])
-    parts = _strings(expansion, scope, inputs[2:3]) if has_slices else []
+    names = _read_strings(expansion, scope, inputs[1:2])
+    parts = _read_strings(expansion, scope, inputs[2:3]) if has_slices else []
     parts += [""] * (len(names) - len(parts))
     found: dict[str, Source] = {}
     for name, part, reference in zip(names, parts, inputs[first:], strict=False):
-        site = _behind(expansion, scope, reference, HANDLES)
+        site = _trace_back(expansion, scope, reference, HANDLES)
         if site is not None:
-            found[site[0].name] = Source(name, _part(part))
+            found[site[0].name] = Source(name, _parse_part(part))
     return found
 
 
-def _from_assign(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Source]:
+def _read_assign(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Source]:
     inputs = data_inputs(node)
     if len(inputs) < 2:
         return {}
-    variable = _behind(expansion, scope, inputs[0], HANDLES)
-    restore = _behind(expansion, scope, inputs[1], _RESTORES)
+    variable = _trace_back(expansion, scope, inputs[0], HANDLES)
+    restore = _trace_back(expansion, scope, inputs[1], _RESTORES)
     if variable is None or restore is None:
         return {}
     site, output = restore
-    names = _strings(expansion, site.scope, site.node.inputs[1:2])
-    parts = _strings(expansion, site.scope, site.node.inputs[2:3])
+    names = _read_strings(expansion, site.scope, site.node.inputs[1:2])
+    parts = _read_strings(expansion, site.scope, site.node.inputs[2:3])
     if output >= len(names):
         return {}
     part = parts[output] if output < len(parts) else ""
-    return {variable[0].name: Source(names[output], _part(part))}
+    return {variable[0].name: Source(names[output], _parse_part(part))}
 
 
-def _behind(expansion: Expansion, scope: Scope, reference: str, ops: set[str]) -> tuple[Site, int] | None:
+def _trace_back(expansion: Expansion, scope: Scope, reference: str, ops: set[str]) -> tuple[Site, int] | None:
     """The node of one of these operations whose output a reference hands on, and which output; None if none does."""
     for _ in range(MAX_LINKS):
         end: End = expansion.follow(scope, reference)
@@ -170,23 +170,23 @@ def _behind(expansion: Expansion, scope: Scope, reference: str, ops: set[str]) -
         site, _output = end
         if site.node.op in ops:
             return end
-        if site.node.op not in _PASSING or not site.node.inputs:
+        if site.node.op not in _PASS_THROUGH or not site.node.inputs:
             return None
         scope, reference = site.scope, site.node.inputs[0]
     return None
 
 
-def _strings(expansion: Expansion, scope: Scope, references: Iterable[str]) -> list[str]:
+def _read_strings(expansion: Expansion, scope: Scope, references: Iterable[str]) -> list[str]:
     """The strings of a constant; none if the reference leads to something else."""
     for reference in references:
-        end = _behind(expansion, scope, reference, {"Const"})
+        end = _trace_back(expansion, scope, reference, {"Const"})
         value = end[0].node.attributes.get("value") if end is not None else None
         if isinstance(value, np.ndarray) and value.dtype == object:
             return [item.decode("utf-8", "surrogateescape") for item in value.ravel().tolist()]
     return []
 
 
-def _part(specification: str) -> tuple[slice, ...] | None:
+def _parse_part(specification: str) -> tuple[slice, ...] | None:
     """Which part of the full tensor: `full shape`, a blank, and for each axis `-` or `start,length`, joined by `:`."""
     extents = specification.rpartition(" ")[2]
     if not extents:
@@ -253,7 +253,7 @@ class VariableStore:
                 return f"{label} is a part of {len(source.part)} axes, and the checkpoint has {list(shape)}"
             shape = tuple(len(range(*extent.indices(size))) for extent, size in zip(source.part, shape, strict=True))
         wanted: Any = node.attributes.get("shape")
-        if isinstance(wanted, tuple) and not _fits(shape, wanted):
+        if isinstance(wanted, tuple) and not _is_compatible(shape, wanted):
             return f"{label} has shape {list(shape)}, and the graph's variable {list(wanted)}"
         return None
 
@@ -263,5 +263,5 @@ class VariableStore:
         return value if source.part is None else value[source.part]
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+def _is_compatible(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return len(shape) == len(wanted) and all(want in (-1, size) for size, want in zip(shape, wanted, strict=True))

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Array, Value, integer, ints, numpy_dtype, to_tensor, to_tensors
+from converter.engine.values import Array, Value, numpy_dtype, to_int, to_ints, to_tensor, to_tensors
 from converter.errors import GraphError
 
 from .shapes import shape_of
 
 
-def on_host(values: Sequence[Value]) -> list[Array] | None:
+def as_host_arrays(values: Sequence[Value]) -> list[Array] | None:
     """All values as host arrays; None if any is not on the host."""
     arrays = [value for value in values if isinstance(value, np.ndarray)]
     return arrays if len(arrays) == len(values) else None
@@ -27,7 +27,7 @@ def _as_one_type(arrays: Sequence[Array]) -> list[Array]:
 
 
 def _concatenate(call: Call, values: Sequence[Value], axis: int) -> Value:
-    arrays = on_host(values)
+    arrays = as_host_arrays(values)
     if arrays is not None:
         return np.concatenate(_as_one_type(arrays), axis)
     return torch.cat(to_tensors(call.dtype, *values), axis)
@@ -36,20 +36,20 @@ def _concatenate(call: Call, values: Sequence[Value], axis: int) -> Value:
 @op("ConcatV2")
 def concat_v2(call: Call, *inputs: Value) -> Value:
     """Tensors joined along an axis, which is the last input."""
-    return _concatenate(call, inputs[:-1], integer(inputs[-1]))
+    return _concatenate(call, inputs[:-1], to_int(inputs[-1]))
 
 
 @op("Concat")
 def concat(call: Call, *inputs: Value) -> Value:
     """Tensors joined along an axis, which is the first input."""
-    return _concatenate(call, inputs[1:], integer(inputs[0]))
+    return _concatenate(call, inputs[1:], to_int(inputs[0]))
 
 
 @op("Pack")
 def pack(call: Call, *values: Value) -> Value:
     """Tensors stacked along a new axis."""
     axis = int(call.get("axis", 0))
-    arrays = on_host(values)
+    arrays = as_host_arrays(values)
     if arrays is not None:
         return np.stack(_as_one_type(arrays), axis)
     return torch.stack(to_tensors(call.dtype, *values), axis)
@@ -75,7 +75,7 @@ def _split(call: Call, value: Value, sizes: list[int], axis: int) -> tuple[Value
 @op("Split")
 def split(call: Call, axis: Value, value: Value) -> Value | tuple[Value, ...]:
     """Equal parts of a tensor along an axis."""
-    at, number = integer(axis), int(call.get("num_split", 1))
+    at, number = to_int(axis), int(call.get("num_split", 1))
     length = shape_of(value)[at]
     if length % number:
         raise GraphError(f"axis {at} has {length} elements, which do not split into {number} equal parts")
@@ -85,20 +85,20 @@ def split(call: Call, axis: Value, value: Value) -> Value | tuple[Value, ...]:
 @op("SplitV")
 def split_v(call: Call, value: Value, size_splits: Value, axis: Value) -> Value | tuple[Value, ...]:
     """Parts of given sizes, one of which may be -1."""
-    at, sizes = integer(axis), ints(size_splits)
+    at, sizes = to_int(axis), to_ints(size_splits)
     length = shape_of(value)[at]
     if sizes.count(-1) == 1:
         sizes[sizes.index(-1)] = length - sum(number for number in sizes if number != -1)
     if sum(sizes) != length or min(sizes, default=0) < 0:
-        raise GraphError(f"axis {at} has {length} elements, which do not split into parts of {ints(size_splits)}")
+        raise GraphError(f"axis {at} has {length} elements, which do not split into parts of {to_ints(size_splits)}")
     return _split(call, value, sizes, at)
 
 
 @op("Tile")
 def tile(call: Call, value: Value, multiples: Value) -> Value:
     """The tensor repeated along its axes."""
-    times = ints(multiples)
-    call.claim([size * number for size, number in zip(shape_of(value), times, strict=True)])
+    times = to_ints(multiples)
+    call.check_size([size * number for size, number in zip(shape_of(value), times, strict=True)])
     if isinstance(value, np.ndarray):
         return np.tile(value, times)
     return to_tensor(value, call.dtype).tile(times) if times else value
@@ -107,8 +107,8 @@ def tile(call: Call, value: Value, multiples: Value) -> Value:
 @op("Pad", "PadV2")
 def pad(call: Call, value: Value, paddings: Value, constant: Value | None = None) -> Value:
     """Rows of a constant put before and after, along every axis."""
-    pairs = _pairs(paddings)
-    _claim_padded(call, value, pairs)
+    pairs = _read_pairs(paddings)
+    _check_padded_size(call, value, pairs)
     fill = 0 if constant is None else to_tensor(constant, call.dtype).item()
     if isinstance(value, np.ndarray):
         return np.pad(value, pairs, constant_values=fill) if pairs else value
@@ -120,8 +120,8 @@ def pad(call: Call, value: Value, paddings: Value, constant: Value | None = None
 @op("MirrorPad")
 def mirror_pad(call: Call, value: Value, paddings: Value) -> Value:
     """Rows mirrored at the border, which is repeated (SYMMETRIC) or not (REFLECT)."""
-    pairs = _pairs(paddings)
-    _claim_padded(call, value, pairs)
+    pairs = _read_pairs(paddings)
+    _check_padded_size(call, value, pairs)
     offset = 0 if call.get("mode") == "SYMMETRIC" else 1
     tensor = to_tensor(value, call.dtype)
     for axis, (before, after) in enumerate(pairs):
@@ -135,35 +135,35 @@ def mirror_pad(call: Call, value: Value, paddings: Value) -> Value:
     return tensor
 
 
-def _pairs(paddings: Value) -> list[tuple[int, int]]:
-    flat = ints(paddings)
+def _read_pairs(paddings: Value) -> list[tuple[int, int]]:
+    flat = to_ints(paddings)
     if any(type(number) is int and number < 0 for number in flat):
         raise GraphError(f"paddings are not negative: {flat}")
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _claim_padded(call: Call, value: Value, pairs: list[tuple[int, int]]) -> None:
-    call.claim([size + sum(pair) for size, pair in zip(shape_of(value), pairs, strict=True)])
+def _check_padded_size(call: Call, value: Value, pairs: list[tuple[int, int]]) -> None:
+    call.check_size([size + sum(pair) for size, pair in zip(shape_of(value), pairs, strict=True)])
 
 
 @op("Fill")
 def fill(call: Call, dims: Value, value: Value) -> Value:
     """A tensor of one value."""
-    sizes = ints(dims)
-    call.claim(sizes)
+    sizes = to_ints(dims)
+    call.check_size(sizes)
     if isinstance(value, np.ndarray) and value.dtype.kind in "iubO" and all(type(size) is int for size in sizes):
         return np.full(sizes, value)
     return to_tensor(value, call.dtype).reshape(()).expand(sizes)
 
 
 @op("Range")
-def range_of(call: Call, start: Value, limit: Value, delta: Value) -> Value:
+def make_range(call: Call, start: Value, limit: Value, delta: Value) -> Value:
     """Numbers from `start` up to `limit`, without it, in steps."""
     kind = call.type_name("Tidx", "int32")
     first, last, step = (to_tensor(value, call.dtype).item() for value in (start, limit, delta))
     if step == 0:
         raise GraphError("a range cannot have steps of 0")
-    call.claim([max(0, int((last - first) / step))])
+    call.check_size([max(0, int((last - first) / step))])
     if kind.startswith("int"):
         return np.arange(int(first), int(last), int(step)).astype(numpy_dtype(kind, call.dtype))
     count = max(0, int(np.ceil(np.float64(last - first) / np.float64(step))))
@@ -173,8 +173,8 @@ def range_of(call: Call, start: Value, limit: Value, delta: Value) -> Value:
 @op("LinSpace")
 def linspace(call: Call, start: Value, stop: Value, number: Value) -> Value:
     """Equal steps from `start` to `stop`, both included."""
-    first, last, count = to_tensor(start, call.dtype), to_tensor(stop, call.dtype), integer(number)
-    call.claim([count])
+    first, last, count = to_tensor(start, call.dtype), to_tensor(stop, call.dtype), to_int(number)
+    call.check_size([count])
     if count == 1:
         return first.reshape(1)
     steps = torch.arange(count - 1, dtype=call.dtype) * ((last - first) / (count - 1)) + first
@@ -184,7 +184,7 @@ def linspace(call: Call, start: Value, stop: Value, number: Value) -> Value:
 @op("ReverseV2")
 def reverse_v2(call: Call, tensor: Value, axis: Value) -> Value:
     """The order along some axes turned round."""
-    axes = ints(axis)
+    axes = to_ints(axis)
     return np.flip(tensor, tuple(axes)) if isinstance(tensor, np.ndarray) else to_tensor(tensor, call.dtype).flip(axes)
 
 
@@ -198,7 +198,7 @@ def reverse(call: Call, tensor: Value, dims: Value) -> Value:
 @op("Roll")
 def roll(call: Call, value: Value, shift: Value, axis: Value) -> Value:
     """Elements moved along axes, those that leave coming in again at the other end."""
-    axes, shifts = ints(axis), ints(shift)
+    axes, shifts = to_ints(axis), to_ints(shift)
     moved: dict[int, int] = {}
     for at, by in zip(axes, shifts, strict=True):
         moved[at] = moved.get(at, 0) + by
@@ -222,11 +222,11 @@ def dynamic_stitch(call: Call, *inputs: Value) -> Value:
     """Rows put at the positions that the indices name; later ones win."""
     half = len(inputs) // 2
     pairs = list(zip(inputs[:half], inputs[half:], strict=True))
-    arrays = on_host([data for _, data in pairs])
-    positions = [ints(index) for index, _ in pairs]
+    arrays = as_host_arrays([data for _, data in pairs])
+    positions = [to_ints(index) for index, _ in pairs]
     count = 1 + max((max(rows, default=-1) for rows in positions), default=-1)
     trailing = shape_of(pairs[0][1])[len(shape_of(pairs[0][0])) :]
-    call.claim([count, *trailing])
+    call.check_size([count, *trailing])
     if arrays is not None:
         joined = _as_one_type(arrays)
         merged = np.zeros((count, *trailing), joined[0].dtype)
@@ -256,12 +256,12 @@ def unique(call: Call, x: Value) -> tuple[Value, Value]:
 @op("ConcatOffset", outputs=("offset",))
 def concat_offset(call: Call, axis: Value, *shapes: Value) -> Value | tuple[Value, ...]:
     """Where each of several shapes begins when tensors of them are joined."""
-    at = integer(axis)
-    sizes = [0, *(ints(shape)[at] for shape in shapes)]
+    at = to_int(axis)
+    sizes = [0, *(to_ints(shape)[at] for shape in shapes)]
     starts = np.cumsum(sizes)[:-1]
     offsets = []
     for shape, start in zip(shapes, starts, strict=True):
-        offset = np.zeros(len(ints(shape)), np.int32)
+        offset = np.zeros(len(to_ints(shape)), np.int32)
         offset[at] = start
         offsets.append(offset)
     return tuple(offsets)

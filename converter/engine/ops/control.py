@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from converter.engine.registry import Call, op
-from converter.engine.values import DEAD, Dead, Value, to_tensor, truth
+from converter.engine.values import DEAD, Dead, Value, to_bool, to_tensor
 from converter.errors import GraphError
 
-_PASSING = (
+_PASS_THROUGH = (
     "CheckNumerics",
     "DebugIdentityV2",
     "GuaranteeConst",
@@ -23,7 +23,7 @@ _PASSING = (
 )
 
 
-@op(*_PASSING)
+@op(*_PASS_THROUGH)
 def identity(call: Call, value: Value, *watched: Value) -> Value:
     """The first input as it is."""
     del call, watched
@@ -40,7 +40,7 @@ def stop_gradient(call: Call, value: Value) -> Value:
 def switch(call: Call, data: Value, predicate: Value) -> tuple[Value, Value]:
     """The input on one of two outputs; the other is dead."""
     del call
-    return (DEAD, data) if truth(predicate) else (data, DEAD)
+    return (DEAD, data) if to_bool(predicate) else (data, DEAD)
 
 
 @op("Merge", "RefMerge", outputs=("output", "value_index"))

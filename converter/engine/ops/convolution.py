@@ -13,17 +13,17 @@ import torch
 import torch.nn.functional as F
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Tensor, Value, ints, to_tensors
+from converter.engine.values import Tensor, Value, to_ints, to_tensors
 from converter.errors import GraphError
 
-from .windows import Window, pad_or_pass, spatial, window_of
+from .windows import Window, pad_if_needed, read_window, take_spatial
 
 _FORWARD: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 def _window(call: Call) -> Window:
-    return window_of(call, call.integers("strides"), call.integers("dilations"))
+    return read_window(call, call.integers("strides"), call.integers("dilations"))
 
 
 @op("Conv2D", "Conv3D")
@@ -39,7 +39,7 @@ def convolution(call: Call, value: Value, kernel: Value) -> Value:
         raise GraphError(f"a kernel of {per_group} input channels over a tensor of {x.shape[1]}")
     groups = x.shape[1] // per_group
     weight = weight.movedim((-1, -2), (0, 1))  # out, in, height, width
-    return window.from_channels_first(_slide(window, x, weight, groups))
+    return window.from_channels_first(_convolve(window, x, weight, groups))
 
 
 @op("DepthwiseConv2dNative")
@@ -52,15 +52,15 @@ def depthwise_convolution(call: Call, value: Value, kernel: Value) -> Value:
     if x.shape[1] != channels:
         raise GraphError(f"a depthwise kernel of {channels} channels over a tensor of {x.shape[1]}")
     if x.dtype == torch.float64:
-        return window.from_channels_first(_by_shifts(window, x, weight))
+        return window.from_channels_first(_convolve_by_shifts(window, x, weight))
     weight = weight.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
-    return window.from_channels_first(_slide(window, x, weight, channels))
+    return window.from_channels_first(_convolve(window, x, weight, channels))
 
 
-def _by_shifts(window: Window, x: Tensor, weight: Tensor) -> Tensor:
+def _convolve_by_shifts(window: Window, x: Tensor, weight: Tensor) -> Tensor:
     """A depthwise convolution as a sum of shifted images: PyTorch has nothing quick for it in float64 on a CPU."""
     height, width, channels, multiplier = weight.shape
-    x, _ = pad_or_pass(x, window.paddings(x.shape[2:], (height, width)), symmetric=False)
+    x, _ = pad_if_needed(x, window.paddings(x.shape[2:], (height, width)), symmetric=False)
     x = x.movedim(1, -1).unsqueeze(-1)  # batch, rows, columns, channels, 1
     extents = [
         (dilation, stride, max((size - (taps - 1) * dilation - 1) // stride + 1, 0))
@@ -86,9 +86,9 @@ def _is_pointwise(window: Window, weight: Tensor) -> bool:
     return is_dense and all(size == 1 for size in weight.shape[:-2])
 
 
-def _slide(window: Window, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+def _convolve(window: Window, x: Tensor, weight: Tensor, groups: int) -> Tensor:
     pairs = window.paddings(x.shape[2:], weight.shape[2:])
-    x, padding = pad_or_pass(x, pairs)
+    x, padding = pad_if_needed(x, pairs)
     return _FORWARD[weight.ndim - 2](x, weight, None, window.strides, padding, window.dilations, groups)
 
 
@@ -98,10 +98,10 @@ def transposed_convolution(call: Call, sizes: Value, kernel: Value, value: Value
     x, weight = to_tensors(call.dtype, value, kernel)
     window = _window_for(call)
     x = window.to_channels_first(x)
-    whole = ints(sizes)
+    whole = to_ints(sizes)
     is_last = window.is_channels_last
-    target = spatial(whole, is_last=is_last) if len(whole) == x.ndim else tuple(whole)
-    call.claim(whole)
+    target = take_spatial(whole, is_last=is_last) if len(whole) == x.ndim else tuple(whole)
+    call.check_size(whole)
     weight = weight.movedim((-1, -2), (0, 1))  # in (of this operation), out, height, width
     pairs = window.paddings(target, weight.shape[2:])
     painted = _TRANSPOSED[weight.ndim - 2](x, weight, None, window.strides, 0, 0, 1, window.dilations)

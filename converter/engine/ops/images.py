@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Array, Tensor, Value, ints, to_array, to_tensor, to_tensors
+from converter.engine.values import Array, Tensor, Value, to_array, to_ints, to_tensor, to_tensors
 from converter.errors import GraphError
 
 _F32 = np.float32
@@ -30,7 +30,7 @@ def _scale(call: Call, source: int, target: int) -> Any:
     return _F32(source) / _F32(target)
 
 
-def _positions(call: Call, source: int, target: int) -> Array:
+def _sample_positions(call: Call, source: int, target: int) -> Array:
     """Where each target pixel lies among the source pixels."""
     numbers = np.arange(target, dtype=_F32)
     scale = _scale(call, source, target)
@@ -39,19 +39,19 @@ def _positions(call: Call, source: int, target: int) -> Array:
     return np.asarray(numbers * scale)
 
 
-def _target(call: Call, images: Tensor, size: Value) -> tuple[int, int]:
-    height, width = ints(size)
+def _check_target(call: Call, images: Tensor, size: Value) -> tuple[int, int]:
+    height, width = to_ints(size)
     if images.ndim != 4 or min(height, width) < 1 or min(images.shape[1:3]) < 1:
         raise GraphError(f"images of shape {list(images.shape)} cannot become {height} times {width}")
-    call.claim([images.shape[0], height, width, images.shape[3]])
+    call.check_size([images.shape[0], height, width, images.shape[3]])
     return height, width
 
 
-def _rows(x: Tensor, axis: int, index: Array) -> Tensor:
+def _take_rows(x: Tensor, axis: int, index: Array) -> Tensor:
     return x.index_select(axis, torch.from_numpy(index.astype(np.int64)).to(x.device))
 
 
-def _weights(x: Tensor, axis: int, weights: Array) -> Tensor:
+def _broadcast_weights(x: Tensor, axis: int, weights: Array) -> Tensor:
     shape = [-1 if at == axis else 1 for at in range(x.ndim)]
     return torch.from_numpy(weights.astype(np.float64)).to(x.device, x.dtype).reshape(shape)
 
@@ -60,15 +60,15 @@ def _weights(x: Tensor, axis: int, weights: Array) -> Tensor:
 def resize_bilinear(call: Call, images: Value, size: Value) -> Value:
     """Between the four nearest pixels."""
     x = to_tensor(images, call.dtype)
-    target = _target(call, x, size)
+    target = _check_target(call, x, size)
     x = x.to(call.dtype)
     for axis in (2, 1):
         length = x.shape[axis]
-        positions = _positions(call, length, target[axis - 1])
+        positions = _sample_positions(call, length, target[axis - 1])
         floor = np.floor(positions)
         lower, upper = np.maximum(floor, 0), np.minimum(np.ceil(positions), length - 1)
-        before, after = _rows(x, axis, lower), _rows(x, axis, upper)
-        x = before + (after - before) * _weights(x, axis, positions - floor)
+        before, after = _take_rows(x, axis, lower), _take_rows(x, axis, upper)
+        x = before + (after - before) * _broadcast_weights(x, axis, positions - floor)
     return x
 
 
@@ -76,7 +76,7 @@ def resize_bilinear(call: Call, images: Value, size: Value) -> Value:
 def resize_nearest(call: Call, images: Value, size: Value) -> Value:
     """The nearest pixel."""
     x = to_tensor(images, call.dtype)
-    target = _target(call, x, size)
+    target = _check_target(call, x, size)
     for axis in (1, 2):
         length = x.shape[axis]
         numbers = np.arange(target[axis - 1], dtype=_F32)
@@ -84,7 +84,7 @@ def resize_nearest(call: Call, images: Value, size: Value) -> Value:
         places = (numbers + half) * _scale(call, length, target[axis - 1])
         # Halves are rounded away from zero, unlike np.round.
         rounded = np.floor(places + _F32(0.5)) if call.flag("align_corners") else np.floor(places)
-        x = _rows(x, axis, np.clip(rounded, 0, length - 1))
+        x = _take_rows(x, axis, np.clip(rounded, 0, length - 1))
     return x
 
 
@@ -92,11 +92,11 @@ def resize_nearest(call: Call, images: Value, size: Value) -> Value:
 def resize_bicubic(call: Call, images: Value, size: Value) -> Value:
     """Through the sixteen nearest pixels: the kernel with a = -0.5 on half-pixel centres, with a = -0.75 elsewhere."""
     x = to_tensor(images, call.dtype)
-    target = _target(call, x, size)
+    target = _check_target(call, x, size)
     x = x.to(call.dtype)
     for axis in (2, 1):
         index, weights = _cubic_taps(call, x.shape[axis], target[axis - 1])
-        parts = (_rows(x, axis, index[tap]) * _weights(x, axis, weights[tap]) for tap in range(4))
+        parts = (_take_rows(x, axis, index[tap]) * _broadcast_weights(x, axis, weights[tap]) for tap in range(4))
         x = torch.stack(list(parts)).sum(0)
     return x
 
@@ -105,7 +105,7 @@ def _cubic_taps(call: Call, source: int, target: int) -> tuple[Array, Array]:
     """Four pixels for each target pixel, and their weights; both of shape (4, target)."""
     is_half_pixel = call.flag("half_pixel_centers")
     a = -0.5 if is_half_pixel else -0.75
-    positions = _positions(call, source, target)
+    positions = _sample_positions(call, source, target)
     floor = np.floor(positions)
     place = np.rint((positions - floor) * _F32(_TABLE_SIZE)) / _TABLE_SIZE
     distances = np.stack([1 + place, place, 1 - place, 2 - place])
@@ -125,7 +125,7 @@ def _cubic_taps(call: Call, source: int, target: int) -> tuple[Array, Array]:
 def resize_area(call: Call, images: Value, size: Value) -> Value:
     """The mean over the area each target pixel covers."""
     x = to_tensor(images, call.dtype)
-    target = _target(call, x, size)
+    target = _check_target(call, x, size)
     x = x.to(call.dtype)
     for axis in (1, 2):
         length = x.shape[axis]
@@ -137,11 +137,11 @@ def resize_area(call: Call, images: Value, size: Value) -> Value:
             for pixel in range(math.floor(begin), math.ceil(end)):
                 covered = min(pixel + 1, end) - max(pixel, begin)
                 matrix[row, min(max(pixel, 0), length - 1)] += covered / float(scale)
-        x = _apply(x, axis, matrix)
+        x = _apply_matrix(x, axis, matrix)
     return x
 
 
-def _apply(x: Tensor, axis: int, matrix: Array) -> Tensor:
+def _apply_matrix(x: Tensor, axis: int, matrix: Array) -> Tensor:
     """Replace the pixels along an axis by sums of them, a row of the matrix for each."""
     weights = torch.from_numpy(matrix).to(x.device, x.dtype)
     return torch.tensordot(weights, x, dims=([1], [axis])).movedim(0, axis)  # type: ignore[no-any-return]
@@ -151,12 +151,12 @@ def _apply(x: Tensor, axis: int, matrix: Array) -> Tensor:
 def scale_and_translate(call: Call, images: Value, size: Value, scale: Value, translation: Value) -> Value:
     """Resampling with a named kernel, which grows with the step when `antialias` is set."""
     x = to_tensor(images, call.dtype)
-    target = _target(call, x, size)
+    target = _check_target(call, x, size)
     x = x.to(call.dtype)
     scales, shifts = to_array(scale).ravel().tolist(), to_array(translation).ravel().tolist()
     for axis in (1, 2):
         matrix = _kernel_matrix(call, x.shape[axis], target[axis - 1], scales[axis - 1], shifts[axis - 1])
-        x = _apply(x, axis, matrix)
+        x = _apply_matrix(x, axis, matrix)
     return x
 
 
@@ -214,8 +214,8 @@ _KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
 def crop_and_resize(call: Call, images: Value, boxes: Value, owners: Value, size: Value) -> Value:
     """Boxes of images, in fractions of their height and width, each resized to one size."""
     x, corners, owner = to_tensors(call.dtype, images, boxes, owners)
-    height, width = ints(size)
-    call.claim([corners.shape[0], height, width, x.shape[3]])
+    height, width = to_ints(size)
+    call.check_size([corners.shape[0], height, width, x.shape[3]])
     x, owner = x.to(call.dtype), owner.long()
     fill = float(call.get("extrapolation_value", 0.0))
     is_nearest = call.get("method", "bilinear") == "nearest"
@@ -227,7 +227,7 @@ def crop_and_resize(call: Call, images: Value, boxes: Value, owners: Value, size
     batch = owner[:, None, None]
     rows, columns = rows.clamp(0, x.shape[1] - 1), columns.clamp(0, x.shape[2] - 1)
     if is_nearest:
-        crops = x[batch, _half_away(rows)[:, :, None], _half_away(columns)[:, None, :]]
+        crops = x[batch, _round_half_up(rows)[:, :, None], _round_half_up(columns)[:, None, :]]
     else:
         top, left = rows.floor().long()[:, :, None], columns.floor().long()[:, None, :]
         bottom, right = rows.ceil().long()[:, :, None], columns.ceil().long()[:, None, :]
@@ -249,5 +249,5 @@ def _is_inside(positions: Tensor, length: int) -> Tensor:
     return (positions >= 0) & (positions <= length - 1)
 
 
-def _half_away(positions: Tensor) -> Tensor:
+def _round_half_up(positions: Tensor) -> Tensor:
     return (positions + 0.5).floor().long()

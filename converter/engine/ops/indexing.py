@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Array, Tensor, Value, integer, ints, to_tensor, to_tensors
+from converter.engine.values import Array, Tensor, Value, to_int, to_ints, to_tensor, to_tensors
 from converter.errors import GraphError
 
 from .shapes import shape_of
@@ -18,11 +18,11 @@ Index = int | slice | None
 
 
 @op("Slice")
-def slice_of(call: Call, value: Value, begin: Value, size: Value) -> Value:
+def take_slice(call: Call, value: Value, begin: Value, size: Value) -> Value:
     """A box of a tensor; a size of -1 goes to the end."""
     sizes = shape_of(value)
     index = []
-    for axis, (start, length) in enumerate(zip(ints(begin), ints(size), strict=True)):
+    for axis, (start, length) in enumerate(zip(to_ints(begin), to_ints(size), strict=True)):
         stop = sizes[axis] if length == -1 else start + length
         if type(stop) is int and type(sizes[axis]) is int and not 0 <= start <= stop <= sizes[axis]:
             raise GraphError(f"elements {start} to {stop} of axis {axis}, which has {sizes[axis]}")
@@ -33,13 +33,13 @@ def slice_of(call: Call, value: Value, begin: Value, size: Value) -> Value:
 @op("StridedSlice")
 def strided_slice(call: Call, value: Value, begin: Value, end: Value, strides: Value) -> Value:
     """What Python's `value[begin:end:stride, …]` means; bits of the masks mark the entries that are something else."""
-    index = _python_index(call, len(shape_of(value)), ints(begin), ints(end), ints(strides))
+    index = _to_python_index(call, len(shape_of(value)), to_ints(begin), to_ints(end), to_ints(strides))
     if isinstance(value, np.ndarray):
         return np.asarray(value[tuple(index)])
-    return _take(to_tensor(value, call.dtype), index)
+    return _index_tensor(to_tensor(value, call.dtype), index)
 
 
-def _python_index(call: Call, rank: int, begin: list[int], end: list[int], strides: list[int]) -> list[Index]:
+def _to_python_index(call: Call, rank: int, begin: list[int], end: list[int], strides: list[int]) -> list[Index]:
     masks = {name: int(call.get(name, 0)) for name in ("begin_mask", "end_mask", "new_axis_mask", "shrink_axis_mask")}
     ellipsis = int(call.get("ellipsis_mask", 0))
     entries = range(len(begin))
@@ -63,15 +63,15 @@ def _python_index(call: Call, rank: int, begin: list[int], end: list[int], strid
         else:
             start = None if masks["begin_mask"] >> entry & 1 else begin[entry]
             stop = None if masks["end_mask"] >> entry & 1 else end[entry]
-            index.append(_slice(start, stop, strides[entry]))
+            index.append(_make_slice(start, stop, strides[entry]))
     return index
 
 
-def _slice(start: int | None, stop: int | None, stride: int) -> slice:
+def _make_slice(start: int | None, stop: int | None, stride: int) -> slice:
     return slice(start, stop, None if stride == 1 else stride)
 
 
-def _take(tensor: Tensor, index: Sequence[Index]) -> Tensor:
+def _index_tensor(tensor: Tensor, index: Sequence[Index]) -> Tensor:
     """Index a tensor; PyTorch has no negative strides, so these are taken forwards and turned round."""
     forwards: list[Index] = []
     turned = []
@@ -105,7 +105,7 @@ def gather(call: Call, params: Value, indices: Value) -> Value:
 @op("GatherV2")
 def gather_v2(call: Call, params: Value, indices: Value, axis: Value) -> Value:
     """Slices of a tensor along an axis by number, for each element of the leading batch dimensions if there are any."""
-    return gather_rows(call, params, indices, integer(axis), int(call.get("batch_dims", 0)))
+    return gather_rows(call, params, indices, to_int(axis), int(call.get("batch_dims", 0)))
 
 
 def gather_rows(call: Call, params: Value, indices: Value, axis: int, batch_dims: int) -> Value:
@@ -149,8 +149,8 @@ def gather_nd(call: Call, params: Value, indices: Value) -> Value:
 @op("ScatterNd")
 def scatter_nd(call: Call, indices: Value, updates: Value, shape: Value) -> Value:
     """Zeros with the updates added at their positions."""
-    sizes = ints(shape)
-    call.claim(sizes)
+    sizes = to_ints(shape)
+    call.check_size(sizes)
     rows, new = to_tensors(call.dtype, indices, updates)
     return new.new_zeros(sizes).index_put(tuple(rows.long().unbind(-1)), new, accumulate=True)
 
@@ -174,9 +174,9 @@ def tensor_scatter_add(call: Call, tensor: Value, indices: Value, updates: Value
 def one_hot(call: Call, indices: Value, depth: Value, on: Value, off: Value) -> Value:
     """`on` at the position each index names along a new axis, `off` everywhere else."""
     rows, yes, no = to_tensors(call.dtype, indices, on, off)
-    count, axis = integer(depth), int(call.get("axis", -1))
+    count, axis = to_int(depth), int(call.get("axis", -1))
     axis = rows.ndim if axis == -1 else axis
-    call.claim([*rows.shape, count])
+    call.check_size([*rows.shape, count])
     numbers = torch.arange(count, device=rows.device).reshape([-1] + [1] * (rows.ndim - axis))
     return torch.where(rows.unsqueeze(axis) == numbers, yes, no)
 
@@ -184,7 +184,7 @@ def one_hot(call: Call, indices: Value, depth: Value, on: Value, off: Value) -> 
 @op("TopKV2", outputs=("values", "indices"))
 def top_k_v2(call: Call, value: Value, k: Value) -> tuple[Value, Value]:
     """The largest entries of each row, of equal ones the first."""
-    return _largest(call, value, integer(k))
+    return _largest(call, value, to_int(k))
 
 
 def _largest(call: Call, value: Value, count: int) -> tuple[Value, Value]:
@@ -200,7 +200,7 @@ def segment(call: Call, data: Value, segments: Value) -> Value:
     """Rows of one segment put together; the segments are numbered in order."""
     rows, numbers = to_tensors(call.dtype, data, segments)
     count = int(numbers[-1]) + 1 if numbers.numel() else 0
-    return _segments(call, rows, numbers, count, empty_is_zero=True)
+    return _reduce_segments(call, rows, numbers, count, empty_is_zero=True)
 
 
 @op("UnsortedSegmentSum", "UnsortedSegmentMax", "UnsortedSegmentMin", "UnsortedSegmentProd")
@@ -209,12 +209,12 @@ def unsorted_segment(call: Call, data: Value, segments: Value, number: Value) ->
     rows, numbers = to_tensors(call.dtype, data, segments)
     rows = rows.reshape([-1, *rows.shape[numbers.ndim :]])
     numbers = numbers.reshape(-1)
-    return _segments(call, rows[numbers >= 0], numbers[numbers >= 0], integer(number), empty_is_zero=False)
+    return _reduce_segments(call, rows[numbers >= 0], numbers[numbers >= 0], to_int(number), empty_is_zero=False)
 
 
-def _segments(call: Call, rows: Tensor, numbers: Tensor, count: int, *, empty_is_zero: bool) -> Tensor:
+def _reduce_segments(call: Call, rows: Tensor, numbers: Tensor, count: int, *, empty_is_zero: bool) -> Tensor:
     shape = [count, *rows.shape[1:]]
-    call.claim(shape)
+    call.check_size(shape)
     kind = next(kind for kind in ("Sum", "Mean", "Max", "Min", "Prod") if call.op.endswith(kind))
     reduction = {"Sum": "sum", "Mean": "mean", "Max": "amax", "Min": "amin", "Prod": "prod"}[kind]
     start: float = 1 if kind == "Prod" else 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Tensor, Value, integer, ints, to_tensor, to_tensors
+from converter.engine.values import Tensor, Value, to_int, to_ints, to_tensor, to_tensors
 from converter.errors import GraphError
 
 
-def _transposed(matrix: Tensor, *, is_transposed: bool) -> Tensor:
+def _transpose_if(matrix: Tensor, *, is_transposed: bool) -> Tensor:
     return matrix.transpose(-1, -2) if is_transposed else matrix
 
 
@@ -17,16 +17,16 @@ def _transposed(matrix: Tensor, *, is_transposed: bool) -> Tensor:
 def matmul(call: Call, a: Value, b: Value) -> Value:
     """The product of two matrices."""
     left, right = to_tensors(call.dtype, a, b)
-    left = _transposed(left, is_transposed=call.flag("transpose_a"))
-    return left @ _transposed(right, is_transposed=call.flag("transpose_b"))
+    left = _transpose_if(left, is_transposed=call.flag("transpose_a"))
+    return left @ _transpose_if(right, is_transposed=call.flag("transpose_b"))
 
 
 @op("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 def batch_matmul(call: Call, x: Value, y: Value) -> Value:
     """Products of the matrices in the last two axes; the others are broadcast."""
     left, right = to_tensors(call.dtype, x, y)
-    left = _transposed(left, is_transposed=call.flag("adj_x"))
-    return left @ _transposed(right, is_transposed=call.flag("adj_y"))
+    left = _transpose_if(left, is_transposed=call.flag("adj_x"))
+    return left @ _transpose_if(right, is_transposed=call.flag("adj_y"))
 
 
 @op("Einsum")
@@ -39,7 +39,7 @@ def einsum(call: Call, *inputs: Value) -> Value:
 def band_part(call: Call, value: Value, lower: Value, upper: Value) -> Value:
     """The matrix with zeros outside a band; a negative width keeps the whole triangle."""
     x = to_tensor(value, call.dtype)
-    below, above = integer(lower), integer(upper)
+    below, above = to_int(lower), to_int(upper)
     rows = torch.arange(x.shape[-2], device=x.device)[:, None]
     columns = torch.arange(x.shape[-1], device=x.device)
     kept = torch.ones(x.shape[-2:], dtype=torch.bool, device=x.device)
@@ -64,15 +64,15 @@ def diagonal_matrix_v3(call: Call, diagonal: Value, k: Value, *sizes_and_padding
     """A matrix of `padding` with the vector on one diagonal, square unless its size is given."""
     rows, columns, padding = sizes_and_padding
     vector, fill = to_tensors(call.dtype, diagonal, padding)
-    offset = _one_diagonal(k)
-    height, width = integer(rows), integer(columns)
+    offset = _read_offset(k)
+    height, width = to_int(rows), to_int(columns)
     least_height = vector.shape[-1] - min(offset, 0)
     least_width = vector.shape[-1] + max(offset, 0)
     if height == width == -1:
         height = width = max(least_height, least_width)
     height = least_height if height == -1 else height
     width = least_width if width == -1 else width
-    call.claim([*vector.shape[:-1], height, width])
+    call.check_size([*vector.shape[:-1], height, width])
     matrix = fill.expand([*vector.shape[:-1], height, width])
     return torch.diagonal_scatter(matrix, vector, offset, -2, -1)
 
@@ -87,18 +87,18 @@ def diagonal_part(call: Call, value: Value) -> Value:
 def diagonal_part_v3(call: Call, value: Value, k: Value, padding: Value) -> Value:
     """One diagonal of the last two axes, nothing of which needs padding."""
     del padding
-    return torch.diagonal(to_tensor(value, call.dtype), _one_diagonal(k), -2, -1)
+    return torch.diagonal(to_tensor(value, call.dtype), _read_offset(k), -2, -1)
 
 
 @op("MatrixSetDiag", "MatrixSetDiagV2", "MatrixSetDiagV3")
 def set_diagonal(call: Call, value: Value, diagonal: Value, k: Value | None = None) -> Value:
     """The matrix with another diagonal."""
     matrix, vector = to_tensors(call.dtype, value, diagonal)
-    return torch.diagonal_scatter(matrix, vector, 0 if k is None else _one_diagonal(k), -2, -1)
+    return torch.diagonal_scatter(matrix, vector, 0 if k is None else _read_offset(k), -2, -1)
 
 
-def _one_diagonal(k: Value) -> int:
-    first, *rest = ints(k)
+def _read_offset(k: Value) -> int:
+    first, *rest = to_ints(k)
     if any(other != first for other in rest):
-        raise GraphError(f"bands of diagonals {ints(k)} are not computed, only single ones")
+        raise GraphError(f"bands of diagonals {to_ints(k)} are not computed, only single ones")
     return first

@@ -19,15 +19,15 @@ _RESPONSE = {"bias": 1.0, "alpha": 1.0, "beta": 0.5}
 def batch_norm(call: Call, *inputs: Value) -> tuple[Value, ...]:
     """(x - mean) / sqrt(variance + epsilon) · scale + offset, with given statistics or, in training, the batch's."""
     x, scale, offset, mean, variance = to_tensors(call.dtype, *inputs)
-    epsilon = _epsilon(call)
+    epsilon = _read_epsilon(call)
     layout = str(call.get("data_format", "NHWC"))
     is_last = layout[-1] == "C"
     channels_first = x.movedim(-1, 1) if is_last else x
     if call.flag("is_training", default=True):
         y = torch.batch_norm(channels_first, scale, offset, None, None, True, 0.0, epsilon, False)
-        outputs = _statistics(call, channels_first, mean, variance)
+        outputs = _compute_statistics(call, channels_first, mean, variance)
     elif mean.requires_grad or variance.requires_grad:
-        y = _normalized(channels_first, scale, offset, mean, variance, epsilon=epsilon)
+        y = _normalize(channels_first, scale, offset, mean, variance, epsilon=epsilon)
         outputs = mean, variance, mean, variance
     else:
         y = F.batch_norm(channels_first, mean, variance, scale, offset, training=False, eps=epsilon)
@@ -35,7 +35,7 @@ def batch_norm(call: Call, *inputs: Value) -> tuple[Value, ...]:
     return (y.movedim(1, -1) if is_last else y), *outputs
 
 
-def _normalized(x: Tensor, *parameters: Tensor, epsilon: float) -> Tensor:
+def _normalize(x: Tensor, *parameters: Tensor, epsilon: float) -> Tensor:
     """The formula itself, for statistics that have a gradient, which PyTorch's batch norm does not give them."""
     shape = [1, -1, *([1] * (x.ndim - 2))]
     scale, offset, mean, variance = (vector.reshape(shape) for vector in parameters)
@@ -49,7 +49,7 @@ def batch_norm_v3(call: Call, *inputs: Value) -> tuple[Value, ...]:
     return (*outputs, torch.zeros(0, dtype=call.dtype))
 
 
-def _epsilon(call: Call) -> float:
+def _read_epsilon(call: Call) -> float:
     """The shortest number that is the stored float32.
 
     An epsilon of 0.001 is stored as 0.0010000000475. In float32 both are the same; in float64 the number that was meant
@@ -58,7 +58,7 @@ def _epsilon(call: Call) -> float:
     return float(str(np.float32(call.get("epsilon", 1e-4))))
 
 
-def _statistics(call: Call, x: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _compute_statistics(call: Call, x: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Both statistics as outputs, averaged with the old ones and the variance unbiased; and both of the batch."""
     axes = [axis for axis in range(x.ndim) if axis != 1]
     batch_mean = x.mean(axes)
@@ -94,16 +94,16 @@ def local_response(call: Call, value: Value) -> Value:
 @op("Softmax", outputs=("softmax",))
 def softmax(call: Call, logits: Value) -> Value:
     """Along the last axis."""
-    return _along_last(torch.softmax, to_tensor(logits, call.dtype))
+    return _apply_along_last(torch.softmax, to_tensor(logits, call.dtype))
 
 
 @op("LogSoftmax", outputs=("logsoftmax",))
 def log_softmax(call: Call, logits: Value) -> Value:
     """The logarithm of softmax along the last axis."""
-    return _along_last(torch.log_softmax, to_tensor(logits, call.dtype))
+    return _apply_along_last(torch.log_softmax, to_tensor(logits, call.dtype))
 
 
-def _along_last(function: object, x: Tensor) -> Tensor:
+def _apply_along_last(function: object, x: Tensor) -> Tensor:
     if x.ndim == 0:
         raise GraphError("softmax of a scalar")
     return function(x, -1)  # type: ignore[operator,no-any-return]  # one of PyTorch's two

@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Tensor, Value, ints, to_tensor
+from converter.engine.values import Tensor, Value, to_ints, to_tensor
 from converter.errors import GraphError
 
-from .windows import Window, pad_or_pass, spatial, window_of
+from .windows import Window, pad_if_needed, read_window, take_spatial
 
 _LARGEST: dict[int, Callable[..., Tensor]] = {2: F.max_pool2d, 3: F.max_pool3d}
 _MEAN: dict[int, Callable[..., Tensor]] = {2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
-def _geometry(call: Call, sizes: Sequence[int], strides: Sequence[int]) -> tuple[Window, tuple[int, ...]]:
-    window = window_of(call, strides)
-    kernel = spatial(sizes, is_last=window.is_channels_last)
+def _read_geometry(call: Call, sizes: Sequence[int], strides: Sequence[int]) -> tuple[Window, tuple[int, ...]]:
+    window = read_window(call, strides)
+    kernel = take_spatial(sizes, is_last=window.is_channels_last)
     if math.prod(sizes) != math.prod(kernel):
         raise GraphError(f"windows of {list(sizes)} go over the batch or the channels")
     return window, kernel
@@ -35,28 +35,28 @@ def max_pool(call: Call, value: Value) -> Value:
 @op("MaxPoolV2")
 def max_pool_v2(call: Call, value: Value, sizes: Value, strides: Value) -> Value:
     """The same, with the window's size and strides as inputs."""
-    return _max_pool(call, value, ints(sizes), ints(strides))
+    return _max_pool(call, value, to_ints(sizes), to_ints(strides))
 
 
 def _max_pool(call: Call, value: Value, sizes: Sequence[int], strides: Sequence[int]) -> Value:
-    window, kernel = _geometry(call, sizes, strides)
+    window, kernel = _read_geometry(call, sizes, strides)
     x = window.to_channels_first(to_tensor(value, call.dtype))
     pairs = window.paddings(x.shape[2:], kernel)
     fits = all(2 * before <= size for (before, _), size in zip(pairs, kernel, strict=True))
     lowest = -math.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
-    x, padding = pad_or_pass(x, pairs, lowest, symmetric=fits)
+    x, padding = pad_if_needed(x, pairs, lowest, symmetric=fits)
     return window.from_channels_first(_LARGEST[len(kernel)](x, kernel, window.strides, padding))
 
 
 @op("AvgPool", "AvgPool3D")
 def mean_pool(call: Call, value: Value) -> Value:
     """The mean of each window, over the elements that are in the image."""
-    window, kernel = _geometry(call, call.integers("ksize"), call.integers("strides"))
+    window, kernel = _read_geometry(call, call.integers("ksize"), call.integers("strides"))
     x = window.to_channels_first(to_tensor(value, call.dtype))
     pool = _MEAN[len(kernel)]
     pairs = window.paddings(x.shape[2:], kernel)
     if all(type(before) is int and before == after == 0 for before, after in pairs):
         return window.from_channels_first(pool(x, kernel, window.strides))
-    padded, _ = pad_or_pass(x, pairs, symmetric=False)
-    inside, _ = pad_or_pass(x.new_ones([1, 1, *x.shape[2:]]), pairs, symmetric=False)
+    padded, _ = pad_if_needed(x, pairs, symmetric=False)
+    inside, _ = pad_if_needed(x.new_ones([1, 1, *x.shape[2:]]), pairs, symmetric=False)
     return window.from_channels_first(pool(padded, kernel, window.strides) / pool(inside, kernel, window.strides))

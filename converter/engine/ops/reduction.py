@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Array, Tensor, Value, integer, ints, to_tensor
+from converter.engine.values import Array, Tensor, Value, to_int, to_ints, to_tensor
 from converter.errors import GraphError
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
@@ -20,11 +20,11 @@ def _reduction(name: str, on_tensor: Reduction, on_host: HostReduction | None = 
     def kernel(call: Call, value: Value, axes: Value) -> Value:
         keep = call.flag("keep_dims")
         if on_host is not None and isinstance(value, np.ndarray):
-            along = tuple(sorted({_axis(axis, value.ndim) for axis in ints(axes)}))
+            along = tuple(sorted({_check_axis(axis, value.ndim) for axis in to_ints(axes)}))
             result = np.asarray(on_host(value, along, keep)) if along else value
             return result if object in (result.dtype, value.dtype) else result.astype(value.dtype, copy=False)
         tensor = to_tensor(value, call.dtype)
-        chosen = sorted({_axis(axis, tensor.ndim) for axis in ints(axes)})
+        chosen = sorted({_check_axis(axis, tensor.ndim) for axis in to_ints(axes)})
         # TensorFlow reduces no axis where none is named; PyTorch would reduce all.
         reduced = on_tensor(tensor, chosen, keep).to(tensor.dtype) if chosen else tensor
         return reduced.abs() if name == "EuclideanNorm" else reduced
@@ -32,7 +32,7 @@ def _reduction(name: str, on_tensor: Reduction, on_host: HostReduction | None = 
     op(name)(kernel)
 
 
-def _axis(axis: int, rank: int) -> int:
+def _check_axis(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise GraphError(f"axis {axis} of a tensor that has {rank}")
     return axis % rank
@@ -102,13 +102,13 @@ def extreme_position(call: Call, value: Value, axis: Value) -> Value:
     if tensor.dtype == torch.bool:
         tensor = tensor.to(torch.uint8)
     function = torch.argmax if call.op == "ArgMax" else torch.argmin
-    return function(tensor, integer(axis)).to(call.torch_dtype("output_type", "int64"))
+    return function(tensor, to_int(axis)).to(call.torch_dtype("output_type", "int64"))
 
 
 @op("Cumsum", "Cumprod", outputs=("out",))
 def cumulative(call: Call, value: Value, axis: Value) -> Value:
     """Running totals or products, from the end if `reverse`, without the element itself if `exclusive`."""
-    tensor, along = to_tensor(value, call.dtype), integer(axis)
+    tensor, along = to_tensor(value, call.dtype), to_int(axis)
     is_sum, turn = call.op == "Cumsum", call.flag("reverse")
     tensor = tensor.flip(along) if turn else tensor
     if call.flag("exclusive") and tensor.shape[along]:

@@ -8,7 +8,17 @@ import numpy as np
 import torch
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Array, Tensor, Value, integer, ints, numpy_dtype, shape_array, to_array, to_tensor
+from converter.engine.values import (
+    Array,
+    Tensor,
+    Value,
+    make_shape_array,
+    numpy_dtype,
+    to_array,
+    to_int,
+    to_ints,
+    to_tensor,
+)
 from converter.errors import GraphError
 
 
@@ -22,7 +32,7 @@ def shape_of(value: Value) -> tuple[int, ...]:
 @op("Shape")
 def shape(call: Call, value: Value) -> Value:
     """The dimensions, on the host."""
-    return shape_array(shape_of(value), numpy_dtype(call.type_name("out_type", "int32"), call.dtype))
+    return make_shape_array(shape_of(value), numpy_dtype(call.type_name("out_type", "int32"), call.dtype))
 
 
 @op("ShapeN")
@@ -34,7 +44,7 @@ def shape_n(call: Call, *values: Value) -> Value | tuple[Value, ...]:
 @op("Size")
 def size(call: Call, value: Value) -> Value:
     """The number of elements."""
-    count = shape_array([math.prod(shape_of(value))], numpy_dtype(call.type_name("out_type", "int32"), call.dtype))
+    count = make_shape_array([math.prod(shape_of(value))], numpy_dtype(call.type_name("out_type", "int32"), call.dtype))
     return count.reshape(())
 
 
@@ -47,7 +57,7 @@ def rank(call: Call, value: Value) -> Value:
 @op("Reshape")
 def reshape(call: Call, tensor: Value, new_shape: Value) -> Value:
     """The same elements in another shape; one dimension may be -1."""
-    sizes = ints(new_shape)
+    sizes = to_ints(new_shape)
     if isinstance(tensor, np.ndarray):
         return tensor.reshape(sizes)
     tensor = to_tensor(tensor, call.dtype)
@@ -62,7 +72,7 @@ def reshape(call: Call, tensor: Value, new_shape: Value) -> Value:
 @op("ExpandDims")
 def expand_dims(call: Call, tensor: Value, axis: Value) -> Value:
     """A dimension of 1 put in at `axis`."""
-    at = integer(axis)
+    at = to_int(axis)
     return np.expand_dims(tensor, at) if isinstance(tensor, np.ndarray) else to_tensor(tensor, call.dtype).unsqueeze(at)
 
 
@@ -82,7 +92,7 @@ def squeeze(call: Call, tensor: Value) -> Value:
 @op("Transpose", outputs=("y",))
 def transpose(call: Call, x: Value, permutation: Value) -> Value:
     """The axes in another order; no copy."""
-    axes = ints(permutation)
+    axes = to_ints(permutation)
     return np.transpose(x, axes) if isinstance(x, np.ndarray) else to_tensor(x, call.dtype).permute(axes)
 
 
@@ -96,8 +106,8 @@ def invert_permutation(call: Call, x: Value) -> Value:
 @op("BroadcastTo")
 def broadcast_to(call: Call, tensor: Value, new_shape: Value) -> Value:
     """The tensor repeated along dimensions of 1; no copy."""
-    sizes = ints(new_shape)
-    call.claim(sizes)
+    sizes = to_ints(new_shape)
+    call.check_size(sizes)
     if isinstance(tensor, np.ndarray) and all(type(number) is int for number in sizes):
         return np.broadcast_to(tensor, sizes)
     return to_tensor(tensor, call.dtype).broadcast_to(sizes)
@@ -106,7 +116,7 @@ def broadcast_to(call: Call, tensor: Value, new_shape: Value) -> Value:
 @op("BroadcastArgs", outputs=("r0",))
 def broadcast_args(call: Call, first: Value, second: Value) -> Value:
     """The shape that two shapes broadcast to."""
-    left, right = ints(first), ints(second)
+    left, right = to_ints(first), to_ints(second)
     width = max(len(left), len(right))
     pairs = zip([1] * (width - len(left)) + left, [1] * (width - len(right)) + right, strict=True)
     sizes = []
@@ -114,7 +124,7 @@ def broadcast_args(call: Call, first: Value, second: Value) -> Value:
         if one not in (1, other) and other != 1:
             raise GraphError(f"shapes {left} and {right} do not broadcast")
         sizes.append(other if one == 1 else one)
-    return shape_array(sizes, numpy_dtype(call.type_name("T", "int32"), call.dtype))
+    return make_shape_array(sizes, numpy_dtype(call.type_name("T", "int32"), call.dtype))
 
 
 @op("EnsureShape")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Tensor, Value, ints, to_tensor
+from converter.engine.values import Tensor, Value, to_ints, to_tensor
 from converter.errors import GraphError
 
 
@@ -50,7 +50,7 @@ def depth_to_space(call: Call, value: Value) -> Value:
 @op("SpaceToBatchND")
 def space_to_batch(call: Call, value: Value, block_shape: Value, paddings: Value) -> Value:
     """The image is padded, and the pixels at each position of a block become images of their own."""
-    x, blocks, flat = to_tensor(value, call.dtype), ints(block_shape), ints(paddings)
+    x, blocks, flat = to_tensor(value, call.dtype), to_ints(block_shape), to_ints(paddings)
     trailing = x.ndim - 1 - len(blocks)
     pairs = [*zip(flat[::2], flat[1::2], strict=True), *[(0, 0)] * trailing]
     x = F.pad(x, [number for pair in reversed(pairs) for number in pair])
@@ -68,7 +68,7 @@ def space_to_batch(call: Call, value: Value, block_shape: Value, paddings: Value
 @op("BatchToSpaceND")
 def batch_to_space(call: Call, value: Value, block_shape: Value, crops: Value) -> Value:
     """The reverse: images of the batch become the positions of a block, and the borders are cut off."""
-    x, blocks, flat = to_tensor(value, call.dtype), ints(block_shape), ints(crops)
+    x, blocks, flat = to_tensor(value, call.dtype), to_ints(block_shape), to_ints(crops)
     batch, sizes, rest = x.shape[0], x.shape[1 : 1 + len(blocks)], x.shape[1 + len(blocks) :]
     if batch % math.prod(blocks):
         raise GraphError(f"blocks of {blocks} need a multiple of {math.prod(blocks)} images, and there are {batch}")

@@ -41,17 +41,17 @@ class Window:
         if self.padding == "EXPLICIT":
             return list(self.explicit)
         return [
-            _same(size, (width - 1) * dilation + 1, stride)
+            _same_padding(size, (width - 1) * dilation + 1, stride)
             for size, width, stride, dilation in zip(sizes, kernel, self.strides, self.dilations, strict=True)
         ]
 
 
-def _same(size: int, width: int, stride: int) -> tuple[int, int]:
+def _same_padding(size: int, width: int, stride: int) -> tuple[int, int]:
     total = max((-(-size // stride) - 1) * stride + width - size, 0)
     return total // 2, total - total // 2
 
 
-def window_of(call: Call, strides: Sequence[int], dilations: Sequence[int] = ()) -> Window:
+def read_window(call: Call, strides: Sequence[int], dilations: Sequence[int] = ()) -> Window:
     """The geometry in a node's attributes; strides and dilations of the batch or the channels are refused."""
     layout = str(call.get("data_format", "NHWC"))
     if not (layout.startswith("N") and ("C" in (layout[1], layout[-1])) and len(layout) == len(strides)):
@@ -66,29 +66,29 @@ def window_of(call: Call, strides: Sequence[int], dilations: Sequence[int] = ())
     if padding == "EXPLICIT" and len(pairs) != len(strides):
         raise GraphError(f"explicit paddings are needed for {len(strides)} axes, and there are {len(explicit)} numbers")
     for numbers, what in ((strides, "strides"), (dilations, "dilations")):
-        if any(number != 1 for number in _other(numbers, is_last=is_last)):
+        if any(number != 1 for number in _batch_and_channels(numbers, is_last=is_last)):
             raise GraphError(f"{what} {list(numbers)} go over the batch or the channels")
         if any(number < 1 for number in numbers):
             raise GraphError(f"{what} {list(numbers)} are not positive")
     return Window(
-        strides=spatial(strides, is_last=is_last),
-        dilations=spatial(dilations, is_last=is_last),
+        strides=take_spatial(strides, is_last=is_last),
+        dilations=take_spatial(dilations, is_last=is_last),
         is_channels_last=is_last,
         padding=padding,
         explicit=tuple(pairs[1:-1] if is_last else pairs[2:]),
     )
 
 
-def spatial(numbers: Sequence[int], *, is_last: bool) -> tuple[int, ...]:
+def take_spatial(numbers: Sequence[int], *, is_last: bool) -> tuple[int, ...]:
     """Of one number for each axis, those of the spatial axes."""
     return tuple(numbers[1:-1] if is_last else numbers[2:])
 
 
-def _other(numbers: Sequence[int], *, is_last: bool) -> tuple[int, int]:
+def _batch_and_channels(numbers: Sequence[int], *, is_last: bool) -> tuple[int, int]:
     return (numbers[0], numbers[-1]) if is_last else (numbers[0], numbers[1])
 
 
-def pad_or_pass(
+def pad_if_needed(
     tensor: Tensor, pairs: Sequence[tuple[int, int]], value: float = 0.0, *, symmetric: bool = True
 ) -> tuple[Tensor, tuple[int, ...]]:
     """The tensor (channels first), padded if PyTorch cannot pad it itself, and the padding that is left to PyTorch."""

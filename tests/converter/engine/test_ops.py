@@ -76,6 +76,6 @@ def test_every_supported_operation_has_a_recorded_case() -> None:
 
 def test_control_operations_are_not_in_the_table_of_kernels() -> None:
     """What the evaluator runs itself has no kernel that could be meant instead."""
-    from converter.engine.registry import find
+    from converter.engine.registry import find_op
 
-    assert [name for name in CONTROL if find(name) is not None] == []
+    assert [name for name in CONTROL if find_op(name) is not None] == []
