@@ -1,6 +1,7 @@
-"""The oracle: runs a TensorFlow graph in PyTorch, on TensorFlow's own layouts, as a second opinion on a conversion.
+"""The engine: runs a TensorFlow graph in PyTorch, on TensorFlow's own layouts.
 
-It shares no code with the models and mappings it judges.
+It has two uses: as the oracle of verification, and as the way to a PyTorch module for a network without PyTorch code.
+As the oracle it is a second opinion, so it shares no code with the models and mappings it judges.
 
 >>> from converter.engine import load_graph
 >>> graph = load_graph("examples/efficientnetv2-digits")  # doctest: +SKIP

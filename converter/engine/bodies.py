@@ -1,8 +1,8 @@
-"""The nodes of a graph or of one of its functions, and what the references between them mean.
+"""The nodes of a graph or of one of its functions, and the meaning of the references between them.
 
 In a graph a reference is `name` or `name:1`.
-In a function's body it is an argument's name, or `name:output:0`: the second part names an output of the
-node's operation, the third counts within that output when it is a list.
+In a function's body it is the name of an argument, or `name:output:0`: the second part names an output of the
+node's operation, the third is an index into that output if it is a list.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tfckpt.graphs.graph import Function, Graph, Node
 
 from .registry import output_names
 
-#: Operations that call the function in their attribute `f`.
+#: Operations that call the function named in their attribute `f`.
 CALLS = {"PartitionedCall", "StatefulPartitionedCall", "TPUPartitionedCall"}
 IFS = {"If", "StatelessIf"}
 SWITCHES = {"Switch", "RefSwitch"}
@@ -31,7 +31,7 @@ def data_inputs(node: Node) -> tuple[str, ...]:
 
 
 class Body:
-    """Nodes by name, the arguments they may refer to, and what is returned."""
+    """The nodes of a graph or function by name, its arguments, and the references it returns."""
 
     def __init__(
         self,
@@ -52,16 +52,19 @@ class Body:
         self._functions = functions
 
     def parse(self, reference: str) -> tuple[str, int]:
-        """The name of a node, and which of its outputs; `GraphError` if there is no such node."""
+        """Return the name of the node and the index of the output that a reference means.
+
+        Raises `GraphError` if the node does not exist.
+        """
         name, *rest = reference.split(":")
         node = self.nodes.get(name)
         if node is None:
             where = f" in the function {self.name}" if self.is_function else ""
             hint = say_close_names(find_close_names(name, self.nodes))
-            raise GraphError(f"a node refers to {name}, which is not there{where}{hint}")
+            raise GraphError(f"a node refers to {name}, which does not exist{where}{hint}")
         number = rest[-1] if rest else "0"
         if len(rest) > 2 or not (number.isascii() and number.isdecimal()):
-            raise GraphError(f"a reference that is none: {reference!r}")
+            raise GraphError(f"invalid reference: {reference!r}")
         return name, int(number) + (self._output_index(node, rest[0]) if len(rest) == 2 else 0)
 
     def _output_index(self, node: Node, output: str) -> int:
@@ -71,7 +74,7 @@ class Body:
 
 
 class Program:
-    """A graph and its library, as bodies that are made when they are first needed."""
+    """A graph and its library of functions; the body of a function is built on first use."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -79,19 +82,19 @@ class Program:
         self._bodies: dict[str, Body] = {}
 
     def function(self, name: str, *, caller: Node) -> Body:
-        """The body of a function; `GraphError` if the library has none of this name."""
+        """Return the body of a function; raise `GraphError` if the library does not contain it."""
         if name not in self._bodies:
             function = self.graph.functions.get(name)
             if function is None:
                 hint = say_close_names(find_close_names(name, self.graph.functions))
                 raise GraphError(
-                    f"calls the function {name}, which the graph does not have{hint}", node=caller.name, op=caller.op
+                    f"calls the function {name}, which the graph does not define{hint}", node=caller.name, op=caller.op
                 )
             self._bodies[name] = _make_body(function, self.graph.functions)
         return self._bodies[name]
 
     def called_function(self, node: Node) -> str | None:
-        """The function that a node calls in any case; None if it calls none, or which one depends on values."""
+        """Return the function that a node always calls; None if it calls none, or if the choice depends on values."""
         if node.op in CALLS:
             return str(node.attributes.get("f"))
         return node.op if node.op in self.graph.functions else None
@@ -100,10 +103,12 @@ class Program:
 def _make_body(function: Function, functions: Mapping[str, Function]) -> Body:
     for argument in (*function.inputs, *function.outputs):
         if argument.number_attribute or argument.type_list_attribute:
-            raise GraphError(f"the function {function.name} has a list as its argument {argument.name}")
+            raise GraphError(
+                f"the argument {argument.name} of the function {function.name} is a list, which is not supported"
+            )
     missing = [output.name for output in function.outputs if output.name not in function.returns]
     if missing:
-        raise GraphError(f"the function {function.name} does not say what it returns as {missing[0]}")
+        raise GraphError(f"the function {function.name} has no value for its output {missing[0]}")
     return Body(
         function.name,
         function.nodes,

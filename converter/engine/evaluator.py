@@ -1,4 +1,4 @@
-"""Runs a plan: one operation after the other, each value forgotten after its last use."""
+"""Running a plan: one operation after the other, releasing each value after its last use."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from .values import (
 )
 from .variables import HANDLES
 
-#: Computes one step's outputs from its inputs.
+#: Computes the outputs of one step from its inputs.
 Action: TypeAlias = Callable[["Run", Sequence[Any]], "Value | tuple[Value, ...]"]
-#: Sees the outputs of every step, by the step's name.
+#: Called with the name, node and outputs of every step.
 Watcher: TypeAlias = Callable[[str, Node, Sequence[Value]], None]
 
-_NO_OUTPUT = "an output is asked for that its node does not have"
+_NO_OUTPUT = "the requested output does not exist"
 
 
 class Run:
-    """What the steps of one run share: the variables, the constants, and who watches."""
+    """The state shared by the steps of one run: variables, constants, and an optional watcher."""
 
     __slots__ = ("constants", "variables", "watcher")
 
@@ -57,14 +57,14 @@ class Run:
         self.watcher = watcher
 
     def variable(self, handle: Value) -> Tensor:
-        """The value behind a handle."""
+        """Return the value behind a handle."""
         if not isinstance(handle, Resource):
-            raise TypeError(f"a variable is needed here and not a {type(handle).__name__}")
+            raise TypeError(f"expected the handle of a variable, not a {type(handle).__name__}")
         return self.variables[handle.name]
 
 
 class Runnable:
-    """A plan with the action of each step, for one dtype."""
+    """A plan with a function to run for each step, in one dtype."""
 
     def __init__(
         self,
@@ -74,7 +74,10 @@ class Runnable:
         constants: MutableMapping[tuple[str, str], Value],
         branches: MutableMapping[int, Runnable],
     ) -> None:
-        """`constants` and `branches` are filled with what the steps need; programs of one dtype share them."""
+        """Add the constants and branches that the steps need to `constants` and `branches`.
+
+        All runnables of one dtype can share these two.
+        """
         self.plan = plan
         self._actions: list[tuple[Step, Action]] = []
         for step in plan.steps:
@@ -88,12 +91,12 @@ class Runnable:
             self._actions.append((step, _make_action(step, dtype, limits, inner)))
 
     def run(self, run: Run, feeds: Mapping[TensorKey, Value], arguments: Sequence[Value] = ()) -> list[Value]:
-        """The fetches."""
+        """Run every step and return the values of the fetches."""
         plan = self.plan
         slots: list[Any] = [None] * plan.slots
         for position, slot in plan.arguments.items():
             if position >= len(arguments):
-                raise GraphError(f"a function is run with {len(arguments)} arguments and needs more")
+                raise GraphError(f"a function needs more than the {len(arguments)} arguments it is called with")
             slots[slot] = (arguments[position],)
         for key, slot in plan.feeds.items():
             slots[slot] = (feeds[key],)
@@ -118,7 +121,7 @@ class Runnable:
 
 
 class _AllDead(Sequence[Value]):
-    """However many outputs, none is alive."""
+    """The outputs of a step on a branch that is not taken: `DEAD` at every index."""
 
     def __getitem__(self, index: Any) -> Any:
         return DEAD
@@ -138,7 +141,7 @@ def _is_dead(step: Step, inputs: Sequence[Value], slots: Sequence[Any]) -> bool:
 
 
 def _run_step(step: Step, action: Action, run: Run, inputs: Sequence[Value]) -> Value | tuple[Value, ...]:
-    """Run a step; an error says at which node, and with which inputs."""
+    """Run a step; add the node and the shapes of the inputs to an error."""
     try:
         return action(run, inputs)
     except GraphError as error:
@@ -150,7 +153,7 @@ def _run_step(step: Step, action: Action, run: Run, inputs: Sequence[Value]) -> 
     except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         shapes = ", ".join(_describe(value) for value in inputs)
         first_line = str(error).partition("\n")[0]
-        raise GraphError(f"{first_line}; the inputs are {shapes or 'none'}", node=step.name, op=step.node.op) from error
+        raise GraphError(f"{first_line}; inputs: {shapes or 'none'}", node=step.name, op=step.node.op) from error
 
 
 def _describe(value: Value) -> str:
@@ -160,22 +163,22 @@ def _describe(value: Value) -> str:
 
 
 def read_constant(step: Step, dtype: torch.dtype) -> Value:
-    """A constant as the evaluation has it: floating-point numbers as a tensor, everything else on the host."""
+    """Return the value of a constant: a tensor if it is floating-point, otherwise a host array."""
     value = step.node.attributes.get("value")
     if not isinstance(value, np.ndarray):
-        raise GraphError("a constant without a value", node=step.name, op=step.node.op)
+        raise GraphError("the constant has no value", node=step.name, op=step.node.op)
     if is_floating(value):
         return to_weight(value, dtype)
     if value.dtype.kind in "iubO":
         return value
-    raise GraphError(f"constants of type {value.dtype} are not computed with", node=step.name, op=step.node.op)
+    raise GraphError(f"constants of type {value.dtype} are not supported", node=step.name, op=step.node.op)
 
 
 def to_weight(value: Array, dtype: torch.dtype) -> Tensor:
-    """A floating-point array as a tensor of its own.
+    """Return a copy of a floating-point array as a tensor of the same shape.
 
-    The kernel of a convolution lies in memory as PyTorch reads it fastest: seen as (out, in, height, width) it is
-    channels-last. As a tensor it still has TensorFlow's shape.
+    A tensor with four axes may be the kernel of a convolution, so it is stored in the order PyTorch reads fastest:
+    viewed as (out, in, height, width) it is channels-last.
     """
     tensor = to_tensor(np.asarray(value), dtype)
     if tensor.ndim == 4:
@@ -209,20 +212,20 @@ def _make_action(step: Step, dtype: torch.dtype, limits: ReferenceLimits, inner:
         condition, body = inner
         most = limits.max_loop_iterations
         return lambda run, inputs: _run_loop(run, step, condition, body, inputs, most=most)
-    found = find_op(op)
-    assert found is not None, "a plan with unsupported operations is never run"
-    kernel = found.kernel
+    supported = find_op(op)
+    assert supported is not None, "a plan with unsupported operations is never run"
+    kernel = supported.kernel
     return lambda run, inputs: kernel(call, *inputs)
 
 
 def _read_feed(run: Run, inputs: Sequence[Value]) -> Value:
     if inputs:
         return inputs[0]
-    raise GraphError("needs a value: feed it")
+    raise GraphError("has no value: feed it")
 
 
 def _choose_branch(branches: Sequence[Runnable], index: int) -> Runnable:
-    """The branch of a Case; any index without a branch means the last one."""
+    """Return the branch of a Case; an index out of range means the last branch, as in TensorFlow."""
     return branches[index if 0 <= index < len(branches) else -1]
 
 

@@ -1,9 +1,9 @@
-"""Named maxima that a hostile graph runs into before it can cost memory or time.
+"""Named maxima that stop a hostile graph before it costs much memory or time.
 
 They are far above what real inference graphs need.
-A caller who trusts a larger graph raises the one that the error names:
+A caller who trusts a larger graph can raise the limit that the error names:
 `load_graph(path, limits=ReferenceLimits(...))`.
-What a file may claim, such as the size of a constant, is limited by `tfckpt.Limits`.
+Claims of the file, such as the size of a constant, are limited by `tfckpt.Limits`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceLimits:
-    """What a graph may ask for at most."""
+    """The maxima for running one graph."""
 
-    #: Bytes of one tensor whose shape the graph itself asks for: Fill, Range, Tile, BroadcastTo, Pad and others.
+    #: Bytes of one tensor whose shape is a value in the graph: Fill, Range, Tile, BroadcastTo, Pad and others.
     max_tensor_bytes: int = 8 << 30
-    #: Operations and calls of one evaluation, functions expanded: two calls in each of them double it every time.
+    #: Operations and calls of one evaluation after expanding functions: a chain of functions that each call the next
+    #: one twice doubles the number with every link.
     max_operations: int = 1_000_000
-    #: Functions inside functions; a function that calls itself has no end.
+    #: Nested function calls; a function that calls itself would nest forever.
     max_call_depth: int = 256
-    #: If and While inside If and While, each of which is evaluated inside its outer one.
+    #: Nested If, Case and While operations; each is evaluated inside the outer one, on Python's stack.
     max_branch_depth: int = 64
-    #: Iterations of one While loop.
+    #: Iterations of a single While loop.
     max_loop_iterations: int = 100_000
 
 

@@ -1,4 +1,4 @@
-"""From a path to a graph with its checkpoint: `.meta` files, SavedModel folders, and frozen `.pb` files."""
+"""Loading a graph with its checkpoint from a path: a `.meta` file, a SavedModel folder, or a frozen `.pb` file."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from .reference_graph import ReferenceGraph
 
 _META = ".meta"
 _TEXT = (".pbtxt", ".prototxt")
-#: How the prefix of a V1 checkpoint of several files ends; its graph is named without it.
+#: The end of the prefix of a V1 checkpoint in several files; the name of its graph does not include it.
 _SHARDS = re.compile(r"-\?+-of-\d+$")
+#: The tag of the first field of a SavedModel, its schema version (a varint). A graph begins with a node (a message).
 _SAVED_MODEL_BEGINS = b"\x08"
 
 
@@ -36,58 +37,58 @@ def load_graph(
     limits: ReferenceLimits = DEFAULT_LIMITS,
     file_limits: Limits = DEFAULT_FILE_LIMITS,
 ) -> ReferenceGraph:
-    """The graph at `path`, with the checkpoint that belongs to it; a context manager that closes what it opened.
+    """Load the graph at `path` with its checkpoint; as a context manager it closes the checkpoint that it opened.
 
-    `path` is a `.meta` file, a checkpoint with a `.meta` file beside it (anything `tfckpt.open` takes), a SavedModel
+    `path` is a `.meta` file, a checkpoint saved with a `.meta` file (anything `tfckpt.open` accepts), a SavedModel
     folder or its `saved_model.pb`, or a frozen graph in a `.pb` file.
-    `checkpoint` replaces the one that stands beside the graph; a frozen graph needs none.
-    `tags` choose among several graphs of a SavedModel.
+    `checkpoint` replaces the checkpoint saved with the graph; a frozen graph needs none.
+    `tags` select one graph of a SavedModel that has several.
 
-    Raises `GraphError` when there is no graph, and what `tfckpt.open` raises when there is nothing at all.
+    Raises `GraphError` if there is no graph, and the errors of `tfckpt.open` if there is nothing at `path`.
     """
-    found = _locate(LocalStorage(), os.fspath(path), tags, file_limits)
-    if not len(found.meta_graph.graph):
-        raise GraphError(f"no graph at {found.path}: the file has no nodes")
+    source = _locate(LocalStorage(), os.fspath(path), tags, file_limits)
+    if not len(source.meta_graph.graph):
+        raise GraphError(f"no graph at {source.path}: the file has no nodes")
     if isinstance(checkpoint, Checkpoint):
-        given: Checkpoint | None = checkpoint
+        opened: Checkpoint | None = checkpoint
     else:
-        given = _open_checkpoint(
-            found.prefix if checkpoint is None else checkpoint, file_limits, must=checkpoint is not None
+        opened = _open_checkpoint(
+            source.prefix if checkpoint is None else checkpoint, file_limits, is_required=checkpoint is not None
         )
     return ReferenceGraph(
-        found.meta_graph.graph,
-        path=found.path,
-        checkpoint=given,
-        owns_checkpoint=given is not checkpoint,
-        signatures=found.meta_graph.signatures,
-        objects=found.meta_graph.objects,
-        trainable={variable.name: variable.trainable for variable in found.meta_graph.variables},
+        source.meta_graph.graph,
+        path=source.path,
+        checkpoint=opened,
+        owns_checkpoint=opened is not checkpoint,
+        signatures=source.meta_graph.signatures,
+        objects=source.meta_graph.objects,
+        trainable={variable.name: variable.trainable for variable in source.meta_graph.variables},
         limits=limits,
     )
 
 
 class _GraphSource(NamedTuple):
-    """A graph, its file, and the prefix under which its checkpoint should stand, if it has one."""
+    """A graph, its file, and the prefix at which its checkpoint is expected, or None."""
 
     meta_graph: MetaGraph
     path: str
     prefix: str | None
 
 
-def _locate(storage: LocalStorage, place: str, tags: Sequence[str] | None, limits: Limits) -> _GraphSource:
-    if is_saved_model(storage, place):
-        return _read_saved_model(storage, place, tags, limits)
-    if storage.is_file(place):
-        folder, name = storage.split(place)
+def _locate(storage: LocalStorage, path: str, tags: Sequence[str] | None, limits: Limits) -> _GraphSource:
+    if is_saved_model(storage, path):
+        return _read_saved_model(storage, path, tags, limits)
+    if storage.is_file(path):
+        folder, name = storage.split(path)
         if name == FILE_NAME:
             return _read_saved_model(storage, folder, tags, limits)
         if name.endswith(_META):
-            return _read_meta(storage, place, limits)
+            return _read_meta(storage, path, limits)
         if name.endswith(_TEXT):
-            raise GraphError(f"no graph at {place}: the text form of graphs is not read")
+            raise GraphError(f"no graph at {path}: graphs in text form are not supported")
         if name.endswith(".pb"):
-            return _read_frozen(storage, place, tags, limits)
-    with tfckpt.open(place, limits=limits) as checkpoint:
+            return _read_frozen(storage, path, tags, limits)
+    with tfckpt.open(path, limits=limits) as checkpoint:
         prefix = checkpoint.prefix
     meta = _SHARDS.sub("", prefix) + _META
     if storage.is_file(meta):
@@ -95,17 +96,17 @@ def _locate(storage: LocalStorage, place: str, tags: Sequence[str] | None, limit
     model = find_folder(storage, prefix)
     if model is not None:
         return _read_saved_model(storage, model, tags, limits)._replace(prefix=prefix)
-    raise GraphError(f"no graph with the checkpoint {prefix}: there is no {meta}, and it is of no SavedModel")
+    raise GraphError(f"no graph with the checkpoint {prefix}: {meta} does not exist, and there is no SavedModel")
 
 
-def _open_checkpoint(place: str | os.PathLike[str] | None, limits: Limits, *, must: bool) -> Checkpoint | None:
-    """The checkpoint at a place; None if there is none and none is needed."""
-    if place is None:
+def _open_checkpoint(path: str | os.PathLike[str] | None, limits: Limits, *, is_required: bool) -> Checkpoint | None:
+    """Open the checkpoint at a path; return None if it does not exist and is not required."""
+    if path is None:
         return None
     try:
-        return tfckpt.open(place, limits=limits)
+        return tfckpt.open(path, limits=limits)
     except CheckpointNotFoundError:
-        if must:
+        if is_required:
             raise
         return None
 
@@ -121,7 +122,7 @@ def _read_meta(storage: LocalStorage, path: str, limits: Limits) -> _GraphSource
 def _read_saved_model(storage: LocalStorage, folder: str, tags: Sequence[str] | None, limits: Limits) -> _GraphSource:
     path = storage.join(folder, FILE_NAME)
     if not storage.is_file(path):
-        raise GraphError(f"no graph at {path}: the SavedModel has only its text form, which is not read")
+        raise GraphError(f"no graph at {path}: the SavedModel exists only in text form, which is not supported")
     source = storage.open(path)
     try:
         model = decode_saved_model(source, limits)
@@ -137,18 +138,17 @@ def _choose_meta_graph(model: SavedModel, tags: Sequence[str] | None, path: str)
         if set(graph.tags) == set(tags):
             return graph
     known = "; ".join(", ".join(graph.tags) or "no tags" for graph in model.meta_graphs)
-    raise GraphError(f"no graph with the tags {', '.join(tags)} in {path}; there are: {known}")
+    raise GraphError(f"no graph with the tags {', '.join(tags)} in {path}; available: {known}")
 
 
 def _read_frozen(storage: LocalStorage, path: str, tags: Sequence[str] | None, limits: Limits) -> _GraphSource:
-    """A graph alone in its file, or a SavedModel under another name than its own.
-
-    A SavedModel begins with its schema version, a number; a graph begins with a node, a message.
-    """
+    """Read a `.pb` file: a bare graph, or a SavedModel that was renamed."""
     source = storage.open(path)
     try:
         if source.size > limits.max_graph_bytes:
-            raise GraphError(f"the graph {path} has {source.size} bytes, more than max_graph_bytes of its limits")
+            raise GraphError(
+                f"the graph {path} has {source.size} bytes, over the limit max_graph_bytes={limits.max_graph_bytes}"
+            )
         data = source.read(0, source.size)
         if bytes(data[:1]) == _SAVED_MODEL_BEGINS:
             return _GraphSource(_choose_meta_graph(decode_saved_model(source, limits), tags, path), path, None)

@@ -1,4 +1,4 @@
-"""A TensorFlow graph as a PyTorch module, for networks for which there is no PyTorch code."""
+"""A TensorFlow graph as a PyTorch module, for networks without PyTorch code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .scopes import TensorKey
 from .values import Tensor, Value
 from .variables import Weights
 
-#: Operations that hand a variable's value on.
+#: Operations that pass the value of a variable through.
 _PASS_THROUGH = {"ReadVariableOp", "Identity", "Cast"}
 _BATCH_NORMS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 _STATISTICS = ("moving_mean", "moving_variance")
@@ -42,13 +42,13 @@ def graph_module(
     weights: Weights = "graph",
     dtype: str | torch.dtype = "float32",
 ) -> GraphModule:
-    """The part of a graph between some tensors and others as a module.
+    """Return the part of a graph between `inputs` and `outputs` as a module.
 
-    `path` is what `load_graph` takes, or a graph that is loaded.
-    `inputs` and `outputs` are names of tensors: one, several, or several by names of your own.
-    Without them they are those of the signature (`serving_default`, or the only one), in alphabetical order.
-    A graph without signatures needs `outputs`, and its inputs are the placeholders the outputs depend on.
-    `dtype` is what the module computes in, for good: float32 or float64.
+    `path` is a path as for `load_graph`, or a loaded graph.
+    `inputs` and `outputs` are names of tensors: a single one, a sequence, or a mapping from names of your own.
+    By default they are those of the signature (`serving_default`, or the only one), in alphabetical order.
+    For a graph without signatures `outputs` is required, and the inputs are the placeholders they depend on.
+    `dtype` is float32 or float64; the module always computes in it.
     """
     if not isinstance(path, ReferenceGraph):
         with load_graph(path, checkpoint=checkpoint) as graph:
@@ -56,10 +56,10 @@ def graph_module(
                 graph, inputs=inputs, outputs=outputs, signature=signature, weights=weights, dtype=dtype
             )
     graph = path
-    chosen = _choose_signature(graph, signature, needed=inputs is None and outputs is None)
+    chosen = _choose_signature(graph, signature, is_needed=inputs is None and outputs is None)
     if outputs is None:
         if chosen is None:
-            raise GraphError("the graph has no signature that says what its outputs are: name them")
+            raise GraphError("the graph has no signature that names its outputs: pass outputs=")
         outputs = {name: tensor.name for name, tensor in chosen.outputs.items()}
     if inputs is None:
         inputs = (
@@ -71,17 +71,17 @@ def graph_module(
 
 
 class Scope(nn.Module):
-    """A name scope: the variables of one level, and the scopes below."""
+    """A name scope: the variables directly in it, and its inner scopes."""
 
 
 class GraphModule(nn.Module):
-    """Runs a part of a TensorFlow graph; variables are parameters, and their scopes submodules.
+    """A part of a TensorFlow graph; its variables are parameters, and their name scopes are submodules.
 
-    Inputs are given in order, or by name; tensors have TensorFlow's shapes, images for instance NHWC.
-    One output gives a tensor, several a tuple, outputs by name a dict.
-    Moving statistics of batch norms are buffers, and so are variables that do not hold floating-point numbers.
-    A variable that its program did not train is a parameter without a gradient.
-    A graph for inference does not change them: training goes on with fixed statistics.
+    Inputs are passed in order or by name; tensors keep TensorFlow's shapes, for example NHWC for images.
+    The result is a tensor for a single output, a tuple for a sequence, and a dict for a mapping.
+    Moving statistics of batch norms and variables that are not floating-point are buffers.
+    A variable that the program did not train is a parameter without a gradient.
+    A graph for inference never updates moving statistics: training continues with fixed ones.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class GraphModule(nn.Module):
         self._keywords = tuple(inputs) if isinstance(inputs, Mapping) else tuple(map(_keyword, self.input_names))
         self._output_form = "one" if isinstance(outputs, str) else "dict" if isinstance(outputs, Mapping) else "tuple"
         self.output_keys = tuple(outputs) if isinstance(outputs, Mapping) else ()
-        # An evaluator of its own: its variables become this module's.
+        # Not a shared evaluator: its variables become the parameters of this module.
         evaluator = Evaluator(graph, dtype=dtype, weights=weights)
         self._dtype = evaluator.dtype
         self._feed_targets: list[tuple[TensorKey, Node]] = [graph.locate(name) for name in self.input_names]
@@ -120,7 +120,7 @@ class GraphModule(nn.Module):
                 self._constants[key] = constant
 
     def _register(self, name: str, value: Tensor, *, is_parameter: bool, is_trained: bool) -> None:
-        """Put a variable where its name says; a scope or variable of the same name moves it to the name with a `_`."""
+        """Register a variable under its scopes; append `_` to a name that is already taken."""
         *scopes, last = (part.replace(".", "_") or "_" for part in name.split("/"))
         owner: nn.Module = self
         for scope in scopes:
@@ -138,20 +138,22 @@ class GraphModule(nn.Module):
         self._variables.append((name, owner, last))
 
     def forward(self, *args: Feedable, **kwargs: Feedable) -> Any:
-        """The outputs for the inputs, which are tensors or arrays with TensorFlow's shapes."""
+        """Compute the outputs; the inputs are tensors or arrays with TensorFlow's shapes."""
         if len(args) > len(self._keywords):
-            raise TypeError(f"there are {len(self._keywords)} inputs ({', '.join(self._keywords)}), not {len(args)}")
-        given = dict(zip(self._keywords, args, strict=False))
-        twice = given.keys() & kwargs.keys()
+            raise TypeError(
+                f"{len(args)} inputs were passed, and the module has {len(self._keywords)}: {', '.join(self._keywords)}"
+            )
+        inputs = dict(zip(self._keywords, args, strict=False))
+        twice = inputs.keys() & kwargs.keys()
         unknown = kwargs.keys() - set(self._keywords)
-        missing = set(self._keywords) - given.keys() - kwargs.keys()
+        missing = set(self._keywords) - inputs.keys() - kwargs.keys()
         if twice or unknown or missing:
-            wrong = sorted(twice or unknown or missing)
-            what = "given twice" if twice else "not an input" if unknown else "not given"
-            raise TypeError(f"{', '.join(wrong)}: {what}; the inputs are {', '.join(self._keywords)}")
-        given |= kwargs
+            names = sorted(twice or unknown or missing)
+            problem = "passed twice" if twice else "not an input" if unknown else "missing"
+            raise TypeError(f"{', '.join(names)}: {problem}; the inputs are {', '.join(self._keywords)}")
+        inputs |= kwargs
         feeds = {
-            key: convert_feed(keyword, node, given[keyword], self._dtype)
+            key: convert_feed(keyword, node, inputs[keyword], self._dtype)
             for keyword, (key, node) in zip(self._keywords, self._feed_targets, strict=True)
         }
         variables = {name: getattr(owner, attribute) for name, owner, attribute in self._variables}
@@ -169,8 +171,8 @@ class GraphModule(nn.Module):
         raise FeedError("an output is not a tensor")
 
 
-def _choose_signature(graph: ReferenceGraph, name: str | None, *, needed: bool) -> Signature | None:
-    if name is not None or (needed and graph.signatures):
+def _choose_signature(graph: ReferenceGraph, name: str | None, *, is_needed: bool) -> Signature | None:
+    if name is not None or (is_needed and graph.signatures):
         return graph.signature(name)
     return None
 
@@ -182,7 +184,7 @@ def _tensor_names(names: Names) -> tuple[str, ...]:
 
 
 def _keyword(name: str) -> str:
-    """A tensor's name as a Python keyword."""
+    """Return a tensor's name as the name of a keyword argument."""
     return "".join(character if character.isalnum() else "_" for character in name.removesuffix(":0"))
 
 
@@ -191,11 +193,11 @@ def _reachable_names(graph: ReferenceGraph, outputs: Sequence[str]) -> set[str]:
 
 
 def _find_statistics(plan: Plan) -> set[str]:
-    """The variables that batch norms take as mean and variance, and those that are named so."""
-    found = set()
+    """Return the variables that batch norms use as mean and variance, and those with the names of moving statistics."""
+    names = set()
     for step in plan.all_steps():
         if step.node.op == "VarHandleOp" and step.name.endswith(_STATISTICS):
-            found.add(step.name)
+            names.add(step.name)
     steps = {step.slot: step for step in plan.steps}
     for step in plan.steps:
         if step.node.op in _BATCH_NORMS:
@@ -204,5 +206,5 @@ def _find_statistics(plan: Plan) -> set[str]:
                 while source is not None and source.node.op in _PASS_THROUGH and source.inputs:
                     source = steps.get(source.inputs[0][0])
                 if source is not None:
-                    found.add(source.name)
-    return found
+                    names.add(source.name)
+    return names

@@ -1,7 +1,9 @@
-"""From fetches to the list of operations that computes them, and nothing else.
+"""Planning: the list of operations that are needed to compute some fetches.
 
-Three passes over what the fetches depend on, each a loop: an order in which every node comes after its inputs;
-what a Switch with a known predicate leaves dead; and what is still needed without the dead inputs of each Merge.
+There are three passes over the nodes that the fetches depend on. The first puts every node after its inputs.
+The second marks the branches that a Switch with a known predicate does not take.
+The third finds the nodes that are still needed without the dead inputs of each Merge.
+Each pass is a loop, so that the depth of a graph is not limited by Python's stack.
 """
 
 from __future__ import annotations
@@ -23,51 +25,51 @@ _CASES = {"Case", "StatelessCase"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """One operation to run: its expanded name, its node, where its inputs stand, and what may be forgotten after it.
+    """One operation to run: its expanded name, its node, the slots it reads and fills, and those to release after it.
 
-    Inputs are pairs of a slot and an output. `branches` are the plans of the functions it may run, in the order of its
-    attributes.
+    Inputs are pairs of a slot and an output index. `branches` are the plans of the functions that it may run, in the
+    order of its attributes.
     """
 
     name: str
     node: Node
     slot: int
     inputs: tuple[tuple[int, int], ...]
-    #: Outputs of Switch nodes that must be alive for this operation to be.
+    #: Outputs of Switch nodes; if one of them is dead, this operation is dead too.
     pivots: tuple[tuple[int, int], ...]
     release: tuple[int, ...]
     branches: tuple[Plan, ...]
-    #: What tells a constant from all others: its body and its node.
+    #: The key of a constant: the names of its body and its node.
     constant: tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run for some fetches. Slots hold the outputs of one step each, or one given value."""
+    """The steps that compute some fetches; a slot holds the outputs of one step, or one argument or feed."""
 
     steps: tuple[Step, ...]
     slots: int
     arguments: Mapping[int, int]
     feeds: Mapping[TensorKey, int]
     fetches: tuple[tuple[int, int], ...]
-    #: Whether a Switch decides only at run time, so that values may be dead.
+    #: Whether a Switch is decided only at run time, so that values may be dead.
     may_be_dead: bool
 
     def all_steps(self) -> list[Step]:
-        """Every step, those of branches and loops included."""
-        found: list[Step] = []
-        open_plans, seen = [self], set()
-        while open_plans:
-            plan = open_plans.pop()
+        """Return every step, including those of branches and loops."""
+        steps: list[Step] = []
+        pending, seen = [self], set()
+        while pending:
+            plan = pending.pop()
             if id(plan) not in seen:
                 seen.add(id(plan))
-                found += plan.steps
-                open_plans += [branch for step in plan.steps for branch in step.branches]
-        return found
+                steps += plan.steps
+                pending += [branch for step in plan.steps for branch in step.branches]
+        return steps
 
 
 class Planner:
-    """Makes plans for one program; those of functions that If and While run are made once each."""
+    """The maker of plans for one program; a function that an If, Case or While runs is planned once."""
 
     def __init__(self, program: Program, limits: ReferenceLimits) -> None:
         self._program = program
@@ -77,7 +79,7 @@ class Planner:
         self.unsupported: dict[str, str] = {}
 
     def plan(self, fetches: Sequence[str], feeds: Mapping[str, bool | None]) -> Plan:
-        """The plan for tensors of the graph by name; what cannot be run is collected in `unsupported`."""
+        """Return the plan for tensors of the graph; add operations that cannot be run to `unsupported`."""
         expansion = Expansion(self._program, self._program.main, {}, self._limits)
         keys = {expansion.locate(name)[0]: value for name, value in feeds.items()}
         expansion = Expansion(self._program, self._program.main, keys, self._limits)
@@ -88,14 +90,14 @@ class Planner:
         return _Planning(self, expansion, ends, "").build()
 
     def branch(self, name: str, caller: Node) -> Plan:
-        """The plan of a whole function, for an If or a While."""
+        """Return the plan of a whole function, for an If, Case or While."""
         if name in self._branches:
             return self._branches[name]
         if name in self._open:
-            raise GraphError(f"the function {name} runs itself, which has no end here", node=caller.name, op=caller.op)
+            raise GraphError(f"the function {name} calls itself without end", node=caller.name, op=caller.op)
         if len(self._open) >= self._limits.max_branch_depth:
             raise GraphLimitError(
-                f"branches and loops are inside each other, down to {name}",
+                f"branches and loops are nested too deeply at {name}",
                 limit="max_branch_depth",
                 maximum=self._limits.max_branch_depth,
                 claimed=len(self._open) + 1,
@@ -111,12 +113,12 @@ class Planner:
 
     @property
     def limits(self) -> ReferenceLimits:
-        """The limits of every plan."""
+        """The limits that every plan must keep."""
         return self._limits
 
 
 class _Planning:
-    """One plan in the making."""
+    """One plan under construction."""
 
     def __init__(self, planner: Planner, expansion: Expansion, ends: Sequence[End], prefix: str) -> None:
         self._planner = planner
@@ -132,7 +134,7 @@ class _Planning:
         self._cycle: list[str] = []
 
     def build(self) -> Plan:
-        """Make the plan."""
+        """Return the finished plan."""
         self._sort()
         for key in self._order:
             self._mark_dead(key)
@@ -140,15 +142,15 @@ class _Planning:
         unsupported = [self._sites[key] for key in self._order if key in needed and not self._is_supported(key)]
         self._planner.unsupported |= {self._prefix + site.name: site.node.op for site in unsupported}
         if self._cycle and not unsupported:
-            raise GraphError(f"the graph goes in a circle: {' -> '.join(self._cycle)}")
+            raise GraphError(f"the graph has a cycle: {' -> '.join(self._cycle)}")
         return self._assemble(needed)
 
     def _is_supported(self, key: tuple[int, str]) -> bool:
         return is_supported(self._sites[key].node.op)
 
     def _sort(self) -> None:
-        """Every site behind the fetches, each after its inputs."""
-        state: dict[tuple[int, str], bool] = {}  # False while its inputs are visited
+        """Collect every site that the fetches depend on, each after its inputs."""
+        state: dict[tuple[int, str], bool] = {}  # False while its inputs are being visited
         stack = [end[0] for end in reversed(self._ends) if isinstance(end, tuple)]
         limit = self._planner.limits.max_operations
         while stack:
@@ -172,7 +174,10 @@ class _Planning:
                         stack.append(end[0])
 
     def _note_cycle(self, stack: list[Site], state: Mapping[tuple[int, str], bool], start: Site) -> None:
-        """Keep the names of the first circle; loops of TensorFlow 1 are circles too, and are reported as operations."""
+        """Remember the names of the first cycle.
+
+        Loops of TensorFlow 1 (Enter, NextIteration, Exit) are cycles too, but are reported as unsupported operations.
+        """
         if not self._cycle:
             path = [site for site in stack if state.get(site.key) is False]
             names = [site.name for site in path[[site.key for site in path].index(start.key) :]]
@@ -239,7 +244,7 @@ class _Planning:
         last: dict[int, tuple[int, str]] = {}
         for key in order:
             last |= {slot: key for slot, _ in (*inputs[key], *pivots[key])}
-            last.setdefault(slots[key], key)  # an output that nobody reads
+            last.setdefault(slots[key], key)  # its outputs are never read
         release: dict[tuple[int, str], list[int]] = {}
         for slot, key in last.items():
             if slot not in kept:
@@ -265,7 +270,7 @@ class _Planning:
 
 
 def _branch_functions(node: Node) -> list[str]:
-    """The functions of which a node runs one or more, depending on values."""
+    """Return the functions among which a node chooses at run time."""
     if node.op in IFS:
         return [str(node.attributes.get(name)) for name in ("then_branch", "else_branch")]
     if node.op in _WHILES:

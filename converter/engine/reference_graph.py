@@ -1,4 +1,4 @@
-"""A graph with its checkpoint, ready to be asked for tensors."""
+"""A graph with its checkpoint, and its evaluators."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation on the way to some fetches.
+    """One operation that some fetches depend on.
 
-    `name` is the expanded name: a function's nodes are called after the node that calls it.
-    `inputs` are the names of the tensors it takes, without those that are given to a branch or a loop.
-    `variable` is the checkpoint's name for a variable's node, else None.
+    `name` is the expanded name: the nodes of a function are named after the node that calls it.
+    `inputs` are the names of its input tensors.
+    `variable` is the name in the checkpoint if the node is a variable, else None.
     """
 
     name: str
@@ -57,7 +57,7 @@ class ReferenceGraph:
     """A TensorFlow graph that runs in PyTorch, on TensorFlow's own layouts.
 
     Tensors are named as in TensorFlow: `node`, or `node:1` for a second output; inside a function `call/node`.
-    Variables are read from the checkpoint when they are first needed; what was read stays after `close`.
+    Variables are read from the checkpoint on first use; those already read stay available after `close`.
     Safe to use from one thread at a time.
     """
 
@@ -73,7 +73,7 @@ class ReferenceGraph:
         trainable: Mapping[str, bool] | None = None,
         limits: ReferenceLimits = DEFAULT_LIMITS,
     ) -> None:
-        """Use `load_graph`. A checkpoint that the graph owns is closed with it."""
+        """Use `load_graph` instead; `owns_checkpoint` says whether `close` closes the checkpoint too."""
         self.path = path
         self.graph = graph
         self.checkpoint = checkpoint
@@ -104,39 +104,39 @@ class ReferenceGraph:
 
     @functools.cached_property
     def sources(self) -> Mapping[str, Source]:
-        """Where the value of each variable stands, as the graph's save and restore operations and its objects say.
+        """The source of each variable's value, from the graph's save and restore operations and its objects.
 
-        Where they differ, as with the variables that Keras 3 exports twice, the operations of the graph that runs are
-        heard; its objects are asked about what they do not know.
+        If the two differ, as for the variables that Keras 3 exports twice, the operations take precedence, since they
+        belong to the graph that runs.
         """
-        found = read_sources(self._program, self.limits)
+        sources = read_sources(self._program, self.limits)
         if self._objects is not None and self.checkpoint is not None:
-            found = captured_sources(self._program, self._objects, self.checkpoint.object_graph) | found
-        return found
+            sources = captured_sources(self._program, self._objects, self.checkpoint.object_graph) | sources
+        return sources
 
     @functools.cached_property
     def trainable(self) -> Mapping[str, bool]:
-        """Whether each variable was trained, for those of which the graph says so."""
+        """Whether each variable was trained; variables of which the graph does not say are missing."""
         captured = {} if self._objects is None else captured_trainable(self._program, self._objects)
         return self._trainable | captured
 
     @property
     def placeholders(self) -> tuple[str, ...]:
-        """The graph's placeholders, in stored order."""
+        """The names of the graph's placeholders, in stored order."""
         return tuple(node.name for node in self.graph if node.op == "Placeholder")
 
     def signature(self, name: str | None = None) -> Signature:
-        """A signature of a SavedModel; without a name `serving_default`, or the only one."""
+        """Return a signature of a SavedModel; by default `serving_default`, or the only one."""
         if name is None:
-            usual = [other for other in self.signatures if not other.startswith("__")]
-            name = "serving_default" if "serving_default" in usual or len(usual) != 1 else usual[0]
+            public = [other for other in self.signatures if not other.startswith("__")]
+            name = "serving_default" if "serving_default" in public or len(public) != 1 else public[0]
         if name not in self.signatures:
             known = ", ".join(self.signatures) or "none"
             raise TensorNameError(f"the graph has no signature {name}; its signatures: {known}", name=name)
         return self.signatures[name]
 
     def evaluator(self, *, dtype: str | torch.dtype = "float32", weights: Weights = "graph") -> Evaluator:
-        """The evaluator of a dtype and of raw or averaged weights; made once each, and kept."""
+        """Return the evaluator for a dtype and a choice of weights; it is created once and kept."""
         check_weights(weights)
         kind = _check_dtype(dtype)
         if (kind, weights) not in self._evaluators:
@@ -169,13 +169,13 @@ class ReferenceGraph:
         dtype: str | torch.dtype = "float32",
         weights: Weights = "graph",
     ) -> Array | list[Array]:
-        """The values of one tensor, or of several, with others given; see `Evaluator.run`."""
+        """Return the values of one tensor, or of several; see `Evaluator.run`."""
         return self.evaluator(dtype=dtype, weights=weights).run(fetches, feeds)
 
     def operations(
         self, fetches: Sequence[str], feeds: Mapping[str, Feedable] | Sequence[str] = (), *, weights: Weights = "graph"
     ) -> tuple[Operation, ...]:
-        """What would run for some fetches, in order, without running it; operations that cannot run are listed too."""
+        """Return the operations that some fetches need, in order, including those that cannot be run; run nothing."""
         check_weights(weights)
         values = feeds if isinstance(feeds, Mapping) else dict.fromkeys(feeds)
         planner = Planner(self._program, self.limits)
@@ -194,7 +194,7 @@ class ReferenceGraph:
         )
 
     def plan(self, fetches: Sequence[str], feeds: Mapping[str, bool | None]) -> Plan:
-        """The plan for some fetches; `UnsupportedOpError` with every operation on the way that cannot be run."""
+        """Return the plan for some fetches; raise one `UnsupportedOpError` for all operations that cannot be run."""
         planner = Planner(self._program, self.limits)
         plan = planner.plan(fetches, feeds)
         if planner.unsupported:
@@ -202,20 +202,20 @@ class ReferenceGraph:
         return plan
 
     def locate(self, name: str) -> tuple[TensorKey, Node]:
-        """The key under which a tensor is fed, and the node it comes from."""
+        """Return the key under which a tensor is fed, and the node that computes it."""
         return Expansion(self._program, self._program.main, {}, self.limits).locate(name)
 
     def read_variables(self, nodes: Mapping[str, Node], weights: Weights) -> dict[str, Array]:
-        """The values of variables; one error lists every one that the checkpoint lacks or has in another shape."""
+        """Return the values of variables; see `VariableStore.read`."""
         return self._store.read(nodes, weights)
 
     def source(self, name: str, node: Node, weights: Weights) -> Source:
-        """Where a variable's value stands."""
+        """Return the source of a variable's value."""
         return self._store.source(name, node, weights)
 
 
 class Evaluator:
-    """Runs a graph in one dtype, with raw or averaged weights; keeps plans and variables between runs."""
+    """A graph that runs in one dtype, with raw or averaged weights; plans and variables are kept between runs."""
 
     def __init__(
         self, graph: ReferenceGraph, *, dtype: str | torch.dtype = "float32", weights: Weights = "graph"
@@ -236,10 +236,10 @@ class Evaluator:
     @overload
     def run(self, fetches: Sequence[str], feeds: Mapping[str, Feedable] | None = ...) -> list[Array]: ...
     def run(self, fetches: str | Sequence[str], feeds: Mapping[str, Feedable] | None = None) -> Array | list[Array]:
-        """The values of one tensor, or of several, as arrays.
+        """Return the values of one tensor, or of several, as new arrays.
 
-        `feeds` gives values to tensors by name: placeholders, or any other, which then is not computed.
-        Only what the fetches need is run. Every operation on the way that cannot be run is found before the first runs.
+        `feeds` sets the values of tensors by name: of placeholders, or of any other tensor, which is then not computed.
+        Only operations that the fetches need are run. If some of them are not supported, nothing is run.
         """
         names = [fetches] if isinstance(fetches, str) else list(fetches)
         values = self._run(names, feeds or {}, None)
@@ -249,40 +249,40 @@ class Evaluator:
     def intermediates(
         self, fetches: str | Sequence[str], feeds: Mapping[str, Feedable] | None = None
     ) -> dict[str, Array]:
-        """Every tensor on the way to the fetches, by name and in order; inside a loop those of the last turn."""
-        found: dict[str, Array] = {}
+        """Return every tensor that is computed for the fetches, by name and in order; of a loop the last iteration."""
+        tensors: dict[str, Array] = {}
 
         def watch(name: str, node: Node, outputs: Sequence[Value]) -> None:
             for index, value in enumerate(outputs):
                 if isinstance(value, Tensor | np.ndarray):
-                    found[_tensor_name(name, index)] = to_array(value).copy()
+                    tensors[_tensor_name(name, index)] = to_array(value).copy()
 
         self._run([fetches] if isinstance(fetches, str) else list(fetches), feeds or {}, watch)
-        return found
+        return tensors
 
     def runnable(self, fetches: Sequence[str], feeds: Mapping[str, bool | None]) -> Runnable:
-        """What runs for some fetches, with its variables read; made once for the same names."""
+        """Return the runnable plan for some fetches, and read its variables; it is created once for the same names."""
         key = tuple(fetches), tuple(sorted(feeds.items(), key=lambda item: item[0]))
         if key not in self._runnables:
             plan = self.graph.plan(fetches, feeds)
-            made = Runnable(plan, self.dtype, self.graph.limits, self.constants, self._branches)
+            runnable = Runnable(plan, self.dtype, self.graph.limits, self.constants, self._branches)
             handles = {step.name: step.node for step in plan.all_steps() if step.node.op in HANDLES}
             missing = {name: node for name, node in handles.items() if name not in self.variables}
             for name, array in self.graph.read_variables(missing, self.weights).items():
                 self.variables[name] = _to_variable(array, self.dtype)
-            self._runnables[key] = made
+            self._runnables[key] = runnable
         return self._runnables[key]
 
     def _run(self, fetches: Sequence[str], feeds: Mapping[str, Feedable], watcher: Any) -> list[Value]:
-        given: dict[TensorKey, Value] = {}
+        fed: dict[TensorKey, Value] = {}
         for name, value in feeds.items():
             key, node = self.graph.locate(name)
-            if key in given:
+            if key in fed:
                 raise FeedError(f"the tensor {name} is fed twice")
-            given[key] = convert_feed(name, node, value, self.dtype)
+            fed[key] = convert_feed(name, node, value, self.dtype)
         runnable = self.runnable(fetches, {name: known_bool(value) for name, value in feeds.items()})
         with torch.inference_mode():
-            return runnable.run(Run(self.variables, self.constants, watcher), given)
+            return runnable.run(Run(self.variables, self.constants, watcher), fed)
 
 
 def _to_variable(array: Array, dtype: torch.dtype) -> Tensor:
@@ -291,7 +291,7 @@ def _to_variable(array: Array, dtype: torch.dtype) -> Tensor:
 
 def _to_result(name: str, value: Value) -> Array:
     if isinstance(value, Tensor | np.ndarray):
-        return np.array(to_array(value), order="C")  # a copy: it may be a variable, or what the caller fed
+        return np.array(to_array(value), order="C")  # a copy: it may be a variable or the caller's feed
     raise GraphError(f"{name} is not a tensor but a {type(value).__name__}")
 
 
@@ -301,7 +301,6 @@ def _tensor_name(node: str, index: int) -> str:
 
 def _check_dtype(dtype: str | torch.dtype) -> torch.dtype:
     kind = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if kind not in _DTYPES.values():
-        raise ValueError(f"a graph runs in float32 or float64, not in {dtype}")
-    assert kind is not None, "None is none of the two"
+    if kind is None or kind not in _DTYPES.values():
+        raise ValueError(f"dtype must be float32 or float64, not {dtype}")
     return kind

@@ -1,7 +1,7 @@
-"""The table of operations: a name, what computes it, and how its outputs are called.
+"""The table of supported operations: their names, their kernels, and the names of their outputs.
 
-A kernel gets a `Call` (the attributes, decoded once, and the dtype to compute in) and the input values.
-It gives one value, or a tuple with one for each output.
+A kernel is a function that is called with a `Call` (the attributes and the dtype to compute in) and the input values.
+It returns one value, or a tuple with one value for each output.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Kernel = Callable[..., Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Op:
-    """An operation that can be run.
+    """An operation with a kernel.
 
-    `outputs` are the names TensorFlow gives the outputs, by which the nodes of a function refer to them;
+    `outputs` are TensorFlow's names of the outputs, which the references inside a function use;
     a list of outputs has one name.
     """
 
@@ -36,7 +36,7 @@ class Op:
 
 
 _TABLE: dict[str, Op] = {}
-#: What the planner and the evaluator do themselves, since values alone do not say what to run.
+#: Operations that the planner and the evaluator run themselves, since a kernel sees values only; with their outputs.
 CONTROL = {
     "Case": ("output",),
     "IdentityN": ("output",),
@@ -78,52 +78,52 @@ _MODULES = (
 
 
 def op(*names: str, outputs: Sequence[str] = ("output",)) -> Callable[[Kernel], Kernel]:
-    """Enter a kernel under the names of the operations it computes."""
+    """Register a kernel under the names of the operations that it computes."""
 
-    def enter(kernel: Kernel) -> Kernel:
+    def register(kernel: Kernel) -> Kernel:
         for name in names:
             if name in _TABLE:
-                raise ValueError(f"the operation {name} is in the table twice")
+                raise ValueError(f"the operation {name} is registered twice")
             _TABLE[name] = Op(name, kernel, tuple(outputs))
         return kernel
 
-    return enter
+    return register
 
 
 def find_op(name: str) -> Op | None:
-    """The operation of this name; None if it cannot be run, or the evaluator runs it itself."""
+    """Return the operation of this name; None if it is not supported, or if the evaluator runs it itself."""
     _load()
     return _TABLE.get(name)
 
 
 def is_supported(name: str) -> bool:
-    """Whether an operation can be run."""
+    """Return whether an operation can be run."""
     _load()
     return name in _TABLE or name in CONTROL
 
 
 def output_names(name: str) -> tuple[str, ...]:
-    """How the outputs of an operation are called; nothing of one that is not supported."""
+    """Return the names of an operation's outputs; an empty tuple if it is not supported."""
     _load()
-    found = _TABLE.get(name)
-    return found.outputs if found else CONTROL.get(name, ())
+    entry = _TABLE.get(name)
+    return entry.outputs if entry else CONTROL.get(name, ())
 
 
 def supported_ops() -> tuple[str, ...]:
-    """The names of every operation that can be run, in alphabetical order."""
+    """Return the names of all operations that can be run, in alphabetical order."""
     _load()
     return tuple(sorted({*_TABLE, *CONTROL}))
 
 
 @functools.cache
 def _load() -> None:
-    """Import the modules that enter the kernels; once."""
+    """Import the modules that register the kernels, once."""
     for module in _MODULES:
         importlib.import_module(f"{__package__}.ops.{module}")
 
 
 class Call:
-    """One node as its kernel sees it: attributes by name, and the dtype of the evaluation."""
+    """One node as its kernel sees it: its attributes by name, and the dtype to compute in."""
 
     __slots__ = ("_attributes", "dtype", "limits", "name", "op")
 
@@ -140,44 +140,44 @@ class Call:
         }
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An attribute as it is stored, text as `str`; `default` if the node has none of this name or an empty one."""
+        """Return an attribute as stored, strings as `str`; `default` if it is missing or empty."""
         value = self._attributes.get(name)
         return default if value is None else value
 
     def remember(self, name: str, value: Any) -> Any:
-        """Keep what a kernel worked out of the attributes, under a name no attribute has; gives the value back."""
+        """Store a value that a kernel derived from the attributes, under an unused name, and return it."""
         self._attributes[name] = value
         return value
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """An attribute that is true or false."""
+        """Return a boolean attribute."""
         return bool(self.get(name, default))
 
     def integers(self, name: str, default: Sequence[int] = ()) -> tuple[int, ...]:
-        """An attribute that lists integers."""
+        """Return an attribute that is a list of integers."""
         return cast("tuple[int, ...]", self.get(name, default) or tuple(default))
 
     def type_name(self, name: str, default: str = "float32") -> str:
-        """A data type attribute, as TensorFlow's short name; `GraphError` for one that is not computed with."""
-        found = str(self.get(name, default)).removesuffix("_ref")
-        if not is_known(found):
-            raise GraphError(f"tensors of type {found} are not computed with", node=self.name, op=self.op)
-        return found
+        """Return a dtype attribute as TensorFlow's short name; raise `GraphError` if it is not supported."""
+        type_name = str(self.get(name, default)).removesuffix("_ref")
+        if not is_known(type_name):
+            raise GraphError(f"tensors of type {type_name} are not supported", node=self.name, op=self.op)
+        return type_name
 
     def torch_dtype(self, name: str, default: str = "float32") -> torch.dtype:
-        """A data type attribute, as PyTorch's dtype; floating-point ones are that of the evaluation."""
+        """Return a dtype attribute as PyTorch's dtype; any floating-point type becomes the engine's."""
         return torch_dtype(self.type_name(name, default), self.dtype)
 
     def check_size(self, shape: Sequence[int], itemsize: int | None = None) -> None:
-        """Say that a tensor of this shape is going to be made; `GraphLimitError` if it is over the limit."""
+        """Raise `GraphLimitError` if a tensor of this shape would be over the limit; `itemsize` is in bytes."""
         if not all(type(size) is int for size in shape):
-            return  # a symbol of an export
+            return  # the size is a symbol during an export
         size = itemsize or self.dtype.itemsize
         for dimension in shape:
             size *= dimension
         if size > self.limits.max_tensor_bytes:
             raise GraphLimitError(
-                f"{self.op} asks for a tensor of shape {list(shape)}",
+                f"{self.op} would create a tensor of shape {list(shape)}",
                 limit="max_tensor_bytes",
                 maximum=self.limits.max_tensor_bytes,
                 claimed=size,

@@ -1,8 +1,9 @@
-"""Function calls expanded: where a reference leads, through calls and arguments, without running anything.
+"""Expansion of function calls: following a reference through calls and arguments, without running anything.
 
-A call is replaced by the function's body, whose nodes are named after it: `call/node`.
-Bodies are entered only where a reference leads, and every step is a turn of a loop, so that no depth of a graph is a
-depth of Python's stack.
+A call is replaced by the body of the function, whose nodes are named after the call: `call/node`.
+So every tensor has one name, and a variable is found through any number of captures.
+Bodies are entered only when a reference leads into them, and every step is an iteration of a loop, so that the depth
+of a graph is not limited by Python's stack.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from tfckpt.graphs.graph import Node
 from .bodies import IFS, MAX_LINKS, SWITCHES, Body, Program, data_inputs
 from .limits import ReferenceLimits
 
-#: A tensor by the expanded name of its node, and which of the outputs.
+#: A tensor: the expanded name of its node, and the index of the output.
 TensorKey: TypeAlias = tuple[str, int]
 
-#: Operations that hand their first input on, as far as a value known in advance is concerned.
+#: Operations that pass the value of a constant or feed through.
 _PASS_THROUGH = {"Identity", "StopGradient", "Snapshot", "PlaceholderWithDefault"}
 
 
 class Scope:
-    """A body in one place: the graph itself, or a function as one node calls it."""
+    """One use of a body: the graph itself, or a function as one node calls it."""
 
     __slots__ = ("body", "caller", "depth", "identity", "inputs", "prefix")
 
@@ -57,32 +58,32 @@ class Site:
 
     @property
     def key(self) -> tuple[int, str]:
-        """What tells it from all others."""
+        """A key that is unique in one expansion."""
         return self.scope.identity, self.node.name
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument of the outermost body, which whoever runs it gives."""
+    """An argument of the outermost body; its caller passes the value."""
 
     position: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Feed:
-    """A tensor that is given instead of being computed."""
+    """A tensor that is fed instead of being computed."""
 
     key: TensorKey
 
 
-#: Where a reference leads: to an output of a node, an argument, or a feed.
+#: The end of a reference: an output of a node, an argument, or a feed.
 End: TypeAlias = tuple[Site, int] | Argument | Feed
 
 
 class Expansion:
-    """The scopes of one evaluation, each made when a reference first leads into it.
+    """The scopes of one evaluation; a scope is created when a reference first leads into it.
 
-    `feeds` are the tensors that will be given, with their value where it is a single bool, which may decide branches.
+    `feeds` are the tensors that will be fed, with the value of a bool scalar, which can decide branches, or None.
     """
 
     def __init__(
@@ -96,13 +97,13 @@ class Expansion:
 
     @property
     def count(self) -> int:
-        """How many calls have been expanded."""
+        """The number of calls expanded so far."""
         return len(self._scopes)
 
     def follow(self, scope: Scope, reference: str) -> End:
-        """Where a data reference of a node in `scope` leads.
+        """Follow a data reference of a node in `scope` to its end.
 
-        Calls and IdentityN are passed through: each output depends on one tensor only, whatever else they take.
+        Calls and IdentityN are looked through: each of their outputs depends on one tensor only.
         """
         for _ in range(self._limits.max_operations):
             position = scope.body.arguments.get(reference)
@@ -110,7 +111,9 @@ class Expansion:
                 if scope.caller is None:
                     return Argument(position)
                 if position >= len(scope.inputs):
-                    raise GraphError(f"the function {scope.body.name} is called with {len(scope.inputs)} arguments")
+                    raise GraphError(
+                        f"the function {scope.body.name} is called with {len(scope.inputs)} arguments, too few"
+                    )
                 scope, reference = scope.caller, scope.inputs[position]
                 continue
             name, index = scope.body.parse(reference)
@@ -120,7 +123,7 @@ class Expansion:
             if node.op == "IdentityN":
                 data = data_inputs(node)
                 if index >= len(data):
-                    raise GraphError(f"output {index} of {len(data)} does not exist", node=name, op=node.op)
+                    raise GraphError(f"output {index} does not exist, there are {len(data)}", node=name, op=node.op)
                 reference = data[index]
                 continue
             inner = self.enter(scope, node)
@@ -132,7 +135,7 @@ class Expansion:
         raise self.too_many()
 
     def enter(self, scope: Scope, node: Node) -> Scope | None:
-        """The scope behind a call; None if the node calls nothing, or which function it calls is not known yet."""
+        """Return the scope that a call enters; None if the node calls no function, or one known only at run time."""
         key = scope.identity, node.name
         if key in self._scopes:
             return self._scopes[key]
@@ -147,7 +150,7 @@ class Expansion:
             return None
         if scope.depth >= self._limits.max_call_depth:
             raise GraphLimitError(
-                f"functions are called inside each other, down to {name}",
+                f"function calls are nested too deeply at {name}",
                 limit="max_call_depth",
                 maximum=self._limits.max_call_depth,
                 claimed=scope.depth + 1,
@@ -155,22 +158,26 @@ class Expansion:
         if len(self._scopes) >= self._limits.max_operations:
             raise self.too_many()
         body = self._program.function(name, caller=node)
-        made = Scope(len(self._scopes) + 1, body, f"{scope.prefix}{node.name}/", caller=scope, inputs=inputs)
-        self._scopes[key] = made
-        return made
+        inner = Scope(len(self._scopes) + 1, body, f"{scope.prefix}{node.name}/", caller=scope, inputs=inputs)
+        self._scopes[key] = inner
+        return inner
 
     def too_many(self) -> GraphLimitError:
-        """The error for a graph that grows without end as its calls are expanded."""
+        """Return the error for a graph that becomes too large when its calls are expanded."""
         limit = self._limits.max_operations
         return GraphLimitError(
-            "the graph has too many operations, function calls expanded",
+            "the graph has too many operations after expanding its function calls",
             limit="max_operations",
             maximum=limit,
             claimed=limit + 1,
         )
 
     def decide(self, scope: Scope, reference: str) -> bool | None:
-        """The value of a predicate if constants and feeds decide it; None if it has to be computed."""
+        """Return the value of a predicate if constants and feeds determine it; None if it must be computed.
+
+        The branch that is not taken is then never entered, so it may contain unsupported operations, such as those of
+        training.
+        """
         negated = False
         for _ in range(MAX_LINKS):
             end = self.follow(scope, reference)
@@ -195,14 +202,14 @@ class Expansion:
         return None
 
     def pivots(self, site: Site) -> Iterator[tuple[Site, int]]:
-        """The outputs of Switch nodes that a node's control dependencies make it depend on."""
+        """Yield the outputs of Switch nodes that a node depends on through its control dependencies."""
         if not site.scope.body.has_switches:
             return
         for name in site.node.inputs:
             if name.startswith("^"):
-                found = self._switch_behind(site.scope, name[1:])
-                if found is not None:
-                    yield found
+                pivot = self._switch_behind(site.scope, name[1:])
+                if pivot is not None:
+                    yield pivot
 
     def _switch_behind(self, scope: Scope, reference: str) -> tuple[Site, int] | None:
         for _ in range(MAX_LINKS):
@@ -216,14 +223,14 @@ class Expansion:
         return None
 
     def find(self, name: str) -> tuple[Scope, str]:
-        """The scope and reference of a tensor by its expanded name; `TensorNameError` if there is none."""
+        """Return the scope and reference of a tensor by its expanded name; raise `TensorNameError` if there is none."""
         path, _, output = name.partition(":")
         if output and not output.isdecimal():
             raise TensorNameError(f"not the name of a tensor: {name!r}", name=name)
-        open_ends = [(self.root, path)]
+        pending = [(self.root, path)]
         deepest = self.root
-        while open_ends:
-            scope, rest = open_ends.pop()
+        while pending:
+            scope, rest = pending.pop()
             deepest = scope if scope.depth > deepest.depth else deepest
             if rest in scope.body.nodes:
                 return scope, (f"{rest}:{output}" if output else rest)
@@ -231,7 +238,7 @@ class Expansion:
                 if character == "/" and (node := scope.body.nodes.get(rest[:position])) is not None:
                     inner = self.enter(scope, node)
                     if inner is not None:
-                        open_ends.append((inner, rest[position + 1 :]))
+                        pending.append((inner, rest[position + 1 :]))
         close = find_close_names(path[len(deepest.prefix) :], deepest.body.nodes)
         raise TensorNameError(
             f"the graph has no tensor {name}", name=name, close_names=[deepest.prefix + other for other in close]

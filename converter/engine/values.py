@@ -1,6 +1,7 @@
-"""What flows along the edges of a graph, and how its NumPy and PyTorch forms become each other.
+"""The values on the edges of a graph, and the conversion between their NumPy and PyTorch forms.
 
-Floating-point tensors are PyTorch tensors of the one dtype the evaluation runs in, whatever the graph declares.
+Floating-point tensors are PyTorch tensors of one dtype, which the caller chooses, whatever the graph declares.
+Running the same graph in float32 and in float64 shows how much rounding costs.
 Shapes, axes and other small integers stay on the host as NumPy arrays, so that they are known while a module is
 exported; an array of dtype object holds strings (`bytes`), or dimensions that are symbols during an export.
 """
@@ -19,17 +20,17 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resource:
-    """A variable's handle: `name` is that of its node."""
+    """The handle of a variable; `name` is the expanded name of its node."""
 
     name: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TensorList:
-    """A list of tensors as the TensorList operations pass it; never changed in place."""
+    """The immutable list of tensors that the TensorList operations pass on."""
 
     items: tuple[torch.Tensor | Array | None, ...]
-    #: The shape of every element, -1 where it is not known; None if nothing is known of it.
+    #: The shape of every element, with -1 for an unknown size; None if the rank is unknown.
     element_shape: tuple[int, ...] | None
     element_dtype: str
 
@@ -68,45 +69,45 @@ _NUMPY_FLOATS: dict[torch.dtype, np.dtype[Any]] = {
 
 
 def is_float(name: str) -> bool:
-    """Whether a data type, by TensorFlow's short name, is computed in the evaluation's own dtype."""
+    """Return whether a dtype, by TensorFlow's short name, is floating-point and so replaced by the engine's dtype."""
     return name in _FLOATS
 
 
 def is_known(name: str) -> bool:
-    """Whether tensors of a data type can flow through the evaluator; complex and float8 ones cannot."""
+    """Return whether tensors of a dtype, by TensorFlow's short name, are supported; complex and float8 are not."""
     return name in _FLOATS or name in _TORCH or name in ("string", "resource", "variant")
 
 
 def torch_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
-    """PyTorch's dtype for TensorFlow's short name; every floating-point type is `dtype`."""
+    """Return PyTorch's dtype for TensorFlow's short name; `dtype` for any floating-point type."""
     return dtype if name in _FLOATS else _TORCH[name]
 
 
 def numpy_dtype(name: str, dtype: torch.dtype) -> np.dtype[Any]:
-    """NumPy's dtype for TensorFlow's short name; every floating-point type is `dtype`."""
+    """Return NumPy's dtype for TensorFlow's short name; `dtype` for any floating-point type."""
     if name in _FLOATS:
         return _NUMPY_FLOATS[dtype]
     return np.dtype(object) if name == "string" else np.dtype(name.removeprefix("q"))
 
 
 def host_float(dtype: torch.dtype) -> np.dtype[Any]:
-    """NumPy's form of the evaluation's dtype."""
+    """Return NumPy's dtype for the engine's dtype."""
     return _NUMPY_FLOATS[dtype]
 
 
 def is_floating(array: Array) -> bool:
-    """Whether an array holds floating-point numbers, those of ml_dtypes included."""
+    """Return whether an array is floating-point, including the bfloat16 of ml_dtypes."""
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
 def to_tensor(value: Value, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
-    """A PyTorch tensor: itself, or a copy of a host array, floating-point numbers in `dtype`."""
+    """Return a PyTorch tensor as it is, or convert a host array: a floating-point one to a copy in `dtype`."""
     if isinstance(value, Tensor):
         return value
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"a tensor is needed here and not a {type(value).__name__}")
+        raise TypeError(f"expected a tensor, not a {type(value).__name__}")
     if value.dtype == object:
-        # During an export these are symbols; a list of them becomes a tensor by PyTorch's own means.
+        # During an export these are symbols, which only PyTorch can turn into a tensor.
         return _stack_symbols(value, device)
     if is_floating(value):
         return torch.from_numpy(value.astype(_NUMPY_FLOATS[dtype])).to(device)
@@ -118,50 +119,50 @@ def to_tensor(value: Value, dtype: torch.dtype, device: torch.device | None = No
 def _stack_symbols(value: Array, device: torch.device | None) -> Tensor:
     items = value.ravel().tolist()
     if any(isinstance(item, bytes | str) for item in items):
-        raise TypeError("a number is needed here and not a string")
+        raise TypeError("expected numbers, not strings")
     scalars = [torch.scalar_tensor(item, dtype=torch.int64, device=device) for item in items]
     return torch.stack(scalars).reshape(value.shape) if scalars else torch.empty(value.shape, dtype=torch.int64)
 
 
 def to_tensors(dtype: torch.dtype, *values: Value) -> list[Tensor]:
-    """All as PyTorch tensors, host arrays on the device of the first that is one already."""
+    """Convert all values to PyTorch tensors, host arrays on the device of the first tensor."""
     device = next((value.device for value in values if isinstance(value, Tensor)), None)
     return [to_tensor(value, dtype, device) for value in values]
 
 
 def to_array(value: Value) -> Array:
-    """A host array; a PyTorch tensor is copied from its device and loses its gradient."""
+    """Return a host array; a PyTorch tensor is detached and moved to the CPU."""
     if isinstance(value, Tensor):
         return cast(Array, value.detach().cpu().numpy())
     if isinstance(value, np.ndarray):
         return value
-    raise TypeError(f"a tensor is needed here and not a {type(value).__name__}")
+    raise TypeError(f"expected a tensor, not a {type(value).__name__}")
 
 
 def to_ints(value: Value) -> list[int]:
-    """The integers of a vector or scalar: a shape, a permutation, axes."""
+    """Return the integers of a vector or scalar: a shape, a permutation, axes."""
     if isinstance(value, np.ndarray):
         return cast("list[int]", value.ravel().tolist())
     if isinstance(value, Tensor):
         return cast("list[int]", value.reshape(-1).tolist())
-    raise TypeError(f"integers are needed here and not a {type(value).__name__}")
+    raise TypeError(f"expected integers, not a {type(value).__name__}")
 
 
 def to_int(value: Value) -> int:
-    """The one integer of a scalar."""
+    """Return the integer of a scalar."""
     (number,) = to_ints(value)
     return number
 
 
 def to_bool(value: Value) -> bool:
-    """What a scalar predicate says: a bool, or a number that is not zero."""
+    """Return the truth of a scalar predicate: its bool, or whether its number is not zero."""
     if isinstance(value, np.ndarray | Tensor):
         return bool(value.reshape(()))
-    raise TypeError(f"a predicate is needed here and not a {type(value).__name__}")
+    raise TypeError(f"expected a predicate, not a {type(value).__name__}")
 
 
 def make_shape_array(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
-    """Dimensions as a host array; of dtype object while some are symbols of an export."""
+    """Return dimensions as a host array; its dtype is object if some are symbols during an export."""
     if all(type(size) is int for size in shape):
         return np.array(shape, dtype)
     symbols = np.empty(len(shape), object)

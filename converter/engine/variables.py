@@ -1,9 +1,9 @@
-"""Which tensor of a checkpoint belongs to which variable of a graph.
+"""The variables of a graph: finding the tensor of a checkpoint that holds the value of each, and reading it.
 
-For a SavedModel of TensorFlow 2 its objects say what each captured argument of a function is.
-For every other graph its own save operations say it (SaveV2 and its older forms), or else its restore operations and
-the assigns behind them, wherever they stand: in the graph, or in the functions a SavedModel saves and restores with.
-A variable that none of them knows is looked up by its name, at last.
+In a SavedModel of TensorFlow 2 the objects say which variable each captured argument of a function is.
+Any graph can contain save operations (SaveV2 and its older forms), or else restore operations with assigns; they are in
+the graph itself, or in the functions that save and restore a SavedModel.
+A variable that none of these mentions is looked up by its name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from converter.errors import GraphError
 from tfckpt import Checkpoint
 from tfckpt.errors import find_close_names, printable, say_close_names
-from tfckpt.graphs.graph import Function, Node
+from tfckpt.graphs.graph import Node
 from tfckpt.graphs.object_graph import ObjectGraph
 from tfckpt.graphs.saved_objects import SavedObjects
 from tfckpt.graphs.training_state import AVERAGE_SUFFIX
@@ -27,25 +27,25 @@ from .limits import ReferenceLimits
 from .scopes import Argument, End, Expansion, Feed, Scope, Site
 from .values import Array
 
-#: Which values the variables have: as the graph's own saver restores them, the raw ones, or the moving averages.
+#: The values of the variables: those that the graph's own saver restores, the raw ones, or the moving averages.
 Weights: TypeAlias = Literal["graph", "raw", "averages"]
 HANDLES = {"VarHandleOp", "VariableV2", "Variable"}
 _PASS_THROUGH = {"Identity", "ReadVariableOp", "Cast", "Snapshot", "CopyOnRead", "DisableCopyOnRead"}
 _ASSIGNS = {"AssignVariableOp", "Assign"}
-#: How many inputs stand before the tensors, and whether the third is the slices.
+#: The number of inputs before the tensors, and whether the third input holds the slices.
 _SAVES = {"SaveV2": (3, True), "SaveSlices": (3, True), "Save": (2, False)}
 _RESTORES = {"RestoreV2", "RestoreSlice", "Restore"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """Where a variable's value stands: a name in the checkpoint, and which part of it if the variable is one part."""
+    """The source of a variable's value: a name in the checkpoint, and a part of that tensor, or None for all of it."""
 
     name: str
     part: tuple[slice, ...] | None = None
 
     def with_weights(self, weights: Weights, names: Checkpoint) -> Source:
-        """The source of the raw value or of the average, where the checkpoint has one."""
+        """Return the source of the raw value, or of the average if the checkpoint has one."""
         if weights == "graph":
             return self
         raw = self.name.removesuffix(AVERAGE_SUFFIX)
@@ -54,44 +54,44 @@ class Source:
 
 
 def check_weights(weights: str) -> None:
-    """`ValueError` for a word that does not say which weights."""
+    """Raise `ValueError` unless `weights` is one of the three choices."""
     if weights not in get_args(Weights):
-        raise ValueError(f"weights is one of {', '.join(get_args(Weights))}, not {weights!r}")
+        raise ValueError(f"weights must be one of {', '.join(get_args(Weights))}, not {weights!r}")
 
 
 def read_sources(program: Program, limits: ReferenceLimits) -> dict[str, Source]:
-    """The source of every variable that save or restore operations know, by the variable's expanded name."""
+    """Return the source of every variable that is saved or restored in the graph, by the variable's expanded name."""
     expansion = Expansion(program, program.main, {}, limits)
     wanted = {*_SAVES, *_RESTORES, *_ASSIGNS}
     scopes = list(_scopes_with(program, expansion, wanted))
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     for scope in scopes:
         for node in scope.body.nodes.values():
             if node.op in _ASSIGNS:
-                found |= _read_assign(expansion, scope, node)
+                sources |= _read_assign(expansion, scope, node)
     for scope in scopes:
         for node in scope.body.nodes.values():
             if node.op in _SAVES:
-                found |= _read_save(expansion, scope, node)
-    return found
+                sources |= _read_save(expansion, scope, node)
+    return sources
 
 
 def captured_sources(program: Program, objects: SavedObjects, graph: ObjectGraph | None) -> dict[str, Source]:
-    """The source of every variable that a function of a SavedModel captured, by the name of its handle's node.
+    """Return the source of every variable that a function of a SavedModel captures, by the name of its handle's node.
 
-    The program's objects say which variable each captured argument is, and the checkpoint's which key it has.
+    `objects` maps each captured argument to a variable, and `graph`, stored in the checkpoint, maps it to its key.
     """
     keys = {} if graph is None else objects.checkpoint_keys(graph)
     return {name: Source(keys[number]) for name, number in _captured_handles(program, objects) if number in keys}
 
 
 def captured_trainable(program: Program, objects: SavedObjects) -> dict[str, bool]:
-    """Whether each captured variable was trained, by the name of its handle's node."""
+    """Return whether each captured variable was trained, by the name of its handle's node."""
     return {name: objects.variables[number].trainable for name, number in _captured_handles(program, objects)}
 
 
 def _captured_handles(program: Program, objects: SavedObjects) -> Iterator[tuple[str, int]]:
-    """The handles that are given to functions of the main graph, with the numbers of the variables they are."""
+    """Yield the handles that the main graph passes to its functions, each with the object number of its variable."""
     for node in program.main.nodes.values():
         bound = objects.bound_inputs.get(program.called_function(node) or "", ())
         inputs = data_inputs(node)
@@ -103,31 +103,26 @@ def _captured_handles(program: Program, objects: SavedObjects) -> Iterator[tuple
 
 
 def _scopes_with(program: Program, expansion: Expansion, ops: set[str]) -> Iterable[Scope]:
-    """The graph, and every function called from it, directly or not, that has one of these operations."""
+    """Yield the scopes of the graph and of every called function that leads to one of these operations."""
     functions = program.graph.functions
-    interesting = {name for name, function in functions.items() if any(node.op in ops for node in function.nodes)}
+    relevant = {name for name, function in functions.items() if any(node.op in ops for node in function.nodes)}
     callers: dict[str, set[str]] = {}
     for function in functions.values():
-        for name in _called(program, function):
+        for name in filter(None, map(program.called_function, function.nodes)):
             callers.setdefault(name, set()).add(function.name)
-    open_names = list(interesting)
-    while open_names:
-        for caller in callers.get(open_names.pop(), ()):
-            if caller not in interesting:
-                interesting.add(caller)
-                open_names.append(caller)
+    pending = list(relevant)
+    while pending:
+        for caller in callers.get(pending.pop(), ()):
+            if caller not in relevant:
+                relevant.add(caller)
+                pending.append(caller)
     scopes = [expansion.root]
     while scopes:
         scope = scopes.pop()
         yield scope
         for node in scope.body.nodes.values():
-            if program.called_function(node) in interesting and (inner := expansion.enter(scope, node)) is not None:
+            if program.called_function(node) in relevant and (inner := expansion.enter(scope, node)) is not None:
                 scopes.append(inner)
-
-
-def _called(program: Program, function: Function) -> Iterable[str]:
-    names = (program.called_function(node) for node in function.nodes)
-    return [name for name in names if name is not None]
 
 
 def _read_save(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Source]:
@@ -136,12 +131,12 @@ def _read_save(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Sour
     names = _read_strings(expansion, scope, inputs[1:2])
     parts = _read_strings(expansion, scope, inputs[2:3]) if has_slices else []
     parts += [""] * (len(names) - len(parts))
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     for name, part, reference in zip(names, parts, inputs[first:], strict=False):
         site = _trace_back(expansion, scope, reference, HANDLES)
         if site is not None:
-            found[site[0].name] = Source(name, _parse_part(part))
-    return found
+            sources[site[0].name] = Source(name, _parse_part(part))
+    return sources
 
 
 def _read_assign(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Source]:
@@ -162,7 +157,7 @@ def _read_assign(expansion: Expansion, scope: Scope, node: Node) -> dict[str, So
 
 
 def _trace_back(expansion: Expansion, scope: Scope, reference: str, ops: set[str]) -> tuple[Site, int] | None:
-    """The node of one of these operations whose output a reference hands on, and which output; None if none does."""
+    """Follow a reference back to an output of one of these operations; None if it leads to anything else."""
     for _ in range(MAX_LINKS):
         end: End = expansion.follow(scope, reference)
         if isinstance(end, Argument | Feed):
@@ -177,7 +172,7 @@ def _trace_back(expansion: Expansion, scope: Scope, reference: str, ops: set[str
 
 
 def _read_strings(expansion: Expansion, scope: Scope, references: Iterable[str]) -> list[str]:
-    """The strings of a constant; none if the reference leads to something else."""
+    """Return the strings of the first reference that leads to a constant; an empty list if none does."""
     for reference in references:
         end = _trace_back(expansion, scope, reference, {"Const"})
         value = end[0].node.attributes.get("value") if end is not None else None
@@ -187,7 +182,10 @@ def _read_strings(expansion: Expansion, scope: Scope, references: Iterable[str])
 
 
 def _parse_part(specification: str) -> tuple[slice, ...] | None:
-    """Which part of the full tensor: `full shape`, a blank, and for each axis `-` or `start,length`, joined by `:`."""
+    """Parse a slice specification, such as `4 3 0,2:-`; return None if it is empty.
+
+    It is the full shape, a space, and for each axis `-` (all of it) or `start,length`, joined by `:`.
+    """
     extents = specification.rpartition(" ")[2]
     if not extents:
         return None
@@ -197,51 +195,56 @@ def _parse_part(specification: str) -> tuple[slice, ...] | None:
         try:
             part.append(slice(None) if extent == "-" else slice(int(start), int(start) + int(length)))
         except ValueError:
-            raise GraphError(f"not a part of a variable: {specification!r}") from None
+            raise GraphError(f"invalid slice of a variable: {specification!r}") from None
     return tuple(part)
 
 
 class VariableStore:
-    """The values of a graph's variables, read from the checkpoint when they are first needed."""
+    """The values of a graph's variables, read from the checkpoint on demand."""
 
     def __init__(self, sources: Callable[[], Mapping[str, Source]], checkpoint: Checkpoint | None) -> None:
-        """`sources` gives what the graph itself says, when it is first needed."""
+        """`sources` is called to get the sources that the graph itself determines."""
         self._sources = sources
         self._checkpoint = checkpoint
 
     def source(self, name: str, node: Node, weights: Weights) -> Source:
-        """Where a variable's value stands, whether or not the checkpoint has it."""
-        found = self._sources().get(name)
-        if found is None:
+        """Return the source of a variable's value, whether or not the checkpoint contains it."""
+        source = self._sources().get(name)
+        if source is None:
             shared = node.attributes.get("shared_name")
             names = [shared.decode("utf-8", "replace")] if isinstance(shared, bytes) and shared else []
             candidates = [*names, name]
-            known = self._checkpoint if self._checkpoint is not None else ()
-            by_name = [other for other in candidates if other in known]
-            found = Source((by_name or candidates)[0])
-        return found if self._checkpoint is None else found.with_weights(weights, self._checkpoint)
+            stored = self._checkpoint if self._checkpoint is not None else ()
+            matches = [candidate for candidate in candidates if candidate in stored]
+            source = Source((matches or candidates)[0])
+        return source if self._checkpoint is None else source.with_weights(weights, self._checkpoint)
 
     def read(self, variables: Mapping[str, Node], weights: Weights) -> dict[str, Array]:
-        """The values of variables; one `GraphError` lists all that the checkpoint lacks or has in another shape."""
+        """Return the values of variables.
+
+        Raises one `GraphError` for all that are missing from the checkpoint or have a different shape there.
+        """
         if not variables:
             return {}
         if self._checkpoint is None:
-            raise GraphError(f"the graph has variables, such as {min(variables)}, and there is no checkpoint with it")
+            raise GraphError(f"the graph has variables, such as {min(variables)}, but no checkpoint")
         sources = {name: self.source(name, node, weights) for name, node in variables.items()}
         problems = [
-            problem for name, source in sources.items() if (problem := self._problem(name, variables[name], source))
+            problem
+            for name, source in sources.items()
+            if (problem := self._describe_problem(name, variables[name], source))
         ]
         if problems:
             count = f"{len(problems)} of {len(sources)} variables"
             raise GraphError(
-                "\n".join([f"the graph and the checkpoint {self._checkpoint.prefix} do not fit: {count}", *problems])
+                "\n".join([f"the graph does not match the checkpoint {self._checkpoint.prefix}: {count}", *problems])
             )
         if weights == "averages" and not any(source.name.endswith(AVERAGE_SUFFIX) for source in sources.values()):
             raise GraphError(f"the checkpoint {self._checkpoint.prefix} has no moving averages of these variables")
         return {name: self._value(source) for name, source in sources.items()}
 
-    def _problem(self, name: str, node: Node, source: Source) -> str | None:
-        assert self._checkpoint is not None, "asked only where there is a checkpoint"
+    def _describe_problem(self, name: str, node: Node, source: Source) -> str | None:
+        assert self._checkpoint is not None, "called only if there is a checkpoint"
         label = f"  {printable(name)}: {printable(source.name)}"
         if source.name not in self._checkpoint:
             hint = say_close_names(find_close_names(source.name, self._checkpoint))
@@ -250,18 +253,20 @@ class VariableStore:
         shape = info.shape
         if source.part is not None:
             if len(source.part) != len(shape):
-                return f"{label} is a part of {len(source.part)} axes, and the checkpoint has {list(shape)}"
+                return f"{label} is a part with {len(source.part)} axes, but the stored tensor has shape {list(shape)}"
             shape = tuple(len(range(*extent.indices(size))) for extent, size in zip(source.part, shape, strict=True))
-        wanted: Any = node.attributes.get("shape")
-        if isinstance(wanted, tuple) and not _is_compatible(shape, wanted):
-            return f"{label} has shape {list(shape)}, and the graph's variable {list(wanted)}"
+        declared: Any = node.attributes.get("shape")
+        if isinstance(declared, tuple) and not _is_compatible(shape, declared):
+            return f"{label} has shape {list(shape)}, but the graph's variable has shape {list(declared)}"
         return None
 
     def _value(self, source: Source) -> Array:
-        assert self._checkpoint is not None, "asked only where there is a checkpoint"
+        assert self._checkpoint is not None, "called only if there is a checkpoint"
         value = self._checkpoint[source.name]
         return value if source.part is None else value[source.part]
 
 
-def _is_compatible(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    return len(shape) == len(wanted) and all(want in (-1, size) for size, want in zip(shape, wanted, strict=True))
+def _is_compatible(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    return len(shape) == len(declared) and all(
+        expected in (-1, size) for size, expected in zip(shape, declared, strict=True)
+    )

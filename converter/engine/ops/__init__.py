@@ -1,1 +1,1 @@
-"""The operations, by subject; each module enters its kernels into the registry's table."""
+"""The operations, by subject; each module registers its kernels."""

@@ -1,6 +1,6 @@
-"""Element by element: one operand, or two that are broadcast.
+"""Element-wise operations on one operand, or on two that are broadcast.
 
-Integers on the host stay there, so that arithmetic on shapes is never part of an exported module.
+Integers on the host stay there, so that arithmetic on shapes never becomes part of an exported module.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HostFunction = Callable[..., Any]
 
 
 def unary(name: str, on_tensor: TensorFunction, on_host: HostFunction | None = None) -> None:
-    """Enter an operation of one operand."""
+    """Register an operation on one operand."""
 
     def kernel(call: Call, x: Value) -> Value:
         if on_host is not None and isinstance(x, np.ndarray):
@@ -44,7 +44,7 @@ def unary(name: str, on_tensor: TensorFunction, on_host: HostFunction | None = N
 
 
 def binary(*names: str, on_tensor: TensorFunction, on_host: HostFunction | None = None) -> None:
-    """Enter an operation of two operands that are broadcast."""
+    """Register an operation on two operands that are broadcast."""
 
     def kernel(call: Call, x: Value, y: Value) -> Value:
         if on_host is not None and isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
@@ -55,13 +55,13 @@ def binary(*names: str, on_tensor: TensorFunction, on_host: HostFunction | None 
 
 
 def _like(result: Any, operand: Array) -> Array:
-    """The result as an array of the operand's dtype, which TensorFlow's results always have."""
+    """Return the result in the dtype of the operand, as TensorFlow does."""
     array = np.asarray(result)
     return array if object in (array.dtype, operand.dtype) else array.astype(operand.dtype, copy=False)
 
 
 def _softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)) without PyTorch's shortcut for large x, which is too coarse in float64."""
+    """Return log(1 + exp(x)) without PyTorch's approximation for large x, which is too coarse in float64."""
     return torch.logaddexp(x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
@@ -111,17 +111,17 @@ unary("Tanh", torch.tanh)
 
 
 def _divide(x: Tensor, y: Tensor) -> Tensor:
-    """TensorFlow's Div: of integers the quotient toward zero."""
+    """Divide as TensorFlow's Div does: integers are rounded toward zero."""
     return torch.div(x, y) if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
 
 
 def _floor_divide(x: Tensor, y: Tensor) -> Tensor:
-    """The floor of the rounded quotient, as TensorFlow has it; PyTorch's own works on the exact quotient."""
+    """Return the floor of the rounded quotient, as TensorFlow does; PyTorch takes that of the exact quotient."""
     return torch.floor(x / y) if x.is_floating_point() else torch.div(x, y, rounding_mode="floor")
 
 
 def _no_nan(function: TensorFunction, zero: int) -> TensorFunction:
-    """A function of two that is 0 wherever operand number `zero` is 0, with gradients that stay finite."""
+    """Make a binary function return 0 wherever operand number `zero` is 0, and keep its gradients finite."""
 
     def safe(*operands: Tensor) -> Tensor:
         is_zero = operands[zero] == 0
@@ -143,9 +143,9 @@ def _host_divisor(function: HostFunction) -> HostFunction:
 
 
 def _host_truncate(x: Array, y: Array) -> Any:
-    """The quotient toward zero, of integers without going through floating point."""
+    """Divide, rounding toward zero; integers are not converted to floating point."""
     if object in (x.dtype, y.dtype):
-        return x // y  # dimensions are not negative
+        return x // y  # symbols are dimensions, which are never negative
     if is_floating(x):
         return np.trunc(x / y)
     quotient = np.abs(x) // np.abs(y)
@@ -186,7 +186,7 @@ binary("Xlogy", on_tensor=torch.special.xlogy)
 
 @op("AddN", "AccumulateNV2", outputs=("sum",))
 def add_n(call: Call, *inputs: Value) -> Value:
-    """The sum of all inputs, which have one shape."""
+    """Return the sum of all inputs, which have the same shape."""
     arrays = [x for x in inputs if isinstance(x, np.ndarray)]
     if len(arrays) == len(inputs):
         return np.asarray(reduce(np.add, arrays))
@@ -195,7 +195,7 @@ def add_n(call: Call, *inputs: Value) -> Value:
 
 @op("BiasAdd", "BiasAddV1")
 def bias_add(call: Call, value: Value, bias: Value) -> Value:
-    """Add a vector along the channels: the last axis, or in NCHW the second."""
+    """Add a vector along the channels: the last axis, or the second one in NCHW."""
     value, bias = to_tensors(call.dtype, value, bias)
     if str(call.get("data_format", "NHWC")).startswith("NC"):
         bias = bias.reshape([1, -1] + [1] * (value.ndim - 2))
@@ -204,42 +204,42 @@ def bias_add(call: Call, value: Value, bias: Value) -> Value:
 
 @op("ClipByValue")
 def clip_by_value(call: Call, value: Value, low: Value, high: Value) -> Value:
-    """Bound every element from both sides."""
+    """Clip every element to the range from `low` to `high`."""
     value, low, high = to_tensors(call.dtype, value, low, high)
     return torch.minimum(torch.maximum(value, low), high)
 
 
 @op("Elu", outputs=("activations",))
 def elu(call: Call, x: Value) -> Value:
-    """exp(x) - 1 below zero."""
+    """Return exp(x) - 1 for negative x, and x otherwise."""
     return F.elu(to_tensor(x, call.dtype))
 
 
 @op("Selu", outputs=("activations",))
 def selu(call: Call, x: Value) -> Value:
-    """The self-normalizing unit."""
+    """Apply the self-normalizing unit, with the constants of its paper."""
     return F.selu(to_tensor(x, call.dtype))
 
 
 @op("Relu6", outputs=("activations",))
 def relu6(call: Call, x: Value) -> Value:
-    """Bounded to 0 and 6."""
+    """Clip every element to the range from 0 to 6."""
     return to_tensor(x, call.dtype).clamp(0, 6)
 
 
 @op("LeakyRelu", outputs=("activations",))
 def leaky_relu(call: Call, x: Value) -> Value:
-    """A line of slope `alpha` below zero."""
+    """Multiply negative elements by `alpha`."""
     return F.leaky_relu(to_tensor(x, call.dtype), call.get("alpha", 0.2))
 
 
 @op("Cast", outputs=("y",))
 def cast(call: Call, x: Value) -> Value:
-    """To another type; to integers toward zero. Between floating-point types nothing changes."""
+    """Convert to another dtype; integers are rounded toward zero, and floating-point types are all the same here."""
     source, target = call.type_name("SrcT"), call.type_name("DstT")
     if isinstance(x, np.ndarray):
         if x.dtype == object and not is_float(target):
-            return x  # symbols of an export have no width
+            return x  # a symbol of an export has no dtype
         if x.dtype == object:
             return to_tensor(x, call.dtype).to(call.dtype)
         return x.astype(numpy_dtype(target, call.dtype))
@@ -250,31 +250,31 @@ def cast(call: Call, x: Value) -> Value:
 
 @op("L2Loss")
 def l2_loss(call: Call, t: Value) -> Value:
-    """Half the sum of squares."""
+    """Return half the sum of squares."""
     return torch.sum(torch.square(to_tensor(t, call.dtype))) / 2
 
 
 @op("FakeQuantWithMinMaxArgs", outputs=("outputs",))
 def fake_quantize_fixed(call: Call, inputs: Value) -> Value:
-    """Round to the steps of a quantization whose range is an attribute."""
+    """Round to the steps of a quantization whose range is set by attributes."""
     low, high = float(call.get("min", -6.0)), float(call.get("max", 6.0))
     return _fake_quantize(call, to_tensor(inputs, call.dtype), low, high)
 
 
 @op("FakeQuantWithMinMaxVars", outputs=("outputs",))
 def fake_quantize(call: Call, inputs: Value, low: Value, high: Value) -> Value:
-    """Round to the steps of a quantization whose range is an input."""
+    """Round to the steps of a quantization whose range is set by inputs."""
     low, high = to_tensors(call.dtype, low, high)
     return _fake_quantize(call, to_tensor(inputs, call.dtype), float(low), float(high))
 
 
 def _fake_quantize(call: Call, x: Tensor, low: float, high: float) -> Tensor:
-    """The range is moved so that zero is one of the steps."""
+    """Round to quantization steps; the range is shifted so that zero is one of them."""
     floor = 1 if call.flag("narrow_range") else 0
     ceiling = 2 ** int(call.get("num_bits", 8)) - 1
     if low == high == 0:
         return torch.zeros_like(x)
-    kind = host_float(torch.float32).type  # the steps are float32 in TensorFlow, whatever the inputs are
+    kind = host_float(torch.float32).type  # TensorFlow computes the steps in float32 for any input
     low32, high32 = kind(low), kind(high)
     scale = (high32 - low32) / kind(ceiling - floor)
     zero = min(max(kind(floor) - low32 / scale, kind(floor)), kind(ceiling))

@@ -1,4 +1,4 @@
-"""Tensors joined, split, repeated, padded and made from a few numbers."""
+"""Joining, splitting, repeating, padding and filling tensors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .shapes import shape_of
 
 
 def as_host_arrays(values: Sequence[Value]) -> list[Array] | None:
-    """All values as host arrays; None if any is not on the host."""
+    """Return the values as host arrays; None if any of them is not on the host."""
     arrays = [value for value in values if isinstance(value, np.ndarray)]
     return arrays if len(arrays) == len(values) else None
 
 
 def _as_one_type(arrays: Sequence[Array]) -> list[Array]:
-    """Symbols of an export make all of them symbols."""
+    """Convert all arrays to dtype object if any holds symbols of an export."""
     has_symbols = any(array.dtype == object for array in arrays)
     return [array.astype(object) for array in arrays] if has_symbols else list(arrays)
 
@@ -35,19 +35,19 @@ def _concatenate(call: Call, values: Sequence[Value], axis: int) -> Value:
 
 @op("ConcatV2")
 def concat_v2(call: Call, *inputs: Value) -> Value:
-    """Tensors joined along an axis, which is the last input."""
+    """Join tensors along an axis, which is the last input."""
     return _concatenate(call, inputs[:-1], to_int(inputs[-1]))
 
 
 @op("Concat")
 def concat(call: Call, *inputs: Value) -> Value:
-    """Tensors joined along an axis, which is the first input."""
+    """Join tensors along an axis, which is the first input."""
     return _concatenate(call, inputs[1:], to_int(inputs[0]))
 
 
 @op("Pack")
 def pack(call: Call, *values: Value) -> Value:
-    """Tensors stacked along a new axis."""
+    """Stack tensors along a new axis."""
     axis = int(call.get("axis", 0))
     arrays = as_host_arrays(values)
     if arrays is not None:
@@ -57,10 +57,10 @@ def pack(call: Call, *values: Value) -> Value:
 
 @op("Unpack")
 def unpack(call: Call, value: Value) -> Value | tuple[Value, ...]:
-    """The parts of a tensor along an axis, which is taken out."""
+    """Split a tensor along an axis into parts without this axis."""
     axis, number = int(call.get("axis", 0)), int(call.get("num", 0))
     if shape_of(value)[axis] != number:
-        raise GraphError(f"{number} parts are asked for and axis {axis} of {list(shape_of(value))} has another number")
+        raise GraphError(f"cannot unpack axis {axis} of shape {list(shape_of(value))} into {number} parts")
     if isinstance(value, np.ndarray):
         return tuple(np.asarray(part) for part in np.moveaxis(value, axis, 0))
     return to_tensor(value, call.dtype).unbind(axis)
@@ -74,29 +74,29 @@ def _split(call: Call, value: Value, sizes: list[int], axis: int) -> tuple[Value
 
 @op("Split")
 def split(call: Call, axis: Value, value: Value) -> Value | tuple[Value, ...]:
-    """Equal parts of a tensor along an axis."""
+    """Split a tensor along an axis into equal parts."""
     at, number = to_int(axis), int(call.get("num_split", 1))
     length = shape_of(value)[at]
     if length % number:
-        raise GraphError(f"axis {at} has {length} elements, which do not split into {number} equal parts")
+        raise GraphError(f"cannot split axis {at} of size {length} into {number} equal parts")
     return _split(call, value, [length // number] * number, at)
 
 
 @op("SplitV")
 def split_v(call: Call, value: Value, size_splits: Value, axis: Value) -> Value | tuple[Value, ...]:
-    """Parts of given sizes, one of which may be -1."""
+    """Split a tensor along an axis into parts of given sizes, one of which may be -1."""
     at, sizes = to_int(axis), to_ints(size_splits)
     length = shape_of(value)[at]
     if sizes.count(-1) == 1:
         sizes[sizes.index(-1)] = length - sum(number for number in sizes if number != -1)
     if sum(sizes) != length or min(sizes, default=0) < 0:
-        raise GraphError(f"axis {at} has {length} elements, which do not split into parts of {to_ints(size_splits)}")
+        raise GraphError(f"cannot split axis {at} of size {length} into parts of sizes {to_ints(size_splits)}")
     return _split(call, value, sizes, at)
 
 
 @op("Tile")
 def tile(call: Call, value: Value, multiples: Value) -> Value:
-    """The tensor repeated along its axes."""
+    """Repeat a tensor along its axes."""
     times = to_ints(multiples)
     call.check_size([size * number for size, number in zip(shape_of(value), times, strict=True)])
     if isinstance(value, np.ndarray):
@@ -106,7 +106,7 @@ def tile(call: Call, value: Value, multiples: Value) -> Value:
 
 @op("Pad", "PadV2")
 def pad(call: Call, value: Value, paddings: Value, constant: Value | None = None) -> Value:
-    """Rows of a constant put before and after, along every axis."""
+    """Pad every axis with a constant before and after."""
     pairs = _read_pairs(paddings)
     _check_padded_size(call, value, pairs)
     fill = 0 if constant is None else to_tensor(constant, call.dtype).item()
@@ -119,7 +119,7 @@ def pad(call: Call, value: Value, paddings: Value, constant: Value | None = None
 
 @op("MirrorPad")
 def mirror_pad(call: Call, value: Value, paddings: Value) -> Value:
-    """Rows mirrored at the border, which is repeated (SYMMETRIC) or not (REFLECT)."""
+    """Pad with rows mirrored at the border, which is repeated (SYMMETRIC) or not (REFLECT)."""
     pairs = _read_pairs(paddings)
     _check_padded_size(call, value, pairs)
     offset = 0 if call.get("mode") == "SYMMETRIC" else 1
@@ -127,7 +127,7 @@ def mirror_pad(call: Call, value: Value, paddings: Value) -> Value:
     for axis, (before, after) in enumerate(pairs):
         length = tensor.shape[axis]
         if max(before, after) > length - offset:
-            raise GraphError(f"mirroring {max(before, after)} rows of axis {axis}, which has {length}")
+            raise GraphError(f"cannot mirror {max(before, after)} rows of axis {axis}, which has {length}")
         if before or after:
             rows = [*range(before + offset - 1, offset - 1, -1), *range(length)]
             rows += range(length - 1 - offset, length - 1 - offset - after, -1)
@@ -138,7 +138,7 @@ def mirror_pad(call: Call, value: Value, paddings: Value) -> Value:
 def _read_pairs(paddings: Value) -> list[tuple[int, int]]:
     flat = to_ints(paddings)
     if any(type(number) is int and number < 0 for number in flat):
-        raise GraphError(f"paddings are not negative: {flat}")
+        raise GraphError(f"paddings must not be negative: {flat}")
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
@@ -148,7 +148,7 @@ def _check_padded_size(call: Call, value: Value, pairs: list[tuple[int, int]]) -
 
 @op("Fill")
 def fill(call: Call, dims: Value, value: Value) -> Value:
-    """A tensor of one value."""
+    """Return a tensor filled with one value."""
     sizes = to_ints(dims)
     call.check_size(sizes)
     if isinstance(value, np.ndarray) and value.dtype.kind in "iubO" and all(type(size) is int for size in sizes):
@@ -158,11 +158,11 @@ def fill(call: Call, dims: Value, value: Value) -> Value:
 
 @op("Range")
 def make_range(call: Call, start: Value, limit: Value, delta: Value) -> Value:
-    """Numbers from `start` up to `limit`, without it, in steps."""
+    """Return the numbers from `start` to `limit`, exclusive, in steps of `delta`."""
     kind = call.type_name("Tidx", "int32")
     first, last, step = (to_tensor(value, call.dtype).item() for value in (start, limit, delta))
     if step == 0:
-        raise GraphError("a range cannot have steps of 0")
+        raise GraphError("the step of a range must not be 0")
     call.check_size([max(0, int((last - first) / step))])
     if kind.startswith("int"):
         return np.arange(int(first), int(last), int(step)).astype(numpy_dtype(kind, call.dtype))
@@ -172,7 +172,7 @@ def make_range(call: Call, start: Value, limit: Value, delta: Value) -> Value:
 
 @op("LinSpace")
 def linspace(call: Call, start: Value, stop: Value, number: Value) -> Value:
-    """Equal steps from `start` to `stop`, both included."""
+    """Return evenly spaced numbers from `start` to `stop`, inclusive."""
     first, last, count = to_tensor(start, call.dtype), to_tensor(stop, call.dtype), to_int(number)
     call.check_size([count])
     if count == 1:
@@ -183,31 +183,31 @@ def linspace(call: Call, start: Value, stop: Value, number: Value) -> Value:
 
 @op("ReverseV2")
 def reverse_v2(call: Call, tensor: Value, axis: Value) -> Value:
-    """The order along some axes turned round."""
+    """Reverse the order along the given axes."""
     axes = to_ints(axis)
     return np.flip(tensor, tuple(axes)) if isinstance(tensor, np.ndarray) else to_tensor(tensor, call.dtype).flip(axes)
 
 
 @op("Reverse")
 def reverse(call: Call, tensor: Value, dims: Value) -> Value:
-    """The order turned round along each axis that is marked true."""
+    """Reverse the order along each axis whose flag is true."""
     marked = to_tensor(dims, call.dtype).tolist()
     return to_tensor(tensor, call.dtype).flip([axis for axis, is_marked in enumerate(marked) if is_marked])
 
 
 @op("Roll")
 def roll(call: Call, value: Value, shift: Value, axis: Value) -> Value:
-    """Elements moved along axes, those that leave coming in again at the other end."""
+    """Shift elements along axes; those that leave at one end enter at the other."""
     axes, shifts = to_ints(axis), to_ints(shift)
-    moved: dict[int, int] = {}
+    totals: dict[int, int] = {}
     for at, by in zip(axes, shifts, strict=True):
-        moved[at] = moved.get(at, 0) + by
-    return to_tensor(value, call.dtype).roll(list(moved.values()), list(moved))
+        totals[at] = totals.get(at, 0) + by
+    return to_tensor(value, call.dtype).roll(list(totals.values()), list(totals))
 
 
 @op("ReverseSequence")
 def reverse_sequence(call: Call, value: Value, lengths: Value) -> Value:
-    """For each element of the batch, the first rows turned round, as many as `lengths` says."""
+    """Reverse the first rows of each element of the batch; `lengths` is their number."""
     tensor, count = to_tensors(call.dtype, value, lengths)
     along, batch = int(call.get("seq_dim", 0)), int(call.get("batch_dim", 0))
     steps = torch.arange(tensor.shape[along], device=tensor.device)
@@ -219,7 +219,7 @@ def reverse_sequence(call: Call, value: Value, lengths: Value) -> Value:
 
 @op("DynamicStitch", "ParallelDynamicStitch", outputs=("merged",))
 def dynamic_stitch(call: Call, *inputs: Value) -> Value:
-    """Rows put at the positions that the indices name; later ones win."""
+    """Place rows at the positions given by the indices; a later row replaces an earlier one."""
     half = len(inputs) // 2
     pairs = list(zip(inputs[:half], inputs[half:], strict=True))
     arrays = as_host_arrays([data for _, data in pairs])
@@ -242,20 +242,20 @@ def dynamic_stitch(call: Call, *inputs: Value) -> Value:
 
 @op("Unique", outputs=("y", "idx"))
 def unique(call: Call, x: Value) -> tuple[Value, Value]:
-    """The different elements in the order they first appear, and for each element which of them it is."""
+    """Return the unique elements in the order of their first occurrence, and for each element its index among them."""
     array = x if isinstance(x, np.ndarray) else to_tensor(x, call.dtype).detach().cpu().numpy()
     _, first, inverse = np.unique(array, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
-    found = array[first[order]]
+    elements = array[first[order]]
     index = np.argsort(order, kind="stable")[inverse].astype(
         numpy_dtype(call.type_name("out_idx", "int32"), call.dtype)
     )
-    return (found if isinstance(x, np.ndarray) else torch.from_numpy(found)), index
+    return (elements if isinstance(x, np.ndarray) else torch.from_numpy(elements)), index
 
 
 @op("ConcatOffset", outputs=("offset",))
 def concat_offset(call: Call, axis: Value, *shapes: Value) -> Value | tuple[Value, ...]:
-    """Where each of several shapes begins when tensors of them are joined."""
+    """Return the offset of each tensor in the result of joining tensors of these shapes."""
     at = to_int(axis)
     sizes = [0, *(to_ints(shape)[at] for shape in shapes)]
     starts = np.cumsum(sizes)[:-1]

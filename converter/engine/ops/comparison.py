@@ -1,4 +1,4 @@
-"""Comparisons, logic on booleans, and choices between two tensors."""
+"""Comparisons, boolean logic, and selection between two tensors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _comparison("LogicalOr", torch.logical_or, np.logical_or)
 
 @op("Equal", "NotEqual", outputs=("z",))
 def equal(call: Call, x: Value, y: Value) -> Value:
-    """Compare element by element; shapes that cannot be broadcast are unequal as a whole where the node allows them."""
+    """Compare element by element; if the node allows shapes that do not broadcast, the result for them is a scalar."""
     is_equal = call.op == "Equal"
     if not call.flag("incompatible_shape_error", default=True):
         try:
@@ -45,27 +45,27 @@ def equal(call: Call, x: Value, y: Value) -> Value:
 
 @op("ApproximateEqual", outputs=("z",))
 def approximately_equal(call: Call, x: Value, y: Value) -> Value:
-    """Whether elements differ by less than `tolerance`."""
+    """Return whether the elements differ by less than `tolerance`."""
     x, y = to_tensors(call.dtype, x, y)
     return (x - y).abs() < float(call.get("tolerance", 1e-5))
 
 
 @op("LogicalNot", outputs=("y",))
 def logical_not(call: Call, x: Value) -> Value:
-    """The opposite of each element."""
+    """Negate each element."""
     return np.logical_not(x) if isinstance(x, np.ndarray) else torch.logical_not(to_tensor(x, call.dtype))
 
 
 @op("IsFinite", "IsInf", "IsNan", outputs=("y",))
-def kind_of_number(call: Call, x: Value) -> Value:
-    """Tell finite numbers, infinities and not-a-numbers apart."""
+def classify_number(call: Call, x: Value) -> Value:
+    """Return which elements are finite, infinite or NaN."""
     function = {"IsFinite": torch.isfinite, "IsInf": torch.isinf, "IsNan": torch.isnan}[call.op]
     return function(to_tensor(x, call.dtype))
 
 
 @op("Select")
 def select(call: Call, condition: Value, then: Value, otherwise: Value) -> Value:
-    """Choose by a condition of the same shape, a scalar, or a vector that chooses whole rows."""
+    """Select by a condition of the same shape, a scalar condition, or a vector that selects whole rows."""
     condition, then, otherwise = to_tensors(call.dtype, condition, then, otherwise)
     if condition.ndim == 1 and then.ndim > 1:
         condition = condition.reshape([-1] + [1] * (then.ndim - 1))
@@ -74,14 +74,14 @@ def select(call: Call, condition: Value, then: Value, otherwise: Value) -> Value
 
 @op("SelectV2")
 def select_v2(call: Call, condition: Value, then: Value, otherwise: Value) -> Value:
-    """Choose element by element; all three are broadcast."""
+    """Select element by element; all three inputs are broadcast."""
     if all(isinstance(value, np.ndarray) for value in (condition, then, otherwise)):
-        return np.asarray(np.where(condition, then, otherwise))  # type: ignore[arg-type]  # arrays, as just asked
+        return np.asarray(np.where(condition, then, otherwise))  # type: ignore[arg-type]  # all are arrays, as checked above
     condition, then, otherwise = to_tensors(call.dtype, condition, then, otherwise)
     return torch.where(condition, then, otherwise)
 
 
 @op("Where", outputs=("index",))
 def where(call: Call, condition: Value) -> Value:
-    """The positions of what is not zero, a row each."""
+    """Return the positions of the nonzero elements, one per row."""
     return torch.nonzero(to_tensor(condition, call.dtype))

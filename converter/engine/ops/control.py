@@ -1,6 +1,6 @@
-"""What passes values on, chooses between branches, or only watches.
+"""Operations that pass values through or choose between branches.
 
-Switch and Merge work on single values here; which branch is needed at all is the planner's matter.
+Switch and Merge work on single values here; the planner finds out which branches are needed at all.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ _PASS_THROUGH = (
 
 
 @op(*_PASS_THROUGH)
-def identity(call: Call, value: Value, *watched: Value) -> Value:
-    """The first input as it is."""
-    del call, watched
+def identity(call: Call, value: Value, *printed: Value) -> Value:
+    """Return the first input unchanged; Print has more inputs."""
+    del call, printed
     return value
 
 
 @op("StopGradient")
 def stop_gradient(call: Call, value: Value) -> Value:
-    """The input without its gradient."""
+    """Return the input, detached from the computation of gradients."""
     return value if isinstance(value, np.ndarray) else to_tensor(value, call.dtype).detach()
 
 
 @op("Switch", "RefSwitch", outputs=("output_false", "output_true"))
 def switch(call: Call, data: Value, predicate: Value) -> tuple[Value, Value]:
-    """The input on one of two outputs; the other is dead."""
+    """Return the input as one of two outputs; the other is dead."""
     del call
     return (DEAD, data) if to_bool(predicate) else (data, DEAD)
 
 
 @op("Merge", "RefMerge", outputs=("output", "value_index"))
 def merge(call: Call, *values: Value) -> tuple[Value, Value]:
-    """The one input that is alive."""
+    """Return the input that is alive, and its index."""
     for position, value in enumerate(values):
         if not isinstance(value, Dead):
             return value, np.array(position, np.int32)
-    raise GraphError("no input of the merge is alive", node=call.name, op=call.op)
+    raise GraphError("all inputs of the merge are dead", node=call.name, op=call.op)

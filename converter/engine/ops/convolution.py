@@ -1,13 +1,12 @@
-"""Convolutions in one to three dimensions, depthwise ones, and the transposed one.
+"""Convolutions in one to three dimensions, depthwise convolution, and transposed convolution.
 
-Kernels are used where they lie: a permuted view of TensorFlow's HWIO is what PyTorch takes.
+Kernels are not copied: PyTorch accepts a permuted view of TensorFlow's HWIO layout.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,21 +21,17 @@ _FORWARD: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.con
 _TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
-def _window(call: Call) -> Window:
-    return read_window(call, call.integers("strides"), call.integers("dilations"))
-
-
 @op("Conv2D", "Conv3D")
 def convolution(call: Call, value: Value, kernel: Value) -> Value:
-    """The kernel slid over the input, unflipped; in groups where the kernel has fewer input channels."""
+    """Compute the cross-correlation of the input and the kernel; in groups if the kernel has fewer input channels."""
     x, weight = to_tensors(call.dtype, value, kernel)
-    window = _window_for(call)
+    window = _read_window(call)
     if _is_pointwise(window, weight) and x.shape[-1] == weight.shape[-2]:
         return x @ weight.reshape(weight.shape[-2:])
     x = window.to_channels_first(x)
     per_group = weight.shape[-2]
     if per_group == 0 or x.shape[1] % per_group:
-        raise GraphError(f"a kernel of {per_group} input channels over a tensor of {x.shape[1]}")
+        raise GraphError(f"a kernel with {per_group} input channels does not fit a tensor with {x.shape[1]}")
     groups = x.shape[1] // per_group
     weight = weight.movedim((-1, -2), (0, 1))  # out, in, height, width
     return window.from_channels_first(_convolve(window, x, weight, groups))
@@ -44,13 +39,13 @@ def convolution(call: Call, value: Value, kernel: Value) -> Value:
 
 @op("DepthwiseConv2dNative")
 def depthwise_convolution(call: Call, value: Value, kernel: Value) -> Value:
-    """One kernel, or several, for each channel; output c·M + m is the m-th of channel c."""
+    """Apply M kernels to each channel; output channel c·M + m is the result of kernel m on channel c."""
     x, weight = to_tensors(call.dtype, value, kernel)
-    window = _window_for(call)
+    window = _read_window(call)
     x = window.to_channels_first(x)
     height, width, channels, multiplier = weight.shape
     if x.shape[1] != channels:
-        raise GraphError(f"a depthwise kernel of {channels} channels over a tensor of {x.shape[1]}")
+        raise GraphError(f"a depthwise kernel with {channels} channels does not fit a tensor with {x.shape[1]}")
     if x.dtype == torch.float64:
         return window.from_channels_first(_convolve_by_shifts(window, x, weight))
     weight = weight.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
@@ -58,7 +53,7 @@ def depthwise_convolution(call: Call, value: Value, kernel: Value) -> Value:
 
 
 def _convolve_by_shifts(window: Window, x: Tensor, weight: Tensor) -> Tensor:
-    """A depthwise convolution as a sum of shifted images: PyTorch has nothing quick for it in float64 on a CPU."""
+    """Compute a depthwise convolution as a sum of shifted images; PyTorch's own is slow in float64 on a CPU."""
     height, width, channels, multiplier = weight.shape
     x, _ = pad_if_needed(x, window.paddings(x.shape[2:], (height, width)), symmetric=False)
     x = x.movedim(1, -1).unsqueeze(-1)  # batch, rows, columns, channels, 1
@@ -81,7 +76,7 @@ def _convolve_by_shifts(window: Window, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _is_pointwise(window: Window, weight: Tensor) -> bool:
-    """Whether each pixel is only multiplied by a matrix, which is quicker done so."""
+    """Return whether the convolution multiplies each pixel by a matrix; a matrix product is then faster."""
     is_dense = window.is_channels_last and set(window.strides) == {1} and window.padding != "EXPLICIT"
     return is_dense and all(size == 1 for size in weight.shape[:-2])
 
@@ -94,9 +89,12 @@ def _convolve(window: Window, x: Tensor, weight: Tensor, groups: int) -> Tensor:
 
 @op("Conv2DBackpropInput", "Conv3DBackpropInputV2")
 def transposed_convolution(call: Call, sizes: Value, kernel: Value, value: Value) -> Value:
-    """What a convolution's gradient does: every input element paints the kernel into an output of the given size."""
+    """Add a multiple of the kernel to the output for every input element: the gradient of a convolution's input.
+
+    `sizes` is the output's shape, or only its spatial part.
+    """
     x, weight = to_tensors(call.dtype, value, kernel)
-    window = _window_for(call)
+    window = _read_window(call)
     x = window.to_channels_first(x)
     whole = to_ints(sizes)
     is_last = window.is_channels_last
@@ -104,18 +102,18 @@ def transposed_convolution(call: Call, sizes: Value, kernel: Value, value: Value
     call.check_size(whole)
     weight = weight.movedim((-1, -2), (0, 1))  # in (of this operation), out, height, width
     pairs = window.paddings(target, weight.shape[2:])
-    painted = _TRANSPOSED[weight.ndim - 2](x, weight, None, window.strides, 0, 0, 1, window.dilations)
+    y = _TRANSPOSED[weight.ndim - 2](x, weight, None, window.strides, 0, 0, 1, window.dilations)
     missing: list[int] = []
     for axis, (size, (before, after)) in enumerate(zip(target, pairs, strict=True)):
-        missing[:0] = [-before, size + before - painted.shape[2 + axis]]
+        missing[:0] = [-before, size + before - y.shape[2 + axis]]
         del after
-    return window.from_channels_first(F.pad(painted, missing))
+    return window.from_channels_first(F.pad(y, missing))
 
 
-def _window_for(call: Call) -> Window:
-    """The geometry of a node, worked out at its first run."""
-    found: Any = call.get("_window")
-    if found is None:
-        found = call.remember("_window", _window(call))
-    window: Window = found
+def _read_window(call: Call) -> Window:
+    """Return the geometry of a node, which is computed on its first run and kept."""
+    window: Window | None = call.get("_window")
+    if window is None:
+        window = read_window(call, call.integers("strides"), call.integers("dilations"))
+        call.remember("_window", window)
     return window

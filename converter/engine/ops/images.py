@@ -1,7 +1,7 @@
-"""Images in other sizes, on every sampling grid TensorFlow has had.
+"""Resizing and cropping of images, on every sampling grid that TensorFlow has used.
 
-Where a pixel is sampled is worked out in float32 also when the pixels are float64, as TensorFlow does it: a position
-that is rounded differently would take another neighbour.
+Sampling positions are computed in float32 even if the pixels are float64, as in TensorFlow: a position that is rounded
+differently would select a different pixel.
 Sources: the documentation of `tf.image.resize`, of `tf.compat.v1.image.resize_bicubic` and of the raw operations, and
 comparison with TensorFlow's results.
 """
@@ -20,7 +20,7 @@ from converter.engine.values import Array, Tensor, Value, to_array, to_ints, to_
 from converter.errors import GraphError
 
 _F32 = np.float32
-#: The bicubic kernel is tabulated at this many places between two pixels.
+#: The bicubic kernel is tabulated at this many positions between two pixels.
 _TABLE_SIZE = 1024
 
 
@@ -31,7 +31,7 @@ def _scale(call: Call, source: int, target: int) -> Any:
 
 
 def _sample_positions(call: Call, source: int, target: int) -> Array:
-    """Where each target pixel lies among the source pixels."""
+    """Return the position of each target pixel, in source pixels."""
     numbers = np.arange(target, dtype=_F32)
     scale = _scale(call, source, target)
     if call.flag("half_pixel_centers"):
@@ -42,7 +42,7 @@ def _sample_positions(call: Call, source: int, target: int) -> Array:
 def _check_target(call: Call, images: Tensor, size: Value) -> tuple[int, int]:
     height, width = to_ints(size)
     if images.ndim != 4 or min(height, width) < 1 or min(images.shape[1:3]) < 1:
-        raise GraphError(f"images of shape {list(images.shape)} cannot become {height} times {width}")
+        raise GraphError(f"images of shape {list(images.shape)} cannot be resized to {height} by {width}")
     call.check_size([images.shape[0], height, width, images.shape[3]])
     return height, width
 
@@ -58,7 +58,7 @@ def _broadcast_weights(x: Tensor, axis: int, weights: Array) -> Tensor:
 
 @op("ResizeBilinear", outputs=("resized_images",))
 def resize_bilinear(call: Call, images: Value, size: Value) -> Value:
-    """Between the four nearest pixels."""
+    """Resize by interpolating between the four nearest pixels."""
     x = to_tensor(images, call.dtype)
     target = _check_target(call, x, size)
     x = x.to(call.dtype)
@@ -74,23 +74,23 @@ def resize_bilinear(call: Call, images: Value, size: Value) -> Value:
 
 @op("ResizeNearestNeighbor", outputs=("resized_images",))
 def resize_nearest(call: Call, images: Value, size: Value) -> Value:
-    """The nearest pixel."""
+    """Resize by taking the nearest pixel."""
     x = to_tensor(images, call.dtype)
     target = _check_target(call, x, size)
     for axis in (1, 2):
         length = x.shape[axis]
         numbers = np.arange(target[axis - 1], dtype=_F32)
         half = _F32(0.5) if call.flag("half_pixel_centers") else _F32(0)
-        places = (numbers + half) * _scale(call, length, target[axis - 1])
-        # Halves are rounded away from zero, unlike np.round.
-        rounded = np.floor(places + _F32(0.5)) if call.flag("align_corners") else np.floor(places)
+        positions = (numbers + half) * _scale(call, length, target[axis - 1])
+        # TensorFlow rounds halves up, unlike np.round.
+        rounded = np.floor(positions + _F32(0.5)) if call.flag("align_corners") else np.floor(positions)
         x = _take_rows(x, axis, np.clip(rounded, 0, length - 1))
     return x
 
 
 @op("ResizeBicubic", outputs=("resized_images",))
 def resize_bicubic(call: Call, images: Value, size: Value) -> Value:
-    """Through the sixteen nearest pixels: the kernel with a = -0.5 on half-pixel centres, with a = -0.75 elsewhere."""
+    """Resize with a cubic kernel over the sixteen nearest pixels; a is -0.5 on half-pixel centres, otherwise -0.75."""
     x = to_tensor(images, call.dtype)
     target = _check_target(call, x, size)
     x = x.to(call.dtype)
@@ -102,28 +102,28 @@ def resize_bicubic(call: Call, images: Value, size: Value) -> Value:
 
 
 def _cubic_taps(call: Call, source: int, target: int) -> tuple[Array, Array]:
-    """Four pixels for each target pixel, and their weights; both of shape (4, target)."""
+    """Return the indices of four pixels for each target pixel, and their weights; both of shape (4, target)."""
     is_half_pixel = call.flag("half_pixel_centers")
     a = -0.5 if is_half_pixel else -0.75
     positions = _sample_positions(call, source, target)
     floor = np.floor(positions)
-    place = np.rint((positions - floor) * _F32(_TABLE_SIZE)) / _TABLE_SIZE
-    distances = np.stack([1 + place, place, 1 - place, 2 - place])
+    fraction = np.rint((positions - floor) * _F32(_TABLE_SIZE)) / _TABLE_SIZE
+    distances = np.stack([1 + fraction, fraction, 1 - fraction, 2 - fraction])
     near = ((a + 2) * distances - (a + 3)) * distances**2 + 1
     far = ((a * distances - 5 * a) * distances + 8 * a) * distances - 4 * a
     weights = np.where(distances <= 1, near, far)
-    wanted = floor + np.array([[-1.0], [0.0], [1.0], [2.0]])
-    index = np.clip(wanted, 0, source - 1)
+    unclipped = floor + np.array([[-1.0], [0.0], [1.0], [2.0]])
+    index = np.clip(unclipped, 0, source - 1)
     if is_half_pixel:
-        # Pixels beyond the border do not count, and the others are weighted up.
-        weights = np.where(index == wanted, weights, 0)
+        # Pixels beyond the border are ignored, and the other weights are scaled up.
+        weights = np.where(index == unclipped, weights, 0)
         weights = weights / weights.sum(0)
     return index, weights
 
 
 @op("ResizeArea", outputs=("resized_images",))
 def resize_area(call: Call, images: Value, size: Value) -> Value:
-    """The mean over the area each target pixel covers."""
+    """Resize by averaging over the area that each target pixel covers."""
     x = to_tensor(images, call.dtype)
     target = _check_target(call, x, size)
     x = x.to(call.dtype)
@@ -142,14 +142,14 @@ def resize_area(call: Call, images: Value, size: Value) -> Value:
 
 
 def _apply_matrix(x: Tensor, axis: int, matrix: Array) -> Tensor:
-    """Replace the pixels along an axis by sums of them, a row of the matrix for each."""
+    """Multiply an axis by a matrix of shape (new size, old size)."""
     weights = torch.from_numpy(matrix).to(x.device, x.dtype)
     return torch.tensordot(weights, x, dims=([1], [axis])).movedim(0, axis)  # type: ignore[no-any-return]
 
 
 @op("ScaleAndTranslate", outputs=("resized_images",))
 def scale_and_translate(call: Call, images: Value, size: Value, scale: Value, translation: Value) -> Value:
-    """Resampling with a named kernel, which grows with the step when `antialias` is set."""
+    """Resample with the kernel that the node names; `antialias` widens it when an image is made smaller."""
     x = to_tensor(images, call.dtype)
     target = _check_target(call, x, size)
     x = x.to(call.dtype)
@@ -165,7 +165,7 @@ def _kernel_matrix(call: Call, source: int, target: int, scale: float, shift: fl
     widening = max(inverse, _F32(1)) if call.flag("antialias", default=True) else _F32(1)
     kind = str(call.get("kernel_type", "lanczos3"))
     if kind not in _KERNELS:
-        raise GraphError(f"the kernel {kind} is not one of {', '.join(_KERNELS)}")
+        raise GraphError(f"unknown kernel {kind}, expected one of {', '.join(_KERNELS)}")
     radius, function = _KERNELS[kind]
     centres = (np.arange(target, dtype=_F32) + _F32(0.5)) * inverse - _F32(shift) * inverse
     pixels = np.arange(source, dtype=_F32) + _F32(0.5)
@@ -198,7 +198,7 @@ def _gaussian(x: Array) -> Array:
     return np.where(np.abs(x) >= 1.5, 0, np.exp(-(x**2) / (2 * 0.5**2)))
 
 
-#: Radius and shape of each kernel.
+#: The radius and the function of each kernel.
 _KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
     "box": (0.5, lambda x: np.where(np.abs(x) < 0.5, 1.0, np.where(np.abs(x) == 0.5, 0.5, 0.0))),
     "triangle": (1.0, _triangle),
@@ -212,7 +212,7 @@ _KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
 
 @op("CropAndResize", outputs=("crops",))
 def crop_and_resize(call: Call, images: Value, boxes: Value, owners: Value, size: Value) -> Value:
-    """Boxes of images, in fractions of their height and width, each resized to one size."""
+    """Cut boxes, in fractions of the height and width, out of images, and resize them to one size."""
     x, corners, owner = to_tensors(call.dtype, images, boxes, owners)
     height, width = to_ints(size)
     call.check_size([corners.shape[0], height, width, x.shape[3]])

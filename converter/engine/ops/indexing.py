@@ -1,4 +1,4 @@
-"""Parts of a tensor by position: slices with all their masks, gather, scatter, one-hot, and the largest entries."""
+"""Selecting parts of a tensor by position: slices with all their masks, gather, scatter, one-hot, and top-k."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Index = int | slice | None
 
 @op("Slice")
 def take_slice(call: Call, value: Value, begin: Value, size: Value) -> Value:
-    """A box of a tensor; a size of -1 goes to the end."""
+    """Cut a box out of a tensor; a size of -1 extends to the end."""
     sizes = shape_of(value)
     index = []
     for axis, (start, length) in enumerate(zip(to_ints(begin), to_ints(size), strict=True)):
         stop = sizes[axis] if length == -1 else start + length
         if type(stop) is int and type(sizes[axis]) is int and not 0 <= start <= stop <= sizes[axis]:
-            raise GraphError(f"elements {start} to {stop} of axis {axis}, which has {sizes[axis]}")
+            raise GraphError(f"cannot slice elements {start} to {stop} of axis {axis}, which has size {sizes[axis]}")
         index.append(slice(start, stop))
     return value[tuple(index)] if isinstance(value, np.ndarray) else to_tensor(value, call.dtype)[tuple(index)]
 
 
 @op("StridedSlice")
 def strided_slice(call: Call, value: Value, begin: Value, end: Value, strides: Value) -> Value:
-    """What Python's `value[begin:end:stride, …]` means; bits of the masks mark the entries that are something else."""
+    """Index as in Python's `value[begin:end:stride, …]`; the bits of the masks mark entries with another meaning."""
     index = _to_python_index(call, len(shape_of(value)), to_ints(begin), to_ints(end), to_ints(strides))
     if isinstance(value, np.ndarray):
         return np.asarray(value[tuple(index)])
@@ -49,7 +49,7 @@ def _to_python_index(call: Call, rank: int, begin: list[int], end: list[int], st
     is_new = [bool(masks["new_axis_mask"] >> entry & 1) and not is_ellipsis[entry] for entry in entries]
     taken = sum(1 for entry in entries if not is_ellipsis[entry] and not is_new[entry])
     if taken > rank:
-        raise GraphError(f"a strided slice of {taken} axes, and the tensor has {rank}")
+        raise GraphError(f"a strided slice of {taken} axes does not fit a tensor with {rank}")
     index: list[Index] = []
     for entry in entries:
         if is_ellipsis[entry]:
@@ -72,10 +72,10 @@ def _make_slice(start: int | None, stop: int | None, stride: int) -> slice:
 
 
 def _index_tensor(tensor: Tensor, index: Sequence[Index]) -> Tensor:
-    """Index a tensor; PyTorch has no negative strides, so these are taken forwards and turned round."""
+    """Index a tensor; PyTorch has no negative strides, so these parts are taken forwards and then flipped."""
     forwards: list[Index] = []
-    turned = []
-    axis = position = 0  # of the tensor, of the result
+    flipped = []
+    axis = position = 0  # axis of the tensor, axis of the result
     for part in index:
         if part is None:
             position += 1
@@ -85,7 +85,7 @@ def _index_tensor(tensor: Tensor, index: Sequence[Index]) -> Tensor:
             if part.step is not None and part.step < 0:
                 steps = range(*part.indices(tensor.shape[axis]))
                 part = slice(steps[-1], steps[0] + 1, -part.step) if steps else slice(0, 0)  # noqa: PLW2901
-                turned.append(position)
+                flipped.append(position)
             position += 1
         forwards.append(part)
         axis += 1
@@ -93,23 +93,23 @@ def _index_tensor(tensor: Tensor, index: Sequence[Index]) -> Tensor:
         taken = tensor[tuple(forwards)]
     else:
         taken = tensor[tuple(forwards)] if forwards else tensor
-    return taken.flip(turned) if turned else taken
+    return taken.flip(flipped) if flipped else taken
 
 
 @op("Gather")
 def gather(call: Call, params: Value, indices: Value) -> Value:
-    """Rows of a tensor by number."""
+    """Select rows of a tensor by index."""
     return gather_rows(call, params, indices, 0, 0)
 
 
 @op("GatherV2")
 def gather_v2(call: Call, params: Value, indices: Value, axis: Value) -> Value:
-    """Slices of a tensor along an axis by number, for each element of the leading batch dimensions if there are any."""
+    """Select slices of a tensor along an axis by index, for each element of the leading batch dimensions, if any."""
     return gather_rows(call, params, indices, to_int(axis), int(call.get("batch_dims", 0)))
 
 
 def gather_rows(call: Call, params: Value, indices: Value, axis: int, batch_dims: int) -> Value:
-    """The slices of `params` along `axis` that `indices` number."""
+    """Return the slices of `params` along `axis` at `indices`."""
     if isinstance(params, np.ndarray) and isinstance(indices, np.ndarray) and not batch_dims:
         _check_range(indices, params.shape[axis])
         return np.asarray(params.take(indices, axis))
@@ -117,8 +117,8 @@ def gather_rows(call: Call, params: Value, indices: Value, axis: int, batch_dims
     axis %= table.ndim
     batch_dims = batch_dims + rows.ndim if batch_dims < 0 else batch_dims
     if not batch_dims:
-        found = table.index_select(axis, rows.reshape(-1).long())
-        return found.reshape([*table.shape[:axis], *rows.shape, *table.shape[axis + 1 :]])
+        taken = table.index_select(axis, rows.reshape(-1).long())
+        return taken.reshape([*table.shape[:axis], *rows.shape, *table.shape[axis + 1 :]])
     moved = table.movedim(axis, batch_dims)
     index = [
         torch.arange(table.shape[batch], device=rows.device).reshape(
@@ -127,19 +127,19 @@ def gather_rows(call: Call, params: Value, indices: Value, axis: int, batch_dims
         for batch in range(batch_dims)
     ]
     position = (*index, rows.long())
-    found = moved[position]  # batch…, rows…, what lay between the batch and the axis, the rest
+    taken = moved[position]  # batch…, rows…, the axes between the batch and the axis, the rest
     between = range(rows.ndim, rows.ndim + axis - batch_dims)
-    return found.movedim(tuple(between), tuple(range(batch_dims, axis))) if between else found
+    return taken.movedim(tuple(between), tuple(range(batch_dims, axis))) if between else taken
 
 
 def _check_range(indices: Array, size: int) -> None:
     if indices.size and not 0 <= indices.min() <= indices.max() < size:
-        raise GraphError(f"index {int(indices.max())} of {size} rows")
+        raise GraphError(f"indices {int(indices.min())} to {int(indices.max())} are out of range for {size} rows")
 
 
 @op("GatherNd")
 def gather_nd(call: Call, params: Value, indices: Value) -> Value:
-    """Slices of a tensor, each by a vector of numbers."""
+    """Select slices of a tensor, each by a vector of indices."""
     table, rows = to_tensors(call.dtype, params, indices)
     if rows.shape[-1] == 0:
         return table.expand([*rows.shape[:-1], *table.shape])
@@ -148,7 +148,7 @@ def gather_nd(call: Call, params: Value, indices: Value) -> Value:
 
 @op("ScatterNd")
 def scatter_nd(call: Call, indices: Value, updates: Value, shape: Value) -> Value:
-    """Zeros with the updates added at their positions."""
+    """Return zeros with the updates added at their positions."""
     sizes = to_ints(shape)
     call.check_size(sizes)
     rows, new = to_tensors(call.dtype, indices, updates)
@@ -157,14 +157,14 @@ def scatter_nd(call: Call, indices: Value, updates: Value, shape: Value) -> Valu
 
 @op("TensorScatterUpdate")
 def tensor_scatter_update(call: Call, tensor: Value, indices: Value, updates: Value) -> Value:
-    """The tensor with other values at some positions."""
+    """Return the tensor with the values at some positions replaced."""
     table, rows, new = to_tensors(call.dtype, tensor, indices, updates)
     return table.index_put(tuple(rows.long().unbind(-1)), new)
 
 
 @op("TensorScatterAdd", "TensorScatterSub")
 def tensor_scatter_add(call: Call, tensor: Value, indices: Value, updates: Value) -> Value:
-    """The tensor with values added or taken off at some positions."""
+    """Return the tensor with values added or subtracted at some positions."""
     table, rows, new = to_tensors(call.dtype, tensor, indices, updates)
     new = -new if call.op == "TensorScatterSub" else new
     return table.index_put(tuple(rows.long().unbind(-1)), new, accumulate=True)
@@ -172,7 +172,7 @@ def tensor_scatter_add(call: Call, tensor: Value, indices: Value, updates: Value
 
 @op("OneHot")
 def one_hot(call: Call, indices: Value, depth: Value, on: Value, off: Value) -> Value:
-    """`on` at the position each index names along a new axis, `off` everywhere else."""
+    """Return `on` at each index along a new axis, and `off` everywhere else."""
     rows, yes, no = to_tensors(call.dtype, indices, on, off)
     count, axis = to_int(depth), int(call.get("axis", -1))
     axis = rows.ndim if axis == -1 else axis
@@ -183,21 +183,17 @@ def one_hot(call: Call, indices: Value, depth: Value, on: Value, off: Value) -> 
 
 @op("TopKV2", outputs=("values", "indices"))
 def top_k_v2(call: Call, value: Value, k: Value) -> tuple[Value, Value]:
-    """The largest entries of each row, of equal ones the first."""
-    return _largest(call, value, to_int(k))
-
-
-def _largest(call: Call, value: Value, count: int) -> tuple[Value, Value]:
-    tensor = to_tensor(value, call.dtype)
+    """Return the largest entries of each row and their indices; among equal entries the first comes first."""
+    tensor, count = to_tensor(value, call.dtype), to_int(k)
     if count > tensor.shape[-1]:
-        raise GraphError(f"the largest {count} of {tensor.shape[-1]} entries")
+        raise GraphError(f"cannot take the largest {count} of {tensor.shape[-1]} entries")
     values, order = tensor.sort(dim=-1, descending=True, stable=True)
     return values[..., :count], order[..., :count].to(call.torch_dtype("index_type", "int32"))
 
 
 @op("SegmentSum", "SegmentMean", "SegmentMax", "SegmentMin", "SegmentProd")
 def segment(call: Call, data: Value, segments: Value) -> Value:
-    """Rows of one segment put together; the segments are numbered in order."""
+    """Reduce the rows of each segment; the segment numbers are sorted."""
     rows, numbers = to_tensors(call.dtype, data, segments)
     count = int(numbers[-1]) + 1 if numbers.numel() else 0
     return _reduce_segments(call, rows, numbers, count, empty_is_zero=True)
@@ -205,7 +201,7 @@ def segment(call: Call, data: Value, segments: Value) -> Value:
 
 @op("UnsortedSegmentSum", "UnsortedSegmentMax", "UnsortedSegmentMin", "UnsortedSegmentProd")
 def unsorted_segment(call: Call, data: Value, segments: Value, number: Value) -> Value:
-    """Rows of one segment put together; rows of a negative segment are left out."""
+    """Reduce the rows of each segment; rows with a negative segment number are ignored."""
     rows, numbers = to_tensors(call.dtype, data, segments)
     rows = rows.reshape([-1, *rows.shape[numbers.ndim :]])
     numbers = numbers.reshape(-1)

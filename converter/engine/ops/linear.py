@@ -1,4 +1,4 @@
-"""Products of matrices, and matrices made from diagonals and bands."""
+"""Matrix products, diagonals and bands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _transpose_if(matrix: Tensor, *, is_transposed: bool) -> Tensor:
 
 @op("MatMul", outputs=("product",))
 def matmul(call: Call, a: Value, b: Value) -> Value:
-    """The product of two matrices."""
+    """Multiply two matrices."""
     left, right = to_tensors(call.dtype, a, b)
     left = _transpose_if(left, is_transposed=call.flag("transpose_a"))
     return left @ _transpose_if(right, is_transposed=call.flag("transpose_b"))
@@ -23,7 +23,7 @@ def matmul(call: Call, a: Value, b: Value) -> Value:
 
 @op("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 def batch_matmul(call: Call, x: Value, y: Value) -> Value:
-    """Products of the matrices in the last two axes; the others are broadcast."""
+    """Multiply the matrices in the last two axes; the other axes are broadcast."""
     left, right = to_tensors(call.dtype, x, y)
     left = _transpose_if(left, is_transposed=call.flag("adj_x"))
     return left @ _transpose_if(right, is_transposed=call.flag("adj_y"))
@@ -31,13 +31,13 @@ def batch_matmul(call: Call, x: Value, y: Value) -> Value:
 
 @op("Einsum")
 def einsum(call: Call, *inputs: Value) -> Value:
-    """Products summed as the equation's letters say."""
+    """Sum products of the inputs as the node's equation says."""
     return torch.einsum(str(call.get("equation", "")), to_tensors(call.dtype, *inputs))
 
 
 @op("MatrixBandPart", outputs=("band",))
 def band_part(call: Call, value: Value, lower: Value, upper: Value) -> Value:
-    """The matrix with zeros outside a band; a negative width keeps the whole triangle."""
+    """Return the matrix with zeros outside a band; a negative width keeps the whole triangle."""
     x = to_tensor(value, call.dtype)
     below, above = to_int(lower), to_int(upper)
     rows = torch.arange(x.shape[-2], device=x.device)[:, None]
@@ -52,7 +52,7 @@ def band_part(call: Call, value: Value, lower: Value, upper: Value) -> Value:
 
 @op("Diag", "MatrixDiag")
 def diagonal_matrix(call: Call, diagonal: Value) -> Value:
-    """Zeros with the vector on the diagonal."""
+    """Return zeros with the input on the diagonal."""
     vector = to_tensor(diagonal, call.dtype)
     if call.op == "MatrixDiag" or vector.ndim == 1:
         return torch.diag_embed(vector)
@@ -61,7 +61,7 @@ def diagonal_matrix(call: Call, diagonal: Value) -> Value:
 
 @op("MatrixDiagV2", "MatrixDiagV3")
 def diagonal_matrix_v3(call: Call, diagonal: Value, k: Value, *sizes_and_padding: Value) -> Value:
-    """A matrix of `padding` with the vector on one diagonal, square unless its size is given."""
+    """Return a matrix filled with `padding` and the vector on one diagonal; it is square unless its size is given."""
     rows, columns, padding = sizes_and_padding
     vector, fill = to_tensors(call.dtype, diagonal, padding)
     offset = _read_offset(k)
@@ -79,20 +79,20 @@ def diagonal_matrix_v3(call: Call, diagonal: Value, k: Value, *sizes_and_padding
 
 @op("DiagPart", "MatrixDiagPart", outputs=("diagonal",))
 def diagonal_part(call: Call, value: Value) -> Value:
-    """The diagonal of the last two axes."""
+    """Return the main diagonal of the last two axes."""
     return torch.diagonal(to_tensor(value, call.dtype), 0, -2, -1)
 
 
 @op("MatrixDiagPartV2", "MatrixDiagPartV3", outputs=("diagonal",))
 def diagonal_part_v3(call: Call, value: Value, k: Value, padding: Value) -> Value:
-    """One diagonal of the last two axes, nothing of which needs padding."""
+    """Return one diagonal of the last two axes; a single diagonal needs no padding."""
     del padding
     return torch.diagonal(to_tensor(value, call.dtype), _read_offset(k), -2, -1)
 
 
 @op("MatrixSetDiag", "MatrixSetDiagV2", "MatrixSetDiagV3")
 def set_diagonal(call: Call, value: Value, diagonal: Value, k: Value | None = None) -> Value:
-    """The matrix with another diagonal."""
+    """Return the matrix with one diagonal replaced."""
     matrix, vector = to_tensors(call.dtype, value, diagonal)
     return torch.diagonal_scatter(matrix, vector, 0 if k is None else _read_offset(k), -2, -1)
 
@@ -100,5 +100,5 @@ def set_diagonal(call: Call, value: Value, diagonal: Value, k: Value | None = No
 def _read_offset(k: Value) -> int:
     first, *rest = to_ints(k)
     if any(other != first for other in rest):
-        raise GraphError(f"bands of diagonals {to_ints(k)} are not computed, only single ones")
+        raise GraphError(f"bands of diagonals {to_ints(k)} are not supported, only single diagonals")
     return first

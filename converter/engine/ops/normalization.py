@@ -17,7 +17,7 @@ _RESPONSE = {"bias": 1.0, "alpha": 1.0, "beta": 0.5}
 
 @op("FusedBatchNorm", "FusedBatchNormV2", outputs=_OUTPUTS)
 def batch_norm(call: Call, *inputs: Value) -> tuple[Value, ...]:
-    """(x - mean) / sqrt(variance + epsilon) · scale + offset, with given statistics or, in training, the batch's."""
+    """Return (x - mean) / sqrt(variance + epsilon) · scale + offset; in training, with the statistics of the batch."""
     x, scale, offset, mean, variance = to_tensors(call.dtype, *inputs)
     epsilon = _read_epsilon(call)
     layout = str(call.get("data_format", "NHWC"))
@@ -36,7 +36,7 @@ def batch_norm(call: Call, *inputs: Value) -> tuple[Value, ...]:
 
 
 def _normalize(x: Tensor, *parameters: Tensor, epsilon: float) -> Tensor:
-    """The formula itself, for statistics that have a gradient, which PyTorch's batch norm does not give them."""
+    """Compute the formula itself, since PyTorch's batch norm does not propagate gradients to the statistics."""
     shape = [1, -1, *([1] * (x.ndim - 2))]
     scale, offset, mean, variance = (vector.reshape(shape) for vector in parameters)
     return (x - mean) * (torch.rsqrt(variance + epsilon) * scale) + offset
@@ -44,22 +44,22 @@ def _normalize(x: Tensor, *parameters: Tensor, epsilon: float) -> Tensor:
 
 @op("FusedBatchNormV3", outputs=(*_OUTPUTS, "reserve_space_3"))
 def batch_norm_v3(call: Call, *inputs: Value) -> tuple[Value, ...]:
-    """The same; the third reserve means nothing outside a GPU."""
+    """Return the same as `batch_norm`, and an empty third reserve space, which only GPUs use."""
     outputs = batch_norm(call, *inputs)
     return (*outputs, torch.zeros(0, dtype=call.dtype))
 
 
 def _read_epsilon(call: Call) -> float:
-    """The shortest number that is the stored float32.
+    """Return the decimal number with the fewest digits that is stored as this float32.
 
-    An epsilon of 0.001 is stored as 0.0010000000475. In float32 both are the same; in float64 the number that was meant
-    is used, since TensorFlow itself has no batch norm in float64 that could say otherwise.
+    An epsilon of 0.001 is stored as 0.0010000000475. In float32 both are the same. In float64 we use 0.001, which the
+    author meant; TensorFlow has no fused batch norm in float64 to compare with.
     """
     return float(str(np.float32(call.get("epsilon", 1e-4))))
 
 
 def _compute_statistics(call: Call, x: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Both statistics as outputs, averaged with the old ones and the variance unbiased; and both of the batch."""
+    """Return mean and unbiased variance, averaged with the old ones, and then those of the batch itself."""
     axes = [axis for axis in range(x.ndim) if axis != 1]
     batch_mean = x.mean(axes)
     batch_variance = x.var(axes, correction=0)
@@ -74,7 +74,7 @@ def _compute_statistics(call: Call, x: Tensor, mean: Tensor, variance: Tensor) -
 
 @op("BatchNormWithGlobalNormalization", outputs=("result",))
 def old_batch_norm(call: Call, *inputs: Value) -> Value:
-    """The batch norm of TensorFlow's first versions."""
+    """Apply the batch norm of TensorFlow's first versions."""
     t, m, v, beta, gamma = to_tensors(call.dtype, *inputs)
     factor = torch.rsqrt(v + float(call.get("variance_epsilon", 1e-4)))
     factor = factor * gamma if call.flag("scale_after_normalization") else factor
@@ -83,7 +83,7 @@ def old_batch_norm(call: Call, *inputs: Value) -> Value:
 
 @op("LRN")
 def local_response(call: Call, value: Value) -> Value:
-    """Each element over a power of the squares around it along the channels."""
+    """Divide each element by a power of the sum of squares of the neighbouring channels."""
     x = to_tensor(value, call.dtype)
     radius = int(call.get("depth_radius", 5))
     bias, alpha, beta = (float(call.get(name, default)) for name, default in _RESPONSE.items())
@@ -93,17 +93,17 @@ def local_response(call: Call, value: Value) -> Value:
 
 @op("Softmax", outputs=("softmax",))
 def softmax(call: Call, logits: Value) -> Value:
-    """Along the last axis."""
+    """Apply softmax along the last axis."""
     return _apply_along_last(torch.softmax, to_tensor(logits, call.dtype))
 
 
 @op("LogSoftmax", outputs=("logsoftmax",))
 def log_softmax(call: Call, logits: Value) -> Value:
-    """The logarithm of softmax along the last axis."""
+    """Return the logarithm of softmax along the last axis."""
     return _apply_along_last(torch.log_softmax, to_tensor(logits, call.dtype))
 
 
 def _apply_along_last(function: object, x: Tensor) -> Tensor:
     if x.ndim == 0:
-        raise GraphError("softmax of a scalar")
-    return function(x, -1)  # type: ignore[operator,no-any-return]  # one of PyTorch's two
+        raise GraphError("softmax needs at least one axis, not a scalar")
+    return function(x, -1)  # type: ignore[operator,no-any-return]  # torch.softmax or torch.log_softmax

@@ -1,4 +1,4 @@
-"""Largest and mean values of windows that slide over an image."""
+"""Max pooling and average pooling."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def _read_geometry(call: Call, sizes: Sequence[int], strides: Sequence[int]) -> 
     window = read_window(call, strides)
     kernel = take_spatial(sizes, is_last=window.is_channels_last)
     if math.prod(sizes) != math.prod(kernel):
-        raise GraphError(f"windows of {list(sizes)} go over the batch or the channels")
+        raise GraphError(f"pooling over the batch or the channels is not supported: windows of {list(sizes)}")
     return window, kernel
 
 
 @op("MaxPool", "MaxPool3D")
 def max_pool(call: Call, value: Value) -> Value:
-    """The largest value of each window; padding never is."""
+    """Return the largest value of each window; padding is ignored."""
     return _max_pool(call, value, call.integers("ksize"), call.integers("strides"))
 
 
 @op("MaxPoolV2")
 def max_pool_v2(call: Call, value: Value, sizes: Value, strides: Value) -> Value:
-    """The same, with the window's size and strides as inputs."""
+    """Return the same as `max_pool`, with the size and strides of the window as inputs."""
     return _max_pool(call, value, to_ints(sizes), to_ints(strides))
 
 
@@ -50,7 +50,7 @@ def _max_pool(call: Call, value: Value, sizes: Sequence[int], strides: Sequence[
 
 @op("AvgPool", "AvgPool3D")
 def mean_pool(call: Call, value: Value) -> Value:
-    """The mean of each window, over the elements that are in the image."""
+    """Return the mean of each window; padding is not counted."""
     window, kernel = _read_geometry(call, call.integers("ksize"), call.integers("strides"))
     x = window.to_channels_first(to_tensor(value, call.dtype))
     pool = _MEAN[len(kernel)]

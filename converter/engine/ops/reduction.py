@@ -1,4 +1,4 @@
-"""Many elements into one along some axes: sums, means, extremes, where the extremes are, and running totals."""
+"""Reductions along axes: sums, means, extremes and their positions; and cumulative sums and products."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _reduction(name: str, on_tensor: Reduction, on_host: HostReduction | None = 
             return result if object in (result.dtype, value.dtype) else result.astype(value.dtype, copy=False)
         tensor = to_tensor(value, call.dtype)
         chosen = sorted({_check_axis(axis, tensor.ndim) for axis in to_ints(axes)})
-        # TensorFlow reduces no axis where none is named; PyTorch would reduce all.
+        # Without axes TensorFlow reduces nothing, but PyTorch would reduce all of them.
         reduced = on_tensor(tensor, chosen, keep).to(tensor.dtype) if chosen else tensor
         return reduced.abs() if name == "EuclideanNorm" else reduced
 
@@ -34,7 +34,7 @@ def _reduction(name: str, on_tensor: Reduction, on_host: HostReduction | None = 
 
 def _check_axis(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
-        raise GraphError(f"axis {axis} of a tensor that has {rank}")
+        raise GraphError(f"axis {axis} is out of range for a tensor with {rank} axes")
     return axis % rank
 
 
@@ -46,7 +46,7 @@ def _mean(tensor: Tensor, axes: list[int], keep: bool) -> Tensor:
 
 
 def _one_by_one(function: Callable[[Tensor, int, bool], Tensor]) -> Reduction:
-    """Reduce the axes one after the other, the last first, for functions that take only one."""
+    """Reduce the axes one by one, starting with the last, for functions that accept a single axis."""
 
     def reduce(tensor: Tensor, axes: list[int], keep: bool) -> Tensor:
         for axis in reversed(axes):
@@ -57,7 +57,7 @@ def _one_by_one(function: Callable[[Tensor, int, bool], Tensor]) -> Reduction:
 
 
 def _extreme(function: Callable[[Tensor, list[int], bool], Tensor], *, largest: bool) -> Reduction:
-    """The largest or smallest; of no elements the number that every other would replace, as TensorFlow has it."""
+    """Reduce to the largest or smallest; for no elements return the identity of the reduction, as TensorFlow does."""
 
     def reduce(tensor: Tensor, axes: list[int], keep: bool) -> Tensor:
         if all(tensor.shape[axis] for axis in axes):
@@ -97,7 +97,7 @@ _reduction("Sum", lambda x, axes, keep: x.sum(axes, keep), lambda x, axes, keep:
 
 @op("ArgMax", "ArgMin")
 def extreme_position(call: Call, value: Value, axis: Value) -> Value:
-    """Where the largest or smallest entry is, of equal ones the first."""
+    """Return the index of the largest or smallest entry; the first one if several are equal."""
     tensor = to_tensor(value, call.dtype)
     if tensor.dtype == torch.bool:
         tensor = tensor.to(torch.uint8)
@@ -107,12 +107,12 @@ def extreme_position(call: Call, value: Value, axis: Value) -> Value:
 
 @op("Cumsum", "Cumprod", outputs=("out",))
 def cumulative(call: Call, value: Value, axis: Value) -> Value:
-    """Running totals or products, from the end if `reverse`, without the element itself if `exclusive`."""
+    """Return cumulative sums or products, from the end if `reverse`, without the element itself if `exclusive`."""
     tensor, along = to_tensor(value, call.dtype), to_int(axis)
-    is_sum, turn = call.op == "Cumsum", call.flag("reverse")
-    tensor = tensor.flip(along) if turn else tensor
+    is_sum, is_reversed = call.op == "Cumsum", call.flag("reverse")
+    tensor = tensor.flip(along) if is_reversed else tensor
     if call.flag("exclusive") and tensor.shape[along]:
         start = torch.full_like(tensor.narrow(along, 0, 1), 0 if is_sum else 1)
         tensor = torch.cat([start, tensor.narrow(along, 0, tensor.shape[along] - 1)], along)
     total = tensor.cumsum(along, dtype=tensor.dtype) if is_sum else tensor.cumprod(along, dtype=tensor.dtype)
-    return total.flip(along) if turn else total
+    return total.flip(along) if is_reversed else total

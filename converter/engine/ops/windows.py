@@ -1,7 +1,8 @@
-"""What convolution and pooling share: data formats, and the padding of windows that slide over an image.
+"""Windows that slide over an image, for convolution and pooling: their data formats and padding.
 
 Source: the documentation of `tf.nn.convolution`.
-With SAME the output has ceil(size / stride) positions; of an odd number of padding rows the larger half comes after.
+With SAME padding the output has ceil(size / stride) positions; if the number of padding rows is odd, the extra row is
+added at the end.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from converter.errors import GraphError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Window:
-    """A window's geometry along the spatial axes, whatever the data format."""
+    """The geometry of a window along the spatial axes, for any data format."""
 
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
@@ -27,15 +28,15 @@ class Window:
     explicit: tuple[tuple[int, int], ...]
 
     def to_channels_first(self, tensor: Tensor) -> Tensor:
-        """A view with the channels after the batch, as PyTorch has them."""
+        """Return a view with the channels after the batch, as in PyTorch."""
         return tensor.movedim(-1, 1) if self.is_channels_last else tensor
 
     def from_channels_first(self, tensor: Tensor) -> Tensor:
-        """A view with the channels where the data format has them."""
+        """Return a view with the channels where the data format places them."""
         return tensor.movedim(1, -1) if self.is_channels_last else tensor
 
     def paddings(self, sizes: Sequence[int], kernel: Sequence[int]) -> list[tuple[int, int]]:
-        """Rows before and after each spatial axis of these sizes."""
+        """Return the number of padding rows before and after each spatial axis, for an image of these sizes."""
         if self.padding == "VALID":
             return [(0, 0)] * len(sizes)
         if self.padding == "EXPLICIT":
@@ -52,24 +53,24 @@ def _same_padding(size: int, width: int, stride: int) -> tuple[int, int]:
 
 
 def read_window(call: Call, strides: Sequence[int], dilations: Sequence[int] = ()) -> Window:
-    """The geometry in a node's attributes; strides and dilations of the batch or the channels are refused."""
+    """Read the geometry from a node's attributes; raise `GraphError` if the window moves over the batch or channels."""
     layout = str(call.get("data_format", "NHWC"))
     if not (layout.startswith("N") and ("C" in (layout[1], layout[-1])) and len(layout) == len(strides)):
-        raise GraphError(f"data format {layout} is not one of those that are computed with")
+        raise GraphError(f"data format {layout} is not supported with {len(strides)} axes")
     is_last = layout[-1] == "C"
     dilations = tuple(dilations) or (1,) * len(strides)
     explicit = call.integers("explicit_paddings")
     padding = str(call.get("padding", "VALID"))
     if padding not in ("SAME", "VALID", "EXPLICIT"):
-        raise GraphError(f"padding {padding} is not one of SAME, VALID and EXPLICIT")
+        raise GraphError(f"unknown padding {padding}, expected SAME, VALID or EXPLICIT")
     pairs = tuple(zip(explicit[::2], explicit[1::2], strict=True))
     if padding == "EXPLICIT" and len(pairs) != len(strides):
-        raise GraphError(f"explicit paddings are needed for {len(strides)} axes, and there are {len(explicit)} numbers")
-    for numbers, what in ((strides, "strides"), (dilations, "dilations")):
+        raise GraphError(f"{len(explicit)} explicit paddings, expected {2 * len(strides)} for {len(strides)} axes")
+    for numbers, name in ((strides, "strides"), (dilations, "dilations")):
         if any(number != 1 for number in _batch_and_channels(numbers, is_last=is_last)):
-            raise GraphError(f"{what} {list(numbers)} go over the batch or the channels")
+            raise GraphError(f"{name} over the batch or the channels are not supported: {list(numbers)}")
         if any(number < 1 for number in numbers):
-            raise GraphError(f"{what} {list(numbers)} are not positive")
+            raise GraphError(f"{name} must be positive: {list(numbers)}")
     return Window(
         strides=take_spatial(strides, is_last=is_last),
         dilations=take_spatial(dilations, is_last=is_last),
@@ -80,7 +81,7 @@ def read_window(call: Call, strides: Sequence[int], dilations: Sequence[int] = (
 
 
 def take_spatial(numbers: Sequence[int], *, is_last: bool) -> tuple[int, ...]:
-    """Of one number for each axis, those of the spatial axes."""
+    """Return the numbers of the spatial axes, from one number for each axis."""
     return tuple(numbers[1:-1] if is_last else numbers[2:])
 
 
@@ -91,7 +92,7 @@ def _batch_and_channels(numbers: Sequence[int], *, is_last: bool) -> tuple[int, 
 def pad_if_needed(
     tensor: Tensor, pairs: Sequence[tuple[int, int]], value: float = 0.0, *, symmetric: bool = True
 ) -> tuple[Tensor, tuple[int, ...]]:
-    """The tensor (channels first), padded if PyTorch cannot pad it itself, and the padding that is left to PyTorch."""
+    """Pad a channels-first tensor if PyTorch's operation cannot; return it with the padding for that operation."""
     if symmetric and all(type(before) is int and before == after for before, after in pairs):
         return tensor, tuple(before for before, _ in pairs)
     flat = [number for pair in reversed(pairs) for number in pair]

@@ -1,4 +1,4 @@
-"""The oracle runs graphs in PyTorch, so that all of its tests need it."""
+"""Tests of the engine, which runs graphs in PyTorch."""
 
 import pytest
 

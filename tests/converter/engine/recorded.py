@@ -1,4 +1,4 @@
-"""The cases that real TensorFlow computed, as `tests/data/ops/generate.py` stores them."""
+"""The cases recorded from real TensorFlow by `tests/data/ops/generate.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAMILIES = tuple(sorted(path.stem for path in FOLDER.glob("*.npz")))
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A graph, what is fed to it, and what TensorFlow computed; `precision` is the coarsest type on the way."""
+    """A graph, its feeds, and TensorFlow's outputs; `precision` is the least precise dtype in the computation."""
 
     name: str
     precision: str
@@ -33,7 +33,7 @@ class Case:
 
 @functools.cache
 def cases_of(family: str) -> tuple[Case, ...]:
-    """Every case of one family."""
+    """Return every case of one family of operations."""
     with np.load(FOLDER / f"{family}.npz") as archive:
         index, data = json.loads(archive["index"].tobytes()), archive["data"].tobytes()
     return tuple(_case(record, data) for record in index)
@@ -55,7 +55,7 @@ def _case(record: dict[str, Any], data: bytes) -> Case:
 
 
 def array_of(record: dict[str, Any], data: bytes) -> Array:
-    """One recorded array."""
+    """Return one recorded array."""
     if record["dtype"] == "object":
         return np.array([item.encode() for item in record["items"]], object).reshape(record["shape"])
     dtype = np.dtype(record["dtype"]) if record["dtype"] != "bfloat16" else _bfloat16()

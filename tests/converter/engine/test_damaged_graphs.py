@@ -1,4 +1,4 @@
-"""Graphs with bytes changed at random: a value or one of our errors, and nothing else."""
+"""Graphs with bytes changed at random, which must run or raise one of our errors."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from .recorded import FAMILIES, FOLDER, array_of
 SMALL = ReferenceLimits(max_tensor_bytes=1 << 24, max_operations=5000, max_loop_iterations=200)
 
 
-def damaged(content: bytes, chance: random.Random) -> bytes:
-    """Bytes replaced, bits turned, bytes left out: one to three of them."""
-    changed = bytearray(content)
-    for _ in range(chance.randint(1, 3)):
-        place = chance.randrange(len(changed))
-        kind = chance.random()
+def damage(content: bytes, generator: random.Random) -> bytes:
+    """Replace bytes, flip bits or delete bytes, at one to three positions."""
+    damaged = bytearray(content)
+    for _ in range(generator.randint(1, 3)):
+        position = generator.randrange(len(damaged))
+        kind = generator.random()
         if kind < 0.6:
-            changed[place] = chance.randrange(256)
+            damaged[position] = generator.randrange(256)
         elif kind < 0.8:
-            changed[place] ^= 1 << chance.randrange(8)
+            damaged[position] ^= 1 << generator.randrange(8)
         else:
-            del changed[place]
-    return bytes(changed)
+            del damaged[position]
+    return bytes(damaged)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_damaged_graph_gives_a_value_or_an_error_of_ours(family: str) -> None:
-    """Whatever stands in a graph, no other exception comes out of parsing, planning and running it."""
+def test_damaged_graph_runs_or_raises_one_of_our_errors(family: str) -> None:
+    """Whatever a graph contains, parsing, planning and running it raises no other exception."""
     with np.load(FOLDER / f"{family}.npz") as archive:
         records, data = json.loads(archive["index"].tobytes()), archive["data"].tobytes()
-    chance = random.Random(family)
+    generator = random.Random(family)
 
     for _ in range(60):
-        record = chance.choice(records)
+        record = generator.choice(records)
         start, length = record["graph"]
-        content = damaged(data[start : start + length], chance)
+        content = damage(data[start : start + length], generator)
         feeds = {name: array_of(value, data) for name, value in record["feeds"].items()}
 
         with contextlib.suppress(ConversionError, CheckpointError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy and PyTorch warn of strange numbers
+            warnings.simplefilter("ignore")  # NumPy and PyTorch warn about unusual numbers
             graph = decode_graph(protos.parse("GraphDef", content), Limits(max_constant_bytes=1 << 24))
-            found = ReferenceGraph(graph, path="damaged", limits=SMALL).run(record["fetches"], feeds)
-            assert len(found) == len(record["fetches"])
+            outputs = ReferenceGraph(graph, path="damaged", limits=SMALL).run(record["fetches"], feeds)
+            assert len(outputs) == len(record["fetches"])

@@ -1,4 +1,4 @@
-"""What is run, what is kept, and what callers see of it."""
+"""Running graphs: what is computed, what is kept, and what callers get."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .graphs import call, constant, function, graph, integers, node, placeholder
 FIVE = np.arange(5, dtype=np.float32)
 
 
-def test_fetches_come_in_the_order_they_are_asked_for() -> None:
-    """A list gives a list, one name gives one array."""
+def test_fetches_are_returned_in_the_requested_order() -> None:
+    """A list of names returns a list, a single name an array."""
     pair = graph(placeholder("x", -1), node("a", "Neg", "x"), node("b", "Square", "a"))
 
     b, x, a = pair.run(["b", "x", "a:0"], {"x": FIVE})
@@ -30,8 +30,8 @@ def test_fetches_come_in_the_order_they_are_asked_for() -> None:
     np.testing.assert_array_equal(pair.run("b", {"x": FIVE}), FIVE**2)
 
 
-def test_values_are_forgotten_after_their_last_use() -> None:
-    """Along a chain no more than two values are alive at a time."""
+def test_values_are_released_after_their_last_use() -> None:
+    """In a chain of operations at most two values are alive at a time."""
     chain = [node(f"n{n}", "Square", f"n{n - 1}" if n else "x") for n in range(50)]
     evaluator = graph(placeholder("x", -1), *chain).evaluator()
     runnable = evaluator.runnable(["n49"], {"x": None})
@@ -48,8 +48,8 @@ def test_values_are_forgotten_after_their_last_use() -> None:
     assert max(alive) <= 2
 
 
-def test_value_that_is_fetched_is_kept() -> None:
-    """A fetch in the middle of a chain survives what comes after it."""
+def test_fetched_value_is_kept() -> None:
+    """A fetch in the middle of a chain is not released by the operations after it."""
     chain = graph(placeholder("x", -1), node("a", "Neg", "x"), node("b", "Neg", "a"), node("c", "Neg", "b"))
 
     a, c = chain.run(["a", "c"], {"x": FIVE})
@@ -58,8 +58,8 @@ def test_value_that_is_fetched_is_kept() -> None:
     np.testing.assert_array_equal(c, -FIVE)
 
 
-def test_intermediates_are_every_tensor_on_the_way() -> None:
-    """By name and in order, second outputs with their number; what the fetch does not need is not among them."""
+def test_intermediates_are_all_tensors_that_a_fetch_needs() -> None:
+    """They are ordered and named, second outputs with their index; tensors that are not needed are left out."""
     parts = graph(
         placeholder("x", -1),
         integers("k", 2),
@@ -69,14 +69,14 @@ def test_intermediates_are_every_tensor_on_the_way() -> None:
         node("z", "Neg", "y"),
     )
 
-    found = parts.evaluator().intermediates("y", {"x": FIVE})
+    tensors = parts.evaluator().intermediates("y", {"x": FIVE})
 
-    assert list(found) == ["k", "count", "top", "top:1", "y"]
-    assert found["top:1"].tolist() == [4, 3]
+    assert list(tensors) == ["k", "count", "top", "top:1", "y"]
+    assert tensors["top:1"].tolist() == [4, 3]
 
 
 def test_operations_are_listed_without_running() -> None:
-    """Names, inputs and order of what would run, functions expanded under the names of their calls."""
+    """The list has names, inputs and order; nodes of functions are named after their calls."""
     parts = graph(
         placeholder("x"),
         call("a", "f", "x"),
@@ -92,7 +92,7 @@ def test_operations_are_listed_without_running() -> None:
 
 
 def test_float64_is_computed_in_float64() -> None:
-    """A third has more digits there than float32 can hold; integers stay what they are."""
+    """A third has more digits in float64 than in float32; integers keep their dtype."""
     third = graph(placeholder("x"), constant("three", 3.0), node("y", "RealDiv", "x", "three"), integers("n", 7))
 
     narrow, wide = (third.run(["y", "n"], {"x": 1.0}, dtype=dtype) for dtype in ("float32", "float64"))
@@ -103,20 +103,20 @@ def test_float64_is_computed_in_float64() -> None:
 
 
 def test_results_do_not_change_with_the_next_run() -> None:
-    """Arrays that were given out are not those of the evaluator, and may be written to."""
+    """Returned arrays are copies, which the caller may change."""
     parts = graph(placeholder("x", -1), node("y", "Identity", "x"), constant("c", 2.0, 3))
-    given = FIVE.copy()
+    fed = FIVE.copy()
 
-    first, constant_value = parts.run(["y", "c"], {"x": given})
+    first, constant_value = parts.run(["y", "c"], {"x": fed})
     first += 1
     constant_value += 1
 
-    np.testing.assert_array_equal(given, FIVE)
+    np.testing.assert_array_equal(fed, FIVE)
     assert parts.run("c").tolist() == [2, 2, 2]
 
 
 def test_expanded_names_can_be_fed() -> None:
-    """A tensor inside a function is fed under the name the expansion gives it."""
+    """A tensor inside a function is fed by the name that it has after expansion."""
     parts = graph(
         placeholder("x"),
         call("a", "f", "x"),

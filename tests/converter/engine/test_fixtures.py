@@ -1,4 +1,4 @@
-"""The oracle on whole networks that TensorFlow trained, saved and ran."""
+"""The engine on whole networks that TensorFlow trained, saved and ran."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from converter.engine.values import Array
 from converter.engine.variables import Weights
 from converter.errors import GraphError
 from tests.arrays import distance
+from tfckpt.graphs.graph import Graph
 
 DATA = Path(__file__).parents[2] / "data"
 DIGITS_LOGITS = "efficientnetv2-digits/head_1/dense/BiasAdd"
 SERVED = "StatefulPartitionedCall/StatefulPartitionedCall/efficientnetv2-b0/"
-#: How far TensorFlow's own float32 logits lie from its float64 ones, of the largest logit.
+#: The difference between TensorFlow's own float32 and float64 logits, relative to the largest logit.
 NOISE = {"digits": 4e-7, "savedmodel": 1.4e-6}
-#: The endpoints TensorFlow reports, and the tensors of the graph they are.
+#: The endpoints that TensorFlow reports, and their tensors in the graph.
 ENDPOINTS = {
     "stem": "stem/mul_1",
     "block_0": "blocks_0/Add",
@@ -41,35 +42,35 @@ ENDPOINTS = {
 }
 
 
-def read(name: str) -> dict[str, Array]:
-    """The arrays of a golden file."""
+def load_arrays(name: str) -> dict[str, Array]:
+    """Return the arrays of a golden file."""
     with np.load(DATA / name) as archive:
         return {key: archive[key] for key in archive.files}
 
 
 @pytest.fixture(scope="module")
 def digits() -> ReferenceGraph:
-    """The trained network with its inference graph, raw values and averages."""
+    """The trained network with its inference graph, raw weights and averages."""
     return load_graph(DATA / "digits" / "efficientnetv2-digits")
 
 
 @pytest.fixture(scope="module")
 def saved_model() -> ReferenceGraph:
-    """A network of the same kind as a SavedModel."""
+    """A network of the same kind, saved as a SavedModel."""
     return load_graph(DATA / "savedmodel")
 
 
 @pytest.fixture(scope="module")
 def pixels() -> Array:
-    """The test images as the network takes them."""
-    images = read("digits/digits-test.npz")["images"].repeat(4, axis=1).repeat(4, axis=2)
+    """The test images, preprocessed for the network."""
+    images = load_arrays("digits/digits-test.npz")["images"].repeat(4, axis=1).repeat(4, axis=2)
     return np.repeat(((images.astype(np.float32) - 8) / 8)[..., None], 3, axis=3)
 
 
 @pytest.mark.parametrize(("weights", "key"), [("averages", "logits"), ("raw", "logits_raw"), ("graph", "logits_raw")])
 def test_digits_logits_agree_with_tensorflow(digits: ReferenceGraph, pixels: Array, weights: Weights, key: str) -> None:
-    """Averages and raw values give TensorFlow's logits: exactly in float64, within twice its own noise in float32."""
-    golden = read("digits/digits-test.npz")
+    """Averages and raw weights reproduce TensorFlow's logits: exactly in float64, in float32 to twice its own noise."""
+    golden = load_arrays("digits/digits-test.npz")
 
     wide = digits.run(DIGITS_LOGITS, {"input": pixels}, dtype="float64", weights=weights)
     narrow = digits.run(DIGITS_LOGITS, {"input": pixels}, dtype="float32", weights=weights)
@@ -78,30 +79,30 @@ def test_digits_logits_agree_with_tensorflow(digits: ReferenceGraph, pixels: Arr
     assert distance(narrow, golden[f"{key}64"]) < 2 * NOISE["digits"]
 
 
-def test_graph_with_an_optimizer_gives_the_same_logits(pixels: Array) -> None:
-    """A training run's graph and checkpoint are read without touching what only training needs."""
+def test_graph_with_an_optimizer_returns_the_same_logits(pixels: Array) -> None:
+    """The graph and checkpoint of a training run work without running operations that only training needs."""
     graph = load_graph(DATA / "digits-train")
 
     logits = graph.run(DIGITS_LOGITS, {"input": pixels}, dtype="float64", weights="averages")
     operations = {operation.op for operation in graph.operations([DIGITS_LOGITS], ["input"])}
 
-    assert distance(logits, read("digits/digits-test.npz")["logits64"]) < 1e-12
+    assert distance(logits, load_arrays("digits/digits-test.npz")["logits64"]) < 1e-12
     assert not operations & {"ResourceApplyRMSProp", "AssignVariableOp", "SaveV2", "RestoreV2"}
 
 
 def test_digits_endpoints_agree_with_tensorflow(digits: ReferenceGraph) -> None:
-    """Every intermediate TensorFlow reports is the oracle's tensor at that place."""
-    golden = read("digits/probe.npz")
+    """Every endpoint that TensorFlow reports equals the corresponding tensor of the engine."""
+    golden = load_arrays("digits/probe.npz")
 
-    found = digits.evaluator(weights="averages").intermediates(DIGITS_LOGITS, {"input": golden["input"]})
+    tensors = digits.evaluator(weights="averages").intermediates(DIGITS_LOGITS, {"input": golden["input"]})
 
     for endpoint, tensor in ENDPOINTS.items():
-        assert distance(found[f"efficientnetv2-digits/{tensor}"], golden[f"endpoint:{endpoint}"]) < 1e-6, endpoint
+        assert distance(tensors[f"efficientnetv2-digits/{tensor}"], golden[f"endpoint:{endpoint}"]) < 1e-6, endpoint
 
 
 def test_saved_model_agrees_with_tensorflow(saved_model: ReferenceGraph) -> None:
-    """The signature gives TensorFlow's logits, through two functions that are called inside each other."""
-    golden = read("savedmodel/golden.npz")
+    """The signature returns TensorFlow's logits, through two nested function calls."""
+    golden = load_arrays("savedmodel/golden.npz")
     signature = saved_model.signature()
     feeds = {signature.inputs["image"].name: golden["input"]}
 
@@ -113,25 +114,25 @@ def test_saved_model_agrees_with_tensorflow(saved_model: ReferenceGraph) -> None
 
 
 def test_saved_model_endpoints_agree_with_tensorflow(saved_model: ReferenceGraph) -> None:
-    """Tensors inside functions are found under the names of the calls."""
-    golden = read("savedmodel/golden.npz")
+    """Tensors inside functions are fetched by names that start with the names of the calls."""
+    golden = load_arrays("savedmodel/golden.npz")
 
     names = [SERVED + tensor for tensor in ENDPOINTS.values()]
-    found = saved_model.run(names, {"serving_default_image": golden["input"]})
+    values = saved_model.run(names, {"serving_default_image": golden["input"]})
 
-    for endpoint, value in zip(ENDPOINTS, found, strict=True):
+    for endpoint, value in zip(ENDPOINTS, values, strict=True):
         assert distance(value, golden[f"endpoint:{endpoint}"]) < 2 * NOISE["savedmodel"], endpoint
 
 
 def test_keys_come_from_the_save_operations(digits: ReferenceGraph) -> None:
-    """A variable is stored under another name than its own, and the graph says which."""
+    """The save operations say under which name a variable is stored, if it is not the variable's own."""
     source = digits.sources["efficientnetv2-digits/head_1/dense/kernel"]
 
     assert source.name == "efficientnetv2-digits/head/dense/kernel"
 
 
 def test_keys_of_a_saved_model_come_from_its_functions(saved_model: ReferenceGraph) -> None:
-    """Its objects and the function that saves it agree about the key of every variable."""
+    """Its objects and its function that saves agree on the key of every variable."""
     saved = ReferenceGraph(saved_model.graph, path="without objects", checkpoint=saved_model.checkpoint).sources
 
     assert saved_model.sources["efficientnetv2-b0/head/dense/bias"].name == "variables/112/.ATTRIBUTES/VARIABLE_VALUE"
@@ -139,9 +140,7 @@ def test_keys_of_a_saved_model_come_from_its_functions(saved_model: ReferenceGra
 
 
 def test_keys_of_a_saved_model_come_from_its_objects(saved_model: ReferenceGraph) -> None:
-    """Without a function that saves, the captured arguments still say which variable each of them is."""
-    from tfckpt.graphs.graph import Graph
-
+    """Without a function that saves, the captured arguments still determine the keys."""
     served = [
         node
         for node in saved_model.graph
@@ -163,8 +162,8 @@ def test_keys_of_a_saved_model_come_from_its_objects(saved_model: ReferenceGraph
     assert len(bare.sources) == 113
 
 
-def test_graph_says_which_variables_were_trained(saved_model: ReferenceGraph, digits: ReferenceGraph) -> None:
-    """A SavedModel's objects and a training program's collections both know."""
+def test_graph_knows_which_variables_were_trained(saved_model: ReferenceGraph, digits: ReferenceGraph) -> None:
+    """The objects of a SavedModel and the collections of a training graph both contain this."""
     assert saved_model.trainable["efficientnetv2-b0/head/dense/bias"]
     assert not saved_model.trainable["efficientnetv2-b0/stem/tpu_batch_normalization/moving_mean"]
     assert digits.trainable["efficientnetv2-digits/stem/conv2d/kernel"]
@@ -172,23 +171,19 @@ def test_graph_says_which_variables_were_trained(saved_model: ReferenceGraph, di
 
 
 def test_names_are_the_last_resort(digits: ReferenceGraph, pixels: Array) -> None:
-    """Without save and restore operations variables are looked up by their own names."""
-    from tfckpt.graphs.graph import Graph
-
+    """Without save and restore operations, variables are looked up by their own names."""
     inference = [node for node in digits.graph if node.op not in ("SaveV2", "RestoreV2") and "Assign" not in node.op]
     bare = ReferenceGraph(Graph(tuple(inference)), path="bare", checkpoint=digits.checkpoint)
     tensor = "efficientnetv2-digits/blocks_6/Add"
 
-    found = bare.run(tensor, {"input": pixels[:2]})
+    value = bare.run(tensor, {"input": pixels[:2]})
 
     assert bare.sources == {}
-    np.testing.assert_array_equal(found, digits.run(tensor, {"input": pixels[:2]}))
+    np.testing.assert_array_equal(value, digits.run(tensor, {"input": pixels[:2]}))
 
 
-def test_restore_operations_say_the_keys_when_nothing_is_saved(digits: ReferenceGraph) -> None:
-    """A graph that only restores knows its keys from the assigns behind RestoreV2."""
-    from tfckpt.graphs.graph import Graph
-
+def test_keys_come_from_restore_operations_when_nothing_is_saved(digits: ReferenceGraph) -> None:
+    """In a graph that only restores, the assigns of RestoreV2's outputs determine the keys."""
     graph = Graph(tuple(node for node in digits.graph if node.op != "SaveV2"))
 
     sources = ReferenceGraph(graph, path="restoring", checkpoint=digits.checkpoint).sources
@@ -196,42 +191,42 @@ def test_restore_operations_say_the_keys_when_nothing_is_saved(digits: Reference
     assert sources == dict(digits.sources)
 
 
-def test_any_tensor_can_be_fed_in_place_of_what_computes_it(digits: ReferenceGraph, pixels: Array) -> None:
-    """With the stem's output given, the rest gives the same, and nothing before it runs."""
+def test_any_tensor_can_be_fed_instead_of_computed(digits: ReferenceGraph, pixels: Array) -> None:
+    """If the output of the stem is fed, the result is the same, and nothing before it runs."""
     stem, end = "efficientnetv2-digits/stem/mul_1", "efficientnetv2-digits/blocks_1/mul_1"
     value = digits.run(stem, {"input": pixels[:2]})
 
-    found = digits.run(end, {stem: value})
+    output = digits.run(end, {stem: value})
 
-    np.testing.assert_array_equal(found, digits.run(end, {"input": pixels[:2]}))
+    np.testing.assert_array_equal(output, digits.run(end, {"input": pixels[:2]}))
     assert "efficientnetv2-digits/stem/conv2d/Conv2D" not in {step.name for step in digits.operations([end], [stem])}
 
 
 def test_batches_and_sizes_are_those_of_the_feed(saved_model: ReferenceGraph) -> None:
-    """A dimension the graph leaves open takes any size."""
-    image = read("savedmodel/golden.npz")["input"]
+    """A dimension that is unknown in the graph accepts any size."""
+    image = load_arrays("savedmodel/golden.npz")["input"]
 
-    one = saved_model.run("StatefulPartitionedCall", {"serving_default_image": image[:1]})
-    none = saved_model.run("StatefulPartitionedCall", {"serving_default_image": image[:0]})
+    single = saved_model.run("StatefulPartitionedCall", {"serving_default_image": image[:1]})
+    empty = saved_model.run("StatefulPartitionedCall", {"serving_default_image": image[:0]})
 
-    assert (one.shape, none.shape) == ((1, 7), (0, 7))
+    assert (single.shape, empty.shape) == ((1, 7), (0, 7))
 
 
 def test_checkpoint_of_objects_has_no_graph() -> None:
-    """Where there are only weights, the error says what was looked for."""
-    with pytest.raises(GraphError, match=r"no graph with the checkpoint .*ckpt\.meta"):
+    """If there are only weights, the error names the file that was expected."""
+    with pytest.raises(GraphError, match=r"ckpt\.meta"):
         load_graph(DATA / "objects")
 
 
 def test_graph_closes_the_checkpoint_it_opened(digits: ReferenceGraph) -> None:
-    """A checkpoint that was handed in stays open."""
+    """A checkpoint that the caller passes stays open."""
     with load_graph(DATA / "digits" / "efficientnetv2-digits") as own:
         checkpoint = own.checkpoint
         assert checkpoint is not None
     with load_graph(DATA / "digits" / "efficientnetv2-digits", checkpoint=digits.checkpoint):
         pass
 
-    with pytest.raises(ValueError, match="is closed"):
+    with pytest.raises(ValueError, match="closed"):
         len(checkpoint)
     assert digits.checkpoint is not None
     assert len(digits.checkpoint) > 0

@@ -1,4 +1,4 @@
-"""Parts of a graph as PyTorch modules."""
+"""Parts of graphs as PyTorch modules."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from converter.engine import graph_module, load_graph
 from converter.errors import FeedError, GraphError, TensorNameError
 from tests.arrays import distance
 
-from .test_fixtures import DATA, DIGITS_LOGITS, read
+from .test_fixtures import DATA, DIGITS_LOGITS, load_arrays
 
 
-def test_module_of_a_saved_model_gives_its_logits() -> None:
-    """Without names, inputs and outputs are those of the signature, and outputs come by name."""
-    golden = read("savedmodel/golden.npz")
+def test_module_of_a_saved_model_returns_its_logits() -> None:
+    """By default inputs and outputs are those of the signature, and the result is a dict."""
+    golden = load_arrays("savedmodel/golden.npz")
 
     logits = graph_module(DATA / "savedmodel")(image=torch.tensor(golden["input"]))["logits"]
 
     assert distance(logits.detach().numpy(), golden["logits"]) < 3e-6
 
 
-def test_module_computes_in_float64_when_asked() -> None:
-    """The dtype is chosen when the module is made."""
-    golden = read("savedmodel/golden.npz")
+def test_module_computes_in_float64_on_request() -> None:
+    """The dtype is chosen when the module is created."""
+    golden = load_arrays("savedmodel/golden.npz")
 
     module = graph_module(DATA / "savedmodel", dtype="float64")
 
@@ -35,8 +35,8 @@ def test_module_computes_in_float64_when_asked() -> None:
 
 
 def test_module_of_a_meta_graph_needs_only_outputs() -> None:
-    """The placeholders on the way are the inputs; one output named alone comes alone."""
-    golden = read("digits/probe.npz")
+    """The placeholders that the outputs need are the inputs; a single output is returned as a tensor."""
+    golden = load_arrays("digits/probe.npz")
 
     module = graph_module(DATA / "digits" / "efficientnetv2-digits", outputs=DIGITS_LOGITS, weights="averages")
 
@@ -45,7 +45,7 @@ def test_module_of_a_meta_graph_needs_only_outputs() -> None:
 
 
 def test_module_can_be_a_part_of_a_network() -> None:
-    """Between two inner tensors, only the variables between them are parameters."""
+    """A module between two inner tensors has only the variables between them as parameters."""
     graph = load_graph(DATA / "digits" / "efficientnetv2-digits")
     start, end = "efficientnetv2-digits/blocks_0/Add", "efficientnetv2-digits/blocks_1/mul_1"
 
@@ -60,41 +60,43 @@ def test_module_can_be_a_part_of_a_network() -> None:
     assert value.shape == (2, 8, 8, 32)
 
 
-def test_module_says_which_inputs_it_takes() -> None:
-    """A name that is none of the inputs is an error that lists them, and so is an input left out."""
+def test_module_rejects_unknown_and_missing_inputs() -> None:
+    """An unknown input and a missing one raise an error that names the inputs."""
     module = graph_module(DATA / "savedmodel")
 
-    with pytest.raises(TypeError, match=r"picture: not an input; the inputs are image"):
+    with pytest.raises(TypeError, match="image"):
         module(picture=np.zeros((1, 45, 45, 3), np.float32))
-    with pytest.raises(TypeError, match=r"image: not given"):
+    with pytest.raises(TypeError, match="image"):
         module()
 
 
-def test_module_refuses_an_input_of_another_shape() -> None:
-    """What the placeholder says holds for the module too."""
+def test_module_rejects_an_input_of_a_different_shape() -> None:
+    """The shape of the placeholder is checked for a module, too."""
     module = graph_module(DATA / "savedmodel")
 
-    with pytest.raises(FeedError, match=r"\[1, 44, 45, 3\], and the graph has \[\?, 45, 45, 3\]"):
+    with pytest.raises(FeedError):
         module(torch.zeros(1, 44, 45, 3))
 
 
-def test_graph_without_signature_needs_outputs() -> None:
-    """Nothing is guessed where nothing says what the outputs are."""
-    with pytest.raises(GraphError, match="name them"):
+def test_graph_without_signature_requires_outputs() -> None:
+    """The outputs are never guessed."""
+    with pytest.raises(GraphError):
         graph_module(DATA / "digits" / "efficientnetv2-digits")
 
 
-def test_unknown_signature_is_refused_with_those_there_are() -> None:
-    """The error lists the signatures."""
-    with pytest.raises(TensorNameError, match="serving_default"):
+def test_unknown_signature_is_rejected_with_the_known_ones() -> None:
+    """The error has the unknown name, and lists the signatures."""
+    with pytest.raises(TensorNameError, match="serving_default") as caught:
         graph_module(DATA / "savedmodel", signature="predict")
+
+    assert caught.value.name == "predict"
 
 
 def test_module_survives_a_round_trip_through_a_file(tmp_path: Path) -> None:
-    """Saved weights load strictly into a module of the same graph."""
+    """Saved weights load strictly into another module of the same graph."""
     module = graph_module(DATA / "savedmodel")
     torch.save(module.state_dict(), tmp_path / "weights.pth")
 
-    found = graph_module(DATA / "savedmodel").load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
+    keys = graph_module(DATA / "savedmodel").load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
 
-    assert (found.missing_keys, found.unexpected_keys) == ([], [])
+    assert (keys.missing_keys, keys.unexpected_keys) == ([], [])

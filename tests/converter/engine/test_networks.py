@@ -1,4 +1,4 @@
-"""Networks without any PyTorch code of ours, made and run by real TensorFlow."""
+"""Networks for which we have no PyTorch code, created and run by real TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,70 +12,70 @@ from converter.engine import GraphModule, graph_module, load_graph
 from tests.arrays import distance
 from tests.conftest import slow
 
-from .networks import NAMES, golden, make_saved_model
+from .networks import NAMES, load_golden, make_saved_model
 
-#: In float32 TensorFlow itself lies up to 5e-7 from its float64 result. BERT's graph has constants, such as the square
-#: root of 2, that were rounded to float32 when it was built; its float64 twin has them exact.
+#: TensorFlow's own float32 results differ by up to 5e-7 from its float64 results. BERT's graph has constants, such as
+#: the square root of 2, that were rounded to float32 when it was built; its float64 version has them exactly.
 WIDE = {"mobilenetv2": 1e-13, "resnet50": 1e-13, "bert": 1e-8}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes a network's SavedModel, once."""
-    made: dict[str, Path] = {}
+    """The folder of a network's SavedModel, by the network's name; each is written once."""
+    folders: dict[str, Path] = {}
 
     def make(name: str) -> Path:
-        if name not in made:
-            made[name] = make_saved_model(name, tmp_path_factory.mktemp(name))
-        return made[name]
+        if name not in folders:
+            folders[name] = make_saved_model(name, tmp_path_factory.mktemp(name))
+        return folders[name]
 
     return make
 
 
 def inputs_of(name: str, module: GraphModule) -> tuple[torch.Tensor, ...]:
-    """TensorFlow's inputs in the module's order."""
-    values = golden(name)
-    return tuple(torch.tensor(values[f"input:{key}"]) for key in load_keys(module))
+    """Return TensorFlow's inputs in the order of the module's inputs."""
+    values = load_golden(name)
+    return tuple(torch.tensor(values[f"input:{key}"]) for key in input_keys(module))
 
 
-def load_keys(module: GraphModule) -> list[str]:
-    """The names of the signature's inputs: placeholders are called after them."""
+def input_keys(module: GraphModule) -> list[str]:
+    """Return the names of the signature's inputs, which the names of the placeholders contain."""
     return [name.removeprefix("serving_default_").removesuffix(":0") for name in module.input_names]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_network_agrees_with_tensorflow(name: str, folder: Callable[[str], Path]) -> None:
-    """The signature's outputs are TensorFlow's, in float32 and in float64."""
+    """The outputs of the signature equal TensorFlow's, in float32 and in float64."""
     graph = load_graph(folder(name))
-    values, signature = golden(name), graph.signature()
+    values, signature = load_golden(name), graph.signature()
     feeds = {tensor.name: values[f"input:{key}"] for key, tensor in signature.inputs.items()}
     outputs = {key: tensor.name for key, tensor in signature.outputs.items()}
 
     for dtype, suffix, tolerance in (("float32", "64", 1.5e-6), ("float64", "64", WIDE[name])):
-        found = graph.run(list(outputs.values()), feeds, dtype=dtype)
+        computed = graph.run(list(outputs.values()), feeds, dtype=dtype)
 
-        for key, value in zip(outputs, found, strict=True):
+        for key, value in zip(outputs, computed, strict=True):
             assert distance(value, values[key + suffix]) < tolerance, (key, dtype)
 
 
 @pytest.mark.parametrize("name", ["mobilenetv2", slow("resnet50"), "bert"])
 def test_module_exports_with_any_batch(name: str, folder: Callable[[str], Path]) -> None:
-    """`torch.export` takes the module with a symbol for the batch, and the program gives the same for other batches."""
+    """`torch.export` accepts the module with a symbolic batch, and the program is correct for other batch sizes."""
     module = graph_module(folder(name))
     inputs = inputs_of(name, module)
     batch = torch.export.Dim("batch", min=1, max=64)
 
     program = torch.export.export(module, inputs, dynamic_shapes={"args": tuple({0: batch} for _ in inputs)})
-    found = program.module()(*(value[:1] for value in inputs))
+    outputs = program.module()(*(value[:1] for value in inputs))
 
-    expected = golden(name)
-    for key, value in found.items():
+    expected = load_golden(name)
+    for key, value in outputs.items():
         assert distance(value.detach().numpy(), expected[f"{key}64"][:1]) < 3e-6, key
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_module_trains(name: str, folder: Callable[[str], Path]) -> None:
-    """Gradients reach the parameters, and steps along them make the loss smaller."""
+    """Gradients reach the parameters, and training steps reduce the loss."""
     module = graph_module(folder(name))
     inputs = inputs_of(name, module)
     key = module.output_keys[-1]
@@ -97,7 +97,7 @@ def test_module_trains(name: str, folder: Callable[[str], Path]) -> None:
 
 
 def test_scopes_are_submodules(folder: Callable[[str], Path]) -> None:
-    """A variable's name is the path of its parameter, and moving statistics are buffers."""
+    """The name of a variable is the path of its parameter, and moving statistics are buffers."""
     module = graph_module(folder("mobilenetv2"))
 
     parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
@@ -108,8 +108,8 @@ def test_scopes_are_submodules(folder: Callable[[str], Path]) -> None:
     assert isinstance(module.get_submodule("block_1_depthwise"), torch.nn.Module)
 
 
-def test_state_dict_carries_a_network_over(folder: Callable[[str], Path]) -> None:
-    """Weights saved from one module and loaded into another give the same outputs."""
+def test_state_dict_transfers_the_weights(folder: Callable[[str], Path]) -> None:
+    """A module that loads the state dict of another one computes the same outputs."""
     source, target = graph_module(folder("mobilenetv2")), graph_module(folder("mobilenetv2"))
     inputs = inputs_of("mobilenetv2", source)
     with torch.no_grad():

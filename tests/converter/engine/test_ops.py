@@ -1,4 +1,4 @@
-"""Every operation against values that real TensorFlow computed."""
+"""Every operation, compared with values that real TensorFlow computed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from converter.engine import supported_ops
-from converter.engine.registry import CONTROL
+from converter.engine.registry import CONTROL, find_op
 from converter.engine.values import Array
 
 from .recorded import FAMILIES, Case, cases_of
 
-#: Relative to the largest number of a tensor. What TensorFlow computed in float32 has its own rounding,
-#: and in half precision much of it.
+#: Relative to the largest number of a tensor. Recorded float32 values have rounding errors of their own,
+#: and half-precision ones have large errors.
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "half": 1e-2}
-#: Variables need a checkpoint, and TensorFlow 2.21 no longer makes some operations: these are in `test_variables.py`.
+#: Tested in `test_variables.py`: variables need a checkpoint, and TensorFlow 2.21 no longer creates some operations.
 ELSEWHERE = {
     "BatchNormWithGlobalNormalization",
     "ReadVariableOp",
@@ -31,24 +31,24 @@ ELSEWHERE = {
 }
 
 
-def assert_close(found: Array, expected: Array, tolerance: float, label: str) -> None:
-    """Same shape; the same integers; numbers as close as the largest of them allows, infinities in the same places."""
-    assert found.shape == expected.shape, label
+def assert_close(actual: Array, expected: Array, tolerance: float, label: str) -> None:
+    """Compare two arrays: shapes, integers, infinities and NaNs exactly, other numbers relative to the largest one."""
+    assert actual.shape == expected.shape, label
     if expected.dtype.kind != "f":
-        np.testing.assert_array_equal(found, expected, err_msg=label)
-        assert found.dtype == expected.dtype, label
+        np.testing.assert_array_equal(actual, expected, err_msg=label)
+        assert actual.dtype == expected.dtype, label
         return
     finite = np.isfinite(expected)
-    np.testing.assert_array_equal(np.where(finite, 0, found), np.where(finite, 0, expected), err_msg=label)
+    np.testing.assert_array_equal(np.where(finite, 0, actual), np.where(finite, 0, expected), err_msg=label)
     scale = np.abs(expected[finite]).max(initial=0)
-    worst = np.abs(found.astype(np.float64)[finite] - expected[finite]).max(initial=0)
+    worst = np.abs(actual.astype(np.float64)[finite] - expected[finite]).max(initial=0)
     assert worst <= tolerance * scale, f"{label}: {worst / scale} of the largest number"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_operations_agree_with_tensorflow(family: str, dtype: str) -> None:
-    """Each recorded case gives TensorFlow's values: to 1e-12 in float64, to 1e-5 in float32."""
+    """Each recorded case has TensorFlow's values: to 1e-12 in float64, to 1e-5 in float32."""
     failures = []
     for case in cases_of(family):
         tolerance = max(TOLERANCES[dtype], TOLERANCES[case.precision])
@@ -62,20 +62,18 @@ def test_operations_agree_with_tensorflow(family: str, dtype: str) -> None:
 
 
 def _check(case: Case, dtype: str, tolerance: float) -> None:
-    found = case.graph.run(list(case.outputs), case.feeds, dtype=dtype)
-    for name, value in zip(case.outputs, found, strict=True):
+    outputs = case.graph.run(list(case.outputs), case.feeds, dtype=dtype)
+    for name, value in zip(case.outputs, outputs, strict=True):
         assert_close(value, case.outputs[name], tolerance, f"{case.name} {name}")
 
 
 def test_every_supported_operation_has_a_recorded_case() -> None:
-    """An operation enters the table only with values of TensorFlow that show it is right."""
+    """No operation is supported without recorded values from TensorFlow."""
     recorded = frozenset().union(*(case.ops for family in FAMILIES for case in cases_of(family)))
 
     assert {*supported_ops()} - recorded == ELSEWHERE
 
 
-def test_control_operations_are_not_in_the_table_of_kernels() -> None:
-    """What the evaluator runs itself has no kernel that could be meant instead."""
-    from converter.engine.registry import find_op
-
+def test_control_operations_have_no_kernel() -> None:
+    """An operation that the evaluator runs itself is not registered as a kernel, too."""
     assert [name for name in CONTROL if find_op(name) is not None] == []

@@ -11,7 +11,7 @@ from converter.engine import supported_ops
 
 
 def test_ops_lists_every_supported_operation(capsys: pytest.CaptureFixture[str]) -> None:
-    """One a line, in alphabetical order."""
+    """There is one operation on each line, in alphabetical order."""
     code = main(["ops"])
 
     lines = capsys.readouterr().out.splitlines()
@@ -22,7 +22,7 @@ def test_ops_lists_every_supported_operation(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(("names", "code"), [(["Conv2D", "Selu"], 0), (["Conv2D", "QuantizedConv2D"], 5)])
 def test_ops_answers_for_names(names: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """The exit code says whether all of them can be run."""
+    """Each name gets a yes or no, and the exit code is 0 if all operations are supported."""
     assert main(["ops", *names]) == code
 
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -30,7 +30,7 @@ def test_ops_answers_for_names(names: list[str], code: int, capsys: pytest.Captu
 
 
 def test_ops_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """A list for the table, an object for names."""
+    """The output is a list without names, and an object with names."""
     main(["ops", "--json"])
     table = json.loads(capsys.readouterr().out)
     main(["ops", "--json", "Conv2D"])

@@ -1,4 +1,4 @@
-"""Variables: where their values stand, and the operations that read them."""
+"""Variables: the sources of their values, and the operations that read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from converter.engine import ReferenceGraph, graph_module, load_graph
 from converter.engine.values import Array
 from tfckpt.checkpoint import Checkpoint
 
-from .graphs import call, constant, function, graph, integers, node, placeholder, refer, truth
+from .graphs import boolean, call, constant, function, function_attribute, graph, integers, node, placeholder
 from .test_fixtures import DATA
 
 KERNEL = "efficientnetv2-digits/head/dense/kernel"
@@ -21,26 +21,26 @@ STORED = DATA / "tensorflow"
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    """The trained network's variables."""
+    """The checkpoint of the trained network."""
     return tfckpt.open(DATA / "digits" / "efficientnetv2-digits")
 
 
 @pytest.fixture(scope="module")
 def kernel(checkpoint: Checkpoint) -> Array:
-    """The classifier's kernel."""
+    """The kernel of the classifier."""
     return checkpoint[KERNEL]
 
 
 @pytest.mark.parametrize("op", ["VariableV2", "Variable"])
 def test_reference_variable_is_its_value(op: str, checkpoint: Checkpoint, kernel: Array) -> None:
-    """Variables of TensorFlow 1 give their value where it is used, without a read in between."""
-    found = graph(node(KERNEL, op), node("y", "RefIdentity", KERNEL), checkpoint=checkpoint).run("y")
+    """A variable of TensorFlow 1 is its value; it is used without a read operation."""
+    value = graph(node(KERNEL, op), node("y", "RefIdentity", KERNEL), checkpoint=checkpoint).run("y")
 
-    np.testing.assert_array_equal(found, kernel)
+    np.testing.assert_array_equal(value, kernel)
 
 
 def test_reference_variable_passes_a_reference_switch(checkpoint: Checkpoint, kernel: Array) -> None:
-    """RefSwitch and RefMerge choose as Switch and Merge do."""
+    """RefSwitch and RefMerge choose branches as Switch and Merge do."""
     parts = (
         node(KERNEL, "VariableV2"),
         placeholder("p"),
@@ -57,9 +57,9 @@ def test_reference_variable_passes_a_reference_switch(checkpoint: Checkpoint, ke
     assert branches.run("m:1", {"p": 1.0}) == 1
 
 
-def test_handle_is_read_by_every_operation_that_takes_one(checkpoint: Checkpoint, kernel: Array) -> None:
-    """The value, its shape, single rows and entries, and that there is one."""
-    found = graph(
+def test_every_operation_that_takes_a_handle_reads_it(checkpoint: Checkpoint, kernel: Array) -> None:
+    """They return the value, its shape, rows, single entries, and whether it is initialized."""
+    outputs = graph(
         node(KERNEL, "VarHandleOp"),
         integers("rows", 3, 0),
         node("value", "ReadVariableOp", KERNEL),
@@ -70,7 +70,7 @@ def test_handle_is_read_by_every_operation_that_takes_one(checkpoint: Checkpoint
         checkpoint=checkpoint,
     ).run(["value", "shape", "is", "gather", "entry"])
 
-    value, shape, is_initialized, rows, entry = found
+    value, shape, is_initialized, rows, entry = outputs
     np.testing.assert_array_equal(value, kernel)
     assert shape.tolist() == [64, 10]
     assert is_initialized
@@ -78,13 +78,13 @@ def test_handle_is_read_by_every_operation_that_takes_one(checkpoint: Checkpoint
     assert entry == kernel[3, 0]
 
 
-def test_handle_goes_through_calls_and_branches(checkpoint: Checkpoint, kernel: Array) -> None:
-    """A captured variable is an argument of a function, of either branch of an If, and of a loop."""
+def test_handle_passes_through_calls_and_branches(checkpoint: Checkpoint, kernel: Array) -> None:
+    """A captured variable can be an argument of a function, and of either branch of an If."""
     read = function("read", node("r", "ReadVariableOp", "h"), inputs="h", returns="r:value:0")
     minus = function(
         "minus", node("r", "ReadVariableOp", "h"), node("m", "Neg", "r:value:0"), inputs="h", returns="m:y:0"
     )
-    branches = f"{refer('then_branch', 'minus')} {refer('else_branch', 'read')}"
+    branches = f"{function_attribute('then_branch', 'minus')} {function_attribute('else_branch', 'read')}"
     parts = (
         node(KERNEL, "VarHandleOp"),
         call("called", "read", KERNEL),
@@ -103,7 +103,7 @@ def test_handle_goes_through_calls_and_branches(checkpoint: Checkpoint, kernel: 
 
 
 def test_parts_of_a_partitioned_variable_are_cut_from_the_full_tensor() -> None:
-    """The slices that are saved with each part say where it lies in the tensor of the checkpoint."""
+    """The slice saved with each part says which part of the stored tensor it is."""
     partitioned = load_graph(STORED / "partitioned")
     full = partitioned.checkpoint
     assert full is not None
@@ -114,8 +114,8 @@ def test_parts_of_a_partitioned_variable_are_cut_from_the_full_tensor() -> None:
 
 
 @pytest.mark.parametrize("folder", ["sharded-saver/v1", "sharded-saver/v2"])
-def test_sharded_savers_name_their_variables_together(folder: str) -> None:
-    """Each shard has a save operation of its own, in both formats."""
+def test_sharded_savers_cover_all_variables_together(folder: str) -> None:
+    """Each shard has its own save operation, in both formats."""
     sharded = load_graph(STORED / folder)
     assert sharded.checkpoint is not None
 
@@ -127,7 +127,7 @@ def test_sharded_savers_name_their_variables_together(folder: str) -> None:
 
 @pytest.mark.parametrize("scaled", [True, False])
 def test_first_batch_norm_of_tensorflow(scaled: bool) -> None:
-    """What Inception's first frozen graphs have: (t - m) / sqrt(v + epsilon), times gamma if asked for, plus beta."""
+    """Inception's first frozen graphs compute (t - m) / sqrt(v + epsilon) · gamma + beta; gamma is optional."""
     attributes = (
         'attr { key: "variance_epsilon" value { f: 0.5 } } '
         f'attr {{ key: "scale_after_normalization" value {{ b: {str(scaled).lower()} }} }}'
@@ -143,13 +143,13 @@ def test_first_batch_norm_of_tensorflow(scaled: bool) -> None:
         np.array([[1.0, 2, 3], [4, 5, 6], [7, 8, 9], [2, 3, 4]]),
     )
 
-    found = old.run("y", {"t": t, "m": m, "v": v, "beta": beta, "gamma": gamma}, dtype="float64")
+    y = old.run("y", {"t": t, "m": m, "v": v, "beta": beta, "gamma": gamma}, dtype="float64")
 
-    np.testing.assert_allclose(found, (t - m) / np.sqrt(v + 0.5) * (gamma if scaled else 1) + beta, rtol=1e-14)
+    np.testing.assert_allclose(y, (t - m) / np.sqrt(v + 0.5) * (gamma if scaled else 1) + beta, rtol=1e-14)
 
 
-def test_variable_and_scope_of_one_name_are_kept_apart(checkpoint: Checkpoint) -> None:
-    """A module cannot have a parameter and a submodule of one name; the second of them gets a `_`."""
+def test_variable_and_scope_of_the_same_name_are_separate(checkpoint: Checkpoint) -> None:
+    """A module cannot have a parameter and a submodule of the same name, so the second one gets a `_`."""
     average = f"{KERNEL}/ExponentialMovingAverage"
     parts = graph(
         node(KERNEL, "VarHandleOp"),
@@ -170,7 +170,7 @@ def test_variable_and_scope_of_one_name_are_kept_apart(checkpoint: Checkpoint) -
 
 
 def test_variables_that_are_not_needed_are_not_read(tmp_path: Path) -> None:
-    """A graph runs with a checkpoint of which only the needed part is there."""
+    """A graph runs without the data shard if it needs no variable."""
     source = DATA / "digits" / "efficientnetv2-digits"
     for path in source.iterdir():
         if ".data-" not in path.name:
@@ -179,18 +179,18 @@ def test_variables_that_are_not_needed_are_not_read(tmp_path: Path) -> None:
     damaged: ReferenceGraph = load_graph(tmp_path)
     start = "efficientnetv2-digits/stem/tpu_batch_normalization/FusedBatchNormV3"
 
-    found = damaged.run("efficientnetv2-digits/stem/mul_1", {start: np.zeros((1, 2, 2, 8), np.float32)})
+    output = damaged.run("efficientnetv2-digits/stem/mul_1", {start: np.zeros((1, 2, 2, 8), np.float32)})
 
-    assert found.shape == (1, 2, 2, 8)
+    assert output.shape == (1, 2, 2, 8)
 
 
-def test_truth_of_a_constant_is_known_before_variables_are_read() -> None:
-    """A branch that a constant excludes needs no variables."""
-    branches = f"{refer('then_branch', 'f')} {refer('else_branch', 'g')}"
+def test_constant_predicate_is_evaluated_before_variables_are_read() -> None:
+    """The variables of a branch that a constant excludes are not needed."""
+    branches = f"{function_attribute('then_branch', 'f')} {function_attribute('else_branch', 'g')}"
     parts = graph(
         placeholder("x"),
         node("h", "VarHandleOp"),
-        truth("p", False),
+        boolean("p", False),
         node("y", "If", "p", "h", "x", attributes=branches),
         function("f", node("r", "ReadVariableOp", "h"), inputs="h x", returns="r:value:0"),
         function("g", node("r", "Neg", "x"), inputs="h x", returns="r:y:0"),
