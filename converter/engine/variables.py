@@ -62,8 +62,8 @@ def check_weights(weights: str) -> None:
 def read_sources(program: Program, limits: ReferenceLimits) -> dict[str, Source]:
     """Return the source of every variable that is saved or restored in the graph, by the variable's expanded name."""
     expansion = Expansion(program, program.main, {}, limits)
-    wanted = {*_SAVES, *_RESTORES, *_ASSIGNS}
-    scopes = list(_scopes_with(program, expansion, wanted))
+    ops = {*_SAVES, *_RESTORES, *_ASSIGNS}
+    scopes = list(_scopes_with(program, expansion, ops))
     sources: dict[str, Source] = {}
     for scope in scopes:
         for node in scope.body.nodes.values():
@@ -203,7 +203,7 @@ class VariableStore:
     """The values of a graph's variables, read from the checkpoint on demand."""
 
     def __init__(self, sources: Callable[[], Mapping[str, Source]], checkpoint: Checkpoint | None) -> None:
-        """`sources` is called to get the sources that the graph itself determines."""
+        """Call `sources` on first use; it returns the sources that the graph itself determines."""
         self._sources = sources
         self._checkpoint = checkpoint
 
