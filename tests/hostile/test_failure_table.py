@@ -351,7 +351,7 @@ CASES = [
         "49 slice of another rank",
         slices(entry_proto(1, [4], slices=[[(0, 4), (0, 1)]]), {key((0, 4), (0, 1)): piece(4)}),
         Corrupt,
-        "another rank",
+        "different rank",
     ),
     Case(
         "49 negative start",

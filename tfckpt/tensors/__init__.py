@@ -1,1 +1,1 @@
-"""What the bytes of a tensor mean: data types, dense payloads, strings, tensor slices."""
+"""The meaning of a tensor's bytes: data types, dense payloads, strings, tensor slices."""

@@ -1,4 +1,4 @@
-"""Floating-point tensors rounded to another floating-point type."""
+"""Conversion of floating-point tensors to another floating-point type."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import numpy as np
 from .._typing import Array
 from ..errors import printable
 
-#: Names of the types that floating-point tensors can be converted from and to.
+#: Names of the supported types.
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def cast_floats(array: Array, dtype: np.dtype[Any], *, name: str) -> Array:
-    """Return the numbers of the tensor `name` rounded to `dtype`; the array itself if that is its type.
+    """Round the array to `dtype`, or return it unchanged if it already has this type.
 
-    Numbers too small for the type become zero.
-    Raises `ValueError` if a finite number would become infinite; infinities and NaN stay what they are.
+    Numbers that are too small become zero; infinities and NaN are kept.
+    Raises `ValueError` if a finite number would become infinite; its message contains `name`, the tensor's name.
     """
     if array.dtype == dtype:
         return array
-    with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is "invalid"
+    with np.errstate(over="ignore", invalid="ignore"):  # NumPy calls a signaling NaN "invalid"
         cast: Array = array.astype(dtype)
     is_finite = np.isfinite(cast)
     if not is_finite.all():
-        lost = np.isfinite(array) & ~is_finite
-        if lost.any():
-            value = array[lost].flat[0]
+        is_overflow = np.isfinite(array) & ~is_finite
+        if is_overflow.any():
+            value = array[is_overflow].flat[0]
             raise ValueError(f"{printable(name)!r} holds {value}, which is beyond the range of {dtype.name}")
     return cast

@@ -1,6 +1,6 @@
 """The payload of a fixed-width tensor: its elements in C order, without padding.
 
-A little-endian payload becomes a read-only view of the bytes it came in; anything else becomes a copy.
+A little-endian payload is decoded as a read-only view of the given bytes, any other payload as a copy.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _LARGEST_ITEM = 16
 
 
 def check_shape(shape: Sequence[int]) -> int:
-    """The number of elements; refuses what TensorFlow has no shape for.
+    """Return the number of elements; `CorruptionError` if TensorFlow does not allow the shape.
 
-    That is a negative dimension, more than 254 dimensions, and 2**63 elements and more.
-    Dimensions of size 0 are left out of the product that is compared, so that their place does not matter.
+    It does not allow negative dimensions, more than 254 dimensions, or 2**63 or more elements.
+    The product of the nonzero dimensions must be below 2**63, too, so that the order of the dimensions does not matter.
     """
     elements = math.prod(shape)
     if 0 < elements < 1 << 63 and len(shape) <= _TENSORFLOW_MAX_RANK and min(shape, default=1) > 0:
-        return elements  # nearly every shape
+        return elements  # almost every shape
     if len(shape) > _TENSORFLOW_MAX_RANK:
-        raise CorruptionError(f"shape has {len(shape)} dimensions, TensorFlow's have at most {_TENSORFLOW_MAX_RANK}")
+        raise CorruptionError(f"shape has {len(shape)} dimensions; TensorFlow allows at most {_TENSORFLOW_MAX_RANK}")
     if any(size < 0 for size in shape):
         raise CorruptionError(f"shape {list(shape)} has a negative dimension")
     if math.prod(size for size in shape if size) >= 1 << 63:
@@ -39,29 +39,35 @@ def check_shape(shape: Sequence[int]) -> int:
 
 
 def check_rank(shape: Sequence[int]) -> None:
-    """Refuse a shape that NumPy has no array for: too many dimensions, or an empty one with absurd other dimensions.
+    """Raise `UnsupportedFeatureError` if NumPy does not allow the shape.
 
-    NumPy counts bytes without the dimensions of size 0, so that only an empty tensor can come so far.
+    It may have too many dimensions. Or it may be empty but have huge other dimensions, since NumPy multiplies the
+    nonzero dimensions to compute the number of bytes.
     """
     if len(shape) > _NUMPY_MAX_RANK:
-        raise UnsupportedFeatureError(
-            f"shape has {len(shape)} dimensions, NumPy's arrays have at most {_NUMPY_MAX_RANK}"
-        )
+        raise UnsupportedFeatureError(f"shape has {len(shape)} dimensions; NumPy allows at most {_NUMPY_MAX_RANK}")
     if math.prod(size for size in shape if size) * _LARGEST_ITEM >= 1 << 63:
-        raise UnsupportedFeatureError(f"shape {list(shape)} is too large for NumPy's arrays")
+        raise UnsupportedFeatureError(f"shape {list(shape)} is too large for NumPy")
+
+
+def reshape_read_only(values: Array, shape: Sequence[int]) -> Array:
+    """Return the values in this shape, as a read-only array."""
+    array: Array = values.reshape(tuple(shape))
+    array.flags.writeable = False
+    return array
 
 
 def decode_dense(payload: ByteView, data_type: DataType, shape: Sequence[int], *, big_endian: bool = False) -> Array:
-    """The tensor in a payload of exactly its size, as a read-only array in native byte order.
+    """Decode a payload as a read-only array in native byte order; `CorruptionError` if its size is wrong.
 
-    A view of `payload` where byte order and storage allow, else a copy.
-    Elements of less than a byte are copied if a writer left anything in the upper bits, which do not count.
+    The array is a view of `payload` if possible.
+    It is a copy if the byte order differs, or if the unused upper bits of a type like int4 are not zero.
     """
     check_rank(shape)
     expected = math.prod(shape) * data_type.itemsize
     if len(payload) != expected:
         raise CorruptionError(
-            f"{data_type.name} of shape {list(shape)} takes {expected} bytes, the payload has {len(payload)}"
+            f"{data_type.name} of shape {list(shape)} takes {expected} bytes, but the payload has {len(payload)}"
         )
     dtype = data_type.to_numpy()
     raw: Array = np.frombuffer(payload, np.uint8)
@@ -70,17 +76,15 @@ def decode_dense(payload: ByteView, data_type: DataType, shape: Sequence[int], *
     elif data_type.bits and raw.max(initial=0) >> data_type.bits:
         raw = raw & ((1 << data_type.bits) - 1)
     elif data_type.name == "bool" and raw.size and raw.max(initial=0) > 1:
-        raise CorruptionError(f"bool tensor holds the byte {raw.max(initial=0)}; 0 and 1 are defined")
-    array: Array = raw.view(dtype).reshape(tuple(shape))
-    array.flags.writeable = False
-    return array
+        # TensorFlow never writes other bytes, and NumPy would compute surprising results with them.
+        raise CorruptionError(f"bool tensor contains the byte {raw.max(initial=0)}, expected 0 or 1")
+    return reshape_read_only(raw.view(dtype), shape)
 
 
 def encode_dense(array: Array, data_type: DataType) -> ByteView:
-    """The payload of an array of this type's elements, little-endian.
+    """Return the little-endian payload of an array: a view if the array's layout allows it, else a copy.
 
-    A view of the array where its layout allows, else a copy.
-    Of elements of less than a byte the upper bits are written as zeros, as TensorFlow writes them.
+    The unused upper bits of types like int4 are written as zeros, as TensorFlow does.
     """
     raw: Array = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     if data_type.unit > 1 and array.dtype.isnative == (sys.byteorder == "big"):

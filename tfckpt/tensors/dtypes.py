@@ -1,11 +1,11 @@
-"""TensorFlow's DataType numbers and what stands for them in NumPy.
+"""TensorFlow's data types and the corresponding NumPy types.
 
-Source: TensorFlow `framework/types.proto` for the numbers, and execution against TensorFlow 2.21 for sizes and storage.
-Every element has whole bytes: int4, uint4, int2, uint2 and float4 take one byte each, the value in its low bits.
-In a big-endian bundle a unit is what is reversed: a component of a complex number, else the element.
+The numbers come from TensorFlow's `framework/types.proto`, sizes and storage from tests with TensorFlow 2.21.
+Every element takes whole bytes: int4, uint4, int2, uint2 and float4 take one byte each, with the value in the low bits.
+In a big-endian bundle the bytes of each unit are reversed: a component of a complex number, or any other element.
 
-Types that NumPy lacks come from ml_dtypes, which is imported when the first of them is asked for.
-Quantized types have NumPy's integer type of their payload; their scale is not part of a checkpoint.
+Types that NumPy lacks come from ml_dtypes, which is imported when the first of them is used.
+Quantized types map to NumPy's integer types; their scale is not stored in checkpoints.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from ..errors import UnsupportedFeatureError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DataType:
-    """One row of the table: TensorFlow's number and short name, NumPy's or ml_dtypes' name, bytes an element, unit."""
+    """One row of the table: TensorFlow's number and short name, NumPy's or ml_dtypes' name, bytes per element, unit."""
 
     number: int
     name: str
     numpy_name: str
     itemsize: int
     unit: int
-    #: Significant low bits of an element of less than a byte; 0 for all others.
+    #: Number of significant low bits if an element has less than a byte, else 0.
     bits: int = 0
 
     @property
     def enum_name(self) -> str:
-        """The name in `types.proto`, such as DT_FLOAT."""
+        """The name in `types.proto`, such as `DT_FLOAT`."""
         return _ENUM_NAMES.get(self.name) or f"DT_{self.name.upper()}"
 
     @property
@@ -43,15 +43,15 @@ class DataType:
 
     @property
     def is_string(self) -> bool:
-        """Whether the payload is a list of byte strings."""
+        """Whether the elements are byte strings."""
         return self.number == STRING
 
     def to_numpy(self) -> np.dtype[Any]:
-        """The NumPy dtype in native byte order; `object` for strings (of `bytes`) and variants, else void."""
+        """Return the NumPy dtype in native byte order: `object` for strings (`bytes`) and variants, else void."""
         return _numpy_dtype(self.numpy_name, self.number)
 
 
-#: Names whose enumeration constant is not "DT_" and the name in capitals.
+#: Types whose name in `types.proto` is not "DT_" followed by the short name in capitals.
 _ENUM_NAMES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}
 
 STRING = 7
@@ -97,12 +97,12 @@ _BY_NAME = {row.name: row for row in _TABLE} | {row.enum_name: row for row in _T
 
 
 def data_type(number: int) -> DataType:
-    """The row of a DataType number; for numbers the table lacks one that can be listed but not read."""
+    """Return the row of a number; unknown numbers get a row that can be listed but not read."""
     return _BY_NUMBER.get(number) or DataType(number, f"unknown_{number}", "", 0, 0)
 
 
 def data_type_named(name: str) -> DataType:
-    """The row of a short name such as float32, or of one in `types.proto` such as DT_FLOAT; `ValueError` if none."""
+    """Return the row of a name such as `float32` or `DT_FLOAT`; `ValueError` if there is none."""
     row = _BY_NAME.get(name)
     if row is None:
         raise ValueError(f"TensorFlow has no data type {name!r}")
@@ -110,9 +110,9 @@ def data_type_named(name: str) -> DataType:
 
 
 def data_type_of(dtype: np.dtype[Any]) -> DataType:
-    """The row whose values a NumPy dtype of either byte order holds; `TypeError` if TensorFlow has none for it.
+    """Return the row for a NumPy dtype of either byte order; `TypeError` if TensorFlow has no such type.
 
-    The object dtype stands for strings; quantized types are never meant by an integer dtype.
+    The object dtype means strings, and integer dtypes never mean quantized types.
     """
     row = _BY_NAME.get("string" if dtype.hasobject else dtype.name)
     if row is None or row.numpy_name != dtype.name:

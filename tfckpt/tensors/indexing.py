@@ -1,14 +1,14 @@
-"""Parts of a tensor: what a NumPy index selects, and which bytes and which slices of the tensor that takes.
+"""Reading parts of a tensor: the elements that a NumPy index selects, and the bytes and slices that contain them.
 
-An index selects elements inside a box, one range per dimension.
-A reader fetches the box and applies what is left of the index to it::
+An index selects elements inside a box, which has one range per dimension.
+A reader reads the box and applies the rest of the index to it::
 
     tensor [1000, 64], index [10:20:3, 5]
     box      ((10, 20), (5, 6))
     rest     [0:10:3, 0]
-    rows     elements 10 * 64 to 20 * 64 in C order: the contiguous run that holds the box
+    rows     elements 10 * 64 to 20 * 64 in C order: the contiguous run that contains the box
 
-Every reader of tensors, whatever its format, selects with `select`, and gathers a tensor from its slices with `gather`.
+The readers of all formats use `select`, and `gather` to assemble a tensor from its slices.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from .._typing import Array
 from .dense import check_rank
 from .slices import TensorSlice
 
-#: What `read(name, index=...)` takes: an int, a slice, an Ellipsis, or a tuple of these.
+#: Type of the argument in `read(name, index=...)`: an int, a slice, an Ellipsis, or a tuple of these.
 Index: TypeAlias = Any
 _Part = TypeVar("_Part")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Selection:
-    """The elements an index selects of a tensor of shape `shape`.
+    """The elements that an index selects from a tensor of this shape.
 
-    `box` is a (start, stop) per dimension that holds them; `rest` is the index into the box that gives exactly them.
+    `box` has a (start, stop) per dimension and contains them; `rest` is an index that selects exactly them in the box.
     """
 
     shape: tuple[int, ...]
@@ -49,7 +49,7 @@ class Selection:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is selected, so that nothing needs to be read."""
+        """Whether nothing is selected, and so nothing needs to be read."""
         return any(start == stop for start, stop in self.box)
 
     @property
@@ -58,9 +58,10 @@ class Selection:
         return tuple(stop - start for start, stop in self.box)
 
     def rows(self) -> tuple[int, tuple[int, ...]]:
-        """The contiguous run of elements in C order that holds the box: its first element, and its shape.
+        """Return the first element and the shape of the contiguous run, in C order, that contains the box.
 
-        The run keeps the tensor's rank; dimensions after the first that is longer than 1 are whole in it.
+        The run has the rank of the tensor. It contains all of every dimension after the first one with more than one
+        selected index.
         """
         first, shape, stride = 0, list(self.shape), math.prod(self.shape)
         for axis, (start, stop) in enumerate(self.box):
@@ -72,46 +73,46 @@ class Selection:
         return first, tuple(shape)
 
     def within_rows(self, run: Array) -> Array:
-        """The box in an array of the run that `rows` described; a view."""
+        """Return a view of the box in an array of the run from `rows`."""
         whole = slice(None)
         index = tuple(
-            whole if have == stop - start else slice(start, stop)
-            for have, (start, stop) in zip(run.shape, self.box, strict=True)
+            whole if size == stop - start else slice(start, stop)
+            for size, (start, stop) in zip(run.shape, self.box, strict=True)
         )
         return run[index]
 
     def within_whole(self, full: Array) -> Array:
-        """The box in an array of the whole tensor; a view."""
+        """Return a view of the box in an array of the whole tensor."""
         index: tuple[slice | EllipsisType, ...]
-        index = (*(slice(start, stop) for start, stop in self.box), Ellipsis)  # with it a 0-d array stays one
+        index = (*(slice(start, stop) for start, stop in self.box), Ellipsis)  # Ellipsis keeps a 0-d array an array
         return full[index]
 
     def finish(self, box: Array) -> Array:
-        """The selected elements of an array of the box; a read-only view, 0-d where one element is selected."""
+        """Return a read-only view of the selected elements in an array of the box; 0-d for a single element."""
         index = (*self.rest, Ellipsis)
         part: Array = box[index]
         part.flags.writeable = False
         return part
 
     def overlap(self, piece: TensorSlice) -> tuple[Selection, tuple[slice, ...]] | None:
-        """Of a slice of the tensor: the part of it inside the box, and that part's place in the box; None if none."""
+        """Return the part of a tensor slice that is in the box, and its index in the box; None if there is none."""
         ranges = piece.resolve(self.shape)
-        inside, place = [], []
+        inside, target = [], []
         for (start, stop), (low, high) in zip(ranges, self.box, strict=True):
             first, last = max(start, low), min(stop, high)
             if first >= last:
                 return None
             inside.append((first - start, last - start))
-            place.append(slice(first - low, last - low))
-        return Selection(piece.shape(self.shape), tuple(inside), ()), tuple(place)
+            target.append(slice(first - low, last - low))
+        return Selection(piece.shape(self.shape), tuple(inside), ()), tuple(target)
 
 
 def select(shape: Sequence[int], index: Index = None) -> Selection:
-    """What an index selects of a tensor of this shape; None and Ellipsis select all of it.
+    """Return what an index selects from a tensor of this shape; None and Ellipsis select everything.
 
-    Ints, slices, Ellipsis and tuples of these mean what they mean to NumPy.
-    `TypeError` for anything else, such as lists, arrays, booleans and None inside a tuple;
-    `IndexError` for an int outside its dimension and for more items than dimensions.
+    Ints, slices, Ellipsis and tuples of these have the same meaning as in NumPy.
+    Anything else raises `TypeError`, such as lists, arrays, booleans, and None in a tuple.
+    Ints out of range and too many items raise `IndexError`.
     """
     shape = tuple(shape)
     if index is None:
@@ -120,14 +121,14 @@ def select(shape: Sequence[int], index: Index = None) -> Selection:
     rest: list[int | slice] = []
     for axis, (item, size) in enumerate(zip(_expand(index, len(shape)), shape, strict=True)):
         if isinstance(item, slice):
-            chosen = range(*item.indices(size))
-            if not chosen:
+            selected = range(*item.indices(size))
+            if not selected:
                 box.append((0, 0))
                 rest.append(slice(None))
                 continue
-            box.append((min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1))
-            # From the end of the box backwards, or from its start forwards: both ends are selected.
-            rest.append(slice(None, None, chosen.step))
+            box.append((min(selected[0], selected[-1]), max(selected[0], selected[-1]) + 1))
+            # Both ends of the box are selected, so the step alone is enough, also backwards.
+            rest.append(slice(None, None, selected.step))
             continue
         position = item + size if item < 0 else item
         if not 0 <= position < size:
@@ -143,11 +144,11 @@ def gather(
     parts: Iterable[tuple[TensorSlice, _Part]],
     read: Callable[[_Part, Selection], Array],
 ) -> Array:
-    """The selected elements of a tensor that is stored in slices, as a read-only copy.
+    """Return the selected elements of a tensor that is stored in slices, as a read-only copy.
 
-    `read` gives the box of a selection of one part; it is called only for parts that hold selected elements.
-    The caller has checked that the slices cover the tensor once, and that the bytes of the selected parts are there,
-    since memory for the box is allocated first.
+    `read` returns the box of a selection in one part; it is called only for parts that contain selected elements.
+    The caller must check that the slices cover the tensor exactly once, and that the files contain the bytes of the
+    selected parts, since memory for the whole box is allocated first.
     """
     check_rank(selection.shape)
     box = np.empty(selection.box_shape, dtype)
@@ -155,38 +156,38 @@ def gather(
         for piece, part in parts:
             overlap = selection.overlap(piece)
             if overlap is not None:
-                inside, place = overlap
-                box[place] = read(part, inside)
+                inside, target = overlap
+                box[target] = read(part, inside)
     return selection.finish(box)
 
 
 def _expand(index: Index, rank: int) -> list[int | slice]:
-    """One int or slice per dimension."""
+    """Expand an index to one int or slice per dimension."""
     items = list(index) if isinstance(index, tuple) else [index]
     ellipses = sum(item is Ellipsis for item in items)
     if ellipses > 1:
-        raise IndexError("an index can have only one Ellipsis")
-    given = len(items) - ellipses
-    if given > rank:
-        raise IndexError(f"too many indices: the tensor has {rank} dimensions, {given} were given")
+        raise IndexError("an index can contain only one Ellipsis")
+    indexed = len(items) - ellipses
+    if indexed > rank:
+        raise IndexError(f"too many indices: the tensor has {rank} dimensions, but {indexed} were indexed")
     expanded: list[int | slice] = []
     for item in items if ellipses else [*items, Ellipsis]:
         if item is Ellipsis:
-            expanded.extend([slice(None)] * (rank - given))
+            expanded.extend([slice(None)] * (rank - indexed))
         else:
-            expanded.append(_checked(item))
+            expanded.append(_check_item(item))
     return expanded
 
 
-def _checked(item: int | slice | EllipsisType | object) -> int | slice:
+def _check_item(item: int | slice | EllipsisType | object) -> int | slice:
     if isinstance(item, slice):
         return item
     if not isinstance(item, bool | np.bool_ | np.ndarray):
         try:
-            return operator.index(item)  # type: ignore[arg-type]  # whatever has no __index__ raises here
+            return operator.index(item)  # type: ignore[arg-type]  # raises TypeError without __index__
         except TypeError:
             pass
     raise TypeError(
-        f"a part of a tensor is selected with ints, slices and Ellipsis, not with {type(item).__name__}; "
-        "read more than you need and index the array for anything else"
+        f"the index of a tensor must consist of ints, slices and Ellipsis, not {type(item).__name__}; "
+        "for any other index, read a larger part and index the array"
     )

@@ -1,4 +1,4 @@
-"""What is known of a tensor without reading its bytes."""
+"""The description of a tensor, known without reading its bytes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from .slices import TensorSlice
 class TensorInfo:
     """One tensor of a checkpoint.
 
-    `shape` is the full shape, also of a tensor that is stored in slices.
-    `nbytes` is what its payload takes in the data files, in bytes.
-    `shard`, `offset` (bytes) and `crc32c` (unmasked) say where one payload lies and what it must give;
-    they are None for a tensor that is stored in slices, and `slices` is empty for one that is not.
-    `dtype` is what reading gives (`object` of `bytes` for strings); `tf_dtype` is TensorFlow's name, such as DT_FLOAT.
+    `dtype` is the dtype of the array (`object` with elements of `bytes` for strings), and `tf_dtype` is TensorFlow's
+    name, such as `DT_FLOAT`.
+    `shape` is the full shape, also if the tensor is stored in slices.
+    `nbytes` is the size of its payload in the data files in bytes.
+    `shard`, `offset` (bytes) and `crc32c` (unmasked) locate the payload and give its checksum. They are None if the
+    tensor is stored in slices; otherwise, `slices` is empty.
     """
 
     name: str
@@ -33,5 +34,5 @@ class TensorInfo:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """The number of elements."""
         return int(np.prod(self.shape, dtype=object)) if self.shape else 1

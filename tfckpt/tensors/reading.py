@@ -1,4 +1,4 @@
-"""What every reader of a checkpoint offers, and reading many tensors with several threads."""
+"""The interface of checkpoint readers, and reading many tensors with several threads."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .dtypes import DataType
 from .info import TensorInfo
 from .slices import TensorSlice
 
-#: Bytes of payload that make a task for a thread: enough that handing it over costs little.
-_TASK = 4 << 20
-#: Bytes of payload fetched together from a remote storage; as much is held at once.
-_WINDOW = 64 << 20
-#: Connections to a remote storage when the caller does not say.
+#: Payload bytes per task of a thread: large enough to make the overhead of a task negligible.
+_TASK_BYTES = 4 << 20
+#: Payload bytes fetched together from a remote storage, and held in memory at once.
+_WINDOW_BYTES = 64 << 20
+#: Default number of connections to a remote storage.
 _CONNECTIONS = 8
 
 
 class Payload(NamedTuple):
-    """Where bytes of one tensor are stored: `nbytes` of them from `offset` in a data shard, with their checksum.
+    """The location of a tensor or tensor slice: `nbytes` from `offset` (bytes) in a data shard, with their checksum.
 
-    `shape` is that of the whole tensor, and `piece` the slice of it that the bytes hold.
+    `shape` is the shape of the whole tensor, and `piece` the stored slice of it.
     """
 
     data_type: DataType
@@ -38,87 +38,87 @@ class Payload(NamedTuple):
 
 
 class TensorReader(Protocol):
-    """The tensors of one checkpoint, whatever its format; safe to use from several threads."""
+    """The reader of one checkpoint, whatever its format; thread-safe."""
 
     @property
     def format(self) -> str:
-        """The format's name, such as "V2"."""
+        """The name of the format, such as "V2"."""
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Paths of the files that hold the checkpoint, the index first, whether or not all of them are there."""
+        """Paths of the checkpoint's files, the index first, including missing ones."""
 
     @property
     def num_shards(self) -> int:
-        """Number of data shards that `payloads` tells apart; 1 where it tells none."""
+        """The number of data shards in `payloads`; 1 if the format has no payloads."""
 
     @property
     def producer(self) -> int | None:
-        """Version of the format that the writer declared; None for V1."""
+        """The version of the format that the writer declared; None for V1."""
 
     @property
     def big_endian(self) -> bool | None:
-        """Whether the bytes of numbers are stored in this order; None where the format has only one."""
+        """Whether numbers are stored in big-endian byte order; None if the format has only one byte order."""
 
     @property
     def can_copy(self) -> bool:
-        """Whether the bytes of `read_payload` can be written into a new V2 checkpoint as they are."""
+        """Whether the bytes from `read_payload` can be written to a new V2 checkpoint unchanged."""
 
     def names(self) -> tuple[str, ...]:
-        """Every tensor's name in the order of its bytes."""
+        """Return the names of all tensors, sorted by their bytes."""
 
     def __contains__(self, name: str) -> bool:
-        """Whether there is a tensor of this name."""
+        """Return whether there is a tensor of this name."""
 
     def info(self, name: str) -> TensorInfo:
-        """What is known of a tensor without reading it; `TensorNotFoundError` if there is none."""
+        """Describe a tensor without reading it; `TensorNotFoundError` if there is none."""
 
     def infos(self) -> Iterator[TensorInfo]:
-        """What is known of every tensor, in the order of `names`."""
+        """Describe all tensors, in the order of `names`."""
 
     def read(self, name: str, *, verify: bool = True, index: Any = None) -> Array:
-        """The tensor, or the part of it that `index` selects (see `tensors.indexing`); read-only.
+        """Return the tensor, or the part that `index` selects (see `tensors.indexing`); read-only.
 
-        If `verify`, the checksum of every payload that holds a selected element is compared, so that it is read whole;
-        else only the contiguous bytes that hold the selected elements are read, where the format allows.
+        With `verify`, every payload that contains a selected element is read completely to verify its checksum.
+        Otherwise, only the contiguous bytes that contain the selected elements are read, if the format allows it.
         """
 
     def payloads(self, name: str) -> list[Payload]:
-        """Where a tensor is stored, one payload per slice; empty where the format does not say."""
+        """Return where a tensor is stored, one payload per slice; empty if the format has no payloads."""
 
     def read_payload(self, name: str, payload: Payload) -> ByteView:
-        """Return the bytes of one of a tensor's payloads after comparing their checksum.
+        """Return the bytes of one of a tensor's payloads after verifying their checksum.
 
-        Nothing is decoded, so this also gives what cannot be read, such as variants.
+        The bytes are not decoded, so this also works for types that cannot be read, such as variants.
         """
 
     def shard_sizes(self) -> dict[str, int]:
-        """Return how many bytes of each data shard its tensors reach over, by path; empty without `payloads`."""
+        """Return the size that each data shard needs for its tensors, in bytes by path; empty without payloads."""
 
     def prefetch(self, names: Iterable[str], threads: int) -> AbstractContextManager[None]:
-        """Fetch what reading these tensors takes in few requests at once, and hold it while the context lasts.
+        """Fetch the data of these tensors in few, parallel requests, and hold it while the context is open.
 
-        Called only where the storage is remote; does nothing where the format has nothing to gain.
-        Names that are not there and faults are left to `read`, which says which tensor they concern.
+        This is called only if the storage is remote; it does nothing if the format would not benefit.
+        Unknown names and errors are ignored, since `read` reports them with the tensor's name.
         """
 
     def missing_shards(self) -> dict[str, tuple[str, ...]]:
-        """The files that are not there, each with the names of the tensors it costs."""
+        """Return the missing files, each with the names of the tensors that need it."""
 
     def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
-        """The names that can still be found past damage, in order, and what is damaged in listing them."""
+        """List names despite damage: return all names that can be found, in order, and the errors."""
 
     def close(self) -> None:
-        """Close the files; arrays that were read stay valid."""
+        """Close the files; arrays stay valid."""
 
 
 def read_many(
     reader: TensorReader, names: Sequence[str], *, threads: int | None, verify: bool, is_remote: bool
 ) -> Iterator[tuple[str, Array]]:
-    """(name, array) for each of the names, which are keys of the reader, in their order.
+    """Yield (name, array) for each name, in order; the names must be keys of the reader.
 
-    At most some tasks' worth of tensors are read before the caller takes them.
-    An error of a tensor is raised when its turn comes.
+    The threads read only a few tasks ahead of the caller.
+    An error while reading a tensor is raised when its turn comes.
     """
     if threads is None:
         threads = _CONNECTIONS if is_remote else min(8, os.cpu_count() or 1)
@@ -147,7 +147,7 @@ def _read(reader: TensorReader, names: Sequence[str], threads: int, verify: bool
     pool = ThreadPoolExecutor(threads)
     try:
         ahead: deque[Future[list[tuple[str, Array | BaseException]]]] = deque()
-        tasks = _grouped(reader, names, _TASK)
+        tasks = _group(reader, names, _TASK_BYTES)
         while True:
             while len(ahead) <= threads and (task := next(tasks, None)) is not None:
                 ahead.append(pool.submit(read, task))
@@ -162,13 +162,13 @@ def _read(reader: TensorReader, names: Sequence[str], threads: int, verify: bool
 
 
 def _read_remote(reader: TensorReader, names: Sequence[str], threads: int, verify: bool) -> Iterator[tuple[str, Array]]:
-    for window in _grouped(reader, names, _WINDOW):
+    for window in _group(reader, names, _WINDOW_BYTES):
         with reader.prefetch(window, threads):
             yield from _read(reader, window, min(threads, os.cpu_count() or 1), verify)
 
 
-def _grouped(reader: TensorReader, names: Sequence[str], size: int) -> Iterator[list[str]]:
-    """The names in runs whose payloads have about `size` bytes, one tensor at least."""
+def _group(reader: TensorReader, names: Sequence[str], size: int) -> Iterator[list[str]]:
+    """Yield runs of names with payloads of at least `size` bytes together, except for the last run."""
     group: list[str] = []
     total = 0
     for name in names:

@@ -4,11 +4,11 @@
 
     payload = length, varint64 * n | length checksum, 4 bytes | bytes of element 0 | ... | bytes of element n-1
 
-    length checksum = masked crc32c of the lengths, each as fixed32, or as fixed64 if it does not fit in 32 bits
-    tensor checksum = crc32c of those same fixed-width lengths | the 4 bytes of the length checksum | all element bytes
+    length checksum = masked crc32c of the lengths, each as fixed32, or as fixed64 if it does not fit into 32 bits
+    tensor checksum = crc32c of the same fixed-width lengths | the 4 bytes of the length checksum | all element bytes
 
-The varints are covered only through their values.
-In a big-endian bundle the fixed-width lengths and the 4 stored bytes are big-endian; the varints stay as they are.
+The checksums cover only the values of the varints, not their bytes.
+In a big-endian bundle the fixed-width lengths and the 4 stored bytes are big-endian; varints have no byte order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..coding import varint
 from ..coding.crc32c import crc32c, mask, unmask
 from ..errors import ChecksumError, CorruptionError, past_end
 from ..limits import Limits, check_limit
-from .dense import check_rank
+from .dense import check_rank, reshape_read_only
 
 _CHECKSUM_SIZE = 4
 
@@ -38,21 +38,23 @@ def decode_strings(
     big_endian: bool = False,
     verify: bool = True,
 ) -> tuple[Array, int | None]:
-    """An object array of `bytes`, and the tensor's (unmasked) checksum if `verify`.
+    """Return an object array of `bytes`, and the tensor's unmasked checksum, or None without `verify`.
 
-    The lengths' checksum is compared here if `verify`; the tensor's is the caller's to compare.
-    Lengths are compared with the payload before anything is allocated for them.
+    With `verify`, this function verifies the checksum of the lengths; the caller compares the tensor's checksum.
+    The lengths are compared with the size of the payload before memory is allocated for the strings.
     """
     count = math.prod(shape)
     check_limit(limits, "max_string_elements", count, "string tensor has too many elements")
     if count == 0 and len(payload) == 0:
-        return _shaped(np.empty(0, object), shape), 0 if verify else None
+        return _reshape(np.empty(0, object), shape), 0 if verify else None
     if count + _CHECKSUM_SIZE > len(payload):
         raise past_end(f"payload of {count} strings", needed=count + _CHECKSUM_SIZE, available=len(payload))
     lengths, start = _decode_lengths(payload, count)
     needed = start + _CHECKSUM_SIZE + int(lengths.sum())
     if needed != len(payload):
-        raise CorruptionError(f"{count} strings with their lengths take {needed} bytes, the payload has {len(payload)}")
+        raise CorruptionError(
+            f"{count} strings with their lengths take {needed} bytes, but the payload has {len(payload)}"
+        )
     byteorder = _byteorder(big_endian)
     checksum = _lengths_checksum(lengths, byteorder) if verify else None
     position = start + _CHECKSUM_SIZE
@@ -69,11 +71,11 @@ def decode_strings(
     for number, length in enumerate(lengths.tolist()):
         values[number] = bytes(payload[position : position + length])
         position += length
-    return _shaped(values, shape), checksum
+    return _reshape(values, shape), checksum
 
 
 def encode_strings(values: Sequence[bytes], *, big_endian: bool = False) -> tuple[bytes, int]:
-    """The payload of string elements in C order, and the tensor's (unmasked) checksum."""
+    """Return the payload of string elements in C order, and the tensor's unmasked checksum."""
     lengths = np.array([len(value) for value in values], np.uint64)
     byteorder = _byteorder(big_endian)
     checksum = _lengths_checksum(lengths, byteorder)
@@ -83,7 +85,7 @@ def encode_strings(values: Sequence[bytes], *, big_endian: bool = False) -> tupl
 
 
 def _decode_lengths(payload: ByteView, count: int) -> tuple[Array, int]:
-    """`count` varints from the start, and the position after them; refuses a sum beyond the payload."""
+    """Decode `count` varints at the start; `TruncatedError` if their sum exceeds the size of the payload."""
     short: Array = np.frombuffer(payload, np.uint8, count)
     if short.max(initial=0) < 0x80:
         return short.astype(np.uint64), count
@@ -111,8 +113,6 @@ def _lengths_checksum(lengths: Array, byteorder: Literal["big", "little"]) -> in
     return checksum
 
 
-def _shaped(values: Array, shape: Sequence[int]) -> Array:
+def _reshape(values: Array, shape: Sequence[int]) -> Array:
     check_rank(shape)
-    shaped: Array = values.reshape(tuple(shape))
-    shaped.flags.writeable = False
-    return shaped
+    return reshape_read_only(values, shape)

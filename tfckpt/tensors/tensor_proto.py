@@ -2,14 +2,14 @@
 
 ::
 
-    dtype, tensor_shape             in constants; V1 records leave them to the checkpoint's own list of tensors
-    tensor_content                  the elements as they lie in memory, little-endian; never in V1 records
-    float_val, int_val, ...         or the values one by one, in the field that belongs to the type
+    dtype, tensor_shape             only in constants; for V1 records the checkpoint's list of tensors has them
+    tensor_content                  the elements as in memory, little-endian; never in V1 records
+    float_val, int_val, ...         or the values one by one, in the field for the type
 
-Values fill a constant in C order; the last one stands for all that follow, and no value at all means zeros.
-In a V1 record there is exactly one value for each element.
-Small integers stand in `int_val` with their sign, half-width floats in `half_val` as 16 bits,
-complex numbers as pairs of real and imaginary part.
+The values fill a constant in C order. The last value fills all remaining elements; without any value they are zero.
+A V1 record has exactly one value per element.
+Small integers are stored in `int_val` with their sign, 16-bit floats in `half_val` as their bits, and complex numbers
+as pairs of real and imaginary part.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from .._typing import Array
 from ..coding import varint
 from ..errors import CorruptionError, UnsupportedFeatureError, past_end
 from ..limits import DEFAULT_LIMITS, Limits, check_limit
-from .dense import check_rank, check_shape, decode_dense
+from .dense import check_rank, check_shape, decode_dense, reshape_read_only
 from .dtypes import DataType, data_type
 
-#: The field of a type, and the NumPy type of the field's values.
+#: The field for each type, and the NumPy type of the field's values.
 _FIELDS: dict[str, tuple[str, str]] = {
     "float32": ("float_val", "float32"),
     "float64": ("double_val", "float64"),
@@ -50,26 +50,24 @@ _FIELDS: dict[str, tuple[str, str]] = {
 
 
 def decode_record(message: Any, dtype: DataType, shape: Sequence[int]) -> Array:
-    """The tensor of a V1 record, whose type and shape the checkpoint's list says; read-only.
+    """Decode the tensor of a V1 record, with type and shape from the list of tensors; read-only.
 
-    `CorruptionError` unless exactly one value for each element stands in the type's own field.
+    Raises `CorruptionError` unless the field for the type has exactly one value per element.
     """
     check_rank(shape)
-    field, _ = _field(dtype)
-    values = _values(message, dtype)
+    field, _ = _find_field(dtype)
+    values = _read_values(message, dtype)
     if len(values) != (count := math.prod(shape)):
         others = ", ".join(f"{other.name}" for other, _ in message.ListFields() if other.name != field)
         raise CorruptionError(
-            f"record has {len(values)} values in {field}, {dtype.name} of shape {list(shape)} has {count} elements"
-            + (f"; there is also {others}" if others else "")
+            f"record has {len(values)} values in {field}, but {dtype.name} of shape {list(shape)} has {count} elements"
+            + (f"; other fields: {others}" if others else "")
         )
-    array: Array = values.reshape(tuple(shape))
-    array.flags.writeable = False
-    return array
+    return reshape_read_only(values, shape)
 
 
 def decode_constant(message: Any, limits: Limits = DEFAULT_LIMITS) -> Array:
-    """The tensor of a constant, which brings its type and shape; read-only, strings as an object array of `bytes`.
+    """Decode the tensor of a constant, which has its own type and shape; read-only.
 
     More values than elements are refused, where TensorFlow ignores them.
     """
@@ -83,18 +81,18 @@ def decode_constant(message: Any, limits: Limits = DEFAULT_LIMITS) -> Array:
         raise UnsupportedFeatureError(f"constants of type {dtype.enum_name} cannot be read")
     if message.tensor_content:
         if dtype.is_string:
-            return _finish(_strings(message.tensor_content, count), shape)
+            return reshape_read_only(_decode_strings(message.tensor_content, count), shape)
         return decode_dense(memoryview(message.tensor_content), dtype, shape)
     _check_limits(dtype, count, limits)
-    values = _values(message, dtype)
+    values = _read_values(message, dtype)
     if len(values) > count:
         raise CorruptionError(
-            f"constant has {len(values)} values, {dtype.name} of shape {list(shape)} has {count} elements"
+            f"constant has {len(values)} values, but {dtype.name} of shape {list(shape)} has {count} elements"
         )
     full = np.empty(count, values.dtype)
     full[: len(values)] = values
     full[len(values) :] = values[-1] if len(values) else (b"" if dtype.is_string else 0)
-    return _finish(full, shape)
+    return reshape_read_only(full, shape)
 
 
 def _check_limits(dtype: DataType, count: int, limits: Limits) -> None:
@@ -104,22 +102,16 @@ def _check_limits(dtype: DataType, count: int, limits: Limits) -> None:
     check_limit(limits, name, claimed, "constant is too large")
 
 
-def _finish(flat: Array, shape: Sequence[int]) -> Array:
-    array: Array = flat.reshape(tuple(shape))
-    array.flags.writeable = False
-    return array
-
-
-def _field(dtype: DataType) -> tuple[str, str]:
-    """The field of a type and the NumPy type of its values."""
+def _find_field(dtype: DataType) -> tuple[str, str]:
+    """Return the field for a type and the NumPy type of its values."""
     if dtype.name not in _FIELDS:
         raise UnsupportedFeatureError(f"values of type {dtype.enum_name} cannot be read one by one")
     return _FIELDS[dtype.name]
 
 
-def _values(message: Any, dtype: DataType) -> Array:
-    """The values in the type's own field, one-dimensional, in the type's NumPy dtype."""
-    field, kind = _field(dtype)
+def _read_values(message: Any, dtype: DataType) -> Array:
+    """Return the values of the field for the type, as a one-dimensional array in the type's NumPy dtype."""
+    field, kind = _find_field(dtype)
     if kind == "object":
         strings = list(message.string_val)
         objects = np.empty(len(strings), object)
@@ -130,10 +122,10 @@ def _values(message: Any, dtype: DataType) -> Array:
     raw: Array = np.array(getattr(message, field), kind)
     if field in ("scomplex_val", "dcomplex_val"):
         if len(raw) % 2:
-            raise CorruptionError(f"{field} has {len(raw)} numbers; a complex value takes two")
+            raise CorruptionError(f"{field} has {len(raw)} numbers, expected two per complex value")
         return raw.view(dtype.to_numpy())
     if field == "half_val":
-        return _in_range(raw, np.dtype(np.uint16), dtype).view(dtype.to_numpy())
+        return _cast_integers(raw, np.dtype(np.uint16), dtype).view(dtype.to_numpy())
     if field != "int_val":
         return raw
     if dtype.bits:
@@ -142,26 +134,26 @@ def _values(message: Any, dtype: DataType) -> Array:
             if dtype.name.startswith("u")
             else (-(1 << dtype.bits - 1), (1 << dtype.bits - 1) - 1)
         )
-        _refuse_outside(raw, low, high, dtype)
+        _check_range(raw, low, high, dtype)
         return raw.astype(dtype.to_numpy())
-    return _in_range(raw, dtype.to_numpy(), dtype)
+    return _cast_integers(raw, dtype.to_numpy(), dtype)
 
 
-def _in_range(raw: Array, target: np.dtype[Any], dtype: DataType) -> Array:
-    """Integers in a narrower type."""
+def _cast_integers(raw: Array, target: np.dtype[Any], dtype: DataType) -> Array:
+    """Cast integers to a narrower type; `CorruptionError` if one is out of range."""
     info = np.iinfo(target)
-    _refuse_outside(raw, int(info.min), int(info.max), dtype)
+    _check_range(raw, int(info.min), int(info.max), dtype)
     return raw.astype(target)
 
 
-def _refuse_outside(raw: Array, low: int, high: int, dtype: DataType) -> None:
+def _check_range(raw: Array, low: int, high: int, dtype: DataType) -> None:
     if raw.size and not low <= int(raw.min()) <= int(raw.max()) <= high:
         wrong = int(raw.min()) if int(raw.min()) < low else int(raw.max())
-        raise CorruptionError(f"value {wrong} does not fit {dtype.name}")
+        raise CorruptionError(f"value {wrong} is out of range for {dtype.name}")
 
 
-def _strings(content: bytes, count: int) -> Array:
-    """String elements from `tensor_content`: a varint length for each, then their bytes."""
+def _decode_strings(content: bytes, count: int) -> Array:
+    """Decode strings from `tensor_content`: a varint length for each, then their bytes."""
     view = memoryview(content)
     if count > len(view):
         raise past_end(f"content of {count} strings", needed=count, available=len(view))
@@ -171,7 +163,7 @@ def _strings(content: bytes, count: int) -> Array:
         lengths.append(length)
     if position + sum(lengths) != len(view):
         raise CorruptionError(
-            f"{count} strings with their lengths take {position + sum(lengths)} bytes, there are {len(view)}"
+            f"{count} strings with their lengths take {position + sum(lengths)} bytes, but there are {len(view)}"
         )
     values = np.empty(count, object)
     for number, length in enumerate(lengths):

@@ -5,9 +5,9 @@
     payload = element * n
     element = length, varint64 | VariantTensorDataProto of that length | checksum, fixed32
 
-    checksum of an element = masked crc32c of all elements up to here, each as its length in fixed64, its bytes, and,
-                             for the elements before, their 4 checksum bytes
-    tensor checksum = crc32c of the same with the 4 bytes of the last element too
+    checksum of an element = masked crc32c of all elements up to this one, each as its length in fixed64, its bytes,
+                             and, except for this one, the 4 bytes of its checksum
+    tensor checksum = crc32c of the same data, including the 4 bytes of the last element's checksum
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CHECKSUM_SIZE = 4
 
 
 def variants_checksum(payload: ByteView, count: int) -> int:
-    """The tensor's (unmasked) checksum, after comparing that of each of its `count` elements."""
+    """Return the tensor's unmasked checksum after verifying those of its `count` elements."""
     checksum = position = 0
     for number in range(count):
         length, start = varint.decode_varint64(payload, position)
@@ -39,5 +39,5 @@ def variants_checksum(payload: ByteView, count: int) -> int:
         position = end + _CHECKSUM_SIZE
         checksum = crc32c(payload[end:position], checksum)
     if position != len(payload):
-        raise CorruptionError(f"{count} variants take {position} bytes, the payload has {len(payload)}")
+        raise CorruptionError(f"{count} variants take {position} bytes, but the payload has {len(payload)}")
     return checksum

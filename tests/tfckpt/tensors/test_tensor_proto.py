@@ -19,14 +19,14 @@ FLOAT, INT32, UINT8, STRING, COMPLEX64, HALF, VARIANT = 1, 3, 4, 7, 8, 19, 21
 
 
 def proto(dtype: int = 0, shape: list[int] | None = None, **fields: Any) -> Any:
-    """A TensorProto message."""
+    """Return a TensorProto message."""
     message = protos.message_class("TensorProto")(dtype=dtype, **fields)
     for size in shape or []:
         message.tensor_shape.dim.add().size = size
     return message
 
 
-#: DataType, field, what stands in it, and the elements it gives.
+#: DataType, the field and its values, and the elements that they encode.
 VALUES = [
     pytest.param(1, {"float_val": [1.5, -2.0]}, np.array([1.5, -2.0], np.float32), id="float32"),
     pytest.param(2, {"double_val": [1.5, -2.0]}, np.array([1.5, -2.0]), id="float64"),
@@ -56,8 +56,8 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("dtype", "fields", "expected"), VALUES)
-def test_record_takes_values_from_the_field_of_its_type(dtype: int, fields: Any, expected: Any) -> None:
-    """Every type has one field; the shape and the type come from elsewhere."""
+def test_record_reads_the_field_for_its_type(dtype: int, fields: Any, expected: Any) -> None:
+    """Each type has one field; type and shape are not part of the message."""
     array = decode_record(proto(**fields), data_type(dtype), (2, 1))
 
     assert array.dtype == expected.dtype
@@ -67,8 +67,8 @@ def test_record_takes_values_from_the_field_of_its_type(dtype: int, fields: Any,
 
 
 @pytest.mark.parametrize(("dtype", "fields", "expected"), VALUES)
-def test_constant_takes_values_from_the_field_of_its_type(dtype: int, fields: Any, expected: Any) -> None:
-    """The same fields serve constants, where the last value stands for all that follow."""
+def test_constant_reads_the_field_for_its_type(dtype: int, fields: Any, expected: Any) -> None:
+    """The last value fills all remaining elements."""
     array = decode_constant(proto(dtype, [2, 2], **fields))
 
     last = expected.tolist()[-1]
@@ -78,30 +78,30 @@ def test_constant_takes_values_from_the_field_of_its_type(dtype: int, fields: An
 
 
 def test_constant_scalar_has_no_dimensions() -> None:
-    """An absent shape is that of a scalar."""
+    """A message without a shape is a scalar."""
     assert decode_constant(proto(INT32, int_val=[5])).shape == ()
     assert decode_constant(proto(STRING, string_val=[b"x"])).item() == b"x"
 
 
 def test_constant_without_values_is_zero() -> None:
-    """Numbers are 0, strings are empty, and a tensor without elements is one too."""
+    """Numbers are 0, strings are empty, and the tensor may have no elements."""
     assert decode_constant(proto(FLOAT, [2])).tolist() == [0.0, 0.0]
     assert decode_constant(proto(STRING, [2])).tolist() == [b"", b""]
     assert decode_constant(proto(FLOAT, [0, 3])).shape == (0, 3)
 
 
-def test_constant_content_wins_over_values() -> None:
-    """The elements as they lie in memory, little-endian; values beside them are ignored, as TensorFlow does."""
+def test_content_of_a_constant_takes_precedence_over_values() -> None:
+    """As in TensorFlow, values are ignored if there is `tensor_content`."""
     array = decode_constant(proto(FLOAT, [2], tensor_content=struct.pack("<2f", 1, 2), float_val=[9]))
 
     assert array.tolist() == [1.0, 2.0]
 
 
-def test_constant_content_of_strings_has_lengths_first() -> None:
-    """Varint lengths, then the bytes."""
+def test_string_content_of_a_constant_begins_with_lengths() -> None:
+    """The lengths are varints, followed by the bytes of the strings."""
     assert decode_constant(proto(STRING, [2], tensor_content=b"\x01\x02abb")).tolist() == [b"a", b"bb"]
     assert decode_constant(proto(STRING, [2], tensor_content=b"\0\0")).tolist() == [b"", b""]
-    with pytest.raises(CorruptionError, match="2 strings with their lengths take 5 bytes, there are 6"):
+    with pytest.raises(CorruptionError):
         decode_constant(proto(STRING, [2], tensor_content=b"\x01\x02abbc"))
 
 
@@ -126,50 +126,49 @@ def test_constant_content_of_strings_has_lengths_first() -> None:
         pytest.param(proto(FLOAT, [1] * 65, float_val=[1]), UnsupportedFeatureError, id="65 dimensions"),
     ],
 )
-def test_constant_that_is_none_is_refused(message: Any, error: type[Exception]) -> None:
-    """Each rule of constants; the accepted neighbours stand in the tests above."""
+def test_invalid_constant_is_refused(message: Any, error: type[Exception]) -> None:
+    """The tests above show the nearest valid constants."""
     with pytest.raises(error):
         decode_constant(message)
 
 
 @pytest.mark.parametrize(("values", "wrong"), [([0, 256], 256), ([-1, 255], -1), ([7, -9, 300], -9)], ids=str)
-def test_value_outside_its_type_is_named(values: list[int], wrong: int) -> None:
-    """The one that does not fit, beside the ends of the range, which do."""
+def test_error_names_the_value_that_is_out_of_range(values: list[int], wrong: int) -> None:
+    """The ends of the range are valid."""
     assert decode_constant(proto(UINT8, [2], int_val=[0, 255])).tolist() == [0, 255]
 
-    with pytest.raises(CorruptionError, match=f"value {wrong} does not fit uint8"):
+    with pytest.raises(CorruptionError, match=f"value {wrong} "):
         decode_constant(proto(UINT8, [len(values)], int_val=values))
 
 
 def test_record_with_values_elsewhere_names_the_fields() -> None:
-    """The number of values has to be that of the elements, in the field of the type."""
+    """Users can see in which fields the values are stored."""
     message = proto(double_val=[1], float_val=[1, 2], int_val=[3])
 
-    with pytest.raises(CorruptionError) as caught:
+    with pytest.raises(CorruptionError, match="double_val, int_val"):
         decode_record(message, data_type(FLOAT), (3,))
-
-    assert str(caught.value) == (
-        "record has 2 values in float_val, float32 of shape [3] has 3 elements; there is also double_val, int_val"
-    )
 
 
 def test_constant_of_unknown_rank_is_refused() -> None:
-    """A constant has a shape."""
+    """A constant must have a shape."""
     message = proto(FLOAT, float_val=[1])
     message.tensor_shape.unknown_rank = True
 
-    with pytest.raises(CorruptionError, match="unknown rank"):
+    with pytest.raises(CorruptionError):
         decode_constant(message)
 
 
-def test_constant_that_claims_much_from_little_meets_a_limit() -> None:
-    """One value may stand for any number of elements, which memory then is asked for."""
+def test_size_of_a_constant_is_limited() -> None:
+    """A single value can fill any number of elements."""
     message = proto(FLOAT, [1000], float_val=[1])
 
     assert decode_constant(message, Limits(max_constant_bytes=4000)).sum() == 1000
-    with pytest.raises(LimitExceededError, match="max_constant_bytes=3999"):
+    with pytest.raises(LimitExceededError) as caught:
         decode_constant(message, Limits(max_constant_bytes=3999))
-    with pytest.raises(LimitExceededError, match="max_constant_bytes"):
+    assert (caught.value.limit, caught.value.maximum, caught.value.claimed) == ("max_constant_bytes", 3999, 4000)
+    with pytest.raises(LimitExceededError) as caught:
         decode_constant(proto(FLOAT, [1 << 40], float_val=[1]))
-    with pytest.raises(LimitExceededError, match="max_string_elements"):
+    assert (caught.value.limit, caught.value.claimed) == ("max_constant_bytes", 4 << 40)
+    with pytest.raises(LimitExceededError) as caught:
         decode_constant(proto(STRING, [1 << 40], string_val=[b""]))
+    assert (caught.value.limit, caught.value.claimed) == ("max_string_elements", 1 << 40)

@@ -262,7 +262,7 @@ def test_slices_are_written_one_by_one(tmp_path: pathlib.Path) -> None:
         writer.add_slice("w", whole[:2], (3, 4), "0,2:-", shard=0)
         with pytest.raises(ValueError, match=r"'w': slice 2,1:- of shape \[3, 4\] has shape \[1, 4\]"):
             writer.add_slice("w", whole[2], (3, 4), "2,1:-")
-        with pytest.raises(ValueError, match="'2:-' is no tensor slice"):
+        with pytest.raises(ValueError, match="'2:-'"):
             writer.add_slice("w", whole[2:], (3, 4), "2:-")
         writer.add_slice("w", whole[2:], (3, 4), tfckpt.TensorSlice(((2, 1), (0, 4))), shard=1)
 
