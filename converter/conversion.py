@@ -24,7 +24,7 @@ from .errors import ConversionError, MappingError, Shape, UnknownModelError
 from .families import search
 from .families.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights
 from .families.graph_facts import GraphFacts, read_graph
-from .families.variables import Inventory, inventory_of_checkpoint, inventory_of_names
+from .families.variables import Inventory, inventory_from_checkpoint, inventory_from_names
 from .mapping.layout import LAYOUTS
 from .mapping.modules import Into, read_targets
 from .mapping.report import ConstantRecord, ConversionReport, FileRecord, IgnoredRecord, TensorRecord
@@ -173,7 +173,7 @@ def plan_conversion(
     except MappingError as error:
         if model == "auto":
             raise
-        raise error.with_hint(f"{model} was asked for; {prepared.best_fit()}") from None
+        raise error.with_hint(f"{model} was asked for; {prepared.suggest_model()}") from None
     releases = releases_of(prepared.config, prepared.family.name, source.path, asked=release)
     notes = [*prepared.notes, *graph_notes, *_describe_input_normalization(source, prepared.input_statistics)]
     if not releases.decided:
@@ -252,7 +252,7 @@ def draft_by_rules(
 
 def _draft_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> RulesDraft:
     inventory = source.inventory
-    named = [search.source_of(variable.name(rules.names), variable) for variable in inventory.variables]
+    named = [search.to_source(variable.name(rules.names), variable) for variable in inventory.variables]
     selection = select_weights(named, weights)
     targets = derive_targets(selection.sources, rules) if into is None else read_targets(into)
     set_aside = (*inventory.set_aside, *selection.set_aside)
@@ -374,7 +374,7 @@ def _describe_source(tensors: Mapping[str, Array]) -> _Source:
         name=os.path.basename(tensors.prefix),
         path=tensors.prefix,
         facts=facts,
-        inventory=_inventory_by_name(facts) if objects is None else inventory_of_checkpoint(tensors, objects),
+        inventory=_inventory_by_name(facts) if objects is None else inventory_from_checkpoint(tensors, objects),
         graph=lambda: tensors.graph,
         files=lambda: _record_files(tensors),
         read=lambda names: (array for _, array in tensors.read_many(names)),  # by several threads, verified
@@ -382,7 +382,7 @@ def _describe_source(tensors: Mapping[str, Array]) -> _Source:
 
 
 def _inventory_by_name(facts: Mapping[str, _Facts]) -> Inventory:
-    return inventory_of_names({name: fact.shape for name, fact in facts.items()})
+    return inventory_from_names({name: fact.shape for name, fact in facts.items()})
 
 
 def _describe_input_normalization(source: _Source, keys: Mapping[str, str]) -> list[str]:

@@ -29,7 +29,7 @@ from .families.averages import is_average
 from .families.family import Family
 from .families.keras_applications import KERAS
 from .families.state_dict import config_without_strides
-from .families.variables import exported_copies
+from .families.variables import find_exported_copies
 from .formats.files import is_output, read_native
 from .formats.pth import to_array
 from .libraries.recognition import config_of, library_of, require_none, to_native
@@ -256,7 +256,7 @@ def _example_of(tensors: Mapping[str, Array]) -> _Example:
     return _Example(
         tensors,
         {info.name: info.dtype for info in tensors.infos()},
-        copies=exported_copies(tensors),
+        copies=find_exported_copies(tensors),
         is_object_based=tensors.object_graph is not None,
     )
 

@@ -1,8 +1,8 @@
-"""Names of checkpoints that the released EfficientNet code wrote, name-based, or object-based by full names.
+"""Variable names of the released EfficientNet code, as full names in object-based checkpoints too.
 
-The table is that of google/automl, folder efficientnetv2, whose names the older V1 code (tensorflow/tpu) shares.
-Blocks are numbered over all stages, and the number of a layer within its block depends on the block's form,
-so each form has its own lines and its own word; `family.words_of` draws the forms.
+The names are those of google/automl, directory efficientnetv2; the older V1 code (tensorflow/tpu) has the same.
+Blocks are numbered across all stages. The number of a layer in its block depends on the form of the block, so each
+form has its own rules and its own group; `family.map_blocks` lists the forms.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from ..errors import Shape
 from ..mapping.rules import Ignore, Rule
 from .description import Anatomy, Parts
-from .family import Family, flat_ids, flat_order
+from .family import Family, fill_numbers, number_blocks
 
 _RULES = (
     Rule("stem/conv2d/kernel", "stem.conv.weight", "conv2d"),
@@ -42,7 +42,7 @@ _RULES = (
     Rule("blocks_{mbconv}/tpu_batch_normalization_1/{bn}", "stages.{mbconv}.depthwise.bn.{bn}"),
     Rule("blocks_{mbconv}/conv2d_1/kernel", "stages.{mbconv}.project.conv.weight", "conv2d"),
     Rule("blocks_{mbconv}/tpu_batch_normalization_2/{bn}", "stages.{mbconv}.project.bn.{bn}"),
-    # Squeeze-excite of any block.
+    # Squeeze-excite, in all forms.
     Rule("blocks_{block}/se/conv2d/kernel", "stages.{block}.se.reduce.weight", "conv2d"),
     Rule("blocks_{block}/se/conv2d/bias", "stages.{block}.se.reduce.bias"),
     Rule("blocks_{block}/se/conv2d_1/kernel", "stages.{block}.se.expand.weight", "conv2d"),
@@ -52,12 +52,12 @@ _RULES = (
     Rule("head/tpu_batch_normalization/{bn}", "head.bn.{bn}"),
     Rule("head/dense/kernel", "classifier.weight", "dense"),
     Rule("head/dense/bias", "classifier.bias"),
-    # Graph mode under current TensorFlow names the classifier's scope anew.
+    # Graph mode of current TensorFlow makes the scope of the classifier unique again.
     Rule("head_1/dense/kernel", "classifier.weight", "dense"),
     Rule("head_1/dense/bias", "classifier.bias"),
 )
 
-_IGNORES = (Ignore("global_step", "step counter of the training"),)
+_IGNORES = (Ignore("global_step", "training step counter"),)
 
 _DEPTHWISE = "depthwise_conv2d/depthwise_kernel"
 _FIRST = "conv2d/kernel"
@@ -65,10 +65,10 @@ _SECOND = "conv2d_1/kernel"
 _SE = "se/conv2d/kernel"
 
 
-def _parts(shapes: Mapping[str, Shape]) -> Parts:
-    """Tell a block's form: layers are numbered, so that what a layer is depends on how many there are."""
+def _find_parts(shapes: Mapping[str, Shape]) -> Parts:
+    """Return the kernels of a block; numbered layers have a different role in each form."""
     norms = 1 + max((n for n in (1, 2) if f"tpu_batch_normalization_{n}/gamma" in shapes), default=0)
-    # Only an MBConv block with expansion has three batch norms; only blocks with expansion have a second convolution.
+    # Only MBConv blocks with expansion have three batch norms; only blocks with expansion have a second convolution.
     depthwise = _DEPTHWISE in shapes or norms == 3
     expands = _SECOND in shapes or norms > (2 if depthwise else 1)
     return Parts(
@@ -91,12 +91,12 @@ AUTOML = Family(
         classifier_biases=("head/dense/bias", "head_1/dense/bias"),
         block=re.compile(r"blocks_(0|[1-9][0-9]{0,3})/(.+)", re.DOTALL),
         block_name="blocks_{}/",
-        order=flat_order,
-        parts=_parts,
+        sort_ids=fill_numbers,
+        find_parts=_find_parts,
     ),
     own=re.compile(r"(?:stem|blocks_[0-9]+|head(?:_[0-9]+)?)/"),
     classifier="head/dense",
     rules=_RULES,
     ignores=_IGNORES,
-    block_ids=flat_ids,
+    block_ids=number_blocks,
 )

@@ -1,7 +1,7 @@
-"""Paths of checkpoints that the released EfficientNet code wrote, object-based: `save_weights`, `tf.train.Checkpoint`.
+"""Object paths of the released EfficientNet code, as written by `save_weights` and `tf.train.Checkpoint`.
 
-Layers are called by what they do, and batch norms by their place after the expansion, the depthwise convolution
-(or, in a fused MBConv block, the projection) and the projection of an MBConv block.
+Layers are named by their function. Batch norms are numbered: 0 follows the expansion, 1 the depthwise convolution
+(the projection in a fused MBConv block), and 2 the projection of an MBConv block.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from ..errors import Shape
 from ..mapping.rules import Ignore, Rule
 from .description import Anatomy, Parts
-from .family import Family, flat_ids, flat_order
+from .family import Family, fill_numbers, number_blocks
 
 _RULES = (
     Rule("_stem/_conv_stem/kernel", "stem.conv.weight", "conv2d"),
     Rule("_stem/_norm/{bn}", "stem.bn.{bn}"),
-    # Convolutions, in whichever form of block.
+    # Convolutions, in all forms.
     Rule("_blocks/{block}/_expand_conv/kernel", "stages.{block}.expand.conv.weight", "conv2d"),
     Rule("_blocks/{block}/_depthwise_conv/depthwise_kernel", "stages.{block}.depthwise.conv.weight", "depthwise"),
     Rule("_blocks/{block}/_project_conv/kernel", "stages.{block}.project.conv.weight", "conv2d"),
@@ -41,15 +41,15 @@ _RULES = (
     Rule("_fc/bias", "classifier.bias"),
 )
 
-_IGNORES = (Ignore("{model...}/save_counter", "counter of saves"),)
+_IGNORES = (Ignore("{model...}/save_counter", "save counter"),)
 
 _EXPAND = "_expand_conv/kernel"
 _DEPTHWISE = "_depthwise_conv/depthwise_kernel"
 _SE = "_se/_se_reduce/kernel"
 
 
-def _parts(shapes: Mapping[str, Shape]) -> Parts:
-    """Tell a block's form from the layers it has."""
+def _find_parts(shapes: Mapping[str, Shape]) -> Parts:
+    """Return the kernels of a block."""
     return Parts(
         project="_project_conv/kernel",
         expand=_EXPAND if _EXPAND in shapes or "_norm0/gamma" in shapes else None,
@@ -70,12 +70,12 @@ AUTOML_OBJECTS = Family(
         classifier_biases=("_fc/bias",),
         block=re.compile(r"_blocks/(0|[1-9][0-9]{0,3})/(.+)", re.DOTALL),
         block_name="_blocks/{}/",
-        order=flat_order,
-        parts=_parts,
+        sort_ids=fill_numbers,
+        find_parts=_find_parts,
     ),
     own=re.compile(r"(?:_stem|_blocks|_head|_fc)/"),
     classifier="_fc",
     rules=_RULES,
     ignores=_IGNORES,
-    block_ids=flat_ids,
+    block_ids=number_blocks,
 )

@@ -1,7 +1,7 @@
-"""Which of a variable's two values a conversion takes: the plain one, or its moving average where it has one.
+"""The choice between the raw value of a variable and its moving average.
 
-TensorFlow keeps the moving average of a variable as a variable of its own, under the same name with a suffix.
-Moving statistics of batch norms have such a twin too.
+TensorFlow stores the moving average of a variable under the variable's name with a suffix.
+The moving statistics of batch norms have moving averages too.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ WeightsChoice: TypeAlias = Literal["ema", "raw"]
 WEIGHTS_CHOICES: tuple[WeightsChoice, ...] = ("ema", "raw")
 
 REASON_AVERAGED = "raw value of a variable whose moving average is used"
-REASON_RAW = "moving average, and raw values were asked for"
+REASON_RAW = "moving average; raw values were requested"
 
 
 class Selection(NamedTuple):
-    """The sources to convert, each under its variable's name, and those set aside."""
+    """The sources to convert, under the names of their variables, and the sources to ignore."""
 
     sources: tuple[Source, ...]
     set_aside: tuple[Ignored, ...]
 
 
-def variable_of(name: str) -> str:
-    """Name the variable that a tensor is the value or the moving average of."""
+def strip_average(name: str) -> str:
+    """Return the name of a variable without the suffix of moving averages."""
     return name.removesuffix(AVERAGE_SUFFIX)
 
 
 def is_average(name: str) -> bool:
-    """Tell a moving average by its name."""
+    """Return whether a name is that of a moving average."""
     return name.endswith(AVERAGE_SUFFIX)
 
 
-def select_weights(named: Iterable[Source], choice: WeightsChoice) -> Selection:
-    """Choose one value for each variable: `ema` is the average where there is one, else the plain value.
+def select_weights(sources: Iterable[Source], choice: WeightsChoice) -> Selection:
+    """Choose one value for each variable: with `ema` the moving average if there is one, otherwise the raw value.
 
-    The `variable` of what is given tells averages by its suffix; that of what is chosen is without it.
+    The suffix of `Source.variable` marks averages; the returned sources have names without it.
     """
-    candidates = list(named)
-    with_average = {variable_of(source.variable) for source in candidates if is_average(source.variable)}
-    sources: list[Source] = []
+    candidates = list(sources)
+    with_average = {strip_average(source.variable) for source in candidates if is_average(source.variable)}
+    selected: list[Source] = []
     set_aside: list[Ignored] = []
     for source in candidates:
         if choice == "raw" and is_average(source.variable):
@@ -54,5 +54,5 @@ def select_weights(named: Iterable[Source], choice: WeightsChoice) -> Selection:
             set_aside.append(Ignored(source.name, REASON_AVERAGED))
         else:
             averaged = is_average(source.variable)
-            sources.append(source._replace(variable=variable_of(source.variable), averaged=averaged))
-    return Selection(tuple(sources), tuple(set_aside))
+            selected.append(source._replace(variable=strip_average(source.variable), averaged=averaged))
+    return Selection(tuple(selected), tuple(set_aside))

@@ -1,8 +1,8 @@
-"""A network described from the names and shapes of its variables, whatever family of names they have.
+"""Description of a network from the names and shapes of its variables, for any family of names.
 
-Only kernels are read here: they give every width, kernel size, expansion and repeat.
-That all other variables agree with them is for the rules to find out.
-Shapes do not tell strides, so that a description has none until they come from elsewhere.
+Only kernels are read: they determine all widths, kernel sizes, expansions and repeats.
+The rules check later that all other variables agree with them.
+Shapes do not determine strides, so a description has no strides.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import NamedTuple
 from ..errors import Shape
 from ..model.config import BlockConfig, EfficientNetConfig, StageConfig
 
-#: The squeeze-excite ratio of every published EfficientNet, tried before any other that fits.
+#: The squeeze-excite ratio of every published EfficientNet, preferred if several ratios match.
 _USUAL_SE_RATIO = 0.25
 
 
 class Parts(NamedTuple):
-    """Names of a block's kernels, under the block; None for those its form does not have."""
+    """Names of a block's kernels, relative to the block; None for kernels that its form does not have."""
 
     project: str
     expand: str | None = None
@@ -29,20 +29,20 @@ class Parts(NamedTuple):
 
     @property
     def first(self) -> str:
-        """The convolution that gives a block its kernel size, and its first block's stride."""
+        """The convolution with the kernel size of the block and with its stride."""
         return self.depthwise or self.expand or self.project
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy:
-    """How a family of names calls the kernels that tell a network's form; all names are without scope.
+    """The names, without scope, that a family gives to the kernels that determine a network.
 
-    `block` matches a variable of a block: its id, then the name under the block; `block_name` makes both from an id.
-    `order` gives all ids from the first to the last in network order, with those that are missing between.
-    `stage_of` says which stage an id belongs to, for names that say it.
-    `kernel_sizes` gives height, width, input and output channels of a kernel of 4 axes, from its name and shape.
-    `parts` tells a block's form from the names and shapes under it.
-    A network in which no name begins with one of `head_parts` is one without head, such as a detector's backbone.
+    `block` matches a variable of a block: its id, then its name in the block; `block_name` is the prefix for an id.
+    `sort_ids` returns all ids in network order, including missing ones between the first and the last.
+    `find_stage` returns the stage of an id; None if names do not contain the stage.
+    `kernel_sizes` returns height, width, input and output channels of a 4-D kernel, from its name and shape.
+    `find_parts` returns the kernels of a block, from the names and shapes in the block.
+    A network without any name that starts with one of `head_parts` has no head, like the backbone of a detector.
     """
 
     stem: str
@@ -51,24 +51,24 @@ class Anatomy:
     classifier_biases: tuple[str, ...]
     block: re.Pattern[str]
     block_name: str
-    order: Callable[[Iterable[str]], list[str]]
-    parts: Callable[[Mapping[str, Shape]], Parts]
-    stage_of: Callable[[str], int] | None = None
+    sort_ids: Callable[[Iterable[str]], list[str]]
+    find_parts: Callable[[Mapping[str, Shape]], Parts]
+    find_stage: Callable[[str], int] | None = None
     kernel_sizes: Callable[[str, Shape], Shape] = lambda _, shape: shape
 
     def in_block(self, block_id: str, name: str) -> str:
-        """Name a variable of a block."""
+        """Return the full name of a variable in a block."""
         return self.block_name.format(block_id) + name
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What shapes tell: widths, and blocks with stride 1 in place of the unknown one; None for an unreadable block.
+    """A network as its shapes describe it; all blocks have stride 1, and an unreadable block is None.
 
-    `ids` are the blocks' ids in the names, `stages` the stage of each block where the names say it.
-    `strided` are the names of the kernels whose convolutions have the strides of the stem and of each readable block.
-    `headless` is a network without any variable of a head; `head_channels` is 0 then, and where its kernel is missing.
-    `problems` says, one a line, what keeps this from being a whole network.
+    `ids` are the ids of the blocks in names, and `stages` the stage of each block if names contain it.
+    `strided` lists the kernels whose convolutions have the strides of the stem and of each readable block.
+    `headless` is True if no variable belongs to a head. `head_channels` is then 0, as it is for a missing kernel.
+    `problems` lists the reasons why this is not a complete network.
     """
 
     in_channels: int
@@ -85,37 +85,37 @@ class Description:
 
 
 def describe(shapes: Mapping[str, Shape], anatomy: Anatomy) -> Description:
-    """Read a network from variable names without their scope."""
+    """Return the description of a network, from the shapes of its variables by name without scope."""
     missing: list[str] = []
-    stem = _kernel(shapes, anatomy.stem, missing, anatomy)
+    stem = _read_kernel(shapes, anatomy.stem, missing, anatomy)
     headless = not any(name.startswith(anatomy.head_parts) for name in shapes)
-    head = (0, 0, 0, 0) if headless else _kernel(shapes, anatomy.head, missing, anatomy)
+    head = (0, 0, 0, 0) if headless else _read_kernel(shapes, anatomy.head, missing, anatomy)
     problems = [f"the network {problem}" for problem in missing]
     in_blocks: dict[str, dict[str, Shape]] = {}
     for name, shape in shapes.items():
         match = anatomy.block.fullmatch(name)
         if match:
             in_blocks.setdefault(match[1], {})[match[2]] = shape
-    ids = anatomy.order(in_blocks)
+    ids = anatomy.sort_ids(in_blocks)
     blocks: list[BlockConfig | None] = []
     strided = [anatomy.stem]
     channels = stem[3]
     for block_id in ids:
-        inside = in_blocks.get(block_id, {})
-        parts = anatomy.parts(inside)
-        found = _block(inside, parts, channels, anatomy)
-        if isinstance(found, str):
-            problems.append(f"{anatomy.in_block(block_id, '').rstrip('/_.')} {found}")
+        block_shapes = in_blocks.get(block_id, {})
+        parts = anatomy.find_parts(block_shapes)
+        block = _read_block(block_shapes, parts, channels, anatomy)
+        if isinstance(block, str):
+            problems.append(f"{anatomy.in_block(block_id, '').rstrip('/_.')} {block}")
             blocks.append(None)
             channels = 0
         else:
-            blocks.append(found)
+            blocks.append(block)
             strided.append(anatomy.in_block(block_id, parts.first))
-            channels = found.out_channels
+            channels = block.out_channels
     if not blocks:
         problems.append("the network has no blocks")
     elif channels and head[2] and head[2] != channels:
-        problems.append(f"{anatomy.head} takes {head[2]} channels, the last block gives {channels}")
+        problems.append(f"{anatomy.head} has {head[2]} input channels, but the last block has {channels} outputs")
     biases = [shapes[name] for name in anatomy.classifier_biases if name in shapes]
     return Description(
         in_channels=stem[2],
@@ -123,7 +123,7 @@ def describe(shapes: Mapping[str, Shape], anatomy: Anatomy) -> Description:
         stem_channels=stem[3],
         blocks=tuple(blocks),
         ids=tuple(ids),
-        stages=None if anatomy.stage_of is None else tuple(map(anatomy.stage_of, ids)),
+        stages=None if anatomy.find_stage is None else tuple(map(anatomy.find_stage, ids)),
         strided=tuple(strided),
         headless=headless,
         head_channels=head[3],
@@ -135,10 +135,10 @@ def describe(shapes: Mapping[str, Shape], anatomy: Anatomy) -> Description:
 def split_stages(
     blocks: Sequence[BlockConfig], strides: Sequence[int] | None = None, numbers: Sequence[int] | None = None
 ) -> list[list[BlockConfig]]:
-    """Group blocks into stages: where the width, the form or, when `strides` has one a block, the stride says so.
+    """Group blocks into stages: a new stage starts where the width, the form or the stride changes.
 
-    A stage with the widths and form of the one before it and stride 1 is a repeat, which computes the same.
-    `numbers` are the stages of the blocks where the names say them; then each is a stage of its own.
+    A stage with stride 1 and the widths and form of the previous one is merged into it, which computes the same.
+    `strides` has one stride for each block, if known. `numbers` has the stage of each block, if names contain it.
     """
     stages: list[list[BlockConfig]] = []
     for index, block in enumerate(blocks):
@@ -147,9 +147,9 @@ def split_stages(
             or block.in_channels != block.out_channels
             or (strides is not None and strides[index] != 1)
             or (numbers is not None and numbers[index] != numbers[index - 1])
-            or _form(block) != _form(stages[-1][0])
-            # All repeats have the same width, so that the first one and the last stand for those before.
-            or _se_ratio([stages[-1][0], stages[-1][-1], block]) is None
+            or _get_form(block) != _get_form(stages[-1][0])
+            # All repeats have the same width, so it is enough to compare with the first and the last block.
+            or _find_se_ratio([stages[-1][0], stages[-1][-1], block]) is None
         )
         if starts:
             stages.append([block])
@@ -158,12 +158,12 @@ def split_stages(
     return stages
 
 
-def stage_config(blocks: Sequence[BlockConfig], stride: int) -> StageConfig:
-    """Write one stage as a row of the paper's table; `ValueError` when no squeeze-excite ratio gives its widths."""
+def build_stage(blocks: Sequence[BlockConfig], stride: int) -> StageConfig:
+    """Return a stage as a row of the paper's table; raise `ValueError` if no squeeze-excite ratio matches."""
     first = blocks[0]
-    ratio = _se_ratio(blocks)
+    ratio = _find_se_ratio(blocks)
     if ratio is None:
-        raise ValueError(f"no squeeze-excite ratio up to 1 makes {first.se_channels} of {first.in_channels} channels")
+        raise ValueError(f"no squeeze-excite ratio up to 1 turns {first.in_channels} channels into {first.se_channels}")
     return StageConfig(
         block=first.block,
         repeats=len(blocks),
@@ -176,45 +176,45 @@ def stage_config(blocks: Sequence[BlockConfig], stride: int) -> StageConfig:
     )
 
 
-def say_stage(blocks: Sequence[BlockConfig]) -> str:
-    """Write a stage for people, as in the paper's table but without the stride."""
+def format_stage(blocks: Sequence[BlockConfig]) -> str:
+    """Return a readable description of a stage, like a row of the paper's table without the stride."""
     first = blocks[0]
     text = "MBConv" if first.block == "mbconv" else "fused MBConv"
     text += f" k{first.kernel} r{len(blocks)} e{first.expansion} {first.in_channels}-{first.out_channels}"
     return f"{text} SE {first.se_channels}" if first.se_channels else text
 
 
-def blocks_without_strides(config: EfficientNetConfig) -> tuple[BlockConfig, ...]:
-    """Give a config's blocks as a description has them, without their strides."""
+def list_blocks_without_strides(config: EfficientNetConfig) -> tuple[BlockConfig, ...]:
+    """Return the blocks of a config with stride 1, for comparison with a `Description`."""
     return tuple(dataclasses.replace(placed.config, stride=1) for placed in config.blocks())
 
 
-def _form(block: BlockConfig) -> tuple[str, int, int, bool]:
+def _get_form(block: BlockConfig) -> tuple[str, int, int, bool]:
     return block.block, block.kernel, block.expansion, bool(block.se_channels)
 
 
-def _block(shapes: Mapping[str, Shape], parts: Parts, channels: int, anatomy: Anatomy) -> BlockConfig | str:
-    """Read one block from its variables, or say what is wrong; `channels` are those before it, 0 when not known."""
+def _read_block(shapes: Mapping[str, Shape], parts: Parts, channels: int, anatomy: Anatomy) -> BlockConfig | str:
+    """Return a block, or a message why it cannot be read; `channels` are its input channels, 0 if unknown."""
     if not shapes:
         return "is missing"
     problems: list[str] = []
-    depthwise = _kernel(shapes, parts.depthwise, problems, anatomy) if parts.depthwise else None
-    project = _kernel(shapes, parts.project, problems, anatomy)
-    first = depthwise or _kernel(shapes, parts.expand or parts.project, problems, anatomy)
-    se = _kernel(shapes, parts.se, problems, anatomy)[3] if parts.se else 0
+    depthwise = _read_kernel(shapes, parts.depthwise, problems, anatomy) if parts.depthwise else None
+    project = _read_kernel(shapes, parts.project, problems, anatomy)
+    first = depthwise or _read_kernel(shapes, parts.expand or parts.project, problems, anatomy)
+    se = _read_kernel(shapes, parts.se, problems, anatomy)[3] if parts.se else 0
     if problems:
         return "; ".join(dict.fromkeys(problems))
     if depthwise is not None and depthwise[3] != 1:
         return f"has a channel multiplier of {depthwise[3]}, expected 1"
-    in_channels = _taken(shapes, parts, depthwise, anatomy) or channels
+    in_channels = _read_in_channels(shapes, parts, depthwise, anatomy) or channels
     if not in_channels:
         return f"has no {parts.expand or parts.project}"
     if channels and in_channels != channels:
-        return f"takes {in_channels} channels, what precedes it gives {channels}"
+        return f"has {in_channels} input channels, but the layer before it has {channels} outputs"
     expanded = depthwise[2] if depthwise is not None else first[3] if parts.expand else in_channels
     expansion, rest = divmod(expanded, in_channels)
     if rest or (expansion > 1) != (parts.expand is not None):
-        return f"expands {in_channels} channels to {expanded}, expected a multiple of them"
+        return f"expands {in_channels} channels to {expanded}, expected a multiple"
     return BlockConfig(
         block="fused" if depthwise is None else "mbconv",
         kernel=first[0],
@@ -226,8 +226,8 @@ def _block(shapes: Mapping[str, Shape], parts: Parts, channels: int, anatomy: An
     )
 
 
-def _taken(shapes: Mapping[str, Shape], parts: Parts, depthwise: Shape | None, anatomy: Anatomy) -> int:
-    """Give the channels a block's own first kernel takes, 0 when that kernel is not there."""
+def _read_in_channels(shapes: Mapping[str, Shape], parts: Parts, depthwise: Shape | None, anatomy: Anatomy) -> int:
+    """Return the input channels of the first kernel of a block, 0 if this kernel is missing."""
     if depthwise is not None and parts.expand is None:
         return depthwise[2]
     name = parts.expand or parts.project
@@ -235,11 +235,11 @@ def _taken(shapes: Mapping[str, Shape], parts: Parts, depthwise: Shape | None, a
     return anatomy.kernel_sizes(name, first)[2] if len(first) == 4 else 0
 
 
-def _se_ratio(blocks: Sequence[BlockConfig]) -> float | None:
-    """Find the ratio that gives every block its squeeze-excite width, 0 without squeeze-excite."""
+def _find_se_ratio(blocks: Sequence[BlockConfig]) -> float | None:
+    """Return the ratio that matches the squeeze-excite width of every block, or None; 0 without squeeze-excite."""
     if not any(block.se_channels for block in blocks):
         return 0.0
-    # The middle of a width's interval stands in for its lower end, which rounding may miss.
+    # Rounding may miss the lower end of the interval of ratios for a width, so its middle is tried too.
     own = [(block.se_channels + part) / block.in_channels for block in blocks for part in (0, 0.5)]
     for ratio in (_USUAL_SE_RATIO, *own):
         if ratio <= 1 and all(block.se_channels == max(1, int(block.in_channels * ratio)) for block in blocks):
@@ -247,8 +247,8 @@ def _se_ratio(blocks: Sequence[BlockConfig]) -> float | None:
     return None
 
 
-def _kernel(shapes: Mapping[str, Shape], name: str, problems: list[str], anatomy: Anatomy) -> Shape:
-    """Return a square kernel's height, width, input and output channels; zeros, and a problem, if there is none."""
+def _read_kernel(shapes: Mapping[str, Shape], name: str, problems: list[str], anatomy: Anatomy) -> Shape:
+    """Return height, width, input and output channels of a square kernel; otherwise zeros, and append a problem."""
     shape = shapes.get(name)
     if shape is None:
         problems.append(f"has no {name}")

@@ -1,7 +1,7 @@
-"""A family: one way of naming the variables of an EfficientNet, with its rule table and what recognising it takes.
+"""A family: one naming scheme for the variables of an EfficientNet, with its rules and the names to recognize it by.
 
-The engine that applies a table and the recogniser that reads shapes know no family;
-a family is all that differs between the released code's names, its objects' paths, and Keras's layers.
+There are families for the names of the released code, for its object paths and for Keras layers.
+Neither the mapping engine nor the recognition knows a particular family.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from ..mapping.rules import Constant, Ignore, Names, Rule, RuleSet
 from ..model.config import EfficientNetConfig
 from ..model.names import FORMS, form_of
-from .averages import variable_of
+from .averages import strip_average
 from .description import Anatomy
-from .variables import SourceVariable, duplicates
+from .variables import SourceVariable, find_duplicates
 
 BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
@@ -24,22 +24,22 @@ CONSTANTS = (
         "{layer...}.bn.num_batches_tracked",
         0,
         "int64",
-        "PyTorch counts batches there; TensorFlow does not, and inference does not read it",
+        "batch counter, which TensorFlow does not have and inference does not read",
     ),
 )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One way of naming.
+    """A naming scheme.
 
-    `names` says which of a variable's names the table reads.
-    `containers` is for full names that are only unique within the object that holds the layers: where one occurs twice
-    in a checkpoint, every name gets its container's path before it.
-    `own` matches the beginning of names, without scope, that belong to a network; others stand beside it.
-    `classifier` is the name of the dense layer at the end.
-    `block_ids` gives the ids that the blocks of a config have in names.
-    `version` is raised by one whenever a rule changes, so that an output tells which table made it.
+    `names` selects which names of a variable the rules match.
+    `containers` is True if full names are unique only within the object that contains the layers: if a name occurs
+    twice in a checkpoint, every name is prefixed with the path of its container.
+    `own` matches the start of names, without scope, that belong to a network; all others are outside the network.
+    `classifier` is the name of the last dense layer.
+    `block_ids` returns the ids of a config's blocks in names.
+    `version` is incremented whenever a rule changes; outputs record it.
     """
 
     name: str
@@ -54,26 +54,26 @@ class Family:
     ignores: tuple[Ignore, ...]
     block_ids: Callable[[EfficientNetConfig], Sequence[str]]
 
-    def named(self, variables: Iterable[SourceVariable]) -> list[tuple[str, SourceVariable]]:
-        """Give every variable with the name this family's table reads."""
+    def name_variables(self, variables: Iterable[SourceVariable]) -> list[tuple[str, SourceVariable]]:
+        """Return every variable with the name that the rules of this family match."""
         pairs = [(variable.name(self.names), variable) for variable in variables]
-        if self.containers and duplicates(name for name, _ in pairs):
-            pairs = [(_container(variable.path) + name, variable) for name, variable in pairs]
+        if self.containers and find_duplicates(name for name, _ in pairs):
+            pairs = [(_get_container(variable.path) + name, variable) for name, variable in pairs]
         return pairs
 
-    def scope_of(self, name: str) -> str | None:
-        """Give the scope of the network whose stem this variable is, None when it is no stem."""
-        variable, stem = variable_of(name), self.anatomy.stem
+    def find_scope(self, name: str) -> str | None:
+        """Return the scope of a network whose stem has this name, or None if it is not a stem."""
+        variable, stem = strip_average(name), self.anatomy.stem
         if variable == stem or variable.endswith("/" + stem):
             return variable.removesuffix(stem)
         return None
 
     def owns(self, name: str, scope: str) -> bool:
-        """Tell whether a variable belongs to the network under a scope, or stands beside it."""
+        """Return whether a variable belongs to the network under a scope."""
         return name.startswith(scope) and self.own.match(name, len(scope)) is not None
 
     def rule_set(self, config: EfficientNetConfig, scope: str, ids: Sequence[str] | None = None) -> RuleSet:
-        """Write the table for one network; `ids` are those of its blocks in names, where they are not the usual."""
+        """Return the rules for a network; `ids` are the ids of its blocks in names, by default those of the config."""
         return RuleSet(
             name=self.name,
             version=self.version,
@@ -82,12 +82,12 @@ class Family:
             rules=self.rules,
             ignores=self.ignores,
             constants=CONSTANTS,
-            words={**words_of(config, ids or self.block_ids(config)), "bn": BATCH_NORM},
+            words={**map_blocks(config, ids or self.block_ids(config)), "bn": BATCH_NORM},
         )
 
 
-def words_of(config: EfficientNetConfig, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Say where each block stands in our module: `block` has all of them, and each form's word those of that form.
+def map_blocks(config: EfficientNetConfig, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Map the id of each block to its path in our module: for all blocks as `block`, and for each form separately.
 
     ::
 
@@ -97,27 +97,27 @@ def words_of(config: EfficientNetConfig, ids: Sequence[str]) -> dict[str, dict[s
         mbconv1     MBConv, expansion 1          depthwise, project (1×1)
         mbconv      MBConv                       expand (1×1), depthwise, project (1×1)
 
-    Each convolution is followed by its batch norm; squeeze-excite stands before the projection.
+    A batch norm follows each convolution. Squeeze-excite precedes the projection.
     """
     words: dict[str, dict[str, str]] = {form: {} for form in (*FORMS, "block")}
     for block_id, placed in zip(ids, config.blocks(), strict=True):
-        place = f"{placed.stage}.{placed.position}"
-        words[form_of(placed.config)][block_id] = place
-        words["block"][block_id] = place
+        path = f"{placed.stage}.{placed.position}"
+        words[form_of(placed.config)][block_id] = path
+        words["block"][block_id] = path
     return words
 
 
-def flat_ids(config: EfficientNetConfig) -> list[str]:
-    """Number the blocks over all stages."""
+def number_blocks(config: EfficientNetConfig) -> list[str]:
+    """Return the numbers of all blocks, counted across stages."""
     return [str(placed.flat_index) for placed in config.blocks()]
 
 
-def flat_order(ids: Iterable[str]) -> list[str]:
-    """Give all numbers up to the largest."""
+def fill_numbers(ids: Iterable[str]) -> list[str]:
+    """Return all numbers up to the largest."""
     return [str(number) for number in range(max(map(int, ids), default=-1) + 1)]
 
 
-def _container(path: str) -> str:
-    """Give the path of what holds a variable's layer, with a slash after it."""
+def _get_container(path: str) -> str:
+    """Return the path of the object that contains a variable's layer, with a slash at its end."""
     parts = path.split("/")[:-2]
     return "".join(part + "/" for part in parts)

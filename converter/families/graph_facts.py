@@ -1,9 +1,9 @@
-"""What the graph beside a checkpoint says about its variables: strides of convolutions, epsilons of batch norms.
+"""Facts from the graph saved with a checkpoint: the strides of convolutions and the epsilons of batch norms.
 
-An operation's variable is found by following its input back to the variable's node, never by comparing names;
-in the functions of a SavedModel an argument is followed to the call that gives it.
-Which checkpoint key a variable has is read from the save operations, since it may differ from the node's name:
-a graph may call a variable `head_1/dense/kernel` while its saver stores it as `head/dense/kernel`.
+To find the variable of an operation, its input is followed back to a variable node; names are never compared.
+In the functions of a SavedModel, an argument is followed to the caller.
+Checkpoint keys are read from the save operations, because they may differ from node names: a graph may contain a
+variable `head_1/dense/kernel` that its saver stores as `head/dense/kernel`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from .averages import variable_of
+from .averages import strip_average
 
 _Fact = TypeVar("_Fact")
 
@@ -21,65 +21,65 @@ _CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative"}
 _BATCH_NORMS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 _VARIABLES = {"VarHandleOp", "VariableV2", "Variable"}
-#: Operations that give their first input's value on; Cast stands there in mixed-precision training.
+#: Operations that pass their first input through; Cast occurs in mixed-precision training.
 _PASSING = {"Identity", "ReadVariableOp", "Cast"}
-#: Functions entered, each once for every set of variables it is called with; no real graph has nearly as many.
+#: Most function bodies visited, one for each set of variables that a function is called with; real graphs have fewer.
 _MAX_BODIES = 20_000
-#: Longest chain from an operation to its variable; real ones have two or three links, a cycle has no end.
+#: Longest chain from an operation to its variable. Real chains have two or three links, but a cycle is endless.
 _MAX_LINKS = 32
 
 
 class GraphNode(Protocol):
-    """What is needed of a node; `tfckpt`'s nodes have it."""
+    """A node of a graph, such as `tfckpt.GraphNode`."""
 
     @property
     def name(self) -> str:
-        """Unique in the graph."""
+        """The name, unique in the graph."""
 
     @property
     def op(self) -> str:
-        """Kind of operation."""
+        """The type of operation."""
 
     @property
     def inputs(self) -> Sequence[str]:
-        """Inputs as `node`, `node:output` or `^node` (control)."""
+        """The inputs: `node`, `node:output` or `^node` (control)."""
 
     @property
     def attributes(self) -> Mapping[str, object]:
-        """Attributes by name; lists as tuples, strings as bytes, a function as its name, a tensor as an array."""
+        """The attributes by name: lists are tuples, strings bytes, functions their names, tensors arrays."""
 
 
 class GraphArgument(Protocol):
-    """What is needed of a function's argument."""
+    """An argument of a function."""
 
     @property
     def name(self) -> str:
-        """What inputs in the body call it."""
+        """The name, as used by inputs in the body."""
 
 
 class GraphFunction(Protocol):
-    """What is needed of a function; `tfckpt`'s have it."""
+    """A function of a graph, such as `tfckpt.GraphFunction`."""
 
     @property
     def inputs(self) -> Sequence[GraphArgument]:
-        """Arguments in order."""
+        """The arguments in order."""
 
     @property
     def nodes(self) -> Sequence[GraphNode]:
-        """The body; inputs there are `node:output:0` or an argument's name."""
+        """The nodes of the body, whose inputs are `node:output:0` or the name of an argument."""
 
 
 class GraphFacts(NamedTuple):
-    """Facts by variable name as the checkpoint has it, without the suffix of moving averages.
+    """Facts by checkpoint key, without the suffix of moving averages.
 
-    A variable that several operations use with different values is left out.
+    A variable is left out if several operations use it with different values.
     """
 
     strides: Mapping[str, int]
     epsilons: Mapping[str, float]
 
-    def renamed(self, names: Mapping[str, str]) -> GraphFacts:
-        """Give the facts of some variables under other names: old name -> new name."""
+    def rename(self, names: Mapping[str, str]) -> GraphFacts:
+        """Return the facts under new names, for the variables in `names`: old name -> new name."""
         return GraphFacts(
             {names[key]: value for key, value in self.strides.items() if key in names},
             {names[key]: value for key, value in self.epsilons.items() if key in names},
@@ -87,69 +87,69 @@ class GraphFacts(NamedTuple):
 
 
 class _Body(NamedTuple):
-    """The nodes of the graph or of one call of a function, whose arguments that are variables are known."""
+    """The nodes of the graph or of a function call, and the variables passed as arguments of the call."""
 
     nodes: Mapping[str, GraphNode]
     variables: Mapping[str, str]
 
 
 def read_graph(nodes: Iterable[GraphNode], functions: Mapping[str, GraphFunction] | None = None) -> GraphFacts:
-    """Collect the facts of a graph and of the functions it calls; time and memory grow with their size."""
-    bodies = _bodies(nodes, functions or {})
-    keys = _checkpoint_keys(bodies)
+    """Return the facts of a graph and of the functions it calls; time and memory are linear in their size."""
+    bodies = _collect_bodies(nodes, functions or {})
+    keys = _find_checkpoint_keys(bodies)
     strides: dict[str, set[int | None]] = {}
     epsilons: dict[str, set[float | None]] = {}
     for body in bodies:
         for node in body.nodes.values():
             if node.op in _CONVOLUTIONS:
-                for key in _keys_behind(body, keys, node):
-                    strides.setdefault(key, set()).add(_stride(node))
+                for key in _find_keys(body, keys, node):
+                    strides.setdefault(key, set()).add(_read_stride(node))
             elif node.op in _BATCH_NORMS:
-                for key in _keys_behind(body, keys, node):
-                    epsilons.setdefault(key, set()).add(_epsilon(node))
-    return GraphFacts(_agreed(strides), _agreed(epsilons))
+                for key in _find_keys(body, keys, node):
+                    epsilons.setdefault(key, set()).add(_read_epsilon(node))
+    return GraphFacts(_keep_unanimous(strides), _keep_unanimous(epsilons))
 
 
-def _bodies(nodes: Iterable[GraphNode], functions: Mapping[str, GraphFunction]) -> list[_Body]:
-    """Give the graph and every call of a function that is handed variables, directly or through another."""
+def _collect_bodies(nodes: Iterable[GraphNode], functions: Mapping[str, GraphFunction]) -> list[_Body]:
+    """Return the graph and every function call with variables among its arguments, including nested calls."""
     by_name = {name: {node.name: node for node in function.nodes} for name, function in functions.items()}
     bodies = [_Body({node.name: node for node in nodes}, {})]
-    entered: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
-    for body in bodies:  # grows as it goes
+    visited: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+    for body in bodies:  # grows during the loop
         for node in body.nodes.values():
-            called = _called(node, functions)
-            if called is None or len(bodies) >= _MAX_BODIES:
+            callee = _find_callee(node, functions)
+            if callee is None or len(bodies) >= _MAX_BODIES:
                 continue
             data = [reference for reference in node.inputs if not reference.startswith("^")]
-            given = {}
-            for argument, reference in zip(functions[called].inputs, data, strict=False):
-                variable = _variable_behind(body, reference)
+            variables = {}
+            for argument, reference in zip(functions[callee].inputs, data, strict=False):
+                variable = _find_variable(body, reference)
                 if variable is not None:
-                    given[argument.name] = variable
-            call = (called, tuple(given.items()))
-            if given and call not in entered:
-                entered.add(call)
-                bodies.append(_Body(by_name[called], given))
+                    variables[argument.name] = variable
+            call = (callee, tuple(variables.items()))
+            if variables and call not in visited:
+                visited.add(call)
+                bodies.append(_Body(by_name[callee], variables))
     return bodies
 
 
-def _called(node: GraphNode, functions: Mapping[str, GraphFunction]) -> str | None:
-    """Name the function a node calls."""
+def _find_callee(node: GraphNode, functions: Mapping[str, GraphFunction]) -> str | None:
+    """Return the name of the function that a node calls, or None."""
     if node.op in functions:
         return node.op
     name = node.attributes.get("f") if node.op in _CALLS else None
     return name if isinstance(name, str) and name in functions else None
 
 
-def _agreed(found: Mapping[str, set[_Fact | None]]) -> dict[str, _Fact]:
-    """Keep what all operations of a variable agree about."""
+def _keep_unanimous(facts: Mapping[str, set[_Fact | None]]) -> dict[str, _Fact]:
+    """Return the facts that all operations of a variable agree on."""
     return {
-        key: value for key, values in found.items() if len(values) == 1 and (value := next(iter(values))) is not None
+        key: value for key, values in facts.items() if len(values) == 1 and (value := next(iter(values))) is not None
     }
 
 
-def _stride(node: GraphNode) -> int | None:
-    """Read the spatial stride of a convolution, None when it has not one for both directions."""
+def _read_stride(node: GraphNode) -> int | None:
+    """Return the spatial stride of a convolution, None if it is not the same along both axes."""
     strides = node.attributes.get("strides")
     if not isinstance(strides, tuple) or len(strides) != 4:
         return None
@@ -158,20 +158,20 @@ def _stride(node: GraphNode) -> int | None:
     return height if height == width and isinstance(height, int) and height > 0 else None
 
 
-def _epsilon(node: GraphNode) -> float | None:
-    """Read a batch norm's epsilon, as the shortest number that is the stored float32."""
+def _read_epsilon(node: GraphNode) -> float | None:
+    """Return the epsilon of a batch norm, as the shortest decimal number equal to the stored float32."""
     epsilon = node.attributes.get("epsilon")
     return float(str(np.float32(epsilon))) if isinstance(epsilon, float) else None
 
 
-def _keys_behind(body: _Body, keys: Mapping[str, set[str]], node: GraphNode) -> set[str]:
-    """Name the variable that an operation takes as its second input: kernel of a convolution, scale of a batch norm."""
-    variable = _variable_behind(body, node.inputs[1]) if len(node.inputs) > 1 else None
-    return set() if variable is None else {variable_of(key) for key in keys.get(variable, {variable})}
+def _find_keys(body: _Body, keys: Mapping[str, set[str]], node: GraphNode) -> set[str]:
+    """Return the checkpoint keys of an operation's second input: the kernel of a convolution, the scale of a norm."""
+    variable = _find_variable(body, node.inputs[1]) if len(node.inputs) > 1 else None
+    return set() if variable is None else {strip_average(key) for key in keys.get(variable, {variable})}
 
 
-def _variable_behind(body: _Body, reference: str) -> str | None:
-    """Follow an input back to the node of a variable, which stands in the graph itself."""
+def _find_variable(body: _Body, reference: str) -> str | None:
+    """Return the name of the variable node behind an input, or None; variable nodes are in the main graph."""
     for _ in range(_MAX_LINKS):
         name = reference.partition(":")[0]
         if name in body.variables:
@@ -187,10 +187,10 @@ def _variable_behind(body: _Body, reference: str) -> str | None:
     return None
 
 
-def _checkpoint_keys(bodies: Iterable[_Body]) -> dict[str, set[str]]:
-    """Pair each variable's node with its keys, as the save operations have them.
+def _find_checkpoint_keys(bodies: Iterable[_Body]) -> dict[str, set[str]]:
+    """Return the checkpoint keys of each variable node, from the save operations.
 
-    SaveV2 takes the prefix, the keys, the tensor slices, and then one tensor for each key.
+    The inputs of SaveV2 are the prefix, the keys, the slices, and then one tensor for each key.
     """
     keys: dict[str, set[str]] = {}
     for body in bodies:
@@ -198,15 +198,15 @@ def _checkpoint_keys(bodies: Iterable[_Body]) -> dict[str, set[str]]:
             if node.op != "SaveV2" or len(node.inputs) < 3:
                 continue
             names = body.nodes.get(node.inputs[1].partition(":")[0])
-            for key, reference in zip(_strings(names), node.inputs[3:], strict=False):
-                variable = _variable_behind(body, reference)
+            for key, reference in zip(_read_strings(names), node.inputs[3:], strict=False):
+                variable = _find_variable(body, reference)
                 if variable is not None:
                     keys.setdefault(variable, set()).add(key)
     return keys
 
 
-def _strings(node: GraphNode | None) -> list[str]:
-    """Read the strings of a constant, none when it is no such node."""
+def _read_strings(node: GraphNode | None) -> list[str]:
+    """Return the strings of a constant; an empty list for other nodes."""
     value = None if node is None or node.op != "Const" else node.attributes.get("value")
     if not isinstance(value, np.ndarray) or value.dtype != object:
         return []

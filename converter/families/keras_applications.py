@@ -1,7 +1,7 @@
-"""Names of Keras applications, EfficientNetV2 B0 to L and EfficientNet B0 to B7: layers by stage and letter.
+"""Layer names of Keras applications: EfficientNetV2 B0 to L and EfficientNet B0 to B7.
 
-They are full names, in whatever form the network was saved; paths such as `layer_with_weights-3/kernel` only count.
-A block's id is its stage, from 1, and a letter for its place in it; after `z` come the characters that follow it.
+Rules match full names, because paths such as `layer_with_weights-3/kernel` only number the layers.
+A block's id is the number of its stage, from 1, and a letter for its position, continued after `z` in ASCII order.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ..model.config import EfficientNetConfig
 from .description import Anatomy, Parts
 from .family import Family
 
-#: A block's place within its stage is one character from here on.
+#: The character for the first block of a stage.
 _FIRST_LETTER = "a"
 _MAX_REPEATS = 100
 
-NORMALIZATION = "statistics of the input normalization, which is preprocessing"
+NORMALIZATION = "statistics of the input normalization, part of preprocessing"
 
-_RANDOM = "state of a random number generator"
+_RANDOM = "random number generator state"
 
 _RULES = (
     Rule("stem_conv/kernel", "stem.conv.weight", "conv2d"),
@@ -29,7 +29,7 @@ _RULES = (
     Rule("block{block}_expand_conv/kernel", "stages.{block}.expand.conv.weight", "conv2d"),
     Rule("block{block}_expand_bn/{bn}", "stages.{block}.expand.bn.{bn}"),
     Rule("block{block}_dwconv2/depthwise_kernel", "stages.{block}.depthwise.conv.weight", "depthwise"),
-    # Version 1 calls the depthwise layer without the 2; Keras 3 calls every kernel a kernel.
+    # In version 1 the name of the depthwise layer has no 2. Keras 3 names every kernel `kernel`.
     Rule("block{block}_dwconv/depthwise_kernel", "stages.{block}.depthwise.conv.weight", "depthwise"),
     Rule("block{block}_dwconv2/kernel", "stages.{block}.depthwise.conv.weight", "depthwise"),
     Rule("block{block}_dwconv/kernel", "stages.{block}.depthwise.conv.weight", "depthwise"),
@@ -59,8 +59,8 @@ _IGNORES = (
 _DEPTHWISE = ("dwconv2/depthwise_kernel", "dwconv/depthwise_kernel", "dwconv2/kernel", "dwconv/kernel")
 
 
-def _parts(shapes: Mapping[str, Shape]) -> Parts:
-    """Tell a block's form from the layers it has."""
+def _find_parts(shapes: Mapping[str, Shape]) -> Parts:
+    """Return the kernels of a block."""
     layers = {name.partition("/")[0] for name in shapes}
     kernels = [name for name in _DEPTHWISE if name in shapes]
     depthwise = kernels[0] if kernels else _DEPTHWISE[0] if layers & {"dwconv", "dwconv2", "bn"} else None
@@ -72,33 +72,33 @@ def _parts(shapes: Mapping[str, Shape]) -> Parts:
     )
 
 
-def _order(ids: Iterable[str]) -> list[str]:
-    """Give all ids: the stages from 1 to the last, each from `a` to its last letter."""
+def _sort_ids(ids: Iterable[str]) -> list[str]:
+    """Return all ids: stages from 1 to the last, each from `a` to its last letter."""
     repeats: dict[int, int] = {}
     for block_id in ids:
         stage = int(block_id[:-1])
-        repeats[stage] = max(repeats.get(stage, 0), _position(block_id) + 1)
+        repeats[stage] = max(repeats.get(stage, 0), _get_position(block_id) + 1)
     return [
-        _block_id(stage, position)
+        _format_block_id(stage, position)
         for stage in range(1, max(repeats, default=0) + 1)
         for position in range(repeats.get(stage, 1))
     ]
 
 
-def _position(block_id: str) -> int:
+def _get_position(block_id: str) -> int:
     return ord(block_id[-1]) - ord(_FIRST_LETTER)
 
 
-def _block_id(stage: int, position: int) -> str:
+def _format_block_id(stage: int, position: int) -> str:
     return f"{stage}{chr(ord(_FIRST_LETTER) + position)}"
 
 
-def _stage_of(block_id: str) -> int:
+def _get_stage(block_id: str) -> int:
     return int(block_id[:-1])
 
 
-def _block_ids(config: EfficientNetConfig) -> list[str]:
-    return [_block_id(placed.stage + 1, placed.position) for placed in config.blocks()]
+def _list_block_ids(config: EfficientNetConfig) -> list[str]:
+    return [_format_block_id(placed.stage + 1, placed.position) for placed in config.blocks()]
 
 
 _LETTERS = re.escape(_FIRST_LETTER) + "-" + re.escape(chr(ord(_FIRST_LETTER) + _MAX_REPEATS - 1))
@@ -116,13 +116,13 @@ KERAS = Family(
         classifier_biases=("predictions/bias",),
         block=re.compile(rf"block([1-9][0-9]?[{_LETTERS}])_(.+)", re.DOTALL),
         block_name="block{}_",
-        order=_order,
-        parts=_parts,
-        stage_of=_stage_of,
+        sort_ids=_sort_ids,
+        find_parts=_find_parts,
+        find_stage=_get_stage,
     ),
     own=re.compile(rf"(?:stem_(?:conv|bn)|block[0-9]+[{_LETTERS}]_[^/]+|top_(?:conv|bn)|predictions)/"),
     classifier="predictions",
     rules=_RULES,
     ignores=_IGNORES,
-    block_ids=_block_ids,
+    block_ids=_list_block_ids,
 )

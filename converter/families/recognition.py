@@ -1,8 +1,8 @@
-"""Which network a checkpoint holds: a published one, or one described from its shapes and strides; and what decided it.
+"""Recognition of the network in a checkpoint: a published one, or a custom one described from shapes and strides.
 
-Names and shapes decide, since neither the scope nor the file's name can be relied on.
-Strides, which shapes do not tell, come from the graph beside the checkpoint when it has this network's convolutions,
-else from the caller; a published network has its published ones.
+Names and shapes decide, because neither the scope nor the name of the file is reliable.
+Shapes do not determine strides. They come from the graph saved with the checkpoint if it contains the convolutions of
+this network, otherwise from the caller. For the shapes of a published network its published strides are assumed.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from . import description
 from .description import Anatomy, Description
 from .graph_facts import GraphFacts
 
-#: A network with unreadable blocks is taken for the published one that at least this part of its blocks agrees with.
-#: The rules then list each tensor that differs.
+#: Lowest fraction of equal blocks at which a damaged network counts as a published one; the rules then list the
+#: tensors that are missing or different.
 _NEAR = 0.5
 
 CUSTOM = "custom"
 
-#: Of the stem, then of each block.
+#: Strides of the stem and of each block.
 _Strides: TypeAlias = tuple[int, ...]
 
 
 class Recognition(NamedTuple):
-    """A config, and what decided it, one sentence each."""
+    """A config and the evidence for it, one phrase each."""
 
     config: EfficientNetConfig
     evidence: tuple[str, ...]
 
 
-def recognise(
+def recognize(
     shapes: Mapping[str, Shape],
     anatomy: Anatomy,
     *,
@@ -44,215 +44,230 @@ def recognise(
     strides: Sequence[int] | None = None,
     graph: GraphFacts | None = None,
 ) -> Recognition:
-    """Find the config of the network whose variables, named without their scope, have these shapes.
+    """Return the config of a network from the shapes of its variables, by name without scope.
 
-    `graph` holds facts about these variables by the same names, None when there is no graph.
-    `model` forces a published network; whether its tensors fit is for the rules to find out.
-    Raises `UnknownModelError` when the network is not known and not enough of it is stored to describe it.
+    `graph` contains facts about these variables, None if there is no graph.
+    `model` selects a published network; the rules check later that the tensors match.
+    Raises `UnknownModelError` if the network is neither published nor complete enough to be described.
     """
     if model != "auto" and model not in CONFIGS:
         close = difflib.get_close_matches(model, CONFIGS) or CONFIGS
-        raise UnknownModelError(f"there is no model {model!r}; perhaps {', '.join(close)}, or auto")
-    if strides is not None and not (strides and all(isinstance(stride, int) and stride > 0 for stride in strides)):
-        raise ValueError(f"strides are {strides!r}, expected one positive number a stage")
-    found = description.describe(shapes, anatomy)
-    seen = _graph_strides(found, graph)
-    if model != "auto":
-        recognition = _forced(model, found, strides, seen)
-    elif found.problems:
-        recognition = _damaged(found)
-    else:
-        recognition = _published(found, strides, seen) or _custom(found, strides, seen, graph)
-    if found.headless:
-        evidence = (*recognition.evidence, "without head: features of the last stage, as a detector's backbone gives")
-        recognition = Recognition(recognition.config, evidence)
-    return recognition if graph is None else _with_epsilon(recognition, graph)
-
-
-def best_fit(shapes: Mapping[str, Shape], anatomy: Anatomy) -> str:
-    """Say which published network has these names and shapes, or the most blocks in common with them."""
-    found = description.describe(shapes, anatomy)
-    exact = _same_shapes(found)
-    if exact is not None:
-        return f"its names and shapes are those of {exact}"
-    name, agreement = _nearest(found)
-    if agreement < _NEAR:
-        return "no published network is near; leave the model to auto to have it described"
-    return f"the nearest published network is {name}, with {agreement:.0%} of the blocks"
-
-
-def _forced(model: str, found: Description, strides: Sequence[int] | None, seen: _Strides | None) -> Recognition:
-    """Take the network that was asked for, unless strides contradict it."""
-    config = _adapted(model, found)
-    own = _strides_of(config)
-    if seen is not None and len(seen) == len(own) and seen != own:
         raise UnknownModelError(
-            f"{model} was asked for, but the graph has other strides: {_first_difference(seen, own)}"
+            f"unknown model {model!r}, expected auto or a published network such as {', '.join(close)}"
         )
-    if strides is not None and tuple(strides) != _stage_strides(config):
-        raise UnknownModelError(f"{model} has strides {_say(_stage_strides(config))}, not {_say(strides)}")
-    return Recognition(config, (f"{model} was asked for",))
+    if strides is not None and not (strides and all(isinstance(stride, int) and stride > 0 for stride in strides)):
+        raise ValueError(f"strides are {strides!r}, expected one positive number for each stage")
+    network = description.describe(shapes, anatomy)
+    graph_strides = _read_graph_strides(network, graph)
+    if model != "auto":
+        recognition = _use_requested(model, network, strides, graph_strides)
+    elif network.problems:
+        recognition = _use_nearest(network)
+    else:
+        recognition = _match_published(network, strides, graph_strides) or _describe_custom(
+            network, strides, graph_strides, graph
+        )
+    if network.headless:
+        evidence = (
+            *recognition.evidence,
+            "no head: returns the features of the last stage, like a detector's backbone",
+        )
+        recognition = Recognition(recognition.config, evidence)
+    return recognition if graph is None else _apply_epsilon(recognition, graph)
 
 
-def _damaged(found: Description) -> Recognition:
-    """Take the published network that an incomplete one was probably, so that the rules list what is wrong."""
-    name, agreement = _nearest(found)
+def suggest_model(shapes: Mapping[str, Shape], anatomy: Anatomy) -> str:
+    """Return a message with the published network that has these names and shapes, or the most equal blocks."""
+    network = description.describe(shapes, anatomy)
+    exact = _find_same_shapes(network)
+    if exact is not None:
+        return f"names and shapes match {exact}"
+    name, agreement = _find_nearest(network)
     if agreement < _NEAR:
-        raise UnknownModelError("\n".join(["no EfficientNet can be made out:", *(f"  {p}" for p in found.problems)]))
-    return Recognition(_adapted(name, found), (f"{agreement:.0%} of its blocks are those of {name}",))
+        return "no published network is similar; use the model auto to describe the network from its shapes"
+    return f"the most similar published network is {name}, with {agreement:.0%} of the blocks"
 
 
-def _published(found: Description, strides: Sequence[int] | None, seen: _Strides | None) -> Recognition | None:
-    """Find the published network of these shapes, None when there is none or the strides are others."""
-    name = _same_shapes(found)
+def _use_requested(
+    model: str, network: Description, strides: Sequence[int] | None, graph_strides: _Strides | None
+) -> Recognition:
+    """Return the requested network; raise `UnknownModelError` if strides contradict it."""
+    config = _adapt(model, network)
+    own = _list_strides(config)
+    if graph_strides is not None and len(graph_strides) == len(own) and graph_strides != own:
+        raise UnknownModelError(
+            f"the strides in the graph are not those of {model}: {_describe_difference(graph_strides, own)}"
+        )
+    if strides is not None and tuple(strides) != _list_stage_strides(config):
+        raise UnknownModelError(f"{model} has strides {_join(_list_stage_strides(config))}, not {_join(strides)}")
+    return Recognition(config, (f"requested model: {model}",))
+
+
+def _use_nearest(network: Description) -> Recognition:
+    """Return the published network most similar to an incomplete one, so that the rules list what is wrong."""
+    name, agreement = _find_nearest(network)
+    if agreement < _NEAR:
+        raise UnknownModelError(
+            "\n".join(["not a complete EfficientNet:", *(f"  {problem}" for problem in network.problems)])
+        )
+    return Recognition(_adapt(name, network), (f"{agreement:.0%} of the blocks match {name}",))
+
+
+def _match_published(
+    network: Description, strides: Sequence[int] | None, graph_strides: _Strides | None
+) -> Recognition | None:
+    """Return the published network with these shapes and strides, or None."""
+    name = _find_same_shapes(network)
     if name is None:
         return None
-    config = _adapted(name, found)
-    if seen is not None and seen != _strides_of(config):
+    config = _adapt(name, network)
+    if graph_strides is not None and graph_strides != _list_strides(config):
         return None
-    if strides is not None and tuple(strides) != _stage_strides(config):
+    if strides is not None and tuple(strides) != _list_stage_strides(config):
         return None
-    checked = "published strides" if seen is None else "strides in the graph agree"
-    return Recognition(config, (f"names and shapes are those of {name}", checked))
+    checked = "published strides" if graph_strides is None else "strides in the graph match"
+    return Recognition(config, (f"names and shapes match {name}", checked))
 
 
-def _custom(
-    found: Description, strides: Sequence[int] | None, seen: _Strides | None, graph: GraphFacts | None
+def _describe_custom(
+    network: Description, strides: Sequence[int] | None, graph_strides: _Strides | None, graph: GraphFacts | None
 ) -> Recognition:
-    """Describe a network of its own from its shapes, with the graph's strides or else the caller's."""
-    blocks = [block for block in found.blocks if block is not None]
-    stages = description.split_stages(blocks, None if seen is None else seen[1:], found.stages)
-    table = "\n".join(f"  stage {number}: {description.say_stage(stage)}" for number, stage in enumerate(stages))
-    if seen is not None:
+    """Return a custom network described from its shapes, with strides from the graph or from the caller."""
+    blocks = [block for block in network.blocks if block is not None]
+    stages = description.split_stages(blocks, None if graph_strides is None else graph_strides[1:], network.stages)
+    table = "\n".join(f"  stage {number}: {description.format_stage(stage)}" for number, stage in enumerate(stages))
+    if graph_strides is not None:
         first_blocks = itertools.accumulate((len(stage) for stage in stages[:-1]), initial=0)
-        chosen = tuple(seen[1 + index] for index in first_blocks)
+        chosen = tuple(graph_strides[1 + index] for index in first_blocks)
         if strides is not None and tuple(strides) != chosen:
             raise UnknownModelError(
-                f"strides {_say(strides)} were given, but the graph beside the checkpoint has {_say(chosen)}; "
-                f"leave them out, or move the graph away if it is another network's. The stages are\n{table}"
+                f"strides are {_join(strides)}, but the graph saved with the checkpoint has {_join(chosen)}; "
+                f"omit them, or move the graph away if it belongs to a different network. The stages are\n{table}"
             )
     elif strides is None:
-        why = "there is no saved graph (.meta)" if graph is None else "the graph has not its convolutions"
+        reason = "there is no saved graph (.meta)" if graph is None else "the graph does not contain its convolutions"
         example = ",".join(["1", *["2"] * (len(stages) - 1)])
         raise UnknownModelError(
-            f"no published EfficientNet has these shapes ({_near_miss(found)}), and its strides are not known: {why}. "
-            f"Give one for each stage, for example --strides {example} "
+            f"no published EfficientNet has these shapes ({_describe_nearest(network)}), and the strides are unknown: "
+            f"{reason}. Pass a stride for each stage, for example --strides {example} "
             f"(in Python strides=({example.replace(',', ', ')})). The stages are\n{table}"
         )
     elif len(strides) != len(stages):
-        raise UnknownModelError(
-            f"{len(strides)} strides were given ({_say(strides)}), but there are {len(stages)} stages:\n{table}"
-        )
+        raise UnknownModelError(f"got {len(strides)} strides ({_join(strides)}) for {len(stages)} stages:\n{table}")
     else:
         chosen = tuple(strides)
     try:
         config = EfficientNetConfig(
             name=CUSTOM,
-            stem_channels=found.stem_channels,
-            stem_kernel=found.stem_kernel,
-            stem_stride=2 if seen is None else seen[0],
-            stages=tuple(map(description.stage_config, stages, chosen)),
-            head_channels=found.head_channels,
-            num_classes=found.num_classes,
-            in_channels=found.in_channels,
+            stem_channels=network.stem_channels,
+            stem_kernel=network.stem_kernel,
+            stem_stride=2 if graph_strides is None else graph_strides[0],
+            stages=tuple(map(description.build_stage, stages, chosen)),
+            head_channels=network.head_channels,
+            num_classes=network.num_classes,
+            in_channels=network.in_channels,
         )
     except ValueError as error:
-        raise UnknownModelError(f"these shapes make no EfficientNet: {error}. The stages are\n{table}") from error
-    where = "strides as given" if seen is None else "strides from the graph"
-    return Recognition(config, ("described from names and shapes", where))
+        raise UnknownModelError(f"not the shapes of an EfficientNet: {error}. The stages are\n{table}") from error
+    origin = "strides from the caller" if graph_strides is None else "strides from the graph"
+    return Recognition(config, ("described from names and shapes", origin))
 
 
-def _with_epsilon(recognition: Recognition, graph: GraphFacts) -> Recognition:
-    """Take over the batch norms' epsilon when the graph has another than usual; a network has one."""
-    found = sorted(set(graph.epsilons.values()))
-    if len(found) > 1:
-        raise UnknownModelError(f"the graph's batch norms have epsilons {_say(found)}, expected the same for all")
-    if not found or found[0] == recognition.config.bn_epsilon:
+def _apply_epsilon(recognition: Recognition, graph: GraphFacts) -> Recognition:
+    """Return the recognition with the graph's epsilon if it is not the default; it must be the same everywhere."""
+    epsilons = sorted(set(graph.epsilons.values()))
+    if len(epsilons) > 1:
+        raise UnknownModelError(f"the graph's batch norms have different epsilons: {_join(epsilons)}")
+    if not epsilons or epsilons[0] == recognition.config.bn_epsilon:
         return recognition
-    config = dataclasses.replace(recognition.config, bn_epsilon=found[0])
-    return Recognition(config, (*recognition.evidence, f"batch-norm epsilon {found[0]:g} from the graph"))
+    config = dataclasses.replace(recognition.config, bn_epsilon=epsilons[0])
+    return Recognition(config, (*recognition.evidence, f"batch-norm epsilon {epsilons[0]:g} from the graph"))
 
 
-def _graph_strides(found: Description, graph: GraphFacts | None) -> _Strides | None:
-    """Give the strides of stem and blocks as the graph has them, None unless it has them all."""
-    if graph is None or found.problems:
+def _read_graph_strides(network: Description, graph: GraphFacts | None) -> _Strides | None:
+    """Return the strides of stem and blocks in the graph, None if any is missing."""
+    if graph is None or network.problems:
         return None
-    strides = [graph.strides.get(name) for name in found.strided]
+    strides = [graph.strides.get(name) for name in network.strided]
     return None if None in strides else tuple(stride for stride in strides if stride is not None)
 
 
-def _adapted(name: str, found: Description) -> EfficientNetConfig:
-    """Take a published config with the checkpoint's own class count and input channels."""
+def _adapt(name: str, network: Description) -> EfficientNetConfig:
+    """Return a published config with the class count and input channels of the checkpoint."""
     config = CONFIGS[name]
     return dataclasses.replace(
         config,
-        num_classes=found.num_classes,
-        in_channels=found.in_channels or config.in_channels,
-        head_channels=0 if found.headless else config.head_channels,
+        num_classes=network.num_classes,
+        in_channels=network.in_channels or config.in_channels,
+        head_channels=0 if network.headless else config.head_channels,
     )
 
 
-def _same_shapes(found: Description) -> str | None:
-    """Name the published network of these shapes."""
-    widths = (found.stem_kernel, found.stem_channels)
+def _find_same_shapes(network: Description) -> str | None:
+    """Return the name of the published network with these shapes, or None."""
+    widths = (network.stem_kernel, network.stem_channels)
     for name, config in CONFIGS.items():
         same = widths == (config.stem_kernel, config.stem_channels)
-        same = same and found.head_channels == (0 if found.headless else config.head_channels)
-        if same and found.blocks == description.blocks_without_strides(config) and _same_stages(found, config):
+        same = same and network.head_channels == (0 if network.headless else config.head_channels)
+        if (
+            same
+            and network.blocks == description.list_blocks_without_strides(config)
+            and _has_same_stages(network, config)
+        ):
             return name
     return None
 
 
-def _same_stages(found: Description, config: EfficientNetConfig) -> bool:
-    """Return whether the names, if they number the stages, have the stages of a config."""
-    numbers = found.stages
+def _has_same_stages(network: Description, config: EfficientNetConfig) -> bool:
+    """Return whether stages match those of a config; True if names do not contain stages."""
+    numbers = network.stages
     return numbers is None or all(
         number - numbers[0] == placed.stage for number, placed in zip(numbers, config.blocks(), strict=True)
     )
 
 
-def _nearest(found: Description) -> tuple[str, float]:
-    """Name the published network with the most blocks in common, and the part of them that is."""
+def _find_nearest(network: Description) -> tuple[str, float]:
+    """Return the published network with the most equal blocks, and their fraction."""
     agreement = {}
     for name, config in CONFIGS.items():
-        blocks = description.blocks_without_strides(config)
-        same = sum(one == other for one, other in zip(found.blocks, blocks, strict=False))
-        agreement[name] = same / max(len(found.blocks), len(blocks))
+        blocks = description.list_blocks_without_strides(config)
+        same = sum(one == other for one, other in zip(network.blocks, blocks, strict=False))
+        agreement[name] = same / max(len(network.blocks), len(blocks))
     best = max(agreement, key=lambda name: agreement[name])
     return best, agreement[best]
 
 
-def _near_miss(found: Description) -> str:
-    """Say which published network is nearest and where it first differs."""
-    name, agreement = _nearest(found)
+def _describe_nearest(network: Description) -> str:
+    """Return a message with the most similar published network and the first difference from it."""
+    name, agreement = _find_nearest(network)
     if agreement < _NEAR:
-        return "none is near"
+        return "none is similar"
     config = CONFIGS[name]
-    blocks = description.blocks_without_strides(config)
-    for index, (one, other) in enumerate(zip(found.blocks, blocks, strict=False)):
+    blocks = description.list_blocks_without_strides(config)
+    for index, (one, other) in enumerate(zip(network.blocks, blocks, strict=False)):
         if one is not None and one != other:
-            there, here = description.say_stage([other]), description.say_stage([one])
-            return f"{name} is nearest; its block {index} is {there}, here {here}"
-    if len(found.blocks) != len(blocks):
-        return f"{name} is nearest; it has {len(blocks)} blocks, here {len(found.blocks)}"
-    own = f"{config.stem_kernel}, {config.stem_channels} and {config.head_channels}"
-    here = f"{found.stem_kernel}, {found.stem_channels} and {found.head_channels}"
-    return f"{name} is nearest; its stem kernel, stem and head channels are {own}, here {here}"
+            published, stored = description.format_stage([other]), description.format_stage([one])
+            return f"most similar: {name}, whose block {index} is {published}, not {stored}"
+    if len(network.blocks) != len(blocks):
+        return f"most similar: {name}, which has {len(blocks)} blocks, not {len(network.blocks)}"
+    published = f"{config.stem_kernel}, {config.stem_channels} and {config.head_channels}"
+    stored = f"{network.stem_kernel}, {network.stem_channels} and {network.head_channels}"
+    return f"most similar: {name}, whose stem kernel, stem and head channels are {published}, not {stored}"
 
 
-def _strides_of(config: EfficientNetConfig) -> _Strides:
+def _list_strides(config: EfficientNetConfig) -> _Strides:
     return (config.stem_stride, *(placed.config.stride for placed in config.blocks()))
 
 
-def _stage_strides(config: EfficientNetConfig) -> _Strides:
+def _list_stage_strides(config: EfficientNetConfig) -> _Strides:
     return tuple(stage.stride for stage in config.stages)
 
 
-def _first_difference(seen: _Strides, own: _Strides) -> str:
-    index = next(index for index, pair in enumerate(zip(seen, own, strict=True)) if pair[0] != pair[1])
+def _describe_difference(graph_strides: _Strides, own: _Strides) -> str:
+    index = next(index for index, pair in enumerate(zip(graph_strides, own, strict=True)) if pair[0] != pair[1])
     where = "the stem" if index == 0 else f"block {index - 1}"
-    return f"{where} has {seen[index]}, expected {own[index]}"
+    return f"{where} has {graph_strides[index]}, expected {own[index]}"
 
 
-def _say(numbers: Sequence[float]) -> str:
+def _join(numbers: Sequence[float]) -> str:
     return ",".join(f"{number:g}" for number in numbers)

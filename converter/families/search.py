@@ -1,8 +1,7 @@
-"""The families of names we know, and which network of which family a checkpoint holds.
+"""The known families of names, and the search for a network of one of them in a checkpoint.
 
 A network is found by its stem.
-Variables of a checkpoint that are not the network's stand beside it: they are left out, and listed by group.
-A dense layer among them can be made the classifier.
+Variables outside the network are ignored and listed by group. One of their dense layers can become the classifier.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from ..mapping.rules import Ignored, RuleSet, Source, find_ignore_reason
 from ..model.config import EfficientNetConfig
 from .automl import AUTOML
 from .automl_objects import AUTOML_OBJECTS
-from .averages import Selection, WeightsChoice, select_weights, variable_of
+from .averages import Selection, WeightsChoice, select_weights, strip_average
 from .description import describe
 from .family import Family
 from .graph_facts import GraphFacts
 from .keras_applications import KERAS, NORMALIZATION
-from .recognition import best_fit, recognise
+from .recognition import recognize, suggest_model
 from .variables import Inventory, SourceVariable
 
-#: Paths come first: they are unique, and full names need not be.
+#: The family for paths comes first, because paths are unique and full names may not be.
 FAMILIES: tuple[Family, ...] = (AUTOML_OBJECTS, AUTOML, KERAS)
 
-#: Names shown of a checkpoint that holds no network, and differences from the nearest family.
+#: Most names shown in the error for a checkpoint without a network.
 _SHOWN = 3
 
 
 class DenseLayer(NamedTuple):
-    """A dense layer beside a network: what it is called, its path through the objects, and its width on either side."""
+    """A dense layer outside the network: its name, its path through the objects, and its input and output widths."""
 
     name: str
     path: str
@@ -43,12 +42,12 @@ class DenseLayer(NamedTuple):
     classes: int
 
 
-class Prepared(NamedTuple):
-    """All that planning a conversion needs to know of a checkpoint, and the sentences that say how it is known.
+class Preparation(NamedTuple):
+    """The facts about a checkpoint that a conversion is planned from, and the evidence for them.
 
-    `beside` counts the tensors of each group that stands beside the network.
-    `notes` are sentences that a person should know and that decided nothing.
-    `input_statistics` has the keys of the mean and variance that the network normalizes its input by, if it does.
+    `others` counts the tensors of each group outside the network.
+    `notes` are messages for the user that did not affect the result.
+    `input_statistics` has the keys of the mean and the variance if the network normalizes its input.
     """
 
     family: Family
@@ -58,21 +57,21 @@ class Prepared(NamedTuple):
     scope: str
     rules: RuleSet
     selection: Selection
-    beside: Mapping[str, int]
+    others: Mapping[str, int]
     shapes: Mapping[str, Shape]
     input_statistics: Mapping[str, str]
 
-    def best_fit(self) -> str:
-        """Say which published network its names and shapes are those of, or near to."""
-        return best_fit(self.shapes, self.family.anatomy)
+    def suggest_model(self) -> str:
+        """Return a message with the most similar published network."""
+        return suggest_model(self.shapes, self.family.anatomy)
 
 
-class _Found(NamedTuple):
-    """A network: its family, its scope, and every variable by the name the family reads."""
+class _Network(NamedTuple):
+    """A network: its family, its scope, and all variables of the checkpoint with the names that the family matches."""
 
     family: Family
     scope: str
-    named: Sequence[tuple[str, SourceVariable]]
+    variables: Sequence[tuple[str, SourceVariable]]
 
 
 def prepare(
@@ -84,164 +83,165 @@ def prepare(
     scope: str | None = None,
     head: str | None = None,
     graph: GraphFacts | None = None,
-) -> Prepared:
-    """Find the network among a checkpoint's variables, and write the rules for it.
+) -> Preparation:
+    """Find the network among the variables of a checkpoint, and return its config and rules.
 
-    Raises `UnknownModelError` when there is none, or several.
+    Raises `UnknownModelError` if there is no network or several.
     """
-    family, scope, named = _find(inventory, scope)
-    own = [(name, variable) for name, variable in named if family.owns(name, scope)]
-    beside = [(name, variable) for name, variable in named if not family.owns(name, scope)]
-    shapes = {variable_of(name).removeprefix(scope): variable.shape for name, variable in own}
-    layers = _dense_layers(beside)
+    family, scope, variables = _find_network(inventory, scope)
+    own = [(name, variable) for name, variable in variables if family.owns(name, scope)]
+    others = [(name, variable) for name, variable in variables if not family.owns(name, scope)]
+    shapes = {strip_average(name).removeprefix(scope): variable.shape for name, variable in own}
+    layers = _find_dense_layers(others)
     set_aside: list[Ignored] = []
     notes: list[str] = []
     evidence: list[str] = []
     width = (shapes.get(family.anatomy.head) or (0,))[-1]
     if head is not None:
-        layer = _chosen(layers, head, width)
-        evidence.append(f"classifier: the dense layer {printable(layer.name)} of {layer.classes} classes, asked for")
-        replaced = [(name, variable) for name, variable in own if _of_classifier(family, scope, name)]
-        set_aside += [
-            Ignored(v.key, f"classifier in whose place {printable(layer.name)} is taken") for _, v in replaced
+        layer = _choose_layer(layers, head, width)
+        evidence.append(f"requested classifier: the dense layer {printable(layer.name)} with {layer.classes} classes")
+        replaced = [(name, variable) for name, variable in own if _is_classifier(family, scope, name)]
+        set_aside += [Ignored(v.key, f"classifier replaced by {printable(layer.name)}") for _, v in replaced]
+        prefix = f"{layer.name}/"
+        head_variables = [(name, variable) for name, variable in others if name.startswith(prefix)]
+        own = [pair for pair in own if pair not in replaced]
+        own += [
+            (f"{scope}{family.classifier}/{name.removeprefix(prefix)}", variable) for name, variable in head_variables
         ]
-        taken = [(name, variable) for name, variable in beside if _under(name, layer.name)]
-        renamed = [(f"{scope}{family.classifier}/{_under(name, layer.name)}", variable) for name, variable in taken]
-        own = [pair for pair in own if pair not in replaced] + renamed
-        beside = [pair for pair in beside if pair not in taken]
-        shapes = {variable_of(name).removeprefix(scope): variable.shape for name, variable in own}
-    elif not any(_of_classifier(family, scope, name) for name, _ in own):
-        fitting = [layer for layer in layers if width and layer.in_features == width]
+        others = [pair for pair in others if pair not in head_variables]
+        shapes = {strip_average(name).removeprefix(scope): variable.shape for name, variable in own}
+    elif not any(_is_classifier(family, scope, name) for name, _ in own):
         notes += [
-            f"beside the network stands the dense layer {printable(layer.name)} of {layer.classes} classes, "
-            f"which fits it; --head {printable(layer.name)} makes it the classifier"
-            for layer in fitting
+            f"the dense layer {printable(layer.name)} with {layer.classes} classes matches the network's width; "
+            f"--head {printable(layer.name)} makes it the classifier"
+            for layer in layers
+            if width and layer.in_features == width
         ]
-    names = {variable_of(variable.key): variable_of(name).removeprefix(scope) for name, variable in own}
-    names |= {variable_of(v.full_name): variable_of(name).removeprefix(scope) for name, v in own if v.full_name}
-    recognition = recognise(
+    names = {strip_average(variable.key): strip_average(name).removeprefix(scope) for name, variable in own}
+    names |= {strip_average(v.full_name): strip_average(name).removeprefix(scope) for name, v in own if v.full_name}
+    recognition = recognize(
         shapes,
         family.anatomy,
         model=model,
         strides=strides,
-        graph=None if graph is None else graph.renamed(names),
+        graph=None if graph is None else graph.rename(names),
     )
     config = recognition.config
     ids = describe(shapes, family.anatomy).ids
     rules = family.rule_set(config, scope, ids if len(ids) == sum(1 for _ in config.blocks()) else None)
-    left, groups = _set_beside_aside(beside, family, scope)
-    selection = select_weights([source_of(name, variable) for name, variable in own], weights)
-    return Prepared(
+    ignored, groups = _ignore_others(others, family, scope)
+    selection = select_weights([to_source(name, variable) for name, variable in own], weights)
+    return Preparation(
         family,
         config,
         (*recognition.evidence, *evidence),
         tuple(notes),
         scope,
         rules,
-        Selection(selection.sources, (*inventory.set_aside, *set_aside, *left, *selection.set_aside)),
+        Selection(selection.sources, (*inventory.set_aside, *set_aside, *ignored, *selection.set_aside)),
         groups,
         shapes,
         {
             name.rpartition("/")[2]: variable.key
-            for name, variable in beside
+            for name, variable in others
             if find_ignore_reason(family.ignores, name) == NORMALIZATION and len(variable.shape) <= 1
         },
     )
 
 
-def source_of(name: str, variable: SourceVariable) -> Source:
-    """Give a variable to the rules; its key alone, such as `variables/7/...`, may say little."""
-    label = "" if variable_of(name) in variable.key else f"{variable.key} ({name})"
+def to_source(name: str, variable: SourceVariable) -> Source:
+    """Return a source for the rules; its label adds the name to a key such as `variables/7/...`."""
+    label = "" if strip_average(name) in variable.key else f"{variable.key} ({name})"
     return Source(variable.key, variable.shape, name, label)
 
 
-def _find(inventory: Inventory, scope: str | None) -> _Found:
-    """Find the one network, or the one under a scope; the scope is taken with or without its last slash."""
-    found: list[_Found] = []
+def _find_network(inventory: Inventory, scope: str | None) -> _Network:
+    """Return the only network, or the network under a scope, which may be passed without its final slash."""
+    networks: list[_Network] = []
     stems: set[str] = set()
     wanted = scope if scope is None or not scope or scope.endswith("/") else scope + "/"
     for family in FAMILIES:
-        named = family.named(inventory.variables)
+        variables = family.name_variables(inventory.variables)
         by_scope: dict[str, set[str]] = {}
-        for name, variable in named:
-            its_scope = family.scope_of(name)
+        for name, variable in variables:
+            its_scope = family.find_scope(name)
             if its_scope is not None:
                 by_scope.setdefault(its_scope, set()).add(variable.key)
         for its_scope, keys in sorted(by_scope.items()):
             if wanted == its_scope:
-                return _Found(family, its_scope, named)
-            if not keys & stems:  # else another family has found it
-                found.append(_Found(family, its_scope, named))
+                return _Network(family, its_scope, variables)
+            if not keys & stems:  # otherwise an earlier family has found it
+                networks.append(_Network(family, its_scope, variables))
             stems |= keys
-    shown = ", ".join(repr(printable(network.scope)) for network in found)
+    shown = ", ".join(repr(printable(network.scope)) for network in networks)
     if wanted is not None:
-        where = f"there is one under {shown}" if found else "nor under any other"
+        where = f"found under {shown}" if networks else "and none elsewhere"
         raise UnknownModelError(f"no EfficientNet under the scope {printable(wanted)!r}; {where}")
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UnknownModelError(f"several networks in one checkpoint, under {shown}; choose one by its scope (--scope)")
-    raise UnknownModelError(_no_network(inventory))
+    if len(networks) == 1:
+        return networks[0]
+    if networks:
+        raise UnknownModelError(f"the checkpoint contains several networks, under {shown}; choose one with --scope")
+    raise UnknownModelError(_describe_failure(inventory))
 
 
-def _no_network(inventory: Inventory) -> str:
-    """Say that there is none, which family is nearest, and where the names first differ from its own."""
-    variables = dict.fromkeys(variable_of(variable.name("full_name")) for variable in inventory.variables)
+def _describe_failure(inventory: Inventory) -> str:
+    """Return a message that no network was found, with the most similar family and its first differences."""
+    variables = dict.fromkeys(strip_average(variable.name("full_name")) for variable in inventory.variables)
     count = pluralize(len(variables), "variable")
-    text = f"no EfficientNet in this checkpoint: none of its {count} is a stem ({_stems()})"
+    text = f"no EfficientNet in this checkpoint: none of its {count} is a stem ({_list_stems()})"
     if variables:
-        text += f"; it has {join_some(variables, most=_SHOWN)}"
+        text += f"; they include {join_some(variables, most=_SHOWN)}"
     if inventory.object_based and not variables:
-        text += "; an object graph without variables says nothing of a network"
-    nearest = max(FAMILIES, key=lambda family: len(_alike(family, inventory)))
-    alike = _alike(nearest, inventory)
-    if not alike:
-        return f"{text}. No family of names is near; rules of your own (--rules) convert any network"
-    names = [variable_of(name) for name, _ in nearest.named(inventory.variables)]
+        text += "; the object graph has no variables"
+    nearest = max(FAMILIES, key=lambda family: len(_find_similar_names(family, inventory)))
+    similar = _find_similar_names(nearest, inventory)
+    if not similar:
+        return f"{text}. No family of names is similar; your own rules (--rules) can convert any network"
+    names = [strip_average(name) for name, _ in nearest.name_variables(inventory.variables)]
     others = [
         printable(name)
         for name in dict.fromkeys(names)
-        if name not in alike and find_ignore_reason(nearest.ignores, name) is None
+        if name not in similar and find_ignore_reason(nearest.ignores, name) is None
     ][:_SHOWN]
-    text += f".\nThe nearest family is {nearest.name} ({nearest.title}), with {len(alike)} of the names"
+    text += f".\nThe most similar family is {nearest.name} ({nearest.title}), which has {len(similar)} of the names"
     if others:
-        text += f"; not its names are {', '.join(others)}"
+        text += f", but not {', '.join(others)}"
     stem = find_close_names(nearest.anatomy.stem, names)
     return text + (f"\n{nearest.anatomy.stem} is missing{say_close_names(stem)}" if stem else "")
 
 
-def _alike(family: Family, inventory: Inventory) -> set[str]:
-    """Give the names that a family's rules would take under any scope and for any block."""
+def _find_similar_names(family: Family, inventory: Inventory) -> set[str]:
+    """Return the names that match a rule of a family under any scope and for any block."""
     patterns = "|".join(re.sub(r"\\\{[^{}]*\\\}", "[^/]+", re.escape(rule.source)) for rule in family.rules)
     pattern = re.compile(rf"(?:.*/)?(?:{patterns})", re.DOTALL)
-    names = (variable_of(name) for name, _ in family.named(inventory.variables))
+    names = (strip_average(name) for name, _ in family.name_variables(inventory.variables))
     return {name for name in names if pattern.fullmatch(name)}
 
 
-def _stems() -> str:
+def _list_stems() -> str:
     return " or ".join(dict.fromkeys(family.anatomy.stem for family in (AUTOML, AUTOML_OBJECTS, KERAS)))
 
 
-def _set_beside_aside(
-    beside: Iterable[tuple[str, SourceVariable]], family: Family, scope: str
+def _ignore_others(
+    others: Iterable[tuple[str, SourceVariable]], family: Family, scope: str
 ) -> tuple[list[Ignored], dict[str, int]]:
-    """Leave out what is not the network's: for the table's own reason, or as part of a group beside it."""
+    """Return the variables outside the network with reasons to ignore them, and the size of each group."""
     ignored = []
     groups: collections.Counter[str] = collections.Counter()
-    for name, variable in beside:
+    for name, variable in others:
         reason = find_ignore_reason(family.ignores, name)
         if reason is None:
-            group = _group(name, variable, scope)
+            group = _find_group(name, variable, scope)
             groups[group] += 1
-            reason = f"beside the network, in {printable(group)}"
+            reason = f"outside the network, in {printable(group)}"
         ignored.append(Ignored(variable.key, reason))
     return ignored, dict(groups)
 
 
-def _group(name: str, variable: SourceVariable, scope: str) -> str:
-    """Name the group of a variable: its name, as far as the first part that is not the scope's too.
+def _find_group(name: str, variable: SourceVariable, scope: str) -> str:
+    """Return the group of a variable: its name up to the first part that differs from the scope.
 
-    A name without slash says little (`Variable`), so that the path stands in for it.
+    A name without slash, such as `Variable`, is not informative, so the path is used instead.
     """
     parts, shared = (name if "/" in name else variable.path).split("/"), scope.split("/")[:-1]
     same = 0
@@ -250,9 +250,9 @@ def _group(name: str, variable: SourceVariable, scope: str) -> str:
     return "/".join(parts[: same + 1])
 
 
-def _dense_layers(beside: Iterable[tuple[str, SourceVariable]]) -> list[DenseLayer]:
-    """Find the dense layers among what stands beside: a kernel of two axes, and a bias of its second."""
-    by_name = {variable_of(name): variable for name, variable in beside}
+def _find_dense_layers(others: Iterable[tuple[str, SourceVariable]]) -> list[DenseLayer]:
+    """Return the dense layers outside the network: a kernel with two axes, and a bias of matching size."""
+    by_name = {strip_average(name): variable for name, variable in others}
     layers = []
     for name, variable in by_name.items():
         layer, _, last = name.rpartition("/")
@@ -262,30 +262,22 @@ def _dense_layers(beside: Iterable[tuple[str, SourceVariable]]) -> list[DenseLay
     return layers
 
 
-def _chosen(layers: Sequence[DenseLayer], head: str, width: int) -> DenseLayer:
-    """Find the dense layer that was asked for; `UnknownModelError` when there is none, or its width is another."""
-    there = ", ".join(f"{printable(layer.name)} ({layer.in_features} to {layer.classes})" for layer in layers)
+def _choose_layer(layers: Sequence[DenseLayer], head: str, width: int) -> DenseLayer:
+    """Return the requested dense layer; raise `UnknownModelError` if it is missing or has the wrong width."""
+    available = ", ".join(f"{printable(layer.name)} ({layer.in_features} to {layer.classes})" for layer in layers)
     for layer in layers:
         if head.rstrip("/") in (layer.name, layer.path):
             if width != layer.in_features:
-                gives = f"gives {width}" if width else "has no head"
+                output = f"returns {width}" if width else "has no head"
                 raise UnknownModelError(
-                    f"the dense layer {printable(head)} takes {layer.in_features} features, but the network {gives}; "
-                    f"dense layers beside it are {there}"
+                    f"the dense layer {printable(head)} needs {layer.in_features} features, but the network {output}; "
+                    f"available: {available}"
                 )
             return layer
-    raise UnknownModelError(
-        f"no dense layer {printable(head)!r} beside the network; "
-        + (f"there are {there}" if there else "there is none")
-    )
+    raise UnknownModelError(f"no dense layer {printable(head)!r} outside the network; available: {available or 'none'}")
 
 
-def _under(name: str, layer: str) -> str:
-    """Give what is left of a name under a layer, and nothing when it is not the layer's."""
-    return name.removeprefix(layer + "/") if name.startswith(layer + "/") else ""
-
-
-def _of_classifier(family: Family, scope: str, name: str) -> bool:
-    """Tell whether a variable is one of the network's own classifier."""
+def _is_classifier(family: Family, scope: str, name: str) -> bool:
+    """Return whether a variable belongs to the classifier of the network."""
     layers = {bias.rpartition("/")[0] for bias in family.anatomy.classifier_biases}
     return name.startswith(tuple(f"{scope}{layer}/" for layer in layers))

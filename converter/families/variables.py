@@ -1,9 +1,9 @@
-"""What a checkpoint offers to the rules: its variables under all their names, and what is no variable of a network.
+"""The inventory of a checkpoint: its variables under all their names, and the tensors that cannot belong to a network.
 
 A tensor of a name-based checkpoint has one name.
-A variable of an object-based one has three: its key, its path through the object graph, and its full name, which was
-its name in the program and need not be unique.
-A rule table reads one of them; see `rules.Names`.
+A variable of an object-based checkpoint has three: its key, its path through the object graph, and its full name, which
+is its name in the program and not necessarily unique.
+A rule set matches one of them; see `rules.Names`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from tfckpt.graphs.training_state import OptimizerState, optimizer_state
 from ..errors import Shape
 from ..mapping.rules import Ignored, Names
 
-_REASON_GRAPH = "the object graph, which is no variable"
-_REASON_COUNTER = "counter of saves"
-_REASON_OTHER = "no variable"
-_REASON_COPY = "second copy of a variable, which Keras 3 exports twice"
-#: Where `export` of Keras 3 keeps all variables of its functions, and where they stand once more among others.
+_REASON_GRAPH = "object graph"
+_REASON_COUNTER = "save counter"
+_REASON_OTHER = "not a variable"
+_REASON_COPY = "second copy of a variable that Keras 3 exported twice"
+#: Paths of the variables in a SavedModel that `export` of Keras 3 wrote, and paths of their second copies.
 _EXPORTED = "_all_variables/"
 _EXPORT_COPIES = "variables/"
 
 
 class SourceVariable(NamedTuple):
-    """A variable under its names; all three are the same in a name-based checkpoint, and `full_name` may be empty."""
+    """A variable and its names; a name-based checkpoint has the same for all three, and `full_name` may be empty."""
 
     key: str
     shape: Shape
@@ -38,24 +38,24 @@ class SourceVariable(NamedTuple):
     full_name: str
 
     def name(self, names: Names) -> str:
-        """Give the name a rule table asks for; a variable without full name has its path."""
+        """Return the name that a rule set matches; the path replaces an empty full name."""
         if names == "key":
             return self.key
         return (self.full_name or self.path) if names == "full_name" else self.path
 
 
 class Inventory(NamedTuple):
-    """A checkpoint's variables, in the order of their keys, and what is none of any network, with the reason."""
+    """The variables of a checkpoint, in the order of their keys, and all other tensors with reasons to ignore them."""
 
     variables: tuple[SourceVariable, ...]
     set_aside: tuple[Ignored, ...]
     object_based: bool
 
 
-def inventory_of_names(shapes: Mapping[str, Shape]) -> Inventory:
-    """Take stock of tensors by name, where there is no object graph to ask.
+def inventory_from_names(shapes: Mapping[str, Shape]) -> Inventory:
+    """Return the inventory of tensors by name, without using an object graph.
 
-    Keys of an object-based checkpoint still give paths, and keys of slot variables show what they are.
+    The keys of an object-based checkpoint still contain paths, and the keys of slot variables identify them.
     """
     variables = []
     set_aside = []
@@ -64,22 +64,22 @@ def inventory_of_names(shapes: Mapping[str, Shape]) -> Inventory:
         if name == GRAPH_KEY:
             set_aside.append(Ignored(name, _REASON_GRAPH))
         elif name in state:
-            set_aside.append(Ignored(name, _state_reason(state[name])))
+            set_aside.append(Ignored(name, _describe_state(state[name])))
         else:
             path = name.removesuffix(VALUE_SUFFIX)
             variables.append(SourceVariable(name, shape, path, path))
     return Inventory(tuple(variables), tuple(set_aside), GRAPH_KEY in shapes)
 
 
-def inventory_of_checkpoint(checkpoint: tfckpt.Checkpoint, graph: tfckpt.ObjectGraph) -> Inventory:
-    """Take stock of an object-based checkpoint, with its object graph."""
+def inventory_from_checkpoint(checkpoint: tfckpt.Checkpoint, graph: tfckpt.ObjectGraph) -> Inventory:
+    """Return the inventory of an object-based checkpoint."""
     state = optimizer_state(checkpoint, graph)
-    copies = exported_copies(checkpoint)
+    copies = find_exported_copies(checkpoint)
     variables = []
-    reasons = {GRAPH_KEY: _REASON_GRAPH, **{key: _state_reason(of) for key, of in state.items()}}
+    reasons = {GRAPH_KEY: _REASON_GRAPH, **{key: _describe_state(of) for key, of in state.items()}}
     for row in checkpoint.variables():
         path = row.path if row.path is not None else row.key.removesuffix(VALUE_SUFFIX)
-        reason = _REASON_COPY if row.key in copies else reasons.get(row.key) or _reason(path)
+        reason = _REASON_COPY if row.key in copies else reasons.get(row.key) or _find_reason(path)
         if reason is None:
             variables.append(SourceVariable(row.key, row.info.shape, path, row.full_name))
         else:
@@ -89,10 +89,10 @@ def inventory_of_checkpoint(checkpoint: tfckpt.Checkpoint, graph: tfckpt.ObjectG
     return Inventory(tuple(variables), set_aside, True)
 
 
-def exported_copies(checkpoint: tfckpt.Checkpoint) -> dict[str, str]:
-    """Give the key of the variable that each second copy is of, where `export` of Keras 3 saved every variable twice.
+def find_exported_copies(checkpoint: tfckpt.Checkpoint) -> dict[str, str]:
+    """Return the key of each second copy -> the key of its variable; `export` of Keras 3 saves every variable twice.
 
-    TensorFlow 2 gives the functions of such a SavedModel the copies, and a session of TensorFlow 1 the others.
+    TensorFlow 2 passes the copies to the functions of such a SavedModel; a TensorFlow 1 session reads the originals.
     """
     if checkpoint.object_graph is None:
         return {}
@@ -105,19 +105,19 @@ def exported_copies(checkpoint: tfckpt.Checkpoint) -> dict[str, str]:
     }
 
 
-def duplicates(names: Iterable[str]) -> set[str]:
-    """Give the names that occur more than once."""
+def find_duplicates(names: Iterable[str]) -> set[str]:
+    """Return the names that occur more than once."""
     return {name for name, count in collections.Counter(names).items() if count > 1}
 
 
-def _reason(path: str) -> str | None:
-    """Say why a variable is none of a network's, None if it may be one."""
+def _find_reason(path: str) -> str | None:
+    """Return the reason to ignore a variable, or None if it may belong to a network."""
     if path == "save_counter":
         return _REASON_COUNTER
     return "state of a metric" if "keras_api/metrics/" in path else None
 
 
-def _state_reason(state: OptimizerState) -> str:
-    """Say which state of which optimizer a tensor is."""
-    what = "state" if state.slot is None else f"slot {printable(state.slot)}" if state.slot else "slot"
-    return f"{what} of the optimizer {printable(state.optimizer)}"
+def _describe_state(state: OptimizerState) -> str:
+    """Return the reason to ignore the state of an optimizer."""
+    kind = "state" if state.slot is None else f"slot {printable(state.slot)}" if state.slot else "slot"
+    return f"{kind} of the optimizer {printable(state.optimizer)}"

@@ -161,7 +161,7 @@ def test_report_is_complete_as_json(digits: pathlib.Path) -> None:
         "crc32c": f"{stored:08x}",
         "variable": SCOPE + "stem/conv2d/kernel",
     }
-    assert {"source": "global_step", "reason": "step counter of the training"} in report["ignored"]
+    assert {"source": "global_step", "reason": "training step counter"} in report["ignored"]
     assert set(report["versions"]) == {"tfckpt", "numpy"}
 
 

@@ -180,7 +180,7 @@ def test_state_dict_of_an_impossible_network_is_refused(
 )
 def test_gap_between_blocks_is_one_missing_block(ids: list[str], order: list[str]) -> None:
     """The number of blocks is therefore at most twice the number of names in a file."""
-    assert ANATOMY.order(ids) == order
+    assert ANATOMY.sort_ids(ids) == order
 
 
 def test_network_with_the_published_blocks_in_other_stages_is_a_custom_one() -> None:

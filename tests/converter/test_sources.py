@@ -18,6 +18,7 @@ import tfckpt  # noqa: E402
 from converter.cli import main  # noqa: E402
 from converter.conversion import ConversionResult, convert  # noqa: E402
 from converter.errors import UnknownModelError  # noqa: E402
+from converter.families.keras_applications import NORMALIZATION  # noqa: E402
 from converter.mapping.reversal import reverse  # noqa: E402
 from converter.model import EfficientNet  # noqa: E402
 from tests.arrays import distance  # noqa: E402
@@ -83,9 +84,8 @@ def test_network_of_keras_3_agrees_with_tensorflow(data: pathlib.Path, form: str
 
     result = convert(data / "keras" / "keras3" / form, strides=strides)
 
-    reasons = [record.reason for record in result.report.ignored]
-    copies = reasons.count("second copy of a variable, which Keras 3 exports twice")
-    assert copies == (94 if form == "exported" else 0)
+    copies = [record for record in result.report.ignored if "copy" in record.reason]
+    assert len(copies) == (94 if form == "exported" else 0)
     require_agreement(result, data / "keras" / "v2" / "golden.npz")
 
 
@@ -103,7 +103,7 @@ def test_keras_version_1_agrees_with_tensorflow_after_its_own_preprocessing(data
     (note,) = result.report.notes
     assert "mean 0.485, 0.456, 0.406, variance 0.229, 0.224, 0.225" in note
     reasons = [record.reason for record in result.report.ignored]
-    assert reasons.count("statistics of the input normalization, which is preprocessing") == 3
+    assert reasons.count(NORMALIZATION) == 3
     images = (pixels * scale - mean) / np.sqrt(variance.astype(np.float64))
     require_agreement(result, data / "keras" / "v1" / "golden.npz", images)
 
@@ -124,7 +124,7 @@ def test_nested_backbone_with_its_head_agrees_with_tensorflow(data: pathlib.Path
 
     assert result.config is not None
     assert result.config.num_classes == 151
-    assert "classifier: the dense layer breeds of 151 classes, asked for" in result.report.evidence
+    assert "breeds" in result.report.evidence[-1]
     if case == "nested":
         require_agreement(result, data / "keras" / "nested" / "golden.npz")
 
@@ -135,18 +135,13 @@ def test_nested_backbone_converts_alone_and_other_layers_are_listed(data: pathli
 
     assert report.config is not None
     assert report.config["num_classes"] == 0
-    beside = {record.source: record.reason for record in report.ignored if record.reason.startswith("beside")}
-    assert beside == {
-        f"layer_with_weights-1/{part}/.ATTRIBUTES/VARIABLE_VALUE": "beside the network, in breeds"
-        for part in ("bias", "kernel")
-    }
+    outside = {record.source for record in report.ignored if record.reason.endswith(" in breeds")}
+    assert outside == {f"layer_with_weights-1/{part}/.ATTRIBUTES/VARIABLE_VALUE" for part in ("bias", "kernel")}
     reasons = [record.reason for record in report.ignored]
     assert reasons.count("slot m of the optimizer optimizer") == 62
     assert reasons.count("state of the optimizer optimizer") == 5
-    assert report.notes == (
-        "beside the network stands the dense layer breeds of 151 classes, which fits it; "
-        "--head breeds makes it the classifier",
-    )
+    (note,) = report.notes
+    assert "--head breeds" in note
 
 
 def test_slots_of_a_newer_optimizer_are_not_a_second_network(data: pathlib.Path) -> None:
@@ -200,7 +195,7 @@ def test_graph_in_an_unsupported_form_is_a_note(data: pathlib.Path, tmp_path: pa
 
     (note,) = report.notes
     assert "saved_model.pbtxt" in note
-    assert "strides as given" in report.evidence
+    assert "caller" in report.evidence[-1]
 
 
 def test_output_of_every_source_is_verified_without_repeating_options(

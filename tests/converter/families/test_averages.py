@@ -1,4 +1,4 @@
-"""The choice between a variable's plain value and its moving average."""
+"""The choice between the raw value of a variable and its moving average."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ AVERAGE = Source("a/ExponentialMovingAverage", (1,), "a/ExponentialMovingAverage
 SOURCES = [Source("a", (1,), "a"), AVERAGE, Source("b", (2,), "b")]
 
 
-def test_ema_takes_the_average_where_there_is_one_and_else_the_raw_value() -> None:
-    """The rules see the variable's name in both cases."""
+def test_ema_selects_the_average_if_there_is_one() -> None:
+    """A variable without average gets its raw value. Rules match the name of the variable in both cases."""
     selection = select_weights(SOURCES, "ema")
 
     assert selection.sources == (Source("a/ExponentialMovingAverage", (1,), "a", averaged=True), Source("b", (2,), "b"))
     assert selection.set_aside == (Ignored("a", REASON_AVERAGED),)
 
 
-def test_raw_takes_plain_values_only() -> None:
-    """Averages are set aside with that reason."""
+def test_raw_selects_only_raw_values() -> None:
+    """Averages are set aside with the reason."""
     selection = select_weights(SOURCES, "raw")
 
     assert selection.sources == (Source("a", (1,), "a"), Source("b", (2,), "b"))
@@ -26,14 +26,14 @@ def test_raw_takes_plain_values_only() -> None:
 
 
 def test_raw_does_not_fall_back_to_an_average() -> None:
-    """A variable that is stored only as an average has no raw value."""
+    """A variable that is stored only as an average is not converted."""
     selection = select_weights([AVERAGE], "raw")
 
     assert selection.sources == ()
 
 
-def test_choice_is_made_by_the_names_that_rules_read() -> None:
-    """Keys of an object-based checkpoint say nothing of averages; full names do."""
+def test_choice_uses_the_names_that_rules_match() -> None:
+    """Keys of an object-based checkpoint do not identify averages; full names do."""
     average = Source("variables/1", (1,), "a/ExponentialMovingAverage")
 
     selection = select_weights([Source("variables/0", (1,), "a"), average], "ema")

@@ -1,4 +1,4 @@
-"""What a graph tells about variables: inputs are followed, and keys read from the saver."""
+"""Facts about variables are found by following inputs, and their keys are read from the saver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from converter.families.graph_facts import read_graph
 
 
 class Node(NamedTuple):
-    """A node with the surface of `tfckpt`'s."""
+    """A node with the attributes of `tfckpt.GraphNode`."""
 
     name: str
     op: str
@@ -22,42 +22,42 @@ class Node(NamedTuple):
 
 
 def strings(*values: bytes) -> object:
-    """Make the value of a constant of strings."""
+    """Return the value of a string constant."""
     return np.array(values, object)
 
 
 def convolution(
     *, reader: str = "ReadVariableOp", strides: tuple[int, ...] = (1, 2, 2, 1), op: str = "Conv2D", **attributes: object
 ) -> Iterator[Node]:
-    """Make a variable and a convolution that reads it, in an order that no reader may rely on."""
+    """Yield a convolution and its variable; the operation comes first, so that readers cannot rely on the order."""
     yield Node("conv", op, ("image", "kernel/read:0"), {"strides": strides, **attributes})
     yield Node("kernel/read", reader, ("kernel", "^init"))
     yield Node("kernel", "VarHandleOp")
 
 
-def test_graph_tells_the_stride_of_a_kernel() -> None:
-    """A convolution's stride belongs to the variable behind its second input."""
+def test_stride_of_a_convolution_is_read() -> None:
+    """The stride is recorded for the variable behind the second input."""
     assert read_graph(convolution()).strides == {"kernel": 2}
 
 
-def test_graph_tells_the_stride_of_a_depthwise_kernel() -> None:
-    """The depthwise operation has its stride in the same attribute."""
+def test_stride_of_a_depthwise_convolution_is_read() -> None:
+    """The depthwise operation has the same attribute."""
     assert read_graph(convolution(op="DepthwiseConv2dNative", strides=(1, 1, 1, 1))).strides == {"kernel": 1}
 
 
 @pytest.mark.parametrize("reader", ["Identity", "ReadVariableOp", "Cast"])
 def test_variable_is_found_through_operations_that_pass_it_on(reader: str) -> None:
-    """Reads and casts stand between an operation and its variable."""
+    """Reads and casts may be between an operation and its variable."""
     assert read_graph(convolution(reader=reader)).strides == {"kernel": 2}
 
 
 def test_variable_is_not_found_through_an_operation_that_changes_it() -> None:
-    """A kernel that is computed is no variable's."""
+    """A computed kernel is not a variable."""
     assert read_graph(convolution(reader="Mul")).strides == {}
 
 
-def test_variable_of_the_older_kind_is_found_through_its_identity() -> None:
-    """Graphs of TensorFlow 1 hold reference variables."""
+def test_reference_variable_is_found_through_its_identity() -> None:
+    """Graphs of TensorFlow 1 contain reference variables."""
     nodes = [
         Node("kernel", "VariableV2"),
         Node("kernel/read", "Identity", ("kernel",)),
@@ -67,19 +67,19 @@ def test_variable_of_the_older_kind_is_found_through_its_identity() -> None:
     assert read_graph(nodes).strides == {"kernel": 2}
 
 
-def test_stride_of_channels_first_stands_behind_the_channels() -> None:
-    """NCHW has height and width last."""
+def test_stride_of_a_channels_first_convolution_is_read() -> None:
+    """In NCHW height and width come last."""
     assert read_graph(convolution(strides=(1, 1, 2, 2), data_format=b"NCHW")).strides == {"kernel": 2}
 
 
 @pytest.mark.parametrize("strides", [(1, 2, 1, 1), (1, 0, 0, 1), (2, 2), None])
-def test_stride_that_is_not_one_number_is_not_told(strides: tuple[int, ...]) -> None:
-    """Height and width with strides of their own, and damaged attributes, tell nothing."""
+def test_stride_that_is_not_one_number_is_left_out(strides: tuple[int, ...]) -> None:
+    """Different strides for height and width, and damaged attributes, are skipped."""
     assert read_graph(convolution(strides=strides)).strides == {}
 
 
 def test_variable_that_is_used_with_two_strides_is_left_out() -> None:
-    """What operations do not agree about is not known; agreeing twice is fine."""
+    """Operations that disagree make a stride unknown; two that agree are accepted."""
     again = Node("again", "Conv2D", ("image", "kernel/read"), {"strides": (1, 2, 2, 1)})
     other = Node("other", "Conv2D", ("image", "kernel/read"), {"strides": (1, 1, 1, 1)})
 
@@ -87,8 +87,8 @@ def test_variable_that_is_used_with_two_strides_is_left_out() -> None:
     assert read_graph([*convolution(), again, other]).strides == {}
 
 
-def test_checkpoint_key_comes_from_the_saver() -> None:
-    """A variable's node may have another name than its key; the save operation pairs them."""
+def test_checkpoint_key_is_read_from_the_saver() -> None:
+    """The name of a variable node may differ from its key; the save operation connects them."""
     saver = [
         Node("names", "Const", (), {"value": strings(b"scope/kernel")}),
         Node("save", "SaveV2", ("prefix", "names", "slices", "kernel/read")),
@@ -97,8 +97,8 @@ def test_checkpoint_key_comes_from_the_saver() -> None:
     assert read_graph([*convolution(), *saver]).strides == {"scope/kernel": 2}
 
 
-def test_key_of_a_moving_average_counts_for_its_variable() -> None:
-    """An evaluation graph restores averages into its variables, under the averages' keys."""
+def test_suffix_of_a_moving_average_is_removed_from_the_key() -> None:
+    """An evaluation graph restores its variables from the keys of the averages."""
     saver = [
         Node("names", "Const", (), {"value": strings(b"kernel/ExponentialMovingAverage")}),
         Node("save", "SaveV2", ("prefix", "names", "slices", "kernel/read")),
@@ -107,8 +107,8 @@ def test_key_of_a_moving_average_counts_for_its_variable() -> None:
     assert read_graph([*convolution(), *saver]).strides == {"kernel": 2}
 
 
-def test_epsilon_is_the_number_that_was_meant() -> None:
-    """A float32 attribute of 0.001 reads as 0.001, not as its float64 neighbour."""
+def test_epsilon_is_the_shortest_decimal() -> None:
+    """A float32 attribute of 0.001 is read as 0.001, not as the nearest float64 of the float32."""
     nodes = [
         Node("gamma", "VarHandleOp"),
         Node("gamma/read", "ReadVariableOp", ("gamma",)),
@@ -118,8 +118,8 @@ def test_epsilon_is_the_number_that_was_meant() -> None:
     assert read_graph(nodes).epsilons == {"gamma": 0.001}
 
 
-def test_cycle_and_missing_inputs_tell_nothing() -> None:
-    """A damaged graph is read to its end without harm."""
+def test_cycles_and_missing_inputs_are_skipped() -> None:
+    """A damaged graph is read without error."""
     nodes = [
         Node("a", "Identity", ("b",)),
         Node("b", "Identity", ("a",)),
@@ -133,13 +133,13 @@ def test_cycle_and_missing_inputs_tell_nothing() -> None:
 
 
 class Argument(NamedTuple):
-    """A function's argument with the surface of `tfckpt`'s."""
+    """An argument with the attributes of `tfckpt`'s."""
 
     name: str
 
 
 class Function(NamedTuple):
-    """A function with the surface of `tfckpt`'s."""
+    """A function with the attributes of `tfckpt.GraphFunction`."""
 
     inputs: tuple[Argument, ...]
     nodes: tuple[Node, ...]
@@ -156,7 +156,7 @@ LAYER = Function(
 
 @pytest.mark.parametrize("call", [("StatefulPartitionedCall", {"f": "layer"}), ("layer", {})], ids=["by name", "by op"])
 def test_variable_is_followed_into_a_function(call: tuple[str, dict[str, object]]) -> None:
-    """A SavedModel's layers are functions, which are handed the variables of the graph."""
+    """The layers of a SavedModel are functions with the variables of the graph as arguments."""
     op, attributes = call
     nodes = [Node("kernel", "VarHandleOp"), Node("call", op, ("image", "kernel", "^init"), attributes)]
 
@@ -164,7 +164,7 @@ def test_variable_is_followed_into_a_function(call: tuple[str, dict[str, object]
 
 
 def test_variable_is_followed_through_nested_functions_to_its_key() -> None:
-    """A function that calls another hands on its arguments; the save function has the keys."""
+    """A function passes its arguments to the functions it calls; the save function contains the keys."""
     outer = Function(
         (Argument("image"), Argument("variable")),
         (Node("inner", "PartitionedCall", ("image", "variable"), {"f": "layer"}),),
@@ -188,8 +188,8 @@ def test_variable_is_followed_through_nested_functions_to_its_key() -> None:
     assert facts.strides == {"variables/0/.ATTRIBUTES/VARIABLE_VALUE": 2}
 
 
-def test_functions_that_call_each_other_come_to_an_end() -> None:
-    """A recursion that no graph should have is entered once for the variables it is handed."""
+def test_recursive_functions_terminate() -> None:
+    """A function is visited once for each set of variables."""
     loop = Function((Argument("x"),), (Node("again", "PartitionedCall", ("x",), {"f": "loop"}),))
     nodes = [Node("kernel", "VarHandleOp"), Node("call", "PartitionedCall", ("kernel",), {"f": "loop"})]
 
@@ -197,7 +197,7 @@ def test_functions_that_call_each_other_come_to_an_end() -> None:
 
 
 def test_facts_are_renamed_to_the_names_of_a_network() -> None:
-    """Keys that are no variables of the network are left out."""
-    facts = read_graph(convolution()).renamed({"kernel": "stem/kernel", "other": "x"})
+    """Keys outside the mapping are left out."""
+    facts = read_graph(convolution()).rename({"kernel": "stem/kernel", "other": "x"})
 
     assert facts.strides == {"stem/kernel": 2}

@@ -1,4 +1,4 @@
-"""Which network it is: the variant, or a description from shapes and strides, and what decided it."""
+"""Recognition of published networks, and of custom ones from shapes and strides."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from converter.conversion import plan_conversion
 from converter.errors import MappingError, Shape, UnknownModelError
 from converter.families.automl import AUTOML
 from converter.families.graph_facts import GraphFacts
-from converter.families.recognition import Recognition
-from converter.families.recognition import recognise as recognise_family
+from converter.families.recognition import recognize as recognize_network
 from converter.model.config import CONFIGS, BlockKind, EfficientNetConfig, StageConfig
 
 from .. import networks
 
-#: Block, repeats, kernel, stride, expansion, input and output channels, squeeze-excite ratio: the paper's columns.
+#: The columns of the paper: block, repeats, kernel, stride, expansion, input and output channels, squeeze-excite ratio.
 Row: TypeAlias = tuple[BlockKind, int, int, int, int, int, int, float]
 
 
-recognise = functools.partial(recognise_family, anatomy=AUTOML.anatomy)
+recognize = functools.partial(recognize_network, anatomy=AUTOML.anatomy)
 
 
-def stage(row: Row) -> StageConfig:
-    """Make a stage from a row of the paper's table."""
+def make_stage(row: Row) -> StageConfig:
+    """Return a stage from a row of the paper's table."""
     block, repeats, kernel, stride, expansion, in_channels, out_channels, se_ratio = row
     return StageConfig(
         block=block,
@@ -45,23 +44,23 @@ SMALL = EfficientNetConfig(
     name="custom",
     stem_channels=8,
     stages=(
-        stage(("fused", 1, 3, 1, 1, 8, 8, 0.0)),
-        stage(("fused", 2, 3, 2, 4, 8, 16, 0.0)),
-        stage(("mbconv", 2, 5, 2, 4, 16, 24, 0.25)),
-        stage(("mbconv", 2, 3, 1, 6, 24, 32, 0.25)),
+        make_stage(("fused", 1, 3, 1, 1, 8, 8, 0.0)),
+        make_stage(("fused", 2, 3, 2, 4, 8, 16, 0.0)),
+        make_stage(("mbconv", 2, 5, 2, 4, 16, 24, 0.25)),
+        make_stage(("mbconv", 2, 3, 1, 6, 24, 32, 0.25)),
     ),
     head_channels=64,
     num_classes=10,
 )
 
 
-def shapes_of(config: EfficientNetConfig) -> dict[str, Shape]:
-    """Give a network's variables without scope."""
+def list_shapes(config: EfficientNetConfig) -> dict[str, Shape]:
+    """Return the shapes of a network's variables by name without scope."""
     return {variable.name: variable.shape for variable in networks.variables(config)}
 
 
-def facts_of(config: EfficientNetConfig, *, epsilon: float = 1e-3, scope: str = "") -> GraphFacts:
-    """Give what the graph of a network tells."""
+def make_facts(config: EfficientNetConfig, *, epsilon: float = 1e-3, scope: str = "") -> GraphFacts:
+    """Return the facts in the graph of a network."""
     strides = {scope + "stem/conv2d/kernel": config.stem_stride}
     for placed in config.blocks():
         kernel = "conv2d/kernel" if placed.config.block == "fused" else "depthwise_conv2d/depthwise_kernel"
@@ -69,34 +68,35 @@ def facts_of(config: EfficientNetConfig, *, epsilon: float = 1e-3, scope: str = 
     return GraphFacts(strides, {scope + "stem/tpu_batch_normalization/gamma": epsilon})
 
 
-def with_stages(*stages: StageConfig) -> EfficientNetConfig:
-    """Make a small network of other stages."""
+def replace_stages(*stages: StageConfig) -> EfficientNetConfig:
+    """Return the small network with different stages."""
     return dataclasses.replace(SMALL, stages=stages, stem_channels=stages[0].in_channels)
 
 
-def test_custom_network_is_described_from_shapes_and_given_strides() -> None:
-    """Kernel, widths, expansion, squeeze-excite and repeats come from shapes, strides from the caller."""
-    found = recognise(shapes_of(SMALL), strides=(1, 2, 2, 1))
+def test_custom_network_is_described_from_shapes_and_strides() -> None:
+    """Kernel, widths, expansion, squeeze-excite and repeats come from the shapes, strides from the caller."""
+    recognition = recognize(list_shapes(SMALL), strides=(1, 2, 2, 1))
 
-    assert found == Recognition(SMALL, ("described from names and shapes", "strides as given"))
+    assert recognition.config == SMALL
+    assert "caller" in recognition.evidence[-1]
 
 
 def test_custom_network_is_described_with_strides_from_the_graph() -> None:
-    """With a graph nothing has to be given."""
-    found = recognise(shapes_of(SMALL), graph=facts_of(SMALL))
+    """With a graph the caller need not pass strides."""
+    recognition = recognize(list_shapes(SMALL), graph=make_facts(SMALL))
 
-    assert found == Recognition(SMALL, ("described from names and shapes", "strides from the graph"))
+    assert recognition.config == SMALL
+    assert "graph" in recognition.evidence[-1]
 
 
-def test_custom_network_without_strides_shows_its_stages_and_how_to_give_them() -> None:
-    """The error says what is not known, why, what was found and what to type."""
+def test_error_for_unknown_strides_lists_the_stages() -> None:
+    """The message contains an example of the option, and a line for each stage."""
     with pytest.raises(UnknownModelError) as caught:
-        recognise(shapes_of(SMALL))
+        recognize(list_shapes(SMALL))
 
-    assert str(caught.value).splitlines() == [
-        "no published EfficientNet has these shapes (none is near), and its strides are not known: "
-        "there is no saved graph (.meta). Give one for each stage, for example --strides 1,2,2,2 "
-        "(in Python strides=(1, 2, 2, 2)). The stages are",
+    first, *lines = str(caught.value).splitlines()
+    assert "--strides 1,2,2,2" in first
+    assert lines == [
         "  stage 0: fused MBConv k3 r1 e1 8-8",
         "  stage 1: fused MBConv k3 r2 e4 8-16",
         "  stage 2: MBConv k5 r2 e4 16-24 SE 4",
@@ -105,210 +105,203 @@ def test_custom_network_without_strides_shows_its_stages_and_how_to_give_them() 
 
 
 @pytest.mark.parametrize("strides", [(1, 2, 2), (1, 2, 2, 1, 1)])
-def test_wrong_number_of_strides_shows_the_stages(strides: tuple[int, ...]) -> None:
-    """Strides are one for each stage; four would do here."""
-    said = f"{len(strides)} strides were given ({','.join(map(str, strides))}), but there are 4 stages"
-    with pytest.raises(UnknownModelError, match=re.escape(said)) as caught:
-        recognise(shapes_of(SMALL), strides=strides)
-
-    assert "stage 3: MBConv k3 r2 e6 24-32 SE 6" in str(caught.value)
+def test_error_for_a_wrong_number_of_strides_lists_the_stages(strides: tuple[int, ...]) -> None:
+    """The network has four stages and needs as many strides."""
+    with pytest.raises(UnknownModelError, match="stage 3: MBConv k3 r2 e6 24-32 SE 6"):
+        recognize(list_shapes(SMALL), strides=strides)
 
 
 @pytest.mark.parametrize("strides", [(), (1, 2, 0, 1), (1, 2, 2.5, 1)])
-def test_strides_that_are_no_strides_are_misuse(strides: tuple[int, ...]) -> None:
-    """A stride is a positive whole number."""
-    with pytest.raises(ValueError, match="expected one positive number a stage"):
-        recognise(shapes_of(SMALL), strides=strides)
+def test_strides_must_be_positive_integers(strides: tuple[int, ...]) -> None:
+    """The error shows the strides; neither an empty list, nor 0, nor a fraction is accepted."""
+    with pytest.raises(ValueError, match=re.escape(repr(strides))):
+        recognize(list_shapes(SMALL), strides=strides)
 
 
-def test_given_strides_may_repeat_what_the_graph_says_but_not_contradict_it() -> None:
-    """The graph is what was trained; other strides are refused with both."""
-    graph = facts_of(SMALL)
+def test_strides_of_the_caller_must_not_contradict_the_graph() -> None:
+    """Equal strides are accepted; the error contains both strides."""
+    graph = make_facts(SMALL)
 
-    assert recognise(shapes_of(SMALL), strides=(1, 2, 2, 1), graph=graph).config == SMALL
-    with pytest.raises(UnknownModelError, match=r"strides 1,2,2,2 were given, but the graph .* has 1,2,2,1"):
-        recognise(shapes_of(SMALL), strides=(1, 2, 2, 2), graph=graph)
-
-
-def test_graph_of_another_network_counts_as_none() -> None:
-    """A graph without this network's convolutions does not tell its strides, and the error says so."""
-    graph = facts_of(SMALL, scope="other/")
-
-    with pytest.raises(UnknownModelError, match="the graph has not its convolutions"):
-        recognise(shapes_of(SMALL), graph=graph)
-    assert recognise(shapes_of(SMALL), strides=(1, 2, 2, 1), graph=graph).config == SMALL
+    assert recognize(list_shapes(SMALL), strides=(1, 2, 2, 1), graph=graph).config == SMALL
+    with pytest.raises(UnknownModelError, match=r"1,2,2,2.*1,2,2,1"):
+        recognize(list_shapes(SMALL), strides=(1, 2, 2, 2), graph=graph)
 
 
-def test_block_of_equal_width_and_stride_two_begins_a_stage_when_the_graph_says_so() -> None:
-    """Shapes cannot tell a repeat from a new stage of the same width; strides can."""
-    config = with_stages(stage(("mbconv", 2, 3, 1, 4, 16, 16, 0.25)), stage(("mbconv", 2, 3, 2, 4, 16, 16, 0.25)))
-    repeated = with_stages(stage(("mbconv", 4, 3, 1, 4, 16, 16, 0.25)))
+def test_graph_of_a_different_network_is_not_used() -> None:
+    """A graph without the convolutions of this network does not contain its strides."""
+    graph = make_facts(SMALL, scope="other/")
 
-    found = recognise(shapes_of(config), graph=facts_of(config)).config
-    found_repeated = recognise(shapes_of(config), graph=facts_of(repeated)).config
-
-    assert found == config
-    assert found_repeated == repeated
+    with pytest.raises(UnknownModelError, match="--strides"):
+        recognize(list_shapes(SMALL), graph=graph)
+    assert recognize(list_shapes(SMALL), strides=(1, 2, 2, 1), graph=graph).config == SMALL
 
 
-def test_stage_that_begins_with_stride_one_and_equal_width_is_a_repeat() -> None:
-    """Such a stage computes what repeats compute, and becomes them."""
-    config = with_stages(stage(("fused", 1, 3, 2, 4, 16, 16, 0.0)), stage(("fused", 2, 3, 1, 4, 16, 16, 0.0)))
+def test_stride_in_the_graph_starts_a_stage_of_equal_width() -> None:
+    """Shapes do not distinguish a repeat from a new stage of equal width, but strides do."""
+    config = replace_stages(
+        make_stage(("mbconv", 2, 3, 1, 4, 16, 16, 0.25)), make_stage(("mbconv", 2, 3, 2, 4, 16, 16, 0.25))
+    )
+    repeated = replace_stages(make_stage(("mbconv", 4, 3, 1, 4, 16, 16, 0.25)))
 
-    found = recognise(shapes_of(config), graph=facts_of(config)).config
+    assert recognize(list_shapes(config), graph=make_facts(config)).config == config
+    assert recognize(list_shapes(config), graph=make_facts(repeated)).config == repeated
 
-    assert found.stages == (stage(("fused", 3, 3, 2, 4, 16, 16, 0.0)),)
+
+def test_stage_with_stride_one_and_equal_width_is_merged() -> None:
+    """The stage computes the same as repeats of the previous stage."""
+    config = replace_stages(
+        make_stage(("fused", 1, 3, 2, 4, 16, 16, 0.0)), make_stage(("fused", 2, 3, 1, 4, 16, 16, 0.0))
+    )
+
+    stages = recognize(list_shapes(config), graph=make_facts(config)).config.stages
+
+    assert stages == (make_stage(("fused", 3, 3, 2, 4, 16, 16, 0.0)),)
 
 
 @pytest.mark.parametrize(
     "second",
     [
-        stage(("mbconv", 1, 5, 1, 4, 16, 16, 0.25)),
-        stage(("mbconv", 1, 3, 1, 6, 16, 16, 0.25)),
-        stage(("mbconv", 1, 3, 1, 4, 16, 16, 0.0)),
-        stage(("mbconv", 1, 3, 1, 4, 16, 16, 0.5)),
-        stage(("fused", 1, 3, 1, 4, 16, 16, 0.25)),
+        make_stage(("mbconv", 1, 5, 1, 4, 16, 16, 0.25)),
+        make_stage(("mbconv", 1, 3, 1, 6, 16, 16, 0.25)),
+        make_stage(("mbconv", 1, 3, 1, 4, 16, 16, 0.0)),
+        make_stage(("mbconv", 1, 3, 1, 4, 16, 16, 0.5)),
+        make_stage(("fused", 1, 3, 1, 4, 16, 16, 0.25)),
     ],
     ids=["kernel", "expansion", "without SE", "SE width", "block"],
 )
-def test_change_of_form_begins_a_stage(second: StageConfig) -> None:
-    """Blocks of one stage differ in their input width at most."""
-    config = with_stages(stage(("mbconv", 2, 3, 2, 4, 16, 16, 0.25)), second)
+def test_change_of_form_starts_a_stage(second: StageConfig) -> None:
+    """Blocks of a stage differ at most in their input width."""
+    config = replace_stages(make_stage(("mbconv", 2, 3, 2, 4, 16, 16, 0.25)), second)
 
-    found = recognise(shapes_of(config), strides=(2, 1)).config
-
-    assert found == config
+    assert recognize(list_shapes(config), strides=(2, 1)).config == config
 
 
-def test_unusual_squeeze_excite_width_gives_a_ratio_that_reproduces_it() -> None:
-    """The ratio is not stored, but one that rounds to the same widths is as good."""
-    config = with_stages(stage(("mbconv", 3, 3, 2, 4, 24, 40, 0.31)))
+def test_unusual_squeeze_excite_ratio_reproduces_the_widths() -> None:
+    """The ratio is not stored; any ratio that rounds to the same widths is equivalent."""
+    config = replace_stages(make_stage(("mbconv", 3, 3, 2, 4, 24, 40, 0.31)))
 
-    found = recognise(shapes_of(config), strides=(2,)).config
+    recognized = recognize(list_shapes(config), strides=(2,)).config
 
-    widths = [placed.config.se_channels for placed in found.blocks()]
+    widths = [placed.config.se_channels for placed in recognized.blocks()]
     assert widths == [7, 12, 12]
 
 
 def test_published_network_with_other_classes_keeps_its_name() -> None:
-    """The class count is the checkpoint's own, 21 843 for example."""
+    """The class count is taken from the checkpoint."""
     config = dataclasses.replace(CONFIGS["efficientnetv2-xl"], num_classes=21_843)
 
-    assert recognise(shapes_of(config)).config == config
+    assert recognize(list_shapes(config)).config == config
 
 
 def test_published_shapes_with_other_strides_are_not_the_published_network() -> None:
-    """A variant that was trained with other strides computes something else, and its graph tells."""
+    """A graph with different strides makes the network a custom one."""
     published = CONFIGS["efficientnetv2-b0"]
     changed = dataclasses.replace(published, stem_stride=1)
 
-    found = recognise(shapes_of(published), graph=facts_of(changed)).config
-    same = recognise(shapes_of(published), graph=facts_of(published))
+    custom = recognize(list_shapes(published), graph=make_facts(changed)).config
 
-    assert (found.name, found.stem_stride) == ("custom", 1)
-    assert same == Recognition(
-        published, ("names and shapes are those of efficientnetv2-b0", "strides in the graph agree")
-    )
+    assert (custom.name, custom.stem_stride) == ("custom", 1)
+    assert recognize(list_shapes(published), graph=make_facts(published)).config == published
 
 
-def test_epsilon_of_the_graph_is_taken_over() -> None:
-    """A batch norm's epsilon is not in the shapes either."""
-    assert recognise(shapes_of(SMALL), graph=facts_of(SMALL)).config.bn_epsilon == 1e-3
+def test_epsilon_is_read_from_the_graph() -> None:
+    """Shapes do not determine the epsilon; without a graph it has its default."""
+    assert recognize(list_shapes(SMALL), graph=make_facts(SMALL)).config.bn_epsilon == 1e-3
 
-    found = recognise(shapes_of(SMALL), graph=facts_of(SMALL, epsilon=1e-5))
+    recognition = recognize(list_shapes(SMALL), graph=make_facts(SMALL, epsilon=1e-5))
 
-    assert found.config.bn_epsilon == 1e-5
-    assert "batch-norm epsilon 1e-05 from the graph" in found.evidence
+    assert recognition.config.bn_epsilon == 1e-5
+    assert "1e-05" in recognition.evidence[-1]
 
 
-def test_several_epsilons_are_refused() -> None:
-    """The model has one epsilon for all batch norms."""
-    facts = facts_of(SMALL)
+def test_different_epsilons_are_rejected() -> None:
+    """The model has one epsilon for all batch norms; the error contains the different ones."""
+    facts = make_facts(SMALL)
     facts = facts._replace(epsilons={**facts.epsilons, "head/tpu_batch_normalization/gamma": 1e-5})
 
-    with pytest.raises(UnknownModelError, match=r"epsilons 1e-05,0\.001, expected the same for all"):
-        recognise(shapes_of(SMALL), graph=facts)
+    with pytest.raises(UnknownModelError, match=r"1e-05,0\.001"):
+        recognize(list_shapes(SMALL), graph=facts)
 
 
-def test_near_miss_names_the_variant_and_the_first_difference() -> None:
-    """A network that is almost a published one is told apart by its first other block."""
+def test_error_names_the_most_similar_network_and_the_first_difference() -> None:
+    """The message contains the published number of blocks and the actual one."""
     published = CONFIGS["efficientnetv2-s"]
     stages = list(published.stages)
     stages[5] = dataclasses.replace(stages[5], repeats=14)
     config = dataclasses.replace(published, stages=tuple(stages))
 
-    with pytest.raises(UnknownModelError, match=r"efficientnetv2-s is nearest; it has 40 blocks, here 39"):
-        recognise(shapes_of(config))
+    with pytest.raises(UnknownModelError, match=r"efficientnetv2-s.* 40 blocks.* 39"):
+        recognize(list_shapes(config))
 
 
-def test_forced_model_that_fits_is_taken() -> None:
-    """Saying the right name changes nothing but what decided it."""
+def test_requested_model_is_used_if_it_matches() -> None:
+    """Requesting the right model changes only the evidence."""
     arrays = networks.arrays("efficientnetv2-b1")
 
     planned = plan_conversion(arrays, model="efficientnetv2-b1")
 
     assert planned.config == CONFIGS["efficientnetv2-b1"]
-    assert planned.report.evidence == ("efficientnetv2-b1 was asked for",)
+    (evidence,) = planned.report.evidence
+    assert "efficientnetv2-b1" in evidence
 
 
-def test_forced_model_that_does_not_fit_says_which_would() -> None:
-    """The error lists the tensors that disagree, and ends with the variant they are."""
+def test_error_for_a_wrong_model_names_the_right_one() -> None:
+    """The error lists the tensors that do not match, and the hint contains the model with these shapes."""
     arrays = networks.arrays("efficientnetv2-b1", averages=False)
 
     with pytest.raises(MappingError) as caught:
         plan_conversion(arrays, model="efficientnetv2-b2")
 
-    assert str(caught.value).splitlines()[-1] == (
-        "efficientnetv2-b2 was asked for; its names and shapes are those of efficientnetv2-b1"
-    )
+    assert caught.value.hint is not None
+    assert "efficientnetv2-b1" in caught.value.hint
     assert "net/head/conv2d/kernel" in {mismatch.source for mismatch in caught.value.mismatched}
     assert {missing.target.split(".")[0] for missing in caught.value.missing} == {"stages"}
 
 
-def test_forced_model_with_other_strides_in_the_graph_is_refused() -> None:
-    """The graph is believed over the name that was given."""
+def test_requested_model_must_not_contradict_the_graph() -> None:
+    """A graph with the published strides is accepted; the error names the first difference."""
     published = CONFIGS["efficientnetv2-b0"]
-    changed = facts_of(dataclasses.replace(published, stem_stride=1))
+    changed = make_facts(dataclasses.replace(published, stem_stride=1))
 
-    with pytest.raises(UnknownModelError, match="the graph has other strides: the stem has 1, expected 2"):
-        recognise(shapes_of(published), model="efficientnetv2-b0", graph=changed)
-    assert recognise(shapes_of(published), model="efficientnetv2-b0", graph=facts_of(published)).config == published
-
-
-def test_forced_model_with_other_given_strides_is_refused() -> None:
-    """A published network has its own strides."""
-    shapes = shapes_of(CONFIGS["efficientnetv2-b0"])
-
-    with pytest.raises(UnknownModelError, match="efficientnetv2-b0 has strides 1,2,2,2,1,2, not 1,2,2,2,1,1"):
-        recognise(shapes, model="efficientnetv2-b0", strides=(1, 2, 2, 2, 1, 1))
-    assert recognise(shapes, model="efficientnetv2-b0", strides=(1, 2, 2, 2, 1, 2)).config.name == "efficientnetv2-b0"
+    with pytest.raises(UnknownModelError, match=r"efficientnetv2-b0.*stem"):
+        recognize(list_shapes(published), model="efficientnetv2-b0", graph=changed)
+    assert recognize(list_shapes(published), model="efficientnetv2-b0", graph=make_facts(published)).config == published
 
 
-def test_unknown_model_name_offers_close_ones() -> None:
-    """A slip of the pen is answered with what may be meant."""
-    with pytest.raises(UnknownModelError, match="there is no model 'efficientnet-v2-s'; perhaps efficientnetv2-s"):
-        recognise({}, model="efficientnet-v2-s")
+def test_requested_model_must_not_contradict_the_strides() -> None:
+    """The published strides are accepted; the error contains both strides."""
+    shapes = list_shapes(CONFIGS["efficientnetv2-b0"])
+
+    with pytest.raises(UnknownModelError, match=r"1,2,2,2,1,2.*1,2,2,2,1,1"):
+        recognize(shapes, model="efficientnetv2-b0", strides=(1, 2, 2, 2, 1, 1))
+    assert recognize(shapes, model="efficientnetv2-b0", strides=(1, 2, 2, 2, 1, 2)).config.name == "efficientnetv2-b0"
+
+
+def test_error_for_an_unknown_model_contains_close_names() -> None:
+    """A misspelled name is followed by similar names."""
+    with pytest.raises(UnknownModelError, match=r"'efficientnet-v2-s'.* efficientnetv2-s"):
+        recognize({}, model="efficientnet-v2-s")
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "problem"),
+    ("name", "shape", "token"),
     [
-        ("blocks_4/depthwise_conv2d/depthwise_kernel", (3, 3, 96, 2), "blocks_4 has a channel multiplier of 2"),
+        ("blocks_4/depthwise_conv2d/depthwise_kernel", (3, 3, 96, 2), "blocks_4"),
         (
             "blocks_4/depthwise_conv2d/depthwise_kernel",
             (3, 5, 96, 1),
-            r"depthwise_kernel \[3, 5, 96, 1\], expected a square",
+            r"\[3, 5, 96, 1\]",
         ),
-        ("blocks_3/depthwise_conv2d/depthwise_kernel", (5, 5, 65, 1), "blocks_3 expands 16 channels to 65"),
-        ("blocks_1/conv2d_1/kernel", (1, 1, 32, 17), "blocks_2 takes 16 channels, what precedes it gives 17"),
-        ("head/conv2d/kernel", (1, 1, 33, 64), "head/conv2d/kernel takes 33 channels, the last block gives 32"),
-        ("blocks_9/conv2d/kernel", (1, 1, 32, 32), "blocks_7 is missing"),
+        ("blocks_3/depthwise_conv2d/depthwise_kernel", (5, 5, 65, 1), "blocks_3.*16.*65"),
+        ("blocks_1/conv2d_1/kernel", (1, 1, 32, 17), "blocks_2.*16.*17"),
+        ("head/conv2d/kernel", (1, 1, 33, 64), "head/conv2d/kernel.*33.*32"),
+        ("blocks_9/conv2d/kernel", (1, 1, 32, 32), "blocks_7"),
     ],
 )
-def test_network_that_is_none_is_refused_with_what_is_wrong(name: str, shape: Shape, problem: str) -> None:
-    """Shapes that do not fit together make no network, whatever the strides."""
-    shapes = shapes_of(SMALL)
-    assert recognise(shapes, strides=(1, 2, 2, 1)).config == SMALL
+def test_inconsistent_shapes_are_rejected(name: str, shape: Shape, token: str) -> None:
+    """The error names the block and the numbers that do not match; the unchanged network is accepted."""
+    shapes = list_shapes(SMALL)
+    assert recognize(shapes, strides=(1, 2, 2, 1)).config == SMALL
 
-    with pytest.raises(UnknownModelError, match=problem):
-        recognise({**shapes, name: shape}, strides=(1, 2, 2, 1))
+    with pytest.raises(UnknownModelError, match=token):
+        recognize({**shapes, name: shape}, strides=(1, 2, 2, 1))

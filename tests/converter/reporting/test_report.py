@@ -55,7 +55,7 @@ def test_page_lists_every_tensor_once(result: ConversionResult) -> None:
         assert cells[0] == f"{record.target}← {record.source}"
         assert (cells[2], cells[4]) == (record.layout, f"{record.crc32c:08x}")
     assert rows[0][1][1] == "3×3×3×8 → 8×3×3×3"
-    assert rows[-1][1] == ["global_stepignored: step counter of the training", ""]
+    assert rows[-1][1] == ["global_stepignored: training step counter", ""]
 
 
 def test_page_needs_nothing_beside_it(result: ConversionResult) -> None:
