@@ -5,6 +5,7 @@ The library's own timeout begins anew with every byte that arrives, so a server 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import io
@@ -101,6 +102,13 @@ class _HttpsHandler(_PatientHandler, urllib.request.HTTPSHandler):
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows to http and https only, and reads nothing of the page that says where to."""
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        """Follow a redirect, and close its response even if the target is rejected."""
+        with contextlib.closing(fp):
+            return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(  # noqa: PLR0917  # the library's signature
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
