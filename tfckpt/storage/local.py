@@ -9,8 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
 
 from .._typing import ByteSource, ByteView
@@ -23,8 +21,6 @@ _PIECE = 8 << 20
 
 class LocalStorage(Storage):
     """Paths as `os.path` knows them."""
-
-    is_remote = False
 
     def __init__(self, *, mmap: bool = True) -> None:
         """`mmap` says whether files are mapped or read."""
@@ -67,13 +63,6 @@ class LocalStorage(Storage):
     def address(self, path: str) -> str:
         """`os.path.abspath`."""
         return os.path.abspath(path)
-
-    def prefetch(self, ranges: Mapping[str, Sequence[tuple[int, int]]], threads: int) -> AbstractContextManager[None]:
-        """Nothing to gain: the bytes are at hand."""
-        return nullcontext()
-
-    def close(self) -> None:
-        """Nothing is held but by open files."""
 
 
 class MappedFile:

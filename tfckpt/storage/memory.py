@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import bisect
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
 
 from .._typing import Buffer, ByteSource, ByteView
 from ..errors import CheckpointNotFoundError, UnsupportedFeatureError
@@ -19,8 +18,6 @@ class TreeStorage(Storage):
     The root is empty for files in memory, and `ARCHIVE!` for the members of an archive.
     Paths may hold `.` and `..`; those that leave the root, or begin elsewhere, name nothing.
     """
-
-    is_remote = False
 
     def __init__(
         self,
@@ -109,13 +106,6 @@ class TreeStorage(Storage):
     def address(self, path: str) -> str:
         """The path itself."""
         return path
-
-    def prefetch(self, ranges: Mapping[str, Sequence[tuple[int, int]]], threads: int) -> AbstractContextManager[None]:
-        """Nothing to gain: the bytes are at hand."""
-        return nullcontext()
-
-    def close(self) -> None:
-        """Nothing is held but by open files."""
 
     def _name(self, path: str) -> str | None:
         """The name of a path below the root, empty for the root itself; None for a path that leads elsewhere."""
