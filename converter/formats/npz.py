@@ -26,11 +26,11 @@ from tfckpt.errors import (
     printable,
 )
 from tfckpt.files.json_text import read_json
-from tfckpt.files.npy import npy_array
+from tfckpt.files.npy import read_npy
 from tfckpt.limits import DEFAULT_LIMITS
 from tfckpt.storage.archives import zip as zip_format
 from tfckpt.storage.archives.compression import Allowance, Unpacker
-from tfckpt.storage.archives.kinds import archive_kind
+from tfckpt.storage.archives.kinds import detect_archive
 from tfckpt.storage.archives.zip import ZipMember
 from tfckpt.storage.local import LocalStorage
 
@@ -77,7 +77,7 @@ def read(path: PathLike) -> TensorFile:
     except StorageError as error:
         raise CheckpointNotFoundError(error.message, path=path) from error
     with contextlib.closing(source), error_context(path=path), _limit_errors():
-        if archive_kind(source) != "zip":
+        if detect_archive(source) != "zip":
             raise CorruptionError("not an archive of arrays (.npz)")
         allowance = Allowance(source.size, DEFAULT_LIMITS)
         arrays: dict[str, Array] = {}
@@ -86,7 +86,7 @@ def read(path: PathLike) -> TensorFile:
             if name == member.name or name in arrays:
                 raise CorruptionError(f"member {member.name!r} is not a .npy file, or its name occurs twice")
             with error_context(tensor=name):
-                arrays[name] = array = npy_array(_read_member(source, member, allowance))
+                arrays[name] = array = read_npy(_read_member(source, member, allowance))
                 if array.dtype.kind not in _KINDS:
                     raise CorruptionError(f"array of dtype {array.dtype}, expected numbers")
     return TensorFile(arrays, _parse_metadata(arrays.pop(METADATA_NAME, None), path))
@@ -107,13 +107,13 @@ def _read_member(source: ByteSource, member: ZipMember, allowance: Allowance) ->
     """Return the unpacked bytes of a member after comparing them with its checksum."""
     if member.is_encrypted or member.method not in (zip_format.STORED, zip_format.DEFLATED):
         raise CorruptionError(f"member is encrypted or has compression method {member.method}, expected 0 or 8")
-    offset, size = zip_format.contents(source, member)
+    offset, size = zip_format.find_contents(source, member)
     if member.method == zip_format.STORED:
         contents = source.read(offset, size)
     else:
         unpacked = bytearray()
         unpacker = Unpacker(source, "deflate", allowance, offset=offset, size=size)
-        while len(unpacked) <= member.size and (piece := unpacker.piece()):
+        while len(unpacked) <= member.size and (piece := unpacker.read_piece()):
             unpacked += piece
         contents = memoryview(unpacked).toreadonly()
     crc32 = zlib.crc32(contents)

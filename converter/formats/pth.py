@@ -23,7 +23,7 @@ from tfckpt.errors import (
 )
 from tfckpt.limits import DEFAULT_LIMITS
 from tfckpt.storage.archives import zip as zip_format
-from tfckpt.storage.archives.kinds import archive_kind
+from tfckpt.storage.archives.kinds import detect_archive
 from tfckpt.storage.local import LocalStorage
 
 from .._typing import Array, PathLike, Progress
@@ -92,7 +92,7 @@ def read(path: PathLike) -> TensorFile:
 
 def _check_records(source: ByteSource) -> None:
     """Raise `CorruptionError` if records need more memory than the file, since PyTorch trusts its zip directory."""
-    if archive_kind(source) != "zip":
+    if detect_archive(source) != "zip":
         return  # the format before PyTorch 1.6
     total = 0
     for member in zip_format.read_members(source, DEFAULT_LIMITS):

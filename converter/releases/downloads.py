@@ -40,7 +40,7 @@ from tfckpt.files.json_text import read_json
 from tfckpt.files.lock import FileLock
 from tfckpt.finding.file_kinds import what_is
 from tfckpt.limits import DEFAULT_LIMITS
-from tfckpt.storage.archives.kinds import archive_kind
+from tfckpt.storage.archives.kinds import detect_archive
 from tfckpt.storage.local import LocalStorage
 from tfckpt.storage.remote.transport import Facts
 
@@ -296,8 +296,10 @@ def _open_regular(path: str) -> contextlib.closing[ByteSource]:
 def _require_archive(path: str, shown: str) -> None:
     """Raise unless a file is an archive; it may be the page of a proxy that wants a password."""
     with _open_regular(path) as source:
-        if archive_kind(source) is None:
-            raise CheckpointNotFoundError(f"this is not an archive of a release but {what_is(source)}", path=shown)
+        if detect_archive(source) is None:
+            raise CheckpointNotFoundError(
+                f"this is not an archive of a release but {what_is(source)}", path=shown
+            )
 
 
 def _fingerprint(path: str) -> _Fingerprint:

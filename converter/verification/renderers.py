@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tfckpt.files.json_text import json_text
+from tfckpt.files.json_text import format_json
 
 from ..reporting.pages import by_ending
 from .html import page
@@ -13,7 +13,7 @@ from .report import Proof
 
 def to_json(proof: Proof) -> str:
     """Return the proof as JSON text."""
-    return json_text(proof.to_dict())
+    return format_json(proof.to_dict())
 
 
 def to_html(proof: Proof) -> str:

@@ -8,8 +8,8 @@ import os
 
 from .._typing import Array
 from ..errors import CheckpointNotFoundError, CorruptionError, error_context
-from ..files.npy import npy_array
-from ..storage.archives.kinds import archive_kind
+from ..files.npy import read_npy
+from ..storage.archives.kinds import detect_archive
 from ..storage.local import LocalStorage
 from ..writing.edit import replace
 from . import opening, render
@@ -92,6 +92,6 @@ def load_array(path: str) -> Array:
         raise CheckpointNotFoundError("no such file", path=path)
     source = LocalStorage().open(path)
     with contextlib.closing(source), error_context(path=path):
-        if archive_kind(source) == "zip":
+        if detect_archive(source) == "zip":
             raise CorruptionError("holds several arrays (.npz), expected one array (.npy)")
-        return npy_array(source.read(0, source.size))
+        return read_npy(source.read(0, source.size))

@@ -1,1 +1,1 @@
-"""Writing files of any kind: atomic replacement, parallel writes, locks, and the containers of arrays."""
+"""Writing and reading of files that are not checkpoints."""

@@ -1,8 +1,8 @@
 """Files that appear whole or not at all.
 
-A new file is written beside its final name, flushed to the disk, and then renamed in one step.
-Killed at any moment, the process leaves the old file or the new one under the name, and at most a file ending in
-`.writing-` and 16 hexadecimal digits beside it.
+A new file is written next to its final name, flushed to the disk, and then renamed in one step.
+If the process is killed at any moment, the name has the old file or the new one, and at most a temporary file is left
+next to it, whose name ends in `.writing-` and 16 hexadecimal digits.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import BinaryIO
 from .._typing import PathLike
 from ..errors import CheckpointError, CheckpointExistsError, WriteError
 
-#: Small writes are gathered up to this many bytes; larger ones go to the file at once.
+#: Buffer size; larger writes bypass the buffer.
 _BUFFER_BYTES = 1 << 20
-_LONGEST_NAME = 255
-#: Stands between a file's name and 16 hexadecimal digits in the temporary name.
+_MAX_NAME_CHARACTERS = 255
+#: In a temporary name, separates the file's name from 16 hexadecimal digits.
 TEMPORARY_MARK = ".writing-"
 
 
@@ -27,20 +27,20 @@ def temporary_name(path: str) -> str:
     """Return a new name in the folder of `path`, to be renamed to `path`: there, renaming is one step."""
     folder, name = os.path.split(path)
     suffix = f"{TEMPORARY_MARK}{os.urandom(8).hex()}"
-    return os.path.join(folder, name[: _LONGEST_NAME - len(suffix)] + suffix)
+    return os.path.join(folder, name[: _MAX_NAME_CHARACTERS - len(suffix)] + suffix)
 
 
 class PendingFile:
-    """A file that has no name yet: written under a temporary one beside `path`, until `commit` renames it.
+    """A file written under a temporary name next to `path`, until `commit` renames it.
 
-    Leaving it as a context manager without `commit` removes it.
-    An `OSError` of the system becomes a `WriteError` with the path that was meant.
+    Leaving the context without `commit` removes it.
+    An `OSError` of the system becomes a `WriteError` with the final path.
     """
 
     def __init__(self, path: PathLike, *, durable: bool = True) -> None:
-        """Create the temporary file, with the permissions that files usually get here.
+        """Create the temporary file, with the default permissions of new files.
 
-        Not `durable`, its bytes are left to the system, and a power cut after `commit` may lose them.
+        If not `durable`, the bytes are not synced, and a power failure after `commit` may lose them.
         """
         self.path = os.fspath(path)
         self._durable = durable
@@ -52,19 +52,19 @@ class PendingFile:
         self._is_synced = False
 
     def suspend(self) -> None:
-        """Close the file for the time being, for whoever writes more files than the system keeps open."""
+        """Close the file for now, so that a caller can write more files than the system keeps open."""
         with writing(self.path):
             self.file.close()
 
     def resume(self) -> None:
-        """Open the file at its end again, if it was suspended."""
+        """Reopen a suspended file at its end."""
         if self.file.closed:
             with writing(self.path):
                 self.file = open(self.temporary, "r+b", buffering=_BUFFER_BYTES)  # noqa: SIM115  # closed by `sync`
                 self.file.seek(0, os.SEEK_END)
 
     def sync(self) -> None:
-        """Bring every byte to the disk, if the file is durable, and close it; it keeps its temporary name."""
+        """Close the file, after flushing it to the disk if it is durable; it keeps its temporary name."""
         if self._is_synced:
             return
         self.resume()
@@ -78,14 +78,14 @@ class PendingFile:
         self._is_synced = True
 
     def commit(self) -> None:
-        """Give the file its name, in place of what stands there; the folder is the caller's to sync."""
+        """Rename the file to its final name, replacing any file there; syncing the folder is left to the caller."""
         self.sync()
         with writing(self.path):
             os.replace(self.temporary, self.path)
         self._is_pending = False
 
     def discard(self) -> None:
-        """Remove the file if it has not got its name; harmless after `commit`."""
+        """Remove the file unless it was committed; harmless after `commit`."""
         with contextlib.suppress(OSError):
             self.file.close()
         if self._is_pending:
@@ -104,10 +104,10 @@ class PendingFile:
 
 @contextlib.contextmanager
 def atomic_file(path: PathLike, *, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """Open a new file beside `path` for writing, and rename it to `path` when the block ends without an exception.
+    """Open a new file next to `path` for writing, and rename it to `path` when the block ends without an exception.
 
-    The bytes are on the disk before the rename, the folder after it.
-    On any exception the new file is removed and `path` is as it was; an `OSError` of the block becomes a `WriteError`.
+    The file is synced before the rename, and the folder after it.
+    On any exception the new file is removed and `path` is unchanged; an `OSError` in the block becomes a `WriteError`.
     """
     path = os.fspath(path)
     check_free(path, overwrite=overwrite)
@@ -121,25 +121,23 @@ def atomic_file(path: PathLike, *, overwrite: bool = False) -> Iterator[BinaryIO
 
 
 def check_free(path: str, *, overwrite: bool) -> None:
-    """Raise what says why a file cannot be written there: a folder or a file is in the way, or there is no folder."""
+    """Raise `WriteError` unless a file can be written to this path, which may exist only if `overwrite`."""
     if os.path.isdir(path):
-        raise WriteError("a folder stands here, expected the name of a file", path=path)
+        raise WriteError("is a directory, expected a file", path=path)
     if os.path.lexists(path) and not overwrite:
-        raise CheckpointExistsError(
-            "the file exists already; it is overwritten only with --force (overwrite=True)", path=path
-        )
+        raise CheckpointExistsError("file exists; use --force (overwrite=True) to overwrite it", path=path)
     check_folder(path)
 
 
 def check_folder(path: str) -> None:
-    """Raise `WriteError` when the folder of a file is not there."""
+    """Raise `WriteError` if the folder of a file does not exist."""
     folder = os.path.dirname(path)
     if not os.path.isdir(folder or os.curdir):
-        raise WriteError(f"cannot write: there is no folder {folder}; make it first", path=path)
+        raise WriteError(f"cannot write: folder {folder} does not exist; create it first", path=path)
 
 
 def sync_folder(folder: str) -> None:
-    """Bring the names in a folder to the disk, where the system can do that."""
+    """Sync a folder's entries to the disk, if the system can."""
     if os.name == "nt":
         return
     with contextlib.suppress(OSError):
@@ -152,10 +150,10 @@ def sync_folder(folder: str) -> None:
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[None]:
-    """Turn an `OSError` of the system into a `WriteError` for this path; errors of ours pass as they are."""
+    """Convert an `OSError` of the system to a `WriteError` for this path; this package's own errors pass unchanged."""
     try:
         yield
-    except CheckpointError:  # some of them are an OSError too, such as a missing data shard
+    except CheckpointError:  # some are also an OSError, such as a missing data shard
         raise
     except OSError as error:
         raise WriteError(f"cannot write the file: {error.strerror or error}", path=path) from error

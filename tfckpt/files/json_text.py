@@ -1,6 +1,6 @@
-"""JSON text from and for files.
+"""JSON text for files.
 
-Text from a file is bounded before it is parsed: `[],` takes three bytes in a file and seventy in memory.
+Input is bounded before it is parsed: `[],` takes three bytes in a file and seventy in memory.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import json
 import re
 from typing import Any
 
-#: Values of one text, counted by what stands between them: ten for each tensor of a safetensors header.
+#: Most values in one text, counted by commas and brackets. A safetensors header has ten per tensor.
 MAX_VALUES = 2_000_000
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_json(text: str | bytes) -> Any:
-    """Parse JSON; `ValueError`, and no other exception, for what is none or has more than `MAX_VALUES` values."""
+    """Parse JSON; raise only `ValueError`, for invalid JSON and for more than `MAX_VALUES` values."""
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
     count = 1 + text.count(",") + text.count("[") + text.count("{")
@@ -28,8 +28,8 @@ def read_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def json_text(value: Any) -> str:
-    """Return indented JSON that ends in a line feed and is valid UTF-8.
+def format_json(value: Any) -> str:
+    """Return indented JSON as valid UTF-8 text that ends in a line feed.
 
     Bytes of a name that are not UTF-8 are surrogates in Python; they are written as escapes.
     """

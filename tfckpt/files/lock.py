@@ -1,4 +1,4 @@
-"""Locks between processes, by files that the system watches."""
+"""Locks between processes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .atomic import writing
 
 
 class FileLock:
-    """The right to do something that one process does at a time; the system takes it back from a killed one.
+    """An exclusive lock between processes, which the system releases if the process is killed.
 
-    Where the system or the file system has no locks, nobody is kept out.
-    Leaving it as a context manager gives it back.
+    If the system or the file system has no locks, every process gets it.
+    Leaving the context releases it.
     """
 
     def __init__(self, lock: str, *, path: str, busy: str) -> None:
-        """Take it, by the lock file `lock`; a `WriteError` about `path` says `busy` if another has it."""
+        """Acquire the lock file `lock`; raise `WriteError` for `path`, saying `busy`, if another process has it."""
         self._lock = lock
         self.is_exclusive = False
         with writing(lock):
@@ -30,12 +30,12 @@ class FileLock:
                 except BlockingIOError:
                     os.close(self._descriptor)
                     raise WriteError(busy, path=path) from None
-                if self._still_has_its_name():
+                if self._is_current():
                     return
                 os.close(self._descriptor)
 
     def release(self) -> None:
-        """Give it back and remove the lock file."""
+        """Release the lock and remove the lock file."""
         if self._descriptor >= 0:
             if sys.platform == "win32":
                 os.close(self._descriptor)
@@ -53,8 +53,8 @@ class FileLock:
     ) -> None:
         self.release()
 
-    def _still_has_its_name(self) -> bool:
-        """False when another process removed the file between our opening and our locking it."""
+    def _is_current(self) -> bool:
+        """Return False if another process removed the file between opening and locking it."""
         try:
             return os.path.samestat(os.fstat(self._descriptor), os.stat(self._lock))
         except FileNotFoundError:
@@ -62,7 +62,7 @@ class FileLock:
 
 
 def _lock(descriptor: int) -> bool:
-    """Whether the lock on a file was taken; `BlockingIOError` if another has it, False where there are no locks."""
+    """Lock a file, or return False if there are no locks here; raise `BlockingIOError` if another process has it."""
     if sys.platform == "win32":
         return False
     import fcntl

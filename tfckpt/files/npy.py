@@ -1,12 +1,12 @@
-"""One array as NumPy keeps it in a file (its NEP 1), read without copying and without believing it.
+"""NumPy's .npy format (its NEP 1), read without copying and without trusting it.
 
 ::
 
     magic, 6 bytes | version 1 + 1 | header length 2 (version 1) or 4 (version 2) | header | data
 
 The header is the text of a Python dictionary: `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`.
-NumPy parses it, and is the one to know what it may hold; it allocates what a shape claims, which is compared with the
-data here first.
+NumPy parses the header, since it defines which dtypes are valid.
+It would allocate whatever the shape claims, so the shape is compared with the data here first.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ import numpy as np
 from .._typing import Array, ByteView
 from ..errors import CorruptionError, abridged
 
-#: No array of NumPy has more axes.
+#: NumPy's own limit.
 MAX_AXES = 64
-#: A header is longer only for records of many fields; NumPy's own limit is a little lower.
-_LONGEST_HEADER = 16 << 10
-#: What NumPy's parser ends in, besides `ValueError`, for headers that are none.
-_NO_HEADER = (
+#: Only records of many fields have a longer header; NumPy's own limit is a little lower.
+_MAX_HEADER_BYTES = 16 << 10
+#: What NumPy's parser raises for invalid headers.
+_PARSE_ERRORS = (
     *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, SyntaxError, EOFError),
     *(MemoryError, RecursionError, tokenize.TokenError),
 )
 
 
-def npy_array(data: ByteView) -> Array:
-    """The array of a whole `.npy` file, a view of its bytes; `CorruptionError` for what is none."""
-    file = io.BytesIO(data[:_LONGEST_HEADER])
+def read_npy(data: ByteView) -> Array:
+    """Return the array in a whole `.npy` file, as a view of its bytes; raise `CorruptionError` if it is invalid."""
+    file = io.BytesIO(data[:_MAX_HEADER_BYTES])
     try:
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"it has version {version[0]}.{version[1]}, and 1.0 and 2.0 are known")
+            raise ValueError(f"version {version[0]}.{version[1]}, expected 1.0 or 2.0")
         parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, is_fortran, dtype = parse(file)
-    except _NO_HEADER as error:
-        raise CorruptionError(f"cannot be read as a .npy file: {abridged(str(error))}") from error
+    except _PARSE_ERRORS as error:
+        raise CorruptionError(f"invalid .npy file: {abridged(str(error))}") from error
     if dtype.hasobject:
-        raise CorruptionError(
-            "cannot be read as a .npy file: it has an array of Python objects, which would have to be unpickled"
-        )
+        raise CorruptionError("unsupported .npy file: an array of Python objects, which would have to be unpickled")
     contents = data[file.tell() :]
     if len(shape) > MAX_AXES or not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
-        raise CorruptionError(f"array of shape {abridged(str(shape))}, which no array has")
+        raise CorruptionError(f"invalid array shape {abridged(str(shape))}")
     if math.prod(shape) * dtype.itemsize != len(contents) or not dtype.itemsize:
-        raise CorruptionError(f"array of shape {list(shape)} and dtype {dtype} in {len(contents)} bytes")
+        raise CorruptionError(
+            f"array of shape {list(shape)} and dtype {dtype} does not match {len(contents)} bytes of data"
+        )
     try:
         array: Array = np.frombuffer(contents, dtype).reshape(shape, order="F" if is_fortran else "C")
     except ValueError as error:
-        raise CorruptionError(f"array of shape {list(shape)} and dtype {dtype}: {error}") from error
+        raise CorruptionError(f"invalid array of shape {list(shape)} and dtype {dtype}: {error}") from error
     return array

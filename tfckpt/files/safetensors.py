@@ -1,17 +1,17 @@
-"""The safetensors file format, written tensor by tensor.
+"""Writing of the safetensors file format, tensor by tensor.
 
 ::
 
     header length  u64, little-endian
     header         JSON object: name -> {"dtype": "F32", "shape": [...], "data_offsets": [begin, end]} for each tensor,
                    and "__metadata__" -> an object of strings;
-                   padded with spaces so that the data begins at a multiple of 8 bytes
+                   padded with spaces so that the data starts at a multiple of 8 bytes
     data           the tensors in C order, little-endian, without gaps; offsets count from here
 
-The layout is that of the format's own description (github.com/huggingface/safetensors, README).
-The package of that name wants every tensor contiguous in memory at once; here a tensor is read when its turn comes,
-and since its place is known beforehand, several are written at the same time.
-Tensors stand by falling item size, which aligns each of them.
+The layout follows the format's own description (github.com/huggingface/safetensors, README).
+The safetensors package needs every tensor contiguous in memory at the same time.
+Here a tensor is loaded when it is written, and since all offsets are known in advance, several are written in parallel.
+Tensors are ordered by falling item size, which aligns each of them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .._typing import Array, Progress
-from .parallel_write import Part, fill
+from .parallel_write import Part, write_parts
 
-#: The format's dtype names, by NumPy's or ml_dtypes'.
+#: The format's dtype names, by the names in NumPy and ml_dtypes.
 DTYPES = {
     "bool": "BOOL",
     "uint8": "U8",
@@ -50,7 +50,7 @@ DTYPES = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LazyTensor:
-    """A tensor whose type and shape are known and whose values `load` gives when they are to be written."""
+    """A tensor with known dtype and shape, whose values `load` returns when they are to be written."""
 
     name: str
     dtype: np.dtype[Any]
@@ -59,7 +59,7 @@ class LazyTensor:
 
     @property
     def nbytes(self) -> int:
-        """Size of its values in bytes."""
+        """The size of the values in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -84,10 +84,10 @@ def write_safetensors(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write a whole file from its beginning; `KeyError` for a dtype the format has no name for.
+    """Write a whole file from its start; raise `KeyError` for a dtype that the format cannot represent.
 
     Tensors are loaded by several threads.
-    `progress` is called with the bytes of each tensor after it.
+    `progress` is called after each tensor with its size in bytes.
     """
     ordered = sorted(tensors, key=lambda tensor: -tensor.dtype.itemsize)
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
@@ -108,4 +108,4 @@ def write_safetensors(
     for tensor in ordered:
         parts.append(Part(begin, tensor.nbytes, tensor.load))
         begin += tensor.nbytes
-    fill(file, parts, progress=progress)
+    write_parts(file, parts, progress=progress)

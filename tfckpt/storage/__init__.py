@@ -1,1 +1,1 @@
-"""Where the bytes of a checkpoint live; one contract, several homes."""
+"""Storages: local files, memory, archives and remote files behind one contract."""

@@ -1,4 +1,4 @@
-"""The contract of a storage: a place with folders and files whose bytes can be read."""
+"""The storage contract: folders and files whose bytes can be read."""
 
 from __future__ import annotations
 
@@ -10,49 +10,53 @@ from typing import Protocol
 
 from .._typing import ByteSource
 
-#: Between an archive's path and a path inside it.
+#: Separates an archive's path from a path inside it.
 SEPARATOR = "!"
-#: Names of data shards of bundles: they are read at the places an index gives, from whatever is in them.
+#: Names of a bundle's data shards. Their first bytes may be anything, so their content never decides their format.
 DATA_SHARD = re.compile(r"\.data-\d{5,}-of-\d{5,}\Z")
 
 
 class Storage(Protocol):
-    """Files by path; paths are strings of the storage's own form, and `tfckpt.open` takes them as they are."""
+    """Files by path.
 
-    #: Whether every read costs a request, so that it pays to fetch many ranges together.
+    Paths are strings in the storage's own form, and `tfckpt.open` accepts them unchanged.
+    """
+
+    #: True if every read costs a request, so that it pays to fetch many ranges together.
     is_remote: bool = False
 
     def open(self, path: str) -> ByteSource:
-        """The file's bytes; `CheckpointNotFoundError` if there is no such file.
+        """Open a file for reading; raise `CheckpointNotFoundError` if it does not exist.
 
-        A remote storage may leave finding that out to the first read.
+        A remote storage may leave that error to the first read.
         """
 
     def is_file(self, path: str) -> bool:
-        """Whether a file stands there."""
+        """Return whether the path is a file."""
 
     def is_folder(self, path: str) -> bool:
-        """Whether a folder stands there."""
+        """Return whether the path is a folder."""
 
     def list(self, folder: str) -> list[str]:
-        """Names of the files and folders in a folder, sorted; empty if there is no such folder or it has no listing."""
+        """Return the sorted names in a folder; empty if the folder does not exist or cannot be listed."""
 
     def join(self, folder: str, *names: str) -> str:
-        """A path below a folder; an absolute name replaces what stands before it."""
+        """Return a path below a folder; an absolute name replaces the path before it, as in `os.path.join`."""
 
     def split(self, path: str) -> tuple[str, str]:
-        """The folder and the last name of a path."""
+        """Split a path into its folder and its last name."""
 
     def address(self, path: str) -> str:
-        """What `tfckpt.open` takes for this path in any working directory and any process."""
+        """Return what `tfckpt.open` accepts for this path in any working directory and any process."""
 
     def prefetch(self, ranges: Mapping[str, Sequence[tuple[int, int]]], threads: int) -> AbstractContextManager[None]:
-        """Fetch (offset, length) ranges, in bytes, of files by path, and hold them while the context lasts.
+        """Fetch ranges of files and hold them while the context lasts.
 
-        A hint: reading gives the same without it. Faults are left to the reads.
+        `ranges` maps a path to (offset, length) pairs, in bytes.
+        This is a hint: reads return the same bytes without it, and errors are left to the reads.
         """
         return contextlib.nullcontext()
 
     def close(self) -> None:
-        """Give back what the storage holds; views that were handed out stay valid. Closing twice is harmless."""
+        """Release what the storage holds; views already returned stay valid. Closing twice is harmless."""
         return

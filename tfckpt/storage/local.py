@@ -1,7 +1,7 @@
-"""Files of this machine, mapped into memory or read with `pread`.
+"""Local files, memory-mapped or read with `pread`.
 
-Mapped, reading gives views, and only touched pages are loaded.
-Read, every byte is copied, and a file that changes while it is used can give no more than an error.
+A mapped file returns views, and only the pages that are touched are loaded.
+A file that is read copies every byte; if it changes while in use, the worst outcome is an error.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from .._typing import ByteSource, ByteView
 from ..errors import CheckpointNotFoundError, StorageError, past_end
 from .base import Storage
 
-#: One system call reads at most this, so that a copy costs little more memory than its result.
-_PIECE = 8 << 20
+#: Most bytes per system call, so that a copy costs little more memory than its result.
+_READ_BYTES = 8 << 20
 
 
 class LocalStorage(Storage):
-    """Paths as `os.path` knows them."""
+    """Local paths, as in `os.path`."""
 
     def __init__(self, *, mmap: bool = True) -> None:
-        """`mmap` says whether files are mapped or read."""
-        self._kind = MappedFile if mmap else ReadFile
+        """Map files into memory if `mmap` is true, else read them."""
+        self._file_class = MappedFile if mmap else ReadFile
 
     def open(self, path: str) -> ByteSource:
-        """Open a file; `StorageError` where it stands but may not be read."""
+        """Open a file; raise `StorageError` if it exists but cannot be read."""
         try:
             with open(path, "rb") as file:
-                return self._kind(file, path)
+                return self._file_class(file, path)
         except (FileNotFoundError, NotADirectoryError):
             raise CheckpointNotFoundError("file not found", path=path) from None
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
@@ -38,30 +38,30 @@ class LocalStorage(Storage):
             raise StorageError(f"cannot open the file: {reason}", path=path) from error
 
     def is_file(self, path: str) -> bool:
-        """Whether a file, or a link to one, stands there."""
+        """Return whether the path is a regular file or a link to one."""
         return os.path.isfile(path)
 
     def is_folder(self, path: str) -> bool:
-        """Whether a folder, or a link to one, stands there."""
+        """Return whether the path is a folder or a link to one."""
         return os.path.isdir(path)
 
     def list(self, folder: str) -> list[str]:
-        """Names in a folder, sorted; empty if it is none or may not be read."""
+        """Return the sorted names in a folder; empty if it is not a folder or cannot be read."""
         try:
             return sorted(os.listdir(folder or os.curdir))
         except (OSError, ValueError):  # ValueError: a zero byte in the path
             return []
 
     def join(self, folder: str, *names: str) -> str:
-        """`os.path.join`."""
+        """Join paths as `os.path.join` does."""
         return os.path.join(folder, *names)
 
     def split(self, path: str) -> tuple[str, str]:
-        """`os.path.split`."""
+        """Split a path as `os.path.split` does."""
         return os.path.split(path)
 
     def address(self, path: str) -> str:
-        """`os.path.abspath`."""
+        """Return the absolute path."""
         return os.path.abspath(path)
 
 
@@ -69,8 +69,8 @@ class MappedFile:
     """A memory-mapped file.
 
     Views share the map and keep it alive, so they stay valid after `close`.
-    Before each access the file's present size is compared, so that a file that was cut short gives an error
-    and not a fault; a file that shrinks while a view of it is being used can still end the process.
+    Each read first compares the file's current size, so that a truncated file raises an error instead of a fault.
+    A file that shrinks while a view of it is in use can still end the process.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -90,11 +90,11 @@ class MappedFile:
 
     @property
     def size(self) -> int:
-        """Length when opened, in bytes."""
+        """The size in bytes when the file was opened."""
         return self._size
 
     def read(self, offset: int, length: int) -> ByteView:
-        """A view of exactly these bytes."""
+        """Return a view of exactly these bytes."""
         view, mapped = self._view, self._map
         if view is None:
             raise ValueError(f"{self._name} is closed")
@@ -102,16 +102,16 @@ class MappedFile:
         return view[offset : offset + length]
 
     def close(self) -> None:
-        """Let go of the map; it ends when the last view of it does."""
+        """Release the map, which the system removes with the last view of it."""
         self._view = None
         self._map = None
 
 
 class ReadFile:
-    """A file whose bytes are copied out with `pread` when they are asked for."""
+    """A file whose bytes are copied with `pread` on every read."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
-        """Keep a descriptor of an open file, which may be closed afterwards."""
+        """Duplicate the descriptor of an open file, which may be closed afterwards."""
         self._name = name
         self._size = os.fstat(file.fileno()).st_size
         self._descriptor: Descriptor | None = Descriptor(os.dup(file.fileno()))
@@ -123,54 +123,54 @@ class ReadFile:
 
     @property
     def size(self) -> int:
-        """Length when opened, in bytes."""
+        """The size in bytes when the file was opened."""
         return self._size
 
     def read(self, offset: int, length: int) -> ByteView:
-        """A copy of exactly these bytes."""
+        """Return a copy of exactly these bytes."""
         descriptor = self._descriptor
         if descriptor is None:
             raise ValueError(f"{self._name} is closed")
         try:
             check_range(self._name, offset, length, min(self._size, os.fstat(descriptor.number).st_size))
             data = bytearray(length)
-            done = 0
-            while done < length:
-                piece = descriptor.read(offset + done, length - done)
+            position = 0
+            while position < length:
+                piece = descriptor.read(offset + position, length - position)
                 if not piece:
-                    check_range(self._name, offset, length, offset + done)
-                data[done : done + len(piece)] = piece
-                done += len(piece)
+                    check_range(self._name, offset, length, offset + position)
+                data[position : position + len(piece)] = piece
+                position += len(piece)
         except OSError as error:
             raise StorageError(f"cannot read the file: {error.strerror}", path=self._name, offset=offset) from error
         return memoryview(data).toreadonly()
 
     def close(self) -> None:
-        """Let go of the file; a read that is under way in another thread still finishes."""
+        """Release the file; a read in another thread still finishes."""
         self._descriptor = None
 
 
 class Descriptor:
-    """A file descriptor that is closed when nobody reads from it any more."""
+    """A file descriptor that is closed when nothing refers to it any more."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self._lock = threading.Lock()
 
     def read(self, offset: int, length: int) -> bytes:
-        """Some bytes from `offset`, at most `length`; none at the end of the file."""
+        """Return at most `length` bytes from `offset`; empty at the end of the file."""
         if hasattr(os, "pread"):
-            return os.pread(self.number, min(length, _PIECE), offset)
-        with self._lock:  # Windows: all reads share one position
+            return os.pread(self.number, min(length, _READ_BYTES), offset)
+        with self._lock:  # Windows has no pread: all reads share one position
             os.lseek(self.number, offset, os.SEEK_SET)
-            return os.read(self.number, min(length, _PIECE))
+            return os.read(self.number, min(length, _READ_BYTES))
 
     def __del__(self) -> None:
         os.close(self.number)
 
 
 def check_range(name: str, offset: int, length: int, available: int) -> None:
-    """Refuse bytes that a file of `available` bytes does not have."""
+    """Raise `TruncatedError` if the range reaches past the `available` bytes of a file."""
     if offset < 0 or length < 0:
         raise ValueError(f"offset {offset} and length {length} must not be negative")
     if offset + length > available:

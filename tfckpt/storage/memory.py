@@ -1,4 +1,4 @@
-"""Files held in memory, and the tree of names that every storage with a fixed set of files is made of."""
+"""Files in memory, and the base class of storages with a fixed set of files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .local import check_range
 
 
 class TreeStorage(Storage):
-    """Files by names with `/` between folders, below a root that every path begins with.
+    """Files by name, with `/` between folders, below a root that every path starts with.
 
     The root is empty for files in memory, and `ARCHIVE!` for the members of an archive.
-    Paths may hold `.` and `..`; those that leave the root, or begin elsewhere, name nothing.
+    Paths may contain `.` and `..`; a path that leaves the root, or does not start with it, names nothing.
     """
 
     def __init__(
@@ -25,31 +25,34 @@ class TreeStorage(Storage):
         files: Mapping[str, Callable[[str], ByteSource]],
         refused: Mapping[str, str] | None = None,
     ) -> None:
-        """`files` makes a source from the path it is to show; `refused` says of other names why they cannot be read."""
+        """Create a storage of `files`, which maps each name to a function that opens the file under a path.
+
+        `refused` maps the names that cannot be read to the reason.
+        """
         self._root = root
         self._files = dict(files)
         self._refused = dict(refused or {})
-        # Folders are found by search, not kept: a table of them could be far larger than the names that make them.
+        # Folders are searched for, not stored: a table of them could be far larger than the names that imply them.
         self._names = sorted({*self._files, *self._refused})
 
     @property
     def title(self) -> str | None:
-        """What the whole is called in messages."""
+        """The name of the whole tree in messages, or None."""
         return self._root or None
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """Names that stand there and cannot be read, each with the reason."""
+        """The names that cannot be read, each with the reason."""
         return self._refused
 
     @property
     def root(self) -> str:
-        """The path of the folder that holds everything."""
+        """The path of the top folder."""
         return self._root
 
     def open(self, path: str) -> ByteSource:
-        """The file's bytes."""
-        name = self._name(path)
+        """Open a file; raise `UnsupportedFeatureError` for a refused name."""
+        name = self._relative_name(path)
         if name in self._refused:
             raise UnsupportedFeatureError(self._refused[name], path=path)
         if name is None or name not in self._files:
@@ -57,38 +60,38 @@ class TreeStorage(Storage):
         return self._files[name](self._root + name)
 
     def is_file(self, path: str) -> bool:
-        """Whether a file stands there; what `open` refuses is none."""
-        return self._name(path) in self._files
+        """Return whether the path is a file; members that `open` refuses are not counted."""
+        return self._relative_name(path) in self._files
 
     def is_folder(self, path: str) -> bool:
-        """Whether a file's name goes on below it."""
-        name = self._name(path)
+        """Return whether any file is below the path."""
+        name = self._relative_name(path)
         if not name:
             return name == ""
         at = bisect.bisect_left(self._names, f"{name}/")
         return at < len(self._names) and self._names[at].startswith(f"{name}/")
 
     def list(self, folder: str) -> list[str]:
-        """Names in a folder, sorted; empty if there is no such folder."""
-        name = self._name(folder)
+        """Return the sorted names in a folder; empty if it does not exist."""
+        name = self._relative_name(folder)
         if name is None:
             return []
-        above = f"{name}/" if name else ""
-        found = set()
-        at = bisect.bisect_left(self._names, above)
-        while at < len(self._names) and self._names[at].startswith(above):
-            child, separator, _ = self._names[at][len(above) :].partition("/")
-            found.add(child)
-            # "0" is the character after "/": past everything in the child.
-            at = bisect.bisect_left(self._names, f"{above}{child}0", at) if separator else at + 1
-        return sorted(found)
+        start = f"{name}/" if name else ""
+        children = set()
+        at = bisect.bisect_left(self._names, start)
+        while at < len(self._names) and self._names[at].startswith(start):
+            child, separator, _ = self._names[at][len(start) :].partition("/")
+            children.add(child)
+            # "0" is the character after "/", so this skips everything below the child.
+            at = bisect.bisect_left(self._names, f"{start}{child}0", at) if separator else at + 1
+        return sorted(children)
 
     def names(self) -> tuple[str, ...]:
-        """Every file below the root, in order; not paths."""
+        """Return the names of all files below the root, refused ones included, in order; these are not paths."""
         return tuple(self._names)
 
     def join(self, folder: str, *names: str) -> str:
-        """A path below a folder; an absolute name replaces what stands before it."""
+        """Return a path below a folder; an absolute name replaces the path before it."""
         path = folder
         for name in names:
             if name.startswith("/") or (self._root and name.startswith(self._root)):
@@ -98,17 +101,17 @@ class TreeStorage(Storage):
         return path
 
     def split(self, path: str) -> tuple[str, str]:
-        """The folder and the last name of a path."""
+        """Split a path into its folder and its last name."""
         root = self._root if path.startswith(self._root) else ""
         folder, last = posixpath.split(path[len(root) :])
         return root + folder, last
 
     def address(self, path: str) -> str:
-        """The path itself."""
+        """Return the path unchanged."""
         return path
 
-    def _name(self, path: str) -> str | None:
-        """The name of a path below the root, empty for the root itself; None for a path that leads elsewhere."""
+    def _relative_name(self, path: str) -> str | None:
+        """Return the name of a path below the root, empty for the root itself; None for a path outside it."""
         if not path.startswith(self._root):
             return None
         name = path[len(self._root) :]
@@ -121,11 +124,11 @@ class TreeStorage(Storage):
 
 
 class MemoryStorage(TreeStorage):
-    """Files whose bytes are given; the names are the paths."""
+    """Files whose bytes the caller passes; paths are names."""
 
     def __init__(self, files: Mapping[str, Buffer]) -> None:
-        """`files` maps names such as `model.index` to bytes, which are not copied."""
-        super().__init__("", {posixpath.normpath(name): _opener(data) for name, data in files.items()})
+        """Create a storage of names such as `model.index` with their bytes, which are not copied."""
+        super().__init__("", {posixpath.normpath(name): _make_opener(data) for name, data in files.items()})
 
 
 class MemorySource:
@@ -143,11 +146,11 @@ class MemorySource:
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
+        """The size in bytes."""
         return self._size
 
     def read(self, offset: int, length: int) -> ByteView:
-        """A view of exactly these bytes."""
+        """Return a view of exactly these bytes."""
         view = self._view
         if view is None:
             raise ValueError(f"{self._name} is closed")
@@ -155,15 +158,15 @@ class MemorySource:
         return view[offset : offset + length]
 
     def close(self) -> None:
-        """Let go of the bytes."""
+        """Release the bytes."""
         self._view = None
 
 
 class WindowSource:
-    """A run of bytes inside another source, which stays open when the window is closed."""
+    """A range of bytes inside another source, which stays open when the window is closed."""
 
     def __init__(self, source: ByteSource, offset: int, size: int, name: str) -> None:
-        """`offset` and `size` in bytes; the caller has compared them with the source."""
+        """Open `size` bytes from `offset`, which must lie inside the source."""
         self._source: ByteSource | None = source
         self._offset = offset
         self._size = size
@@ -176,11 +179,11 @@ class WindowSource:
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
+        """The size in bytes."""
         return self._size
 
     def read(self, offset: int, length: int) -> ByteView:
-        """Exactly these bytes, a view where the source gives views."""
+        """Return exactly these bytes; a view if the source returns views."""
         source = self._source
         if source is None:
             raise ValueError(f"{self._name} is closed")
@@ -188,9 +191,9 @@ class WindowSource:
         return source.read(self._offset + offset, length)
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Release the source, without closing it."""
         self._source = None
 
 
-def _opener(data: Buffer) -> Callable[[str], ByteSource]:
+def _make_opener(data: Buffer) -> Callable[[str], ByteSource]:
     return lambda name: MemorySource(data, name)

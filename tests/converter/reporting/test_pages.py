@@ -11,7 +11,7 @@ import pytest
 
 from converter.errors import ExportError
 from converter.reporting.pages import by_ending, document, text
-from tfckpt.files.json_text import json_text
+from tfckpt.files.json_text import format_json
 
 
 def test_text_of_html_has_no_tags_quotes_or_control_characters() -> None:
@@ -21,7 +21,7 @@ def test_text_of_html_has_no_tags_quotes_or_control_characters() -> None:
 
 def test_json_of_a_name_that_is_no_utf8_can_be_written_and_read() -> None:
     """Its odd bytes, lone surrogates in Python, become escapes; everything else stays readable."""
-    written = json_text({"ä\udcff": "\ud83d"})
+    written = format_json({"ä\udcff": "\ud83d"})
 
     assert "ä\\udcff" in written
     assert json.loads(written.encode()) == {"ä\udcff": "\ud83d"}

@@ -274,7 +274,7 @@ def test_lock_of_a_file_that_lost_its_name_does_not_count(
 @pytest.mark.parametrize(
     ("prefix", "kind", "message"),
     [
-        ("no/ckpt", WriteError, "there is no folder"),
+        ("no/ckpt", WriteError, "create it first"),
         ("folder/", ValueError, "no name after the folder"),
         ("ckpt.index", ValueError, "expected its prefix"),
         ("ckpt.data-00000-of-00001", ValueError, "expected its prefix"),

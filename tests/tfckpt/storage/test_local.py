@@ -1,4 +1,4 @@
-"""Files of this machine: mapped and read, opened and closed, cut short and missing."""
+"""Local files: mapped and read, open_data and closed, truncated and missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tfckpt._typing import ByteSource
-from tfckpt.errors import CheckpointNotFoundError, StorageError, TruncatedError
+from tfckpt.errors import CheckpointError, CheckpointNotFoundError, StorageError, TruncatedError
 from tfckpt.storage.local import LocalStorage
 
 KINDS = {"mapped": True, "read": False}
@@ -17,7 +17,7 @@ KINDS = {"mapped": True, "read": False}
 
 @pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
 def storage(request: pytest.FixtureRequest) -> LocalStorage:
-    """The storage, with mapped files and with files that are read."""
+    """The storage with mapped files, and with files that are read."""
     return LocalStorage(mmap=request.param)
 
 
@@ -25,8 +25,8 @@ Opener = Callable[[bytes], ByteSource]
 
 
 @pytest.fixture
-def opened(storage: LocalStorage, tmp_path: pathlib.Path) -> Iterator[Opener]:
-    """Open a file `data` of these bytes."""
+def open_data(storage: LocalStorage, tmp_path: pathlib.Path) -> Iterator[Opener]:
+    """A function that opens a file `data` with these bytes."""
     sources = []
 
     def open_file(data: bytes) -> ByteSource:
@@ -39,9 +39,9 @@ def opened(storage: LocalStorage, tmp_path: pathlib.Path) -> Iterator[Opener]:
         source.close()
 
 
-def test_file_gives_its_name_size_and_bytes(opened: Opener, tmp_path: pathlib.Path) -> None:
-    """As a read-only view of bytes."""
-    source = opened(b"0123456789")
+def test_file_has_a_name_a_size_and_bytes(open_data: Opener, tmp_path: pathlib.Path) -> None:
+    """Reading returns a read-only view of bytes."""
+    source = open_data(b"0123456789")
 
     view = source.read(2, 3)
 
@@ -51,9 +51,9 @@ def test_file_gives_its_name_size_and_bytes(opened: Opener, tmp_path: pathlib.Pa
     assert bytes(source.read(10, 0)) == b""
 
 
-def test_empty_file_has_no_bytes(opened: Opener) -> None:
-    """Memory maps of nothing do not exist; the file is opened all the same."""
-    source = opened(b"")
+def test_empty_file_has_no_bytes(open_data: Opener) -> None:
+    """An empty file cannot be mapped, but it can be open_data."""
+    source = open_data(b"")
 
     assert source.size == 0
     assert bytes(source.read(0, 0)) == b""
@@ -62,25 +62,27 @@ def test_empty_file_has_no_bytes(opened: Opener) -> None:
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 11), (10, 1), (11, 0), (1 << 62, 1 << 62)])
-def test_reading_past_the_end_says_how_many_bytes_are_there(opened: Opener, offset: int, length: int) -> None:
-    """Nothing is allocated for what is not there."""
+def test_reading_past_the_end_reports_the_available_bytes(open_data: Opener, offset: int, length: int) -> None:
+    """Nothing is allocated for bytes that do not exist."""
     with pytest.raises(TruncatedError) as caught:
-        opened(b"0123456789").read(offset, length)
+        open_data(b"0123456789").read(offset, length)
 
     assert (caught.value.needed, caught.value.available) == (length, max(10 - offset, 0))
     assert caught.value.offset == offset
 
 
 @pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, -1)])
-def test_negative_places_are_a_callers_mistake(opened: Opener, offset: int, length: int) -> None:
+def test_negative_offset_or_length_is_misuse(open_data: Opener, offset: int, length: int) -> None:
     """A Python slice would count from the end."""
-    with pytest.raises(ValueError, match="negative"):
-        opened(b"0123456789").read(offset, length)
+    with pytest.raises(ValueError, match="negative") as caught:
+        open_data(b"0123456789").read(offset, length)
+
+    assert not isinstance(caught.value, CheckpointError)
 
 
-def test_views_stay_valid_after_close_and_reading_does_not(opened: Opener) -> None:
+def test_views_stay_valid_after_close_but_reading_fails(open_data: Opener) -> None:
     """Closing twice is harmless."""
-    source = opened(b"0123456789")
+    source = open_data(b"0123456789")
     view = source.read(0, 10)
 
     source.close()
@@ -91,9 +93,9 @@ def test_views_stay_valid_after_close_and_reading_does_not(opened: Opener) -> No
         source.read(0, 1)
 
 
-def test_file_that_was_cut_short_is_truncated(opened: Opener, tmp_path: pathlib.Path) -> None:
-    """The present size is compared at every read; what still stands is still read."""
-    source = opened(b"x" * 20_000)
+def test_truncated_file_raises_for_the_missing_bytes(open_data: Opener, tmp_path: pathlib.Path) -> None:
+    """Every read compares the current size; the remaining bytes can still be read."""
+    source = open_data(b"x" * 20_000)
     assert len(source.read(0, 20_000)) == 20_000
 
     os.truncate(tmp_path / "data", 100)
@@ -104,9 +106,9 @@ def test_file_that_was_cut_short_is_truncated(opened: Opener, tmp_path: pathlib.
     assert caught.value.available == 100
 
 
-def test_file_that_grew_ends_where_it_ended(opened: Opener, tmp_path: pathlib.Path) -> None:
-    """What another process appends later is not part of what was opened."""
-    source = opened(b"0123456789")
+def test_file_that_grew_keeps_its_size_when_opened(open_data: Opener, tmp_path: pathlib.Path) -> None:
+    """Bytes appended later are not part of the open_data file."""
+    source = open_data(b"0123456789")
     with (tmp_path / "data").open("ab") as file:
         file.write(b"more")
 
@@ -115,9 +117,9 @@ def test_file_that_grew_ends_where_it_ended(opened: Opener, tmp_path: pathlib.Pa
         source.read(8, 4)
 
 
-def test_file_that_was_removed_is_still_read(opened: Opener, tmp_path: pathlib.Path) -> None:
-    """It stays open."""
-    source = opened(b"0123456789")
+def test_removed_file_can_still_be_read(open_data: Opener, tmp_path: pathlib.Path) -> None:
+    """The file stays open."""
+    source = open_data(b"0123456789")
     (tmp_path / "data").unlink()
 
     assert bytes(source.read(0, 10)) == b"0123456789"
@@ -125,7 +127,7 @@ def test_file_that_was_removed_is_still_read(opened: Opener, tmp_path: pathlib.P
 
 @pytest.mark.parametrize("path", ["absent", "absent/below", "data/below"])
 def test_missing_file_is_not_found(storage: LocalStorage, tmp_path: pathlib.Path, path: str) -> None:
-    """Also below a file, where the system calls it no folder."""
+    """This includes a path below a file, for which the system has a different error."""
     (tmp_path / "data").touch()
 
     with pytest.raises(CheckpointNotFoundError) as caught:
@@ -135,8 +137,8 @@ def test_missing_file_is_not_found(storage: LocalStorage, tmp_path: pathlib.Path
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\ud800"], ids=["zero byte", "surrogate"])
-def test_path_that_no_file_can_have_is_answered(storage: LocalStorage, path: str) -> None:
-    """Python raises ValueError for such paths; here nothing stands there."""
+def test_path_that_no_file_can_have_does_not_exist(storage: LocalStorage, path: str) -> None:
+    """Python raises ValueError for such paths; the storage reports that they do not exist."""
     assert not storage.is_file(path)
     assert not storage.is_folder(path)
     assert storage.list(path) == []
@@ -145,22 +147,27 @@ def test_path_that_no_file_can_have_is_answered(storage: LocalStorage, path: str
 
 
 def test_folder_cannot_be_opened(storage: LocalStorage, tmp_path: pathlib.Path) -> None:
-    """The reason is the system's."""
-    with pytest.raises(StorageError, match="cannot open the file"):
+    """The cause is the system's error."""
+    with pytest.raises(StorageError) as caught:
         storage.open(str(tmp_path))
+
+    assert caught.value.path == str(tmp_path)
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_file_without_permission_is_a_storage_error(storage: LocalStorage, tmp_path: pathlib.Path) -> None:
-    """There is such a file, so it is not missing."""
+def test_unreadable_file_is_a_storage_error(storage: LocalStorage, tmp_path: pathlib.Path) -> None:
+    """The file exists, so it is not reported as missing."""
     (tmp_path / "secret").touch(mode=0o000)
 
-    with pytest.raises(StorageError, match="cannot open the file"):
+    with pytest.raises(StorageError) as caught:
         storage.open(str(tmp_path / "secret"))
 
+    assert caught.value.path == str(tmp_path / "secret")
 
-def test_storage_tells_files_and_folders_apart(storage: LocalStorage, tmp_path: pathlib.Path) -> None:
-    """Links count as what they lead to, and a link to nothing is neither."""
+
+def test_storage_distinguishes_files_and_folders(storage: LocalStorage, tmp_path: pathlib.Path) -> None:
+    """Links count as their targets; a dangling link is neither."""
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "to file").symlink_to(tmp_path / "file")
@@ -181,7 +188,7 @@ def test_storage_tells_files_and_folders_apart(storage: LocalStorage, tmp_path: 
     }
 
 
-def test_listing_nothing_is_empty(storage: LocalStorage, tmp_path: pathlib.Path) -> None:
+def test_listing_something_else_than_a_folder_is_empty(storage: LocalStorage, tmp_path: pathlib.Path) -> None:
     """A file and a missing folder have no names."""
     (tmp_path / "file").touch()
 
@@ -189,8 +196,8 @@ def test_listing_nothing_is_empty(storage: LocalStorage, tmp_path: pathlib.Path)
     assert storage.list(str(tmp_path / "nothing")) == []
 
 
-def test_pipe_is_no_file(storage: LocalStorage, tmp_path: pathlib.Path) -> None:
-    """Opening one would wait for a writer for ever."""
+def test_pipe_is_not_a_file(storage: LocalStorage, tmp_path: pathlib.Path) -> None:
+    """Opening a pipe would wait for a writer forever."""
     os.mkfifo(tmp_path / "pipe")
 
     assert not storage.is_file(str(tmp_path / "pipe"))

@@ -1,4 +1,4 @@
-"""What a path, an address or files in memory mean, and what of them is refused."""
+"""What a path, an address or files in memory refer to, and which of them are rejected."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests import builders
 from tests.contracts.places import tar_of
 from tests.contracts.server import serving
 from tfckpt.storage.remote.fsspec import FsspecTransport
-from tfckpt.storage.remote.storage import GAP, PIECE, RemoteStorage, merge
-from tfckpt.storage.remote.transport import Gathered
+from tfckpt.storage.remote.storage import MAX_GAP_BYTES, PIECE_BYTES, RemoteStorage, merge_ranges
+from tfckpt.storage.remote.transport import MemorySink
 
 BUNDLE = builders.Bundle().add("t", builders.FLOAT, [4], np.arange(4, dtype="<f4").tobytes())
 SHARD = "model.data-00000-of-00001"
@@ -34,8 +34,8 @@ def system() -> Iterator[MemoryFileSystem]:
     files.rm("/place", recursive=True)
 
 
-def test_file_address_is_a_path_of_this_machine(tmp_path: pathlib.Path) -> None:
-    """With spaces written as addresses have them."""
+def test_file_address_is_a_local_path(tmp_path: pathlib.Path) -> None:
+    """Spaces in the path are escaped in the address."""
     folder = tmp_path / "a folder"
     folder.mkdir()
     prefix = BUNDLE.write(folder)
@@ -45,43 +45,45 @@ def test_file_address_is_a_path_of_this_machine(tmp_path: pathlib.Path) -> None:
         assert checkpoint["t"].base is not None
 
 
-def test_bytes_are_no_path() -> None:
-    """A str or a PathLike is."""
-    with pytest.raises(TypeError, match="a path is a str"):
+def test_bytes_are_not_a_path() -> None:
+    """A path is a str or a PathLike of str."""
+    with pytest.raises(TypeError):
         tfckpt.open(b"model")  # type: ignore[arg-type]  # on purpose
 
 
-def test_scheme_is_read_in_any_case(system: MemoryFileSystem) -> None:
-    """As RFC 3986 has it."""
+def test_scheme_is_case_insensitive(system: MemoryFileSystem) -> None:
+    """RFC 3986 says so."""
     assert len(tfckpt.open("MEMORY://place/model")) == 1
 
 
 def test_folder_of_a_file_system_is_listed(system: MemoryFileSystem) -> None:
-    """The only checkpoint in it is meant."""
+    """A folder means the only checkpoint in it."""
     for address in ("memory://place", "memory://place/"):
         assert tfckpt.open(address).prefix == "memory://place/model"
 
 
-def test_close_names_are_offered_where_there_is_a_listing(system: MemoryFileSystem) -> None:
-    """As on a disk."""
-    with pytest.raises(tfckpt.CheckpointNotFoundError, match="close names: model"):
+def test_similar_names_are_suggested_if_folders_can_be_listed(system: MemoryFileSystem) -> None:
+    """The message contains the correct name, as for a local folder."""
+    with pytest.raises(tfckpt.CheckpointNotFoundError) as caught:
         tfckpt.open("memory://place/modle")
+
+    assert caught.value.message.endswith(" model")
 
 
 def test_archive_in_a_file_system_is_downloaded(system: MemoryFileSystem) -> None:
-    """And is known by its address."""
+    """The prefix contains the archive's address."""
     system.pipe_file("/place/a.tgz", tar_of(FILES, "w:gz"))
 
     with tfckpt.open("memory://place/a.tgz") as checkpoint:
         assert checkpoint.prefix == "memory://place/a.tgz!model"
 
 
-def test_file_of_a_file_system_is_copied_as_long_as_it_is_the_same(system: MemoryFileSystem) -> None:
-    """Whole or in part; once it has other facts, not a byte more of it is written."""
+def test_copy_from_a_file_system_stops_when_the_file_changes(system: MemoryFileSystem) -> None:
+    """A whole file and a part are copied; once the facts differ, no byte is written."""
     address = f"memory://place/{SHARD}"
     transport = FsspecTransport(address)
     facts = transport.stat(address)
-    whole, part, changed = Gathered(), Gathered(), Gathered()
+    whole, part, changed = MemorySink(), MemorySink(), MemorySink()
 
     RemoteStorage(transport, "memory://").copy(address, whole, lambda size: None)
     transport.copy(address, 1, 2, part, facts)
@@ -92,17 +94,19 @@ def test_file_of_a_file_system_is_copied_as_long_as_it_is_the_same(system: Memor
     assert (whole.view, part.view, changed.view) == (FILES[SHARD], FILES[SHARD][1:3], b"")
 
 
-def test_unknown_scheme_is_told() -> None:
-    """Nobody has a file system for it."""
-    with pytest.raises(tfckpt.UnsupportedFeatureError, match="no file system is known for nosuch://"):
+def test_unknown_scheme_is_unsupported() -> None:
+    """fsspec has no file system for it."""
+    with pytest.raises(tfckpt.UnsupportedFeatureError) as caught:
         tfckpt.open("nosuch://place/model")
+
+    assert caught.value.path == "nosuch://place/model"
 
 
 def test_missing_fsspec_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message says what to install; web servers need nothing."""
+    """The error has the package and the extra that installs it."""
     monkeypatch.setitem(sys.modules, "fsspec", None)
 
-    with pytest.raises(tfckpt.MissingDependencyError, match=r"pip install 'tfckpt\[remote\]'") as caught:
+    with pytest.raises(tfckpt.MissingDependencyError) as caught:
         tfckpt.open("gs://bucket/model")
     assert (caught.value.package, caught.value.extra) == ("fsspec", "remote")
 
@@ -111,7 +115,7 @@ def test_missing_fsspec_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None
 def test_missing_package_of_a_scheme_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, scheme: str, package: str
 ) -> None:
-    """The package that fsspec itself lacks."""
+    """This is the package that fsspec itself needs; for other schemes the cause is fsspec's own error."""
 
     def lacking(protocol: str) -> object:
         raise ImportError(f"install the package for {protocol}")
@@ -121,26 +125,27 @@ def test_missing_package_of_a_scheme_names_the_extra(
     with pytest.raises(tfckpt.MissingDependencyError) as caught:
         tfckpt.open(f"{scheme}://bucket/model")
     assert (caught.value.package, caught.value.extra) == (package, "remote")
-    with pytest.raises(tfckpt.StorageError, match="install the package for abfs"):
+    with pytest.raises(tfckpt.StorageError) as other:
         tfckpt.open("abfs://bucket/model")
+    assert isinstance(other.value.__cause__, ImportError)
 
 
-def test_chained_addresses_are_refused_with_what_to_give_instead() -> None:
-    """Their order of parts is not ours."""
+def test_chained_addresses_are_unsupported() -> None:
+    """The message shows the form to use instead."""
     with pytest.raises(tfckpt.UnsupportedFeatureError, match="ADDRESS!MEMBER"):
         tfckpt.open("zip://model::https://host/a.zip")
 
 
-def test_address_without_a_server_is_told() -> None:
-    """Before anything is asked."""
-    with pytest.raises(tfckpt.CheckpointNotFoundError, match="names no server"):
-        tfckpt.open("https:///model")
-    with pytest.raises(tfckpt.CheckpointNotFoundError, match="this is no address"):
-        tfckpt.open("https://[::1/model")
+def test_invalid_url_is_rejected() -> None:
+    """No request is sent for an address without a host, or one that cannot be parsed."""
+    for address in ("https:///model", "https://[::1/model"):
+        with pytest.raises(tfckpt.CheckpointNotFoundError) as caught:
+            tfckpt.open(address)
+        assert caught.value.path == address
 
 
-def test_address_is_escaped_as_far_as_it_is_not() -> None:
-    """A space that was typed and one that was written %20 are the same."""
+def test_address_is_escaped_once() -> None:
+    """A typed space and %20 mean the same."""
     with serving({name.replace("model", "a model"): data for name, data in FILES.items()}) as server:
         for name in ("a model", "a%20model"):
             with tfckpt.open(server.url + name) as checkpoint:
@@ -157,10 +162,10 @@ def test_address_is_escaped_as_far_as_it_is_not() -> None:
     ],
     ids=["permission", "anything", "gone"],
 )
-def test_whatever_a_file_system_raises_becomes_an_error_of_the_family(
+def test_any_exception_of_a_file_system_becomes_one_of_our_errors(
     system: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch, raised: Exception, error: type[tfckpt.CheckpointError]
 ) -> None:
-    """With the address, and the cause behind it."""
+    """The error has the address."""
 
     def fail(*_: object, **__: object) -> bytes:
         raise raised
@@ -176,8 +181,8 @@ def test_whatever_a_file_system_raises_becomes_an_error_of_the_family(
     assert caught.value.path == "memory://place/model.data-00000-of-00001"
 
 
-def test_file_of_a_file_system_that_changes_is_never_mixed(system: MemoryFileSystem) -> None:
-    """Size or time differ from the first answer."""
+def test_bytes_of_two_versions_of_a_file_are_never_mixed(system: MemoryFileSystem) -> None:
+    """The size or the time differs from the first response."""
     long = builders.Bundle().add("first", builders.UINT8, [40_000], bytes(40_000))
     long.add("last", builders.UINT8, [40_000], bytes(40_000))
     system.pipe_file("/place/long.index", long.index())
@@ -187,8 +192,9 @@ def test_file_of_a_file_system_that_changes_is_never_mixed(system: MemoryFileSys
         checkpoint["first"]
         system.pipe_file("/place/long.data-00000-of-00001", bytes(long.shards[0]) + b"more")
 
-        with pytest.raises(tfckpt.StorageError, match="changed while it was read"):
+        with pytest.raises(tfckpt.StorageError) as caught:
             checkpoint["last"]
+    assert caught.value.path == "memory://place/long.data-00000-of-00001"
 
 
 @pytest.mark.parametrize(
@@ -197,14 +203,14 @@ def test_file_of_a_file_system_that_changes_is_never_mixed(system: MemoryFileSys
         ([], []),
         ([(0, 10), (10, 10)], [(0, 20)]),
         ([(20, 5), (0, 10)], [(0, 25)]),
-        ([(0, 10), (10 + GAP, 5)], [(0, 15 + GAP)]),
-        ([(0, 10), (11 + GAP, 5)], [(0, 10), (11 + GAP, 5)]),
+        ([(0, 10), (10 + MAX_GAP_BYTES, 5)], [(0, 15 + MAX_GAP_BYTES)]),
+        ([(0, 10), (11 + MAX_GAP_BYTES, 5)], [(0, 10), (11 + MAX_GAP_BYTES, 5)]),
         ([(0, 100), (10, 5)], [(0, 100)]),
-        ([(0, 0), (5, -1), (-5, 10), (PIECE * 3, 1)], []),
-        ([(0, 2 * PIECE + 1)], [(0, PIECE), (PIECE, PIECE), (2 * PIECE, 1)]),
+        ([(0, 0), (5, -1), (-5, 10), (PIECE_BYTES * 3, 1)], []),
+        ([(0, 2 * PIECE_BYTES + 1)], [(0, PIECE_BYTES), (PIECE_BYTES, PIECE_BYTES), (2 * PIECE_BYTES, 1)]),
     ],
     ids=["none", "adjoining", "out of order", "small gap", "large gap", "inside", "impossible", "large"],
 )
 def test_ranges_are_merged_over_small_gaps(ranges: list[tuple[int, int]], merged: list[tuple[int, int]]) -> None:
-    """And cut into pieces that several connections fetch; what the file does not have is left out."""
-    assert merge(ranges, 3 * PIECE) == merged
+    """Large ranges are split into pieces for several connections; ranges outside the file are left out."""
+    assert merge_ranges(ranges, 3 * PIECE_BYTES) == merged

@@ -1,4 +1,4 @@
-"""Every storage keeps the contract."""
+"""The storage contract, run for every storage."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from tfckpt.storage.remote.fsspec import FsspecTransport
 from tfckpt.storage.remote.http import HttpTransport
 from tfckpt.storage.remote.storage import RemoteStorage
 
-Made = Iterator[tuple[Storage, str]]
+StorageAndRoot = Iterator[tuple[Storage, str]]
 
 
 class TestMappedFiles(StorageContract):
-    """Files of this machine, mapped."""
+    """Local files, mapped."""
 
     mmap = True
 
     @contextlib.contextmanager
-    def make(self, files: Mapping[str, bytes]) -> Made:
-        """A folder."""
+    def make(self, files: Mapping[str, bytes]) -> StorageAndRoot:
+        """Yield a local folder."""
         with tempfile.TemporaryDirectory() as folder:
             yield LocalStorage(mmap=self.mmap), str(write_folder(pathlib.Path(folder), files))
 
 
 class TestReadFiles(TestMappedFiles):
-    """Files of this machine, read."""
+    """Local files, read."""
 
     mmap = False
 
@@ -48,8 +48,8 @@ class TestMemory(StorageContract):
     """Files in memory."""
 
     @contextlib.contextmanager
-    def make(self, files: Mapping[str, bytes]) -> Made:
-        """A mapping."""
+    def make(self, files: Mapping[str, bytes]) -> StorageAndRoot:
+        """Yield a mapping."""
         yield MemoryStorage(files), ""
 
 
@@ -59,49 +59,49 @@ class TestTar(StorageContract):
     mode, kind = "w", tarfile.PAX_FORMAT
 
     @contextlib.contextmanager
-    def make(self, files: Mapping[str, bytes]) -> Made:
-        """An archive in memory."""
+    def make(self, files: Mapping[str, bytes]) -> StorageAndRoot:
+        """Yield an archive in memory."""
         storage = ArchiveStorage(MemorySource(tar_of(files, self.mode, kind=self.kind), "a.tar"), DEFAULT_LIMITS)
         yield storage, storage.root
 
 
 class TestGnuTarXz(TestTar):
-    """Members of an archive packed with xz, with names as GNU tar writes them."""
+    """Members of a tar archive compressed with xz, with names as GNU tar writes them."""
 
     mode, kind = "w:xz", tarfile.GNU_FORMAT
 
 
 class TestOldTarBzip2(TestTar):
-    """Members of an archive packed with bzip2, with names as POSIX had them in 1988."""
+    """Members of a tar archive compressed with bzip2, with names as in POSIX.1-1988."""
 
     mode, kind = "w:bz2", tarfile.USTAR_FORMAT
 
 
 class TestTgz(StorageContract):
-    """Members of a tar archive packed with gzip, in a folder of it, read and not mapped."""
+    """Members of a folder of a tar archive compressed with gzip, read instead of mapped."""
 
     @contextlib.contextmanager
-    def make(self, files: Mapping[str, bytes]) -> Made:
-        """An archive in memory."""
+    def make(self, files: Mapping[str, bytes]) -> StorageAndRoot:
+        """Yield a folder of an archive in memory."""
         source = MemorySource(tar_of(files, "w:gz", under="top/"), "a.tgz")
         storage = ArchiveStorage(source, DEFAULT_LIMITS, mmap=False)
         yield storage, storage.join(storage.root, "top")
 
 
 class TestStoredZip(StorageContract):
-    """Members of a zip archive that stand there as they are."""
+    """Stored members of a zip archive."""
 
     method = zipfile.ZIP_STORED
 
     @contextlib.contextmanager
-    def make(self, files: Mapping[str, bytes]) -> Made:
-        """An archive in memory."""
+    def make(self, files: Mapping[str, bytes]) -> StorageAndRoot:
+        """Yield an archive in memory."""
         storage = ArchiveStorage(MemorySource(zip_of(files, self.method), "a.zip"), DEFAULT_LIMITS)
         yield storage, storage.root
 
 
 class TestDeflatedZip(TestStoredZip):
-    """Members of a zip archive that are deflated."""
+    """Deflated members of a zip archive."""
 
     method = zipfile.ZIP_DEFLATED
 
@@ -112,18 +112,18 @@ class TestHttp(StorageContract):
     lists = False
 
     @contextlib.contextmanager
-    def make(self, files: Mapping[str, bytes]) -> Made:
-        """A server on the loopback."""
+    def make(self, files: Mapping[str, bytes]) -> StorageAndRoot:
+        """Yield a server on the loopback interface."""
         with serving(files) as server:
             yield RemoteStorage(HttpTransport(), server.url), server.url
 
 
 class TestFsspec(StorageContract):
-    """Files of a file system that fsspec knows."""
+    """Files of a file system of fsspec."""
 
     @contextlib.contextmanager
-    def make(self, files: Mapping[str, bytes]) -> Made:
-        """fsspec's own file system in memory."""
+    def make(self, files: Mapping[str, bytes]) -> StorageAndRoot:
+        """Yield fsspec's file system in memory."""
         system = fsspec.filesystem("memory")
         for name, data in files.items():
             system.pipe_file(f"/contract/{name}", data)

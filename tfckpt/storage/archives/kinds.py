@@ -1,16 +1,16 @@
-"""Which archive a file is, told by its first bytes; cheap to import, since every path that is opened is asked."""
+"""Recognise an archive by its first bytes. Cheap to import, since it runs for every path that is opened."""
 
 from __future__ import annotations
 
 from ..._typing import ByteSource
 from . import tar, zip
 
-#: Compressed data: format by magic number.
+#: Compression formats by magic number.
 COMPRESSIONS = {b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 
 
-def archive_kind(source: ByteSource) -> str | None:
-    """What archive a file is: "zip", "tar" or the name of a compression; None for no archive."""
+def detect_archive(source: ByteSource) -> str | None:
+    """Return "zip", "tar" or the name of a compression format; None if the file is not an archive."""
     head = bytes(source.read(0, min(source.size, tar.BLOCK)))
     if head.startswith(zip.MAGICS):
         return "zip"

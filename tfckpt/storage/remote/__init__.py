@@ -1,1 +1,1 @@
-"""Checkpoints on servers and object stores, read in byte ranges."""
+"""Checkpoints on web servers and in the file systems that fsspec knows."""

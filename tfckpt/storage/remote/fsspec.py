@@ -1,6 +1,6 @@
-"""Files at any address that fsspec knows a file system for: `gs://`, `s3://`, `memory://` and the like.
+"""Files at any address that fsspec has a file system for: `gs://`, `s3://`, `memory://` and so on.
 
-fsspec and the package for a protocol are imported when an address needs them.
+fsspec, and the package for a protocol, are imported when an address needs them.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from ...errors import (
     printable,
 )
 from ..local import check_range
-from .http import changed
+from .http import file_changed_error
 from .transport import Facts, Part, Sink
 
-#: What the file systems call a text that changes with the content, in the order of how much it can be trusted.
+#: Names that file systems use for a string that changes with the content, the most reliable first.
 _VERSION_KEYS = (
     *("ETag", "etag", "e_tag", "generation", "version_id", "md5Hash", "md5", "content_md5", "checksum"),
     *("LastModified", "last_modified", "updated", "mtime", "created"),
 )
-#: Bytes that a copy holds in memory.
-_PIECE = 8 << 20
-#: Packages that the extra `remote` brings, by protocol.
-_EXTRA = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs"}
+#: Bytes that a copy holds in memory at a time.
+_COPY_BYTES = 8 << 20
+#: Packages in the extra `remote`, by protocol.
+_PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs"}
 
 
 class FsspecTransport:
-    """Addresses of one protocol; faults are borne with as the file system itself does."""
+    """Addresses of one protocol; transient errors are left to the file system's own retries."""
 
     def __init__(self, address: str) -> None:
-        """Find the file system of an address; `MissingDependencyError` where a package for it is missing."""
+        """Create the file system of an address; raise `MissingDependencyError` if a package for it is missing."""
         protocol = address.partition("://")[0]
         try:
             import fsspec
@@ -45,34 +45,34 @@ class FsspecTransport:
         try:
             known = fsspec.get_filesystem_class(protocol)
         except ImportError as error:
-            package = _EXTRA.get(protocol)
+            package = _PACKAGES.get(protocol)
             if package is None:
                 raise StorageError(f"cannot read from {protocol}://: {error}", path=address) from error
             purpose = f"reading from {protocol}://"
             raise MissingDependencyError(package, extra="remote", purpose=purpose) from error
         except ValueError:
-            raise UnsupportedFeatureError(f"no file system is known for {protocol}://", path=address) from None
-        with _translated(address):
-            # A listing that is kept would hide that a file has changed.
+            raise UnsupportedFeatureError(f"unknown protocol {protocol}://", path=address) from None
+        with _translate_errors(address):
+            # A cached listing would hide that a file has changed.
             self._files: Any = known(**known._get_kwargs_from_urls(address), use_listings_cache=False)
 
     def stat(self, address: str) -> Facts:
-        """The facts of a file."""
-        with _translated(address):
+        """Return the facts of a file."""
+        with _translate_errors(address):
             info = self._files.info(self._path(address))
             if info.get("type") == "directory":
-                raise CheckpointNotFoundError("this is a folder, not a file", path=address)
+                raise CheckpointNotFoundError("is a directory, expected a file", path=address)
             if info.get("size") is None:
-                raise StorageError("the file system does not say how long the file is", path=address)
+                raise StorageError("the file system does not report the size of the file", path=address)
             version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None), None)
             return Facts(int(info["size"]), version)
 
     def read(self, address: str, offset: int, length: int) -> Part:
-        """Exactly these bytes, with the facts compared before and after."""
+        """Return exactly these bytes; the facts are compared before and after."""
         return self._read(address, self.stat(address), offset, length)
 
     def read_end(self, address: str, length: int) -> Part:
-        """The last bytes."""
+        """Return the last bytes."""
         facts = self.stat(address)
         start = max(0, facts.size - length)
         return self._read(address, facts, start, facts.size - start)
@@ -80,22 +80,22 @@ class FsspecTransport:
     def copy(self, address: str, offset: int, length: int, sink: Sink, facts: Facts) -> None:
         """Write exactly these bytes to a sink, piece by piece."""
         stop = offset + length
-        for start in range(offset, stop, _PIECE):
-            sink.write(self._read(address, facts, start, min(_PIECE, stop - start)).data.tobytes())
+        for start in range(offset, stop, _COPY_BYTES):
+            sink.write(self._read(address, facts, start, min(_COPY_BYTES, stop - start)).data.tobytes())
 
     def full_address(self, address: str) -> str:
-        """The address itself: access data is the business of fsspec's own settings."""
+        """Return the address unchanged: credentials belong in fsspec's own settings."""
         return address
 
     def is_folder(self, address: str) -> bool:
-        """Whether a folder stands there."""
-        with _translated(address):
+        """Return whether the address is a folder."""
+        with _translate_errors(address):
             return bool(self._files.isdir(self._path(address)))
 
     def list(self, address: str) -> list[str]:
-        """Names in a folder, sorted; empty if there is none."""
+        """Return the sorted names in a folder; empty if it does not exist."""
         try:
-            with _translated(address):
+            with _translate_errors(address):
                 paths = self._files.ls(self._path(address), detail=False)
         except CheckpointNotFoundError:
             return []
@@ -105,13 +105,13 @@ class FsspecTransport:
         check_range(address, offset, length, facts.size)
         data = b""
         if length:
-            with _translated(address):
+            with _translate_errors(address):
                 data = self._files.cat_file(self._path(address), start=offset, end=offset + length)
-        now = self.stat(address)
-        if now != facts:
-            raise changed(address, facts, now)
+        current = self.stat(address)
+        if current != facts:
+            raise file_changed_error(address, facts, current)
         if len(data) != length:
-            raise past_end("answer", needed=length, available=len(data), path=address, offset=offset)
+            raise past_end("response", needed=length, available=len(data), path=address, offset=offset)
         return Part(offset, memoryview(data), facts)
 
     def _path(self, address: str) -> str:
@@ -119,8 +119,8 @@ class FsspecTransport:
         return path
 
 
-class _translated:  # noqa: N801  # used as a verb: with _translated(address)
-    """Turns what the many file systems raise into our errors; misuse of our own interface is not among it."""
+class _translate_errors:  # noqa: N801  # used as a verb: with _translate_errors(address)
+    """Translates exceptions of file systems into this package's errors, and lets everything else pass."""
 
     def __init__(self, address: str) -> None:
         self._address = address

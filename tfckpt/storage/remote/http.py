@@ -1,8 +1,10 @@
-"""Files on HTTP servers, by range requests (RFC 9110, section 14).
+"""Files on HTTP servers, read with range requests (RFC 9110, section 14).
 
-The standard library's client is used (`http_client`): it follows proxies and redirects as the system says, and shows
-the header fields that tell whether an answer is the part that was asked for, of the version that was read before.
-Every answer is compared with the question before its bytes are used; a byte more than asked for is never taken.
+The standard library's client is used (`http_client`): it needs no extra, follows the system's proxies, starts no event
+loop, and shows the header fields that say whether a response is the range asked for, from the same version.
+fsspec's interface returns only the bytes, so it cannot detect a server that ignores ranges, sends another part, or
+has another version of the file.
+Every response is checked against the request before its bytes are used, and never more bytes are taken than requested.
 """
 
 from __future__ import annotations
@@ -29,103 +31,104 @@ from ...errors import (
     abridged,
     past_end,
 )
-from .http_client import patient_opener
-from .transport import DEFAULT_PATIENCE, Facts, Gathered, Part, Patience, Sink
+from .http_client import build_opener
+from .transport import DEFAULT_PATIENCE, Facts, MemorySink, Part, Patience, Sink
 
 _PARTIAL, _WHOLE, _UNSATISFIABLE = 206, 200, 416
 _MISSING = (404, 410)
 _REFUSED = (401, 403, 407)
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _CONTENT_RANGE = re.compile(r"bytes +(?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)")
-_PIECE = 256 << 10
-#: Of a version as it is kept; a longer one is told by its SHA-256.
-_LONGEST_VERSION = 200
+_READ_BYTES = 256 << 10
+#: Longest ETag stored; longer ones are hashed.
+_MAX_VERSION_CHARACTERS = 200
 
 
 class HttpTransport:
-    """Addresses of the schemes http and https, without a query, a name or a password."""
+    """Addresses with the schemes http and https, without query, name or password."""
 
     def __init__(self, *, query: str = "", user: str = "", patience: Patience | None = None) -> None:
-        """`query` and `user` (NAME:PASSWORD, as in an address) go with every request, and are never shown."""
+        """Send `query` and `user` (NAME:PASSWORD, as in an address) with every request, and never show them."""
         self._query = query
         self._user = user
         self._patience = patience or DEFAULT_PATIENCE
-        self._opener = patient_opener(self._patience)
+        self._opener = build_opener(self._patience)
 
     def stat(self, address: str) -> Facts:
-        """The facts of a file, from the answer to a request for its first byte."""
-        return self._get(_Answer(address, 0, 1), "bytes=0-0").facts
+        """Return the facts of a file, from a request for its first byte."""
+        return self._request(_Transfer(address, 0, 1), "bytes=0-0").facts
 
     def read(self, address: str, offset: int, length: int) -> Part:
-        """Exactly these bytes."""
-        gathered = Gathered()
-        answer = self._get(_Answer(address, offset, offset + length, gathered))
-        return Part(offset, gathered.view, answer.facts)
+        """Return exactly these bytes."""
+        sink = MemorySink()
+        transfer = self._request(_Transfer(address, offset, offset + length, sink))
+        return Part(offset, sink.view, transfer.facts)
 
     def read_end(self, address: str, length: int) -> Part:
-        """The last bytes."""
-        gathered = Gathered()
-        answer = self._get(_Answer(address, None, length, gathered), f"bytes=-{length}")
-        return Part(answer.start or 0, gathered.view, answer.facts)
+        """Return the last bytes."""
+        sink = MemorySink()
+        transfer = self._request(_Transfer(address, None, length, sink), f"bytes=-{length}")
+        return Part(transfer.start or 0, sink.view, transfer.facts)
 
     def copy(self, address: str, offset: int, length: int, sink: Sink, facts: Facts) -> None:
-        """Write exactly these bytes to a sink as they arrive, of a file with these facts and of no other.
+        """Write exactly these bytes to a sink as they arrive, if the file still has these facts.
 
-        Where the server gives no version, what broke off is not resumed: it begins anew.
-        `UnsupportedFeatureError` if the server does not give parts of files, unless this is the whole file.
+        If the server sends no version, an interrupted transfer is not resumed but starts over.
+        Raises `UnsupportedFeatureError` if the server ignores ranges, unless the range is the whole file.
         """
-        self._get(_Answer(address, offset, offset + length, sink, expected=facts))
+        self._request(_Transfer(address, offset, offset + length, sink, expected=facts))
 
     def full_address(self, address: str) -> str:
-        """The address with what is never shown."""
+        """Return the address with query, name and password."""
         parts = urllib.parse.urlsplit(address)
         netloc = f"{self._user}@{parts.netloc}" if self._user else parts.netloc
         return urllib.parse.urlunsplit(parts._replace(netloc=netloc, query=self._query))
 
     def is_folder(self, address: str) -> bool | None:
-        """None: HTTP has no folders to ask for."""
+        """Return None: HTTP has no folders."""
         return None
 
     def list(self, address: str) -> list[str]:
-        """HTTP has no listing."""
+        """Return no names: HTTP cannot list folders."""
         return []
 
-    def _get(self, answer: _Answer, ranges: str | None = None) -> _Answer:
-        """Fill an answer, asked for by `ranges` at first, and again from where it stopped."""
+    def _request(self, transfer: _Transfer, ranges: str | None = None) -> _Transfer:
+        """Complete a transfer, with `ranges` in the first request, then from where it stopped."""
         since = time.monotonic()
         attempt = 0
         while True:
             attempt += 1
-            fault: _PassingError
+            failure: _TransientError
             try:
-                with self._response(answer.address, ranges or answer.rest()) as response:
-                    answer.take(response)
-                if answer.is_complete:
-                    return answer
-                if answer.may_go_on and not answer.was_cut_short and time.monotonic() - since < self._patience.total:
-                    # The server gives less at once than it was asked for, as it may; it goes on from there.
+                with self._open(transfer.address, ranges or transfer.remaining_range()) as response:
+                    transfer.accept(response)
+                if transfer.is_complete:
+                    return transfer
+                has_time = time.monotonic() - since < self._patience.total
+                if transfer.is_resumable and not transfer.was_cut_short and has_time:
+                    # A server may send less than the range asked for. That is progress, not a failed attempt.
                     attempt, ranges = 0, None
                     continue
-                fault = _PassingError(
-                    f"the server stopped after {answer.received} of {answer.wanted} bytes", is_short=True
+                failure = _TransientError(
+                    f"response ended after {transfer.received} of {transfer.wanted} bytes", is_short=True
                 )
-            except _PassingError as error:
-                fault = error
-            if answer.received:
+            except _TransientError as error:
+                failure = error
+            if transfer.received:
                 ranges = None
-            if not self._patience.wait(attempt, since, fault.retry_after):
-                raise fault.final(answer, attempt)
-            if not answer.may_go_on:
-                answer.restart()
+            if not self._patience.wait(attempt, since, failure.retry_after):
+                raise failure.to_error(transfer, attempt)
+            if not transfer.is_resumable:
+                transfer.restart()
 
     @contextlib.contextmanager
-    def _response(self, address: str, ranges: str) -> Iterator[http.client.HTTPResponse]:
+    def _open(self, address: str, ranges: str) -> Iterator[http.client.HTTPResponse]:
         request = urllib.request.Request(
             address + (f"?{self._query}" if self._query else ""),
             headers={"Range": ranges, "Accept-Encoding": "identity", "User-Agent": f"tfckpt/{__version__}"},
         )
         if self._user:
-            # A redirect to another server does not take it along.
+            # Unredirected: it must not be sent to another server.
             token = base64.b64encode(urllib.parse.unquote_to_bytes(self._user)).decode("ascii")
             request.add_unredirected_header("Authorization", f"Basic {token}")
         try:
@@ -134,156 +137,160 @@ class HttpTransport:
         except urllib.error.HTTPError as error:
             with contextlib.closing(error):
                 if error.code == _UNSATISFIABLE:
-                    yield error  # type: ignore[misc]  # an answer like others: it says how long the file is
+                    yield error  # type: ignore[misc]  # a response like any other: it reports the size of the file
                     return
                 raise _status_error(address, error) from None
         except urllib.error.URLError as error:
             reason = error.reason
             if isinstance(reason, OSError) and type(reason).__name__ == "SSLCertVerificationError":
-                raise StorageError(f"the server is not trusted: {reason}", path=address) from error
-            raise _PassingError(f"cannot reach the server: {reason}") from error
+                raise StorageError(f"the server's certificate is not trusted: {reason}", path=address) from error
+            raise _TransientError(f"cannot connect: {reason}") from error
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, CheckpointError):
                 error.path = error.path or address
                 raise
-            raise _PassingError(f"the connection broke: {abridged(str(error)) or type(error).__name__}") from error
+            raise _TransientError(f"connection failed: {abridged(str(error)) or type(error).__name__}") from error
         except ValueError as error:
             if isinstance(error, CheckpointError):
                 raise
-            raise StorageError(
-                f"this address, or one that the server redirects to, is none: {error}", path=address
-            ) from error
+            raise StorageError(f"invalid URL, given or redirected to: {error}", path=address) from error
 
 
-class _PassingError(Exception):
-    """Something that may be gone at the next request."""
+class _TransientError(Exception):
+    """A failure that the next request may not have."""
 
     def __init__(self, message: str, *, retry_after: float | None = None, is_short: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.is_short = is_short
 
-    def final(self, answer: _Answer, attempts: int) -> CheckpointError:
-        """The error after the last attempt."""
-        message = f"{self}, in {attempts} attempts"
+    def to_error(self, transfer: _Transfer, attempts: int) -> CheckpointError:
+        """Return the error to raise after the last attempt."""
+        message = f"{self} ({attempts} attempts)"
         if self.is_short:
             return TruncatedError(
-                message, needed=answer.wanted, available=answer.received, path=answer.address, offset=answer.start
+                message,
+                needed=transfer.wanted,
+                available=transfer.received,
+                path=transfer.address,
+                offset=transfer.start,
             )
-        return StorageError(message, path=answer.address, offset=answer.start)
+        return StorageError(message, path=transfer.address, offset=transfer.start)
 
 
-class _Answer:
-    """What arrives for one question, over as many requests as it takes: bytes `start` to `stop`, or the last `stop`.
+class _Transfer:
+    """The bytes of one range, over as many responses as it takes: from `start` to `stop`, or the last `stop` bytes.
 
-    The bytes go to a sink as they arrive; without one only the facts are asked for.
+    The bytes go to a sink as they arrive; without a sink only the facts are requested.
     """
 
     def __init__(
         self, address: str, start: int | None, stop: int, sink: Sink | None = None, *, expected: Facts | None = None
     ) -> None:
-        """`expected` are the facts that the file has to have; None for whatever it has."""
+        """Expect a file with the facts `expected`, or any file if that is None."""
         self.address = address
         self.start = start
         self._stop = stop
         self._sink = sink
         self._facts = expected
-        #: Whether another answer may go on where one ended.
-        self.may_go_on = expected is None or expected.version is not None
-        #: Bytes that arrived.
+        #: True if another response may continue where one ended.
+        self.is_resumable = expected is None or expected.version is not None
+        #: Bytes received.
         self.received = 0
-        #: Whether the last answer ended before it had given what its head promised.
+        #: True if the last response ended before the length in its head.
         self.was_cut_short = False
 
     @property
     def wanted(self) -> int:
-        """Bytes in all."""
+        """The size of the range in bytes."""
         return self._stop - (self.start or 0)
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing more is needed."""
+        """True if nothing more is needed."""
         return self._facts is not None and (self._sink is None or self.received == self.wanted)
 
     @property
     def facts(self) -> Facts:
-        """The facts of the file, which an answer told."""
+        """The facts of the file, from the first response."""
         assert self._facts is not None
         return self._facts
 
-    def rest(self) -> str:
-        """The value of a Range field for what has not arrived yet."""
+    def remaining_range(self) -> str:
+        """Return the value of a Range header for the bytes not received yet."""
         return f"bytes={(self.start or 0) + self.received}-{self._stop - 1}"
 
     def restart(self) -> None:
-        """Take nothing for arrived."""
+        """Discard what was received."""
         self.received = 0
         if self._sink is not None:
             self._sink.restart()
 
-    def take(self, response: http.client.HTTPResponse) -> None:
-        """Compare an answer's head with the question, and take its bytes as far as they go."""
+    def accept(self, response: http.client.HTTPResponse) -> None:
+        """Check a response's head against the request, and receive its bytes."""
         coding = response.headers.get("Content-Encoding", "identity")
         if coding != "identity":
-            raise UnsupportedFeatureError(f"the server packs what it sends with {abridged(coding)}", path=self.address)
+            raise UnsupportedFeatureError(
+                f"the server sent content encoding {abridged(coding)}, expected identity", path=self.address
+            )
         if response.status == _UNSATISFIABLE:
-            self._take_end_of_file(response)
+            self._accept_unsatisfiable(response)
         elif response.status == _PARTIAL:
-            self._take_part(response)
+            self._accept_part(response)
         elif response.status == _WHOLE:
-            self._take_whole(response)
+            self._accept_whole(response)
         else:
-            raise StorageError(f"the server answers {response.status} {abridged(response.reason)}", path=self.address)
+            raise StorageError(f"the server returned {response.status} {abridged(response.reason)}", path=self.address)
 
-    def _take_part(self, response: http.client.HTTPResponse) -> None:
+    def _accept_part(self, response: http.client.HTTPResponse) -> None:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         if match is None or match[1] is None or match[3] == "*":
-            raise _PassingError(
-                f"the server does not say which part it gives: {abridged(repr(response.headers.get('Content-Range')))}"
+            raise _TransientError(
+                f"partial response with invalid Content-Range: {abridged(repr(response.headers.get('Content-Range')))}"
             )
         first, last, total = int(match[1]), int(match[2]), int(match[3])
-        length = _length(response)
+        length = _content_length(response)
         if not first <= last < total or (length is not None and length != last + 1 - first):
-            raise _PassingError(
-                f"the server contradicts itself: {length} bytes, which are bytes {match[1]}-{match[2]}/{total}"
+            raise _TransientError(
+                f"inconsistent response: Content-Length {length}, Content-Range {match[1]}-{match[2]}/{total}"
             )
-        self._learn(Facts(total, _version(response)))
+        self._record_facts(Facts(total, _version(response)))
         if self.start is None:
             self.start, self._stop = max(0, total - self._stop), total
         expected = self.start + self.received
         if first != expected or last >= self._stop:
-            raise _PassingError(f"the server gives bytes {first}-{last}, asked for were {expected}-{self._stop - 1}")
+            raise _TransientError(f"the server sent bytes {first}-{last}, expected {expected}-{self._stop - 1}")
         if self._stop > total:
-            raise self._past_end(total)
+            raise self._past_end_error(total)
         self._receive(response, last + 1 - first)
 
-    def _take_whole(self, response: http.client.HTTPResponse) -> None:
-        """The server ignored the range, as it may; that serves only if the whole was wanted."""
-        length = _length(response)
+    def _accept_whole(self, response: http.client.HTTPResponse) -> None:
+        """Accept the whole file from a server that ignored the range, if the whole file was wanted."""
+        length = _content_length(response)
         if length is None:
-            raise self._no_parts("a file of unknown length")
-        self._learn(Facts(length, _version(response)))
+            raise self._no_ranges_error("a file of unknown length")
+        self._record_facts(Facts(length, _version(response)))
         if self._sink is None:
             return
         if self.start is None and self._stop >= length:
             self.start, self._stop = 0, length
         if self.start != 0 or self._stop < length:
-            raise self._no_parts(f"the whole file of {length} bytes")
+            raise self._no_ranges_error(f"the whole file of {length} bytes")
         if self._stop > length:
-            raise self._past_end(length)
+            raise self._past_end_error(length)
         self.restart()
         self._receive(response, length)
 
-    def _take_end_of_file(self, response: http.client.HTTPResponse) -> None:
+    def _accept_unsatisfiable(self, response: http.client.HTTPResponse) -> None:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         if match is None or match[3] == "*":
-            raise StorageError("the server refuses the range and does not say how long the file is", path=self.address)
+            raise StorageError("the server refused the range without reporting the file's size", path=self.address)
         total = int(match[3])
-        self._learn(Facts(total, _version(response)))
+        self._record_facts(Facts(total, _version(response)))
         if total == 0 and (self._sink is None or self.start is None):
             self.start, self._stop = 0, 0
             return
-        raise self._past_end(total)
+        raise self._past_end_error(total)
 
     def _receive(self, response: http.client.HTTPResponse, count: int) -> None:
         if self._sink is None:
@@ -291,54 +298,55 @@ class _Answer:
         end = self.received + count
         self.was_cut_short = True
         while self.received < end:
-            piece = response.read1(min(_PIECE, end - self.received))
+            piece = response.read1(min(_READ_BYTES, end - self.received))
             if not piece:
                 return
             self._sink.write(piece)
             self.received += len(piece)
         self.was_cut_short = False
 
-    def _learn(self, facts: Facts) -> None:
+    def _record_facts(self, facts: Facts) -> None:
         if self._facts is not None and self._facts != facts:
-            raise changed(self.address, self._facts, facts)
+            raise file_changed_error(self.address, self._facts, facts)
         self._facts = facts
 
-    def _past_end(self, total: int) -> TruncatedError:
+    def _past_end_error(self, total: int) -> TruncatedError:
         start = self.start or 0
         return past_end(
             "read", needed=self.wanted, available=total - start, file_size=total, path=self.address, offset=start
         )
 
-    def _no_parts(self, instead: str) -> UnsupportedFeatureError:
+    def _no_ranges_error(self, instead: str) -> UnsupportedFeatureError:
         return UnsupportedFeatureError(
-            f"the server does not give parts of files: asked for some bytes it sends {instead}; "
+            f"the server does not support range requests: it sent {instead}; "
             "download the checkpoint's files and open the copy",
             path=self.address,
         )
 
 
-def changed(address: str, before: Facts, now: Facts) -> StorageError:
-    """The error for a file that another has taken the place of."""
+def file_changed_error(address: str, before: Facts, current: Facts) -> StorageError:
+    """Return the error for a file that was replaced while being read."""
     return StorageError(
-        f"the file changed while it was read: it was {before.size} bytes, version {before.version}; "
-        f"now it is {now.size} bytes, version {now.version}; open the checkpoint again",
+        f"file changed while being read: was {before.size} bytes, version {before.version}; "
+        f"is now {current.size} bytes, version {current.version}; open the checkpoint again",
         path=address,
     )
 
 
 def _status_error(address: str, error: urllib.error.HTTPError) -> Exception:
-    said = f"{error.code} {abridged(str(error.reason))}"
+    status = f"{error.code} {abridged(str(error.reason))}"
     if error.code in _MISSING:
-        return CheckpointNotFoundError(f"file not found: the server answers {said}", path=address)
+        return CheckpointNotFoundError(f"file not found: the server returned {status}", path=address)
     if error.code in _REFUSED:
-        return StorageError(f"the server refuses access: {said}", path=address)
+        return StorageError(f"access denied: the server returned {status}", path=address)
     if error.code in _TRANSIENT:
-        return _PassingError(f"the server answers {said}", retry_after=_seconds(error.headers.get("Retry-After")))
-    return StorageError(f"the server answers {said}", path=address)
+        retry_after = _parse_retry_after(error.headers.get("Retry-After"))
+        return _TransientError(f"the server returned {status}", retry_after=retry_after)
+    return StorageError(f"the server returned {status}", path=address)
 
 
-def _seconds(value: str | None) -> float | None:
-    """A Retry-After field: seconds, or a date."""
+def _parse_retry_after(value: str | None) -> float | None:
+    """Parse a Retry-After header, in seconds or as a date; return seconds, or None."""
     if value is None:
         return None
     if value.strip().isdecimal():
@@ -348,13 +356,13 @@ def _seconds(value: str | None) -> float | None:
     return None
 
 
-def _length(response: http.client.HTTPResponse) -> int | None:
+def _content_length(response: http.client.HTTPResponse) -> int | None:
     value = response.headers.get("Content-Length", "").strip()
     return int(value) if value.isdecimal() and len(value) < 20 else None
 
 
 def _version(response: http.client.HTTPResponse) -> str | None:
     version: str | None = response.headers.get("ETag") or response.headers.get("Last-Modified")
-    if version is None or len(version) <= _LONGEST_VERSION:
+    if version is None or len(version) <= _MAX_VERSION_CHARACTERS:
         return version
     return f"SHA-256 {hashlib.sha256(version.encode('utf-8', 'surrogatepass')).hexdigest()}"

@@ -1,6 +1,6 @@
-"""The standard library's client for HTTP with a deadline for every answer, and without reading the page of a redirect.
+"""The standard library's HTTP client, with a deadline for every response and without reading the body of a redirect.
 
-The library's own timeout begins anew with every byte that arrives, so a server could hold it for ever.
+The library's own timeout restarts with every byte that arrives, so a server could keep it waiting forever.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from ...errors import StorageError, abridged
 from .transport import Patience
 
 
-def patient_opener(patience: Patience) -> urllib.request.OpenerDirector:
-    """Return an opener for http and https addresses with these deadlines, using the proxies that the system names."""
-    return urllib.request.build_opener(_Redirects, _HttpHandler(patience), _HttpsHandler(patience))
+def build_opener(patience: Patience) -> urllib.request.OpenerDirector:
+    """Return an opener for http and https addresses with these deadlines, using the system's proxies."""
+    return urllib.request.build_opener(_RedirectHandler, _HttpHandler(patience), _HttpsHandler(patience))
 
 
 class _TimedReader(io.RawIOBase):
-    """The bytes of one answer, read from a socket until the deadline.
+    """The bytes of one response, read from a socket until the deadline.
 
-    The head has to end within `timeout` seconds; each byte of the body gives more time, at the slowest rate allowed.
+    The head must end within `timeout` seconds; each byte of the body extends the deadline, at the slowest rate allowed.
     """
 
     def __init__(self, sock: socket.socket, patience: Patience) -> None:
         self._source = sock.makefile("rb", buffering=0)
         self._patience = patience
-        self._begun = time.monotonic()
+        self._start = time.monotonic()
         self._received = 0
         self.is_head = True
 
@@ -45,14 +45,14 @@ class _TimedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         """Read what has arrived into the buffer; `TimeoutError` after the deadline."""
         allowed = self._patience.timeout + (0 if self.is_head else self._received / self._patience.slowest)
-        if time.monotonic() - self._begun > allowed:
-            raise TimeoutError(f"the answer came too slowly: {self._received} bytes in {allowed:.0f} s")
+        if time.monotonic() - self._start > allowed:
+            raise TimeoutError(f"the response was too slow: {self._received} bytes in {allowed:.0f} s")
         count = self._source.readinto(buffer)
         self._received += count or 0
         return count
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """Return a buffered file, as the socket's method does, whose place this reader takes in an answer."""
+        """Return a buffered file over this reader, in place of the socket's own."""
         return io.BufferedReader(self)
 
     def close(self) -> None:
@@ -62,27 +62,27 @@ class _TimedReader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer that is read through a `_TimedReader`."""
+    """A response that is read through a `_TimedReader`."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, patience: Patience, **options: Any) -> None:
         self._reader = _TimedReader(sock, patience)
         super().__init__(self._reader, *arguments, **options)  # type: ignore[arg-type]  # it only calls makefile
 
     def begin(self) -> None:
-        """Read the head."""
+        """Read the head, then start counting the body."""
         super().begin()
         self._reader.is_head = False
 
 
 class _PatientHandler(urllib.request.AbstractHTTPHandler):
-    """A handler whose connections give `_Response`s."""
+    """A handler whose connections return `_Response` objects."""
 
     def __init__(self, patience: Patience) -> None:
         super().__init__()
         self._response_class = functools.partial(_Response, patience=patience)
 
     def do_open(self, http_class: Callable[..., Any], req: urllib.request.Request, **options: Any) -> Any:
-        """Send a request over a connection that `http_class` makes, and return the answer."""
+        """Send a request over a connection that `http_class` creates, and return the response."""
 
         def connect(*arguments: Any, **keywords: Any) -> Any:
             connection = http_class(*arguments, **keywords)
@@ -100,8 +100,8 @@ class _HttpsHandler(_PatientHandler, urllib.request.HTTPSHandler):
     pass
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to http and https only, and reads nothing of the page that says where to."""
+class _RedirectHandler(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https only, and does not read their bodies."""
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         """Follow a redirect, and close its response even if the target is rejected."""
@@ -114,7 +114,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Any:
         if urllib.parse.urlsplit(newurl).scheme not in ("http", "https"):
-            raise StorageError(f"the server redirects to {abridged(repr(newurl))}, which is not a web address")
+            raise StorageError(f"redirect to {abridged(repr(newurl))}, expected an http or https address")
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        fp.close()  # the library would read it to its end, wherever that is
+        fp.close()  # the library would read the body, which may be endless
         return request

@@ -1,4 +1,4 @@
-"""What a remote storage asks of the protocol below it: parts of files, and the facts that tell versions apart."""
+"""The transport contract: what a remote storage needs from a protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..._typing import ByteView
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Facts:
-    """What a server says of a file: its size in bytes, and a text that changes with its content, if it gives one."""
+    """What a server reports about a file: its size in bytes, and a string that changes with the content, or None."""
 
     size: int
     version: str | None
@@ -20,7 +20,7 @@ class Facts:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes of a file from `offset`, and the facts of the version they are of."""
+    """Bytes of a file from `offset`, and the facts of the version they belong to."""
 
     offset: int
     data: ByteView
@@ -28,16 +28,16 @@ class Part:
 
 
 class Sink(Protocol):
-    """Takes the bytes of a part in their order, as they arrive."""
+    """A receiver of bytes in order, as they arrive."""
 
     def write(self, data: bytes) -> object:
-        """Take the next bytes, all of them."""
+        """Append all of these bytes."""
 
     def restart(self) -> None:
-        """Drop what was written: the part begins anew."""
+        """Discard what was written, because the transfer starts over."""
 
 
-class Gathered:
+class MemorySink:
     """A sink in memory."""
 
     def __init__(self) -> None:
@@ -47,32 +47,35 @@ class Gathered:
 
     @property
     def view(self) -> ByteView:
-        """All that was written."""
+        """All bytes written so far."""
         return memoryview(self._data).toreadonly()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long transient faults are borne with: refused, reset and stalled connections, answers 408, 429 and 5xx.
+    """How long to retry after transient errors: refused, reset and stalled connections, and status 408, 429 and 5xx.
 
     Times are in seconds.
     """
 
-    #: Requests for the same bytes before giving up; one that brings some of them is resumed where it stopped.
+    #: Most requests for the same bytes; a response that was cut short is resumed where it stopped.
     attempts: int = 5
-    #: The wait before the second request; it doubles every time, with some chance in it.
+    #: Delay before the second request; it doubles every time, with some jitter.
     delay: float = 0.25
-    #: No wait is longer, also where the server asks for more.
+    #: Longest delay, even if the server asks for more.
     longest_delay: float = 10.0
-    #: How long one answer may stand still.
+    #: Longest time without progress of a response.
     timeout: float = 30.0
-    #: Bytes a second below which an answer counts as standing still once `timeout` has passed.
+    #: Lowest rate in bytes per second at which a response still counts as making progress after `timeout`.
     slowest: int = 16 << 10
-    #: No further request is made after this time.
+    #: Time after which no new request is sent.
     total: float = 300.0
 
     def wait(self, attempt: int, since: float, asked: float | None = None) -> bool:
-        """Sleep before the next attempt, `attempt` of which were made since the time `since`; False to give up."""
+        """Sleep before the next attempt; return False to give up.
+
+        `attempt` attempts were made since the time `since`; `asked` is the delay the server asked for.
+        """
         pause = self.delay * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
         pause = min(max(pause, asked or 0.0), self.longest_delay)
         if attempt >= self.attempts or time.monotonic() + pause - since > self.total:
@@ -87,29 +90,29 @@ DEFAULT_PATIENCE = Patience()
 class Transport(Protocol):
     """Parts of files by address; safe to use from several threads.
 
-    `CheckpointNotFoundError` where there is no file, `StorageError` for what waiting did not help.
+    Raises `CheckpointNotFoundError` if the file does not exist, and `StorageError` if retrying did not help.
     """
 
     def stat(self, address: str) -> Facts:
-        """The facts of a file, without its bytes."""
+        """Return the facts of a file, without its bytes."""
 
     def read(self, address: str, offset: int, length: int) -> Part:
-        """Exactly these bytes, at least one; `TruncatedError` if the file is shorter."""
+        """Return exactly these bytes, at least one; raise `TruncatedError` if the file is shorter."""
 
     def read_end(self, address: str, length: int) -> Part:
-        """The last bytes, all of a file that has not more."""
+        """Return the last bytes, or the whole file if it is shorter."""
 
     def copy(self, address: str, offset: int, length: int, sink: Sink, facts: Facts) -> None:
-        """Write exactly these bytes to a sink as they arrive, of a file with these facts and of no other.
+        """Write exactly these bytes to a sink as they arrive, if the file still has these facts.
 
-        `StorageError` before a byte of another version is written.
+        Raises `StorageError` before a byte of another version is written.
         """
 
     def full_address(self, address: str) -> str:
-        """The address with whatever access data belongs to it, for opening it again elsewhere."""
+        """Return the address with its credentials, to open it elsewhere."""
 
     def is_folder(self, address: str) -> bool | None:
-        """Whether a folder stands there; None where the protocol cannot tell."""
+        """Return whether the address is a folder; None if the protocol cannot tell."""
 
     def list(self, address: str) -> list[str]:
-        """Names in a folder, sorted; empty where the protocol has no listing."""
+        """Return the sorted names in a folder; empty if the protocol cannot list folders."""
