@@ -9,7 +9,7 @@ from types import TracebackType
 from ._typing import Array, Buffer, PathLike
 from .bundle import naming
 from .finding import detect
-from .finding.open_reader import Opened, open_reader
+from .finding.open_reader import OpenedReader, open_reader
 from .graphs import lookup, saved_model
 from .graphs.graph import Graph
 from .graphs.meta_graph import MetaGraph, Signature, read_meta_graph
@@ -38,7 +38,7 @@ class Checkpoint(Mapping[str, Array]):
     Checkpoints are thread-safe.
     """
 
-    def __init__(self, opened: Opened, path: PathLike | Mapping[str, Buffer], options: Options) -> None:
+    def __init__(self, opened: OpenedReader, path: PathLike | Mapping[str, Buffer], options: Options) -> None:
         """Wrap an open reader; use `tfckpt.open` instead."""
         self._storage = opened.storage
         self._reader: TensorReader | None = opened.reader

@@ -38,7 +38,7 @@ from tfckpt.errors import (
 from tfckpt.files.atomic import atomic_file, sync_folder, writing
 from tfckpt.files.json_text import read_json
 from tfckpt.files.lock import FileLock
-from tfckpt.finding.file_kinds import what_is
+from tfckpt.finding.file_kinds import describe_file
 from tfckpt.limits import DEFAULT_LIMITS
 from tfckpt.storage.archives.kinds import detect_archive
 from tfckpt.storage.local import LocalStorage
@@ -298,7 +298,7 @@ def _require_archive(path: str, shown: str) -> None:
     with _open_regular(path) as source:
         if detect_archive(source) is None:
             raise CheckpointNotFoundError(
-                f"this is not an archive of a release but {what_is(source)}", path=shown
+                f"this is not an archive of a release but {describe_file(source)}", path=shown
             )
 
 

@@ -1,1 +1,1 @@
-"""From what a user typed to the one checkpoint it means."""
+"""From what a user typed to one checkpoint."""

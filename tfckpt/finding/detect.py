@@ -1,8 +1,8 @@
-"""From what the user typed to the checkpoint it means, or to a sentence that says what stands there instead.
+"""From a path that the user typed to the checkpoint it refers to, or to an error that says what is there instead.
 
-V2 is known by its index file, V1 by the content of a table: the value under the empty key is a bundle's header in one
-and a list of tensors in the other.
-Where both stand under one prefix, V2 wins, as in TensorFlow.
+A V2 checkpoint is recognised by its index file, a V1 checkpoint by the content of a table: the value under the empty
+key is a list of tensors in V1, and a bundle header in V2.
+If both exist for one prefix, V2 wins, as in TensorFlow.
 """
 
 from __future__ import annotations
@@ -29,50 +29,50 @@ from ..sstable.table import Table
 from ..storage.base import Storage
 from ..v1 import naming as v1_naming
 from ..v1.keys import LIST_KEY
-from .file_kinds import KERAS_ADVICE, KERAS_ENDINGS, UNKNOWN, what_is
+from .file_kinds import KERAS_ADVICE, KERAS_ENDINGS, UNKNOWN, describe_file
 from .state_file import STATE_NAME, read_state
 
 V1, V2 = "V1", "V2"
 _TEMPORARY = "_temp"
-#: What the archiver and the Finder of macOS add to the files they pack.
+#: Names that the archiver and the Finder of macOS add to archives.
 CLUTTER = frozenset({"__MACOSX", ".DS_Store"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Found:
-    """A checkpoint: its prefix in the storage, its format, and what a person should know about how it was found."""
+class Match:
+    """A checkpoint: its prefix in the storage, its format, and notes for the user on how it was found."""
 
     prefix: str
     format: str = V2
     notes: tuple[str, ...] = ()
 
 
-def find(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> Found:
-    """The checkpoint that a prefix, a member file, a state file or a folder means."""
-    # A path that ends in a separator is a folder; elsewhere than on a disk it would cost a request to see that.
+def find(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> Match:
+    """Return the checkpoint that a prefix, a member file, a state file or a folder refers to."""
+    # A path that ends in a separator is a folder; for a remote storage this saves a request.
     if storage.split(path)[1] and storage.is_file(naming.index_name(path)):
-        return Found(path)
+        return Match(path)
     if storage.is_folder(path):
         return _find_in_folder(storage, path, limits)
     if storage.is_file(path):
         return _find_from_file(storage, path, limits)
-    shards = _shard_set(storage, path, limits)
+    shards = _find_shards(storage, path, limits)
     if shards is not None:
         return shards
-    raise _nothing_at(storage, path)
+    raise _not_found_error(storage, path)
 
 
-def find_prefix(storage: Storage, prefix: str, limits: Limits = DEFAULT_LIMITS) -> Found | None:
-    """The checkpoint whose prefix this is, as a state file names it; None if there is none."""
+def find_prefix(storage: Storage, prefix: str, limits: Limits = DEFAULT_LIMITS) -> Match | None:
+    """Return the checkpoint with this prefix, as in a state file; None if it does not exist."""
     if storage.is_file(naming.index_name(prefix)):
-        return Found(prefix)
+        return Match(prefix)
     if storage.is_file(prefix):
-        return Found(prefix, V1) if _looks_v1(storage, prefix, limits) else None
-    return _shard_set(storage, prefix, limits)
+        return Match(prefix, V1) if _looks_v1(storage, prefix, limits) else None
+    return _find_shards(storage, prefix, limits)
 
 
 def format_of_table(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> str | None:
-    """The format whose table a file is, by its first value; None if it is neither, `CorruptionError` if damaged."""
+    """Return the format of a table by its first value; None if it has neither, `CorruptionError` if it is damaged."""
     first = Table(source, limits).seek(LIST_KEY)
     if first is None or first[0] != LIST_KEY:
         return None
@@ -81,23 +81,23 @@ def format_of_table(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> str 
     return V2 if protos.parse("BundleHeaderProto", first[1]).num_shards else None
 
 
-def explain_index(storage: Storage, prefix: str, error: CorruptionError) -> CheckpointError:
-    """For an index file that cannot be opened: what it is instead of one, or the error itself if it is a table."""
+def explain_bad_index(storage: Storage, prefix: str, error: CorruptionError) -> CheckpointError:
+    """Return the error for an index file that cannot be opened: `error` itself if it is a table, else what it is."""
     source = storage.open(naming.index_name(prefix))
     if is_table(source):
         return error
-    content = what_is(source, naming.index_name(prefix))
+    content = describe_file(source, naming.index_name(prefix))
     if content == UNKNOWN:
         return CorruptionError(
-            f"not an index file: {source.size} bytes that do not end in the magic number of a table; "
-            "it may have been cut short or changed on the way here: fetch it again",
+            f"not an index file: {source.size} bytes without the magic number of a table at the end; "
+            "it may be truncated or damaged: download it again",
             path=source.name,
         )
-    return CheckpointNotFoundError(f"not an index file: this is {content}", path=source.name)
+    return CheckpointNotFoundError(f"not an index file but {content}", path=source.name)
 
 
 def is_v1_file(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> bool:
-    """Whether a file is a sound table of a V1 checkpoint, whatever its name."""
+    """Return whether a file is a valid table of a V1 checkpoint, whatever its name."""
     source = storage.open(path)
     try:
         return is_table(source) and format_of_table(source, limits) == V1
@@ -107,10 +107,10 @@ def is_v1_file(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> 
         source.close()
 
 
-def without_clutter(names: Iterable[str]) -> list[str]:
+def drop_clutter(names: Iterable[str]) -> list[str]:
     """Return the names of a folder without those that macOS adds: `__MACOSX`, `.DS_Store`, and `._NAME` next to NAME.
 
-    `._NAME` holds attributes of the file NAME; `._model.index` would be taken for another checkpoint.
+    `._NAME` contains attributes of the file NAME; `._model.index` would look like another checkpoint.
     """
     names = list(names)
     present = set(names)
@@ -119,11 +119,11 @@ def without_clutter(names: Iterable[str]) -> list[str]:
     ]
 
 
-def prefixes_in(storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS) -> list[Found]:
-    """Every checkpoint that stands directly in a folder: the V2 ones by name, then the V1 ones."""
-    names = without_clutter(storage.list(folder))
+def list_checkpoints(storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS) -> list[Match]:
+    """Return every checkpoint directly in a folder: the V2 ones by name, then the V1 ones."""
+    names = drop_clutter(storage.list(folder))
     v2 = [name.removesuffix(naming.INDEX_SUFFIX) for name in names if name.endswith(naming.INDEX_SUFFIX)]
-    found = [Found(storage.join(folder, name)) for name in v2]
+    matches = [Match(storage.join(folder, name)) for name in v2]
     seen: set[str] = set()
     for name in names:
         if name in v2 or name == STATE_NAME or naming.prefix_of_member(name) is not None:
@@ -133,65 +133,64 @@ def prefixes_in(storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS) 
         path = storage.join(folder, name)
         if prefix not in seen and storage.is_file(path) and _looks_v1(storage, path, limits):
             seen.add(prefix)
-            found.append(Found(storage.join(folder, prefix), V1))
-    return found
+            matches.append(Match(storage.join(folder, prefix), V1))
+    return matches
 
 
-def _find_from_file(storage: Storage, path: str, limits: Limits) -> Found:
+def _find_from_file(storage: Storage, path: str, limits: Limits) -> Match:
     folder, name = storage.split(path)
     prefix = naming.prefix_of_member(path)
     if prefix is not None and storage.is_file(naming.index_name(prefix)):
-        return Found(prefix)
+        return Match(prefix)
     source = storage.open(path)
     try:
         table_format = format_of_table(source, limits) or V1 if is_table(source) else None
-        content = what_is(source, path)
+        content = describe_file(source, path)
     finally:
         source.close()
     if table_format is not None:
-        return _from_table(storage, path, table_format, limits)
+        return _find_from_table(storage, path, table_format, limits)
     if name == STATE_NAME:
         return _follow_state(storage, folder, limits)
     if name in (saved_model.FILE_NAME, saved_model.TEXT_FILE_NAME):
-        return _in_saved_model(storage, folder)
+        return _find_in_saved_model(storage, folder)
     if prefix is not None and name.endswith(naming.META_SUFFIX):
-        beside = _v1_of_graph(storage, prefix, limits)
-        if beside is not None:
-            return beside
+        match = _find_v1_of_graph(storage, prefix, limits)
+        if match is not None:
+            return match
         raise CheckpointNotFoundError(
-            f"this is a graph without its checkpoint: {storage.split(naming.index_name(prefix))[1]} is not beside it",
-            path=path,
+            f"graph without a checkpoint: {storage.split(naming.index_name(prefix))[1]} is not next to it", path=path
         )
     if prefix is not None and name.startswith(storage.split(prefix)[1] + ".data-"):
         raise CheckpointNotFoundError(
-            f"this is a data shard, and its index file {storage.split(naming.index_name(prefix))[1]} is not beside it; "
-            "without the index nobody knows what the bytes mean",
+            f"data shard without its index file: {storage.split(naming.index_name(prefix))[1]} is not next to it; "
+            "only the index says which tensors the shard contains",
             path=path,
         )
-    raise CheckpointNotFoundError(f"not a TensorFlow checkpoint: this is {content}", path=path)
+    raise CheckpointNotFoundError(f"not a TensorFlow checkpoint but {content}", path=path)
 
 
-def _from_table(storage: Storage, path: str, table_format: str, limits: Limits) -> Found:
-    """The checkpoint of a file that is a table and no index file by its name."""
+def _find_from_table(storage: Storage, path: str, table_format: str, limits: Limits) -> Match:
+    """Return the checkpoint of a file that is a table, but not an index file by its name."""
     if table_format == V2:
         raise CheckpointNotFoundError(
-            "this is the index of a V2 checkpoint under another name; name it PREFIX.index, "
-            "with its data shards beside it as PREFIX.data-SSSSS-of-NNNNN",
+            "index file of a V2 checkpoint with a wrong name; rename it to PREFIX.index, "
+            "next to its data shards PREFIX.data-SSSSS-of-NNNNN",
             path=path,
         )
     shard = v1_naming.parse_shard(path)
     if shard is None or shard[2] < 2:
-        return Found(path, V1)
+        return Match(path, V1)
     base, shard_id, num_shards = shard
-    found = _shard_set(storage, v1_naming.pattern_name(base, num_shards), limits)
-    if found is None:
-        return Found(path, V1)
-    note = f"{path} is shard {shard_id} of {num_shards}; all of them are read"
-    return dataclasses.replace(found, notes=(note, *found.notes))
+    match = _find_shards(storage, v1_naming.pattern_name(base, num_shards), limits)
+    if match is None:
+        return Match(path, V1)
+    note = f"{path} is shard {shard_id} of {num_shards}; all shards are read"
+    return dataclasses.replace(match, notes=(note, *match.notes))
 
 
-def _shard_set(storage: Storage, path: str, limits: Limits) -> Found | None:
-    """The sharded V1 checkpoint that a pattern, or the base of its shards' names, means; None if there is none."""
+def _find_shards(storage: Storage, path: str, limits: Limits) -> Match | None:
+    """Return the sharded V1 checkpoint with this pattern or this base name of shards; None if it does not exist."""
     pattern = v1_naming.parse_pattern(path)
     folder, name = storage.split(path if pattern is None else pattern[0])
     present: dict[int, set[int]] = {}
@@ -200,7 +199,7 @@ def _shard_set(storage: Storage, path: str, limits: Limits) -> Found | None:
         if shard is not None and shard[0] == name and (pattern is None or pattern[1] == shard[2]):
             present.setdefault(shard[2], set()).add(shard[1])
     if not present and pattern is not None:
-        present = _probed(storage, *pattern, limits)
+        present = _probe_shards(storage, *pattern, limits)
     sets = {
         num_shards: numbers
         for num_shards, numbers in present.items()
@@ -211,8 +210,8 @@ def _shard_set(storage: Storage, path: str, limits: Limits) -> Found | None:
     base = storage.join(folder, name)
     if len(sets) > 1:
         raise CheckpointNotFoundError(
-            "there are several sets of shards of this name; "
-            f"name one of: {join_some(v1_naming.pattern_name(base, num_shards) for num_shards in sorted(sets))}",
+            "several sets of shards have this name; specify one of: "
+            f"{join_some(v1_naming.pattern_name(base, num_shards) for num_shards in sorted(sets))}",
             path=path,
         )
     ((num_shards, numbers),) = sets.items()
@@ -222,13 +221,13 @@ def _shard_set(storage: Storage, path: str, limits: Limits) -> Found | None:
         absent = join_some(v1_naming.shard_name(name, number, num_shards) for number in missing)
         notes = (
             f"{len(missing)} of {num_shards} shards of {base} are missing ({absent}): "
-            "tensors that stand only in them are not listed",
+            "tensors that are only in these are not listed",
         )
-    return Found(v1_naming.pattern_name(base, num_shards), V1, notes)
+    return Match(v1_naming.pattern_name(base, num_shards), V1, notes)
 
 
-def _probed(storage: Storage, base: str, num_shards: int, limits: Limits) -> dict[int, set[int]]:
-    """The shards of a pattern that are there, asked for one by one where the storage lists no folders."""
+def _probe_shards(storage: Storage, base: str, num_shards: int, limits: Limits) -> dict[int, set[int]]:
+    """Return the shards of a pattern that exist, by testing each name; for a storage that cannot list folders."""
     names = [v1_naming.shard_name(base, number, num_shards) for number in range(min(num_shards, limits.max_shards))]
     if not names or not (storage.is_file(names[0]) or storage.is_file(names[-1])):
         return {}
@@ -236,7 +235,7 @@ def _probed(storage: Storage, base: str, num_shards: int, limits: Limits) -> dic
 
 
 def _looks_v1(storage: Storage, path: str, limits: Limits) -> bool:
-    """Whether a file is a table of a V1 checkpoint, or a damaged table of which that cannot be told."""
+    """Return whether a file is a table of a V1 checkpoint, or a damaged table that may be one."""
     source = storage.open(path)
     try:
         return is_table(source) and format_of_table(source, limits) == V1
@@ -246,124 +245,124 @@ def _looks_v1(storage: Storage, path: str, limits: Limits) -> bool:
         source.close()
 
 
-def _v1_of_graph(storage: Storage, prefix: str, limits: Limits) -> Found | None:
-    """The V1 checkpoint beside `prefix.meta`."""
+def _find_v1_of_graph(storage: Storage, prefix: str, limits: Limits) -> Match | None:
+    """Return the V1 checkpoint next to `prefix.meta`."""
     if storage.is_file(prefix):
-        return Found(prefix, V1) if _looks_v1(storage, prefix, limits) else None
-    return _shard_set(storage, prefix, limits)
+        return Match(prefix, V1) if _looks_v1(storage, prefix, limits) else None
+    return _find_shards(storage, prefix, limits)
 
 
-def _without_names(storage: Storage, folder: str) -> str:
-    """Say of a folder without names that it is empty, or that nobody can tell."""
+def _describe_no_names(storage: Storage, folder: str) -> str:
+    """Return why a folder has no names: it is empty, or it cannot be listed."""
     if storage.is_remote and folder.startswith(("http://", "https://")):
-        return "HTTP has no listing; name a checkpoint in it, such as FOLDER/model.ckpt-7"
+        return "HTTP cannot list folders; specify a checkpoint in it, such as FOLDER/model.ckpt-7"
     return "it is empty"
 
 
-def _find_in_folder(storage: Storage, folder: str, limits: Limits) -> Found:
+def _find_in_folder(storage: Storage, folder: str, limits: Limits) -> Match:
     if storage.is_file(storage.join(folder, STATE_NAME)):
         return _follow_state(storage, folder, limits)
     if saved_model.is_saved_model(storage, folder):
-        return _in_saved_model(storage, folder)
-    found = prefixes_in(storage, folder, limits)
-    if len(found) == 1:
-        return found[0] if found[0].format == V2 else find_prefix(storage, found[0].prefix, limits) or found[0]
-    if found:
+        return _find_in_saved_model(storage, folder)
+    matches = list_checkpoints(storage, folder, limits)
+    if len(matches) == 1:
+        return matches[0] if matches[0].format == V2 else find_prefix(storage, matches[0].prefix, limits) or matches[0]
+    if matches:
         raise CheckpointNotFoundError(
-            f"the folder has {len(found)} checkpoints and no state file that says which is the latest; "
-            f"name one of: {join_some(one.prefix for one in found)}",
+            f"the folder has {len(matches)} checkpoints and no state file that names the latest; "
+            f"specify one of: {join_some(match.prefix for match in matches)}",
             path=folder,
         )
     inside = storage.join(folder, *saved_model.VARIABLES)
     if storage.is_file(naming.index_name(inside)):
-        return Found(inside)
+        return Match(inside)
     names = storage.list(folder)
-    there = f"it holds {join_some(names)}" if names else _without_names(storage, folder)
+    content = f"it contains {join_some(names)}" if names else _describe_no_names(storage, folder)
     endings = (name for name in names if name.endswith(KERAS_ENDINGS))
     keras = next((name for name in endings if storage.is_file(storage.join(folder, name))), None)
     if keras is not None:
-        there += f"; {keras} is a Keras file: {KERAS_ADVICE}"
+        content += f"; {keras} is a Keras file: {KERAS_ADVICE}"
     raise CheckpointNotFoundError(
-        _unfinished(storage, folder, "", names)
-        or f"no checkpoint in this folder: no *.index file and no state file; {there}",
+        _describe_unfinished(storage, folder, "", names)
+        or f"no checkpoint in this folder: no *.index file and no state file; {content}",
         path=folder,
     )
 
 
-def _in_saved_model(storage: Storage, folder: str) -> Found:
-    """The variables of a SavedModel."""
+def _find_in_saved_model(storage: Storage, folder: str) -> Match:
+    """Return the variables of a SavedModel."""
     prefix = storage.join(folder, *saved_model.VARIABLES)
     if storage.is_file(naming.index_name(prefix)):
-        return Found(prefix)
+        return Match(prefix)
     variables = storage.join(folder, saved_model.VARIABLES[0])
     names = storage.list(variables)
     if names:
-        why = f"the index file {naming.index_name(prefix)} is missing; there is only {join_some(names)}"
+        reason = f"the index file {naming.index_name(prefix)} is missing; there is only {join_some(names)}"
     elif storage.is_folder(variables):
-        why = "its folder variables is empty"
+        reason = "its variables folder is empty"
     else:
-        why = "it has no folder variables"
+        reason = "it has no variables folder"
     raise CheckpointNotFoundError(
-        f"a SavedModel without variables: {why}; a model that was frozen keeps its values as constants of its graph",
+        f"SavedModel without variables: {reason}; a frozen model stores its values as constants of its graph",
         path=folder,
     )
 
 
-def _follow_state(storage: Storage, folder: str, limits: Limits) -> Found:
+def _follow_state(storage: Storage, folder: str, limits: Limits) -> Match:
     path = storage.join(folder, STATE_NAME)
     state = read_state(storage, folder, limits)
     if state is None or not state.model_checkpoint_path:
         raise CheckpointNotFoundError(
-            f"the state file names no checkpoint{_instead(storage, folder, limits)}", path=path
+            f"the state file names no checkpoint{_describe_alternatives(storage, folder, limits)}", path=path
         )
-    found = follow(storage, folder, state.model_checkpoint_path, limits)
-    if found is not None:
-        return found
+    match = find_named(storage, folder, state.model_checkpoint_path, limits)
+    if match is not None:
+        return match
     named = storage.join(folder, state.model_checkpoint_path)
     raise CheckpointNotFoundError(
-        f"the state file names {abridged(state.model_checkpoint_path)}, and there is no "
-        f"{abridged(naming.index_name(named))}"
-        f"{_instead(storage, folder, limits)}",
+        f"the state file names {abridged(state.model_checkpoint_path)}, but "
+        f"{abridged(naming.index_name(named))} does not exist"
+        f"{_describe_alternatives(storage, folder, limits)}",
         path=path,
     )
 
 
-def follow(storage: Storage, folder: str, path: str, limits: Limits = DEFAULT_LIMITS) -> Found | None:
-    """The checkpoint that a path in a folder's state file means; None if there is none.
+def find_named(storage: Storage, folder: str, path: str, limits: Limits = DEFAULT_LIMITS) -> Match | None:
+    """Return the checkpoint that a path in a folder's state file refers to; None if it does not exist.
 
-    A relative path counts from the folder.
-    Where nothing stands at the path, the folder may have been moved: then the same name beside the state file is meant,
-    and a note says so.
+    A relative path is relative to the folder.
+    If the path does not exist, the folder may have been moved: then the same name next to the state file is used, and a
+    note says so.
     """
     named = storage.join(folder, path)
-    found = find_prefix(storage, named, limits)
-    if found is not None:
-        return found
+    match = find_prefix(storage, named, limits)
+    if match is not None:
+        return match
     name = storage.split(path)[1]
-    beside = storage.join(folder, name)
-    if not name or beside == named:
+    moved = storage.join(folder, name)
+    if not name or moved == named:
         return None
-    found = find_prefix(storage, beside, limits)
-    if found is None:
+    match = find_prefix(storage, moved, limits)
+    if match is None:
         return None
-    note = f"the state file names {abridged(named)}, which is not there; {beside} beside it is read instead"
-    return dataclasses.replace(found, notes=(note, *found.notes))
+    note = f"the state file names {abridged(named)}, which does not exist; reading {moved} next to it instead"
+    return dataclasses.replace(match, notes=(note, *match.notes))
 
 
-def _instead(storage: Storage, folder: str, limits: Limits) -> str:
-    """For the end of a message: the checkpoints in the folder that may be named."""
-    found = prefixes_in(storage, folder, limits)
-    return f"; the folder has {join_some(one.prefix for one in found)}" if found else ""
+def _describe_alternatives(storage: Storage, folder: str, limits: Limits) -> str:
+    """Return the end of a message: the checkpoints of the folder that could be meant."""
+    matches = list_checkpoints(storage, folder, limits)
+    return f"; the folder has {join_some(match.prefix for match in matches)}" if matches else ""
 
 
-def _nothing_at(storage: Storage, path: str) -> CheckpointNotFoundError:
+def _not_found_error(storage: Storage, path: str) -> CheckpointNotFoundError:
     if not path:
-        return CheckpointNotFoundError("the path is empty; a folder is given by its name, this one by a dot")
+        return CheckpointNotFoundError("the path is empty; use . for the current folder")
     folder, name = storage.split(path)
     names = storage.list(folder)
     if name in names and not storage.is_folder(path):
-        return CheckpointNotFoundError("this is neither a file nor a folder", path=path)
-    unfinished = _unfinished(storage, folder, name, names)
+        return CheckpointNotFoundError("neither a regular file nor a folder", path=path)
+    unfinished = _describe_unfinished(storage, folder, name, names)
     if unfinished:
         return CheckpointNotFoundError(unfinished, path=path)
     shards = [other for other in names if naming.prefix_of_member(other) == name]
@@ -373,19 +372,19 @@ def _nothing_at(storage: Storage, path: str) -> CheckpointNotFoundError:
         )
     if storage.is_remote and not names:
         return CheckpointNotFoundError(
-            f"no such checkpoint: there is no {name}{naming.INDEX_SUFFIX} and no {name}; this place lists no folders, "
-            "so give the exact prefix, or the address of one of the files",
+            f"no such checkpoint: neither {name}{naming.INDEX_SUFFIX} nor {name} exists; "
+            "folders cannot be listed here, so use the exact prefix, or the address of one of the files",
             path=path,
         )
     if folder and not storage.is_folder(folder):
-        return CheckpointNotFoundError(f"no such checkpoint: there is no folder {folder}", path=path)
+        return CheckpointNotFoundError(f"no such checkpoint: folder {folder} does not exist", path=path)
     known = sorted({naming.prefix_of_member(other) or other for other in names})
     hint = say_close_names(find_close_names(name, known))
     return CheckpointNotFoundError(f"no such checkpoint, file or folder{hint}", path=path)
 
 
-def _unfinished(storage: Storage, folder: str, name: str, names: Iterable[str]) -> str:
-    """A sentence on a checkpoint that is being written or whose writing ended half-way; empty if there is none.
+def _describe_unfinished(storage: Storage, folder: str, name: str, names: Iterable[str]) -> str:
+    """Describe a checkpoint that is being written or whose writing was interrupted; empty if there is none.
 
     TensorFlow writes `PREFIX_temp/part-*`, in older releases `PREFIX_temp_ID/part-*`, and the index last.
     """
@@ -397,12 +396,12 @@ def _unfinished(storage: Storage, folder: str, name: str, names: Iterable[str]) 
         parts = sorted(
             {naming.prefix_of_member(part) or part for part in storage.list(inside) if part.startswith("part-")}
         )
-        whole = [part for part in parts if storage.is_file(storage.join(inside, naming.index_name(part)))]
+        finished = [part for part in parts if storage.is_file(storage.join(inside, naming.index_name(part)))]
         if parts:
-            paths = join_some(storage.join(inside, part) for part in whole)
-            salvage = f"; its finished parts can be opened: {paths}" if whole else ""
+            paths = join_some(storage.join(inside, part) for part in finished)
+            hint = f"; its finished parts can be opened: {paths}" if finished else ""
             return (
-                f"the checkpoint {storage.join(folder, prefix)} is being written, or its writing ended half-way: "
-                f"{inside} holds {join_some(parts)} and there is no {prefix}{naming.INDEX_SUFFIX} yet{salvage}"
+                f"the checkpoint {storage.join(folder, prefix)} is being written, or writing it was interrupted: "
+                f"{inside} contains {join_some(parts)}, but {prefix}{naming.INDEX_SUFFIX} does not exist yet{hint}"
             )
     return ""

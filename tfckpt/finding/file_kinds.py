@@ -1,4 +1,4 @@
-"""What a file is that is no checkpoint, in a few words for a person, with what to do about it."""
+"""Descriptions of files that are not checkpoints, with advice on what to do."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from .._typing import ByteSource
 from ..coding.crc32c import crc32c, mask
 from ..sstable.format import is_table
 
-UNKNOWN = "of no kind known here"
+UNKNOWN = "a file of unknown type"
 
 KERAS_ADVICE = "load it with Keras and save a checkpoint: tf.train.Checkpoint(model=model).write('PREFIX')"
 KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
-_HEADS = (
-    (b"\x1f\x8b", "gzip data; unpack it first"),
-    (b"version https://git-lfs", "a Git LFS pointer and not the file itself; fetch it with: git lfs pull"),
+_MAGICS = (
+    (b"\x1f\x8b", "gzip data; decompress it first"),
+    (b"version https://git-lfs", "a Git LFS pointer instead of the file; fetch it with: git lfs pull"),
     (b"GGUF", "a GGUF model"),
     (b"\x80\x02", "a pickle"),
     (b"\x80\x04", "a pickle"),
     (b"\x93NUMPY", "a NumPy .npy array"),
-    (b"<!DOCTYPE", "an HTML page, probably a download that failed"),
-    (b"<html", "an HTML page, probably a download that failed"),
-    (b"<?xml", "an XML document, probably a download that failed"),
+    (b"<!DOCTYPE", "an HTML page"),
+    (b"<html", "an HTML page"),
+    (b"<?xml", "an XML document"),
 )
 
 
-def what_is(source: ByteSource, path: str = "") -> str:
-    """A few words on what a file seems to be, from its first bytes and, where these leave it open, from its name."""
+def describe_file(source: ByteSource, path: str = "") -> str:
+    """Return a short description of a file, from its first bytes, or from its name if these are not enough."""
     if source.size == 0:
         return "an empty file"
     if is_table(source):
@@ -35,8 +35,8 @@ def what_is(source: ByteSource, path: str = "") -> str:
     if head.startswith(b"PK\x03\x04"):
         if path.endswith(".keras"):
             return f"a Keras 3 model (.keras, a zip archive with the weights as HDF5); {KERAS_ADVICE}"
-        return "a zip archive (.keras, .npz, PyTorch .pth or an archive of other files)"
-    for magic, words in _HEADS:
+        return "a zip archive (.keras, .npz, PyTorch .pth or other files)"
+    for magic, words in _MAGICS:
         if head.startswith(magic):
             return words
     if head[4:8] == b"TFL3":
@@ -49,12 +49,12 @@ def what_is(source: ByteSource, path: str = "") -> str:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
         if error.start < len(head) - 3:
-            return _by_name(path)
+            return _describe_by_name(path)
         text = head[: error.start].decode("utf-8")
-    return "a text file" if all(c.isprintable() or c in "\r\n\t" for c in text) else _by_name(path)
+    return "a text file" if all(c.isprintable() or c in "\r\n\t" for c in text) else _describe_by_name(path)
 
 
-def _by_name(path: str) -> str:
+def _describe_by_name(path: str) -> str:
     if path.endswith(".pb"):
-        return "perhaps a graph (.pb), which holds no checkpoint; a frozen graph keeps its values as constants"
+        return "probably a graph (.pb), not a checkpoint; a frozen graph stores its values as constants"
     return UNKNOWN

@@ -1,6 +1,6 @@
-"""The checkpoints of a folder: which is the latest by the state file, and which there are.
+"""The checkpoints of a folder, and the latest one according to its state file.
 
-TensorFlow's rules hold: only the state file says which checkpoint is the latest, and no number in a name does.
+As in TensorFlow, only the state file determines which checkpoint is the latest; numbers in names do not.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ _DIGITS = re.compile(r"(\d+)")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KnownCheckpoint:
-    """A checkpoint that the state file names or that stands in the folder.
+    """A checkpoint that is in a folder or in its state file.
 
-    `prefix` is what `tfckpt.open` takes; of one that is named and not there it is the path as the state file means it.
-    `timestamp` is when it was written, in seconds since 1970, as far as the state file says.
-    `notes` says how it was found where that is not plain, such as beside the state file of a folder that was moved.
+    `prefix` is what `tfckpt.open` accepts; if the checkpoint does not exist, it is the path in the state file,
+    joined to the folder.
+    `timestamp` is the time of writing in the state file, in seconds since 1970, or None.
+    `notes` explains how the checkpoint was found, for example next to the state file of a folder that was moved.
     """
 
     prefix: str
@@ -43,52 +44,54 @@ class KnownCheckpoint:
 def latest_checkpoint(
     directory: PathLike, latest_filename: str | None = None, *, limits: Limits = DEFAULT_LIMITS
 ) -> str | None:
-    """The prefix of the latest checkpoint of a folder, as its state file names it.
+    """Return the prefix of the latest checkpoint of a folder, according to its state file.
 
-    None when there is no state file, or when what it names is not there: other checkpoints are no substitute.
+    Returns None if there is no state file, or if the checkpoint it names does not exist: no other checkpoint is a
+    substitute.
     A relative path is joined to `directory`.
-    `latest_filename` is the state file's name where it is not `checkpoint`.
+    `latest_filename` is the name of the state file, `checkpoint` by default.
 
-    Three things differ from `tf.train.latest_checkpoint`.
-    A state file that does not parse is a `CorruptionError` and not None, which would read as "start from nothing".
-    A path is a path and no pattern.
-    Of a folder that was moved, an absolute path that is gone means the same name beside the state file.
+    There are three differences from `tf.train.latest_checkpoint`.
+    A state file that does not parse raises `CorruptionError` instead of returning None, which a training script would
+    take for "start from scratch".
+    A path is not a glob pattern.
+    If an absolute path does not exist, because the folder was moved, the same name next to the state file is used.
     """
-    with _opened(directory, limits) as (storage, folder):
-        state = _state(storage, folder, latest_filename, limits)
+    with _open_folder(directory, limits) as (storage, folder):
+        state = _read_state(storage, folder, latest_filename, limits)
         if state is None:
             return None
         if not state.model_checkpoint_path:
             raise CorruptionError(
                 "the state file names no checkpoint", path=storage.join(folder, latest_filename or STATE_NAME)
             )
-        found = detect.follow(storage, folder, state.model_checkpoint_path, limits)
-        return None if found is None else found.prefix
+        match = detect.find_named(storage, folder, state.model_checkpoint_path, limits)
+        return None if match is None else match.prefix
 
 
 def checkpoints(
     directory: PathLike, latest_filename: str | None = None, *, limits: Limits = DEFAULT_LIMITS
 ) -> list[KnownCheckpoint]:
-    """Every checkpoint that the state file names or that stands in the folder, from the oldest to the newest.
+    """Return every checkpoint in a folder or in its state file, from the oldest to the newest.
 
-    First come those that only stand there, by name with numbers as numbers, since their age is not known;
-    then those of the state file, in its order; the latest last if the list there leaves it out.
+    Those that are only in the folder come first, since their age is unknown, sorted by name with numbers as numbers.
+    Those of the state file follow in its order; the latest is last if the list in the file leaves it out.
     """
-    with _opened(directory, limits) as (storage, folder):
-        state = _state(storage, folder, latest_filename, limits)
-        named = [] if state is None else _named(storage, folder, state, limits)
-        known = {posixpath.normpath(one.prefix) for one in named}
-        found = detect.prefixes_in(storage, folder, limits)
-    others = [one for one in found if posixpath.normpath(one.prefix) not in known]
-    others.sort(key=lambda one: _natural(one.prefix))
-    return [KnownCheckpoint(one.prefix, None, True, False, False, one.notes) for one in others] + named
+    with _open_folder(directory, limits) as (storage, folder):
+        state = _read_state(storage, folder, latest_filename, limits)
+        named = [] if state is None else _list_named(storage, folder, state, limits)
+        named_prefixes = {posixpath.normpath(known.prefix) for known in named}
+        matches = detect.list_checkpoints(storage, folder, limits)
+    others = [match for match in matches if posixpath.normpath(match.prefix) not in named_prefixes]
+    others.sort(key=lambda match: _natural_key(match.prefix))
+    return [KnownCheckpoint(match.prefix, None, True, False, False, match.notes) for match in others] + named
 
 
 @contextlib.contextmanager
-def _opened(directory: PathLike, limits: Limits) -> Iterator[tuple[Storage, str]]:
-    """The storage of a folder, which may stand in an archive or at an address, and its path there.
+def _open_folder(directory: PathLike, limits: Limits) -> Iterator[tuple[Storage, str]]:
+    """Yield the storage of a folder, which may be in an archive or remote, and its path there.
 
-    Of an archive the folder that holds everything is meant.
+    For an archive the path is that of its top folder.
     """
     place = locate(directory, Options(limits=limits))
     try:
@@ -97,12 +100,12 @@ def _opened(directory: PathLike, limits: Limits) -> Iterator[tuple[Storage, str]
         place.storage.close()
 
 
-def _state(storage: Storage, folder: str, name: str | None, limits: Limits) -> CheckpointState | None:
+def _read_state(storage: Storage, folder: str, name: str | None, limits: Limits) -> CheckpointState | None:
     return read_state(storage, folder, limits, name=name or STATE_NAME)
 
 
-def _named(storage: Storage, folder: str, state: CheckpointState, limits: Limits) -> list[KnownCheckpoint]:
-    """The checkpoints of a state file, in its order."""
+def _list_named(storage: Storage, folder: str, state: CheckpointState, limits: Limits) -> list[KnownCheckpoint]:
+    """Return the checkpoints of a state file, in its order."""
     paths = list(state.all_model_checkpoint_paths)
     latest = state.model_checkpoint_path
     if latest and latest not in paths:
@@ -111,13 +114,13 @@ def _named(storage: Storage, folder: str, state: CheckpointState, limits: Limits
     known_times = dict(zip(paths, times, strict=False)) if len(times) == len(state.all_model_checkpoint_paths) else {}
     records = []
     for path in paths:
-        found = detect.follow(storage, folder, path, limits) if path else None
-        prefix = storage.join(folder, path) if found is None else found.prefix
-        notes = () if found is None else found.notes
-        records.append(KnownCheckpoint(prefix, known_times.get(path), found is not None, path == latest, True, notes))
+        match = detect.find_named(storage, folder, path, limits) if path else None
+        prefix = storage.join(folder, path) if match is None else match.prefix
+        notes = () if match is None else match.notes
+        records.append(KnownCheckpoint(prefix, known_times.get(path), match is not None, path == latest, True, notes))
     return records
 
 
-def _natural(text: str) -> list[tuple[int, str]]:
-    """A key that orders runs of digits as numbers."""
+def _natural_key(text: str) -> list[tuple[int, str]]:
+    """Return a sort key that orders runs of digits as numbers."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in _DIGITS.split(text) if part]

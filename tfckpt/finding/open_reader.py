@@ -1,4 +1,4 @@
-"""From what the user gave to the reader of the checkpoint that it means."""
+"""From what the user passed to the reader of one checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..bundle.reader import BundleReader
 from ..errors import CheckpointNotFoundError, CorruptionError
 from ..limits import Limits
 from ..storage.base import Storage
-from ..storage.locate import Options, Place, as_archive, locate
+from ..storage.locate import Options, Place, locate, open_as_archive
 from ..storage.memory import TreeStorage
 from ..tensors.reading import TensorReader
 from ..v1.reader import V1Reader
@@ -20,8 +20,8 @@ from .only_one import find_anywhere
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Opened:
-    """A reader, the storage it reads from, and how the checkpoint was found; whoever has it closes both."""
+class OpenedReader:
+    """A reader, the storage it reads from, and how the checkpoint was found; the owner closes both."""
 
     storage: Storage
     reader: TensorReader
@@ -29,58 +29,58 @@ class Opened:
     notes: tuple[str, ...]
 
 
-def open_reader(given: PathLike | Mapping[str, Buffer], options: Options) -> Opened:
-    """The reader of the checkpoint that is meant; nothing stays open when there is none."""
-    place = locate(given, options)
-    found: detect.Found | None
+def open_reader(path_or_files: PathLike | Mapping[str, Buffer], options: Options) -> OpenedReader:
+    """Return a reader for the checkpoint that a path or files refer to; nothing stays open on an error."""
+    place = locate(path_or_files, options)
+    match: detect.Match | None
     try:
-        found = _find(place, options.limits)
+        match = _find(place, options.limits)
     except CheckpointNotFoundError as error:
         try:
-            archive = as_archive(place, options)
+            archive = open_as_archive(place, options)
         finally:
             place.storage.close()
         if archive is None:
-            raise _with_refused(error, place.storage) from None
-        place, found = archive, None
+            raise _add_refused(error, place.storage) from None
+        place, match = archive, None
     except BaseException:
         place.storage.close()
         raise
     try:
-        if found is None:
-            found = _find(place, options.limits)
-        reader, prefix = _read(place.storage, found, options.limits)
+        if match is None:
+            match = _find(place, options.limits)
+        reader, prefix = _open(place.storage, match, options.limits)
     except BaseException:
         place.storage.close()
         raise
-    return Opened(place.storage, reader, prefix, found.notes)
+    return OpenedReader(place.storage, reader, prefix, match.notes)
 
 
-def _find(place: Place, limits: Limits) -> detect.Found:
+def _find(place: Place, limits: Limits) -> detect.Match:
     if place.tree is not None:
         return find_anywhere(place.tree, limits)
     return detect.find(place.storage, place.path, limits)
 
 
-def _with_refused(error: CheckpointNotFoundError, storage: Storage) -> CheckpointNotFoundError:
-    """The error with the members of an archive that were not looked at, and why."""
+def _add_refused(error: CheckpointNotFoundError, storage: Storage) -> CheckpointNotFoundError:
+    """Return the error with the archive members that were skipped, and why."""
     if not isinstance(storage, TreeStorage) or not storage.refused:
         return error
     name, reason = next(iter(storage.refused.items()))
     more = len(storage.refused) - 1
-    others = f" (and {more} more like it)" if more else ""
-    message = f"{error.message}; the member {name!r}{others} was left out: {reason}"
+    others = f" (and {more} more)" if more else ""
+    message = f"{error.message}; skipped member {name!r}{others}: {reason}"
     return CheckpointNotFoundError(message, path=error.path, tensor=error.tensor, offset=error.offset)
 
 
-def _read(storage: Storage, found: detect.Found, limits: Limits) -> tuple[TensorReader, str]:
-    """The reader of the format that was found, and the prefix that it reads."""
-    if found.format == detect.V1:
-        return V1Reader(storage, found.prefix, limits), found.prefix
+def _open(storage: Storage, match: detect.Match, limits: Limits) -> tuple[TensorReader, str]:
+    """Open a reader for the format of the match; return it and the prefix that it reads."""
+    if match.format == detect.V1:
+        return V1Reader(storage, match.prefix, limits), match.prefix
     try:
-        return BundleReader(storage, found.prefix, limits), found.prefix
+        return BundleReader(storage, match.prefix, limits), match.prefix
     except CorruptionError as error:
-        index = naming.index_name(found.prefix)
+        index = naming.index_name(match.prefix)
         if detect.is_v1_file(storage, index, limits):
             return V1Reader(storage, index, limits), index
-        raise detect.explain_index(storage, found.prefix, error) from None
+        raise detect.explain_bad_index(storage, match.prefix, error) from None

@@ -1,12 +1,12 @@
-"""The `checkpoint` state file: which checkpoint of a folder is the latest (TensorFlow `checkpoint_management.py`).
+"""The `checkpoint` state file: the latest checkpoint of a folder (TensorFlow `checkpoint_management.py`).
 
-A CheckpointState message in protobuf's text format, as training jobs leave it::
+A CheckpointState message in protobuf's text format, as training jobs write it::
 
     model_checkpoint_path: "model.ckpt-322"
     all_model_checkpoint_paths: "model.ckpt-300"
     all_model_checkpoint_paths: "model.ckpt-322"
 
-A relative path counts from the folder of the state file.
+A relative path is relative to the folder of the state file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STATE_NAME = "checkpoint"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CheckpointState:
-    """What a state file says; paths are as written there, timestamps in seconds since 1970."""
+    """The contents of a state file; paths as written there, timestamps in seconds since 1970."""
 
     model_checkpoint_path: str
     all_model_checkpoint_paths: tuple[str, ...]
@@ -38,9 +38,9 @@ class CheckpointState:
 def read_state(
     storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS, *, name: str = STATE_NAME
 ) -> CheckpointState | None:
-    """The state file of a folder, by default of the usual name.
+    """Read the state file of a folder; return None if it does not exist.
 
-    None if there is none, `CorruptionError` if it does not parse, where TensorFlow warns and goes on without it.
+    Raises `CorruptionError` if it does not parse, where TensorFlow warns and goes on without it.
     """
     path = storage.join(folder, name)
     if not storage.is_file(path):
@@ -63,7 +63,7 @@ def read_state(
 
 
 def encode_state(state: CheckpointState) -> bytes:
-    """The text of a state file, one field a line, as TensorFlow writes it."""
+    """Encode a state file as text, one field per line, as TensorFlow does."""
     message = protos.message_class("CheckpointState")(
         model_checkpoint_path=state.model_checkpoint_path,
         all_model_checkpoint_paths=state.all_model_checkpoint_paths,
@@ -74,10 +74,10 @@ def encode_state(state: CheckpointState) -> bytes:
 
 
 def update_state(prefix: str, *, keep_older: bool = False) -> None:
-    """Name a checkpoint of this machine as the latest in the state file of its folder, by a relative path.
+    """Name a local checkpoint as the latest in the state file of its folder, with a relative path.
 
-    With `keep_older` the checkpoints that the file names already stay before it, with the timestamps they have;
-    else the new one stands alone.
+    With `keep_older` the checkpoints already in the file stay before it, with their timestamps; otherwise it
+    becomes the only one.
     """
     folder, name = os.path.split(prefix)
     older = read_state(LocalStorage(), folder) if keep_older else None
