@@ -24,8 +24,8 @@ from .libraries.models import TARGETS, TargetName
 from .libraries.tables import library_names
 from .libraries.targets import TABLES, model_of, notes_of
 from .model.config import EfficientNetConfig
-from .reporting.record import full_report
-from .reporting.renderers import renderer_of
+from .reporting.record import build_report
+from .reporting.renderers import choose_renderer
 
 
 def prepare(
@@ -137,7 +137,7 @@ def check_report(report: PathLike, path: PathLike, *, force: bool) -> None:
     """Raise `ExportError` if a report of the output at `path` cannot be written to this path."""
     if os.path.realpath(report) == os.path.realpath(path):
         raise ExportError("the report and the output cannot be the same file", path=os.fspath(path))
-    renderer_of(report)
+    choose_renderer(report)
     check_free(report, force=force)
 
 
@@ -158,7 +158,7 @@ def writing_report(
     if report is None:
         yield
         return
-    render = renderer_of(report)
+    render = choose_renderer(report)
     with atomic_file(report, force=force) as file:
-        file.write(render(full_report(result, output, path, command=command)).encode())
+        file.write(render(build_report(result, output, path, command=command)).encode())
         yield

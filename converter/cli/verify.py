@@ -16,7 +16,7 @@ from ..images.recipes import Preprocessing
 from ..mapping.modules import import_module
 from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, compare, load_golden
 from ..verification.layers_report import LayersReport
-from ..verification.renderers import FORMATS, renderer_of
+from ..verification.renderers import FORMATS, choose_renderer
 from ..verification.report import Proof
 from ..verification.weights import WeightsReport, verify_weights
 from .options import (
@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     golden = None if options.golden is None else load_golden(options.golden)
     render = None
     if options.report is not None:
-        render = renderer_of(options.report)
+        render = choose_renderer(options.report)
         check_free(options.report, force=options.force)
         if os.path.realpath(options.report) == os.path.realpath(options.output):
             raise ExportError("the report and the output cannot be the same file", path=options.output)

@@ -1,1 +1,1 @@
-"""The conversion report for people: what became of every tensor, what the weights look like, what they are for."""
+"""The conversion report: how each tensor was used, statistics of the weights, and preprocessing."""

@@ -1,4 +1,4 @@
-"""The frame that the reports draw plots in, as SVG: columns from left to right, and a labelled vertical scale."""
+"""The frame of the plots in reports, as SVG: columns from left to right and a labelled vertical scale."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator
 
-from .pages import text
+from .pages import escape
 
 WIDTH, LEFT, RIGHT = 1040, 56, 6
-#: Least distance of two labels of the scale.
+#: The minimum distance between two labels of the scale.
 _LINE = 13.0
-#: Zero has no logarithm.
+#: Used for zero, which has no logarithm.
 _LEAST = 1e-300
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """Where a plot draws its columns and its values, in SVG units.
+    """The positions of columns and values in a plot, in SVG units.
 
-    `bend` maps a value to what is drawn evenly, such as its logarithm; the scale goes from `low` to `high` of that.
-    `ticks` are values that the scale may label, the most important first.
-    `top`, `height` and `below` are what the plot needs above the scale, for it, and under it.
+    `bend` maps a value to its linear position, such as its logarithm; `low` and `high` are the ends of the scale after
+    `bend`. `ticks` are values that the scale may label, the most important first.
+    `top`, `height` and `below` are the heights of the space above the scale, of the scale, and of the space below it.
     """
 
     columns: int
@@ -35,12 +35,12 @@ class Frame:
 
     @property
     def bottom(self) -> int:
-        """Lower end of the scale."""
+        """The lower end of the scale."""
         return self.top + self.height
 
     @property
     def pitch(self) -> float:
-        """Width of a column."""
+        """The width of a column."""
         return (WIDTH - LEFT - RIGHT) / max(1, self.columns)
 
     def x(self, column: int) -> float:
@@ -48,17 +48,17 @@ class Frame:
         return LEFT + (column + 0.5) * self.pitch
 
     def y(self, value: float) -> float:
-        """Return the height of a value, at an end of the scale if it is beyond it."""
+        """Return the vertical position of a value; values beyond the scale are at its ends."""
         share = (self.high - self.bend(value)) / (self.high - self.low)
         return self.top + self.height * min(max(share, 0.0), 1.0)
 
-    def svg(self, label: str, marks: Iterable[str]) -> str:
-        """Return the whole drawing: the scale, and the marks on it."""
+    def render(self, label: str, marks: Iterable[str]) -> str:
+        """Return the drawing with the scale and the given marks."""
         box = f"0 0 {WIDTH} {self.bottom + self.below}"
-        begin = f'<svg viewBox="{box}" role="img" aria-label="{text(label)}">'
-        return "\n".join([begin, *self._scale(), *marks, "</svg>"])
+        begin = f'<svg viewBox="{box}" role="img" aria-label="{escape(label)}">'
+        return "\n".join([begin, *self._draw_scale(), *marks, "</svg>"])
 
-    def _scale(self) -> Iterator[str]:
+    def _draw_scale(self) -> Iterator[str]:
         labelled: list[float] = []
         for tick in self.ticks:
             y = self.y(tick)
@@ -69,7 +69,7 @@ class Frame:
                 yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>'
 
 
-def log_frame(columns: int, low: float, high: float, **space: int) -> Frame:
+def make_log_frame(columns: int, low: float, high: float, **space: int) -> Frame:
     """Return a frame with a log scale between two powers of ten; `space` are `top`, `height` and `below`.
 
     Zero is drawn at the bottom, and a value that is infinite or not a number at the top.

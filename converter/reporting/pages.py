@@ -1,7 +1,7 @@
-"""Parts that the reports share: one self-contained HTML page, and JSON.
+"""Parts shared by the reports: a self-contained HTML page, and the choice of a format by ending.
 
-`text` escapes every name that comes from a file.
-A page loads nothing. The policy in its head tells the browser so, and allows only the page's own script, by its hash.
+`escape` escapes all names from files.
+A page loads nothing: its content security policy forbids it, and allows only the page's own script, by its hash.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def document(title: str, body: Iterable[str], *, style: str = "", script: str = "") -> str:
-    """Give a whole page: the title is text, the parts of the body are HTML, and empty ones are left out."""
+def render_document(title: str, body: Iterable[str], *, style: str = "", script: str = "") -> str:
+    """Return a page; the title is text, the parts of the body are HTML, and empty parts are omitted."""
     allowed = f" script-src '{_hash(script)}';" if script else ""
     policy = f"default-src 'none'; style-src 'unsafe-inline';{allowed} base-uri 'none'; form-action 'none'"
     parts = [
@@ -53,7 +53,7 @@ def document(title: str, body: Iterable[str], *, style: str = "", script: str = 
         '<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{text(title)}</title><style>{STYLE}{style}</style></head><body>",
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head><body>",
         *filter(None, body),
         *([f"<script>{script}</script>"] if script else []),
         "</body></html>",
@@ -61,16 +61,16 @@ def document(title: str, body: Iterable[str], *, style: str = "", script: str = 
     return "\n".join(parts) + "\n"
 
 
-def text(value: str) -> str:
-    """Text that HTML takes as it is, in an element or between quotes; line ends stay."""
+def escape(value: str) -> str:
+    """Return text escaped for HTML, in an element or between quotes; line ends are kept."""
     return html.escape("\n".join(printable(line) for line in value.split("\n")))
 
 
-def by_ending(path: str, formats: Mapping[str, _T]) -> _T:
-    """Choose a format by the ending of a report's name; `ExportError` when it is none of them."""
+def choose_by_ending(path: str, formats: Mapping[str, _T]) -> _T:
+    """Return the format for the ending of a report's name; raise `ExportError` for any other ending."""
     ending = os.path.splitext(path)[1].lower()
     if ending not in formats:
-        raise ExportError(f"a report's name ends in {', '.join(formats)}", path=path)
+        raise ExportError(f"a report has to end in {' or '.join(formats)}", path=path)
     return formats[ending]
 
 

@@ -13,16 +13,16 @@ from ..formats.files import Output
 from ..images.recipes import Preprocessing
 from ..mapping.report import ConversionReport
 from ..releases.table import preprocessing_for
-from .sizes import Variant, variants_of
-from .statistics import Remark, Statistics, measure, remarks, roles
+from .sizes import Variant, list_variants
+from .statistics import Remark, Statistics, find_remarks, find_roles, measure
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class OutputRecord:
-    """What was written: its name without folders, the library its tensors are named for, and what was changed for it.
+    """The output: its name without folders, the library with the tensors' names, and the changes before writing.
 
-    `model` is the library's own name of the network, `names` the names that ours were written under.
-    `nbytes` are those of the tensors, and `labels` counts the names of classes, None without.
+    `model` is the library's name of the network; `names` maps our names to the written ones.
+    `nbytes` is the size of the tensors; `labels` is the number of class names, or None.
     """
 
     name: str
@@ -39,7 +39,7 @@ class OutputRecord:
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values that JSON can hold; the names stand with the tensors."""
+        """Return values for JSON; the record of each tensor has its name, so `names` is omitted."""
         record = dataclasses.asdict(self)
         del record["names"]
         return {**record, "changes": list(self.changes), "notes": list(self.notes)}
@@ -47,10 +47,10 @@ class OutputRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessingCard:
-    """How images become inputs: what is kept with the output, where that comes from, and what else it may be.
+    """The preprocessing stored with the output, its origin, and that of other possible releases.
 
-    `settings` is None where it is not known; `doubtful` when releases that differ in it cannot be told apart.
-    `others` are those releases and what each does to images.
+    `settings` is None if unknown; `doubtful` is set if several releases with different preprocessing are possible.
+    `others` has the names of those releases with a description of their preprocessing.
     """
 
     settings: Preprocessing | None
@@ -59,7 +59,7 @@ class PreprocessingCard:
     others: tuple[tuple[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values that JSON can hold."""
+        """Return values for JSON."""
         return {
             "says": self.sentence,
             "doubtful": self.doubtful,
@@ -71,11 +71,11 @@ class PreprocessingCard:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FullReport:
-    """A conversion as a person wants to judge it: its record, its numbers, and what was written.
+    """Everything that a person needs to judge a conversion: its report, statistics, and the output.
 
-    `statistics` are of the tensors as they were converted, before any change for the output, by our own names.
+    `statistics` describe the converted tensors by our names, before any change for the output.
     `preprocessing` is None and `variants` is empty if the network is not an EfficientNet.
-    `command` repeats the conversion, and is None for one from Python.
+    `command` repeats the conversion; it is None if Python code converted.
     """
 
     conversion: ConversionReport
@@ -88,15 +88,15 @@ class FullReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the numbers are free of what no working network has."""
+        """Whether no remark is serious."""
         return not any(remark.serious for remark in self.remarks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values that JSON can hold; apart from the command the same for the same conversion."""
+        """Return values for JSON, the same for the same conversion except for the command."""
         record = self.conversion.to_dict()
         for tensor in record["tensors"]:
-            found = self.statistics.get(tensor["target"])
-            tensor["statistics"] = None if found is None else found.to_dict()
+            measured = self.statistics.get(tensor["target"])
+            tensor["statistics"] = None if measured is None else measured.to_dict()
         for tensor in (*record["tensors"], *record["constants"]):
             tensor["written_as"] = self.written_as(tensor["target"])
         return {
@@ -109,12 +109,12 @@ class FullReport:
         }
 
     def written_as(self, target: str) -> str | None:
-        """Give the name that a tensor of ours was written under; None for one that a change left out."""
+        """Return the written name of one of our tensors, or None if a change removed it."""
         return self.output.names.get(target)
 
 
-def full_report(result: ConversionResult, output: Output, path: PathLike, *, command: str | None = None) -> FullReport:
-    """Measure the tensors of a conversion, and say what stands in the output that is written at `path`."""
+def build_report(result: ConversionResult, output: Output, path: PathLike, *, command: str | None = None) -> FullReport:
+    """Measure the tensors of a conversion, and return the report of the output written to `path`."""
     conversion, config = result.report, output.config
     measured = measure(conversion, result.state_dict)
     return FullReport(
@@ -134,35 +134,35 @@ def full_report(result: ConversionResult, output: Output, path: PathLike, *, com
             notes=output.notes,
         ),
         statistics=measured,
-        remarks=remarks(measured, roles(conversion.tensors)),
-        preprocessing=None if result.config is None else _card(result, output.preprocessing),
-        variants=() if config is None else variants_of(config, output.nbytes),
+        remarks=find_remarks(measured, find_roles(conversion.tensors)),
+        preprocessing=None if result.config is None else _describe_preprocessing(result, output.preprocessing),
+        variants=() if config is None else list_variants(config, output.nbytes),
         command=command,
     )
 
 
-def _card(result: ConversionResult, settings: Preprocessing | None) -> PreprocessingCard:
-    """Say where the settings come from, by the releases that the network may be."""
-    assert result.config is not None, "asked only for networks of this kind"
+def _describe_preprocessing(result: ConversionResult, settings: Preprocessing | None) -> PreprocessingCard:
+    """Return the settings with their origin, judged by the releases that the network may be."""
+    assert result.config is not None, "only an EfficientNet has known preprocessing"
     known = {name: preprocessing_for((name,), result.config) for name in result.report.releases}
-    fitting = [name for name, release in known.items() if release is not None and release == settings]
+    matching = [name for name, release in known.items() if release is not None and release == settings]
     others = tuple(
-        (name, release.describe()) for name, release in known.items() if release is not None and name not in fitting
+        (name, release.describe()) for name, release in known.items() if release is not None and name not in matching
     )
     names = " or ".join(known)
     if settings is None:
         sentence = (
-            f"Nothing is kept with the output. The network may be the release {names}."
+            f"The output has no preprocessing settings. The network may be the release {names}."
             if known
-            else "Not known: the network is nobody's release, and a checkpoint does not say how its images were made."
+            else "Unknown: the network is not a release, and a checkpoint does not record its preprocessing."
         )
         return PreprocessingCard(settings=None, sentence=sentence, doubtful=len(known) > 1, others=others)
-    if not fitting:
-        return PreprocessingCard(settings=settings, sentence="As it was given with the conversion.", others=others)
+    if not matching:
+        return PreprocessingCard(settings=settings, sentence="As given for the conversion.", others=others)
     if len(known) > 1:
         sentence = (
-            f"In doubt: the network may be {names}, and neither names nor shapes tell. "
-            f"What is kept with the output is that of {fitting[0]}; compare on labelled images before relying on it."
+            f"Uncertain: the network may be {names}, which have the same names and shapes. "
+            f"The output has the settings of {matching[0]}; check them on labelled images before relying on them."
         )
         return PreprocessingCard(settings=settings, sentence=sentence, doubtful=True, others=others)
-    return PreprocessingCard(settings=settings, sentence=f"That of the release {fitting[0]}.", others=others)
+    return PreprocessingCard(settings=settings, sentence=f"The settings of the release {matching[0]}.", others=others)

@@ -1,4 +1,4 @@
-"""The forms of a conversion report: JSON for programs, an HTML page for people."""
+"""The formats of a conversion report: JSON for programs, an HTML render_page for people."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from tfckpt.files.json_text import format_json
 
 from .._typing import PathLike
-from .html import page
-from .pages import by_ending
+from .html import render_page
+from .pages import choose_by_ending
 from .record import FullReport
 
 
@@ -20,12 +20,12 @@ def to_json(report: FullReport) -> str:
 
 def to_html(report: FullReport) -> str:
     """Return the report as one self-contained page."""
-    return page(report)
+    return render_page(report)
 
 
 FORMATS: dict[str, Callable[[FullReport], str]] = {".json": to_json, ".html": to_html}
 
 
-def renderer_of(path: PathLike) -> Callable[[FullReport], str]:
+def choose_renderer(path: PathLike) -> Callable[[FullReport], str]:
     """Return the renderer for the ending of a report's name; raise `ExportError` for any other ending."""
-    return by_ending(os.fspath(path), FORMATS)
+    return choose_by_ending(os.fspath(path), FORMATS)

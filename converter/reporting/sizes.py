@@ -1,4 +1,4 @@
-"""Parameters and bytes of a network and of every published variant of its version."""
+"""The numbers of parameters and bytes of a network and of each published variant of its version."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..model.published import PUBLISHED
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One network: its trained numbers, and the bytes of its tensors, in float32 but for the converted one.
+    """A network: its parameters and the bytes of its tensors, which are in float32 unless it is the converted one.
 
-    `published` are millions of parameters and billions of multiply-adds, None where none were.
-    `converted` marks the one that the report is about, with its own classes.
+    `published` has millions of parameters and billions of multiply-adds, or is None.
+    `converted` marks the network of the report, which has its own number of classes.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Variant:
     converted: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values that JSON can hold."""
+        """Return values for JSON."""
         millions, billions = self.published or (None, None)
         return {
             "name": self.name,
@@ -39,20 +39,20 @@ class Variant:
         }
 
 
-def variants_of(config: EfficientNetConfig, nbytes: int) -> tuple[Variant, ...]:
+def list_variants(config: EfficientNetConfig, nbytes: int) -> tuple[Variant, ...]:
     """Return the variants of a network's version by size, with the network itself, whose tensors have `nbytes`.
 
     A network that was not published counts as version 2 if it has fused blocks, else as version 1.
     """
     fused = any(stage.block == "fused" for stage in config.stages)
     configs = EFFICIENTNET_V2 if config.name in EFFICIENTNET_V2 or fused else EFFICIENTNET_V1
-    variants = [_variant(other, float32_bytes(other)) for name, other in configs.items() if name != config.name]
+    variants = [_variant(other, count_float32_bytes(other)) for name, other in configs.items() if name != config.name]
     variants.append(dataclasses.replace(_variant(config, nbytes), converted=True))
     return tuple(sorted(variants, key=lambda variant: (variant.parameters, variant.name)))
 
 
-def float32_bytes(config: EfficientNetConfig) -> int:
-    """Count the bytes of a network's tensors as we write them: float32, and counters of batches in int64."""
+def count_float32_bytes(config: EfficientNetConfig) -> int:
+    """Return the bytes of a network's tensors as we write them: float32, and batch counters in int64."""
     return sum(
         math.prod(shape) * (8 if name.endswith(".num_batches_tracked") else 4)
         for name, shape in native_targets(config).items()

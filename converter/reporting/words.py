@@ -1,4 +1,4 @@
-"""The texts of the page: facts, remarks, rows of the list of tensors."""
+"""Texts of the page: facts, remarks, and rows of the list of tensors."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from ..mapping.report import describe_classes
 from .record import FullReport
 from .statistics import Remark
 
-#: Names that a remark lists before it counts the rest; every one of them is marked in the tables.
+#: A remark lists so many names and counts the others; the tables mark all of them.
 _NAMED = 6
 
 ALL_WELL = "Every value is finite, no variance is negative, no layer is dead, and no kernel is an outlier."
 
 
-def facts(report: FullReport) -> list[tuple[str, str]]:
-    """Pairs of a word and what is said of it."""
+def list_facts(report: FullReport) -> list[tuple[str, str]]:
+    """Return the facts about a conversion and its output, as pairs of a name and a text."""
     conversion, output = report.conversion, report.output
     raw = len(conversion.tensors) - conversion.averaged
     weights = f"{conversion.averaged:,} moving averages" if conversion.averaged else f"{raw:,} raw values"
     if conversion.averaged and raw:
-        weights += f", {raw:,} raw values where there is none"
+        weights += f", {raw:,} raw values without an average"
     elif not conversion.averaged and conversion.weights == "ema":
-        weights += " (no moving averages here)"
-    found = [
+        weights += " (the source has no moving averages)"
+    pairs = [
         ("source", conversion.source),
         ("network", f"{conversion.network}: {conversion.parameters:,} parameters" + _classes(report)),
         ("decided by", "; ".join(conversion.evidence)),
         ("weights", weights),
-        ("tensors", totals(report)),
+        ("tensors", describe_totals(report)),
         ("output", f"{pluralize(output.tensors, 'tensor')}, {output.nbytes:,} bytes, {_dtypes(output.dtypes)}"),
         ("target", output.target + (f", its model {output.model}" if output.model is not None else "")),
         ("classifier", f"the dense layer {conversion.head}" if conversion.head is not None else ""),
-        ("labels", f"{output.labels:,} names of classes" if output.labels is not None else ""),
+        ("labels", f"{output.labels:,} class names" if output.labels is not None else ""),
         ("scope", conversion.scope),
         ("rules", f"{conversion.rules}, version {conversion.rules_version}"),
     ]
-    return [(word, said) for word, said in found if said]
+    return [(name, value) for name, value in pairs if value]
 
 
-def totals(report: FullReport) -> str:
-    """Say how the sources and the targets add up."""
+def describe_totals(report: FullReport) -> str:
+    """Return how the counts of sources and targets add up."""
     used, ignored, constants = (
         len(records) for records in (report.conversion.tensors, report.conversion.ignored, report.conversion.constants)
     )
@@ -53,26 +53,26 @@ def totals(report: FullReport) -> str:
     )
 
 
-def notes(report: FullReport) -> tuple[str, ...]:
-    """Sentences of the conversion and of the target."""
+def list_notes(report: FullReport) -> tuple[str, ...]:
+    """Return the notes of the conversion and of the target."""
     return (*report.conversion.notes, *report.output.notes)
 
 
-def remark_lines(remark: Remark) -> str:
-    """Say a remark with the first of its tensors."""
-    named = (f"{target} ({said})" if said else target for target, said in remark.targets.items())
-    return f"{remark.sentence}: {join_some(named, most=_NAMED)}"
+def format_remark(remark: Remark) -> str:
+    """Return a remark with the first of its tensors."""
+    names = (f"{target} ({numbers})" if numbers else target for target, numbers in remark.targets.items())
+    return f"{remark.sentence}: {join_some(names, most=_NAMED)}"
 
 
-def number(value: float | None) -> str:
-    """Three digits; a dash for what there is not."""
+def format_number(value: float | None) -> str:
+    """Return a number with three digits, or a dash for None."""
     return "–" if value is None else f"{value:.3g}"
 
 
 class Row(NamedTuple):
-    """A tensor of the list: of the kind `used`, `constant` or `ignored`; what is empty is not said.
+    """A row of the list of tensors, with the kind `used`, `constant` or `ignored`; empty cells are not shown.
 
-    `written` says under which name, where that is another, or that it is not.
+    `written` says whether the tensor was not written, or was written under another name.
     """
 
     kind: str
@@ -85,8 +85,8 @@ class Row(NamedTuple):
     checksum: str
 
 
-def rows(report: FullReport) -> Iterator[Row]:
-    """Every tensor there is: used, then constant, then ignored."""
+def iterate_rows(report: FullReport) -> Iterator[Row]:
+    """Yield a row for each tensor: used, then constant, then ignored ones."""
     for used in report.conversion.tensors:
         yield Row(
             "used",
@@ -94,7 +94,7 @@ def rows(report: FullReport) -> Iterator[Row]:
             _written(report, used.target),
             used.source,
             used.layout,
-            shapes(used.source_shape, used.target_shape),
+            format_shapes(used.source_shape, used.target_shape),
             used.dtype,
             "" if used.crc32c is None else f"{used.crc32c:08x}",
         )
@@ -105,14 +105,14 @@ def rows(report: FullReport) -> Iterator[Row]:
         yield Row("ignored", "", "", ignored.source, ignored.reason, "", "", "")
 
 
-def shapes(source: tuple[int, ...], target: tuple[int, ...]) -> str:
-    """Both shapes, or one where they are the same."""
+def format_shapes(source: tuple[int, ...], target: tuple[int, ...]) -> str:
+    """Return both shapes, or one if they are equal."""
     written = ["×".join(map(str, shape)) or "scalar" for shape in (source, target)]
     return written[0] if source == target else f"{written[0]} → {written[1]}"
 
 
-def megabytes(nbytes: int) -> str:
-    """Bytes for people."""
+def format_size(nbytes: int) -> str:
+    """Return a number of bytes as MB or kB."""
     return f"{nbytes / 1e6:,.1f} MB" if nbytes >= 100_000 else f"{nbytes / 1e3:,.1f} kB"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tfckpt.files.json_text import format_json
 
-from ..reporting.pages import by_ending
+from ..reporting.pages import choose_by_ending
 from .html import page
 from .report import Proof
 
@@ -24,6 +24,6 @@ def to_html(proof: Proof) -> str:
 FORMATS: dict[str, Callable[[Proof], str]] = {".json": to_json, ".html": to_html}
 
 
-def renderer_of(path: str) -> Callable[[Proof], str]:
+def choose_renderer(path: str) -> Callable[[Proof], str]:
     """Return the renderer for the ending of a report's name; raise `ExportError` for any other ending."""
-    return by_ending(path, FORMATS)
+    return choose_by_ending(path, FORMATS)

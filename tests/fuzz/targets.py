@@ -29,7 +29,7 @@ from converter.images.labels import read_labels
 from converter.mapping.rules_file import parse_rules, read_rules, to_toml
 from converter.preprocessing import preprocessing_of
 from converter.releases.table import RELEASES
-from converter.reporting.record import full_report
+from converter.reporting.record import build_report
 from converter.reporting.renderers import to_html, to_json
 from tests import builders
 from tests.converter.reporting.pages import Page
@@ -289,7 +289,7 @@ def _report(data: bytes) -> list[str]:
     steps = Steps()
     result = steps(lambda: converter.convert(arrays, rules=_ANY_NAME))
     if result is not None:
-        report = full_report(result, prepare(result), "x.safetensors")
+        report = build_report(result, prepare(result), "x.safetensors")
         page = Page(to_html(report))
         assert [tag for tag, _ in page.elements].count("script") == 1
         assert len(page.tensors()) == len(arrays)

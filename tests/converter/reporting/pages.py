@@ -1,4 +1,4 @@
-"""A page as a test reads it: with the standard library's parser, and strictly."""
+"""A strict reader of HTML pages for tests, with the parser of the standard library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _EMPTY = {"meta", "input", "wbr", "br"}
 
 
 class Page(html.parser.HTMLParser):
-    """What a page holds: its text, its tables' rows, its elements with their attributes. Tags have to nest."""
+    """The text of a page, the rows of its tables, and its elements with their attributes; tags have to be balanced."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Page(html.parser.HTMLParser):
         assert self._open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note an element."""
+        """Record an element."""
         self.elements.append((tag, dict(attrs)))
         if tag not in _EMPTY:
             self._open.append(tag)
@@ -31,15 +31,15 @@ class Page(html.parser.HTMLParser):
             self.rows[-1][1].append("")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note an element that ends at once."""
+        """Record an element that is closed immediately."""
         self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        """Hold a tag against the one that is open."""
+        """Assert that a closing tag matches the open one."""
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        """Keep text by the element it is in."""
+        """Record text by its element."""
         if not self._open:
             return
         self.parts.setdefault(self._open[-1], []).append(data)
@@ -47,9 +47,9 @@ class Page(html.parser.HTMLParser):
             self.rows[-1][1][-1] += data
 
     def text(self, tag: str) -> list[str]:
-        """The text directly in elements of a kind."""
+        """Return the texts directly in elements of one kind."""
         return self.parts.get(tag, [])
 
     def tensors(self) -> list[tuple[str, list[str]]]:
-        """Rows of the list of tensors: their kind and their cells."""
+        """Return the rows of the list of tensors: kind and cells."""
         return [(kind, cells) for attributes, cells in self.rows if (kind := attributes.get("data-kind"))]
