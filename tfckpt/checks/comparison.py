@@ -1,4 +1,4 @@
-"""Two checkpoints side by side: names, types, shapes and values."""
+"""Comparison of two checkpoints: names, types, shapes and values."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _PIECE = 1 << 20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Difference:
-    """How the values of one tensor differ.
+    """A tensor whose values differ.
 
-    `max_abs` and `max_rel` are the largest differences, absolute and relative to the second checkpoint's value, NaN
-    where only one of the two is; `count` elements of `size` are not equal within the tolerance, `index` is the place
-    of the largest. Strings have no sizes of differences: theirs are NaN, and `index` is the first.
+    `max_abs` and `max_rel` are the largest differences, absolute and relative to the value in the second checkpoint;
+    they are NaN if an element is NaN in only one of the two. `count` of `size` elements are not equal within the
+    tolerance, and `index` is the position of the largest difference.
+    For strings both differences are NaN, and `index` is the position of the first one.
     """
 
     name: str
@@ -34,10 +35,11 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two checkpoints have in common and what not.
+    """The result of a comparison.
 
-    `changed` are pairs of a tensor's description in each where type or shape differ; their values are not compared.
-    `different` stand largest absolute difference first, NaN before all others. `equal` counts the rest.
+    `changed` has the two descriptions of each tensor whose type or shape differ; their values are not compared.
+    `different` has the tensors whose values differ, NaN first, then by descending absolute difference.
+    `equal` counts the other tensors that both checkpoints have.
     """
 
     only_first: tuple[str, ...]
@@ -48,7 +50,7 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing differs."""
+        """True if there are no differences."""
         return not (self.only_first or self.only_second or self.changed or self.different)
 
 
@@ -64,12 +66,13 @@ def compare(
 ) -> Comparison:
     """Compare two open checkpoints.
 
-    Two numbers are equal when |a - b| <= atol + rtol * |b|, as in `numpy.isclose`; NaN equals NaN.
-    `include` and `exclude` are globs over names; `ValueError` if one to include matches nothing in either.
-    Every checksum is compared on the way.
+    Two numbers are equal if |a - b| <= atol + rtol * |b|, as in `numpy.isclose`; NaN equals NaN.
+    `include` and `exclude` are globs over names; `ValueError` if a glob of `include` matches no name in either.
+    `progress(done, total)` is called after each tensor with numbers of tensors.
+    Every checksum is verified on the way.
     """
     if not (rtol >= 0 and atol >= 0):
-        raise ValueError(f"tolerances must not be negative, rtol is {rtol} and atol is {atol}")
+        raise ValueError(f"tolerances must be 0 or positive, not rtol={rtol} and atol={atol}")
     wanted = select({*first, *second}, include, exclude)
     names = [wanted.intersection(side) for side in (first, second)]
     both = [name for name in first if name in names[0] and name in names[1]]
@@ -79,11 +82,11 @@ def compare(
         if (ours.tf_dtype, ours.shape) != (theirs.tf_dtype, theirs.shape):
             changed.append((ours, theirs))
         else:
-            found = _difference(name, first.read(name), second.read(name), rtol=rtol, atol=atol)
-            if found is None:
+            difference = _difference(name, first.read(name), second.read(name), rtol=rtol, atol=atol)
+            if difference is None:
                 equal += 1
             else:
-                different.append(found)
+                different.append(difference)
         if progress is not None:
             progress(number, len(both))
     different.sort(key=lambda d: (not np.isnan(d.max_abs), -d.max_abs))
@@ -97,13 +100,13 @@ def compare(
 
 
 def _difference(name: str, a: Array, b: Array, *, rtol: float, atol: float) -> Difference | None:
-    """None if all elements are equal; computed piece by piece in float64 or complex128, integers exactly."""
+    """Return how two arrays of one type and shape differ, or None; works piece by piece to bound memory."""
     if a.dtype == object:
-        places = np.flatnonzero(a.reshape(-1) != b.reshape(-1))
-        if not places.size:
+        positions = np.flatnonzero(a.reshape(-1) != b.reshape(-1))
+        if not positions.size:
             return None
-        place = tuple(map(int, np.unravel_index(places[0], a.shape)))
-        return Difference(name, np.nan, np.nan, len(places), a.size, place)
+        index = tuple(map(int, np.unravel_index(positions[0], a.shape)))
+        return Difference(name, np.nan, np.nan, len(positions), a.size, index)
     flat_a, flat_b = np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1)
     count, worst, worst_at, max_rel = 0, -1.0, 0, 0.0
     for start in range(0, flat_a.size, _PIECE):
@@ -117,20 +120,20 @@ def _difference(name: str, a: Array, b: Array, *, rtol: float, atol: float) -> D
             continue
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = np.where(delta == 0, 0.0, delta / magnitude)
-        max_rel = float(np.maximum(max_rel, relative[unequal].max()))  # a NaN wins
-        at = int(np.argmax(delta))  # NaN counts as largest
+        max_rel = float(np.maximum(max_rel, relative[unequal].max()))  # NaN propagates
+        at = int(np.argmax(delta))  # argmax takes NaN for the largest
         if np.isnan(delta[at]) or (delta[at] > worst and not np.isnan(worst)):
             worst, worst_at = float(delta[at]), start + at
     if not count:
         return None
-    place = tuple(map(int, np.unravel_index(worst_at, a.shape)))
-    return Difference(name, worst, max_rel, count, a.size, place)
+    index = tuple(map(int, np.unravel_index(worst_at, a.shape)))
+    return Difference(name, worst, max_rel, count, a.size, index)
 
 
 def _distance(a: Array, b: Array) -> tuple[Array, Array]:
-    """|a - b| and |b| in float64; equal infinities and NaN on both sides are 0 apart, NaN on one side is NaN."""
+    """Return |a - b| and |b| in float64; the distance is 0 for equal infinities and two NaNs, and NaN for one NaN."""
     wide = np.complex128 if a.dtype.kind == "c" else np.float64
-    if a.dtype.kind in "iu" and a.dtype.itemsize == 8:
+    if a.dtype.kind in "iu" and a.dtype.itemsize == 8:  # float64 cannot represent all of these
         exact = a.astype(object) - b.astype(object) if (a != b).any() else np.zeros(a.shape, object)
         return np.abs(exact).astype(np.float64), np.abs(b.astype(np.float64))
     x, y = a.astype(wide), b.astype(wide)

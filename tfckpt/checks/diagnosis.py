@@ -1,4 +1,4 @@
-"""What stands at a path, what is missing or damaged there, and what to do about it."""
+"""Diagnosis of a path: what it is, what is missing or damaged, and what to do about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Level: TypeAlias = Literal["ok", "note", "problem"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: `what` it is, what was found, and for a problem what to do."""
+    """The result of one check: `what` was checked, what was `found`, and advice for a problem."""
 
     level: Level
     what: str
@@ -29,23 +29,23 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All findings, and the error that stands for the worst of them; None when there is no problem."""
+    """All findings, and the error of the first problem, or None."""
 
     findings: tuple[Finding, ...]
     error: CheckpointError | None
 
 
 def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Diagnosis:
-    """Look at a path as `tfckpt.open` does and at every file of the checkpoint; payloads are measured, not read."""
+    """Open a path as `tfckpt.open` does and check every file of the checkpoint, without reading tensors."""
     try:
         checkpoint = open_checkpoint(path, limits=limits)
     except CheckpointError as error:
         exists = os.path.lexists(path) or "://" in os.fspath(path)
-        advice = _advice(error) if exists or not isinstance(error, CheckpointNotFoundError) else _HOW_TO_NAME_ONE
+        advice = _advice(error) if exists or not isinstance(error, CheckpointNotFoundError) else _USAGE
         return Diagnosis((Finding("problem", os.fspath(path), error.message, advice),), error)
     with checkpoint:
-        findings = [_given(os.fspath(path), checkpoint)]
-        findings += [Finding("note", "found", note) for note in checkpoint.notes]
+        findings = [_describe_path(os.fspath(path), checkpoint)]
+        findings += [Finding("note", "lookup", note) for note in checkpoint.notes]
         errors: list[CheckpointError] = []
         names, damage = checkpoint.reader.salvage()
         errors += damage
@@ -54,19 +54,19 @@ def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Diagnosis:
         else:
             findings.append(Finding("ok", "index", f"{pluralize(len(names), 'tensor')}, every block checked"))
         if not damage:
-            shards, shard_errors = _shards(checkpoint)
+            shards, shard_errors = _check_shards(checkpoint)
             findings += shards
             errors += shard_errors
-        findings += [*_graph(checkpoint, errors), *_state(checkpoint)]
+        findings += [*_check_graph(checkpoint, errors), *_check_state_file(checkpoint)]
         if not errors:
             findings.append(
-                Finding("note", "not done", "tensors were not read", "`tfckpt verify` compares every checksum")
+                Finding("note", "tensors", "not read", "`tfckpt verify` reads them and compares every checksum")
             )
         return Diagnosis(tuple(findings), errors[0] if errors else None)
 
 
-def _given(path: str, checkpoint: Checkpoint) -> Finding:
-    """Which member was given, and what it belongs to."""
+def _describe_path(path: str, checkpoint: Checkpoint) -> Finding:
+    """Return which file of which checkpoint the path is."""
     name = os.path.basename(path.rstrip("/" + os.sep))
     storage = checkpoint.storage
     if path == checkpoint.prefix:
@@ -83,11 +83,11 @@ def _given(path: str, checkpoint: Checkpoint) -> Finding:
         member = "a data shard"
     else:
         member = "a path"
-    return Finding("ok", "given", f"{member} of a {checkpoint.format} checkpoint, {checkpoint.prefix}")
+    return Finding("ok", "path", f"{member} of a {checkpoint.format} checkpoint, {checkpoint.prefix}")
 
 
-def _shards(checkpoint: Checkpoint) -> tuple[list[Finding], list[CheckpointError]]:
-    """Each data shard's size beside what its entries need."""
+def _check_shards(checkpoint: Checkpoint) -> tuple[list[Finding], list[CheckpointError]]:
+    """Compare the size of each data shard with what its entries need."""
     findings: list[Finding] = []
     errors: list[CheckpointError] = []
     missing = checkpoint.missing_files()
@@ -97,7 +97,7 @@ def _shards(checkpoint: Checkpoint) -> tuple[list[Finding], list[CheckpointError
             lost = f"{pluralize(len(missing[path]), 'tensor')} cannot be read"
             errors.append(CheckpointNotFoundError(f"the data shard is missing; {lost}", path=path))
             found = f"{path} is missing; {lost}"
-            findings.append(Finding("problem", what, found, "put the file beside the index, or fetch it again"))
+            findings.append(Finding("problem", what, found, "put the file next to the index, or download it again"))
             continue
         source = checkpoint.storage.open(path)
         size = source.size
@@ -105,26 +105,27 @@ def _shards(checkpoint: Checkpoint) -> tuple[list[Finding], list[CheckpointError
         if size < nbytes:
             errors.append(past_end("data shard", needed=nbytes, available=size, path=path))
             found = f"{path} has {pluralize(size, 'byte')}, its tensors need {nbytes:,}"
-            findings.append(Finding("problem", what, found, "it was cut short on the way here: fetch it again"))
+            findings.append(Finding("problem", what, found, "the file is incomplete; download it again"))
         else:
             findings.append(Finding("ok", what, f"{path}, {pluralize(size, 'byte')}"))
     return findings, errors
 
 
-def _graph(checkpoint: Checkpoint, errors: list[CheckpointError]) -> list[Finding]:
+def _check_graph(checkpoint: Checkpoint, errors: list[CheckpointError]) -> list[Finding]:
     try:
         meta_graph = checkpoint.meta_graph
     except CheckpointError as error:
         errors.append(error)
-        return [Finding("problem", "graph", str(error), "tensors can be read without it; fetch it again for the graph")]
+        advice = "tensors can be read without the graph; download the file again if you need it"
+        return [Finding("problem", "graph", str(error), advice)]
     if meta_graph is None:
-        return [Finding("note", "graph", "none beside the checkpoint; it is not needed to read tensors")]
+        return [Finding("note", "graph", "not saved with this checkpoint; tensors can be read without it")]
     by = f", by TensorFlow {meta_graph.tensorflow_version}" if meta_graph.tensorflow_version else ""
     return [Finding("ok", "graph", f"{pluralize(len(meta_graph.graph), 'node')}{by}")]
 
 
-def _state(checkpoint: Checkpoint) -> list[Finding]:
-    """Whether the folder's state file, if there is one, names this checkpoint as the latest."""
+def _check_state_file(checkpoint: Checkpoint) -> list[Finding]:
+    """Return whether the state file of the folder, if any, names this checkpoint as the latest."""
     storage = checkpoint.storage
     folder, name = storage.split(checkpoint.prefix)
     try:
@@ -139,11 +140,11 @@ def _state(checkpoint: Checkpoint) -> list[Finding]:
     return [Finding("note", "state file", f"names {latest or 'nothing'} as the latest, not this checkpoint")]
 
 
-_HOW_TO_NAME_ONE = "give a checkpoint's prefix (the path without .index), one of its files, or its folder"
+_USAGE = "pass the prefix of a checkpoint (the path without .index), one of its files, or its folder"
 
 
 def _advice(error: CheckpointError) -> str:
-    """What to do, where the message does not say it already."""
+    """Return what to do, or nothing if the message already says it."""
     if isinstance(error, CorruptionError):
-        return "fetch the file again; `tfckpt verify` names what is damaged, `tfckpt export --salvage` saves the rest"
+        return "download the file again; `tfckpt verify` lists the damage, and `tfckpt export --salvage` saves the rest"
     return ""

@@ -1,4 +1,4 @@
-"""Walk a whole checkpoint, compare every checksum, and collect all that is wrong."""
+"""Verification of a whole checkpoint: every checksum is compared and all errors are collected."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verification:
-    """What a walk through a checkpoint found.
+    """The result of verifying a checkpoint.
 
-    `whole` names the tensors that read right.
-    `errors` holds one error for each damaged block, entry and tensor and for each missing file,
-    with the file, the offset and the tensor as far as they are known.
-    `nbytes` counts the payload bytes of the whole tensors.
+    `whole` are the names of the intact tensors, and `nbytes` is their size in bytes.
+    `errors` has one error for each damaged block, entry or tensor and for each missing file,
+    with the file, the offset and the tensor if they are known.
     """
 
     whole: tuple[str, ...]
@@ -25,50 +24,48 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found."""
+        """True if there are no errors."""
         return not self.errors
 
 
 def verify(checkpoint: Checkpoint, *, progress: Callable[[int, int], None] | None = None) -> Verification:
-    """Read every block of the index and every tensor, and compare every checksum; goes on past damage.
+    """Read every block of the index and every tensor, compare every checksum, and continue after damage.
 
-    Two tensors that claim the same bytes are reported too; TensorFlow accepts them and never writes them.
+    Tensors that share bytes are errors as well: TensorFlow reads them, but it never writes them.
     `progress(done, total)` is called after each tensor with numbers of tensors.
     """
     names, errors = checkpoint.reader.salvage()
     whole: list[str] = []
-    places: list[tuple[int, int, int, str]] = []
-    absent: dict[str | None, CheckpointError] = {}
+    extents: list[tuple[int, int, int, str]] = []
+    missing: dict[str | None, CheckpointError] = {}
     nbytes = 0
     for number, name in enumerate(names, 1):
         try:
             checkpoint.read(name)
             info = checkpoint.info(name)
         except CheckpointNotFoundError as error:
-            absent.setdefault(error.path, error)
+            missing.setdefault(error.path, error)  # one error a file, not one a tensor
         except CheckpointError as error:
             errors.append(error)
         else:
             whole.append(name)
             nbytes += info.nbytes
             if info.shard is not None and info.offset is not None and info.nbytes:
-                places.append((info.shard, info.offset, info.nbytes, name))
+                extents.append((info.shard, info.offset, info.nbytes, name))
         if progress is not None:
             progress(number, len(names))
-    errors.extend(absent.values())
-    errors.extend(_overlaps(places))
+    errors.extend(missing.values())
+    errors.extend(_find_overlaps(extents))
     return Verification(tuple(whole), nbytes, tuple(errors))
 
 
-def _overlaps(places: list[tuple[int, int, int, str]]) -> list[CorruptionError]:
-    """An error for each tensor that begins before the one before it in its shard has ended."""
-    found = []
+def _find_overlaps(extents: list[tuple[int, int, int, str]]) -> list[CorruptionError]:
+    """Return an error for each tensor that begins before the end of an earlier one in its shard."""
+    errors = []
     last_shard, last_end, last_name = -1, 0, ""
-    for shard, offset, nbytes, name in sorted(places):
+    for shard, offset, nbytes, name in sorted(extents):
         if shard == last_shard and offset < last_end:
-            found.append(
-                CorruptionError(f"shares bytes of the data shard with {last_name!r}", tensor=name, offset=offset)
-            )
+            errors.append(CorruptionError(f"overlaps {last_name!r} in the data shard", tensor=name, offset=offset))
         if shard != last_shard or offset + nbytes > last_end:
             last_shard, last_end, last_name = shard, offset + nbytes, name
-    return found
+    return errors

@@ -1,4 +1,4 @@
-"""What a checkpoint is, in a few numbers."""
+"""Summary of a checkpoint in a few numbers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..graphs.training_state import AVERAGE_SUFFIX, optimizer_state
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Summary:
-    """A checkpoint's facts; sizes in bytes, counts in tensors unless the name says otherwise.
+    """Facts about a checkpoint; sizes are in bytes, and counts are numbers of tensors unless the name says otherwise.
 
-    `elements` are those of all numeric tensors, `parameters` those of the variables without optimizer state, averages
-    and step counters. `big_endian` and `producer`, the writer's version, are None for V1.
-    `dtypes` counts tensors by TensorFlow's type name.
+    `elements` counts the elements of all numeric tensors; `parameters` leaves out optimizer state, moving averages and
+    step counters. `big_endian` and `producer`, the writer's version, are None for V1.
+    `dtypes` has the number of tensors by TensorFlow's type name.
     """
 
     prefix: str
@@ -41,13 +41,13 @@ class Summary:
 
 
 def summarize(checkpoint: Checkpoint) -> Summary:
-    """Count what a checkpoint holds; reads the index and the graph beside it, but no tensor except the object graph."""
+    """Summarize a checkpoint; reads the index and the graphs, but no other tensors."""
     infos = {info.name: info for info in checkpoint.infos()}
     optimizer = set(optimizer_state(infos, checkpoint.object_graph))
     averages = {name for name in infos if name.endswith(AVERAGE_SUFFIX)} - optimizer
-    aside = optimizer | averages | {name for name in infos if name.rsplit("/", 1)[-1] == "global_step"}
-    aside |= {name for name in infos if name.startswith("save_counter/")}
-    numeric = {name: info for name, info in infos.items() if info.tf_dtype not in _NO_NUMBERS}
+    others = optimizer | averages | {name for name in infos if name.rsplit("/", 1)[-1] == "global_step"}
+    others |= {name for name in infos if name.startswith("save_counter/")}
+    numeric = {name: info for name, info in infos.items() if info.tf_dtype not in _NOT_NUMERIC}
     reader = checkpoint.reader
     meta_graph = checkpoint.meta_graph
     dtypes: dict[str, int] = {}
@@ -65,7 +65,7 @@ def summarize(checkpoint: Checkpoint) -> Summary:
         missing_files=tuple(checkpoint.missing_files()),
         tensors=len(infos),
         elements=sum(info.size for info in numeric.values()),
-        parameters=sum(info.size for name, info in numeric.items() if name not in aside),
+        parameters=sum(info.size for name, info in numeric.items() if name not in others),
         nbytes=sum(info.nbytes for info in infos.values()),
         optimizer_tensors=len(optimizer),
         optimizer_nbytes=sum(infos[name].nbytes for name in optimizer),
@@ -76,4 +76,4 @@ def summarize(checkpoint: Checkpoint) -> Summary:
     )
 
 
-_NO_NUMBERS = ("DT_STRING", "DT_VARIANT", "DT_RESOURCE")
+_NOT_NUMERIC = ("DT_STRING", "DT_VARIANT", "DT_RESOURCE")

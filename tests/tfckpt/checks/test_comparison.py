@@ -1,4 +1,4 @@
-"""Two checkpoints side by side."""
+"""Comparison of two checkpoints."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ import tfckpt
 from tfckpt.checks.comparison import compare
 
 
-def saved(folder: pathlib.Path, name: str, **arrays: object) -> tfckpt.Checkpoint:
-    """A small checkpoint with these tensors."""
+def save(folder: pathlib.Path, name: str, **arrays: object) -> tfckpt.Checkpoint:
+    """Write a checkpoint with these tensors and open it."""
     return tfckpt.open(tfckpt.save(arrays, folder / name))
 
 
 def test_equal_checkpoints_do_not_differ(tmp_path: pathlib.Path) -> None:
-    """NaN equals NaN, and strings are compared too."""
+    """NaN equals NaN, and strings are compared as well."""
     arrays = {"f": np.float32([1, np.nan, np.inf]), "s": np.array([b"a", b""], object), "i": np.int64(7)}
 
-    found = compare(saved(tmp_path, "a", **arrays), saved(tmp_path, "b", **arrays))
+    comparison = compare(save(tmp_path, "a", **arrays), save(tmp_path, "b", **arrays))
 
-    assert found.ok
-    assert found.equal == 3
+    assert comparison.ok
+    assert comparison.equal == 3
 
 
-def test_names_types_and_shapes_that_differ_are_listed(tmp_path: pathlib.Path) -> None:
-    """Values are compared only where type and shape agree."""
-    first = saved(tmp_path, "a", gone=np.float32(1), shape=np.zeros(3, np.float32), dtype=np.int32(1), same=np.int8(1))
-    second = saved(tmp_path, "b", new=np.float32(1), shape=np.zeros(4, np.float32), dtype=np.int64(1), same=np.int8(1))
+def test_different_names_types_and_shapes_are_listed(tmp_path: pathlib.Path) -> None:
+    """Values are compared only if type and shape are equal."""
+    first = save(tmp_path, "a", gone=np.float32(1), shape=np.zeros(3, np.float32), dtype=np.int32(1), same=np.int8(1))
+    second = save(tmp_path, "b", new=np.float32(1), shape=np.zeros(4, np.float32), dtype=np.int64(1), same=np.int8(1))
 
-    found = compare(first, second)
+    comparison = compare(first, second)
 
-    assert not found.ok
-    assert (found.only_first, found.only_second, found.equal) == (("gone",), ("new",), 1)
-    assert [(a.name, a.shape, b.shape) for a, b in found.changed] == [("dtype", (), ()), ("shape", (3,), (4,))]
+    assert not comparison.ok
+    assert (comparison.only_first, comparison.only_second, comparison.equal) == (("gone",), ("new",), 1)
+    assert [(a.name, a.shape, b.shape) for a, b in comparison.changed] == [("dtype", (), ()), ("shape", (3,), (4,))]
 
 
 def test_differences_are_measured_and_sorted(tmp_path: pathlib.Path) -> None:
-    """Largest absolute difference first, with its place and the number of differing elements."""
-    first = saved(tmp_path, "a", small=np.float32([1, 2]), large=np.float64([[0, 10], [20, 30]]))
-    second = saved(tmp_path, "b", small=np.float32([1, 2.5]), large=np.float64([[0, 8], [25, 30]]))
+    """The largest absolute difference comes first, with its index and the number of different elements."""
+    first = save(tmp_path, "a", small=np.float32([1, 2]), large=np.float64([[0, 10], [20, 30]]))
+    second = save(tmp_path, "b", small=np.float32([1, 2.5]), large=np.float64([[0, 8], [25, 30]]))
 
     large, small = compare(first, second).different
 
@@ -52,17 +52,17 @@ def test_differences_are_measured_and_sorted(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("rtol", "atol", "equal"), [(0, 0.2, False), (0, 0.25, True), (0.1, 0, False), (0.13, 0, True)]
 )
-def test_tolerances_mean_what_numpy_means(tmp_path: pathlib.Path, rtol: float, atol: float, equal: bool) -> None:
+def test_tolerances_are_those_of_numpy(tmp_path: pathlib.Path, rtol: float, atol: float, equal: bool) -> None:
     """|a - b| <= atol + rtol * |b|."""
-    first, second = saved(tmp_path, "a", x=np.float64([2.0])), saved(tmp_path, "b", x=np.float64([2.25]))
+    first, second = save(tmp_path, "a", x=np.float64([2.0])), save(tmp_path, "b", x=np.float64([2.25]))
 
     assert compare(first, second, rtol=rtol, atol=atol).ok is equal
 
 
-def test_a_nan_on_one_side_differs_whatever_the_tolerance(tmp_path: pathlib.Path) -> None:
-    """It stands before every number, and its size is not a number."""
-    first = saved(tmp_path, "a", x=np.float32([np.nan, 1]), y=np.float32([1e9]))
-    second = saved(tmp_path, "b", x=np.float32([0, 1]), y=np.float32([0]))
+def test_nan_on_one_side_is_a_difference_at_any_tolerance(tmp_path: pathlib.Path) -> None:
+    """Its tensor is listed first, with a difference of NaN."""
+    first = save(tmp_path, "a", x=np.float32([np.nan, 1]), y=np.float32([1e9]))
+    second = save(tmp_path, "b", x=np.float32([0, 1]), y=np.float32([0]))
 
     x, y = compare(first, second, atol=10).different
 
@@ -72,8 +72,8 @@ def test_a_nan_on_one_side_differs_whatever_the_tolerance(tmp_path: pathlib.Path
 
 
 def test_large_integers_are_compared_exactly(tmp_path: pathlib.Path) -> None:
-    """2**53 and 2**53 + 1 are the same float64 and different int64."""
-    first, second = saved(tmp_path, "a", x=np.int64([2**53])), saved(tmp_path, "b", x=np.int64([2**53 + 1]))
+    """2**53 and 2**53 + 1 are different in int64 and equal in float64."""
+    first, second = save(tmp_path, "a", x=np.int64([2**53])), save(tmp_path, "b", x=np.int64([2**53 + 1]))
 
     (difference,) = compare(first, second).different
 
@@ -81,22 +81,22 @@ def test_large_integers_are_compared_exactly(tmp_path: pathlib.Path) -> None:
 
 
 def test_zero_and_minus_zero_are_equal(tmp_path: pathlib.Path) -> None:
-    """Other bytes, the same number."""
-    assert compare(saved(tmp_path, "a", x=np.float32([0.0])), saved(tmp_path, "b", x=np.float32([-0.0]))).ok
+    """The bytes differ, but not the values."""
+    assert compare(save(tmp_path, "a", x=np.float32([0.0])), save(tmp_path, "b", x=np.float32([-0.0]))).ok
 
 
-def test_negative_tolerance_is_misuse(tmp_path: pathlib.Path) -> None:
-    """As is a tolerance that is not a number."""
-    checkpoint = saved(tmp_path, "a", x=np.float32(0))
+def test_negative_tolerance_is_refused(tmp_path: pathlib.Path) -> None:
+    """So is NaN."""
+    checkpoint = save(tmp_path, "a", x=np.float32(0))
     for bad in (-1.0, float("nan")):
-        with pytest.raises(ValueError, match="tolerances"):
+        with pytest.raises(ValueError):
             compare(checkpoint, checkpoint, rtol=bad)
 
 
-def test_names_to_include_that_neither_has_are_misuse(tmp_path: pathlib.Path) -> None:
-    """A mistyped glob must not pass as two checkpoints that do not differ; a name that only one has is a difference."""
-    first, second = saved(tmp_path, "a", w=np.ones(2)), saved(tmp_path, "b", w=np.ones(2), b=np.ones(2))
+def test_glob_that_matches_no_name_is_refused(tmp_path: pathlib.Path) -> None:
+    """Otherwise a typo would look like equal checkpoints; a name in only one of them is a difference."""
+    first, second = save(tmp_path, "a", w=np.ones(2)), save(tmp_path, "b", w=np.ones(2), b=np.ones(2))
 
-    with pytest.raises(ValueError, match="no tensor matches 'bais'"):
+    with pytest.raises(ValueError, match="bais"):
         compare(first, second, include=["bais"])
     assert compare(first, second, include=["b"]).only_second == ("b",)
