@@ -69,5 +69,5 @@ def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str])
 
 
 def matches_any(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether one of the globs matches the whole name; `*` also matches slashes."""
+    """Return whether any of the globs matches the whole name; `*` also matches slashes."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,6 +1,7 @@
-"""Writing tensors of open checkpoints into a new one: as bytes where they stay as they are, else decoded and encoded.
+"""Writing tensors of open checkpoints into a new one.
 
-The tensors of one source are written in the order of their bytes there.
+Unchanged tensors are copied as bytes; the others are decoded and encoded again.
+The tensors of a source are written in the order of their bytes there, so an unchanged copy has identical files.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from .._typing import Array, PathLike, Progress
 from ..bundle.writer import BundleWriter
 from ..checkpoint import Checkpoint
-from ..finding import state_file as state
+from ..finding.state_file import update_state
 from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
 from ..tensors.reading import Payload
@@ -24,10 +25,11 @@ from .writer import StateUpdate, encode, to_values
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Report:
-    """What was written: names as they stand in the new checkpoint, and the source's names that were left out.
+    """The result of writing a checkpoint; names are those in the new checkpoint, except for `dropped`.
 
-    `copied` are the tensors whose bytes were copied, `converted` those that were read and encoded again.
-    `averaged` are those that have the values of their moving average now.
+    `copied` are the tensors whose bytes were copied, and `converted` those that were decoded and encoded again.
+    `averaged` are the variables that got the values of their moving averages.
+    `dropped` are the names in the source of the tensors that were left out.
     """
 
     prefix: str
@@ -40,7 +42,7 @@ class Report:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Item:
-    """One tensor to be written: its new name, and where its values are: a source and a name there, or an array."""
+    """A tensor to write as `target`: the tensor `name` of `source`, or else `array`."""
 
     target: str
     source: Checkpoint
@@ -61,10 +63,10 @@ def write(
     dtype: str | None = None,
     join: bool = False,
 ) -> Report:
-    """Write all items, those of one source in the order of their bytes."""
+    """Write a checkpoint with these items."""
     prefix = os.fspath(prefix)
-    # A tensor without bytes stands before the one that begins at the same offset.
-    steps = sorted(_steps(items, dtype=dtype, join=join), key=lambda step: (step.place, step.nbytes))
+    # The size decides between an empty tensor and the one that begins at the same offset.
+    steps = sorted(_plan_steps(items, dtype=dtype, join=join), key=lambda step: (step.position, step.nbytes))
     total = sum(step.nbytes for step in steps)
     copied: dict[str, None] = {}
     converted: dict[str, None] = {}
@@ -73,7 +75,7 @@ def write(
     try:
         for step in steps:
             item, payload = step.item, step.payload
-            shard = step.place[1] if keep_shards else None
+            shard = step.position[1] if keep_shards else None
             if payload is not None:
                 writer.add_slice(
                     item.target,
@@ -86,7 +88,7 @@ def write(
                 )
                 copied[item.target] = None
             else:
-                array, tf_dtype = _values(item, dtype)
+                array, tf_dtype = _read_values(item, dtype)
                 data_type, array = to_values(item.target, array, tf_dtype)
                 encoded, checksum = encode(item.target, array, data_type)
                 writer.add(item.target, data_type, array.shape, encoded, checksum=checksum, shard=shard)
@@ -98,24 +100,24 @@ def write(
     finally:
         writer.abort()
     if checkpoint_state:
-        state.update_state(prefix, keep_older=checkpoint_state == "keep")
+        update_state(prefix, keep_older=checkpoint_state == "keep")
     return Report(prefix, tuple(sorted(copied)), tuple(sorted(converted)), (), (), total)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Step:
-    """One payload to be written: one of the source to be copied, or values to be read and encoded.
+    """One payload to copy, or a tensor to encode if `payload` is None.
 
-    `place` orders the steps: number of the source, its shard, offset in it.
+    `position` orders the steps: the number of the source, the shard there, and the offset in bytes.
     """
 
     item: Item
     payload: Payload | None
-    place: tuple[int, int, int]
+    position: tuple[int, int, int]
     nbytes: int
 
 
-def _steps(items: Sequence[Item], *, dtype: str | None, join: bool) -> Iterator[_Step]:
+def _plan_steps(items: Sequence[Item], *, dtype: str | None, join: bool) -> Iterator[_Step]:
     numbers: dict[int, int] = {}
     for item in items:
         number = numbers.setdefault(id(item.source), len(numbers))
@@ -134,8 +136,8 @@ def _steps(items: Sequence[Item], *, dtype: str | None, join: bool) -> Iterator[
                 yield _Step(item, payload, (number, payload.shard_id, payload.offset), payload.nbytes)
 
 
-def _values(item: Item, dtype: str | None) -> tuple[Any, str | None]:
-    """The array of an item and its TensorFlow type, converted if that is asked for and it is a float."""
+def _read_values(item: Item, dtype: str | None) -> tuple[Any, str | None]:
+    """Return the array of an item and its TensorFlow type; floats are converted to `dtype`."""
     if item.array is not None:
         return item.array, item.tf_dtype
     array = item.source.read(item.name)

@@ -1,8 +1,7 @@
 """New checkpoints from old ones: copy with changes, merge, replace tensors.
 
-A tensor that keeps its dtype is copied as bytes and its checksum is used again, after it was compared.
-Tensors are written in the order of their bytes in the source, so that a copy without changes is the same files.
-The `.meta` graph beside a checkpoint is not copied: its save and restore nodes would ask for what is no longer there.
+A tensor that keeps its dtype is copied as bytes, with its checksum, after the checksum has been verified.
+The graph in a `.meta` file is not copied: its save and restore nodes would refer to tensors that may be missing.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ..graphs.object_graph_writer import rename_keys
 from ..graphs.training_state import optimizer_state
 from ..tensors.dtypes import data_type_named
 from .copy import Item, Report, write
-from .selection import compile_renames, float_type, rename_all, take_averages
+from .selection import check_float_type, compile_renames, rename_all, use_averages
 from .writer import StateUpdate, to_values
 
 __all__ = ["Report", "copy", "merge", "replace"]
@@ -45,46 +44,46 @@ def copy(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Write a copy of a checkpoint, with the changes asked for.
+    """Write a copy of a checkpoint with changes.
 
-    - `include` and `exclude` are globs over the source's names; a name is taken if one of the first, where there are
-      any, and none of the second matches.
-    - `no_optimizer` leaves out slot variables and what else only optimizers hold.
-    - `ema_to_raw` gives every variable that has a moving average the average's values, and leaves the averages out;
-      an average is taken where it or its variable is.
-    - `rename` are pairs of a regular expression and its replacement, applied to every name in their order.
-    - `dtype` converts float16, bfloat16, float32 and float64 tensors to one of these; all others stay.
-    - `shards` is the number of data shards; without it the tensors stay in the shards they are in.
-    - `to_v2` also reads what cannot be copied as bytes, V1 and big-endian checkpoints, and joins slices.
+    - `include` and `exclude` are globs over the names in the source. A tensor is copied if its name matches a glob of
+      `include`, or `include` is empty, and no glob of `exclude`.
+    - `no_optimizer` leaves out slot variables and other state of optimizers.
+    - `ema_to_raw` replaces the values of each variable by its moving average and leaves out the averages.
+      It is enough if the globs select one of the two.
+    - `rename` are pairs of a regular expression and a replacement, applied to every name in this order.
+    - `dtype` converts float16, bfloat16, float32 and float64 tensors to one of these; other types do not change.
+    - `shards` is the number of data shards; by default tensors stay in their shards.
+    - `to_v2` decodes payloads that cannot be copied as bytes, those of V1 and big-endian checkpoints, and joins slices.
 
-    In an object graph the keys follow; the objects keep their paths.
-    Raises `NameConflictError` if two tensors would get one name, and what `open` and `Writer` raise.
+    In an object graph the keys change with the names, and the objects keep their paths.
+    Raises `NameConflictError` if two tensors would get the same name, and what `open` and `Writer` raise.
     """
-    wanted = float_type(dtype)
+    float_name = check_float_type(dtype)
     patterns = compile_renames(rename)
-    with _opened(source) as checkpoint:
+    with _ensure_open(source) as checkpoint:
         if not to_v2:
-            _check_copies(checkpoint)
+            _check_can_copy(checkpoint)
         names = [name for name in checkpoint if name != GRAPH_KEY]
         chosen = select(names, include, exclude)
         if no_optimizer:
             chosen -= optimizer_state(names, checkpoint.object_graph).keys()
         origins = {name: name for name in names if name in chosen}
         if ema_to_raw:
-            origins = take_averages(checkpoint, names, chosen)
+            origins = use_averages(checkpoint, names, chosen)
         targets = rename_all(origins, patterns)
         if not targets:
-            raise ValueError("nothing is left to be written")
+            raise ValueError("no tensor is left to write")
         items = [Item(target, checkpoint, origins[name]) for name, target in targets.items()]
         with_graph = GRAPH_KEY in checkpoint.reader and not matches_any(GRAPH_KEY, exclude)
         if with_graph:
-            items.append(_graph_item(checkpoint, {name: targets.get(name) for name in names}))
+            items.append(_make_graph_item(checkpoint, {name: targets.get(name) for name in names}))
         report = write(
             items,
             prefix,
             shards=checkpoint.reader.num_shards if shards is None else shards,
             keep_shards=shards is None,
-            dtype=wanted,
+            dtype=float_name,
             join=to_v2,
             checkpoint_state=checkpoint_state,
             overwrite=overwrite,
@@ -104,23 +103,23 @@ def merge(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Write one checkpoint of the tensors of several.
+    """Write one checkpoint with the tensors of several.
 
     The slices of one partitioned variable may come from several sources.
-    Any other name that two sources have is a conflict: `NameConflictError` lists all of them, and nothing is written.
+    Any other name in more than one source is a conflict: `NameConflictError` lists all of them, nothing is written.
     """
     if not sources:
-        raise ValueError("there is nothing to merge")
+        raise ValueError("there are no checkpoints to merge")
     with contextlib.ExitStack() as stack:
-        checkpoints = [stack.enter_context(_opened(source)) for source in sources]
-        places: dict[str, list[Checkpoint]] = {}
+        checkpoints = [stack.enter_context(_ensure_open(source)) for source in sources]
+        holders_of: dict[str, list[Checkpoint]] = {}
         for checkpoint in checkpoints:
-            _check_copies(checkpoint)
+            _check_can_copy(checkpoint)
             for name in checkpoint:
-                places.setdefault(name, []).append(checkpoint)
+                holders_of.setdefault(name, []).append(checkpoint)
         conflicts = {
             name: [checkpoint.prefix for checkpoint in holders]
-            for name, holders in places.items()
+            for name, holders in holders_of.items()
             if len(holders) > 1 and not _are_slices(name, holders)
         }
         if conflicts:
@@ -149,23 +148,23 @@ def replace(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Write a copy of a checkpoint with other values for some tensors.
+    """Write a copy of a checkpoint with new values for some tensors.
 
-    `values` are names and what `Writer.add` takes; in an object-based checkpoint object paths and full names serve too.
-    Each must be in the checkpoint, with this dtype and shape, unless `allow_change` is set;
-    a new tensor then comes after the others, and an object graph does not know of it.
+    `values` maps names to whatever `Writer.add` accepts; for an object-based checkpoint a name may also be an object
+    path or a full name. The tensor must be in the checkpoint and have the same dtype and shape, unless `allow_change`
+    is set. New tensors are then written after the others, and are not added to an object graph.
     """
-    with _opened(source) as checkpoint:
-        _check_copies(checkpoint)
-        given: dict[str, Item] = {}
+    with _ensure_open(source) as checkpoint:
+        _check_can_copy(checkpoint)
+        replacements: dict[str, Item] = {}
         for name, value in values.items():
-            item = _replacement(checkpoint, name, value, allow_change=allow_change)
-            if item.name in given:
-                raise ValueError(f"two values for {printable(item.name)!r}")
-            given[item.name] = item
-        items = [given.pop(name) if name in given else Item(name, checkpoint, name) for name in checkpoint]
+            item = _make_replacement(checkpoint, name, value, allow_change=allow_change)
+            if item.name in replacements:
+                raise ValueError(f"two values for the tensor {printable(item.name)!r}")
+            replacements[item.name] = item
+        items = [replacements.pop(name, Item(name, checkpoint, name)) for name in checkpoint]
         return write(
-            [*items, *given.values()],
+            [*items, *replacements.values()],
             prefix,
             shards=checkpoint.reader.num_shards,
             keep_shards=True,
@@ -175,8 +174,8 @@ def replace(
         )
 
 
-def _graph_item(checkpoint: Checkpoint, keys: Mapping[str, str | None]) -> Item:
-    """The object graph with its keys changed; its bytes as they are where none is."""
+def _make_graph_item(checkpoint: Checkpoint, keys: Mapping[str, str | None]) -> Item:
+    """Return the object graph with its keys changed, or a plain copy if no key changes."""
     payload = read_graph_payload(checkpoint.reader, checkpoint.prefix)
     changed = rename_keys(payload, keys)
     if changed == payload:
@@ -186,8 +185,8 @@ def _graph_item(checkpoint: Checkpoint, keys: Mapping[str, str | None]) -> Item:
     return Item(GRAPH_KEY, checkpoint, GRAPH_KEY, array)
 
 
-def _replacement(checkpoint: Checkpoint, name: str, value: object, *, allow_change: bool) -> Item:
-    """The item of a new value, compared with the tensor it replaces."""
+def _make_replacement(checkpoint: Checkpoint, name: str, value: object, *, allow_change: bool) -> Item:
+    """Return a new value as an item; `ValueError` if it does not match the tensor that it replaces."""
     if name not in checkpoint and allow_change:
         return Item(name, checkpoint, name, to_values(name, value, None)[1])
     info = checkpoint.info(name)
@@ -196,13 +195,16 @@ def _replacement(checkpoint: Checkpoint, name: str, value: object, *, allow_chan
     if not allow_change and (not same_type or array.shape != info.shape):
         raise ValueError(
             f"{printable(name)!r} is {info.dtype} {list(info.shape)}, "
-            f"the new value is {array.dtype} {list(array.shape)}; --allow-change (allow_change=True) permits that"
+            f"the new value is {array.dtype} {list(array.shape)}; use --allow-change (allow_change=True) to change it"
         )
     return Item(info.name, checkpoint, info.name, array, info.tf_dtype if same_type else None)
 
 
-def _check_copies(checkpoint: Checkpoint) -> None:
-    """Refuse a checkpoint whose bytes are not those of a V2 checkpoint as we write it."""
+def _check_can_copy(checkpoint: Checkpoint) -> None:
+    """Raise `UnsupportedFeatureError` unless payloads can be copied as bytes.
+
+    A copy promises the same payloads, so decoding and encoding them again must be requested.
+    """
     reader = checkpoint.reader
     if reader.can_copy:
         return
@@ -214,14 +216,14 @@ def _check_copies(checkpoint: Checkpoint) -> None:
 
 
 def _are_slices(name: str, holders: Sequence[Checkpoint]) -> bool:
-    """Whether every one of several checkpoints holds only slices of a tensor, of one dtype and shape."""
+    """Return whether every checkpoint has only slices of the tensor, with the same dtype and shape."""
     infos = [holder.info(name) for holder in holders]
     return all(info.slices for info in infos) and len({(info.tf_dtype, info.shape) for info in infos}) == 1
 
 
 @contextlib.contextmanager
-def _opened(source: Checkpoint | PathLike) -> Iterator[Checkpoint]:
-    """An open checkpoint as it is; a path opened for as long as the block lasts."""
+def _ensure_open(source: Checkpoint | PathLike) -> Iterator[Checkpoint]:
+    """Yield an open checkpoint; one that is opened here is closed at the end of the block."""
     if isinstance(source, Checkpoint):
         yield source
     else:

@@ -1,7 +1,7 @@
-"""Tensors of a checkpoint as they are, in files of other formats: safetensors, NumPy's `.npz`, a folder of `.npy`.
+"""Export of tensors to files of other formats: safetensors, NumPy's `.npz`, or a folder of `.npy`.
 
-Layouts are not changed and nothing is converted but floats on request; for PyTorch's layouts see `converter`.
-A tensor is read when it is written, so memory stays at one tensor.
+Values and layouts do not change, except that floats can be converted; `converter` exports PyTorch's layouts.
+Each tensor is read when it is written, so only one is in memory at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..graphs.lookup import select
 from ..graphs.training_state import AVERAGE_SUFFIX, optimizer_state
 from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
-from .selection import compile_renames, float_type, rename_all, take_averages
+from .selection import check_float_type, compile_renames, rename_all, use_averages
 
 if TYPE_CHECKING:
     from ..errors import CheckpointError
@@ -39,16 +39,17 @@ Weights: TypeAlias = Literal["all", "ema", "raw"]
 Format: TypeAlias = Literal["safetensors", "npz", "npy-folder"]
 
 INDEX_NAME = "index.json"
-#: 16 bits in the format, less the ending.
+#: Zip stores the length of a name in 16 bits; every name gets a suffix.
 _LONGEST_ZIP_NAME = 0xFFFF - len(".npy")
 _LONGEST_FILE_NAME = 200
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was written: tensors by their new names, the files, and the source's names that were left out, with reasons.
+    """The result of an export.
 
-    `errors` are those of damaged tensors that `salvage` left out.
+    `tensors` are the new names, `nbytes` their size in bytes, and `left_out` the names of other tensors by reason.
+    `errors` are those of the tensors that `salvage` left out.
     """
 
     tensors: tuple[str, ...]
@@ -58,18 +59,18 @@ class ExportReport:
     errors: tuple[CheckpointError, ...]
 
 
-def format_of(path: PathLike) -> Format:
-    """The format an output's name means: by its ending, or a folder when it ends in a slash or has no ending."""
+def determine_format(path: PathLike) -> Format:
+    """Return the format for the suffix of a path; a folder if it ends in a slash or has no suffix."""
     name = os.fspath(path)
     if not name:
-        raise ValueError("the output has no name")
+        raise ValueError("the output must have a name")
     if name.endswith(".safetensors"):
         return "safetensors"
     if name.endswith(".npz"):
         return "npz"
     if name.endswith(("/", os.sep)) or not os.path.splitext(name)[1]:
         return "npy-folder"
-    raise ValueError(f"{name} ends in none of .safetensors, .npz and /, which tell the format")
+    raise ValueError(f"unknown format of {name}, expected a name that ends in .safetensors, .npz or /")
 
 
 def export(
@@ -90,42 +91,43 @@ def export(
 ) -> ExportReport:
     """Write tensors of an open checkpoint to `out`: a `.safetensors` or `.npz` file, or a folder of `.npy` files.
 
-    - `include` and `exclude` are globs over the checkpoint's names.
-    - `weights` "ema" gives variables the values of their moving averages, "raw" leaves the averages out.
+    - `include` and `exclude` are globs over the names in the checkpoint.
+    - `weights` "ema" exports moving averages in place of the variables, and "raw" leaves out the averages.
     - `no_optimizer` leaves out slot variables and other state of optimizers.
-    - `strip_prefix` is taken from the names that begin with it, then each of `rename`, a regular expression and its
-      replacement, changes what it finds; two names that become one are a `NameConflictError`.
+    - `strip_prefix` is removed from the names that begin with it. Then the pairs in `rename`, a regular expression and
+      a replacement, are applied in order; `NameConflictError` if two tensors would get the same name.
     - `dtype` converts floats to float16, bfloat16, float32 or float64.
-    - `shard_size` in bytes splits a safetensors output into files of at most this much data, with an index in JSON,
-      as the Hugging Face hub lays them out: NAME-00001-of-0000N.safetensors and NAME.safetensors.index.json.
-    - `salvage` leaves out tensors that are damaged or missing, and says so in the report.
+    - `shard_size` splits a safetensors output into files with at most this many bytes of data and a JSON index, in the
+      layout of the Hugging Face hub: NAME-00001-of-0000N.safetensors and NAME.safetensors.index.json.
+    - `salvage` leaves out tensors that are damaged or missing.
 
-    Strings have no place in these formats; they and values of unreadable types are left out and said in the report.
-    Other types that the format cannot hold are an `UnsupportedFeatureError` that lists them; nothing is written then.
-    The output appears whole or not at all.
+    Strings and values of unreadable types are left out as well, because these formats cannot store them.
+    The report lists everything that is left out, with reasons.
+    Raises `UnsupportedFeatureError` for other types that the format cannot store.
+    The output is complete, or nothing is written.
     """
-    kind = format_of(out)
+    kind = determine_format(out)
     path = os.fspath(out)
     if shard_size is not None and (kind != "safetensors" or shard_size < 1):
-        raise ValueError("a shard size is a positive number of bytes, for a .safetensors output")
-    target_float = float_type(dtype)
+        raise ValueError("a shard size must be a positive number of bytes, and needs a .safetensors output")
+    target_float = check_float_type(dtype)
     left_out: dict[str, tuple[str, ...]] = {}
     errors: tuple[CheckpointError, ...] = ()
     names = list(checkpoint)
     if salvage:
-        found = verify(checkpoint)
-        whole = set(found.whole)
+        verification = verify(checkpoint)
+        whole = set(verification.whole)
         left_out["damaged or missing"] = tuple(name for name in names if name not in whole)
-        errors, names = found.errors, list(found.whole)
+        errors, names = verification.errors, list(verification.whole)
     origins = _choose(
         checkpoint, names, include, exclude, weights=weights, no_optimizer=no_optimizer, left_out=left_out
     )
     if not origins:
         if errors:
             raise errors[0]
-        raise ValueError("no tensor is left to be written")
-    tensors = _plan(checkpoint, origins, strip_prefix, rename, target_float)
-    _refuse_unstorable(tensors, kind)
+        raise ValueError("no tensor is left to write")
+    tensors = _plan_tensors(checkpoint, origins, strip_prefix, rename, target_float)
+    _check_storable(tensors, kind)
     nbytes = sum(tensor.nbytes for tensor in tensors)
     advance = count_bytes(tensors, progress)
     if kind == "npy-folder":
@@ -135,7 +137,7 @@ def export(
     else:
         files = _write_safetensors(path, tensors, shard_size, overwrite=overwrite, advance=advance)
     written = tuple(sorted(tensor.name for tensor in tensors))
-    return ExportReport(written, files, nbytes, {reason: gone for reason, gone in left_out.items() if gone}, errors)
+    return ExportReport(written, files, nbytes, {reason: some for reason, some in left_out.items() if some}, errors)
 
 
 def _choose(
@@ -148,7 +150,7 @@ def _choose(
     no_optimizer: bool,
     left_out: dict[str, tuple[str, ...]],
 ) -> dict[str, str]:
-    """Name to the name whose values it gets, in order; why others are left out goes into `left_out`."""
+    """Map each tensor to the one whose values it gets, in order, and add the others to `left_out` by reason."""
     chosen = select(names, include, exclude)
     left_out["not asked for"] = tuple(name for name in names if name not in chosen)
     types = {name: checkpoint.info(name) for name in chosen}
@@ -167,7 +169,7 @@ def _choose(
         chosen -= averages
     if weights != "ema":
         return {name: name for name in names if name in chosen}
-    origins = take_averages(checkpoint, names, chosen)
+    origins = use_averages(checkpoint, names, chosen)
     used = set(origins.values())
     left_out["raw values of variables whose averages are taken"] = tuple(
         name for name in names if name in chosen and name not in used
@@ -175,7 +177,7 @@ def _choose(
     return origins
 
 
-def _plan(
+def _plan_tensors(
     checkpoint: Checkpoint,
     origins: Mapping[str, str],
     strip_prefix: str,
@@ -202,11 +204,12 @@ def _load(checkpoint: Checkpoint, name: str, dtype: np.dtype[Any]) -> Array:
 
 
 def _is_extension(dtype: np.dtype[Any]) -> bool:
-    """Whether this is one of ml_dtypes' types, which NumPy counts as void."""
+    """Return whether this is a type of ml_dtypes; NumPy gives them the kind of void."""
     return dtype.kind == "V" and dtype.type is not np.void
 
 
-def _refuse_unstorable(tensors: Sequence[LazyTensor], kind: Format) -> None:
+def _check_storable(tensors: Sequence[LazyTensor], kind: Format) -> None:
+    """Raise `UnsupportedFeatureError` if the format cannot store all types and names."""
     if kind == "safetensors":
         bad = [tensor for tensor in tensors if tensor.dtype.name not in DTYPES]
     else:
@@ -214,23 +217,23 @@ def _refuse_unstorable(tensors: Sequence[LazyTensor], kind: Format) -> None:
     if bad:
         types = ", ".join(sorted({tensor.dtype.name for tensor in bad}))
         raise UnsupportedFeatureError(
-            f"{'a safetensors file' if kind == 'safetensors' else 'a NumPy file'} has no type for {types}, which "
-            f"{join_some(sorted(tensor.name for tensor in bad))} {'has' if len(bad) == 1 else 'have'}; "
-            "leave them out, convert floats with a dtype, or choose another format"
+            f"{'a safetensors file' if kind == 'safetensors' else 'a NumPy file'} cannot store {types}, the type of "
+            f"{join_some(sorted(tensor.name for tensor in bad))}; "
+            "exclude them, convert floats with a dtype, or choose another format"
         )
     unnameable = (
         [] if kind == "npy-folder" else [tensor.name for tensor in tensors if not _is_nameable(tensor.name, kind)]
     )
     if unnameable:
         raise UnsupportedFeatureError(
-            f"{'a safetensors file' if kind == 'safetensors' else 'an .npz file'} cannot hold the "
+            f"{'a safetensors file' if kind == 'safetensors' else 'an .npz file'} cannot store the "
             f"{'name' if len(unnameable) == 1 else 'names'} {join_some(sorted(unnameable))}; "
-            "rename them, leave them out, or write a folder of .npy files"
+            "rename or exclude them, or write a folder of .npy files"
         )
 
 
 def _is_nameable(name: str, kind: Format) -> bool:
-    """Whether a format can hold a name: as UTF-8, and in a zip archive without NUL and within a 16-bit length."""
+    """Return whether a format can store a name: valid UTF-8 and, for a zip archive, without NUL and not too long."""
     try:
         encoded = name.encode()
     except UnicodeEncodeError:
@@ -284,7 +287,7 @@ def _write_safetensors(
 
 
 def _split(tensors: Sequence[LazyTensor], shard_size: int) -> list[list[LazyTensor]]:
-    """Consecutive tensors of at most `shard_size` bytes together; a larger one stands alone."""
+    """Group consecutive tensors into shards of at most `shard_size` bytes; a larger tensor has a shard of its own."""
     shards: list[list[LazyTensor]] = [[]]
     filled = 0
     for tensor in tensors:
@@ -310,16 +313,16 @@ def _write_npz(
 def _write_folder(
     path: str, tensors: Sequence[LazyTensor], *, overwrite: bool, advance: Callable[[int], None]
 ) -> tuple[str, ...]:
-    """A folder of `.npy` files with escaped names, and an index from tensor to file; renamed into place at the end.
+    """Write a folder of `.npy` files and an index from tensor to file, and rename it into place at the end.
 
-    A name is data: `../../x` becomes the file `..%2F..%2Fx.npy` inside the folder.
+    Names are escaped, so that no file is outside the folder: `../../x` becomes `..%2F..%2Fx.npy`.
     """
     if os.path.lexists(path) and not overwrite:
         raise CheckpointExistsError(
-            "it exists already; it is overwritten only with --force (overwrite=True)", path=path
+            "the folder already exists; use --force (overwrite=True) to overwrite it", path=path
         )
     if os.path.lexists(path) and not os.path.isfile(os.path.join(path, INDEX_NAME)):
-        raise CheckpointExistsError(f"it is no folder that an export made (no {INDEX_NAME} in it)", path=path)
+        raise CheckpointExistsError(f"not a folder written by an export: it has no {INDEX_NAME}", path=path)
     check_folder(path)
     temporary = f"{path}.writing-{os.urandom(8).hex()}"
     with writing(path):
@@ -346,7 +349,7 @@ def _write_folder(
 
 
 def _file_name(name: str) -> str:
-    """A file name for a tensor's: percent-encoded, and if that is too long, its beginning and a digest."""
+    """Return a file name for a tensor: percent-encoded, and if that is too long, its beginning and a digest."""
     raw = name.encode("utf-8", "surrogateescape")
     quoted = urllib.parse.quote(raw, safe=" ()+,=@^_{}~")
     if len(quoted) > _LONGEST_FILE_NAME:

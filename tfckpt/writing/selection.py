@@ -1,4 +1,4 @@
-"""Which tensors of a checkpoint are taken, where their values come from, and what they are called afterwards."""
+"""Selection and renaming of tensors, and moving averages in place of variables."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from ..graphs.training_state import AVERAGE_SUFFIX
 from ..tensors.casting import FLOATS
 from ..tensors.dtypes import data_type_named
 
-#: The types that are converted into each other.
 
+def use_averages(checkpoint: Checkpoint, names: Sequence[str], chosen: set[str]) -> dict[str, str]:
+    """Map each variable to the tensor that its values come from: its moving average, if it has one.
 
-def take_averages(checkpoint: Checkpoint, names: Sequence[str], chosen: set[str]) -> dict[str, str]:
-    """Name to where its values come from, with the averages in place of their variables."""
-    there = set(names)
-    averages = {name for name in there if name.endswith(AVERAGE_SUFFIX) and name != AVERAGE_SUFFIX}
+    Raises `ValueError` if there are no averages, or one differs from its variable in type or shape.
+    """
+    present = set(names)
+    averages = {name for name in present if name.endswith(AVERAGE_SUFFIX) and name != AVERAGE_SUFFIX}
     if not averages:
         raise ValueError(f"{printable(checkpoint.prefix)} has no moving averages (names ending in {AVERAGE_SUFFIX})")
     origins: dict[str, str] = {}
@@ -29,19 +30,22 @@ def take_averages(checkpoint: Checkpoint, names: Sequence[str], chosen: set[str]
         if average not in averages:
             origins[variable] = variable
             continue
-        if variable in there:
+        if variable in present:
             raw, mean = checkpoint.info(variable), checkpoint.info(average)
             if (raw.tf_dtype, raw.shape) != (mean.tf_dtype, mean.shape):
                 raise ValueError(
                     f"{printable(variable)!r} is {raw.dtype} {list(raw.shape)}, "
-                    f"its moving average {mean.dtype} {list(mean.shape)}"
+                    f"but its moving average is {mean.dtype} {list(mean.shape)}"
                 )
         origins[variable] = average
     return origins
 
 
 def rename_all(names: Iterable[str], patterns: Sequence[tuple[re.Pattern[str], str]]) -> dict[str, str]:
-    """Name to new name; `NameConflictError` where two become one, `ValueError` for a pattern that finds nothing."""
+    """Map each name to its new name.
+
+    Raises `NameConflictError` if two names become the same, and `ValueError` for a pattern that matches no name.
+    """
     targets: dict[str, str] = {}
     unused = {pattern.pattern for pattern, _ in patterns}
     for name in names:
@@ -50,16 +54,16 @@ def rename_all(names: Iterable[str], patterns: Sequence[tuple[re.Pattern[str], s
             try:
                 target, count = pattern.subn(replacement, target)
             except (re.error, IndexError) as error:
-                raise ValueError(f"bad replacement {replacement!r} for {pattern.pattern!r}: {error}") from None
+                raise ValueError(f"invalid replacement {replacement!r} for {pattern.pattern!r}: {error}") from None
             if count:
                 unused.discard(pattern.pattern)
         targets[name] = target
     if unused:
-        raise ValueError(f"nothing to rename: {', '.join(map(repr, sorted(unused)))} is found in no name")
+        raise ValueError(f"nothing to rename, no name matches {', '.join(map(repr, sorted(unused)))}")
     origins: dict[str, list[str]] = {}
     for name, target in targets.items():
         origins.setdefault(target, []).append(name)
-    conflicts = {target: found for target, found in origins.items() if len(found) > 1}
+    conflicts = {target: sources for target, sources in origins.items() if len(sources) > 1}
     if conflicts:
         raise NameConflictError(
             f"more than one tensor would be named {join_some(sorted(conflicts))}",
@@ -69,21 +73,21 @@ def rename_all(names: Iterable[str], patterns: Sequence[tuple[re.Pattern[str], s
 
 
 def compile_renames(rename: Iterable[tuple[str, str]]) -> list[tuple[re.Pattern[str], str]]:
-    """Regular expressions with their replacements; `ValueError` for one that is none."""
+    """Compile the patterns; `ValueError` for an invalid regular expression."""
     compiled = []
     for pattern, replacement in rename:
         try:
             compiled.append((re.compile(pattern), replacement))
         except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+            raise ValueError(f"{pattern!r} is not a valid regular expression: {error}") from None
     return compiled
 
 
-def float_type(dtype: str | None) -> str | None:
-    """The short name of a type that floats can be converted to; `ValueError` for another one."""
+def check_float_type(dtype: str | None) -> str | None:
+    """Return the short name of a floating-point type; `ValueError` if floats cannot be converted to it."""
     if dtype is None:
         return None
     name = data_type_named(dtype).name
     if name not in FLOATS:
-        raise ValueError(f"floats become {', '.join(FLOATS)}, not {name}")
+        raise ValueError(f"floats can be converted to {', '.join(FLOATS)}, not to {name}")
     return name

@@ -1,7 +1,7 @@
 """Writing a checkpoint that TensorFlow loads: tensor by tensor with `Writer`, or a whole mapping with `save`.
 
-Only V2 is written, little-endian.
-The same tensors in the same order give the bytes that TensorFlow 2.21 gives them.
+Checkpoints are V2 and little-endian.
+The files are identical to those that TensorFlow 2.21 writes for the same tensors in the same order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .._typing import Array, ByteView, PathLike
 from ..bundle.writer import BundleWriter
 from ..checkpoint import Checkpoint
 from ..errors import join_some, pluralize, printable
-from ..finding import state_file as state
+from ..finding.state_file import read_state, update_state
 from ..graphs.object_graph import GRAPH_KEY, read_graph_payload
 from ..graphs.object_graph_writer import BuiltGraph, GraphSource
 from ..storage.local import LocalStorage
@@ -26,16 +26,16 @@ from ..tensors.dtypes import DataType, data_type_named, data_type_of
 from ..tensors.slices import TensorSlice
 from ..tensors.strings import encode_strings
 
-#: Whether the `checkpoint` file of the folder is to name the new checkpoint; "keep": beside those it names already.
+#: Whether the state file of the folder names the new checkpoint, alone or, for "keep", after those it already names.
 StateUpdate: TypeAlias = bool | Literal["keep"]
 
 
 class Writer:
-    """A checkpoint while it is being written; use it as a context manager.
+    """A checkpoint that is being written; use it as a context manager.
 
-    Nothing stands under the prefix before the block ends without an exception; an exception leaves all as it was.
-    Payloads go to the disk as they come, so memory stays at one tensor.
-    Not for use from several threads.
+    The checkpoint appears at the end of the block. After an exception nothing has changed.
+    Payloads are written to disk immediately, so only one tensor is in memory.
+    A writer must not be used from several threads.
     """
 
     def __init__(
@@ -48,22 +48,22 @@ class Writer:
         durable: bool = True,
         overwrite: bool = False,
     ) -> None:
-        """Begin a checkpoint of `shards` data files.
+        """Begin a checkpoint with `shards` data shards.
 
-        `alignment` makes every payload begin at a multiple of so many bytes; TensorFlow's own checkpoints have 1.
-        `checkpoint_state` says whether the `checkpoint` file of the folder names the new checkpoint as the latest:
-        alone, as `tf.train.Checkpoint.save` does, or with "keep" beside those it names already.
-        `durable=False` does not wait for the disk, as TensorFlow does not: about twice as fast, and as safe when the
-        process is killed, but not when the power fails.
+        Every payload begins at a multiple of `alignment` bytes; TensorFlow's own checkpoints have 1.
+        `checkpoint_state` is whether the state file, `checkpoint`, names the new checkpoint as the latest: alone, as
+        after `tf.train.Checkpoint.save`, or, for "keep", after those that it already names.
+        `durable=False` does not wait for the disk, like TensorFlow. It is about twice as fast, and as safe if the
+        process is killed, but not if the power fails.
 
-        Raises `CheckpointExistsError` if something stands there and `overwrite` is not set,
-        `CheckpointNotFoundError` if the folder does not exist, and `WriteError` if another writer is at work there.
+        Raises `CheckpointExistsError` if the checkpoint exists and `overwrite` is not set,
+        `CheckpointNotFoundError` if the folder does not exist, and `WriteError` if another writer uses the prefix.
         """
         if checkpoint_state not in (True, False, "keep"):
-            raise ValueError(f"checkpoint_state is True, False or 'keep', not {checkpoint_state!r}")
+            raise ValueError(f"checkpoint_state must be True, False or 'keep', not {checkpoint_state!r}")
         self._prefix = os.fspath(prefix)
         if checkpoint_state == "keep":
-            state.read_state(LocalStorage(), os.path.dirname(self._prefix))  # what cannot be kept is an error now
+            read_state(LocalStorage(), os.path.dirname(self._prefix))  # fail before writing if it is damaged
         self._checkpoint_state = checkpoint_state
         self._bundle = BundleWriter(
             self._prefix, shards=shards, alignment=alignment, durable=durable, overwrite=overwrite
@@ -71,19 +71,19 @@ class Writer:
 
     @property
     def prefix(self) -> str:
-        """The path that the checkpoint's files will share."""
+        """The prefix of the new checkpoint."""
         return self._prefix
 
     def add(self, name: str, array: object, *, tf_dtype: str | None = None, shard: int | None = None) -> None:
         """Write a tensor.
 
-        `array` is a NumPy array or scalar, or anything that becomes one without a guess about its dtype.
-        Strings are object arrays of `bytes`, or one `bytes`.
-        `tf_dtype` names a quantized type, such as qint8 or DT_QINT8, that an integer array holds the payload of.
-        Without `shard` the tensor goes to the data shard that has the fewest bytes so far.
+        `array` is a NumPy array or scalar, or an object that has a dtype and converts to an array.
+        Strings are object arrays of `bytes`, or a single `bytes`.
+        `tf_dtype` is a quantized type, such as qint8 or DT_QINT8, if the array holds the integers of one.
+        By default the tensor goes to the data shard with the fewest bytes so far.
 
-        Raises `TypeError` for values TensorFlow has no type for, `ValueError` for a name that is none or was used.
-        After either the writer goes on.
+        Raises `TypeError` for values that TensorFlow has no type for, and `ValueError` for an invalid name or one that
+        is already used. The writer can be used after either.
         """
         _check_name(name)
         self._bundle.check_name(name)
@@ -104,7 +104,7 @@ class Writer:
         """Write one slice of a partitioned variable of shape `full_shape`.
 
         `piece` is a slice or its text, such as `0,2:-` for the first two rows.
-        The slices of a tensor come in any order; before the end they must cover it without overlap.
+        Slices can be written in any order; at the end they must cover the tensor without overlap.
         """
         _check_name(name)
         piece = TensorSlice.parse(piece) if isinstance(piece, str) else piece
@@ -113,19 +113,19 @@ class Writer:
         if values.shape != expected:
             raise ValueError(
                 f"{printable(name)!r}: slice {piece} of shape {list(full_shape)} has shape {list(expected)}, "
-                f"the array has {list(values.shape)}"
+                f"but the array has shape {list(values.shape)}"
             )
         payload, checksum = encode(name, values, data_type)
         self._bundle.add_slice(name, data_type, full_shape, piece, payload, checksum=checksum, shard=shard)
 
     def close(self) -> None:
-        """Put the checkpoint in place: data shards, index, then the `checkpoint` file."""
+        """Move the checkpoint into place: data shards, index, then the state file."""
         self._bundle.finish()
         if self._checkpoint_state:
-            state.update_state(self._prefix, keep_older=self._checkpoint_state == "keep")
+            update_state(self._prefix, keep_older=self._checkpoint_state == "keep")
 
     def abort(self) -> None:
-        """Give up and remove what has been written; harmless after `close`."""
+        """Remove what has been written; does nothing after `close`."""
         self._bundle.abort()
 
     def __enter__(self) -> Writer:
@@ -151,22 +151,22 @@ def save(
     durable: bool = True,
     overwrite: bool = False,
 ) -> str:
-    """Write a checkpoint that TensorFlow loads; gives the prefix.
+    """Write a checkpoint that TensorFlow loads, and return its prefix.
 
-    `tensors` are names and arrays, written in their order, each read when its turn comes:
-    a dict, another `Checkpoint`, or a generator of pairs, of which only one array is in memory at a time.
-    For what an array may be, and for the options not named here, see `Writer`.
+    `tensors` are names and arrays, written in this order: a dict, another `Checkpoint`, or an iterable of pairs.
+    Only one array of a `Checkpoint` or a generator is in memory at a time.
+    See `Writer` for the arrays it accepts and for the other options.
 
-    With `object_graph` the checkpoint becomes one that `tf.train.Checkpoint` restores.
-    True builds the graph from the names, which are then object paths such as `net/layers/0/kernel`;
-    a `save_counter` of 1 is added if there is none, as `tf.train.Checkpoint.save` does and its `restore` expects.
-    An open object-based checkpoint gives its own graph; the names are then its keys or object paths, all of them.
+    With `object_graph` the checkpoint is object-based, and `tf.train.Checkpoint` restores it.
+    True builds the graph from the names, which are then object paths such as `net/layers/0/kernel`.
+    A `save_counter` of 1 is added if it is missing, because `tf.train.Checkpoint.restore` expects it.
+    If it is an open checkpoint, its graph is copied, and the names must be all its keys or object paths.
 
-    Raises what `Writer` and `Writer.add` raise; nothing stands under the prefix then that did not stand there before.
+    Raises what `Writer` and `Writer.add` raise; nothing has changed on disk then.
     """
     pairs = tensors.items() if isinstance(tensors, Mapping) else tensors
     types = tensors if isinstance(tensors, Checkpoint) else None
-    graph = _keys_of(object_graph)
+    graph = _select_graph(object_graph)
     with Writer(
         prefix,
         shards=shards,
@@ -185,73 +185,74 @@ def save(
 
 
 class CopiedGraph:
-    """The graph of another checkpoint, as it is, for the same set of tensors."""
+    """The unchanged graph of another checkpoint, for the same set of tensors."""
 
     def __init__(self, source: Checkpoint) -> None:
-        """`source` is object-based and open; `ValueError` if it has no object graph."""
+        """Read the graph of an open checkpoint; `ValueError` if it has none."""
         self._payload = read_graph_payload(source.reader, source.prefix)
         self._source = source
         self._missing = dict.fromkeys(name for name in source if name != GRAPH_KEY)
 
     def add(self, name: str) -> str:
-        """The key that a key, an object path or a full name means there."""
+        """Return the key for a key, an object path or a full name in the source."""
         key = self._source.info(name).name
         self._missing.pop(key, None)
         return key
 
     def finish(self) -> dict[str, object]:
-        """The graph as it was stored, once every key of its checkpoint was given."""
+        """Return the stored graph; `ValueError` unless all tensors of the source were added."""
         if self._missing:
             missing = list(self._missing)
             raise ValueError(
-                f"the object graph of {printable(self._source.prefix)} needs {pluralize(len(missing), 'more tensor')}: "
+                f"the object graph of {printable(self._source.prefix)} has {pluralize(len(missing), 'more tensor')}: "
                 f"{join_some(missing)}"
             )
         return {GRAPH_KEY: self._payload}
 
 
-def _keys_of(object_graph: Checkpoint | bool | None) -> GraphSource | None:
+def _select_graph(object_graph: Checkpoint | bool | None) -> GraphSource | None:
     if isinstance(object_graph, Checkpoint):
         return CopiedGraph(object_graph)
     if object_graph not in (None, False, True):
-        raise TypeError(f"object_graph is an open Checkpoint, True or None, not {type(object_graph).__name__}")
+        raise TypeError(f"object_graph must be an open Checkpoint, True or None, not {type(object_graph).__name__}")
     return BuiltGraph() if object_graph else None
 
 
 def _check_name(name: str) -> None:
     if isinstance(name, str) and name.startswith("\0"):
-        raise ValueError(f"the name {printable(name)!r} begins with a zero byte, as only keys of tensor slices should")
+        raise ValueError(f"the name {printable(name)!r} begins with a zero byte, which marks keys of tensor slices")
 
 
 def to_values(name: str, value: object, tf_dtype: str | None) -> tuple[DataType, Array]:
-    """The array of a value, and the type it is to be stored as; `TypeError` where TensorFlow has none for it."""
+    """Convert a value to an array and the type to store it as; `TypeError` if TensorFlow has no type for it."""
     if isinstance(value, bytes):
         array: Array = np.empty((), object)
         array[()] = value
     elif isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{printable(name)!r} is a masked array, and checkpoints have no masks")
+        raise TypeError(f"{printable(name)!r} is a masked array, and checkpoints cannot store masks")
     elif hasattr(value, "__array__"):
         try:
             array = np.asarray(value)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"{printable(name)!r} is a {type(value).__name__} that gives no array: {error}") from error
-    else:
+            kind = type(value).__name__
+            raise TypeError(f"{printable(name)!r} is a {kind} that does not convert to an array: {error}") from error
+    else:  # 0.5 would be float32 for TensorFlow and float64 for NumPy, and a wrong guess is noticed late
         raise TypeError(
-            f"{printable(name)!r} is a {type(value).__name__}, expected a NumPy array: "
-            "a dtype is never guessed, np.float32(0.5) says it"
+            f"{printable(name)!r} is a {type(value).__name__}, expected a NumPy array; "
+            "the dtype is never guessed, so write np.float32(0.5) for example"
         )
     try:
-        natural = data_type_of(array.dtype)
-        data_type = natural if tf_dtype is None else data_type_named(tf_dtype)
+        default = data_type_of(array.dtype)
+        data_type = default if tf_dtype is None else data_type_named(tf_dtype)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{printable(name)!r}: {error}") from None
-    if natural.numpy_name != data_type.numpy_name:
+    if default.numpy_name != data_type.numpy_name:
         raise TypeError(f"{printable(name)!r}: an array of {array.dtype} cannot be stored as {data_type.name}")
     return data_type, array
 
 
 def encode(name: str, array: Array, data_type: DataType) -> tuple[ByteView | bytes, int | None]:
-    """The payload of an array, and its checksum where that is not the crc32c of its bytes."""
+    """Return the payload of an array, and its checksum if it is not the CRC-32C of the payload."""
     if not data_type.is_string:
         return encode_dense(array, data_type), None
     values: list[Any] = array.ravel().tolist()

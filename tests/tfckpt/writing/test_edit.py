@@ -17,7 +17,7 @@ EMA = "/ExponentialMovingAverage"
 
 @pytest.fixture
 def train(data: pathlib.Path) -> pathlib.Path:
-    """Prefix of the digits network as a training run leaves it: raw values, averages, RMSProp slots, a step."""
+    """Prefix of a training checkpoint of the digits network: variables, averages, RMSProp slots, a step."""
     return data / "digits-train" / "model.ckpt-322"
 
 
@@ -36,14 +36,14 @@ def small(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def contents(prefix: pathlib.Path) -> dict[str, object]:
-    """Every tensor of a checkpoint as lists."""
+    """Return the tensors of a checkpoint as lists."""
     with tfckpt.open(prefix) as checkpoint:
         return {name: array.tolist() for name, array in checkpoint.items()}
 
 
 @pytest.mark.parametrize("prefix", [*BY_TENSORFLOW, "tensorflow/variant/ckpt"])
-def test_copy_without_changes_is_the_same_files(prefix: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Of everything TensorFlow wrote, variants and slices over several shards among it."""
+def test_copy_without_changes_has_identical_files(prefix: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Also for variants, and for slices in several shards."""
     report = tfckpt.copy(data / prefix, tmp_path / "copy")
 
     assert_same_files(data / prefix, tmp_path / "copy")
@@ -51,8 +51,8 @@ def test_copy_without_changes_is_the_same_files(prefix: str, data: pathlib.Path,
     assert report.nbytes == sum(path.stat().st_size for path in tmp_path.glob("*.data-*"))
 
 
-def test_averages_become_the_values(train: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Of a training run's 377 tensors the 113 variables stay, with their averages' bytes, and the step."""
+def test_averages_replace_the_values_of_variables(train: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Of 377 tensors, the 113 variables, with the bytes of their averages, and the step are copied."""
     report = tfckpt.copy(train, tmp_path / "averaged", ema_to_raw=True, no_optimizer=True)
 
     assert (len(report.copied), len(report.averaged), len(report.dropped)) == (114, 113, 150)
@@ -66,8 +66,8 @@ def test_averages_become_the_values(train: pathlib.Path, tmp_path: pathlib.Path)
         assert not np.array_equal(copy[kernel], source[kernel])
 
 
-def test_no_optimizer_leaves_slots_out(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """A name that only ends like a slot, without a variable before it, stays."""
+def test_no_optimizer_leaves_out_slots(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A name that ends like a slot is not one if there is no such variable."""
     tfckpt.save(
         {"a/Adam": np.zeros(1), "b": np.zeros(1), "b/Adam_1": np.zeros(1), "beta1_power": np.zeros(())},
         small.with_name("more"),
@@ -81,8 +81,8 @@ def test_no_optimizer_leaves_slots_out(small: pathlib.Path, tmp_path: pathlib.Pa
 
 
 @pytest.mark.parametrize("case", ["legacy_optimizer/ckpt-1", "new_optimizer/ckpt"])
-def test_no_optimizer_changes_the_object_graph_too(case: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Every key the graph still names is in the checkpoint, and the network's variables all are."""
+def test_no_optimizer_also_changes_the_object_graph(case: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The graph has only keys that are in the checkpoint, and all variables of the network are."""
     source = data / "tensorflow" / "objects-more" / case
 
     report = tfckpt.copy(source, tmp_path / "copy", no_optimizer=True)
@@ -101,44 +101,46 @@ def test_no_optimizer_changes_the_object_graph_too(case: str, data: pathlib.Path
         assert len(copy) < len(original)
 
 
-def test_include_and_exclude_choose_by_globs(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """A star also matches slashes; what is excluded is not taken, included or not."""
+def test_include_and_exclude_are_globs(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A star also matches slashes, and `exclude` wins over `include`."""
     report = tfckpt.copy(small, tmp_path / "a", include=["net/*"], exclude=["*/Momentum", "*" + EMA])
 
     assert contents(tmp_path / "a") == {"net/b": [7.0], "net/w": [1.0, 2.0]}
     assert report.dropped == ("global_step", "net/w" + EMA, "net/w/Momentum")
 
 
-def test_averages_can_be_chosen_by_their_own_names(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """An average is taken where it or its variable is chosen."""
+def test_average_is_selected_by_its_own_name_or_that_of_its_variable(
+    small: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """The result is the same."""
     tfckpt.copy(small, tmp_path / "a", include=["*" + EMA], ema_to_raw=True)
     tfckpt.copy(small, tmp_path / "b", include=["net/w"], ema_to_raw=True)
 
     assert contents(tmp_path / "a") == contents(tmp_path / "b") == {"net/w": [5.0, 6.0]}
 
 
-def test_average_without_its_variable_becomes_it(tmp_path: pathlib.Path) -> None:
-    """As in checkpoints that hold averages only; one of another shape than its variable is an error."""
+def test_average_without_a_variable_becomes_the_variable(tmp_path: pathlib.Path) -> None:
+    """Some checkpoints have only averages; one whose shape differs from that of its variable is refused."""
     tfckpt.save({"w" + EMA: np.ones(2)}, tmp_path / "alone")
     tfckpt.save({"w" + EMA: np.ones(2), "w": np.ones(3)}, tmp_path / "other")
 
     tfckpt.copy(tmp_path / "alone", tmp_path / "a", ema_to_raw=True)
-    with pytest.raises(ValueError, match=r"'w' is float64 \[3\], its moving average float64 \[2\]"):
+    with pytest.raises(ValueError, match="'w'"):
         tfckpt.copy(tmp_path / "other", tmp_path / "b", ema_to_raw=True)
 
     assert contents(tmp_path / "a") == {"w": [1.0, 1.0]}
     assert not (tmp_path / "b.index").exists()
 
 
-def test_names_are_changed_by_regular_expressions_in_turn(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """The second works on what the first gave; groups serve in replacements."""
+def test_names_are_changed_by_regular_expressions_in_order(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The second is applied to the result of the first, and replacements may contain groups."""
     tfckpt.copy(small, tmp_path / "a", include=["net/*"], rename=[("^net/", "scope/"), (r"/(\w)$", r"/x_\1")])
 
     assert set(contents(tmp_path / "a")) == {"scope/x_b", "scope/x_w", "scope/w" + EMA, "scope/w/Momentum"}
 
 
-def test_two_tensors_of_one_name_are_listed(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Nothing is written; the error has the names behind each."""
+def test_renaming_two_tensors_to_one_name_is_refused(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The error has the original names, and nothing is written."""
     with pytest.raises(tfckpt.NameConflictError) as caught:
         tfckpt.copy(small, tmp_path / "a", rename=[("/[wb]$", "/x")])
 
@@ -146,8 +148,8 @@ def test_two_tensors_of_one_name_are_listed(small: pathlib.Path, tmp_path: pathl
     assert not list(tmp_path.glob("a.*"))
 
 
-def test_renamed_keys_follow_in_the_object_graph(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """The objects keep their paths and find their values under the new keys."""
+def test_renaming_keys_also_changes_the_object_graph(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The objects keep their paths, and their values have the new keys."""
     source = data / "tensorflow" / "writer" / "objects"
 
     tfckpt.copy(source, tmp_path / "a", rename=[("^net/layers/0/kernel", "moved/here")])
@@ -159,24 +161,24 @@ def test_renamed_keys_follow_in_the_object_graph(data: pathlib.Path, tmp_path: p
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_floats_are_converted_and_others_stay(dtype: str, small: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Floats that are of the type already are copied as bytes."""
+def test_only_floats_are_converted(dtype: str, small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Floats that already have the type are copied as bytes."""
     report = tfckpt.copy(small, tmp_path / "a", include=["net/?", "global_step"], dtype=dtype)
 
     with tfckpt.open(tmp_path / "a") as copy:
         assert [copy[name].dtype.name for name in copy] == ["int64", dtype, dtype]
         assert copy["net/w"].tolist() == [1, 2]
     assert set(report.copied) == {"global_step"} | {
-        name for name, of in (("net/w", "float32"), ("net/b", "float64")) if of == dtype
+        name for name, stored in (("net/w", "float32"), ("net/b", "float64")) if stored == dtype
     }
 
 
-def test_value_beyond_the_range_of_the_new_type_is_an_error(tmp_path: pathlib.Path) -> None:
-    """Infinities and not-a-numbers that were there before are kept."""
+def test_value_outside_the_range_of_the_new_type_is_refused(tmp_path: pathlib.Path) -> None:
+    """Values that are already infinite or NaN are kept."""
     tfckpt.save({"w": np.array([1, 70000], np.float32)}, tmp_path / "big")
     tfckpt.save({"w": np.array([1, np.inf, -np.inf, np.nan], np.float32)}, tmp_path / "infinite")
 
-    with pytest.raises(ValueError, match=r"'w' holds 70000\.0, which is beyond the range of float16"):
+    with pytest.raises(ValueError, match="'w'"):
         tfckpt.copy(tmp_path / "big", tmp_path / "a", dtype="float16")
     tfckpt.copy(tmp_path / "infinite", tmp_path / "b", dtype="float16")
     tfckpt.copy(tmp_path / "big", tmp_path / "c", dtype="bfloat16")
@@ -189,7 +191,7 @@ def test_value_beyond_the_range_of_the_new_type_is_an_error(tmp_path: pathlib.Pa
 
 
 def test_number_of_shards_can_be_changed(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Twelve become one and one becomes four; the values stay."""
+    """Twelve become one, and one becomes four, with the same values."""
     tfckpt.copy(data / "tensorflow" / "sharded" / "twelve", tmp_path / "one", shards=1)
     tfckpt.copy(tmp_path / "one", tmp_path / "four", shards=4)
 
@@ -202,8 +204,8 @@ def test_number_of_shards_can_be_changed(data: pathlib.Path, tmp_path: pathlib.P
     "prefix",
     ["bigendian/ckpt", "snappy/small", "partitioned/model.ckpt-12", "partitioned/v1/model.ckpt-12", "aligned/ckpt"],
 )
-def test_to_v2_writes_plain_checkpoints_of_any_source(prefix: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Same names, types and values; little-endian, without slices, in one format."""
+def test_to_v2_converts_any_source(prefix: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The result is little-endian V2 without slices, and has the same names, types and values."""
     source = data / "tensorflow" / prefix
 
     tfckpt.copy(source, tmp_path / "plain", to_v2=True)
@@ -222,15 +224,17 @@ def test_to_v2_writes_plain_checkpoints_of_any_source(prefix: str, data: pathlib
 def test_source_that_cannot_be_copied_as_bytes_needs_to_v2(
     prefix: str, data: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """The message says which option converts it."""
-    with pytest.raises(tfckpt.UnsupportedFeatureError, match=r"cannot be copied byte by byte.*--to-v2"):
+    """The error names the source and the option that converts it."""
+    with pytest.raises(tfckpt.UnsupportedFeatureError, match="--to-v2") as caught:
         tfckpt.copy(data / "tensorflow" / prefix, tmp_path / "a")
+
+    assert caught.value.path == str(data / "tensorflow" / prefix)
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_damaged_payload_is_not_copied(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """The checksum is compared before it is used again; without the damaged tensor the copy is made."""
+    """Its checksum is verified before it is reused; the other tensors can be copied."""
     shard = small.with_name("small.data-00000-of-00001")
     damaged = bytearray(shard.read_bytes())
     damaged[0] ^= 1
@@ -245,38 +249,38 @@ def test_damaged_payload_is_not_copied(small: pathlib.Path, tmp_path: pathlib.Pa
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options",
     [
-        ({"include": ["nett/*"]}, "no tensor matches 'nett/"),
-        ({"exclude": ["*"]}, "nothing is left"),
-        ({"rename": [("(", "x")]}, "no regular expression"),
-        ({"rename": [("net", r"\2")]}, "bad replacement"),
-        ({"rename": [("absent", "x")]}, "is found in no name"),
-        ({"rename": [("^net/b$", "")]}, "must not be empty"),
-        ({"dtype": "int8"}, "floats become float16, bfloat16, float32, float64, not int8"),
-        ({"dtype": "float31"}, "no data type 'float31'"),
-        ({"shards": 0}, "at least one data shard"),
+        {"include": ["nett/*"]},
+        {"exclude": ["*"]},
+        {"rename": [("(", "x")]},
+        {"rename": [("net", r"\2")]},
+        {"rename": [("absent", "x")]},
+        {"rename": [("^net/b$", "")]},
+        {"dtype": "int8"},
+        {"dtype": "float31"},
+        {"shards": 0},
     ],
     ids=["include", "nothing left", "regex", "replacement", "unused", "empty name", "integer", "dtype", "shards"],
 )
-def test_change_that_cannot_be_made_is_refused(
-    options: dict[str, object], message: str, small: pathlib.Path, tmp_path: pathlib.Path
+def test_invalid_option_of_a_copy_is_refused(
+    options: dict[str, object], small: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """In words that name it, with nothing written."""
-    with pytest.raises(ValueError, match=message):
+    """Nothing is written."""
+    with pytest.raises(ValueError):
         tfckpt.copy(small, tmp_path / "a", **options)  # type: ignore[arg-type]  # one option at a time
 
     assert not list(tmp_path.glob("a.*"))
 
 
-def test_averages_that_are_not_there_are_an_error(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """A copy under another name than the user meant would be worse."""
-    with pytest.raises(ValueError, match="has no moving averages"):
+def test_source_without_averages_is_refused(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A copy with raw values would not be what the user requested."""
+    with pytest.raises(ValueError):
         tfckpt.copy(data / "tensorflow" / "writer" / "small", tmp_path / "a", ema_to_raw=True)
 
 
 def test_copy_may_replace_its_source(small: pathlib.Path) -> None:
-    """Only when that is asked for."""
+    """If overwriting is requested."""
     before = contents(small)
     with pytest.raises(tfckpt.CheckpointExistsError):
         tfckpt.copy(small, small, exclude=["global_step"])
@@ -287,8 +291,8 @@ def test_copy_may_replace_its_source(small: pathlib.Path) -> None:
     assert contents(small) == {name: value for name, value in before.items() if name != "global_step"}
 
 
-def test_merge_puts_tensors_of_several_checkpoints_together(tmp_path: pathlib.Path) -> None:
-    """In the order of the sources."""
+def test_merge_writes_the_tensors_of_several_checkpoints(tmp_path: pathlib.Path) -> None:
+    """They are in the order of the sources."""
     tfckpt.save({"b": np.ones(1), "a": np.zeros(2)}, tmp_path / "first")
     tfckpt.save({"c": np.ones(3)}, tmp_path / "second")
 
@@ -299,12 +303,12 @@ def test_merge_puts_tensors_of_several_checkpoints_together(tmp_path: pathlib.Pa
 
 
 def test_merge_lists_every_conflict_and_writes_nothing(tmp_path: pathlib.Path) -> None:
-    """Also of tensors that are equal."""
+    """Tensors with equal values are conflicts as well."""
     for name, tensors in (("x", "ab"), ("y", "bc"), ("z", "ca")):
         tfckpt.save({tensor: np.zeros(1) for tensor in tensors}, tmp_path / name)
     sources = [tmp_path / name for name in "xyz"]
 
-    with pytest.raises(tfckpt.NameConflictError, match="3 names in more than one checkpoint: a, b, c") as caught:
+    with pytest.raises(tfckpt.NameConflictError) as caught:
         tfckpt.merge(sources, tmp_path / "all")
 
     x, y, z = map(str, sources)
@@ -313,32 +317,36 @@ def test_merge_lists_every_conflict_and_writes_nothing(tmp_path: pathlib.Path) -
 
 
 def test_merge_joins_the_slices_of_one_variable(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the parts of a save by several machines have them; with a part missing nothing is written."""
+    """Several machines may save one part each; if a part is missing, nothing is written."""
     whole = np.arange(8, dtype=np.float32).reshape(4, 2)
     with monkeypatch.context() as patch:
-        patch.setattr("tfckpt.bundle.writer.check_cover", lambda slices, shape: None)  # each part is incomplete
+        patch.setattr(
+            "tfckpt.bundle.writer.check_cover", lambda slices, shape: None
+        )  # so that each part can be incomplete
         for number, text in enumerate(["0,2:-", "2,2:-"]):
             with tfckpt.Writer(tmp_path / f"part-{number}") as writer:
                 writer.add_slice("w", whole[2 * number :][:2], whole.shape, text)
                 writer.add(f"own/{number}", np.int32(number))
 
-    with pytest.raises(ValueError, match="'w': tensor slices hold 4 of 8 elements"):
+    with pytest.raises(ValueError, match="'w'"):
         tfckpt.merge([tmp_path / "part-0"], tmp_path / "all")
-    with pytest.raises(tfckpt.NameConflictError, match="1 name in more than one checkpoint: w"):
-        tfckpt.merge([tmp_path / "part-0", _named(tmp_path, "w")], tmp_path / "all")
+    with pytest.raises(tfckpt.NameConflictError) as caught:
+        tfckpt.merge([tmp_path / "part-0", _save_tensor(tmp_path, "w")], tmp_path / "all")
+    assert list(caught.value.conflicts) == ["w"]
     assert not list(tmp_path.glob("all*"))
     tfckpt.merge([tmp_path / "part-0", tmp_path / "part-1"], tmp_path / "all")
 
     assert contents(tmp_path / "all") == {"own/0": 0, "own/1": 1, "w": whole.tolist()}
 
 
-def _named(folder: pathlib.Path, name: str) -> pathlib.Path:
+def _save_tensor(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Write a checkpoint with one tensor, and return its prefix."""
     tfckpt.save({name: np.zeros(1)}, folder / f"of_{name}")
     return folder / f"of_{name}"
 
 
 def test_replace_changes_values_in_place(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Everything else is the same bytes at the same offsets."""
+    """Other tensors keep their bytes and offsets."""
     report = tfckpt.replace(small, {"net/w": np.array([10, 20], np.float32)}, tmp_path / "a")
 
     assert contents(tmp_path / "a") == contents(small) | {"net/w": [10.0, 20.0]}
@@ -347,14 +355,15 @@ def test_replace_changes_values_in_place(small: pathlib.Path, tmp_path: pathlib.
         assert [info.offset for info in before.infos()] == [info.offset for info in after.infos()]
 
 
-def test_replace_wants_the_dtype_and_shape_of_the_tensor(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Unless the change is allowed; then new names are too."""
-    with pytest.raises(ValueError, match=r"'net/w' is float32 \[2\], the new value is float64 \[2\]"):
+def test_replace_requires_the_same_dtype_and_shape(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Unless changes are allowed; new names are then allowed as well."""
+    with pytest.raises(ValueError, match="'net/w'"):
         tfckpt.replace(small, {"net/w": np.zeros(2)}, tmp_path / "a")
-    with pytest.raises(ValueError, match=r"'net/w' is float32 \[2\], the new value is float32 \[3\]"):
+    with pytest.raises(ValueError, match="'net/w'"):
         tfckpt.replace(small, {"net/w": np.zeros(3, np.float32)}, tmp_path / "a")
-    with pytest.raises(tfckpt.TensorNotFoundError, match="net/ww"):
+    with pytest.raises(tfckpt.TensorNotFoundError) as caught:
         tfckpt.replace(small, {"net/ww": np.zeros(2)}, tmp_path / "a")
+    assert caught.value.tensor == "net/ww"
     assert not list(tmp_path.glob("a.*"))
 
     tfckpt.replace(small, {"net/w": np.zeros(3), "net/ww": np.int8(1)}, tmp_path / "a", allow_change=True)
@@ -362,8 +371,8 @@ def test_replace_wants_the_dtype_and_shape_of_the_tensor(small: pathlib.Path, tm
     assert contents(tmp_path / "a") == contents(small) | {"net/w": [0.0, 0.0, 0.0], "net/ww": 1}
 
 
-def test_replace_keeps_quantized_types_and_finds_object_paths(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """An integer array replaces a quantized tensor; a path or a full name means its key."""
+def test_replace_keeps_quantized_types_and_accepts_object_paths(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A quantized tensor can be replaced by an integer array, and a key given as a path or a full name."""
     dtypes, objects = data / "tensorflow" / "dtypes" / "ckpt", data / "tensorflow" / "writer" / "objects"
     with tfckpt.open(dtypes) as checkpoint:
         name = next(info.name for info in checkpoint.infos() if info.tf_dtype == "DT_QINT8" and info.size > 1)
@@ -377,12 +386,12 @@ def test_replace_keeps_quantized_types_and_finds_object_paths(data: pathlib.Path
         assert np.array_equal(checkpoint[name], value)
     with tfckpt.open(tmp_path / "b") as checkpoint:
         assert checkpoint["step" + VALUE_SUFFIX] == 77
-    with pytest.raises(ValueError, match="two values for 'step"):
+    with pytest.raises(ValueError, match="'step"):
         tfckpt.replace(objects, {"step": np.int64(1), "step" + VALUE_SUFFIX: np.int64(2)}, tmp_path / "c")
 
 
 def test_state_file_is_written_on_request(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """An edited copy does not become a folder's latest checkpoint by itself."""
+    """By default a copy does not become the latest checkpoint of a folder."""
     tfckpt.copy(small, tmp_path / "a")
     assert not (tmp_path / "checkpoint").exists()
 
@@ -391,7 +400,7 @@ def test_state_file_is_written_on_request(small: pathlib.Path, tmp_path: pathlib
 
 
 def test_progress_counts_bytes(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """From the first payload to the sum of all."""
+    """It is called after each payload with the bytes done and the total."""
     seen: list[tuple[int, int]] = []
 
     report = tfckpt.copy(small, tmp_path / "a", progress=lambda done, total: seen.append((done, total)))
@@ -402,7 +411,7 @@ def test_progress_counts_bytes(small: pathlib.Path, tmp_path: pathlib.Path) -> N
 
 def test_merging_nothing_is_refused(tmp_path: pathlib.Path) -> None:
     """One source is enough."""
-    with pytest.raises(ValueError, match="nothing to merge"):
+    with pytest.raises(ValueError):
         tfckpt.merge([], tmp_path / "a")
 
-    tfckpt.merge([_named(tmp_path, "w")], tmp_path / "a")
+    tfckpt.merge([_save_tensor(tmp_path, "w")], tmp_path / "a")

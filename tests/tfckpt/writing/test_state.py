@@ -1,4 +1,4 @@
-"""The state file as TensorFlow writes it."""
+"""State files in the form that TensorFlow writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfckpt.storage.local import LocalStorage
 
 @pytest.mark.parametrize("folder", ["relative", "absolute"])
 def test_state_file_of_tensorflow_is_encoded_again_byte_for_byte(folder: str, data: pathlib.Path) -> None:
-    """Of `CheckpointManager`, with timestamps, and of the TF1 Saver, with absolute paths."""
+    """`CheckpointManager` writes timestamps, and the TF1 Saver absolute paths."""
     path = data / "tensorflow" / "manager" / folder
     state = read_state(LocalStorage(), str(path))
 
@@ -22,8 +22,8 @@ def test_state_file_of_tensorflow_is_encoded_again_byte_for_byte(folder: str, da
 
 
 @pytest.mark.parametrize("name", ["größe-1", 'say"so"-1', "back\\slash-1", "tab\tinside-1", "it's-1", "\u202e"])
-def test_state_of_any_name_reads_back(name: str, tmp_path: pathlib.Path) -> None:
-    """Quotes, controls and letters beyond ASCII."""
+def test_state_with_any_name_reads_back(name: str, tmp_path: pathlib.Path) -> None:
+    """Names may have quotes, control characters and letters outside ASCII."""
     update_state(str(tmp_path / name))
 
     state = read_state(LocalStorage(), str(tmp_path))
@@ -33,7 +33,7 @@ def test_state_of_any_name_reads_back(name: str, tmp_path: pathlib.Path) -> None
 def test_older_entries_keep_their_timestamps(
     data: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new one gets the time of writing; an entry that is written again moves to the end."""
+    """The new entry gets the current time; an entry that is written again moves to the end."""
     shutil.copy(data / "tensorflow" / "manager" / "relative" / "checkpoint", tmp_path)
     monkeypatch.setattr("time.time", lambda: 1700000000.5)
 
@@ -44,7 +44,7 @@ def test_older_entries_keep_their_timestamps(
     )
 
 
-def test_older_entries_without_timestamps_stay_so(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_no_timestamps_are_added_if_older_entries_have_none(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """TensorFlow refuses a state file that has timestamps for only some of its paths."""
     shutil.copy(data / "tensorflow" / "manager" / "absolute" / "checkpoint", tmp_path)
 
@@ -57,10 +57,10 @@ def test_older_entries_without_timestamps_stay_so(data: pathlib.Path, tmp_path: 
     assert state.all_model_checkpoint_timestamps == ()
 
 
-def test_checkpoint_is_listed_once_however_its_path_was_written(
+def test_checkpoint_with_two_spellings_of_its_path_is_listed_once(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The TF1 Saver writes absolute paths; a path of another folder with the same last name is another checkpoint."""
+    """The TF1 Saver writes absolute paths; a checkpoint of the same name in another folder is a different one."""
     (tmp_path / "checkpoint").write_text(
         f'model_checkpoint_path: "a"\nall_model_checkpoint_paths: "{tmp_path}/a"\nall_model_checkpoint_paths: "/b/a"\n'
     )

@@ -1,4 +1,4 @@
-"""`tfckpt.save` and `tfckpt.Writer`: every storable value goes out and comes back, and nothing else goes out."""
+"""`tfckpt.save` and `tfckpt.Writer`: every value that can be stored reads back, and others are refused."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def _is_encodable(name: str) -> bool:
 
 
 def strings(*values: bytes) -> Array:
-    """A vector of byte strings."""
+    """Return a vector of byte strings."""
     array: Array = np.empty(len(values), object)
     array[:] = values
     return array
 
 
-@settings(deadline=None)  # a slow disk is no fault of ours
+@settings(deadline=None)  # the disk may be slow
 @given(st.dictionaries(names, arrays, max_size=5), st.integers(1, 3), st.sampled_from([1, 8]))
 def test_save_of_any_arrays_reads_back(
     tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, Array], shards: int, alignment: int
 ) -> None:
-    """Values bit for bit in native byte order, shapes and types, and no damage that verification finds."""
+    """Values are equal bit for bit, in native byte order, with their shapes and types."""
     prefix = tmp_path_factory.mktemp("any") / "ckpt"
 
     save(tensors, prefix, shards=shards, alignment=alignment, durable=False)
@@ -81,8 +81,8 @@ def test_save_of_any_arrays_reads_back(
         "float8_e5m2fnuz",
     ],
 )
-def test_save_takes_the_types_that_numpy_lacks(dtype: str, tmp_path: pathlib.Path) -> None:
-    """Those of ml_dtypes; the ones narrower than a byte get one byte each with upper bits of zero."""
+def test_types_of_ml_dtypes_are_saved(dtype: str, tmp_path: pathlib.Path) -> None:
+    """An element narrower than a byte is stored as one byte whose upper bits are zero."""
     array = np.array([[1, 0], [-1 if not dtype.startswith("u") else 1, 1]]).astype(getattr(ml_dtypes, dtype))
 
     save({"x": array}, tmp_path / "ckpt")
@@ -109,7 +109,7 @@ def test_save_takes_the_types_that_numpy_lacks(dtype: str, tmp_path: pathlib.Pat
     ids=["strided", "fortran", "broadcast", "big-endian transposed", "read-only", "scalar", "empty"],
 )
 def test_memory_layout_does_not_matter(array: Array, tmp_path: pathlib.Path) -> None:
-    """What is stored is the values in C order, little-endian."""
+    """Values are stored in C order, little-endian."""
     save({"x": array}, tmp_path / "ckpt")
 
     with tfckpt.open(tmp_path / "ckpt") as checkpoint:
@@ -118,8 +118,8 @@ def test_memory_layout_does_not_matter(array: Array, tmp_path: pathlib.Path) -> 
         assert checkpoint["x"].tolist() == array.tolist()
 
 
-def test_bytes_are_a_scalar_string(tmp_path: pathlib.Path) -> None:
-    """With the zeros at their end, which NumPy's own strings lose."""
+def test_bytes_are_saved_as_a_scalar_string(tmp_path: pathlib.Path) -> None:
+    """Trailing zeros are kept, which NumPy's own strings lose."""
     save({"one": b"ends in zeros\0\0", "many": strings(b"", b"\0", "é".encode())}, tmp_path / "ckpt")
 
     with tfckpt.open(tmp_path / "ckpt") as checkpoint:
@@ -127,14 +127,14 @@ def test_bytes_are_a_scalar_string(tmp_path: pathlib.Path) -> None:
         assert checkpoint["many"].tolist() == [b"", b"\0", "é".encode()]
 
 
-def test_quantized_types_are_named(tmp_path: pathlib.Path) -> None:
-    """An integer array is stored as what the caller says it is the payload of; other arrays cannot be."""
+def test_quantized_type_is_set_by_the_caller(tmp_path: pathlib.Path) -> None:
+    """Only an array of the matching integer type can be stored as one."""
     with Writer(tmp_path / "ckpt") as writer:
         writer.add("a", np.array([1, -1], np.int8), tf_dtype="qint8")
         writer.add("b", np.array([1, -1], np.int8), tf_dtype="DT_INT8")
-        with pytest.raises(TypeError, match="'c': an array of uint8 cannot be stored as qint8"):
+        with pytest.raises(TypeError, match="'c'"):
             writer.add("c", np.array([1], np.uint8), tf_dtype="qint8")
-        with pytest.raises(ValueError, match="'c': TensorFlow has no data type 'q8'"):
+        with pytest.raises(ValueError, match="'c'"):
             writer.add("c", np.array([1], np.int8), tf_dtype="q8")
 
     with tfckpt.open(tmp_path / "ckpt") as checkpoint:
@@ -142,22 +142,22 @@ def test_quantized_types_are_named(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "message"),
+    "value",
     [
-        (np.zeros(2, np.longdouble), "no data type for NumPy's (float128|longdouble)"),
-        (np.zeros(2, "M8[s]"), "no data type for NumPy's datetime64"),
-        (np.zeros(2, "m8[s]"), "no data type for NumPy's timedelta64"),
-        (np.zeros(2, [("a", "f4")]), "no data type for NumPy's"),
-        (np.zeros(2, "V4"), "no data type for NumPy's"),
-        (np.zeros(2, "S4"), "an object array of bytes can hold them"),
-        (np.zeros(2, "U4"), "an object array of bytes can hold them"),
-        (np.array(["text"], object), "holds a str, expected bytes; encode it first"),
-        (np.array([b"ok", 3], object), "holds a int, expected bytes"),
-        (np.ma.masked_array([1.0], [True]), "masked array"),
-        (0.5, "a dtype is never guessed"),
-        ([1, 2], "a dtype is never guessed"),
-        ("text", "a dtype is never guessed"),
-        (None, "a dtype is never guessed"),
+        np.zeros(2, np.longdouble),
+        np.zeros(2, "M8[s]"),
+        np.zeros(2, "m8[s]"),
+        np.zeros(2, [("a", "f4")]),
+        np.zeros(2, "V4"),
+        np.zeros(2, "S4"),
+        np.zeros(2, "U4"),
+        np.array(["text"], object),
+        np.array([b"ok", 3], object),
+        np.ma.masked_array([1.0], [True]),
+        0.5,
+        [1, 2],
+        "text",
+        None,
     ],
     ids=[
         "longdouble",
@@ -176,10 +176,10 @@ def test_quantized_types_are_named(tmp_path: pathlib.Path) -> None:
         "None",
     ],
 )
-def test_value_that_tensorflow_has_no_type_for_is_refused(value: object, message: str, tmp_path: pathlib.Path) -> None:
-    """By name, before anything is written for it; the writer goes on."""
+def test_value_without_a_type_of_tensorflow_is_refused(value: object, tmp_path: pathlib.Path) -> None:
+    """The error has the name; the writer can still be used, also with the same name."""
     with Writer(tmp_path / "ckpt") as writer:
-        with pytest.raises(TypeError, match=f"'x'.*{message}"):
+        with pytest.raises(TypeError, match="'x'"):
             writer.add("x", value)
         writer.add("x", np.float32(1))
 
@@ -188,15 +188,13 @@ def test_value_that_tensorflow_has_no_type_for_is_refused(value: object, message
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [("", "must not be empty"), ("taken", "added before"), ("\0x", "begins with a zero byte"), ("\ud800", "no bytes")],
-    ids=["empty", "duplicate", "NUL in front", "lone surrogate"],
+    "name", ["", "taken", "\0x", "\ud800"], ids=["empty", "duplicate", "leading NUL", "lone surrogate"]
 )
-def test_name_that_cannot_be_stored_is_refused(name: str, message: str, tmp_path: pathlib.Path) -> None:
-    """Zero bytes further on, other controls and bytes that are not UTF-8, as the reader gives them, are names."""
+def test_name_that_cannot_be_stored_is_refused(name: str, tmp_path: pathlib.Path) -> None:
+    """Later zero bytes, other control characters, and bytes that are not UTF-8 are accepted."""
     with Writer(tmp_path / "ckpt") as writer:
         writer.add("taken", np.float32(1))
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError):
             writer.add(name, np.float32(1))
         for accepted in ("x\0y", "\n", "\udcff"):
             writer.add(accepted, np.float32(1))
@@ -206,8 +204,8 @@ def test_name_that_cannot_be_stored_is_refused(name: str, message: str, tmp_path
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
-def test_exception_in_the_block_leaves_nothing(kind: type[BaseException], tmp_path: pathlib.Path) -> None:
-    """Also one from the generator that the tensors come from."""
+def test_exception_leaves_no_files(kind: type[BaseException], tmp_path: pathlib.Path) -> None:
+    """For example one from the generator of the tensors."""
 
     def failing() -> Iterator[tuple[str, object]]:
         yield "a", np.zeros(1000)
@@ -219,34 +217,36 @@ def test_exception_in_the_block_leaves_nothing(kind: type[BaseException], tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_full_disk_is_one_error_and_leaves_nothing(tmp_path: pathlib.Path, small_disk: int) -> None:
-    """The tensor that does not fit ends the writer; a checkpoint of the size that fits is written."""
-    with pytest.raises(tfckpt.WriteError, match=r"ckpt\.data-00000-of-00001: cannot write the file: File too large"):
+def test_full_disk_is_a_write_error_and_leaves_no_files(tmp_path: pathlib.Path, small_disk: int) -> None:
+    """A checkpoint that just fits is written."""
+    with pytest.raises(tfckpt.WriteError) as caught:
         save({"a": np.zeros(small_disk - 8, np.uint8), "b": np.zeros(9, np.uint8)}, tmp_path / "ckpt")
+    assert caught.value.path == str(tmp_path / "ckpt.data-00000-of-00001")
     assert list(tmp_path.iterdir()) == []
 
     save({"a": np.zeros(small_disk - 8, np.uint8), "b": np.zeros(8, np.uint8)}, tmp_path / "ckpt")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write into any folder")
-def test_folder_that_may_not_be_written_is_one_error(tmp_path: pathlib.Path) -> None:
-    """The system's reason stands in the message."""
+def test_folder_without_write_permission_is_a_write_error(tmp_path: pathlib.Path) -> None:
+    """The cause is the error of the system."""
     tmp_path.chmod(0o500)
-    with pytest.raises(tfckpt.WriteError, match="Permission denied"):
+    with pytest.raises(tfckpt.WriteError) as caught:
         save({"a": np.zeros(1)}, tmp_path / "ckpt")
     tmp_path.chmod(0o700)
+    assert isinstance(caught.value.__cause__, PermissionError)
 
 
 def test_memory_stays_at_one_tensor(tmp_path: pathlib.Path) -> None:
-    """40 tensors of a mebibyte, strided so that each is copied once, take less than four mebibytes at any time."""
+    """40 tensors of a mebibyte, each copied once because it is strided, take less than eight mebibytes at any time."""
 
-    def made() -> Iterator[tuple[str, Any]]:
+    def generate() -> Iterator[tuple[str, Any]]:
         for number in range(40):
             yield f"{number:02d}", np.full((512, 512), number, np.float32).T
 
     save({"warm": np.zeros(1)}, tmp_path / "warm")
     tracemalloc.start()
-    save(made(), tmp_path / "ckpt", shards=4)
+    save(generate(), tmp_path / "ckpt", shards=4)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
@@ -256,11 +256,11 @@ def test_memory_stays_at_one_tensor(tmp_path: pathlib.Path) -> None:
 
 
 def test_slices_are_written_one_by_one(tmp_path: pathlib.Path) -> None:
-    """The text of a slice is TensorFlow's; the array has the slice's shape."""
+    """A slice has the text form of TensorFlow, and the array must have the shape of the slice."""
     whole = np.arange(12, dtype=np.int32).reshape(3, 4)
     with Writer(tmp_path / "ckpt", shards=2) as writer:
         writer.add_slice("w", whole[:2], (3, 4), "0,2:-", shard=0)
-        with pytest.raises(ValueError, match=r"'w': slice 2,1:- of shape \[3, 4\] has shape \[1, 4\]"):
+        with pytest.raises(ValueError, match="'w'"):
             writer.add_slice("w", whole[2], (3, 4), "2,1:-")
         with pytest.raises(ValueError, match="'2:-'"):
             writer.add_slice("w", whole[2:], (3, 4), "2:-")
@@ -272,7 +272,7 @@ def test_slices_are_written_one_by_one(tmp_path: pathlib.Path) -> None:
 
 
 def test_save_copies_an_open_checkpoint(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Every readable type keeps its TensorFlow name, quantized ones too."""
+    """All readable types are kept, also quantized ones."""
     with tfckpt.open(data / "tensorflow" / "dtypes" / "ckpt") as checkpoint:
         save(checkpoint, tmp_path / "ckpt")
         expected = {info.name: (info.tf_dtype, info.shape, info.crc32c) for info in checkpoint.infos()}
@@ -282,7 +282,7 @@ def test_save_copies_an_open_checkpoint(data: pathlib.Path, tmp_path: pathlib.Pa
 
 
 def test_save_over_its_own_source_keeps_the_values(tmp_path: pathlib.Path) -> None:
-    """The arrays are views of the files that are replaced; those stay until the last view is gone."""
+    """The arrays are views of the replaced files, which exist until the last view is deleted."""
     save({"a": np.arange(5), "b": np.ones(3)}, tmp_path / "ckpt")
 
     with tfckpt.open(tmp_path / "ckpt") as checkpoint:
@@ -294,7 +294,7 @@ def test_save_over_its_own_source_keeps_the_values(tmp_path: pathlib.Path) -> No
 
 
 def test_state_file_names_the_new_checkpoint_alone(tmp_path: pathlib.Path) -> None:
-    """By a relative path, as `tf.train.Checkpoint.save` writes it; no state file is touched on request."""
+    """Its path is relative, as after `tf.train.Checkpoint.save`; the state file is not changed if so requested."""
     save({"a": np.zeros(1)}, tmp_path / "ckpt-1")
     save({"a": np.zeros(1)}, tmp_path / "ckpt-2")
     save({"a": np.zeros(1)}, tmp_path / "ckpt-3", checkpoint_state=False)
@@ -306,31 +306,31 @@ def test_state_file_names_the_new_checkpoint_alone(tmp_path: pathlib.Path) -> No
 
 
 def test_state_file_keeps_older_checkpoints_on_request(tmp_path: pathlib.Path) -> None:
-    """The new one comes last, once; a state file that does not parse is an error before anything is written."""
+    """The new one is the last; a state file that does not parse is refused before anything is written."""
     for name in ("ckpt-1", "ckpt-2", "ckpt-1"):
         save({"a": np.zeros(1)}, tmp_path / name, checkpoint_state="keep", overwrite=True)
     assert (tmp_path / "checkpoint").read_text() == (
         'model_checkpoint_path: "ckpt-1"\nall_model_checkpoint_paths: "ckpt-2"\nall_model_checkpoint_paths: "ckpt-1"\n'
     )
 
-    (tmp_path / "checkpoint").write_text("no state file")
+    (tmp_path / "checkpoint").write_text("not a state file")
     with pytest.raises(tfckpt.CorruptionError):
         save({"a": np.zeros(1)}, tmp_path / "ckpt-4", checkpoint_state="keep")
     assert not (tmp_path / "ckpt-4.index").exists()
     save({"a": np.zeros(1)}, tmp_path / "ckpt-4")
 
 
-def test_wrong_option_is_refused(tmp_path: pathlib.Path) -> None:
-    """The words an option takes are in the message."""
-    with pytest.raises(ValueError, match="checkpoint_state is True, False or 'keep', not 'all'"):
+def test_invalid_option_is_refused(tmp_path: pathlib.Path) -> None:
+    """Nothing is written."""
+    with pytest.raises(ValueError, match="checkpoint_state"):
         Writer(tmp_path / "ckpt", checkpoint_state="all")  # type: ignore[arg-type]  # the mistake that is tested
-    with pytest.raises(TypeError, match="object_graph is an open Checkpoint, True or None, not str"):
+    with pytest.raises(TypeError, match="object_graph"):
         save({}, tmp_path / "ckpt", object_graph="yes")  # type: ignore[arg-type]  # the mistake that is tested
     assert list(tmp_path.iterdir()) == []
 
 
-def test_writer_ends_by_hand_or_by_its_block(tmp_path: pathlib.Path) -> None:
-    """Closed within the block, the end of the block does nothing more."""
+def test_writer_can_be_closed_explicitly(tmp_path: pathlib.Path) -> None:
+    """The end of the block does nothing then."""
     with Writer(tmp_path / "a") as writer:
         writer.add("x", np.zeros(1))
         writer.close()
@@ -342,7 +342,7 @@ def test_writer_ends_by_hand_or_by_its_block(tmp_path: pathlib.Path) -> None:
 
 
 def test_checkpoint_without_tensors_can_be_written(tmp_path: pathlib.Path) -> None:
-    """As TensorFlow's own writer would: a header and an empty data shard."""
+    """Like TensorFlow's, it has a header and an empty data shard."""
     assert save({}, tmp_path / "ckpt") == str(tmp_path / "ckpt")
 
     with tfckpt.open(tmp_path / "ckpt") as checkpoint:
