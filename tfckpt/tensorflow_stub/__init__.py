@@ -1,4 +1,4 @@
-"""A module `tensorflow` that offers what reads checkpoints, for programs that were written against TensorFlow."""
+"""A stand-in for the module `tensorflow` that reads checkpoints, for programs that were written for TensorFlow."""
 
 from .errors import NotOfferedError, TensorFlowImportedError
 from .installing import stand_in

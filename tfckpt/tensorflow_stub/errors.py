@@ -1,4 +1,4 @@
-"""What programs run into that ask the stand-in for more than it offers.
+"""Errors of the stand-in for TensorFlow.
 
 ::
 
@@ -15,16 +15,16 @@ from ..errors import CheckpointError, UnsupportedFeatureError
 
 
 class NotOfferedError(UnsupportedFeatureError, AttributeError):
-    """A program asks for a name of TensorFlow that has nothing to do with reading checkpoints.
+    """The stand-in does not have this attribute of TensorFlow, because it does not read checkpoints.
 
-    `attribute` is the whole name, such as `tensorflow.keras.layers`; `file` and `line` are where it was asked for.
+    `attribute` is the full name, such as `tensorflow.keras.layers`; `file` and `line` are where it was accessed.
     """
 
     def __init__(self, attribute: str, *, file: str, line: int) -> None:
         module, _, name = attribute.rpartition(".")
         super().__init__(
-            f"module {module!r} has no attribute {name!r}: the stand-in for TensorFlow offers only what reads "
-            f"checkpoints, and {file}, line {line}, asks for {attribute}"
+            f"module {module!r} has no attribute {name!r}: the stand-in for TensorFlow only reads checkpoints; "
+            f"{file}, line {line}, uses {attribute}"
         )
         self.attribute = attribute
         self.file = file
@@ -32,12 +32,12 @@ class NotOfferedError(UnsupportedFeatureError, AttributeError):
 
 
 class ModuleNotOfferedError(UnsupportedFeatureError, ModuleNotFoundError):
-    """The same, where a module is imported."""
+    """The stand-in does not have this module of TensorFlow; the attributes are those of `NotOfferedError`."""
 
     def __init__(self, attribute: str, *, file: str, line: int) -> None:
         super().__init__(
-            f"no module named {attribute!r}: the stand-in for TensorFlow offers only what reads checkpoints, "
-            f"and {file}, line {line}, imports it"
+            f"no module named {attribute!r}: the stand-in for TensorFlow only reads checkpoints; "
+            f"{file}, line {line}, imports it"
         )
         self.attribute = attribute
         self.file = file
@@ -45,6 +45,6 @@ class ModuleNotOfferedError(UnsupportedFeatureError, ModuleNotFoundError):
 
 
 class TensorFlowImportedError(CheckpointError, ImportError):
-    """The real TensorFlow is imported already, so nothing can stand in for it."""
+    """The real TensorFlow is already imported, so the stand-in cannot replace it."""
 
     exit_code = 5

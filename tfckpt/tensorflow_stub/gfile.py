@@ -1,4 +1,4 @@
-"""Files by the functions of `tf.io.gfile` (TensorFlow `lib/io/file_io.py`)."""
+"""The functions of `tf.io.gfile` (TensorFlow `lib/io/file_io.py`)."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ from ..train.errors import (
     UnknownError,
     as_tensorflow,
 )
-from ..train.matching import exists as stands
-from ..train.matching import matching
-from ..train.paths import as_bytes, as_text, is_folder, place_of
+from ..train.matching import exists as path_exists
+from ..train.matching import find_matches
+from ..train.paths import as_bytes, as_text, is_folder, resolve_path
 
 _MODES = ("r", "w", "a", "r+", "w+", "a+")
 
 
 @as_tensorflow()
 def exists(path: Any) -> bool:
-    """Whether a file or a folder stands at a path."""
-    return stands(*place_of(as_text(path, or_path=True)))
+    """Return whether a file or a folder exists at a path."""
+    return path_exists(*resolve_path(as_text(path, or_path=True)))
 
 
 @as_tensorflow()
 def isdir(path: Any) -> bool:
-    """Whether a folder stands at a path."""
+    """Return whether a folder exists at a path."""
     return is_folder(path)
 
 
 @as_tensorflow()
 def glob(pattern: Any) -> list[str]:
-    """The paths that match a pattern, or each of a list of patterns, by the rules of `train.matching`."""
-    patterns = [pattern] if isinstance(pattern, str) else [as_text(one, or_path=True) for one in pattern]
-    return [path for one in patterns for path in matching(*place_of(one))]
+    """Return the paths that match a pattern, or any of a list of patterns, by the rules of `train.matching`."""
+    patterns = [pattern] if isinstance(pattern, str) else [as_text(item, or_path=True) for item in pattern]
+    return [path for item in patterns for path in find_matches(*resolve_path(item))]
 
 
 @as_tensorflow()
 def listdir(path: Any) -> list[str]:
-    """Names of what a folder holds, sorted."""
+    """Return the names in a folder, sorted."""
     text = as_text(path, or_path=True)
-    storage, folder = place_of(text)
+    storage, folder = resolve_path(text)
     if not storage.is_folder(folder):
         raise NotFoundError(None, None, f"Could not find directory {text}", path=text)
     return storage.list(folder)
 
 
 class GFile:
-    """A file, opened when it is first read or written; one at an address is fetched whole and can only be read.
+    """A file that is opened on the first read or write; a remote file is downloaded as a whole and is read-only.
 
-    Text is UTF-8, line ends are not translated, and lines come without carriage returns, as in TensorFlow.
-    Numbers of bytes are meant also in text.
+    As in TensorFlow, text is UTF-8, line ends are not translated, and carriage returns are removed from lines.
+    Sizes and positions are in bytes, also for text.
     """
 
     def __init__(self, name: Any, mode: str = "r") -> None:
-        """`mode` is r, w, a, r+, w+ or a+, with a b for bytes instead of text."""
+        """Create a file object; `mode` is r, w, a, r+, w+ or a+, with a b for bytes instead of text."""
         if mode.replace("b", "") not in _MODES:
             raise InvalidArgumentError(None, None, f"mode is not {' or '.join(map(repr, _MODES))}")
         self._name = name
@@ -73,24 +73,24 @@ class GFile:
 
     @property
     def name(self) -> Any:
-        """The path as it was given."""
+        """The path, as passed to the constructor."""
         return self._name
 
     @property
     def mode(self) -> str:
-        """The mode as it was given."""
+        """The mode, as passed to the constructor."""
         return self._mode
 
     def read(self, n: int = -1) -> Any:
-        """At most `n` bytes, or the rest of the file."""
-        return self._give(self._open_to("read").read(n))
+        """Read at most `n` bytes, or the rest of the file."""
+        return self._decode(self._open_to("read").read(n))
 
     def readline(self) -> Any:
-        """A line with its newline; empty at the end of the file."""
-        return self._give(self._open_to("read").readline().replace(b"\r", b""))
+        """Read a line with its newline; empty at the end of the file."""
+        return self._decode(self._open_to("read").readline().replace(b"\r", b""))
 
     def readlines(self) -> list[Any]:
-        """The lines that are left."""
+        """Read the remaining lines."""
         return list(self)
 
     def write(self, file_content: str | bytes) -> None:
@@ -98,36 +98,36 @@ class GFile:
         self._open_to("write").write(as_bytes(file_content))
 
     def seek(self, offset: int, whence: int = 0) -> None:
-        """Go to a position in bytes from the start, from here (1), or from the end (2)."""
+        """Move to an offset in bytes from the start, the current position (1) or the end (2)."""
         self._open_to("read").seek(offset, whence)
 
     def tell(self) -> int:
-        """The position in bytes."""
+        """Return the position in bytes."""
         return 0 if self._file is None else self._file.tell()
 
     def seekable(self) -> bool:
-        """True."""
+        """Return True, as TensorFlow does."""
         return True
 
     def size(self) -> int:
-        """The length of the file in bytes."""
+        """Return the size of the file in bytes."""
         self.flush()
-        with self._faults():
+        with self._convert_os_errors():
             return os.stat(self._path()).st_size
 
     def flush(self) -> None:
-        """Hand what was written to the system."""
+        """Write buffered data to the file."""
         if self._file is not None:
             self._file.flush()
 
     def close(self) -> None:
-        """Close the file; reading again begins at its start."""
+        """Close the file; the next read opens it again at its start."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def next(self) -> Any:
-        """The next line; `StopIteration` at the end."""
+        """Return the next line; `StopIteration` at the end."""
         return self.__next__()
 
     def __iter__(self) -> Iterator[Any]:
@@ -161,37 +161,37 @@ class GFile:
         if purpose == "write" and mode == "r":
             raise PermissionDeniedError(None, None, "File isn't open for writing")
         if self._file is None and "://" in self._path():
-            self._file = self._fetch(mode)
+            self._file = self._download(mode)
         if self._file is None:
-            with self._faults():
+            with self._convert_os_errors():
                 self._file = open(self._path(), mode + "b")  # noqa: SIM115 closed by `close`
         return self._file
 
     @as_tensorflow()
-    def _fetch(self, mode: str) -> IO[bytes]:
+    def _download(self, mode: str) -> IO[bytes]:
         if mode != "r":
-            raise UnimplementedError(None, None, f"{self._path()}; files at an address can only be read")
-        storage, path = place_of(self._path())
+            raise UnimplementedError(None, None, f"{self._path()}; remote files are read-only")
+        storage, path = resolve_path(self._path())
         source = storage.open(path)
         try:
             return io.BytesIO(source.read(0, source.size))
         finally:
             source.close()
 
-    def _give(self, data: bytes) -> Any:
+    def _decode(self, data: bytes) -> Any:
         return data if "b" in self._mode else data.decode("utf-8")
 
     @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Turn a fault of the system into the error that TensorFlow has for it."""
+    def _convert_os_errors(self) -> Iterator[None]:
+        """Convert an `OSError` to the error that TensorFlow raises."""
         try:
             yield
         except OSError as error:
-            kind = _FAULTS.get(error.errno or 0, UnknownError)
+            kind = _CLASS_BY_ERRNO.get(error.errno or 0, UnknownError)
             raise kind(None, None, f"{self._path()}; {error.strerror}", path=self._path()) from error
 
 
-_FAULTS: dict[int, type[OpError]] = {
+_CLASS_BY_ERRNO: dict[int, type[OpError]] = {
     errno.ENOENT: NotFoundError,
     errno.EISDIR: FailedPreconditionError,
     errno.ENOTDIR: FailedPreconditionError,

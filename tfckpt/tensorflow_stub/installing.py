@@ -1,8 +1,8 @@
-"""Putting the stand-in where `import tensorflow` finds it, and taking it away again.
+"""Installing the stand-in, so that `import tensorflow` finds it, and removing it.
 
-Python looks for a module in `sys.modules` first, so that is where the stand-in's modules are put.
-A finder on `sys.meta_path` answers for what programs ask beside that:
-other modules of TensorFlow, which are not offered, and the version of the package that is installed.
+Python looks for a module in `sys.modules` first, so the modules of the stand-in are added there.
+A finder on `sys.meta_path` handles other requests:
+imports of other modules of TensorFlow, and queries for the installed package and its version.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .errors import ModuleNotOfferedError, TensorFlowImportedError
-from .modules import NAME, VERSION, StandInModule, asker, build
+from .modules import NAME, VERSION, StandInModule, build_modules, find_caller
 
 if TYPE_CHECKING:
     import importlib.metadata
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def stand_in() -> Iterator[types.ModuleType]:
-    """While the context lasts, `import tensorflow` gives a module that offers only what reads checkpoints.
+    """Make `import tensorflow` return a module that only reads checkpoints, until the end of the block.
 
-    Gives that module.
-    Anything else it is asked for is a `NotOfferedError` (an `AttributeError`) that names the attribute and the line.
-    Afterwards `sys.modules` has none of its modules; modules that imported it meanwhile still hold it.
-    Within itself it is the same stand-in once more.
-    The whole process sees it, so it is for one thread at a time.
+    Yields that module.
+    Accessing anything else in it raises `NotOfferedError`, an `AttributeError` with the attribute and the line.
+    Its modules are then removed from `sys.modules`; modules that imported it meanwhile keep their references.
+    A nested call yields the same module.
+    It affects the whole process, so only one thread may use it at a time.
 
-    Raises `TensorFlowImportedError` when the real TensorFlow is imported already.
+    Raises `TensorFlowImportedError` if the real TensorFlow is already imported.
     """
     present = sys.modules.get(NAME)
     if isinstance(present, StandInModule):
         yield present
         return
-    _refuse_beside_tensorflow()
-    modules = build()
+    _check_not_imported()
+    modules = build_modules()
     finder = StandInFinder()
     sys.modules.update(modules)
     sys.meta_path.insert(0, finder)
@@ -54,38 +54,39 @@ def stand_in() -> Iterator[types.ModuleType]:
 
 
 class StandInFinder:
-    """Answers questions about modules and the package of TensorFlow while the stand-in is in place."""
+    """The finder for modules and the package of TensorFlow while the stand-in is installed."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """None for modules that are not TensorFlow's; of TensorFlow's only those ask here that are not offered.
+        """Raise an error that names the module if a program imports one of TensorFlow that is not offered.
 
-        An import of one is an error; `importlib.util.find_spec`, which only asks whether it is there, gets None.
+        Returns None for other modules, and to `importlib.util.find_spec`, which only checks whether a module exists.
+        Modules that are offered are in `sys.modules`, so they do not get here.
         """
         if fullname.partition(".")[0] != NAME:
             return None
-        if _is_question():
+        if _is_called_by_find_spec():
             return None
-        file, line = asker()
+        file, line = find_caller()
         raise ModuleNotOfferedError(fullname, file=file, line=line)
 
     def find_distributions(
         self, context: importlib.metadata.DistributionFinder.Context | None = None
     ) -> Iterable[importlib.metadata.Distribution]:
-        """The package `tensorflow`, when it or every package is asked for."""
+        """Return the package `tensorflow` if it or all packages are requested."""
         name = None if context is None else context.name
         return [_distribution()] if name is None or name.lower().replace("_", "-") == NAME else []
 
 
 def _distribution() -> importlib.metadata.Distribution:
-    """Return the installed package `tensorflow`, as `importlib.metadata` describes packages."""
-    import importlib.metadata  # slow to import, and few programs ask for the package
+    """Return the metadata of the package `tensorflow`."""
+    import importlib.metadata  # slow to import, and few programs need it
     import pathlib
 
     files = {
         "METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\n"
-        "Summary: stand-in of tfckpt that offers only what reads checkpoints\n",
+        "Summary: stand-in of tfckpt that only reads checkpoints\n",
         "top_level.txt": f"{NAME}\n",
         "RECORD": "",
     }
@@ -102,17 +103,18 @@ def _distribution() -> importlib.metadata.Distribution:
     return StandInDistribution()
 
 
-def _refuse_beside_tensorflow() -> None:
+def _check_not_imported() -> None:
+    """Raise `TensorFlowImportedError` if a module of the real TensorFlow is imported."""
     imported = sorted(name for name in sys.modules if name == NAME or name.startswith(f"{NAME}."))
     if imported:
         raise TensorFlowImportedError(
-            f"the real TensorFlow is imported already ({imported[0]}), so nothing can stand in for it; "
-            "use it as it is, or begin in a process that has not imported it"
+            f"the real TensorFlow is already imported ({imported[0]}), so the stand-in cannot replace it; "
+            "use the real one, or start in a process that has not imported it"
         )
 
 
-def _is_question() -> bool:
-    """Whether `importlib.util.find_spec` asks, and no import."""
+def _is_called_by_find_spec() -> bool:
+    """Return whether the request comes from `importlib.util.find_spec` and not from an import."""
     frame: types.FrameType | None = sys._getframe(1)
     for _ in range(_DEPTH):
         if frame is None:
@@ -123,5 +125,5 @@ def _is_question() -> bool:
     return False
 
 
-#: Frames between a finder and who asked it: the import system's own.
+#: Most frames between a finder and `find_spec`; they belong to the import system.
 _DEPTH = 6

@@ -1,6 +1,6 @@
-"""The modules of the stand-in: their names, what each offers, and what happens to everything else.
+"""The modules of the stand-in and their contents.
 
-The names are those of TensorFlow 2.21, and a few of TF1 by which older scripts reach the same functions:
+The names are those of TensorFlow 2.21, and a few of TF1 that older scripts use for the same functions:
 `tf.gfile`, `tf.train.NewCheckpointReader`, `tf.contrib.framework`, `tensorflow.python.pywrap_tensorflow`.
 """
 
@@ -18,52 +18,54 @@ from . import gfile
 from .errors import NotOfferedError
 
 NAME = "tensorflow"
-#: The release whose behaviour this is.
+#: The release whose behaviour the stand-in has.
 VERSION = "2.21.0"
-_BY_IMPORT_SYSTEM = ("importlib", "importlib._bootstrap", "importlib._bootstrap_external", "_frozen_importlib")
+_IMPORT_SYSTEM = ("importlib", "importlib._bootstrap", "importlib._bootstrap_external", "_frozen_importlib")
 
 
 class StandInModule(types.ModuleType):
-    """A module of the stand-in; asking it for a name that it does not offer says so, and where it was asked."""
+    """A module of the stand-in; accessing any other name in it raises `NotOfferedError`."""
 
     def __init__(self, name: str, offered: Mapping[str, object]) -> None:
-        super().__init__(name, "Stands in for TensorFlow's module of this name; offers only what reads checkpoints.")
+        super().__init__(name, "Stand-in for the module of TensorFlow with this name; it only reads checkpoints.")
         self.__spec__ = importlib.machinery.ModuleSpec(name, None, origin="tfckpt", is_package=True)
         self.__path__: list[str] = []
         self.__dict__.update(offered)
 
     def __getattr__(self, name: str) -> NoReturn:
-        file, line = asker()
+        file, line = find_caller()
         raise NotOfferedError(f"{self.__name__}.{name}", file=file, line=line)
 
     def __dir__(self) -> list[str]:
         return sorted(name for name in self.__dict__ if not name.startswith("_") or name == "__version__")
 
 
-def build() -> dict[str, StandInModule]:
-    """Every module by its full name, each an attribute of the one above it."""
-    modules = {name: StandInModule(name, offered) for name, offered in _offers().items()}
+def build_modules() -> dict[str, StandInModule]:
+    """Return all modules by full name; each is also an attribute of its parent."""
+    modules = {name: StandInModule(name, offered) for name, offered in _list_contents().items()}
     for name, module in modules.items():
-        above, _, last = name.rpartition(".")
-        if above:
-            setattr(modules[above], last, module)
+        parent, _, last = name.rpartition(".")
+        if parent:
+            setattr(modules[parent], last, module)
     return modules
 
 
-def asker() -> tuple[str, int]:
-    """File and line of the code that is not ours nor the import system's and led here."""
+def find_caller() -> tuple[str, int]:
+    """Return the file and line of the caller outside this package and the import system."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_between(frame.f_globals.get("__name__", "")):
+    while frame.f_back is not None and _is_internal(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def _is_between(module: str) -> bool:
+def _is_internal(module: str) -> bool:
+    """Return whether a module belongs to this package or the import system."""
     package = __package__ or ""
-    return module == package or module.startswith(f"{package}.") or module in _BY_IMPORT_SYSTEM
+    return module == package or module.startswith(f"{package}.") or module in _IMPORT_SYSTEM
 
 
-def _offers() -> dict[str, dict[str, object]]:
+def _list_contents() -> dict[str, dict[str, object]]:
+    """Return the contents of each module."""
     reading: dict[str, object] = {
         "get_checkpoint_state": train.get_checkpoint_state,
         "latest_checkpoint": train.latest_checkpoint,
@@ -92,17 +94,17 @@ def _offers() -> dict[str, dict[str, object]]:
     kinds |= {"half": dtypes.as_dtype("half"), "double": dtypes.as_dtype("double")}
     types_: dict[str, object] = {"DType": train.DType, "as_dtype": train.as_dtype, **kinds}
     top: dict[str, object] = {"__version__": VERSION, **types_}
-    # Old scripts say at their beginning that they are written for TF1; for reading checkpoints that changes nothing.
+    # Old scripts first switch to the behaviour of TF1, which does not matter for reading checkpoints.
     top_v1 = {**top, "disable_v2_behavior": _nothing, "disable_eager_execution": _nothing}
     shared: dict[str, dict[str, object]] = {
         "dtypes": types_,
-        "dtypes.experimental": {name: one for name, one in dtypes.DTYPES.items() if name not in kinds},
+        "dtypes.experimental": {name: dtype for name, dtype in dtypes.DTYPES.items() if name not in kinds},
         "errors": {**{kind.__name__: kind for kind in errors.CLASSES}, **errors.CODES},
         "io": {},
         "io.gfile": files,
         "version": {"VERSION": VERSION},
     }
-    offers: dict[str, dict[str, object]] = {
+    contents: dict[str, dict[str, object]] = {
         "": top,
         "train": {**reading, **older},
         **shared,
@@ -126,15 +128,15 @@ def _offers() -> dict[str, dict[str, object]]:
         "python.training.checkpoint_utils": reading,
         "python.training.py_checkpoint_reader": {"NewCheckpointReader": train.NewCheckpointReader},
     }
-    return {f"{NAME}.{name}" if name else NAME: offered for name, offered in offers.items()}
+    return {f"{NAME}.{name}" if name else NAME: offered for name, offered in contents.items()}
 
 
-#: Beside the numeric ones; the types that ml_dtypes adds are offered under `dtypes.experimental` alone.
+#: Types at the top level in addition to the numeric ones; those of ml_dtypes are only in `dtypes.experimental`.
 _OTHER_DTYPES = ("bool", "resource", "string", "variant")
 
 
 def _renamed(function: Callable[[Any], Any], argument: str) -> Callable[..., Any]:
-    """The function with its one argument under the name that TF1 gave it."""
+    """Return the function with its only argument under the name that it has in TF1."""
 
     def call(*positional: Any, **named: Any) -> Any:
         if argument in named and len(named) == 1 and not positional:
@@ -147,4 +149,4 @@ def _renamed(function: Callable[[Any], Any], argument: str) -> Callable[..., Any
 
 
 def _nothing() -> None:
-    """Do nothing: this switch is about graphs and sessions."""
+    """Do nothing, because the switch is about graphs and sessions."""

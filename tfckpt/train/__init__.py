@@ -1,7 +1,7 @@
-"""The functions of `tf.train` that read checkpoints, for code that was written against TensorFlow.
+"""The functions of `tf.train` that read checkpoints, for code that was written for TensorFlow.
 
-Arguments, return types and messages are those of TensorFlow 2.21; docs/stand-in.md says where they differ and why.
-For new code `tfckpt.open` is the better interface: it gives views instead of copies, and says more when it fails.
+Arguments, return types and messages are those of TensorFlow 2.21; docs/stand-in.md lists the differences.
+New code should use `tfckpt.open`: it returns views instead of copies, and its errors say more.
 """
 
 from .dtypes import DType, as_dtype

@@ -1,6 +1,6 @@
 """TensorFlow's data types as objects that print, compare and hash like `tf.float32`.
 
-Source: `tf.DType` of TensorFlow 2.21, whose answers the tests compare with these.
+Source: `tf.DType` of TensorFlow 2.21; the tests compare every attribute with a record of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from ..tensors import dtypes
 from ..tensors.dtypes import DataType
 
-#: A reference type has the number of its base type and this; only graphs of TF1 have them.
+#: Offset from the number of a type to that of its reference type, which only graphs of TF1 use.
 _REFERENCE = 100
 _SYNONYMS = {"half": "float16", "float": "float32", "double": "float64"}
 _PARTS = {"complex64": "float32", "complex128": "float64"}
@@ -21,18 +21,18 @@ _NO_NUMPY = ("resource", "variant")
 
 
 class DType:
-    """One data type; `as_dtype` gives it, and there is one object for each."""
+    """A data type; `as_dtype` returns the only instance for each type."""
 
     __slots__ = ("_number", "_row")
 
     def __init__(self, type_enum: int) -> None:
-        """From TensorFlow's number; use `as_dtype`."""
+        """Create the type with TensorFlow's number; use `as_dtype` instead."""
         self._number = type_enum
         self._row: DataType = dtypes.data_type(type_enum % _REFERENCE)
 
     @property
     def name(self) -> str:
-        """Such as "float32"."""
+        """The name, such as "float32"."""
         return f"{self._row.name}_ref" if self._is_ref_dtype else self._row.name
 
     @property
@@ -42,9 +42,9 @@ class DType:
 
     @property
     def as_numpy_dtype(self) -> Any:
-        """NumPy's class of the elements; a structured dtype for quantized types, `object` for strings.
+        """NumPy's scalar class; a structured dtype for quantized types, `object` for strings.
 
-        `KeyError` for resources and variants, which have none.
+        Raises `KeyError` for resources and variants.
         """
         if not self.is_numpy_compatible:
             raise KeyError(self._number)
@@ -54,58 +54,58 @@ class DType:
 
     @property
     def size(self) -> int:
-        """Bytes an element takes; 0 for strings, resources and variants."""
+        """The size of an element in bytes; 0 for strings, resources and variants."""
         return self._row.itemsize
 
     @property
     def base_dtype(self) -> DType:
-        """The type that a reference type refers to; else the type itself."""
+        """The type that a reference type refers to; otherwise the type itself."""
         return DTYPES[self._row.name]
 
     @property
     def real_dtype(self) -> DType:
-        """The type of a complex number's parts; else the type itself."""
+        """The type of the real part of a complex type; otherwise the type itself."""
         return DTYPES[_PARTS[self._row.name]] if self._row.name in _PARTS else self
 
     @property
     def is_bool(self) -> bool:
-        """Whether this is the type of truth values."""
+        """True for the boolean type."""
         return self._row.name == "bool"
 
     @property
     def is_complex(self) -> bool:
-        """Whether elements are complex numbers."""
+        """True for complex types."""
         return self._row.name.startswith("complex")
 
     @property
     def is_floating(self) -> bool:
-        """Whether elements are real floating-point numbers."""
+        """True for real floating-point types."""
         return self._row.name.startswith(("float", "bfloat"))
 
     @property
     def is_integer(self) -> bool:
-        """Whether elements are integers that are not quantized."""
+        """True for integer types that are not quantized."""
         return self._row.name.startswith(("int", "uint"))
 
     @property
     def is_numeric(self) -> bool:
-        """Whether TensorFlow's arithmetic takes it: not the types of 8 bits and less that ml_dtypes adds."""
+        """True for numbers, except the types of ml_dtypes with 8 bits or less, as in TensorFlow."""
         is_number = self.is_complex or self.is_quantized or self.is_floating or self.is_integer
         return is_number and self._number % _REFERENCE < dtypes.data_type_named("float8_e5m2").number
 
     @property
     def is_numpy_compatible(self) -> bool:
-        """Whether NumPy can hold it."""
+        """True if NumPy has a dtype for it."""
         return self._row.name not in _NO_NUMPY
 
     @property
     def is_quantized(self) -> bool:
-        """Whether elements stand for numbers by a scale that is kept elsewhere."""
+        """True for quantized types, whose scale is stored elsewhere."""
         return self._row.name.startswith(("qint", "quint"))
 
     @property
     def is_unsigned(self) -> bool:
-        """Whether elements are integers that are never negative; quantized types do not count."""
+        """True for unsigned integer types that are not quantized."""
         return self._row.name.startswith("uint")
 
     @property
@@ -120,7 +120,7 @@ class DType:
 
     @property
     def limits(self) -> tuple[Any, Any]:
-        """The range of an image's values of this type: from 0 to the largest, or to 1 for floating point."""
+        """The range of pixel values of this type: from 0 to the largest value, or to 1 for floating point."""
         kind = np.dtype(self.as_numpy_dtype).kind
         if kind == "b":
             return 0, True
@@ -131,7 +131,7 @@ class DType:
         return 0, self.max
 
     def is_compatible_with(self, other: object) -> bool:
-        """Whether this and another type, or what `as_dtype` takes, are the same but for being a reference."""
+        """Return whether `other` is this type or a reference to it; `other` is anything that `as_dtype` accepts."""
         return self._number in (as_dtype(other).as_datatype_enum, as_dtype(other).base_dtype.as_datatype_enum)
 
     @property
@@ -176,33 +176,36 @@ _BY_NUMBER = {
 }  # the numbers have no gaps
 _BY_NAME = {dtype.name: dtype for dtype in _BY_NUMBER.values()}
 
-_OF_PYTHON: dict[type, DType] = {float: _BY_NAME["float32"], bool: _BY_NAME["bool"], object: _BY_NAME["string"]}
+_BY_PYTHON_TYPE: dict[type, DType] = {float: _BY_NAME["float32"], bool: _BY_NAME["bool"], object: _BY_NAME["string"]}
 
-#: Every type that a tensor can have, by its name.
+#: All types that a tensor can have, by name.
 DTYPES = {name: dtype for name, dtype in _BY_NAME.items() if not name.endswith("_ref")}
 
 
 def as_dtype(type_value: Any) -> DType:
-    """The type that a number, a name, a NumPy type, `float`, `bool` or `object` means; `TypeError` if none does."""
-    found = None
+    """Return the type for a number, a name, a NumPy type or array, `float`, `bool` or `object`.
+
+    Raises `TypeError` for anything else.
+    """
+    result = None
     if isinstance(type_value, DType):
-        found = type_value
+        result = type_value
     elif isinstance(type_value, str):
-        found = _BY_NAME.get(_SYNONYMS.get(type_value, type_value))
+        result = _BY_NAME.get(_SYNONYMS.get(type_value, type_value))
     elif isinstance(type_value, int):
-        found = _BY_NUMBER.get(type_value)
+        result = _BY_NUMBER.get(type_value)
     elif isinstance(type_value, type):
         is_numpy = issubclass(type_value, np.generic)
-        found = _of_numpy(np.dtype(type_value)) if is_numpy else _OF_PYTHON.get(type_value)
+        result = _from_numpy(np.dtype(type_value)) if is_numpy else _BY_PYTHON_TYPE.get(type_value)
     else:
         dtype = getattr(type_value, "dtype", type_value)
-        found = _of_numpy(dtype) if isinstance(dtype, np.dtype) else None
-    if found is None:
+        result = _from_numpy(dtype) if isinstance(dtype, np.dtype) else None
+    if result is None:
         raise TypeError(f"Cannot convert the argument `type_value`: {type_value!r} to a TensorFlow DType.")
-    return found
+    return result
 
 
-def _of_numpy(dtype: np.dtype[Any]) -> DType | None:
+def _from_numpy(dtype: np.dtype[Any]) -> DType | None:
     if dtype.names is not None:
         return _BY_NAME.get(dtype.names[0]) if len(dtype.names) == 1 else None
     if dtype.kind in "SU":
@@ -214,7 +217,6 @@ def _of_numpy(dtype: np.dtype[Any]) -> DType | None:
 
 
 def _ml_dtypes() -> Any:
-    """The package of the types that NumPy lacks, imported when one of their bounds is asked for."""
-    import ml_dtypes
+    import ml_dtypes  # only for the bounds of its own types, so not when the module is imported
 
     return ml_dtypes

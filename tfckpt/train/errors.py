@@ -1,4 +1,5 @@
-"""Errors with the names, codes and attributes of `tf.errors`, which are errors of this package too.
+# ruff: noqa: E701  # the classes of errors are a table
+"""Errors with the names, codes and attributes of `tf.errors`, which are also errors of this package.
 
 ::
 
@@ -6,11 +7,11 @@
     `- OpError                      error_code, message, op, node_def as in TensorFlow
        |- NotFoundError             5     |- DataLossError             15    |- UnimplementedError   12
        |- InvalidArgumentError      3     |- ResourceExhaustedError    8     |- InternalError        13
-       `- ... one for each code
+       `- ... one class for each code
     CheckpointError
-    `- InvalidValueError            also ValueError, which is what TensorFlow raises there
+    `- InvalidValueError            also ValueError, which TensorFlow raises instead
 
-What the rest of the package raises becomes one of them in `as_tensorflow`; it stays reachable as `__cause__`.
+`as_tensorflow` converts the errors of the rest of the package; the original error is the `__cause__`.
 Source of the codes: TensorFlow `tsl/protobuf/error_codes.proto`.
 """
 
@@ -49,9 +50,9 @@ UNAUTHENTICATED = 16
 
 
 class OpError(CheckpointError):
-    """Base of the errors of `tf.errors`; raised itself where TensorFlow has no class for the trouble."""
+    """Base of the errors of `tf.errors`; also raised itself, like in TensorFlow."""
 
-    #: The code of a class's errors.
+    #: Default of `error_code`, one for each subclass.
     code = UNKNOWN
     exit_code = 5
 
@@ -65,42 +66,40 @@ class OpError(CheckpointError):
         path: str | None = None,
         tensor: str | None = None,
     ) -> None:
-        """`node_def` and `op` are None for everything that reads checkpoints."""
+        """Create an error as TensorFlow does; `node_def` and `op` are None for all errors of reading checkpoints."""
         super().__init__(message, path=path, tensor=tensor)
         self.node_def = node_def
         self.op = op
         self.error_code = type(self).code if error_code is None else error_code
 
     def __str__(self) -> str:
-        """The message alone, as in TensorFlow."""
+        """Return the message alone, as TensorFlow does."""
         return printable(self.message)
 
 
-def _define(name: str, code: int, doc: str, exit_code: int = OpError.exit_code) -> type[OpError]:
-    """Return the subclass of `OpError` for one code; its module makes it picklable."""
-    return type(name, (OpError,), {"__module__": __name__, "__doc__": doc, "code": code, "exit_code": exit_code})
-
-
-CancelledError = _define("CancelledError", CANCELLED, "The operation was cancelled.")
-UnknownError = _define("UnknownError", UNKNOWN, "An error that fits no other class, such as a failing disk.")
-InvalidArgumentError = _define("InvalidArgumentError", INVALID_ARGUMENT, "An argument is not valid.")
-DeadlineExceededError = _define("DeadlineExceededError", DEADLINE_EXCEEDED, "The operation took too long.")
-NotFoundError = _define("NotFoundError", NOT_FOUND, "The checkpoint, tensor, file or directory does not exist.", 3)
-AlreadyExistsError = _define("AlreadyExistsError", ALREADY_EXISTS, "The file or directory already exists.")
-PermissionDeniedError = _define("PermissionDeniedError", PERMISSION_DENIED, "File permissions do not allow this.")
-ResourceExhaustedError = _define("ResourceExhaustedError", RESOURCE_EXHAUSTED, "A file claims more than a limit.")
-FailedPreconditionError = _define("FailedPreconditionError", FAILED_PRECONDITION, "A directory is read as a file.")
-AbortedError = _define("AbortedError", ABORTED, "The operation was aborted.")
-OutOfRangeError = _define("OutOfRangeError", OUT_OF_RANGE, "The operation reached past the end.")
-UnimplementedError = _define("UnimplementedError", UNIMPLEMENTED, "The file uses something that we do not read.")
-InternalError = _define("InternalError", INTERNAL, "An internal rule is broken.")
-UnavailableError = _define("UnavailableError", UNAVAILABLE, "The service does not answer.")
-DataLossError = _define("DataLossError", DATA_LOSS, "The bytes of a file are damaged or not what they should be.", 4)
-UnauthenticatedError = _define("UnauthenticatedError", UNAUTHENTICATED, "The service does not know who is asking.")
+# One class a line; the names are those of `tf.errors`.
+# fmt: off
+class CancelledError(OpError): code = CANCELLED
+class UnknownError(OpError): code = UNKNOWN  # for example a disk that fails
+class InvalidArgumentError(OpError): code = INVALID_ARGUMENT
+class DeadlineExceededError(OpError): code = DEADLINE_EXCEEDED
+class NotFoundError(OpError): code, exit_code = NOT_FOUND, 3  # no such checkpoint, tensor, file or folder
+class AlreadyExistsError(OpError): code = ALREADY_EXISTS
+class PermissionDeniedError(OpError): code = PERMISSION_DENIED
+class ResourceExhaustedError(OpError): code = RESOURCE_EXHAUSTED  # a file claims more than one of our limits
+class FailedPreconditionError(OpError): code = FAILED_PRECONDITION  # for example a folder that is read as a file
+class AbortedError(OpError): code = ABORTED
+class OutOfRangeError(OpError): code = OUT_OF_RANGE
+class UnimplementedError(OpError): code = UNIMPLEMENTED  # a file uses a feature that is not supported
+class InternalError(OpError): code = INTERNAL
+class UnavailableError(OpError): code = UNAVAILABLE
+class DataLossError(OpError): code, exit_code = DATA_LOSS, 4  # a file is damaged or not a checkpoint
+class UnauthenticatedError(OpError): code = UNAUTHENTICATED
+# fmt: on
 
 
 class InvalidValueError(CheckpointError, ValueError):
-    """What TensorFlow's reader says by a plain `ValueError`."""
+    """An error for which TensorFlow's reader raises a plain `ValueError`."""
 
     exit_code = 5
 
@@ -113,7 +112,7 @@ CODES = {
 
 @contextlib.contextmanager
 def as_tensorflow() -> Iterator[None]:
-    """Turn an error of this package that passes into the one of `tf.errors` that says the same."""
+    """Convert errors of this package to the corresponding classes of `tf.errors`."""
     try:
         yield
     except (OpError, InvalidValueError):

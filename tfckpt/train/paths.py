@@ -1,4 +1,4 @@
-"""Arguments of TensorFlow's functions: text, and places of files."""
+"""Conversion of the arguments of TensorFlow's functions: text and paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..storage.locate import Options, locate
 
 
 def as_bytes(value: Any) -> bytes:
-    """The UTF-8 bytes of a text, or bytes as they are; `TypeError` for anything else."""
+    """Return bytes, or a text as UTF-8; `TypeError` for anything else."""
     if isinstance(value, bytes | bytearray):
         return bytes(value)
     if isinstance(value, str):
@@ -20,24 +20,24 @@ def as_bytes(value: Any) -> bytes:
 
 
 def as_text(value: Any, *, or_path: bool = False) -> str:
-    """The text of a path given as text or as UTF-8 bytes, if `or_path` also as an `os.PathLike`."""
+    """Return a text that may be UTF-8 bytes or, with `or_path`, an `os.PathLike`."""
     if or_path and isinstance(value, os.PathLike):
         value = os.fspath(value)
     return as_bytes(value).decode("utf-8")
 
 
-def place_of(path: str) -> tuple[Storage, str]:
-    """The storage of a path and the path in it: this machine's, or that of an address or of the inside of an archive.
+def resolve_path(path: str) -> tuple[Storage, str]:
+    """Return the storage of a path and the path in it; the path may be an address, or be inside an archive.
 
-    Unlike for `tfckpt.open`, an archive itself is a file like any other.
+    Unlike for `tfckpt.open`, the path of an archive itself is that of a file.
     """
     if "://" not in path and (SEPARATOR not in path or os.path.lexists(path)):
         return LocalStorage(), path
-    place = locate(path, Options())
-    return place.storage, place.path
+    location = locate(path, Options())
+    return location.storage, location.path
 
 
 def is_folder(path: Any) -> bool:
-    """Whether a folder stands at a path."""
-    storage, text = place_of(as_text(path, or_path=True))
+    """Return whether a folder exists at a path."""
+    storage, text = resolve_path(as_text(path, or_path=True))
     return storage.is_folder(text)

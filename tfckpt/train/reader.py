@@ -1,4 +1,4 @@
-"""Checkpoints by the functions of `tf.train` (TensorFlow `checkpoint_utils.py` and `py_checkpoint_reader.py`)."""
+"""The checkpoint reader of `tf.train` (TensorFlow `checkpoint_utils.py` and `py_checkpoint_reader.py`)."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ from .errors import (
     UnimplementedError,
     as_tensorflow,
 )
-from .matching import exists, matching
-from .paths import as_bytes, as_text, is_folder, place_of
+from .matching import exists, find_matches
+from .paths import as_bytes, as_text, is_folder, resolve_path
 from .state import latest_checkpoint
 
 
 class CheckpointReader:
-    """The tensors of one checkpoint as TensorFlow's reader gives them: arrays are copies that may be written to.
+    """The tensors of a checkpoint in the form that TensorFlow's reader returns: arrays are writable copies.
 
-    Safe to use from several threads.
+    A reader may be used from several threads.
     """
 
     __slots__ = ("_reader",)
 
     def __init__(self, filename: str) -> None:
-        """Open the checkpoint of a prefix; a V1 prefix may be a pattern of its shards."""
+        """Open the checkpoint with this prefix; for V1 it may be a pattern that matches the shards."""
         with as_tensorflow():
-            self._reader: TensorReader = _open(*place_of(filename))
+            self._reader: TensorReader = _open(*resolve_path(filename))
 
     def get_tensor(self, tensor_str: str | bytes) -> Any:
-        """The tensor as a NumPy array, a scalar as a NumPy scalar, strings as `bytes`.
+        """Return a tensor as a NumPy array, a scalar as a NumPy scalar, and strings as `bytes`.
 
-        `NotFoundError` if there is none of this name, `DataLossError` if a checksum differs.
+        Raises `NotFoundError` if there is no such tensor, and `DataLossError` if a checksum differs.
         """
         key = as_bytes(tensor_str)
         with as_tensorflow():
@@ -59,28 +59,28 @@ class CheckpointReader:
         if array.ndim == 0:
             return array[()]
         if array.flags.owndata:
-            array.flags.writeable = True  # nobody else has it
+            array.flags.writeable = True  # there is no other reference to it
             return array
         return array.copy()
 
     def has_tensor(self, tensor_str: str | bytes) -> bool:
-        """Whether there is a tensor of this name, or a slice under this key."""
+        """Return whether there is a tensor with this name, or a slice with this key."""
         key = as_bytes(tensor_str)
         with as_tensorflow():
-            return decode_name(key) in self._reader or self._slice(key) is not None
+            return decode_name(key) in self._reader or self._find_slice(key) is not None
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
-        """The shape of every tensor by its name, in the order of the names."""
+        """Return the shape of each tensor by name, in the order of the names."""
         with as_tensorflow():
             return {_name(info): list(info.shape) for info in self._reader.infos()}
 
     def get_variable_to_dtype_map(self) -> dict[str, DType]:
-        """The type of every tensor by its name, in the order of the names."""
+        """Return the type of each tensor by name, in the order of the names."""
         with as_tensorflow():
             return {_name(info): _dtype(info) for info in self._reader.infos()}
 
     def debug_string(self) -> bytes:
-        """A line for each tensor: name, type and shape. V2 has a line for each slice, V1 the number of slices."""
+        """Return a line for each tensor with name, type and shape; V2 has a line for each slice, V1 their number."""
         with as_tensorflow():
             if self._reader.format == "V2":
                 lines = [line for info in self._reader.infos() for line in _lines(info)]
@@ -90,9 +90,9 @@ class CheckpointReader:
     def _read(self, key: bytes) -> Array:
         name = decode_name(key)
         if name not in self._reader:
-            piece = self._slice(key)
+            piece = self._find_slice(key)
             if piece is None:
-                raise NotFoundError(None, None, self._not_found(key), tensor=name)
+                raise NotFoundError(None, None, self._not_found_message(key), tensor=name)
             return self._reader.read(piece[0], index=piece[1])
         info = self._reader.info(name)
         if info.tf_dtype == "DT_VARIANT":
@@ -103,8 +103,8 @@ class CheckpointReader:
             _check_slices(info)
         return self._reader.read(name)
 
-    def _slice(self, key: bytes) -> tuple[str, tuple[slice, ...]] | None:
-        """The tensor and the index of the slice that a V2 checkpoint keeps under a key."""
+    def _find_slice(self, key: bytes) -> tuple[str, tuple[slice, ...]] | None:
+        """Return the tensor and the index of the slice with this key in a V2 checkpoint, or None."""
         if not key.startswith(b"\0") or self._reader.format != "V2":
             return None
         try:
@@ -116,25 +116,25 @@ class CheckpointReader:
         info = self._reader.info(decode_name(name))
         return (info.name, piece.index(info.shape)) if piece in info.slices else None
 
-    def _not_found(self, key: bytes) -> str:
+    def _not_found_message(self, key: bytes) -> str:
         if self._reader.format == "V2":
             return (b"Key " + key + b" not found in checkpoint").decode("utf-8")
         return (key + b" not found in checkpoint file").decode("utf-8")
 
 
 def NewCheckpointReader(filepattern: str | bytes) -> CheckpointReader:  # noqa: N802 TensorFlow's name
-    """A reader of the checkpoint of a prefix.
+    """Return a reader of the checkpoint with this prefix.
 
-    Raises `NotFoundError` where there is none, `DataLossError` where something else stands or its index is damaged.
+    Raises `NotFoundError` if there is none, and `DataLossError` if it is another kind of file or its index is damaged.
     """
     return CheckpointReader(as_text(filepattern))
 
 
 @as_tensorflow()
 def load_checkpoint(ckpt_dir_or_file: PathLike) -> CheckpointReader:
-    """A reader of the checkpoint of a prefix, or of the latest checkpoint of a folder.
+    """Return a reader of the checkpoint with this prefix, or of the latest checkpoint in a folder.
 
-    Raises `ValueError` for a folder whose state file names no checkpoint that is there.
+    Raises `ValueError` if the latest checkpoint of a folder does not exist or the folder has no state file.
     """
     path = ckpt_dir_or_file
     if is_folder(path):
@@ -146,25 +146,25 @@ def load_checkpoint(ckpt_dir_or_file: PathLike) -> CheckpointReader:
 
 
 def load_variable(ckpt_dir_or_file: PathLike, name: str) -> Any:
-    """One tensor of a checkpoint; a name may end with `:0`, as those of graphs do."""
+    """Read one tensor of a checkpoint; the name may end with `:0`, like names of tensors in graphs."""
     if name.endswith(":0"):
         name = name[:-2]
     return load_checkpoint(ckpt_dir_or_file).get_tensor(name)
 
 
 def list_variables(ckpt_dir_or_file: PathLike) -> list[tuple[str, list[int]]]:
-    """Name and shape of every tensor, sorted by name."""
+    """Return the name and shape of each tensor, sorted by name."""
     return sorted(load_checkpoint(ckpt_dir_or_file).get_variable_to_shape_map().items())
 
 
 def _open(storage: Storage, pattern: str) -> TensorReader:
-    """The reader of what a prefix means to TensorFlow: V2 if there is an index file, else V1."""
+    """Open a prefix or pattern as TensorFlow does: V2 if there is an index file, otherwise V1."""
     index = naming.index_name(pattern)
     if storage.is_file(index):
         return BundleReader(storage, pattern)
-    if matching(storage, index):
+    if find_matches(storage, index):
         raise OpError(None, None, f"{index}; No such file or directory", UNKNOWN, path=index)
-    paths = [pattern] if pattern and exists(storage, pattern) else matching(storage, pattern)
+    paths = [pattern] if pattern and exists(storage, pattern) else find_matches(storage, pattern)
     if not paths:
         raise NotFoundError(
             None,
@@ -174,11 +174,11 @@ def _open(storage: Storage, pattern: str) -> TensorReader:
         )
     for path in paths:
         _check_v1(storage, path)
-    return V1Reader(storage, _one_prefix(pattern, paths))
+    return V1Reader(storage, _find_v1_prefix(pattern, paths))
 
 
 def _check_v1(storage: Storage, path: str) -> None:
-    """Refuse what is no table of a V1 checkpoint, in TensorFlow's words where it refuses the same."""
+    """Raise unless a file is a V1 table, with TensorFlow's message if it refuses the file as well."""
     if storage.is_folder(path):
         raise _not_a_table(path, f"FAILED_PRECONDITION: {path}; Is a directory")
     source = storage.open(path)
@@ -187,14 +187,14 @@ def _check_v1(storage: Storage, path: str) -> None:
             raise _not_a_table(path, "DATA_LOSS: file is too short to be an sstable")
         if not is_table(source):
             raise _not_a_table(path, "DATA_LOSS: not an sstable (bad magic number)")
-        found = detect.format_of_table(source)
+        table_format = detect.format_of_table(source)
     finally:
         source.close()
-    if found == detect.V2:
+    if table_format == detect.V2:
         prefix = path.removesuffix(naming.INDEX_SUFFIX)
-        meant = f"; open {prefix}" if prefix != path else ""
+        hint = f"; open {prefix}" if prefix != path else ""
         raise NotFoundError(
-            None, None, f"{path} is the index file of a checkpoint and not the checkpoint's prefix{meant}", path=path
+            None, None, f"{path} is the index file of a checkpoint, not the prefix of the checkpoint{hint}", path=path
         )
 
 
@@ -208,8 +208,8 @@ def _not_a_table(path: str, reason: str) -> OpError:
     )
 
 
-def _one_prefix(pattern: str, paths: list[str]) -> str:
-    """The V1 prefix whose files are those that a pattern matches."""
+def _find_v1_prefix(pattern: str, paths: list[str]) -> str:
+    """Return the V1 prefix for the files that a pattern matches."""
     if len(paths) == 1:
         return paths[0]
     shards = [v1_naming.parse_shard(path) for path in paths]
@@ -225,7 +225,7 @@ def _one_prefix(pattern: str, paths: list[str]) -> str:
 
 
 def _name(info: TensorInfo) -> str:
-    """The name of a tensor; `UnicodeDecodeError` for one that is not UTF-8, as in TensorFlow."""
+    """Return the name of a tensor; `UnicodeDecodeError` if it is not UTF-8, as in TensorFlow."""
     return info.name if info.name.isascii() else info.name.encode("utf-8", "surrogateescape").decode("utf-8")
 
 
@@ -233,13 +233,11 @@ def _dtype(info: TensorInfo) -> DType:
     try:
         return as_dtype(dtypes.data_type_named(info.tf_dtype).number)
     except ValueError:
-        raise UnimplementedError(
-            None, None, f"{info.name} has a data type that is not known", tensor=info.name
-        ) from None
+        raise UnimplementedError(None, None, f"{info.name} has an unknown data type", tensor=info.name) from None
 
 
 def _check_slices(info: TensorInfo) -> None:
-    """Refuse a tensor of which slices are missing, in TensorFlow's words."""
+    """Raise TensorFlow's error if slices of a tensor are missing."""
     if info.slices and sum(math.prod(piece.shape(info.shape)) for piece in info.slices) < info.size:
         whole = ":".join("-" * len(info.shape))
         raise InvalidValueError(
@@ -248,7 +246,7 @@ def _check_slices(info: TensorInfo) -> None:
 
 
 def _lines(info: TensorInfo) -> list[tuple[bytes, bytes]]:
-    """Key and the rest of the line of every entry that holds bytes of a tensor."""
+    """Return the key and the rest of the line for each entry with a payload of a tensor."""
     key = encode_name(info.name)
     assert key is not None, "the name came from bytes"
     if not info.slices:

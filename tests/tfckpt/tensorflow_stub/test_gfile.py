@@ -1,4 +1,4 @@
-"""`tf.io.gfile` of the stand-in: files and patterns by TensorFlow's rules."""
+"""`tf.io.gfile` of the stand-in: files and patterns follow TensorFlow's rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfckpt.train import errors
 
 
 def test_text_is_utf8_without_translated_line_ends(tmp_path: pathlib.Path) -> None:
-    """Read whole it is as it stands; lines lose their carriage returns."""
+    """Only lines lose their carriage returns."""
     path = tmp_path / "text"
     path.write_bytes("aö\r\nb\rc".encode())
 
@@ -21,7 +21,7 @@ def test_text_is_utf8_without_translated_line_ends(tmp_path: pathlib.Path) -> No
 
 
 def test_positions_count_bytes(tmp_path: pathlib.Path) -> None:
-    """From the start, from here and from the end."""
+    """They are relative to the start, the current position or the end."""
     path = tmp_path / "text"
     path.write_bytes(b"abcdef")
     file = gfile.GFile(str(path))
@@ -35,8 +35,8 @@ def test_positions_count_bytes(tmp_path: pathlib.Path) -> None:
     assert (file.read(), file.read(), file.readline()) == ("f", "", "")
 
 
-def test_file_that_was_closed_begins_anew(tmp_path: pathlib.Path) -> None:
-    """As in TensorFlow, closing is no end."""
+def test_closed_file_can_be_read_again_from_the_start(tmp_path: pathlib.Path) -> None:
+    """As in TensorFlow."""
     path = tmp_path / "text"
     path.write_bytes(b"abc")
     with gfile.GFile(path) as file:
@@ -46,8 +46,8 @@ def test_file_that_was_closed_begins_anew(tmp_path: pathlib.Path) -> None:
     file.close()
 
 
-def test_lines_come_one_by_one(tmp_path: pathlib.Path) -> None:
-    """By iteration and by `next`."""
+def test_lines_are_iterated(tmp_path: pathlib.Path) -> None:
+    """Also with the method `next`."""
     path = tmp_path / "text"
     path.write_bytes(b"a\nb\n")
     file = gfile.GFile(path)
@@ -58,8 +58,8 @@ def test_lines_come_one_by_one(tmp_path: pathlib.Path) -> None:
         file.next()
 
 
-def test_what_is_written_is_there(tmp_path: pathlib.Path) -> None:
-    """Converters write their results so: text, bytes, and more at the end."""
+def test_written_data_reads_back(tmp_path: pathlib.Path) -> None:
+    """Text and bytes are written and appended."""
     path = str(tmp_path / "out")
     with gfile.GFile(path, "w") as file:
         file.write("ö")
@@ -69,47 +69,44 @@ def test_what_is_written_is_there(tmp_path: pathlib.Path) -> None:
         file.write("y")
 
     assert gfile.GFile(path).read() == "öxy"
-    with pytest.raises(TypeError, match="Expected binary or unicode string, got 5"):
+    with pytest.raises(TypeError):
         gfile.GFile(path, "w").write(5)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("mode", "call", "message"),
-    [
-        ("w", "read", "File isn't open for reading"),
-        ("a", "readline", "File isn't open for reading"),
-        ("r", "write", "File isn't open for writing"),
-    ],
-)
-def test_mode_that_does_not_allow_it_is_permission_denied(
-    tmp_path: pathlib.Path, mode: str, call: str, message: str
-) -> None:
-    """Nothing is read or written."""
+@pytest.mark.parametrize(("mode", "call"), [("w", "read"), ("a", "readline"), ("r", "write")])
+def test_call_that_the_mode_does_not_allow_is_permission_denied(tmp_path: pathlib.Path, mode: str, call: str) -> None:
+    """The file does not change."""
     path = tmp_path / "text"
     path.write_bytes(b"abc")
 
-    with pytest.raises(errors.PermissionDeniedError, match=message):
+    with pytest.raises(errors.PermissionDeniedError):
         getattr(gfile.GFile(path, mode), call)(*(["x"] if call == "write" else []))
 
     assert path.read_bytes() == b"abc"
 
 
-def test_faults_of_the_system_are_tensorflows_errors(tmp_path: pathlib.Path) -> None:
-    """No file, no folder to write to, a folder instead of a file."""
+def test_system_errors_become_errors_of_tensorflow(tmp_path: pathlib.Path) -> None:
+    """A missing file, a missing folder, and a folder in place of a file."""
     missing = tmp_path / "missing"
 
-    with pytest.raises(errors.NotFoundError, match="missing; No such file or directory"):
+    with pytest.raises(errors.NotFoundError) as no_file:
         gfile.GFile(missing).size()
-    with pytest.raises(errors.NotFoundError, match="missing/x; No such file or directory"):
+    with pytest.raises(errors.NotFoundError) as no_folder:
         gfile.GFile(missing / "x", "w").write("a")
-    with pytest.raises(errors.FailedPreconditionError, match="; Is a directory"):
+    with pytest.raises(errors.FailedPreconditionError) as folder:
         gfile.GFile(tmp_path).read()
+
+    assert [caught.value.path for caught in (no_file, no_folder, folder)] == [
+        str(missing),
+        str(missing / "x"),
+        str(tmp_path),
+    ]
 
 
 @pytest.mark.parametrize("mode", ["z", "", "x", "rw"])
 def test_unknown_mode_is_an_invalid_argument(mode: str) -> None:
-    """The modes that there are stand in the message."""
-    with pytest.raises(errors.InvalidArgumentError, match="mode is not 'r' or 'w' or 'a' or "):
+    """All modes of TensorFlow are valid, also with a `b`."""
+    with pytest.raises(errors.InvalidArgumentError):
         gfile.GFile("anything", mode)
 
     assert gfile.GFile("anything", "r+b").mode == "r+b"
@@ -117,7 +114,7 @@ def test_unknown_mode_is_an_invalid_argument(mode: str) -> None:
 
 @pytest.fixture
 def tree(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few files below the working directory."""
+    """Create a few files in the working directory."""
     monkeypatch.chdir(tmp_path)
     for name in ("run/a.index", "run/.hidden.index", "run[1]/b.index", "other/deep/c.index", "star*"):
         path = tmp_path / name
@@ -145,15 +142,16 @@ def tree(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @pytest.mark.usefixtures("tree")
 def test_pattern_matches_by_tensorflows_rules(pattern: str, paths: list[str]) -> None:
-    """Hidden files count, two stars are one, a backslash quotes."""
+    """Hidden files match, two stars are the same as one, and a backslash escapes."""
     assert gfile.glob(pattern) == paths
 
 
 @pytest.mark.usefixtures("tree")
-def test_folder_lists_its_names_and_a_file_has_none() -> None:
-    """What is no folder is not found."""
+def test_folder_is_listed() -> None:
+    """A file is not found as a folder."""
     assert gfile.listdir("run") == [".hidden.index", "a.index"]
     assert gfile.isdir("run")
     assert not gfile.isdir("run/a.index")
-    with pytest.raises(errors.NotFoundError, match=r"Could not find directory run/a\.index"):
+    with pytest.raises(errors.NotFoundError) as caught:
         gfile.listdir("run/a.index")
+    assert caught.value.path == "run/a.index"

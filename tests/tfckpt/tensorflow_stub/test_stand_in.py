@@ -1,4 +1,4 @@
-"""The stand-in for TensorFlow: what it offers, what it says to everything else, and how it comes and goes."""
+"""The stand-in for TensorFlow: its contents, its errors, and how it is installed and removed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import types
 import pytest
 
 import tfckpt
+from tfckpt.tensorflow_stub.errors import ModuleNotOfferedError
 
 
 def test_program_reads_a_checkpoint_through_the_stand_in(digits: pathlib.Path) -> None:
-    """The names are those of `tfckpt.train`."""
+    """Its functions are those of `tfckpt.train`."""
     with tfckpt.stand_in() as module:
         import tensorflow as tf
 
@@ -29,8 +30,8 @@ def test_program_reads_a_checkpoint_through_the_stand_in(digits: pathlib.Path) -
         assert tf.__version__ == tf.version.VERSION == "2.21.0"
 
 
-def test_modules_are_as_before_afterwards() -> None:
-    """Also when the program fails."""
+def test_modules_are_restored_at_the_end() -> None:
+    """Also if the program raises an exception."""
     modules, finders = dict(sys.modules), list(sys.meta_path)
 
     with pytest.raises(ZeroDivisionError), tfckpt.stand_in():
@@ -39,12 +40,13 @@ def test_modules_are_as_before_afterwards() -> None:
 
     assert sys.modules == modules
     assert sys.meta_path == finders
-    with pytest.raises(ModuleNotFoundError, match="No module named 'tensorflow'"):
+    with pytest.raises(ModuleNotFoundError) as caught:
         importlib.import_module("tensorflow")
+    assert caught.value.name == "tensorflow"
 
 
-def test_stand_in_within_itself_is_the_same_one() -> None:
-    """The inner end leaves the outer one in place."""
+def test_nested_stand_in_is_the_same_module() -> None:
+    """The end of the inner block does not remove it."""
     with tfckpt.stand_in() as outer:
         with tfckpt.stand_in() as inner:
             assert inner is outer
@@ -55,24 +57,21 @@ def test_stand_in_within_itself_is_the_same_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["tensorflow", "tensorflow.python"])
-def test_stand_in_refuses_beside_the_real_tensorflow(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of its modules is enough; a package that only has the word in its name is not."""
+def test_stand_in_is_refused_if_tensorflow_is_imported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of its modules is enough; a package with a similar name does not matter."""
     monkeypatch.setitem(sys.modules, "tensorflow_other", types.ModuleType("tensorflow_other"))
     with tfckpt.stand_in():
         pass
     monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
 
-    with (
-        pytest.raises(tfckpt.TensorFlowImportedError, match="the real TensorFlow is imported already"),
-        tfckpt.stand_in(),
-    ):
+    with pytest.raises(tfckpt.TensorFlowImportedError), tfckpt.stand_in():
         pytest.fail("the stand-in must not start")
 
     assert sys.modules[name].__class__ is types.ModuleType
 
 
-def test_module_that_the_program_puts_in_its_place_stays() -> None:
-    """Only the stand-in's own modules are taken away."""
+def test_module_that_the_program_adds_is_kept() -> None:
+    """Only the modules of the stand-in are removed."""
     other = types.ModuleType("tensorflow.extra")
     try:
         with tfckpt.stand_in():
@@ -83,8 +82,8 @@ def test_module_that_the_program_puts_in_its_place_stays() -> None:
         del sys.modules["tensorflow.extra"]
 
 
-def test_attribute_that_is_not_offered_is_an_error_that_names_it_and_the_line() -> None:
-    """`hasattr` and `getattr` with a default work as programs expect."""
+def test_error_for_another_attribute_has_its_name_and_the_line() -> None:
+    """`hasattr` and `getattr` with a default work as usual."""
     with tfckpt.stand_in() as tf:
         with pytest.raises(tfckpt.NotOfferedError) as caught:
             tf.compat.v1.train.Saver()
@@ -92,10 +91,6 @@ def test_attribute_that_is_not_offered_is_an_error_that_names_it_and_the_line() 
 
         assert caught.value.attribute == "tensorflow.compat.v1.train.Saver"
         assert (caught.value.file, caught.value.line) == (__file__, line)
-        assert str(caught.value) == (
-            "module 'tensorflow.compat.v1.train' has no attribute 'Saver': the stand-in for TensorFlow offers only "
-            f"what reads checkpoints, and {__file__}, line {line}, asks for tensorflow.compat.v1.train.Saver"
-        )
         assert isinstance(caught.value, AttributeError)
         assert isinstance(caught.value, tfckpt.UnsupportedFeatureError)
         assert not hasattr(tf, "keras")
@@ -104,8 +99,8 @@ def test_attribute_that_is_not_offered_is_an_error_that_names_it_and_the_line() 
 
 
 @pytest.mark.parametrize("statement", ["tensorflow.keras", "__import__('tensorflow.keras')"])
-def test_error_of_what_is_not_offered_survives_pickling(statement: str) -> None:
-    """Programs hand errors from one process to another."""
+def test_errors_of_the_stand_in_can_be_pickled(statement: str) -> None:
+    """Programs pass errors between processes."""
     with tfckpt.stand_in() as tf, pytest.raises(tfckpt.UnsupportedFeatureError) as caught:
         eval(statement, {"tensorflow": tf})
 
@@ -125,15 +120,13 @@ def test_error_of_what_is_not_offered_survives_pickling(statement: str) -> None:
         "from tensorflow.keras import layers",
     ],
 )
-def test_module_that_is_not_offered_is_an_import_error_that_names_it(statement: str) -> None:
-    """Programs that can do without it go on."""
+def test_error_for_another_module_has_its_name_and_the_line(statement: str) -> None:
+    """It is a `ModuleNotFoundError`, so programs for which the module is optional continue."""
     with tfckpt.stand_in(), pytest.raises(ModuleNotFoundError) as caught:
         exec(compile(f"\n\n{statement}", "some_script.py", "exec"), {})
 
-    assert str(caught.value) == (
-        "no module named 'tensorflow.keras': the stand-in for TensorFlow offers only what reads checkpoints, "
-        "and some_script.py, line 3, imports it"
-    )
+    assert isinstance(caught.value, ModuleNotOfferedError)
+    assert (caught.value.attribute, caught.value.file, caught.value.line) == ("tensorflow.keras", "some_script.py", 3)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +146,8 @@ def test_module_that_is_not_offered_is_an_import_error_that_names_it(statement: 
         "from tensorflow import *; f = train.load_checkpoint",
     ],
 )
-def test_programs_reach_the_functions_by_every_usual_path(statement: str) -> None:
-    """Of TF2, of TF1 under `compat`, and of TF1 itself."""
+def test_functions_have_their_usual_import_paths(statement: str) -> None:
+    """Those of TF2, of TF1 in `compat`, and of TF1 itself."""
     namespace: dict[str, object] = {}
 
     with tfckpt.stand_in():
@@ -163,8 +156,8 @@ def test_programs_reach_the_functions_by_every_usual_path(statement: str) -> Non
     assert callable(namespace["f"])
 
 
-def test_tests_for_an_installed_tensorflow_say_yes() -> None:
-    """Libraries ask for the module's specification and for the package's version before they import it."""
+def test_tensorflow_seems_to_be_installed() -> None:
+    """Libraries check the module and the version of the package before they import it."""
     with pytest.raises(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version("tensorflow")
 
@@ -184,14 +177,14 @@ def test_tests_for_an_installed_tensorflow_say_yes() -> None:
 @pytest.mark.parametrize(
     "name", ["tensorflow.keras", "tensorflow.python.keras", "tensorflow_hub", "tensorflow.nothing"]
 )
-def test_tests_for_other_modules_say_no(name: str) -> None:
-    """A question is no import, so it is no error."""
+def test_other_modules_do_not_seem_to_be_installed(name: str) -> None:
+    """`find_spec` is not an import, so it does not raise."""
     with tfckpt.stand_in():
         assert importlib.util.find_spec(name) is None
 
 
-def test_module_lists_what_it_offers() -> None:
-    """Nothing of it is a promise it does not keep."""
+def test_module_lists_its_contents() -> None:
+    """Every listed name can be accessed."""
     with tfckpt.stand_in() as tf:
         names = dir(tf)
 
@@ -200,8 +193,8 @@ def test_module_lists_what_it_offers() -> None:
 
 
 @pytest.mark.parametrize("argument", ["positional", "named"])
-def test_file_functions_of_tf1_take_the_arguments_of_tf1(digits: pathlib.Path, argument: str) -> None:
-    """Their argument was called `filename` or `dirname`."""
+def test_file_functions_of_tf1_have_its_argument_names(digits: pathlib.Path, argument: str) -> None:
+    """The argument is called `filename` or `dirname`."""
     with tfckpt.stand_in() as tf:
         gfile = tf.gfile
         folder = str(digits.parent)
@@ -218,8 +211,8 @@ def test_file_functions_of_tf1_take_the_arguments_of_tf1(digits: pathlib.Path, a
             gfile.Exists(nonsense=folder)
 
 
-def test_importing_the_package_neither_needs_nor_makes_the_stand_in() -> None:
-    """It is built when it is asked for."""
+def test_importing_the_package_does_not_import_the_stand_in() -> None:
+    """It is imported on first use."""
     code = (
         "import sys, tfckpt; assert 'tfckpt.tensorflow_stub' not in sys.modules; "
         "assert 'tfckpt.train' not in sys.modules; "

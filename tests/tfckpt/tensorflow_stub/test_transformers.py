@@ -1,4 +1,4 @@
-"""The loaders of transformers read checkpoints of TensorFlow through the stand-in as they do through TensorFlow."""
+"""The checkpoint loaders of transformers give the same result with the stand-in and with TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODELS = ["bert", "gpt2", "albert", "electra discriminator", "electra generator"
 
 
 def _reason_to_skip() -> str:
-    """Why the loaders cannot be tried here; empty if they can."""
+    """Return why the loaders cannot be tested, or nothing if they can."""
     try:
         version = importlib.metadata.version("transformers")
         importlib.metadata.version("torch")
@@ -24,39 +24,39 @@ def _reason_to_skip() -> str:
     return "" if version.startswith("4.") else f"transformers {version} has no loaders for TensorFlow's checkpoints"
 
 
-pytestmark = pytest.mark.skipif(bool(_reason_to_skip()), reason=_reason_to_skip() or "it can be tried")
+pytestmark = pytest.mark.skipif(bool(_reason_to_skip()), reason=_reason_to_skip() or "can be tested")
 
 
 @pytest.fixture(scope="module")
 def loaded(request: pytest.FixtureRequest) -> dict[str, dict[str, str]]:
-    """What the script prints under `tfckpt run`."""
+    """The output of the script under `tfckpt run`."""
     folder = request.path.parents[2] / "data" / "transformers"
     command = [sys.executable, "-m", "tfckpt", "run", str(folder / "digests.py"), str(folder)]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, done.stderr
-    found: dict[str, dict[str, str]] = json.loads(done.stdout)
-    return found
+    assert process.returncode == 0, process.stderr
+    digests: dict[str, dict[str, str]] = json.loads(process.stdout)
+    return digests
 
 
 @pytest.fixture
 def expected(data: pathlib.Path) -> dict[str, Any]:
-    """What it printed with real TensorFlow."""
+    """The output of the script with TensorFlow."""
     record: dict[str, Any] = json.loads((data / "transformers" / "expected.json").read_text(encoding="utf-8"))
     return record["loaded"]
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_loader_gives_the_parameters_it_gives_with_tensorflow(
+def test_loader_returns_the_same_parameters_as_with_tensorflow(
     model: str, loaded: dict[str, dict[str, str]], expected: dict[str, Any]
 ) -> None:
-    """Name, type, shape and every bit of each; none is left as it was before loading."""
+    """Names, types, shapes and bits are equal, and every parameter is loaded."""
     assert loaded[model] == expected[model]
     assert len(loaded[model]) > 20
     assert not any(digest.endswith("zero") for digest in loaded[model].values())
 
 
-def test_models_are_all_that_are_recorded(expected: dict[str, Any]) -> None:
-    """None of the record goes unused."""
+def test_all_recorded_models_are_tested(expected: dict[str, Any]) -> None:
+    """The record has no other models."""
     assert sorted(expected) == sorted(MODELS)
