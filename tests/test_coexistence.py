@@ -1,8 +1,7 @@
-"""One process with TensorFlow, whichever is imported first.
+"""tfckpt and TensorFlow in one process, imported in either order.
 
-Without TensorFlow, messages named like TensorFlow's stand for it in protobuf's default pool.
-The comparison with TensorFlow itself runs where the environment variable TFCKPT_TENSORFLOW_PYTHON names an interpreter
-that has TensorFlow; the two packages of ours that it may lack are put beside it for the test.
+The first tests do not need TensorFlow: they add messages with its names to protobuf's default pool.
+The others run if the environment variable TFCKPT_TENSORFLOW_PYTHON is an interpreter with TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from tests import builders
 ROOT = pathlib.Path(__file__).parents[1]
 TENSORFLOW_PYTHON = os.environ.get("TFCKPT_TENSORFLOW_PYTHON")
 
-#: Files and messages with the names that TensorFlow registers.
-STAND_IN = """
+#: Registers files and messages with names that TensorFlow uses.
+REGISTER = """
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 def register():
@@ -52,11 +51,11 @@ def read():
 """
 
 
-def output_of(python: str, program: str, *arguments: str, beside: pathlib.Path | None = None) -> str:
-    """What a program prints in a fresh process that also finds the packages in a folder."""
-    path = os.pathsep.join([str(ROOT), *([str(beside)] if beside else [])])
+def run_program(python: str, program: str, *arguments: str, packages: pathlib.Path | None = None) -> str:
+    """Run a program in a new process that can import packages from a folder, and return its output."""
+    path = os.pathsep.join([str(ROOT), *([str(packages)] if packages else [])])
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
-    done = subprocess.run(
+    process = subprocess.run(
         [python, "-c", program, *arguments],
         check=False,
         cwd=ROOT,
@@ -64,32 +63,32 @@ def output_of(python: str, program: str, *arguments: str, beside: pathlib.Path |
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 @pytest.fixture
 def prefix(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A checkpoint of floats in one piece and in slices, behind a compressed index."""
+    """The prefix of a checkpoint with a tensor, a tensor in slices, and a compressed index."""
     bundle = builders.Bundle().add("w", builders.FLOAT, [2], b"\0\0\x80\x3f\0\0\0\x40")
     bundle.add_slices("part", builders.FLOAT, [2], [([(0, 1)], b"\0\0\x80\x3f"), ([(1, 1)], b"\0\0\0\x40")])
     return bundle.write(tmp_path, index=bundle.index(framer=builders.snappy_frame))
 
 
 @pytest.mark.parametrize("order", ["ours first", "theirs first"])
-def test_messages_named_like_tensorflows_stay_apart(prefix: pathlib.Path, order: str) -> None:
-    """Both sets of messages work after either was registered first."""
+def test_messages_do_not_conflict_with_those_of_tensorflow(prefix: pathlib.Path, order: str) -> None:
+    """Both sets of messages work, whichever is registered first."""
     steps = ["values = read()", "theirs = register()"]
-    program = "\n".join([STAND_IN, READ, *(steps if order == "ours first" else steps[::-1])])
+    program = "\n".join([REGISTER, READ, *(steps if order == "ours first" else steps[::-1])])
     program += "\nassert theirs(theirs=5).SerializeToString()[-1] == 5\nassert read() == values\nprint(values)"
 
-    printed = output_of(sys.executable, program, str(prefix))
+    output = run_program(sys.executable, program, str(prefix))
 
-    assert printed.strip() == "{'part': [1.0, 2.0], 'w': [1.0, 2.0]}"
+    assert output.strip() == "{'part': [1.0, 2.0], 'w': [1.0, 2.0]}"
 
 
-def test_nothing_of_ours_is_in_the_default_pool(prefix: pathlib.Path) -> None:
-    """A private pool holds our messages under a package name of our own."""
+def test_our_messages_are_not_in_the_default_pool(prefix: pathlib.Path) -> None:
+    """They are in a private pool, with a package name of our own."""
     program = (
         READ + "read()\n"
         "from google.protobuf import descriptor_pool\n"
@@ -98,10 +97,10 @@ def test_nothing_of_ours_is_in_the_default_pool(prefix: pathlib.Path) -> None:
         "    except KeyError: print('absent')\n"
     )
 
-    assert output_of(sys.executable, program, str(prefix)).split() == ["absent", "absent"]
+    assert run_program(sys.executable, program, str(prefix)).split() == ["absent", "absent"]
 
 
-#: Every kind of file that both read: name of a prefix below tests/data.
+#: Prefixes in tests/data for every kind of file that both read.
 FILES = [
     "digits/efficientnetv2-digits/model.ckpt-322",
     "keras/v2/checkpoint/ckpt-1",
@@ -118,10 +117,10 @@ FILES = [
     "tensorflow/v1/types-snappy",
 ]
 
-#: Of those, what is big-endian, in slices or V1: TensorFlow does not read all types in them; we do.
+#: Of those, the ones in which TensorFlow does not read all types, because they are big-endian, in slices or V1.
 FEWER_TYPES = {"tensorflow/bigendian/ckpt", "tensorflow/slices/ckpt", "tensorflow/v1/types-snappy"}
 
-#: Both sides give, for every file, a digest of each tensor with its type and shape.
+#: Functions that return, for every file, the type, the shape and a digest of each tensor.
 BOTH = """
 import hashlib, json, pathlib, sys, tempfile, warnings
 import numpy as np
@@ -129,7 +128,7 @@ import numpy as np
 DATA, FILES, TEMPORARY = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]), pathlib.Path(sys.argv[3])
 
 def digest(array):
-    # TensorFlow gives a scalar string as bytes, of which NumPy's own type would lose zeros at the end.
+    # TensorFlow returns a scalar string as bytes, and NumPy's own type would lose trailing zeros.
     array = np.array(array, dtype=object) if isinstance(array, bytes) else np.asarray(array)
     if array.dtype == object:
         return ["string", list(array.shape), hashlib.sha256(repr(array.tolist()).encode()).hexdigest()]
@@ -139,34 +138,34 @@ def ours():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         import tfckpt
-        found = {}
+        digests = {}
         for name in FILES:
             with tfckpt.open(DATA / name) as checkpoint:
-                found[name] = {}
+                digests[name] = {}
                 for key in checkpoint:
                     try:
-                        found[name][key] = digest(checkpoint[key])
+                        digests[name][key] = digest(checkpoint[key])
                     except tfckpt.CorruptionError:
-                        found[name][key] = "refused"
-        return found
+                        digests[name][key] = "refused"
+        return digests
 
 def theirs():
     import tensorflow as tf
-    found = {}
+    digests = {}
     for name in FILES:
         reader = tf.train.load_checkpoint(str(DATA / name))
-        found[name] = {}
+        digests[name] = {}
         for key in reader.get_variable_to_shape_map():
             try:
-                found[name][key] = digest(reader.get_tensor(key))
+                digests[name][key] = digest(reader.get_tensor(key))
             except Exception as error:
                 if "not supported" in str(error):
-                    found[name][key] = None
+                    digests[name][key] = None
                 elif "Does not have sufficient slices" in str(error):
-                    found[name][key] = "refused"
+                    digests[name][key] = "refused"
                 else:
                     raise
-    return found
+    return digests
 
 def exchange():
     # Each loads what the other saves, and both sets of messages parse the same bytes.
@@ -190,50 +189,51 @@ def exchange():
 
 
 @pytest.fixture(scope="module")
-def beside(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder with the small packages that tfckpt needs and TensorFlow does not, for TensorFlow's interpreter.
+def packages(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with the small packages that tfckpt needs and the interpreter with TensorFlow lacks.
 
-    They are installed beside its environment, which stays as it is.
+    The environment of that interpreter does not change.
     """
-    folder = tmp_path_factory.mktemp("beside")
+    folder = tmp_path_factory.mktemp("packages")
     pip = [str(TENSORFLOW_PYTHON), "-m", "pip", "install", "--quiet", "--only-binary=:all:", "--target", str(folder)]
-    lacking = [
+    missing = [
         package
         for package, module in {"crc32c": "crc32c", "python-snappy": "snappy"}.items()
         if subprocess.run(
             [str(TENSORFLOW_PYTHON), "-c", f"import {module}"], check=False, capture_output=True
         ).returncode
     ]
-    if lacking:
-        subprocess.run([*pip, *lacking], check=True, timeout=300)
+    if missing:
+        subprocess.run([*pip, *missing], check=True, timeout=300)
     return folder
 
 
-@pytest.mark.skipif(TENSORFLOW_PYTHON is None, reason="TFCKPT_TENSORFLOW_PYTHON names no interpreter with TensorFlow")
+@pytest.mark.skipif(TENSORFLOW_PYTHON is None, reason="TFCKPT_TENSORFLOW_PYTHON is not set")
 @pytest.mark.parametrize("order", ["ours first", "theirs first"])
 def test_import_before_and_after_tensorflow_keeps_both_message_sets(
-    order: str, data: pathlib.Path, beside: pathlib.Path, tmp_path: pathlib.Path
+    order: str, data: pathlib.Path, packages: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """Both read the same bytes from the same files, each still does after the other, and nobody warns of the other."""
+    """Both read the same values from the same files, also after the other has done so, and there are no warnings."""
     steps = ["a = ours()", "b = theirs()"]
     lines = [*(steps if order == "ours first" else steps[::-1]), "exchange()", "again = ours() == a and theirs() == b"]
-    recorded = "with warnings.catch_warnings(record=True) as said:\n    warnings.simplefilter('always')\n    "
-    program = f"{BOTH}\n{recorded}" + "\n    ".join(lines)
-    program += "\nprint(json.dumps([a, b, again, [f'{item.filename}: {item.message}' for item in said]]))"
+    prologue = "with warnings.catch_warnings(record=True) as caught:\n    warnings.simplefilter('always')\n    "
+    program = f"{BOTH}\n{prologue}" + "\n    ".join(lines)
+    program += "\nprint(json.dumps([a, b, again, [f'{item.filename}: {item.message}' for item in caught]]))"
 
-    printed = output_of(str(TENSORFLOW_PYTHON), program, str(data), json.dumps(FILES), str(tmp_path), beside=beside)
+    arguments = (str(data), json.dumps(FILES), str(tmp_path))
+    output = run_program(str(TENSORFLOW_PYTHON), program, *arguments, packages=packages)
 
-    ours, theirs, again, said = json.loads(printed.splitlines()[-1])
+    ours, theirs, is_repeatable, messages = json.loads(output.splitlines()[-1])
     assert list(ours) == list(theirs) == FILES
     compared = 0
     for name in FILES:
-        unread = {key for key, found in theirs[name].items() if found is None}
+        unread = {key for key, digest in theirs[name].items() if digest is None}
         assert not unread or name in FEWER_TYPES
         assert set(ours[name]) == set(theirs[name])
-        assert {key: found for key, found in ours[name].items() if key not in unread} == {
-            key: found for key, found in theirs[name].items() if key not in unread
+        assert {key: digest for key, digest in ours[name].items() if key not in unread} == {
+            key: digest for key, digest in theirs[name].items() if key not in unread
         }
         compared += len(ours[name]) - len(unread)
     assert compared > 850
-    assert again
-    assert [line for line in said if "tfckpt" in line or "protobuf" in line] == []
+    assert is_repeatable
+    assert [message for message in messages if "tfckpt" in message or "protobuf" in message] == []

@@ -1,1 +1,1 @@
-"""A program that embeds tfckpt, as a type checker sees it: everything annotated, nothing of ours ignored."""
+"""A fully annotated program that embeds tfckpt, for type checkers."""
