@@ -186,7 +186,7 @@ def format_stage(blocks: Sequence[BlockConfig]) -> str:
 
 def list_blocks_without_strides(config: EfficientNetConfig) -> tuple[BlockConfig, ...]:
     """Return the blocks of a config with stride 1, for comparison with a `Description`."""
-    return tuple(dataclasses.replace(placed.config, stride=1) for placed in config.blocks())
+    return tuple(dataclasses.replace(block.config, stride=1) for block in config.blocks())
 
 
 def _get_form(block: BlockConfig) -> tuple[str, int, int, bool]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..mapping.rules import Constant, Ignore, Names, Rule, RuleSet
 from ..model.config import EfficientNetConfig
-from ..model.names import FORMS, form_of
+from ..model.names import FORMS, get_form
 from .averages import strip_average
 from .description import Anatomy
 from .variables import SourceVariable, find_duplicates
@@ -100,16 +100,16 @@ def map_blocks(config: EfficientNetConfig, ids: Sequence[str]) -> dict[str, dict
     A batch norm follows each convolution. Squeeze-excite precedes the projection.
     """
     words: dict[str, dict[str, str]] = {form: {} for form in (*FORMS, "block")}
-    for block_id, placed in zip(ids, config.blocks(), strict=True):
-        path = f"{placed.stage}.{placed.position}"
-        words[form_of(placed.config)][block_id] = path
+    for block_id, block in zip(ids, config.blocks(), strict=True):
+        path = f"{block.stage}.{block.position}"
+        words[get_form(block.config)][block_id] = path
         words["block"][block_id] = path
     return words
 
 
 def number_blocks(config: EfficientNetConfig) -> list[str]:
     """Return the numbers of all blocks, counted across stages."""
-    return [str(placed.flat_index) for placed in config.blocks()]
+    return [str(block.flat_index) for block in config.blocks()]
 
 
 def fill_numbers(ids: Iterable[str]) -> list[str]:

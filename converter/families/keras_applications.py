@@ -98,7 +98,7 @@ def _get_stage(block_id: str) -> int:
 
 
 def _list_block_ids(config: EfficientNetConfig) -> list[str]:
-    return [_format_block_id(placed.stage + 1, placed.position) for placed in config.blocks()]
+    return [_format_block_id(block.stage + 1, block.position) for block in config.blocks()]
 
 
 _LETTERS = re.escape(_FIRST_LETTER) + "-" + re.escape(chr(ord(_FIRST_LETTER) + _MAX_REPEATS - 1))

@@ -222,7 +222,7 @@ def _has_same_stages(network: Description, config: EfficientNetConfig) -> bool:
     """Return whether stages match those of a config; True if names do not contain stages."""
     numbers = network.stages
     return numbers is None or all(
-        number - numbers[0] == placed.stage for number, placed in zip(numbers, config.blocks(), strict=True)
+        number - numbers[0] == block.stage for number, block in zip(numbers, config.blocks(), strict=True)
     )
 
 
@@ -256,7 +256,7 @@ def _describe_nearest(network: Description) -> str:
 
 
 def _list_strides(config: EfficientNetConfig) -> _Strides:
-    return (config.stem_stride, *(placed.config.stride for placed in config.blocks()))
+    return (config.stem_stride, *(block.config.stride for block in config.blocks()))
 
 
 def _list_stage_strides(config: EfficientNetConfig) -> _Strides:

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from ..mapping.rules import Rule, RuleSet, translate
-from ..model.config import EfficientNetConfig, PlacedBlock
-from ..model.names import FORMS, form_of, native_targets
+from ..model.config import Block, EfficientNetConfig
+from ..model.names import FORMS, get_form, native_targets
 
 #: Raised by one whenever a line below changes, so that an output tells which table made it.
 VERSION = "1"
@@ -37,19 +37,19 @@ class Table(NamedTuple):
 
     norms: _Pairs
     layers: _Pairs
-    place: Callable[[PlacedBlock], str]
+    place: Callable[[Block], str]
 
 
-def _by_stage(placed: PlacedBlock) -> str:
-    return f"{placed.stage}.{placed.position}"
+def _by_stage(block: Block) -> str:
+    return f"{block.stage}.{block.position}"
 
 
-def _by_later_stage(placed: PlacedBlock) -> str:
-    return f"{placed.stage + 1}.{placed.position}"
+def _by_later_stage(block: Block) -> str:
+    return f"{block.stage + 1}.{block.position}"
 
 
-def _by_index(placed: PlacedBlock) -> str:
-    return str(placed.flat_index)
+def _by_index(block: Block) -> str:
+    return str(block.flat_index)
 
 
 TIMM = Table(
@@ -168,8 +168,8 @@ _LAYER_PARTS = {part: part for part in ("weight", "bias")}
 def rule_set(table: Table, config: EfficientNetConfig, name: str) -> RuleSet:
     """Write a library's table for one network: which places have which form, and what the library calls them."""
     words: dict[str, dict[str, str]] = {form: {} for form in (*FORMS, "block")}
-    for placed in config.blocks():
-        words[form_of(placed.config)][_by_stage(placed)] = words["block"][_by_stage(placed)] = table.place(placed)
+    for block in config.blocks():
+        words[get_form(block.config)][_by_stage(block)] = words["block"][_by_stage(block)] = table.place(block)
     # What follows the last stage where the head is one more of them.
     head = str(len(config.stages) + 1)
     rules = tuple(

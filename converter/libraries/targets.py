@@ -95,8 +95,8 @@ def depthwise_padding(config: EfficientNetConfig, size: int) -> list[int]:
     """
     side = -(-size // config.stem_stride)
     odd = []
-    for placed in config.blocks():
-        if placed.config.stride == 2 and side % 2:
-            odd.append(placed.flat_index)
-        side = -(-side // placed.config.stride)
+    for block in config.blocks():
+        if block.config.stride == 2 and side % 2:
+            odd.append(block.flat_index)
+        side = -(-side // block.config.stride)
     return odd

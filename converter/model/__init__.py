@@ -1,6 +1,6 @@
-"""The networks: records in `config`, and the PyTorch model in `efficientnet`.
+"""The networks: configs in `config`, and the PyTorch module in `efficientnet`.
 
-`converter.model.config` loads without torch, so this package imports the model only when it is asked for.
+`converter.model.config` does not need torch, so this package imports the module only on first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the PyTorch model on first use."""
+    """Import the PyTorch module on first use."""
     if name == "EfficientNet":
         from .efficientnet import EfficientNet
 

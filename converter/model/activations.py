@@ -1,7 +1,7 @@
-"""The functions between a network's layers, as modules without parameters.
+"""Activation and gate functions, as modules without parameters.
 
-Definitions as in TensorFlow: `leaky_relu` has the slope 0.2 of `tf.nn.leaky_relu`, and `hard_swish` is
-x · relu6(x + 3) / 6, as the released code (google/automl, efficientnetv2/utils.py) computes it.
+The definitions are TensorFlow's: `leaky_relu` has the slope 0.2 of `tf.nn.leaky_relu`, and `hard_swish` is
+x · relu6(x + 3) / 6 as in the released code (google/automl, efficientnetv2/utils.py).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _GATES: dict[Gate, Callable[[], nn.Module]] = {
 
 
 def make_activation(name: Activation) -> nn.Module:
-    """Make the activation of that name; it may change its input in place."""
+    """Return the activation of a name; it may change its input in place."""
     return _ACTIVATIONS[name]()
 
 
 def make_gate(name: Gate) -> nn.Module:
-    """Make the function that turns the output of squeeze-and-excitation into factors."""
+    """Return the function that turns the output of squeeze-excite into factors."""
     return _GATES[name]()

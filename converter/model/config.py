@@ -1,6 +1,6 @@
-"""The networks as records: one per stage, one per network, and the papers' tables written with them.
+"""Configs of networks and their stages, and the papers' tables.
 
-Nothing here knows torch or NumPy, so a conversion can speak about a network without building it.
+This module imports neither torch nor NumPy, so configs can be used without building a network.
 
 Sources: Tan and Le, "EfficientNet" (arXiv 1905.11946), table 1 and the compound scaling; Tan and Le, "EfficientNetV2"
 (arXiv 2104.00298), tables 4 and 9; sizes, dropout, rounding and survival probability as in the released TensorFlow
@@ -19,7 +19,7 @@ BLOCK_KINDS: tuple[BlockKind, ...] = ("fused", "mbconv")
 
 #: The activations that the released code offers, by PyTorch's names.
 Activation: TypeAlias = Literal["silu", "relu", "relu6", "hard_swish", "elu", "leaky_relu", "selu", "mish"]
-#: The function that turns the output of squeeze-and-excitation into factors. `hard_sigmoid` is relu6(x + 3) / 6, and
+#: The function that turns the output of squeeze-excite into factors. `hard_sigmoid` is relu6(x + 3) / 6, and
 #: `hard_sigmoid_keras2` is clip(0.2 x + 0.5, 0, 1), as Keras 2 defines it.
 Gate: TypeAlias = Literal["sigmoid", "hard_sigmoid", "hard_sigmoid_keras2"]
 Pooling: TypeAlias = Literal["avg", "max"]
@@ -28,9 +28,9 @@ ACTIVATIONS: tuple[Activation, ...] = ("silu", "relu", "relu6", "hard_swish", "e
 GATES: tuple[Gate, ...] = ("sigmoid", "hard_sigmoid", "hard_sigmoid_keras2")
 POOLINGS: tuple[Pooling, ...] = ("avg", "max")
 
-#: The largest input in pixels a side: no network takes a tenth of it, and an image of it takes 3 GiB.
+#: Largest side of an input in pixels. Published networks use less than a tenth; an image of this size takes 3 GiB.
 MAX_SIDE = 1 << 14
-#: Of every other count, so that products of a few are numbers that any machine computes with.
+#: Largest value of every other count.
 _LARGEST = (1 << 31) - 1
 
 
@@ -65,8 +65,8 @@ class BlockConfig:
         return self.residual and self.stride == 1 and self.in_channels == self.out_channels
 
 
-class PlacedBlock(NamedTuple):
-    """A block and where it stands: stage, position within it, and index over all stages; all count from 0."""
+class Block(NamedTuple):
+    """A block and its position: stage, position in the stage, and index across all stages, all from 0."""
 
     stage: int
     position: int
@@ -76,12 +76,12 @@ class PlacedBlock(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StageConfig:
-    """A row of the paper's table: `repeats` blocks, of which the first has the stride and the input channels.
+    """A row of the paper's table: `repeats` blocks; the stride and the input channels apply to the first.
 
-    `se_ratio` is relative to a block's input channels, 0 for none.
-    `activation` is None for the network's. `residual` is False if no block of the stage adds its input to its output.
-    `expand_from` is the number of channels that the first block's expansion and `se_ratio` count from if it is not the
-    number of input channels: the released code counts from the nominal width (EfficientNet-EdgeTPU-L).
+    `se_ratio` is relative to a block's input channels, 0 without squeeze-excite.
+    `activation` None means the network's. `residual` is False if no block of the stage adds its input to its output.
+    `expand_from` is the number of channels that the expansion and `se_ratio` of the first block refer to, if it is not
+    the number of input channels: the released code uses the nominal width (EfficientNet-EdgeTPU-L).
     """
 
     block: BlockKind
@@ -97,7 +97,7 @@ class StageConfig:
     expand_from: int | None = None
 
     def __post_init__(self) -> None:
-        """Reject values no network can have."""
+        """Raise `ValueError` for values that no network can have."""
         _check_choice(self, "block", BLOCK_KINDS)
         _check_choice(self, "activation", (None, *ACTIVATIONS))
         _check_bool(self, "residual")
@@ -109,15 +109,16 @@ class StageConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EfficientNetConfig:
-    """A whole network.
+    """A network.
 
-    `drop_path` is the stochastic depth rate the last block approaches (TensorFlow's survival probability 0.8 is 0.2
-    here) and `bn_momentum` is torch's (TensorFlow's 0.9 is 0.1 here). `num_classes` is 0 for pooled features, and
-    `head_channels` is 0 as well for those of the last stage, without the head's convolution.
-    `train_size` and `eval_size` are pixels, None where they are not known.
-    `folded_bn` is for inference: batch norms are folded into their convolutions, which have a bias instead.
-    `gate` and `gate_activation` belong to squeeze-and-excitation: the function of the factors, and the activation
-    between its two convolutions, None for the network's. `pooling` is over the whole map, before the classifier.
+    `drop_path` is the stochastic depth rate near the last block (TensorFlow's survival probability 0.8 is 0.2 here).
+    `bn_momentum` is torch's (TensorFlow's 0.9 is 0.1 here).
+    `num_classes` is 0 for a network that returns pooled features. If `head_channels` is 0 too, there is no head, and
+    these are the features of the last stage.
+    `train_size` and `eval_size` are in pixels, None if unknown.
+    `folded_bn` is for inference: batch norms are folded into their convolutions, which get a bias.
+    `gate` and `gate_activation` belong to squeeze-excite: the function of the factors, and the activation between the
+    two convolutions, None for the network's. `pooling` precedes the classifier and covers the whole map.
     """
 
     name: str
@@ -141,7 +142,7 @@ class EfficientNetConfig:
     pooling: Pooling = "avg"
 
     def __post_init__(self) -> None:
-        """Reject values no network can have, and stages that do not fit together."""
+        """Raise `ValueError` for values that no network can have, and for stages whose channels do not match."""
         _check_bool(self, "folded_bn")
         _check_choice(self, "activation", ACTIVATIONS)
         _check_choice(self, "gate", GATES)
@@ -152,7 +153,7 @@ class EfficientNetConfig:
         _check_counts(self, "stem_channels", "stem_kernel", "stem_stride", "in_channels")
         _check_counts(self, "num_classes", "head_channels", least=0)
         if self.num_classes and not self.head_channels:
-            raise ValueError(f"num_classes is {self.num_classes}, but there is no head: head_channels is 0")
+            raise ValueError(f"num_classes is {self.num_classes}, but without head (head_channels 0) it must be 0")
         _check_counts(
             self, *(key for key in ("train_size", "eval_size") if getattr(self, key) is not None), most=MAX_SIDE
         )
@@ -162,11 +163,11 @@ class EfficientNetConfig:
         channels = self.stem_channels
         for index, stage in enumerate(self.stages):
             if stage.in_channels != channels:
-                raise ValueError(f"stage {index} takes {stage.in_channels} channels, what precedes it gives {channels}")
+                raise ValueError(f"stage {index} has {stage.in_channels} input channels, expected {channels}")
             channels = stage.out_channels
 
-    def blocks(self) -> Iterator[PlacedBlock]:
-        """Give every block in network order."""
+    def blocks(self) -> Iterator[Block]:
+        """Yield every block in network order."""
         flat_index = 0
         for number, stage in enumerate(self.stages):
             for position in range(stage.repeats):
@@ -187,26 +188,26 @@ class EfficientNetConfig:
                     gate=self.gate,
                     gate_activation=self.gate_activation or stage.activation or self.activation,
                 )
-                yield PlacedBlock(number, position, flat_index, block)
+                yield Block(number, position, flat_index, block)
                 flat_index += 1
 
     def parameter_count(self) -> int:
-        """Count the trained numbers: weights and biases, without the moving statistics of batch norms."""
+        """Return the number of trained values: weights and biases, without the moving statistics of batch norms."""
         norm = 1 if self.folded_bn else 2  # a bias for each channel, or a batch norm's weight and bias
         count = self.stem_kernel**2 * self.in_channels * self.stem_channels + norm * self.stem_channels
-        count += sum(_block_parameters(placed.config, norm) for placed in self.blocks())
+        count += sum(_count_parameters(block.config, norm) for block in self.blocks())
         count += self.stages[-1].out_channels * self.head_channels + norm * self.head_channels
         return count + (self.head_channels + 1) * self.num_classes
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values that JSON can hold; `from_dict` is the inverse."""
+        """Return the config as values that JSON can represent; `from_dict` is the inverse."""
         record = dataclasses.asdict(self)
         record["stages"] = list(record["stages"])
         return record
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "EfficientNetConfig":
-        """Rebuild a config from `to_dict`'s value; keys that older versions did not write may be missing.
+        """Return the config of `to_dict`'s value; keys that older versions did not write may be missing.
 
         Raises `ValueError` for an unknown or missing key and for a value that no network can have.
         """
@@ -219,12 +220,12 @@ class EfficientNetConfig:
         return cls(**{**record, "stages": tuple(StageConfig(**stage) for stage in stages)})
 
 
-#: Fields that records of the first version do not have; their defaults are what that version computed.
+#: Fields that the first version did not write; their defaults are what that version computed.
 _ADDED_LATER = {"activation", "gate", "gate_activation", "pooling", "residual", "expand_from"}
 
 
 def _check_keys(record: object, cls: type, what: str) -> None:
-    """Require the fields of a dataclass as the keys of a mapping; those in `_ADDED_LATER` may be missing."""
+    """Raise unless a mapping has the fields of a dataclass as keys; those in `_ADDED_LATER` may be missing."""
     if not isinstance(record, Mapping):
         raise ValueError(f"{what} is {type(record).__name__}, expected a mapping")
     expected = {field.name for field in dataclasses.fields(cls)}
@@ -233,43 +234,43 @@ def _check_keys(record: object, cls: type, what: str) -> None:
     missing = ", ".join(sorted(map(repr, expected - keys - _ADDED_LATER)))
     if unknown or missing:
         parts = [f"unknown {unknown}"] * bool(unknown) + [f"missing {missing}"] * bool(missing)
-        raise ValueError(f"keys of {what} differ from this version's: {'; '.join(parts)}")
+        raise ValueError(f"keys of {what} are not those of this version: {'; '.join(parts)}")
 
 
 def _check_choice(record: object, name: str, choices: tuple[object, ...]) -> None:
-    """Require one of some values."""
+    """Raise unless a field has one of the values."""
     value = getattr(record, name)
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(str, choices))}")
 
 
 def _check_bool(record: object, name: str) -> None:
-    """Require True or False."""
+    """Raise unless a field is True or False."""
     value = getattr(record, name)
     if not isinstance(value, bool):
         raise ValueError(f"{name} is {value!r}, expected True or False")
 
 
 def _check_counts(record: object, *names: str, least: int = 1, most: int = _LARGEST) -> None:
-    """Require whole numbers from `least` to `most`; a bool is not a number here."""
+    """Raise unless fields are integers from `least` to `most`; a bool is not accepted."""
     for name in names:
         value = getattr(record, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} is {value!r}, expected a whole number of at least {least}")
+            raise ValueError(f"{name} is {value!r}, expected an integer of at least {least}")
         if value > most:
             raise ValueError(f"{name} is {value}, expected at most {most}")
 
 
 def _check_fractions(record: object, *names: str) -> None:
-    """Require numbers from 0 to 1; a NaN is none."""
+    """Raise unless fields are numbers from 0 to 1; NaN is not accepted."""
     for name in names:
         value = getattr(record, name)
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
             raise ValueError(f"{name} is {value!r}, expected a number from 0 to 1")
 
 
-def _block_parameters(block: BlockConfig, norm: int) -> int:
-    """Count a block's weights and biases; `norm` numbers stand for each channel after a convolution."""
+def _count_parameters(block: BlockConfig, norm: int) -> int:
+    """Return the number of a block's weights and biases, with `norm` values for each channel after a convolution."""
     expanded = block.expanded_channels
     area = block.kernel**2
     count = 0
@@ -375,11 +376,11 @@ _V1_TABLE: dict[str, _Scaling] = {
 
 
 def round_channels(channels: int, width: float, *, guarded: bool = False) -> int:
-    """Scale a channel count and round it to the nearest multiple of 8, as the released code does.
+    """Return a scaled channel count, rounded to the nearest multiple of 8 as in the released code.
 
-    `guarded` rounds up where more than a tenth would be lost: so did the code that the version 1 networks were released
-    with (tensorflow/tpu), and that of version 2 does not. Among the published networks it tells in one width, the 24
-    channels of efficientnet-b3's first stage.
+    `guarded` rounds up if rounding would lose more than a tenth. The code of version 1 (tensorflow/tpu) does this, and
+    the code of version 2 does not. Among the published networks it matters for one width: the 24 channels of
+    efficientnet-b3's first stage.
     """
     scaled = channels * width
     rounded = max(8, int(scaled + 4) // 8 * 8)
@@ -387,14 +388,14 @@ def round_channels(channels: int, width: float, *, guarded: bool = False) -> int
 
 
 def round_repeats(repeats: int, depth: float) -> int:
-    """Scale a number of repeats and round it up."""
+    """Return a scaled number of repeats, rounded up."""
     return math.ceil(depth * repeats)
 
 
-def _scaled(name: str, row: _Scaling, *, guarded: bool) -> EfficientNetConfig:
-    """Write a base table as a config, scaled by width and depth."""
+def _scale(name: str, row: _Scaling, *, guarded: bool) -> EfficientNetConfig:
+    """Return the config of a base table scaled by width and depth."""
     rows, width, depth, train_size, eval_size, dropout = row
-    scaled = functools.partial(round_channels, width=width, guarded=guarded)
+    scale = functools.partial(round_channels, width=width, guarded=guarded)
     stages = tuple(
         StageConfig(
             block=block,
@@ -402,8 +403,8 @@ def _scaled(name: str, row: _Scaling, *, guarded: bool) -> EfficientNetConfig:
             kernel=kernel,
             stride=stride,
             expansion=expansion,
-            in_channels=scaled(in_channels),
-            out_channels=scaled(out_channels),
+            in_channels=scale(in_channels),
+            out_channels=scale(out_channels),
             se_ratio=_SE_RATIO if block == "mbconv" else 0.0,
         )
         for block, repeats, kernel, stride, expansion, in_channels, out_channels in rows
@@ -412,7 +413,7 @@ def _scaled(name: str, row: _Scaling, *, guarded: bool) -> EfficientNetConfig:
         name=name,
         stem_channels=stages[0].in_channels,
         stages=stages,
-        head_channels=scaled(_HEAD_CHANNELS),
+        head_channels=scale(_HEAD_CHANNELS),
         num_classes=_IMAGENET_CLASSES,
         dropout=dropout,
         train_size=train_size,
@@ -421,11 +422,9 @@ def _scaled(name: str, row: _Scaling, *, guarded: bool) -> EfficientNetConfig:
 
 
 EFFICIENTNET_V2: dict[str, EfficientNetConfig] = {
-    key: _scaled(key, row, guarded=False) for key, row in _V2_TABLE.items()
+    key: _scale(key, row, guarded=False) for key, row in _V2_TABLE.items()
 }
-EFFICIENTNET_V1: dict[str, EfficientNetConfig] = {
-    key: _scaled(key, row, guarded=True) for key, row in _V1_TABLE.items()
-}
-#: Width and depth of the networks of version 1, relative to efficientnet-b0.
+EFFICIENTNET_V1: dict[str, EfficientNetConfig] = {key: _scale(key, row, guarded=True) for key, row in _V1_TABLE.items()}
+#: Width and depth factors of the version 1 networks, relative to efficientnet-b0.
 V1_SCALING: dict[str, tuple[float, float]] = {key: (row[1], row[2]) for key, row in _V1_TABLE.items()}
 CONFIGS: dict[str, EfficientNetConfig] = {**EFFICIENTNET_V2, **EFFICIENTNET_V1}

@@ -1,8 +1,7 @@
-"""EfficientNet and EfficientNetV2 as one PyTorch module, built from a config record.
+"""EfficientNet and EfficientNetV2 as a PyTorch module, built from a config.
 
-Input is NCHW, output is logits. Differences from other PyTorch versions are numerical choices of the released
-TensorFlow code: SAME padding (asymmetric at stride 2 and even sizes), batch norm epsilon 1e-3, and weights drawn as it
-draws them.
+The input is NCHW, the output are logits. Other PyTorch implementations differ from the released TensorFlow code in the
+padding (SAME, asymmetric at stride 2 and even sizes), the batch norm epsilon (1e-3) and the initial weights.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ from .layers import ConvNorm, FusedMBConv, MBConv, NormConfig
 
 
 class FeatureInfo(NamedTuple):
-    """A stage's output: its channels, and its reduction, input pixels per output pixel along each axis."""
+    """The output of a stage: its channels, and its reduction, the input pixels per output pixel along each axis."""
 
     stage: int
     channels: int
@@ -27,18 +26,18 @@ class FeatureInfo(NamedTuple):
 
 
 class EfficientNet(nn.Module):
-    """The network a config describes.
+    """The network of a config.
 
-    Submodules: `stem`, `stages.{stage}.{position}`, `head`, `classifier`. Stochastic depth and dropout act in training
-    mode only. With no classes there is no classifier and the output is the pooled features (N, head channels); with no
-    head channels either, there is no head and they are the last stage's.
+    Submodules: `stem`, `stages.{stage}.{position}`, `head`, `classifier`. Stochastic depth and dropout are active
+    only in training mode. Without classes there is no classifier, and the output is the pooled features (N, head
+    channels). Without head channels there is no head either, and they are the features of the last stage.
     """
 
-    # Read in Python only: torch.jit.script would try to compile them.
+    # Otherwise torch.jit.script would try to compile these properties.
     __jit_unused_properties__ = ("feature_info", "pyramid_stages")
 
     def __init__(self, config: EfficientNetConfig, num_classes: int | None = None) -> None:
-        """Build the network with random weights; `num_classes` overrides the config's."""
+        """Create the network with random weights; `num_classes` overrides the config's."""
         super().__init__()
         if num_classes is not None:
             config = dataclasses.replace(config, num_classes=num_classes)
@@ -58,19 +57,19 @@ class EfficientNet(nn.Module):
         )
         block_count = sum(stage.repeats for stage in config.stages)
         stages: list[list[nn.Module]] = [[] for _ in config.stages]
-        for placed in config.blocks():
-            kind = FusedMBConv if placed.config.block == "fused" else MBConv
-            # The rate grows linearly from 0 at the first block, and stays below `drop_path` at the last.
-            drop_rate = config.drop_path * placed.flat_index / block_count
-            stages[placed.stage].append(kind(placed.config, norm=norm, drop_rate=drop_rate))
+        for block in config.blocks():
+            kind = FusedMBConv if block.config.block == "fused" else MBConv
+            # The rate grows linearly from 0 at the first block and stays below `drop_path` at the last.
+            drop_rate = config.drop_path * block.flat_index / block_count
+            stages[block.stage].append(kind(block.config, norm=norm, drop_rate=drop_rate))
         self.stages = nn.Sequential(*(nn.Sequential(*blocks) for blocks in stages))
-        self.head = _head(config, norm)
-        self.classifier = _classifier(config)
+        self.head = _make_head(config, norm)
+        self.classifier = _make_classifier(config)
         self.reset_parameters()
 
     @property
     def feature_info(self) -> tuple[FeatureInfo, ...]:
-        """What each stage puts out."""
+        """Channels and reduction of each stage's output."""
         reduction = self.config.stem_stride
         info = []
         for number, stage in enumerate(self.config.stages):
@@ -80,38 +79,38 @@ class EfficientNet(nn.Module):
 
     @property
     def pyramid_stages(self) -> tuple[int, ...]:
-        """The last stage of each reduction: what detection and segmentation heads take."""
+        """The last stage of each reduction, whose features detection and segmentation heads use."""
         stages = self.config.stages
         following = [*(stage.stride for stage in stages[1:]), 2]
         return tuple(number for number, stride in enumerate(following) if stride > 1)
 
     def reset_parameters(self) -> None:
-        """Draw the weights as the released code does.
+        """Set random weights as the released code does.
 
-        Convolutions: normal, variance 2 / fan-out, where the fan-out of a depthwise kernel is its area alone.
+        Convolutions: normal, variance 2 / fan-out; the fan-out of a depthwise kernel is its area.
         Classifier: uniform within 1 / sqrt(classes), bias 0. Biases of SE: 0. Batch norm: weight 1, bias 0.
         """
-        self.apply(_draw)
+        self.apply(_initialize)
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Put a freshly drawn classifier in place of the present one; with 0 classes, none."""
+        """Replace the classifier by a new one with random weights, or by none for 0 classes."""
         self.config = dataclasses.replace(self.config, num_classes=num_classes)
         like = self.stem.conv.weight
-        self.classifier = _classifier(self.config).to(like.device, like.dtype).train(self.training)
-        self.classifier.apply(_draw)
+        self.classifier = _make_classifier(self.config).to(like.device, like.dtype).train(self.training)
+        self.classifier.apply(_initialize)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give logits (N, classes) of images (N, C, H, W); without classes the pooled features."""
+        """Return logits (N, classes) of images (N, C, H, W); without classes the pooled features."""
         return self.forward_head(self.forward_features(x))
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Give the head convolution's output (N, head channels, H', W'), before pooling."""
+        """Return the output of the head's convolution (N, head channels, H', W'), before pooling."""
         self._check_input(x)
         y: Tensor = self.head(self.stages(self.stem(x)))
         return y
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Pool, drop out and classify what `forward_features` gave; `pre_logits` stops before the classifier."""
+        """Return the logits of `forward_features`' output; with `pre_logits`, the input of the classifier."""
         x = self._pool(x)
         x = F.dropout(x, self.dropout, self.training)
         if not pre_logits:
@@ -119,29 +118,29 @@ class EfficientNet(nn.Module):
         return x
 
     def _pool(self, x: Tensor) -> Tensor:
-        """Reduce the map (N, C, H, W) to (N, C)."""
+        """Return the pooled map, (N, C)."""
         return x.amax((2, 3)) if self.pools_maximum else x.mean((2, 3))
 
     def stage_features(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Tensor]:
-        """Give the outputs of some stages, NCHW, in the order asked for; `pyramid_stages` unless told.
+        """Return the outputs of `stages`, NCHW, in this order; by default those of `pyramid_stages`.
 
-        Stages count from 0; those after the last one asked for are not computed. `feature_info` has the channels and
+        Stages count from 0; those after the last requested one are not computed. `feature_info` has the channels and
         reductions.
         """
-        wanted = self.pyramid_stages if stages is None else tuple(stages)
-        unknown = [number for number in wanted if not 0 <= number < len(self.stages)]
+        requested = self.pyramid_stages if stages is None else tuple(stages)
+        unknown = [number for number in requested if not 0 <= number < len(self.stages)]
         if unknown:
-            raise ValueError(f"no stage {unknown[0]}: stages are 0 to {len(self.stages) - 1}")
+            raise ValueError(f"stage is {unknown[0]}, expected 0 to {len(self.stages) - 1}")
         self._check_input(x)
         x = self.stem(x)
         outputs = {}
-        for number in range(max(wanted, default=-1) + 1):
+        for number in range(max(requested, default=-1) + 1):
             x = self.stages[number](x)
             outputs[number] = x
-        return [outputs[number] for number in wanted]
+        return [outputs[number] for number in requested]
 
     def endpoints(self, x: Tensor) -> dict[str, Tensor]:
-        """Run the network and give its intermediate values in network order, named as the released code names them.
+        """Return the intermediate values in network order, by the names in the released code.
 
         `stem`; `block_I/expansion_output` and `block_I` for every block from 0; the same two as `reduction_R`, from 1,
         for the last block of each of the `pyramid_stages`; `features`, `head_1x1`, `pooled_features`, `head`; and, with
@@ -169,7 +168,7 @@ class EfficientNet(nn.Module):
         return points
 
     def _check_input(self, x: Tensor) -> None:
-        """Reject what is not a batch of NCHW images, with a word on what was probably meant."""
+        """Raise unless the input is a batch of NCHW images; the message suggests a fix."""
         channels = self.in_channels
         if not torch.is_floating_point(x):
             raise ValueError(f"input has dtype {x.dtype}, expected floating point: preprocess the pixels first")
@@ -182,20 +181,20 @@ class EfficientNet(nn.Module):
             raise ValueError(f"input has {x.shape[1]} channels, expected {channels} (N, C, H, W){hint}")
 
 
-def _head(config: EfficientNetConfig, norm: NormConfig) -> nn.Module:
-    """Make the head's convolution, which passes the last stage's features through when it has no channels."""
+def _make_head(config: EfficientNetConfig, norm: NormConfig) -> nn.Module:
+    """Return the convolution of the head, the identity if it has no channels."""
     if not config.head_channels:
         return nn.Identity()
     return ConvNorm(config.stages[-1].out_channels, config.head_channels, norm=norm, activation=config.activation)
 
 
-def _classifier(config: EfficientNetConfig) -> nn.Module:
-    """Make the last layer, which passes pooled features through when there are no classes."""
+def _make_classifier(config: EfficientNetConfig) -> nn.Module:
+    """Return the last layer, the identity if there are no classes."""
     return nn.Linear(config.head_channels, config.num_classes) if config.num_classes else nn.Identity()
 
 
-def _draw(module: nn.Module) -> None:
-    """Set a layer's weights as `EfficientNet.reset_parameters` says."""
+def _initialize(module: nn.Module) -> None:
+    """Set the weights of a layer as described by `EfficientNet.reset_parameters`."""
     if isinstance(module, nn.Conv2d):
         fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))

@@ -1,10 +1,10 @@
-"""The parts of the network: SAME padding, convolution with batch norm, SE, and the two MBConv blocks.
+"""The layers of the network: SAME padding, convolution with batch norm, squeeze-excite and the two MBConv blocks.
 
-Tensors are NCHW. Module names are the native target names: `expand`, `depthwise`, `se.reduce`, `se.expand` and
-`project`, the convolutions with `conv` and `bn` inside.
+Tensors are NCHW. Module names are our own target names: `expand`, `depthwise` and `project`, each with `conv` and `bn`,
+and `se.reduce` and `se.expand`.
 
-Sources: "EfficientNetV2" (arXiv 2104.00298), figure 2; the order of operations and the SAME rule as TensorFlow and the
-released code (google/automl, folder efficientnetv2) have them.
+Sources: "EfficientNetV2" (arXiv 2104.00298), figure 2; TensorFlow and the released code (google/automl,
+directory efficientnetv2) for the order of operations and the SAME rule.
 """
 
 from typing import NamedTuple
@@ -18,30 +18,30 @@ from .config import Activation, BlockConfig, Gate
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Give the zeros TensorFlow's SAME puts before and after an axis of `size` pixels.
+    """Return the number of zeros that TensorFlow's SAME adds before and after an axis of `size` pixels.
 
-    The output has ceil(size / stride) pixels. The smaller half comes first, so at stride 2 an even size is padded
-    differently from an odd one, and neither as torch's `padding=kernel // 2` does it.
+    The output has ceil(size / stride) pixels. The smaller half comes first, so at stride 2 even and odd sizes are
+    padded differently, and torch's `padding=kernel // 2` is right only for odd ones.
     """
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow's SAME, for any input size."""
+    """A convolution with TensorFlow's SAME padding for any input size."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, *, stride: int, groups: int = 1, bias: bool = False
     ) -> None:
-        """Make a square kernel and stride; the padding is found from each input."""
+        """Create a square kernel and stride; the padding is computed for each input."""
         super().__init__(in_channels, out_channels, kernel, stride=stride, groups=groups, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the base class's name)
-        """Pad and convolve; symmetric padding is left to the convolution, which needs no copy of the input."""
+        """Pad and convolve; symmetric padding is done by the convolution, which does not copy the input."""
         height, width = input.shape[-2:]
         top, bottom = same_padding(height, self.kernel_size[0], self.stride[0])
         left, right = same_padding(width, self.kernel_size[1], self.stride[1])
-        # Under export with a dynamic size there is nothing to compare: a graph for every size has to pad.
+        # During export, dynamic sizes are symbols, and a graph for every size must pad.
         is_known = isinstance(height, int) and isinstance(width, int)
         if is_known and top == bottom and left == right:
             return F.conv2d(input, self.weight, self.bias, self.stride, (top, left), 1, self.groups)
@@ -52,21 +52,21 @@ class SameConv2d(nn.Conv2d):
 def same_conv2d(
     in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1, bias: bool = False
 ) -> nn.Conv2d:
-    """Make a convolution with SAME padding: torch's own where its padding does not depend on the input's size."""
+    """Return a convolution with SAME padding: torch's own class if the padding does not depend on the input size."""
     if stride == 1 and kernel % 2 == 1:
         return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=bias)
     return SameConv2d(in_channels, out_channels, kernel, stride=stride, groups=groups, bias=bias)
 
 
 def drop_path(x: Tensor, rate: float) -> Tensor:
-    """Zero whole samples with probability `rate` and scale the others by 1 / (1 - rate): stochastic depth."""
+    """Return samples zeroed with probability `rate`, the others scaled by 1 / (1 - rate): stochastic depth."""
     keep = 1.0 - rate
     mask = torch.empty((x.shape[0], 1, 1, 1), dtype=x.dtype, device=x.device).bernoulli_(keep).div_(keep)
     return x * mask
 
 
 class NormConfig(NamedTuple):
-    """A network's batch norms: `momentum` is torch's, the weight of the newest batch; `folded` for none at all."""
+    """The settings of batch norms; `momentum` is torch's, the weight of the newest batch; `folded` omits them."""
 
     epsilon: float
     momentum: float
@@ -74,7 +74,7 @@ class NormConfig(NamedTuple):
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch norm, and activation if any; with folded batch norms the convolution has a bias instead."""
+    """Convolution, batch norm and activation; with folded batch norms the convolution has a bias instead."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class ConvNorm(nn.Module):
         groups: int = 1,
         activation: Activation | None,
     ) -> None:
-        """Make the layers; `norm` says what follows the convolution, and `activation` is None for a linear layer."""
+        """Create the layers; `activation` is None for a linear layer."""
         super().__init__()
         self.folded = norm.folded
         self.conv = same_conv2d(in_channels, out_channels, kernel, stride=stride, groups=groups, bias=norm.folded)
@@ -97,7 +97,7 @@ class ConvNorm(nn.Module):
         self.act: nn.Module = nn.Identity() if activation is None else make_activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve, normalise, activate."""
+        """Return the activated, normalized convolution."""
         y: Tensor = self.conv(x)
         if not self.folded:
             y = self.bn(y)
@@ -106,12 +106,12 @@ class ConvNorm(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Scale each channel by a gate computed from the channels' spatial means."""
+    """Scaling of each channel by a factor computed from the spatial means of all channels."""
 
     def __init__(
         self, channels: int, reduced_channels: int, *, activation: Activation = "silu", gate: Gate = "sigmoid"
     ) -> None:
-        """Make the two 1×1 convolutions, both with bias; `activation` follows the first and `gate` the second."""
+        """Create the two 1×1 convolutions with bias; `activation` follows the first and `gate` the second."""
         super().__init__()
         self.reduce = nn.Conv2d(channels, reduced_channels, 1)
         self.act = make_activation(activation)
@@ -119,17 +119,17 @@ class SqueezeExcite(nn.Module):
         self.gate = make_gate(gate)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Squeeze to (N, C, 1, 1), excite, and scale."""
+        """Return the scaled input; the factors have shape (N, C, 1, 1)."""
         squeezed = x.mean((2, 3), keepdim=True)
         factors: Tensor = self.gate(self.expand(self.act(self.reduce(squeezed))))
         return x * factors
 
 
 class MBConv(nn.Module):
-    """Expand 1×1, depthwise k×k with the stride, SE, project 1×1 (linear); no expand where the expansion is 1."""
+    """Expand 1×1, depthwise k×k with the stride, SE, project 1×1 (linear); no expand if the expansion is 1."""
 
     def __init__(self, config: BlockConfig, *, norm: NormConfig, drop_rate: float = 0.0) -> None:
-        """Make the block; `drop_rate` is its own stochastic depth rate."""
+        """Create the block; `drop_rate` is its stochastic depth rate."""
         super().__init__()
         channels, expanded = config.in_channels, config.expanded_channels
         self.has_residual = config.has_residual
@@ -146,22 +146,22 @@ class MBConv(nn.Module):
             norm=norm,
             activation=config.activation,
         )
-        self.se = _squeeze_excite(config)
+        self.se = _make_squeeze_excite(config)
         self.project = ConvNorm(expanded, config.out_channels, norm=norm, activation=None)
 
     def expanded(self, x: Tensor) -> Tensor:
-        """Give what goes into the projection: TensorFlow's endpoint `expansion_output`."""
+        """Return the input of the projection, TensorFlow's endpoint `expansion_output`."""
         y: Tensor = self.se(self.depthwise(self.expand(x)))
         return y
 
     def projected(self, expanded: Tensor, shortcut: Tensor) -> Tensor:
-        """Project, and add the block's input where there is a residual."""
-        return _with_residual(
+        """Return the projection, plus the block's input if there is a residual."""
+        return _add_residual(
             self.project(expanded), shortcut, self.has_residual, self.drop_rate if self.training else 0.0
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the block."""
+        """Return the output of the block."""
         return self.projected(self.expanded(x), x)
 
 
@@ -169,13 +169,13 @@ class FusedMBConv(nn.Module):
     """Expand k×k with the stride, SE if any, project 1×1 (linear); if the expansion is 1, project k×k and activate."""
 
     def __init__(self, config: BlockConfig, *, norm: NormConfig, drop_rate: float = 0.0) -> None:
-        """Make the block; `drop_rate` is its own stochastic depth rate."""
+        """Create the block; `drop_rate` is its stochastic depth rate."""
         super().__init__()
         channels, expanded = config.in_channels, config.expanded_channels
         self.has_residual = config.has_residual
         self.drop_rate = drop_rate
         self.expand: nn.Module = nn.Identity()
-        self.se = _squeeze_excite(config)
+        self.se = _make_squeeze_excite(config)
         kernel, stride, activation = config.kernel, config.stride, config.activation
         if config.expansion > 1:
             self.expand = ConvNorm(channels, expanded, kernel, stride=stride, norm=norm, activation=activation)
@@ -186,22 +186,22 @@ class FusedMBConv(nn.Module):
             )
 
     def expanded(self, x: Tensor) -> Tensor:
-        """Give TensorFlow's endpoint `expansion_output`, which a fused block takes before SE."""
+        """Return TensorFlow's endpoint `expansion_output`, which precedes SE in a fused block."""
         y: Tensor = self.expand(x)
         return y
 
     def projected(self, expanded: Tensor, shortcut: Tensor) -> Tensor:
-        """Apply SE, project, and add the block's input where there is a residual."""
+        """Return SE and projection, plus the block's input if there is a residual."""
         y: Tensor = self.project(self.se(expanded))
-        return _with_residual(y, shortcut, self.has_residual, self.drop_rate if self.training else 0.0)
+        return _add_residual(y, shortcut, self.has_residual, self.drop_rate if self.training else 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the block."""
+        """Return the output of the block."""
         return self.projected(self.expanded(x), x)
 
 
-def _squeeze_excite(config: BlockConfig) -> nn.Module:
-    """Make a block's squeeze-and-excitation, which passes its input through if it has no channels."""
+def _make_squeeze_excite(config: BlockConfig) -> nn.Module:
+    """Return the squeeze-excite of a block, the identity if it has no channels."""
     if not config.se_channels:
         return nn.Identity()
     return SqueezeExcite(
@@ -209,8 +209,8 @@ def _squeeze_excite(config: BlockConfig) -> nn.Module:
     )
 
 
-def _with_residual(x: Tensor, shortcut: Tensor, has_residual: bool, drop_rate: float) -> Tensor:
-    """Add the shortcut; stochastic depth touches only blocks that have one."""
+def _add_residual(x: Tensor, shortcut: Tensor, has_residual: bool, drop_rate: float) -> Tensor:
+    """Return `x` plus the shortcut if there is a residual; stochastic depth applies only to such blocks."""
     if not has_residual:
         return x
     if drop_rate > 0.0:

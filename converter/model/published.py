@@ -1,8 +1,8 @@
-"""What the papers and the released code's README say about the networks' sizes; nothing is computed here."""
+"""Published sizes of the networks, copied from the papers and the README of the released code."""
 
 from __future__ import annotations
 
-#: Published sizes: millions of parameters, and billions of multiply-adds for an image of the evaluation size.
+#: Millions of parameters, and billions of multiply-adds for one image of the evaluation size.
 #: Sources: "EfficientNetV2" (arXiv 2104.00298), table 7, for S to XL; the released code's README (google/automl,
 #: folder efficientnetv2) for B0 to B3; "EfficientNet" (arXiv 1905.11946), table 2, for version 1.
 PUBLISHED: dict[str, tuple[float, float]] = {

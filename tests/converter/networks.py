@@ -1,8 +1,8 @@
-"""Checkpoints of whole networks as dictionaries of arrays, named and shaped as the released TensorFlow code does.
+"""Checkpoints of complete networks as dictionaries of arrays, with names and shapes of the released TensorFlow code.
 
-Each tensor holds one number, its own, in an array of stride 0: any network fits in memory, and a swap of two tensors
-of equal shape shows.
-The names are written out here once more, from the released code, and owe nothing to the package's rules.
+Each tensor is filled with its own number, in an array with stride 0, so any network fits in memory and swapped tensors
+of equal shape are noticed.
+The names are repeated here from the released code, independently of the package's rules.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from converter.model.config import CONFIGS, BlockConfig, EfficientNetConfig
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 AVERAGE = "/ExponentialMovingAverage"
-#: What an average's number is above that of its raw value.
+#: The difference between the number of an average and of its raw value.
 AVERAGE_OFFSET = 100_000
 
 
 class Variable(NamedTuple):
-    """A variable's name under its scope, its shape, and what it becomes in PyTorch, with that shape."""
+    """The name of a variable without scope and its shape, and both of its PyTorch target."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,11 +31,11 @@ class Variable(NamedTuple):
 
 
 def variables(config: EfficientNetConfig, *, dense: str = "head/dense") -> Iterator[Variable]:
-    """Give every variable of a network in the order the released code creates them."""
+    """Yield every variable of a network in the order in which the released code creates them."""
     yield _conv("stem/conv2d", "stem", config.stem_kernel, config.in_channels, config.stem_channels)
     yield from _norm("stem/tpu_batch_normalization", "stem", config.stem_channels)
-    for placed in config.blocks():
-        yield from _block(f"blocks_{placed.flat_index}", f"stages.{placed.stage}.{placed.position}", placed.config)
+    for block in config.blocks():
+        yield from _block(f"blocks_{block.flat_index}", f"stages.{block.stage}.{block.position}", block.config)
     yield _conv("head/conv2d", "head", 1, config.stages[-1].out_channels, config.head_channels)
     yield from _norm("head/tpu_batch_normalization", "head", config.head_channels)
     if config.num_classes:
@@ -47,19 +47,19 @@ def variables(config: EfficientNetConfig, *, dense: str = "head/dense") -> Itera
 def arrays(
     config: EfficientNetConfig | str, *, scope: str = "net/", averages: bool = True, dense: str = "head/dense"
 ) -> Arrays:
-    """Write a network as a checkpoint has it, with `global_step`; the nth variable holds the number n."""
+    """Return the tensors of a checkpoint, including `global_step`; the nth variable is filled with the number n."""
     if isinstance(config, str):
         config = CONFIGS[config]
-    found: Arrays = {"global_step": np.array(7, np.int64)}
+    tensors: Arrays = {"global_step": np.array(7, np.int64)}
     for number, variable in enumerate(variables(config, dense=dense)):
-        found[scope + variable.name] = number_array(number, variable.shape)
+        tensors[scope + variable.name] = number_array(number, variable.shape)
         if averages:
-            found[scope + variable.name + AVERAGE] = number_array(AVERAGE_OFFSET + number, variable.shape)
-    return found
+            tensors[scope + variable.name + AVERAGE] = number_array(AVERAGE_OFFSET + number, variable.shape)
+    return tensors
 
 
 def number_array(number: float, shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[Any]]:
-    """Fill a shape with one number, in the memory of one."""
+    """Return an array filled with a number, which needs the memory of one element."""
     return np.broadcast_to(np.float32(number), shape)
 
 
@@ -80,8 +80,8 @@ def _block(name: str, target: str, block: BlockConfig) -> Iterator[Variable]:
         yield Variable(f"{name}/se/conv2d/bias", (few,), f"{target}.se.reduce.bias", (few,))
         yield Variable(f"{name}/se/conv2d_1/kernel", (1, 1, few, wide), f"{target}.se.expand.weight", (wide, few, 1, 1))
         yield Variable(f"{name}/se/conv2d_1/bias", (wide,), f"{target}.se.expand.bias", (wide,))
-    alone = block.block == "fused" and block.expansion == 1
-    yield _conv(next(convs), f"{target}.project", k if alone else 1, wide, block.out_channels)
+    is_only_convolution = block.block == "fused" and block.expansion == 1
+    yield _conv(next(convs), f"{target}.project", k if is_only_convolution else 1, wide, block.out_channels)
     yield from _norm(next(norms), f"{target}.project", block.out_channels)
 
 

@@ -62,9 +62,9 @@ def list_shapes(config: EfficientNetConfig) -> dict[str, Shape]:
 def make_facts(config: EfficientNetConfig, *, epsilon: float = 1e-3, scope: str = "") -> GraphFacts:
     """Return the facts in the graph of a network."""
     strides = {scope + "stem/conv2d/kernel": config.stem_stride}
-    for placed in config.blocks():
-        kernel = "conv2d/kernel" if placed.config.block == "fused" else "depthwise_conv2d/depthwise_kernel"
-        strides[f"{scope}blocks_{placed.flat_index}/{kernel}"] = placed.config.stride
+    for block in config.blocks():
+        kernel = "conv2d/kernel" if block.config.block == "fused" else "depthwise_conv2d/depthwise_kernel"
+        strides[f"{scope}blocks_{block.flat_index}/{kernel}"] = block.config.stride
     return GraphFacts(strides, {scope + "stem/tpu_batch_normalization/gamma": epsilon})
 
 
@@ -182,7 +182,7 @@ def test_unusual_squeeze_excite_ratio_reproduces_the_widths() -> None:
 
     recognized = recognize(list_shapes(config), strides=(2,)).config
 
-    widths = [placed.config.se_channels for placed in recognized.blocks()]
+    widths = [block.config.se_channels for block in recognized.blocks()]
     assert widths == [7, 12, 12]
 
 

@@ -181,7 +181,7 @@ def test_object_paths_are_found_under_any_object(prefix: str) -> None:
     }
     arrays: Arrays = {}
     config = CONFIGS["efficientnet-b0"]
-    forms = {str(placed.flat_index): placed.config for placed in config.blocks()}
+    forms = {str(block.flat_index): block.config for block in config.blocks()}
     for number, variable in enumerate(networks.variables(config)):
         layer, _, last = variable.name.rpartition("/")
         if layer not in layers:

@@ -1,4 +1,4 @@
-"""The functions between layers, against TensorFlow's definitions written out in float64."""
+"""Activations and gates compute TensorFlow's definitions, written out in float64."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activation_follows_tensorflows_definition(name: str) -> None:
-    """Every choice of the configuration exists and computes what its name means."""
+def test_activation_agrees_with_its_definition(name: str) -> None:
+    """Every choice of a config is tested."""
     assert set(EXPECTED) == set(ACTIVATIONS)
     np.testing.assert_allclose(make_activation(name)(torch.from_numpy(X.copy())).numpy(), EXPECTED[name], atol=1e-12)
 
 
-def test_gates_follow_their_definitions() -> None:
-    """The two hard sigmoids differ: TensorFlow's slope is 1/6, that of Keras 2 is 0.2."""
+def test_gates_agree_with_their_definitions() -> None:
+    """The slope of TensorFlow's hard sigmoid is 1/6, the slope of Keras 2's is 0.2."""
     values = {name: make_gate(name)(torch.from_numpy(X.copy())).numpy() for name in GATES}
 
     np.testing.assert_allclose(values["sigmoid"], 1 / (1 + np.exp(-X)), atol=1e-12)
@@ -51,7 +51,7 @@ def test_gates_follow_their_definitions() -> None:
 
 
 def small(**changes: object) -> EfficientNetConfig:
-    """Return a network of one MBConv and one fused stage, with changes."""
+    """Return the config of a network with an MBConv and a fused stage."""
     stages = (
         StageConfig(
             block="mbconv", repeats=2, kernel=3, stride=1, expansion=2, in_channels=8, out_channels=8, se_ratio=0.25
@@ -74,8 +74,8 @@ def small(**changes: object) -> EfficientNetConfig:
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_each_choice_of_the_network_changes_the_logits_and_keeps_the_names(changes: dict[str, object]) -> None:
-    """A configuration that says something else computes something else, from the same state dict."""
+def test_each_choice_changes_the_logits_and_not_the_names(changes: dict[str, object]) -> None:
+    """The same state dict loads, and the logits differ."""
     x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 4 - 2
     usual, other = EfficientNet(small()).eval(), EfficientNet(small(**changes)).eval()
     other.load_state_dict(usual.state_dict())
@@ -86,7 +86,7 @@ def test_each_choice_of_the_network_changes_the_logits_and_keeps_the_names(chang
 
 
 def test_stage_can_have_its_own_activation_and_no_additions() -> None:
-    """What a stage says wins over the network."""
+    """The settings of a stage override those of the network."""
     config = small()
     first = dataclasses.replace(config.stages[0], activation="relu", residual=False)
     model = EfficientNet(dataclasses.replace(config, stages=(first, config.stages[1])))
@@ -94,11 +94,11 @@ def test_stage_can_have_its_own_activation_and_no_additions() -> None:
     assert isinstance(model.get_submodule("stages.0.0.expand.act"), torch.nn.ReLU)
     assert isinstance(model.get_submodule("stages.0.0.se.act"), torch.nn.ReLU)
     assert isinstance(model.get_submodule("stages.1.0.expand.act"), torch.nn.SiLU)
-    assert [placed.config.has_residual for placed in model.config.blocks()] == [False, False, False]
+    assert [block.config.has_residual for block in model.config.blocks()] == [False, False, False]
 
 
-def test_expansion_can_count_from_the_nominal_width() -> None:
-    """Only the first block of a stage: the others count from their input channels."""
+def test_expansion_can_refer_to_the_nominal_width() -> None:
+    """This applies only to the first block of a stage."""
     config = small()
     stage = dataclasses.replace(config.stages[0], expand_from=6)
     model = EfficientNet(dataclasses.replace(config, stages=(stage, config.stages[1])))
@@ -108,8 +108,8 @@ def test_expansion_can_count_from_the_nominal_width() -> None:
     assert model.config.parameter_count() == sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_records_of_the_first_version_are_read() -> None:
-    """Keys that older files do not have mean what that version computed."""
+def test_configs_of_the_first_version_are_read() -> None:
+    """Missing keys have the values that this version computed."""
     config = CONFIGS["efficientnetv2-s"]
     record = config.to_dict()
     for key in ("activation", "gate", "gate_activation", "pooling"):
@@ -125,7 +125,7 @@ def test_records_of_the_first_version_are_read() -> None:
     ("key", "value"),
     [("activation", "swish2"), ("gate", None), ("gate_activation", "sigmoid"), ("pooling", "sum"), ("pooling", 1)],
 )
-def test_unknown_choice_is_refused(key: str, value: object) -> None:
-    """A file with a choice of another version does not become another network."""
+def test_unknown_choice_is_rejected(key: str, value: object) -> None:
+    """The error names the field."""
     with pytest.raises(ValueError, match=key):
         EfficientNetConfig.from_dict({**small().to_dict(), key: value})

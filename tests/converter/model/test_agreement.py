@@ -1,8 +1,8 @@
-"""The network beside TensorFlow 2.21, which ran the same weights on the same input: logits and every endpoint.
+"""Logits and endpoints agree with those of TensorFlow 2.21, for the same weights and input.
 
-Digits was trained, and its averages differ from its raw values; objects holds random values and sees an odd input size.
-Tolerances: float64 on both sides agrees to rounding, so that 1e-10 tells a wrong padding, epsilon or order from a right
-one; float32 is held to 1e-5 and to twice the distance of TensorFlow's own float32.
+Digits was trained, so its averages differ from its raw values. Objects has random values and an odd input size.
+Tolerances: in float64 only rounding differs, and a wrong padding, epsilon or order exceeds 1e-10. In float32 the limits
+are 1e-5 and twice the distance of TensorFlow's float32 from its float64.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tests.arrays import distance  # noqa: E402
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 
-def run(model: EfficientNet, images: Array) -> Array:
-    """Give the logits of NHWC images in the model's own dtype."""
+def compute_logits(model: EfficientNet, images: Array) -> Array:
+    """Return the logits of NHWC images in the model's dtype."""
     dtype = model.stem.conv.weight.dtype
     with torch.inference_mode():
         logits: Array = model(torch.from_numpy(images).to(dtype).permute(0, 3, 1, 2)).numpy()
@@ -36,18 +36,18 @@ def run(model: EfficientNet, images: Array) -> Array:
 
 
 def require_agreement(model: EfficientNet, images: Array, logits: Array, logits64: Array) -> None:
-    """Hold float64 to rounding, and float32 to 1e-5 and to twice TensorFlow's own distance from float64."""
-    found = run(model, images)
-    exact = run(model.double(), images)
+    """Check float64 up to rounding, and float32 to 1e-5 and twice the distance of TensorFlow's float32 from float64."""
+    single = compute_logits(model, images)
+    exact = compute_logits(model.double(), images)
 
     assert distance(exact, logits64) < 1e-10
-    assert distance(found, logits) < 1e-5
-    assert distance(found, logits64) <= 2 * distance(logits, logits64)
+    assert distance(single, logits) < 1e-5
+    assert distance(single, logits64) <= 2 * distance(logits, logits64)
 
 
 @pytest.mark.parametrize("weights", ["ema", "raw"])
-def test_digits_logits_are_tensorflows(data: pathlib.Path, digits: pathlib.Path, weights: WeightsChoice) -> None:
-    """300 test images, with the averages and with the raw values, which give different logits."""
+def test_digits_logits_agree_with_tensorflow(data: pathlib.Path, digits: pathlib.Path, weights: WeightsChoice) -> None:
+    """The averages and the raw values give different logits for the 300 test images."""
     suffix = "" if weights == "ema" else "_raw"
     with np.load(data / "digits" / "digits-test.npz") as test:
         pixels = (test["images"].repeat(4, 1).repeat(4, 2).astype(np.float32) - 8) / 8
@@ -56,15 +56,15 @@ def test_digits_logits_are_tensorflows(data: pathlib.Path, digits: pathlib.Path,
     images = pixels[..., None].repeat(3, axis=3)
     model = load_model(digits, weights=weights)
 
-    correct = int((run(model, images).argmax(1) == labels).sum())
+    correct = int((compute_logits(model, images).argmax(1) == labels).sum())
 
     assert correct == int((logits.argmax(1) == labels).sum())
     assert distance(logits, other) > 1e-2
     require_agreement(model, images, logits, logits64)
 
 
-def test_digits_endpoints_are_tensorflows(data: pathlib.Path, digits: pathlib.Path) -> None:
-    """All 25 intermediate values TensorFlow reports, and the logits."""
+def test_digits_endpoints_agree_with_tensorflow(data: pathlib.Path, digits: pathlib.Path) -> None:
+    """All 25 intermediate values that TensorFlow returns are compared, and the logits."""
     golden = load_golden(data / "digits" / "probe.npz")
 
     report = compare(load_model(digits), golden)
@@ -74,8 +74,8 @@ def test_digits_endpoints_are_tensorflows(data: pathlib.Path, digits: pathlib.Pa
     assert report.findings() == []
 
 
-def objects(folder: pathlib.Path) -> dict[str, Array]:
-    """Read the object-based checkpoint under the names the same variables have in a name-based one."""
+def read_objects(folder: pathlib.Path) -> dict[str, Array]:
+    """Return the object-based checkpoint with the names that a name-based one would have."""
     layers = {
         "_stem/_conv_stem": "stem/conv2d",
         "_stem/_norm": "stem/tpu_batch_normalization",
@@ -95,21 +95,21 @@ def objects(folder: pathlib.Path) -> dict[str, Array]:
     with tfckpt.open(folder) as checkpoint:
         for key in checkpoint:
             path = key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
-            place = re.fullmatch(r"_blocks/(\d+)/(.+)", path)
-            block, inner = (f"blocks_{place[1]}/", place[2]) if place else ("", path)
+            match = re.fullmatch(r"_blocks/(\d+)/(.+)", path)
+            block, inner = (f"blocks_{match[1]}/", match[2]) if match else ("", path)
             layer, _, variable = inner.rpartition("/")
             if layer in layers:
                 name = layers[layer]
                 if block == "blocks_0/":
-                    name = name.removesuffix("_1")  # it has one convolution and one batch norm
+                    name = name.removesuffix("_1")  # this block has one convolution and one batch norm
                 arrays[f"{block}{name}/{variable}"] = checkpoint[key]
     return arrays
 
 
-def test_objects_are_tensorflows(data: pathlib.Path) -> None:
-    """Images of 45 pixels, whose sizes on the way are odd and even: logits and endpoints, both precisions."""
+def test_objects_agree_with_tensorflow(data: pathlib.Path) -> None:
+    """Feature maps of 45-pixel images have odd and even sizes; both precisions are compared."""
     golden = load_golden(data / "objects" / "golden.npz")
-    result = convert(objects(data / "objects"), weights="raw", strides=(1, 2, 2, 1))
+    result = convert(read_objects(data / "objects"), weights="raw", strides=(1, 2, 2, 1))
     model = EfficientNet(result.config).eval()
     model.load_state_dict(
         {name: torch.tensor(np.ascontiguousarray(array)) for name, array in result.state_dict.items()}

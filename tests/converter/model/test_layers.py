@@ -1,4 +1,4 @@
-"""The parts of the network, against values that TensorFlow 2.21 computed and against plain arithmetic."""
+"""The layers of the network agree with values from TensorFlow 2.21 and with plain arithmetic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from converter.model.layers import (  # noqa: E402
     same_padding,
 )
 
-# tf.nn.conv2d and tf.nn.depthwise_conv2d with padding "SAME". Input and kernel are 1, 2, 3 and so on, row by row.
+# Results of tf.nn.conv2d and tf.nn.depthwise_conv2d with padding "SAME". Input and kernel count 1, 2, 3 and so on.
 # (height and width, kernel, stride, output)
 TENSORFLOW_SAME: list[tuple[tuple[int, int], int, int, list[list[int]]]] = [
     ((5, 6), 3, 2, [[226, 304, 223], [744, 834, 546], [514, 556, 337]]),
@@ -44,8 +44,8 @@ TENSORFLOW_SAME: list[tuple[tuple[int, int], int, int, list[list[int]]]] = [
 ]
 
 
-def counting(height: int, width: int) -> torch.Tensor:
-    """Give 1, 2, 3 and so on as one image of one channel."""
+def count_up(height: int, width: int) -> torch.Tensor:
+    """Return an image with one channel and the values 1, 2, 3 and so on."""
     return torch.arange(1.0, height * width + 1).reshape(1, 1, height, width)
 
 
@@ -57,14 +57,12 @@ def counting(height: int, width: int) -> torch.Tensor:
 def test_same_padding_matches_tensorflow(
     size: tuple[int, int], kernel: int, stride: int, expected: list[list[int]]
 ) -> None:
-    """Odd and even sizes, sizes smaller than the kernel, strides over the kernel: TensorFlow's numbers, exactly."""
+    """Results are exact for odd and even sizes, kernels larger than the input and strides larger than the kernel."""
     conv = same_conv2d(1, 1, kernel, stride=stride)
     with torch.no_grad():
-        conv.weight.copy_(counting(kernel, kernel))
+        conv.weight.copy_(count_up(kernel, kernel))
 
-    found = conv(counting(*size)).detach()
-
-    assert found.tolist() == [[expected]]
+    assert conv(count_up(*size)).tolist() == [[expected]]
 
 
 @pytest.mark.parametrize(
@@ -74,20 +72,20 @@ def test_same_padding_matches_tensorflow(
 def test_same_padding_puts_the_smaller_half_first(
     size: int, kernel: int, stride: int, padding: tuple[int, int]
 ) -> None:
-    """At stride 2 an even size is padded by one less, and on the far side."""
+    """At stride 2 an even size gets one zero less, and the rest at the end."""
     assert same_padding(size, kernel, stride) == padding
 
 
-def test_symmetric_padding_makes_no_copy_of_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The convolution pads by itself where it can; only an asymmetric padding needs an input of its own."""
+def test_symmetric_padding_does_not_copy_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The convolution does symmetric padding itself; only asymmetric padding needs a padded copy."""
     padded: list[object] = []
     pad = torch.nn.functional.pad
     monkeypatch.setattr(torch.nn.functional, "pad", lambda x, sides: padded.append(sides) or pad(x, sides))
     conv = SameConv2d(1, 1, 3, stride=2)
 
-    conv(counting(7, 9))
+    conv(count_up(7, 9))
     symmetric = list(padded)
-    conv(counting(7, 8))
+    conv(count_up(7, 8))
 
     assert symmetric == []
     assert padded == [(0, 1, 1, 1)]
@@ -95,34 +93,34 @@ def test_symmetric_padding_makes_no_copy_of_the_input(monkeypatch: pytest.Monkey
 
 
 def test_drop_path_drops_whole_samples_and_keeps_the_mean() -> None:
-    """Each sample is either all zero or scaled by 1 / (1 - rate)."""
+    """Each sample is either zero or scaled by 1 / (1 - rate)."""
     torch.manual_seed(0)
     x = torch.ones(1000, 2, 3, 3)
 
-    found = drop_path(x, 0.2)
+    dropped = drop_path(x, 0.2)
 
-    values = found.flatten(1)
+    values = dropped.flatten(1)
     assert set(values.unique().tolist()) == {0.0, 1.25}
     assert bool((values == values[:, :1]).all())
-    assert found.mean().item() == pytest.approx(1.0, abs=0.05)
+    assert dropped.mean().item() == pytest.approx(1.0, abs=0.05)
 
 
-def test_squeeze_excite_scales_channels_by_a_gate_of_their_means() -> None:
-    """With weights of one: means 2 and 4 sum to 6, SiLU, and its sigmoid scales both channels."""
+def test_squeeze_excite_scales_channels_by_a_function_of_their_means() -> None:
+    """All weights are 1: the means 2 and 4 add up to 6, followed by SiLU and the sigmoid."""
     se = SqueezeExcite(2, 1).double()
     with torch.no_grad():
         for parameter in se.parameters():
             parameter.fill_(1.0 if parameter.dim() == 4 else 0.0)
     x = torch.tensor([[[[1.0, 3.0]], [[0.0, 8.0]]]], dtype=torch.float64)
 
-    found = se(x).detach()
+    scaled = se(x).detach()
 
     gate = torch.sigmoid(torch.tensor(6.0, dtype=torch.float64) * torch.sigmoid(torch.tensor(6.0, dtype=torch.float64)))
-    assert torch.allclose(found, x * gate, rtol=1e-12)
+    assert torch.allclose(scaled, x * gate, rtol=1e-12)
 
 
-def block_config(*, block: str, expansion: int, se_channels: int, stride: int = 1) -> BlockConfig:
-    """Describe a block of 4 channels."""
+def make_block_config(*, block: str, expansion: int, se_channels: int, stride: int = 1) -> BlockConfig:
+    """Return the config of a block with 4 channels."""
     return BlockConfig(
         block="fused" if block == "fused" else "mbconv",
         kernel=3,
@@ -146,8 +144,8 @@ def block_config(*, block: str, expansion: int, se_channels: int, stride: int = 
     ],
 )
 def test_block_has_the_modules_of_its_form(block: str, expansion: int, se_channels: int, modules: list[str]) -> None:
-    """Weights exist for exactly the convolutions a form has."""
-    config = block_config(block=block, expansion=expansion, se_channels=se_channels)
+    """The state dict has weights for exactly these modules."""
+    config = make_block_config(block=block, expansion=expansion, se_channels=se_channels)
     kind = FusedMBConv if block == "fused" else MBConv
 
     state_dict = kind(config, norm=NormConfig(1e-3, 0.1)).state_dict()
@@ -157,13 +155,13 @@ def test_block_has_the_modules_of_its_form(block: str, expansion: int, se_channe
 
 @pytest.mark.parametrize(("block", "expansion"), [("fused", 1), ("fused", 4), ("mbconv", 1), ("mbconv", 6)])
 def test_block_adds_its_input_only_at_stride_one(block: str, expansion: int) -> None:
-    """With the last batch norm at zero, a block is the identity at stride 1 and zero at stride 2."""
+    """If the last batch norm is zero, the block is the identity at stride 1 and zero at stride 2."""
     kind = FusedMBConv if block == "fused" else MBConv
     x = torch.randn(2, 4, 6, 6)
 
     outputs = []
     for stride in (1, 2):
-        config = block_config(block=block, expansion=expansion, se_channels=0, stride=stride)
+        config = make_block_config(block=block, expansion=expansion, se_channels=0, stride=stride)
         module = kind(config, norm=NormConfig(1e-3, 0.1)).eval()
         torch.nn.init.zeros_(module.project.bn.weight)
         outputs.append(module(x).detach())
@@ -172,9 +170,9 @@ def test_block_adds_its_input_only_at_stride_one(block: str, expansion: int) -> 
     assert torch.equal(outputs[1], torch.zeros(2, 4, 3, 3))
 
 
-def test_stochastic_depth_acts_in_training_only() -> None:
-    """At a rate of almost one a block in training passes its input through, and in eval mode it does not."""
-    config = block_config(block="mbconv", expansion=1, se_channels=0)
+def test_stochastic_depth_is_active_only_in_training() -> None:
+    """With a rate near one a block passes its input through in training mode, but not in eval mode."""
+    config = make_block_config(block="mbconv", expansion=1, se_channels=0)
     module = MBConv(config, norm=NormConfig(1e-3, 0.1), drop_rate=1 - 1e-7)
     x = torch.randn(2, 4, 5, 5)
 
@@ -184,12 +182,12 @@ def test_stochastic_depth_acts_in_training_only() -> None:
     assert not torch.equal(evaluated, x)
 
 
-def test_fused_block_without_expansion_activates_and_a_projection_is_linear() -> None:
-    """SiLU follows the k×k convolution of a fused block with expansion 1, and no 1×1 projection."""
+def test_only_the_projection_of_a_fused_block_without_expansion_is_activated() -> None:
+    """SiLU follows the k×k convolution of a fused block with expansion 1; 1×1 projections are linear."""
     x = torch.full((1, 4, 1, 1), -1.0)
     lowest = []
     for expansion in (1, 4):
-        config = block_config(block="fused", expansion=expansion, se_channels=0, stride=2)
+        config = make_block_config(block="fused", expansion=expansion, se_channels=0, stride=2)
         module = FusedMBConv(config, norm=NormConfig(0.0, 0.1)).eval()
         torch.nn.init.zeros_(module.project.bn.weight)
         torch.nn.init.constant_(module.project.bn.bias, -5.0)

@@ -1,4 +1,4 @@
-"""The target names that are computed without torch, against the module itself."""
+"""The target names computed without torch are those of the module."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from converter.model.names import native_targets
 torch = pytest.importorskip("torch", reason="the names are compared with the PyTorch module")
 
 
-def stage(block: BlockKind, expansion: int, se: float, *, channels: tuple[int, int]) -> StageConfig:
-    """Make a stage of two blocks with a 5×5 kernel and stride 2."""
+def make_stage(block: BlockKind, expansion: int, se: float, *, channels: tuple[int, int]) -> StageConfig:
+    """Return a stage of two blocks with a 5×5 kernel and stride 2."""
     return StageConfig(
         block=block,
         repeats=2,
@@ -28,10 +28,10 @@ ALL_FORMS = EfficientNetConfig(
     name="all forms",
     stem_channels=8,
     stages=(
-        stage("fused", 1, 0, channels=(8, 12)),
-        stage("fused", 4, 0.25, channels=(12, 16)),
-        stage("mbconv", 1, 0.25, channels=(16, 8)),
-        stage("mbconv", 6, 0, channels=(8, 24)),
+        make_stage("fused", 1, 0, channels=(8, 12)),
+        make_stage("fused", 4, 0.25, channels=(12, 16)),
+        make_stage("mbconv", 1, 0.25, channels=(16, 8)),
+        make_stage("mbconv", 6, 0, channels=(8, 24)),
     ),
     head_channels=32,
     num_classes=0,
@@ -41,7 +41,7 @@ ALL_FORMS = EfficientNetConfig(
 
 @pytest.mark.parametrize("config", [ALL_FORMS, *CONFIGS.values()], ids=lambda config: config.name)
 def test_native_targets_are_the_keys_and_shapes_of_the_module(config: EfficientNetConfig) -> None:
-    """Names, shapes and order agree with the state dict of the PyTorch module, for every published network."""
+    """Names, shapes and order match the state dict, for all forms of blocks and every published network."""
     from converter.model import EfficientNet
 
     with torch.device("meta"):
