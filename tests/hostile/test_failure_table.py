@@ -262,7 +262,7 @@ CASES = [
     Case("26 too few shards named", header(builders.header_proto(2)), Missing, "data shard 0 of 2 is missing", "all"),
     Case("26 2**31 - 1 shards", header(builders.header_proto((1 << 31) - 1)), Limit, "max_shards"),
     Case("27 version", header(builders.header_proto(min_consumer=2)), Unsupported, "version 2"),
-    Case("27 bad consumer", header(builders.header_proto(bad_consumers=[1])), Unsupported, "told not to"),
+    Case("27 bad consumer", header(builders.header_proto(bad_consumers=[1])), Unsupported, "must not be read"),
     Case("28 byte order", header(builders.header_proto(endianness=2)), Corrupt, "byte order 2"),
     Case("29 entry that does not parse", entry(b"\x0a"), Corrupt, "do not parse as BundleEntryProto"),
     Case("30 dtype 0", payload(0, [1], WEIGHTS[:4]), Unsupported, "DT_UNKNOWN_0 cannot be read", "x"),

@@ -1,1 +1,1 @@
-"""V2 checkpoints: tensor bundles, an index file beside data shards."""
+"""V2 checkpoints: tensor bundles, which consist of an index file and data shards."""

@@ -1,4 +1,4 @@
-"""The values in a bundle's index: the header under the empty key, an entry under every other.
+"""The values in a bundle's index: the header at the empty key, a bundle entry at every other key.
 
 Source: TensorFlow `protobuf/tensor_bundle.proto` and `util/tensor_bundle/tensor_bundle.cc`.
 """
@@ -26,7 +26,7 @@ VERSION = 1
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BundleHeader:
-    """What holds for the whole bundle."""
+    """The properties of the whole bundle."""
 
     num_shards: int
     big_endian: bool
@@ -34,29 +34,27 @@ class BundleHeader:
 
     @classmethod
     def decode(cls, data: bytes | memoryview, limits: Limits) -> BundleHeader:
-        """From a BundleHeaderProto; refuses versions, byte orders and shard counts that TensorFlow does not write."""
+        """Decode a BundleHeaderProto; checks the version, the byte order and the number of shards."""
         message = protos.parse("BundleHeaderProto", data)
         version = message.version
         if version.producer < 0:
-            raise UnsupportedFeatureError(f"bundle of version {version.producer}; 0 is the oldest")
+            raise UnsupportedFeatureError(f"bundle of version {version.producer}; the oldest version is 0")
         if version.min_consumer > VERSION:
             raise UnsupportedFeatureError(
-                f"bundle that only readers of version {version.min_consumer} and newer may read; this is {VERSION}: "
-                "a newer release of tfckpt may read it"
+                f"bundle needs a reader of version {version.min_consumer} or newer; this one has version {VERSION}: "
+                "try a newer release of tfckpt"
             )
         if VERSION in version.bad_consumers:
-            raise UnsupportedFeatureError(f"bundle that readers of version {VERSION} are told not to read")
+            raise UnsupportedFeatureError(f"bundle must not be read by readers of version {VERSION}, such as this one")
         if message.endianness not in (0, 1):
-            raise CorruptionError(
-                f"bundle header with byte order {message.endianness}; 0 (little) and 1 (big) are defined"
-            )
+            raise CorruptionError(f"bundle header with byte order {message.endianness}, expected 0 (little) or 1 (big)")
         if message.num_shards < 1:
             raise CorruptionError(f"bundle header with {message.num_shards} data shards")
         check_limit(limits, "max_shards", message.num_shards, "bundle header with too many data shards")
         return cls(message.num_shards, message.endianness == 1, version.producer)
 
     def encode(self) -> bytes:
-        """The BundleHeaderProto, with the bytes TensorFlow gives it."""
+        """Encode the BundleHeaderProto with the same bytes as TensorFlow."""
         message = protos.message_class("BundleHeaderProto")(num_shards=self.num_shards, endianness=int(self.big_endian))
         message.version.SetInParent()
         message.version.producer = self.producer
@@ -64,9 +62,9 @@ class BundleHeader:
 
 
 class BundleEntry(NamedTuple):
-    """One tensor, or one slice of a partitioned one: where its payload lies and what its checksum must be.
+    """The location and the unmasked checksum of a tensor's payload, or of one slice of a partitioned tensor.
 
-    A partitioned tensor's own entry, the parent, has `slices`; its shard, offset, size and checksum mean nothing.
+    The entry of a partitioned tensor itself, the parent, has `slices`; its shard, offset, size and checksum are unused.
     """
 
     data_type: DataType
@@ -79,7 +77,7 @@ class BundleEntry(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes | memoryview, header: BundleHeader, limits: Limits) -> BundleEntry:
-        """From a BundleEntryProto; refuses shapes and places that no bundle has."""
+        """Decode a BundleEntryProto; checks the shape and the location."""
         check_limit(limits, "max_entry_bytes", len(data), "bundle entry is too large")
         message = protos.parse("BundleEntryProto", data)
         stored = message.shape
@@ -99,7 +97,7 @@ class BundleEntry(NamedTuple):
         return cls(data_type(message.dtype), shape, shard_id, offset, size, unmask(message.crc32c), slices)
 
     def encode(self) -> bytes:
-        """The BundleEntryProto, with the bytes TensorFlow gives it: a parent has no checksum at all."""
+        """Encode the BundleEntryProto with the same bytes as TensorFlow: a parent has no checksum."""
         message = protos.message_class("BundleEntryProto")(
             dtype=self.data_type.number,
             shard_id=self.shard_id,
@@ -107,7 +105,7 @@ class BundleEntry(NamedTuple):
             size=self.size,
             crc32c=0 if self.slices else mask(self.crc32c),
         )
-        message.shape.SetInParent()  # a scalar's shape is there, and empty
+        message.shape.SetInParent()  # TensorFlow writes an empty shape for a scalar
         for size in self.shape:
             message.shape.dim.add().size = size
         for piece in self.slices:
@@ -115,7 +113,7 @@ class BundleEntry(NamedTuple):
         return bytes(message.SerializeToString())
 
     def check_payload(self, payload: ByteView, limits: Limits, *, big_endian: bool) -> None:
-        """Raise `ChecksumError` unless these bytes have the entry's checksum; nothing is decoded that need not be."""
+        """Raise `ChecksumError` unless the bytes have the entry's checksum; decodes only what the checksum requires."""
         data_type = self.data_type
         computed: int | None
         if data_type.is_string:
@@ -129,7 +127,7 @@ class BundleEntry(NamedTuple):
         self.check_checksum(computed)
 
     def check_checksum(self, computed: int | None) -> None:
-        """Raise `ChecksumError` if a checksum was computed and is not the entry's."""
+        """Raise `ChecksumError` if a checksum was computed and differs from the entry's."""
         if computed is not None and computed != self.crc32c:
             raise ChecksumError(
                 f"payload of {self.size} bytes has crc32c {computed:#010x}, stored is {self.crc32c:#010x}",

@@ -1,11 +1,11 @@
-"""Putting the finished files of a bundle in place, so that a whole checkpoint stands under the prefix at any moment.
+"""Moving the finished files of a bundle into place, so that the prefix always refers to a complete checkpoint.
 
-Every file is on the disk before the first is renamed; data shards come first, the index comes last.
-That alone is enough where no checkpoint stands yet, or one with another number of data shards.
-Over one with as many data shards, the first rename would already take a shard from under the old index.
-So the old one is set aside first: its shards get second names, by hard links, as shards of a bundle with one shard
-more, and its index is replaced by one that says so; both are whole all the time.
-What is then no longer needed is removed at the end.
+All files are flushed to disk before the first rename. The data shards are renamed first, the index last.
+This is enough if there is no checkpoint yet, or one with a different number of data shards.
+If the old checkpoint has as many data shards, the first rename would replace a shard that the old index refers to.
+Therefore the old checkpoint is set aside first: its shards get additional names (hard links) as shards of a bundle
+with one more shard, and its index is replaced by an index of that bundle.
+Both versions are complete at all times. Unused files are removed at the end.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ _SHARD_SUFFIX = re.compile(r"\.data-\d{5,}-of-(\d{5,})")
 
 
 class PrefixLock(FileLock):
-    """The right to write under one prefix, which one writer has at a time."""
+    """An exclusive lock for writing a prefix."""
 
     def __init__(self, prefix: str) -> None:
-        """Take it; `WriteError` if another writer has it."""
-        super().__init__(prefix + LOCK_SUFFIX, path=prefix, busy="another writer is at work under this prefix")
+        """Acquire the lock; `WriteError` if another writer holds it."""
+        super().__init__(prefix + LOCK_SUFFIX, path=prefix, busy="another process is writing this checkpoint")
 
 
 def check_prefix(prefix: str) -> None:
-    """Refuse a text that is no prefix, or one in a folder that is not there."""
+    """Raise `ValueError` if the text is not a valid prefix, and `WriteError` if its folder does not exist."""
     if not os.path.basename(prefix):
         raise ValueError(f"the prefix {prefix!r} has no name after the folder")
     if naming.prefix_of_member(prefix) is not None:
-        raise ValueError(f"{prefix!r} is the name of a checkpoint's file, expected its prefix")
+        raise ValueError(f"{prefix!r} is the name of a checkpoint file, expected a prefix")
     check_folder(prefix)
 
 
 def check_free(prefix: str, num_shards: int, *, overwrite: bool) -> None:
-    """Refuse a prefix under which something stands that would be overwritten, unless that was asked for."""
+    """Raise `CheckpointExistsError` if a file would be overwritten without `overwrite`."""
     names = [naming.index_name(prefix), *(naming.shard_name(prefix, i, num_shards) for i in range(num_shards))]
     for path in names:
         if os.path.isdir(path):
-            raise WriteError("a folder stands where a file of the checkpoint belongs", path=path)
+            raise WriteError("is a folder, expected a file of the checkpoint", path=path)
     for path in (prefix, *names):
         if os.path.lexists(path) and not os.path.isdir(path) and not overwrite:
             raise CheckpointExistsError(
@@ -60,15 +60,15 @@ def check_free(prefix: str, num_shards: int, *, overwrite: bool) -> None:
 
 
 def remove_leftovers(prefix: str) -> None:
-    """Remove the temporary files that a killed writer of this prefix left; only for the holder of its lock."""
+    """Remove temporary files that a killed writer of this prefix left behind; the caller must hold the lock."""
     member = re.compile(r"\.(?:index|data-\d{5,}-of-\d{5,})" + re.escape(TEMPORARY_MARK) + r"[0-9a-f]{16}")
-    for path, suffix in _files_of(prefix):
+    for path, suffix in _list_files(prefix):
         if member.fullmatch(suffix):
             _remove(path)
 
 
 def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile, *, overwrite: bool, durable: bool) -> None:
-    """Give the files of a new bundle their names, in place of the bundle that stands there if `overwrite`."""
+    """Rename the files of a new bundle to their final names, replacing an existing bundle if `overwrite`."""
     folder = os.path.dirname(prefix)
     for file in (*shards, index):
         file.sync()
@@ -80,7 +80,7 @@ def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile, *, o
             sync_folder(folder)
         index.commit()
     except BaseException:
-        # No index names these files: the old one, if there is any, has its shards elsewhere.
+        # No index refers to these files: the old one, if any, has been set aside or has other shards.
         for file in shards:
             if is_set_aside or not os.path.lexists(file.temporary):
                 _remove(file.path)
@@ -92,15 +92,15 @@ def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile, *, o
 
 
 def _remove_other_shards(prefix: str, num_shards: int) -> None:
-    """Remove the data shards of another number than the index counts, which nothing names any more."""
-    for path, suffix in _files_of(prefix):
+    """Remove data shards of bundles with another number of shards, which the index does not refer to."""
+    for path, suffix in _list_files(prefix):
         match = _SHARD_SUFFIX.fullmatch(suffix)
         if match and int(match[1]) != num_shards:
             _remove(path)
 
 
-def _files_of(prefix: str) -> list[tuple[str, str]]:
-    """Path and suffix of every file whose name begins with the prefix."""
+def _list_files(prefix: str) -> list[tuple[str, str]]:
+    """Return path and suffix of every file whose name begins with the prefix."""
     folder, name = os.path.split(prefix)
     try:
         names = os.listdir(folder or os.curdir)
@@ -110,7 +110,7 @@ def _files_of(prefix: str) -> list[tuple[str, str]]:
 
 
 def _shard_count(prefix: str) -> int | None:
-    """Number of data shards of the bundle that stands under a prefix; None if there is none that can be read."""
+    """Return the number of data shards of an existing bundle; None if there is none or its header is unreadable."""
     try:
         header, _ = _open_index(prefix)
     except CheckpointError:
@@ -127,22 +127,22 @@ def _open_index(prefix: str) -> tuple[BundleHeader, Table]:
 
 
 def _set_aside(prefix: str, num_shards: int) -> bool:
-    """Turn the bundle under a prefix into one with more data shards, the added ones empty.
+    """Convert an existing bundle to one with more data shards, where the additional shards are empty.
 
-    False if its index is damaged: then there is nothing whole to protect.
+    Returns False if its index is damaged, since then there is no complete checkpoint to preserve.
     """
     folder = os.path.dirname(prefix)
     more = num_shards + 1
     while any(os.path.lexists(naming.shard_name(prefix, shard_id, more)) for shard_id in range(more)):
         more += 1
-    made: list[str] = []
+    created: list[str] = []
     try:
         for shard_id in range(more):
             target = naming.shard_name(prefix, shard_id, more)
-            made.append(target)
+            created.append(target)
             with writing(target):
                 if shard_id < num_shards:
-                    _second_name(naming.shard_name(prefix, shard_id, num_shards), target)
+                    _link_or_copy(naming.shard_name(prefix, shard_id, num_shards), target)
                 else:
                     open(target, "xb").close()
         sync_folder(folder)
@@ -156,7 +156,7 @@ def _set_aside(prefix: str, num_shards: int) -> bool:
             writer.finish()
             index.commit()
     except BaseException as error:
-        for path in made:
+        for path in created:
             _remove(path)
         if isinstance(error, CheckpointError) and not isinstance(error, WriteError):
             return False
@@ -165,8 +165,8 @@ def _set_aside(prefix: str, num_shards: int) -> bool:
     return True
 
 
-def _second_name(path: str, other: str) -> None:
-    """The same file under another name, or a copy where there are no hard links; nothing for a missing file."""
+def _link_or_copy(path: str, other: str) -> None:
+    """Create a hard link to a file, or a copy if links are not supported; does nothing if the file is missing."""
     try:
         os.link(path, other)
     except FileNotFoundError:

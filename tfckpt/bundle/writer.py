@@ -1,8 +1,8 @@
-"""Writing a V2 checkpoint: payloads to the data shards as they come, the index when the last is there.
+"""The writer of V2 checkpoints: writes each payload to a data shard immediately, and the index at the end.
 
-Source of the bytes: TensorFlow 2.21 `util/tensor_bundle/tensor_bundle.cc`.
-Given the same tensors in the same order, data shards and index are those of TensorFlow's own writer.
-Memory is that of one payload and of the entries.
+Source: TensorFlow 2.21 `util/tensor_bundle/tensor_bundle.cc`.
+For the same tensors in the same order, all files are byte for byte those of TensorFlow.
+Memory use is one payload plus all entries.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ..tensors.slices import TensorSlice, check_cover
 from . import naming, publishing
 from .entry import VERSION, BundleEntry, BundleHeader
 
-#: A name is kept whole in a block of the index and in memory; TensorFlow's own names have some hundred bytes.
+#: A name must fit into a block of the index and into memory; TensorFlow's own names have about a hundred bytes.
 MAX_NAME_BYTES = 1 << 20
-#: Payloads are checksummed and written in pieces of this many bytes, so that the second step finds them in the cache.
+#: Payloads are checksummed and written in pieces of this size, so that a piece is still in the CPU cache when written.
 _PIECE_BYTES = 1 << 20
-#: Data shards that are open at once; each has a buffer, and the system keeps only so many files open.
+#: Data shards open at once; each has a buffer, and the operating system limits the number of open files.
 _OPEN_SHARDS = 16
 
 
 @dataclasses.dataclass(slots=True)
 class _Partitioned:
-    """A tensor that comes in slices: what all of them share, and each slice with its shard."""
+    """A partitioned tensor: its type, its full shape, and the slices added so far, each with its shard."""
 
     data_type: DataType
     shape: tuple[int, ...]
@@ -40,20 +40,20 @@ class _Partitioned:
 
 
 class BundleWriter:
-    """A bundle while it is being written; nothing stands under the prefix before `finish`."""
+    """A bundle being written; no file has its final name before `finish`."""
 
     def __init__(
         self, prefix: str, *, shards: int = 1, alignment: int = 1, durable: bool = True, overwrite: bool = False
     ) -> None:
-        """Take the prefix's lock and open the data shards.
+        """Lock the prefix and open the data shards.
 
-        After every payload the shard is filled with zeros up to a multiple of `alignment` bytes.
-        Not `durable`, it is left to the system when the bytes reach the disk.
+        Every payload is padded with zeros to a multiple of `alignment` bytes.
+        With `durable=False`, `finish` does not wait until the files are on disk.
         """
         if shards < 1:
             raise ValueError(f"a checkpoint has at least one data shard, not {shards}")
         if alignment < 1:
-            raise ValueError(f"payloads begin at multiples of at least 1 byte, not {alignment}")
+            raise ValueError(f"alignment must be at least 1 byte, not {alignment}")
         self._prefix = prefix
         self._alignment = alignment
         self._durable = durable
@@ -62,7 +62,7 @@ class BundleWriter:
         self._partitioned: dict[bytes, _Partitioned] = {}
         self._offsets = [0] * shards
         self._files: list[PendingFile] = []
-        #: Numbers of the data shards that are open, the one that was written to last at the end.
+        #: Ids of the open data shards; the most recently used one is last.
         self._open_shards: list[int] = []
         self._is_open = True
         publishing.check_prefix(prefix)
@@ -84,10 +84,10 @@ class BundleWriter:
         return self._is_open
 
     def check_name(self, name: str) -> bytes:
-        """The key of a tensor that can be added; `ValueError` for a name that is none or is taken."""
-        key = _to_key(name)
+        """Return the key for a new tensor; `ValueError` for an invalid name or one already used."""
+        key = _encode_key(name)
         if key in self._entries or key in self._partitioned:
-            raise ValueError(f"the tensor {printable(name)!r} was added before")
+            raise ValueError(f"the tensor {printable(name)!r} was already added")
         return key
 
     def add(
@@ -102,8 +102,9 @@ class BundleWriter:
     ) -> None:
         """Write a tensor's payload.
 
-        `checksum` is its (unmasked) crc32c where that is not the payload's own, as for strings, or where it is known.
-        Without `shard` the payload goes to the data shard that has the fewest bytes so far.
+        `checksum` is the tensor's unmasked crc32c, computed from the payload if None. It is required if it is not the
+        crc32c of the payload, as for strings.
+        Without `shard`, the payload is written to the smallest data shard.
         """
         key = self.check_name(name)
         self._add(key, data_type, shape, payload, checksum=checksum, shard=shard)
@@ -119,9 +120,9 @@ class BundleWriter:
         checksum: int | None = None,
         shard: int | None = None,
     ) -> None:
-        """Write one slice of a tensor; a slice that is all of it becomes an ordinary tensor, as in TensorFlow.
+        """Write one slice of a tensor; a slice that is the whole tensor becomes an ordinary tensor, as in TensorFlow.
 
-        The slices of a tensor come in any order and with other tensors between them; `finish` wants all of them.
+        Slices can be added in any order, with other tensors in between; `finish` requires all of them.
         """
         full_shape = tuple(full_shape)
         try:
@@ -131,28 +132,29 @@ class BundleWriter:
         if shape == full_shape:
             self.add(name, data_type, shape, payload, checksum=checksum, shard=shard)
             return
-        key = _to_key(name)
-        whole = self._partitioned.get(key)
-        if whole is None:
+        key = _encode_key(name)
+        tensor = self._partitioned.get(key)
+        if tensor is None:
             self.check_name(name)
-            whole = _Partitioned(data_type, full_shape, [])
-        if (whole.data_type, whole.shape) != (data_type, full_shape):
+            tensor = _Partitioned(data_type, full_shape, [])
+        if (tensor.data_type, tensor.shape) != (data_type, full_shape):
             raise ValueError(
                 f"slice {piece} of {printable(name)!r} belongs to {data_type.name} {list(full_shape)}, "
-                f"the slices before it to {whole.data_type.name} {list(whole.shape)}"
+                f"but earlier slices belong to {tensor.data_type.name} {list(tensor.shape)}"
             )
         slice_key = piece.key(key)
         if slice_key in self._entries:
-            raise ValueError(f"slice {piece} of {printable(name)!r} was added before")
+            raise ValueError(f"slice {piece} of {printable(name)!r} was already added")
         shard = self._add(slice_key, data_type, shape, payload, checksum=checksum, shard=shard)
-        whole.pieces.append((shard, piece))
-        self._partitioned[key] = whole
+        tensor.pieces.append((shard, piece))
+        self._partitioned[key] = tensor
 
     def finish(self) -> None:
-        """Write the index and put all files in place; `ValueError` if slices of a tensor are missing or overlap."""
+        """Write the index and publish all files; `ValueError` if slices of a tensor are missing or overlap."""
         self._check_open()
         try:
-            entries = self._entries | {key: self._parent(key, whole) for key, whole in self._partitioned.items()}
+            parents = {key: self._make_parent(key, tensor) for key, tensor in self._partitioned.items()}
+            entries = self._entries | parents
             publishing.check_free(self._prefix, len(self._files), overwrite=self._overwrite)
             index = PendingFile(naming.index_name(self._prefix), durable=self._durable)
             self._files.append(index)
@@ -167,7 +169,7 @@ class BundleWriter:
             self.abort()
 
     def abort(self) -> None:
-        """Remove what has been written and give the prefix back; harmless after `finish`."""
+        """Remove the temporary files and release the lock; has no effect after `finish`."""
         self._is_open = False
         for file in self._files:
             file.discard()
@@ -183,7 +185,7 @@ class BundleWriter:
         checksum: int | None,
         shard: int | None,
     ) -> int:
-        """Write a payload and note its entry; the shard it went to."""
+        """Write a payload and record its entry; return the data shard used."""
         self._check_open()
         expected = check_shape(shape) * data_type.itemsize
         if data_type.itemsize and len(payload) != expected:
@@ -191,7 +193,7 @@ class BundleWriter:
         if shard is None:
             shard = self._offsets.index(min(self._offsets))
         elif not 0 <= shard < len(self._offsets):
-            raise ValueError(f"there is no data shard {shard} of {len(self._offsets)}")
+            raise ValueError(f"there is no data shard {shard}: the checkpoint has {len(self._offsets)}")
         offset, size = self._offsets[shard], len(payload)
         try:
             computed = self._write(self._activate(shard), memoryview(payload), checksum)
@@ -203,7 +205,7 @@ class BundleWriter:
         return shard
 
     def _activate(self, shard: int) -> PendingFile:
-        """The file of a data shard, open; the one that was not written to for longest is closed for it."""
+        """Return the open file of a data shard; if too many are open, close the least recently used one."""
         file = self._files[shard]
         if shard in self._open_shards:
             self._open_shards.remove(shard)
@@ -224,30 +226,30 @@ class BundleWriter:
             file.file.write(bytes(-len(payload) % self._alignment))
         return computed if checksum is None else checksum
 
-    def _parent(self, key: bytes, whole: _Partitioned) -> BundleEntry:
+    def _make_parent(self, key: bytes, tensor: _Partitioned) -> BundleEntry:
         # TensorFlow merges the bundles of single shards in their order.
-        pieces = sorted(whole.pieces, key=lambda item: item[0])
+        pieces = sorted(tensor.pieces, key=lambda item: item[0])
         slices = tuple(piece for _, piece in pieces)
         try:
-            check_cover(slices, whole.shape)
+            check_cover(slices, tensor.shape)
         except CorruptionError as error:
             raise ValueError(f"{printable(decode_name(key))!r}: {error.message}") from None
-        return BundleEntry(whole.data_type, whole.shape, pieces[0][0], 0, 0, 0, slices)
+        return BundleEntry(tensor.data_type, tensor.shape, pieces[0][0], 0, 0, 0, slices)
 
     def _check_open(self) -> None:
         if not self._is_open:
             raise ValueError(f"the writer of {self._prefix} is closed")
 
 
-def _to_key(name: str) -> bytes:
-    """The bytes of a name; lone surrogates stand for bytes that are not UTF-8, as the reader gives them."""
+def _encode_key(name: str) -> bytes:
+    """Return the key of a name; `ValueError` if it is empty, too long or not encodable."""
     if not isinstance(name, str):
-        raise TypeError(f"a tensor's name is a str, not {type(name).__name__}")
+        raise TypeError(f"the name of a tensor must be a str, not {type(name).__name__}")
     key = encode_name(name)
     if key is None:
         raise ValueError(f"the name {printable(name)!r} cannot be encoded: it contains surrogates")
     if not key:
-        raise ValueError("the name of a tensor must not be empty: the empty key holds the header")
+        raise ValueError("the name of a tensor must not be empty: the empty key is that of the header")
     if len(key) > MAX_NAME_BYTES:
-        raise ValueError(f"a name of {len(key)} bytes is too long; at most {MAX_NAME_BYTES} are taken")
+        raise ValueError(f"a name of {len(key)} bytes is too long; at most {MAX_NAME_BYTES} bytes are allowed")
     return key

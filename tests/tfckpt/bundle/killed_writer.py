@@ -1,8 +1,9 @@
-"""Kill a writer at every step it takes on the disk, and see what stands under the prefix then.
+"""A program that kills a writer before each of its file operations and reports which checkpoint can be read then.
 
-Run as a program with a folder: python -m tests.tfckpt.bundle.killed_writer FOLDER OLD NEW
-OLD and NEW are numbers of data shards; OLD 0 means that nothing stands there before.
-One line of JSON a step: the step's name, what can be read after it, what a following writer leaves.
+Usage: python -m tests.tfckpt.bundle.killed_writer FOLDER OLD NEW
+OLD and NEW are numbers of data shards; OLD 0 means that there is no old checkpoint.
+It prints one line of JSON per step: its number, whether the writer was killed, the state, and the state and the files
+after a second writer has finished.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ STEPS = ("open", "fsync", "link", "replace", "unlink", "write")
 
 
 class Killer:
-    """Ends the process before the system call of a number is made."""
+    """Wraps functions, and ends the process before a certain number of calls."""
 
     def __init__(self, number: int) -> None:
-        self.left = number
+        self.calls_left = number
 
     def wrap(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **options: Any) -> Any:
-            self.left -= 1
-            if self.left < 0:
+            self.calls_left -= 1
+            if self.calls_left < 0:
                 os._exit(9)
             return call(*arguments, **options)
 
@@ -45,8 +46,8 @@ def write(prefix: str, tensors: dict[str, Any], shards: int) -> None:
     save(tensors, prefix, shards=shards, overwrite=True)
 
 
-def killed_at(number: int, prefix: str, shards: int) -> bool:
-    """Write in a child that is killed before its system call of this number; False if it ended before."""
+def write_and_kill(number: int, prefix: str, shards: int) -> bool:
+    """Write in a child process and kill it before system call `number`; return whether it was killed."""
     child = os.fork()
     if child == 0:
         killer = Killer(number)
@@ -58,19 +59,19 @@ def killed_at(number: int, prefix: str, shards: int) -> bool:
 
 
 def state_of(prefix: str) -> str:
-    """Which checkpoint stands there whole: "old", "new", "none", or what is wrong."""
+    """Return which complete checkpoint the prefix refers to: "old", "new", "none", or what is wrong."""
     if not os.path.exists(prefix + ".index"):
         return "none"
     try:
         with tfckpt.open(prefix) as checkpoint:
-            found = dict(checkpoint)
-            problems = list(checkpoint.missing_files())
+            tensors = dict(checkpoint)
+            missing = list(checkpoint.missing_files())
     except tfckpt.CheckpointError as error:
         return f"damaged: {error}"
     for name, expected in (("old", OLD), ("new", NEW)):
-        if not problems and found.keys() == expected.keys():
-            return name if all(np.array_equal(found[key], expected[key]) for key in found) else "mixed"
-    return f"mixed: {sorted(found)}, missing {problems}"
+        if not missing and tensors.keys() == expected.keys():
+            return name if all(np.array_equal(tensors[key], expected[key]) for key in tensors) else "mixed"
+    return f"mixed: {sorted(tensors)}, missing {missing}"
 
 
 def main(folder: pathlib.Path, old_shards: int, new_shards: int) -> None:
@@ -81,11 +82,17 @@ def main(folder: pathlib.Path, old_shards: int, new_shards: int) -> None:
         prefix = str(folder / "ckpt")
         if old_shards:
             write(prefix, OLD, old_shards)
-        killed = killed_at(number, prefix, new_shards)
+        killed = write_and_kill(number, prefix, new_shards)
         state = state_of(prefix)
         write(prefix, NEW, new_shards)
-        left = sorted(path.name for path in folder.iterdir())
-        print(json.dumps({"step": number, "killed": killed, "state": state, "then": state_of(prefix), "left": left}))
+        step = {
+            "step": number,
+            "killed": killed,
+            "state": state,
+            "after_second_writer": state_of(prefix),
+            "files": sorted(path.name for path in folder.iterdir()),
+        }
+        print(json.dumps(step))
         if not killed:
             return
         number += 1

@@ -1,4 +1,4 @@
-"""The names of the files of a bundle."""
+"""The names of a bundle's files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tfckpt.bundle import naming
     ("shard_id", "num_shards", "expected"),
     [(0, 1, "m.data-00000-of-00001"), (7, 12345, "m.data-00007-of-12345"), (123456, 200000, "m.data-123456-of-200000")],
 )
-def test_shard_name_has_five_digits_at_least(shard_id: int, num_shards: int, expected: str) -> None:
-    """Larger numbers take more."""
+def test_shard_name_has_at_least_five_digits(shard_id: int, num_shards: int, expected: str) -> None:
+    """Larger numbers have more digits."""
     assert naming.shard_name("m", shard_id, num_shards) == expected
 
 
@@ -33,14 +33,14 @@ def test_shard_name_has_five_digits_at_least(shard_id: int, num_shards: int, exp
         ("index", None),
     ],
 )
-def test_member_file_tells_its_prefix(path: str, prefix: str | None) -> None:
-    """By its ending alone; other files have none."""
+def test_prefix_follows_from_the_name_of_a_member(path: str, prefix: str | None) -> None:
+    """Only the ending matters; other files have no prefix."""
     assert naming.prefix_of_member(path) == prefix
 
 
 @given(st.text(), st.integers(0, 10**7), st.integers(1, 10**7))
-def test_every_member_name_leads_back_to_its_prefix(prefix: str, shard_id: int, num_shards: int) -> None:
-    """Whatever the prefix, line breaks and further dots included."""
+def test_every_member_name_has_its_prefix(prefix: str, shard_id: int, num_shards: int) -> None:
+    """The prefix may contain line breaks and dots."""
     for path in (
         naming.index_name(prefix),
         naming.meta_name(prefix),

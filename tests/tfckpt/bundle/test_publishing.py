@@ -1,4 +1,4 @@
-"""A whole checkpoint stands under the prefix at any moment, whatever happens to the writer."""
+"""The prefix refers to a complete checkpoint at all times, whatever happens to the writer."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ FLOAT = data_type_named("float32")
 
 
 def names_in(folder: pathlib.Path) -> list[str]:
-    """Names of the files in a folder, sorted."""
+    """Return the sorted names of the files in a folder."""
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is killed in a forked child")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the test kills the writer in a forked child")
 @pytest.mark.parametrize(
     ("old", "new"),
     [(0, 1), (1, 1), (2, 1), slow(2, 2), slow(1, 3)],
@@ -41,9 +41,9 @@ def names_in(folder: pathlib.Path) -> list[str]:
 def test_writer_killed_at_any_step_leaves_the_old_or_the_new_checkpoint(
     old: int, new: int, tmp_path: pathlib.Path
 ) -> None:
-    """Killed before each of its system calls in turn, over the old number of data shards and another one.
+    """The writer is killed before each of its system calls in turn, with the same and another number of data shards.
 
-    A later writer then succeeds, and leaves nothing of the killed one's files under the prefix.
+    A later writer succeeds and removes all files of the killed one.
     """
     command = [sys.executable, "-m", "tests.tfckpt.bundle.killed_writer", str(tmp_path / "work"), str(old), str(new)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=pathlib.Path(__file__).parents[3])
@@ -51,15 +51,15 @@ def test_writer_killed_at_any_step_leaves_the_old_or_the_new_checkpoint(
     steps = [json.loads(line) for line in result.stdout.splitlines()]
     before = "old" if old else "none"
     states = [step["state"] for step in steps]
-    assert len(steps) > 15  # a kill for each system call and the run that is not killed
+    assert len(steps) > 15  # one per system call, and the run that is not killed
     assert states == sorted(states, key=[before, "new"].index)
     assert states[0] == before
     assert states[-1] == "new"
     members = [f"ckpt.data-{shard:05d}-of-{new:05d}" for shard in range(new)]
     for step in steps:
-        assert step["then"] == "new"
-        left = [name for name in step["left"] if name.startswith("ckpt")]  # the state file is the folder's
-        assert left == [*members, "ckpt.index"], step
+        assert step["after_second_writer"] == "new"
+        files = [name for name in step["files"] if name.startswith("ckpt")]  # not the state file
+        assert files == [*members, "ckpt.index"], step
 
 
 @pytest.mark.parametrize("call", ["fsync", "link", "replace"])
@@ -67,14 +67,14 @@ def test_writer_killed_at_any_step_leaves_the_old_or_the_new_checkpoint(
 def test_system_call_that_fails_leaves_the_old_or_the_new_checkpoint(
     call: str, number: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error is a `WriteError`, or there is none where another way was found; no temporary file is left."""
+    """The writer raises `WriteError`, or finds another way; no temporary file is left."""
     prefix = str(tmp_path / "ckpt")
     save(OLD, prefix, shards=2)
-    counted = iter(range(100))
+    counter = iter(range(100))
     real: Callable[..., Any] = getattr(os, call)
 
     def failing(*arguments: Any, **options: Any) -> Any:
-        if next(counted) == number:
+        if next(counter) == number:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(*arguments, **options)
 
@@ -82,7 +82,8 @@ def test_system_call_that_fails_leaves_the_old_or_the_new_checkpoint(
     try:
         save(NEW, prefix, shards=2, overwrite=True)
     except WriteError as error:
-        assert "No space left on device" in str(error)
+        assert isinstance(error.__cause__, OSError)
+        assert error.__cause__.errno == errno.ENOSPC
         assert state_of(prefix) in ("old", "new")
     else:
         assert state_of(prefix) == "new"
@@ -94,22 +95,24 @@ def test_system_call_that_fails_leaves_the_old_or_the_new_checkpoint(
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_rename_that_fails_where_nothing_stood_leaves_nothing(
+def test_failed_rename_of_a_first_checkpoint_leaves_no_files(
     number: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the data shards that have their names already nor those that wait for them."""
-    counted = iter(range(100))
+    """Data shards are removed whether or not they have been renamed already."""
+    counter = iter(range(100))
     replace = os.replace
 
     def failing(source: str, target: str) -> None:
-        if next(counted) == number:
+        if next(counter) == number:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", failing)
-    with pytest.raises(WriteError, match="No space left on device"):
+    with pytest.raises(WriteError) as caught:
         save(NEW, tmp_path / "ckpt", shards=2, checkpoint_state=False)
 
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.__cause__.errno == errno.ENOSPC
     assert names_in(tmp_path) == []
 
 
@@ -117,16 +120,16 @@ def test_rename_that_fails_where_nothing_stood_leaves_nothing(
 def test_overwriting_ends_when_the_old_checkpoint_cannot_be_set_aside(
     kind: type[BaseException], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that is full, or Ctrl-C: the old checkpoint stays as it was, alone."""
+    """If the disk is full or the user presses Ctrl-C, the old checkpoint stays unchanged, without other files."""
     prefix = str(tmp_path / "ckpt")
     save(OLD, prefix, checkpoint_state=False)
 
     replace = os.replace
-    faults = [kind(errno.ENOSPC, os.strerror(errno.ENOSPC))]
+    pending_errors = [kind(errno.ENOSPC, os.strerror(errno.ENOSPC))]
 
     def failing(source: str, target: str) -> None:
-        if faults:
-            raise faults.pop()
+        if pending_errors:
+            raise pending_errors.pop()
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", failing)
@@ -137,10 +140,8 @@ def test_overwriting_ends_when_the_old_checkpoint_cannot_be_set_aside(
     assert names_in(tmp_path) == ["ckpt.data-00000-of-00001", "ckpt.index"]
 
 
-def test_files_and_folder_reach_the_disk_unless_that_is_left_out(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two data shards, the index, and the folder before the index has its name and after."""
+def test_files_and_folder_are_synced_only_if_durable(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calls are for two data shards, the index, and the folder before and after the index is renamed."""
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
 
@@ -152,30 +153,30 @@ def test_files_and_folder_reach_the_disk_unless_that_is_left_out(
     assert synced == []
 
 
-def test_overwriting_goes_on_without_hard_links(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old shards are copied then, so that the old checkpoint stays whole."""
+def test_overwriting_works_without_hard_links(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old shards are copied instead, so the old checkpoint stays complete."""
     prefix = str(tmp_path / "ckpt")
     save(OLD, prefix)
-    seen: list[str] = []
+    states: list[str] = []
     commit = PendingFile.commit
 
-    def refusing(source: str, target: str) -> None:
+    def fail_to_link(source: str, target: str) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
-    def watching(file: PendingFile) -> None:
-        seen.append(state_of(prefix))
+    def record_and_commit(file: PendingFile) -> None:
+        states.append(state_of(prefix))
         commit(file)
 
-    monkeypatch.setattr(os, "link", refusing)
-    monkeypatch.setattr(PendingFile, "commit", watching)
+    monkeypatch.setattr(os, "link", fail_to_link)
+    monkeypatch.setattr(PendingFile, "commit", record_and_commit)
     save(NEW, prefix, overwrite=True)
 
-    assert seen[:3] == ["old", "old", "old"]  # the index set aside, the new data shard, the new index
+    assert states[:3] == ["old", "old", "old"]  # before the index that is set aside, the new data shard, the new index
     assert state_of(prefix) == "new"
 
 
 def test_shards_of_the_old_checkpoint_are_removed_when_their_number_changes(tmp_path: pathlib.Path) -> None:
-    """Nothing would name them any more; files of other prefixes stay."""
+    """No index would refer to them; files of other prefixes stay."""
     save(OLD, tmp_path / "ckpt", shards=3, checkpoint_state=False)
     save(OLD, tmp_path / "ckpt2", checkpoint_state=False)
 
@@ -191,7 +192,7 @@ def test_shards_of_the_old_checkpoint_are_removed_when_their_number_changes(tmp_
 
 @pytest.mark.parametrize("damage", ["all", "an entry"])
 def test_damaged_index_is_overwritten(damage: str, tmp_path: pathlib.Path) -> None:
-    """There is no whole checkpoint to protect, whether the header can be read or not."""
+    """There is no complete checkpoint to preserve, whether or not the header can be read."""
     names = [f"{number:05d}" + "n" * 50 for number in range(5000)]  # an index of two blocks
     save(dict.fromkeys(names, np.zeros(1)), tmp_path / "ckpt", checkpoint_state=False, durable=False)
     index = bytearray((tmp_path / "ckpt.index").read_bytes())
@@ -208,11 +209,11 @@ def test_damaged_index_is_overwritten(damage: str, tmp_path: pathlib.Path) -> No
 
 
 @pytest.mark.parametrize("name", ["ckpt.index", "ckpt.data-00001-of-00002", "ckpt"], ids=["index", "shard", "v1"])
-def test_what_stands_under_the_prefix_is_not_overwritten_unasked(name: str, tmp_path: pathlib.Path) -> None:
-    """An index, a data shard of the same number, or a V1 checkpoint; a shard of another number is in nobody's way."""
-    (tmp_path / name).write_bytes(b"there")
+def test_existing_files_are_not_overwritten_by_default(name: str, tmp_path: pathlib.Path) -> None:
+    """A shard of a bundle with another number of shards does not conflict."""
+    (tmp_path / name).write_bytes(b"existing")
 
-    with pytest.raises(CheckpointExistsError, match="exists already") as caught:
+    with pytest.raises(CheckpointExistsError) as caught:
         save(NEW, tmp_path / "ckpt", shards=2)
 
     assert caught.value.path == str(tmp_path / name)
@@ -222,7 +223,7 @@ def test_what_stands_under_the_prefix_is_not_overwritten_unasked(name: str, tmp_
 
 
 def test_checkpoint_that_appears_meanwhile_is_not_replaced(tmp_path: pathlib.Path) -> None:
-    """Another program's files under the prefix are found before ours get their names."""
+    """Another program's files are detected before our files are renamed."""
     writer = BundleWriter(str(tmp_path / "ckpt"))
     (tmp_path / "ckpt.index").write_bytes(b"other")
 
@@ -234,11 +235,12 @@ def test_checkpoint_that_appears_meanwhile_is_not_replaced(tmp_path: pathlib.Pat
 
 
 def test_second_writer_of_a_prefix_is_refused(tmp_path: pathlib.Path) -> None:
-    """Until the first has ended; a writer of another prefix in the same folder is not."""
+    """A writer of another prefix in the same folder is allowed; after the first writer ends, a new one is, too."""
     first = BundleWriter(str(tmp_path / "ckpt"))
 
-    with pytest.raises(WriteError, match=r" another writer is at work under this prefix$"):
+    with pytest.raises(WriteError) as caught:
         BundleWriter(str(tmp_path / "ckpt"))
+    assert caught.value.path == str(tmp_path / "ckpt")
     other = BundleWriter(str(tmp_path / "ckpt-2"))
 
     other.abort()
@@ -248,48 +250,46 @@ def test_second_writer_of_a_prefix_is_refused(tmp_path: pathlib.Path) -> None:
     assert names_in(tmp_path) == ["ckpt.data-00000-of-00001", "ckpt.index"]
 
 
-def test_lock_of_a_file_that_lost_its_name_does_not_count(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A writer that opened the lock file just before another removed it takes the lock of the new file."""
+def test_lock_of_a_removed_file_is_acquired_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer may open the lock file just before another writer removes it."""
     prefix = str(tmp_path / "ckpt")
     lock = lock_module._lock
     calls = []
 
-    def late(descriptor: int) -> bool:
+    def remove_and_lock(descriptor: int) -> bool:
         calls.append(descriptor)
         if len(calls) == 1:
             os.unlink(prefix + LOCK_SUFFIX)
         return lock(descriptor)
 
-    monkeypatch.setattr(lock_module, "_lock", late)
+    monkeypatch.setattr(lock_module, "_lock", remove_and_lock)
     held = PrefixLock(prefix)
 
     assert len(calls) == 2
-    assert not os.stat(prefix + LOCK_SUFFIX).st_mode & 0o111  # a file like others, and no program
+    assert not os.stat(prefix + LOCK_SUFFIX).st_mode & 0o111  # not executable
     held.release()
     assert names_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    ("prefix", "kind", "message"),
+    ("prefix", "kind"),
     [
-        ("no/ckpt", WriteError, "create it first"),
-        ("folder/", ValueError, "no name after the folder"),
-        ("ckpt.index", ValueError, "expected its prefix"),
-        ("ckpt.data-00000-of-00001", ValueError, "expected its prefix"),
-        ("blocked", WriteError, "a folder stands where a file"),
+        ("no/ckpt", WriteError),
+        ("folder/", ValueError),
+        ("ckpt.index", ValueError),
+        ("ckpt.data-00000-of-00001", ValueError),
+        ("blocked", WriteError),
     ],
     ids=["no folder", "no name", "index", "shard", "folder in the way"],
 )
-def test_prefix_that_cannot_be_written_is_refused_at_once(
-    prefix: str, kind: type[Exception], message: str, tmp_path: pathlib.Path
+def test_prefix_that_cannot_be_written_is_refused_immediately(
+    prefix: str, kind: type[Exception], tmp_path: pathlib.Path
 ) -> None:
-    """Before a tensor is taken, and without leaving anything."""
+    """The error is raised before a tensor is added, and no file is left."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "blocked.index").mkdir()
 
-    with pytest.raises(kind, match=message):
+    with pytest.raises(kind):
         BundleWriter(os.path.join(tmp_path, prefix), overwrite=True)
 
     assert names_in(tmp_path) == ["blocked.index", "folder"]

@@ -1,4 +1,4 @@
-"""Tensors of a bundle by name: values, places, slices, shards."""
+"""Reading bundles: values, locations, slices, shards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIXED_WIDTH = [number for number in range(1, 34) if number not in {7, 20, 21}]
 
 
 def read_all(prefix: pathlib.Path) -> dict[str, Array]:
-    """Every tensor."""
+    """Read every tensor."""
     with tfckpt.open(prefix) as checkpoint:
         return dict(checkpoint)
 
@@ -32,7 +32,7 @@ def read_all(prefix: pathlib.Path) -> dict[str, Array]:
 @pytest.mark.parametrize("number", FIXED_WIDTH, ids=[data_type(number).name for number in FIXED_WIDTH])
 @pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
 def test_bundle_reads_scalar_and_empty_tensors(tmp_path: pathlib.Path, number: int, big_endian: bool) -> None:
-    """Of every type, in both byte orders, with the type that `info` announces."""
+    """This holds for every type in both byte orders, and `info` has the right dtype."""
     row = data_type(number)
     one = b"\1" + bytes(row.itemsize - 1)
     bundle = Bundle(big_endian=big_endian).add("scalar", number, [], one).add("empty", number, [2, 0, 3], b"")
@@ -41,14 +41,14 @@ def test_bundle_reads_scalar_and_empty_tensors(tmp_path: pathlib.Path, number: i
         scalar, empty = checkpoint["scalar"], checkpoint["empty"]
         info = checkpoint.info("scalar")
 
-    turned = b"".join(one[at : at + row.unit][::-1] for at in range(0, len(one), row.unit))
-    assert (scalar.shape, scalar.tobytes()) == ((), turned if big_endian else one)
+    swapped = b"".join(one[at : at + row.unit][::-1] for at in range(0, len(one), row.unit))
+    assert (scalar.shape, scalar.tobytes()) == ((), swapped if big_endian else one)
     assert (empty.shape, empty.dtype) == ((2, 0, 3), scalar.dtype)
     assert (info.dtype, info.shape, info.size, info.nbytes) == (scalar.dtype, (), 1, row.itemsize)
 
 
-def test_names_come_in_the_order_of_their_bytes(tmp_path: pathlib.Path) -> None:
-    """Which is not that of writing; upper case before lower, ASCII before the rest."""
+def test_names_are_sorted_by_their_bytes(tmp_path: pathlib.Path) -> None:
+    """The order of writing does not matter."""
     bundle = Bundle()
     for name in ("b", "a/b", "a", "Z", "\u00e9", "a0", "\U0001f600", "\uffff"):
         bundle.add(name, builders.FLOAT, [], bytes(4))
@@ -58,8 +58,8 @@ def test_names_come_in_the_order_of_their_bytes(tmp_path: pathlib.Path) -> None:
     assert names == ["Z", "a", "a/b", "a0", "b", "\u00e9", "\uffff", "\U0001f600"]
 
 
-def test_data_lies_where_the_entries_say(tmp_path: pathlib.Path) -> None:
-    """In any order, with gaps, aligned or not, over several shards."""
+def test_data_is_read_from_the_location_in_the_entry(tmp_path: pathlib.Path) -> None:
+    """The data may be in any order, with gaps, aligned or not, in several shards."""
     bundle = Bundle(num_shards=3)
     bundle.add("z", builders.FLOAT, [2], struct.pack("<2f", 1, 2), shard_id=2)
     bundle.put(b"gap", shard_id=2)
@@ -68,15 +68,15 @@ def test_data_lies_where_the_entries_say(tmp_path: pathlib.Path) -> None:
     bundle.add("a", builders.FLOAT, [], struct.pack("<f", 5), shard_id=0)
 
     with tfckpt.open(bundle.write(tmp_path)) as checkpoint:
-        places = {info.name: (info.shard, info.offset) for info in checkpoint.infos()}
+        locations = {info.name: (info.shard, info.offset) for info in checkpoint.infos()}
         values = {name: array.tolist() for name, array in checkpoint.items()}
 
     assert values == {"a": 5, "aligned": [4], "odd": [3], "z": [1, 2]}
-    assert places == {"a": (0, 0), "aligned": (2, 64), "odd": (2, 11), "z": (2, 0)}
+    assert locations == {"a": (0, 0), "aligned": (2, 64), "odd": (2, 11), "z": (2, 0)}
 
 
 def test_little_endian_tensors_are_views_of_the_mapped_file(tmp_path: pathlib.Path) -> None:
-    """Two reads share memory, cannot be written to, and outlive the checkpoint."""
+    """Arrays share memory, are read-only, and outlive the checkpoint."""
     prefix = Bundle().add("w", builders.FLOAT, [1000], bytes(4000)).write(tmp_path)
 
     with tfckpt.open(prefix) as checkpoint:
@@ -89,7 +89,7 @@ def test_little_endian_tensors_are_views_of_the_mapped_file(tmp_path: pathlib.Pa
 
 
 def test_big_endian_tensors_are_read_only_copies_in_native_order(tmp_path: pathlib.Path) -> None:
-    """What stands in the file cannot be used as it is."""
+    """The bytes in the file cannot be used directly."""
     prefix = Bundle(big_endian=True).add("w", builders.FLOAT, [2], struct.pack(">2f", 1, 2)).write(tmp_path)
 
     array = read_all(prefix)["w"]
@@ -99,8 +99,8 @@ def test_big_endian_tensors_are_read_only_copies_in_native_order(tmp_path: pathl
     assert not array.flags.writeable
 
 
-def test_opening_and_listing_touch_no_shard(tmp_path: pathlib.Path) -> None:
-    """Nothing of the data is needed to know what there is."""
+def test_opening_and_listing_do_not_need_the_shards(tmp_path: pathlib.Path) -> None:
+    """The index contains everything about the tensors except their values."""
     prefix = Bundle().add("w", builders.FLOAT, [2], bytes(8)).write(tmp_path)
     prefix.with_name("model.data-00000-of-00001").unlink()
 
@@ -109,8 +109,8 @@ def test_opening_and_listing_touch_no_shard(tmp_path: pathlib.Path) -> None:
         assert checkpoint.files == (f"{prefix}.index", f"{prefix}.data-00000-of-00001")
 
 
-def test_thousands_of_entries_in_many_blocks_are_found_one_by_one(tmp_path: pathlib.Path) -> None:
-    """By name alone, before anything was listed, and as a list."""
+def test_thousands_of_entries_in_many_blocks_are_found(tmp_path: pathlib.Path) -> None:
+    """Lookups work before and without listing."""
     bundle = Bundle()
     values = {f"layer_{number:04}/kernel": number for number in range(3000)}
     for name, value in values.items():
@@ -125,23 +125,24 @@ def test_thousands_of_entries_in_many_blocks_are_found_one_by_one(tmp_path: path
         assert list(checkpoint) == list(values)
 
 
-def test_name_that_is_not_there_is_refused_with_close_ones(tmp_path: pathlib.Path) -> None:
-    """In the text, and for programs in the error's attributes; nothing is said where no name is close."""
+def test_error_for_an_unknown_name_offers_close_names(tmp_path: pathlib.Path) -> None:
+    """They are in an attribute and in the message; there may be none."""
     prefix = Bundle().add("weights", builders.FLOAT, [], bytes(4)).write(tmp_path)
 
     with tfckpt.open(prefix) as checkpoint:
         reader = checkpoint.reader
-        with pytest.raises(tfckpt.TensorNotFoundError, match=r"not in the checkpoint; close names: weights$") as close:
+        with pytest.raises(tfckpt.TensorNotFoundError, match="weights") as close:
             reader.info("weight")
-        with pytest.raises(tfckpt.TensorNotFoundError, match=r"not in the checkpoint$"):
+        with pytest.raises(tfckpt.TensorNotFoundError) as unlike:
             reader.info("z")
 
     assert (close.value.path, close.value.tensor, close.value.close_names) == (str(prefix), "weight", ("weights",))
+    assert unlike.value.close_names == ()
 
 
 @pytest.mark.parametrize("length", [1, 127, 128, 5000, 300_000])
 def test_names_of_any_length_are_found(tmp_path: pathlib.Path, length: int) -> None:
-    """Across the lengths at which varints grow."""
+    """The lengths include those at which varints grow."""
     name = "n" * length
     prefix = Bundle().add(name, builders.FLOAT, [], struct.pack("<f", 7)).write(tmp_path)
 
@@ -155,7 +156,7 @@ ORDERS = list(itertools.permutations(range(3)))
 def test_partitioned_variable_assembles_from_slices_in_any_order(
     tmp_path: pathlib.Path, order: tuple[int, ...]
 ) -> None:
-    """In the parent and in the data; `info` tells the slices and has no single place."""
+    """Both the parent and the data may have any order; `info` has the slices and no single location."""
     full = np.arange(12, dtype="<f4").reshape(4, 3)
     pieces: list[tuple[builders.Extents, bytes]] = [
         ([(0, 2), None], full[:2].tobytes()),
@@ -176,7 +177,7 @@ def test_partitioned_variable_assembles_from_slices_in_any_order(
 
 @pytest.mark.parametrize("number", FIXED_WIDTH, ids=[data_type(number).name for number in FIXED_WIDTH])
 def test_slices_of_every_fixed_width_type_are_assembled(tmp_path: pathlib.Path, number: int) -> None:
-    """Also of the types that TensorFlow writes in slices and cannot put together itself."""
+    """This includes types that TensorFlow writes in slices but cannot assemble itself."""
     itemsize = data_type(number).itemsize
     one, two = b"\1" + bytes(itemsize - 1), bytes(2 * itemsize)
     prefix = Bundle().add_slices("v", number, [3], [([(0, 1)], one), ([(1, 2)], two)]).write(tmp_path)
@@ -185,7 +186,7 @@ def test_slices_of_every_fixed_width_type_are_assembled(tmp_path: pathlib.Path, 
 
 
 def test_slices_of_strings_are_assembled(tmp_path: pathlib.Path) -> None:
-    """Their payloads have another form, and the same places."""
+    """Only the format of their payloads differs."""
     bundle = Bundle().put_entry("v", builders.entry_proto(7, [2, 2], slices=[[None, (1, 1)], [None, (0, 1)]]))
     bundle.add_strings(builders.slice_key(b"v", [None, (0, 1)]), [b"a", b"b"], [2, 1])
     bundle.add_strings(builders.slice_key(b"v", [None, (1, 1)]), [b"c", b""], [2, 1])
@@ -193,8 +194,8 @@ def test_slices_of_strings_are_assembled(tmp_path: pathlib.Path) -> None:
     assert read_all(bundle.write(tmp_path))["v"].tolist() == [[b"a", b"c"], [b"b", b""]]
 
 
-def test_slices_stand_in_several_shards(tmp_path: pathlib.Path) -> None:
-    """A missing one costs the whole tensor, and `missing_files` says so."""
+def test_slices_may_be_in_several_shards(tmp_path: pathlib.Path) -> None:
+    """If one of the shards is missing, the tensor cannot be read, and `missing_files` lists it."""
     bundle = Bundle(num_shards=2).put_entry("v", builders.entry_proto(1, [2], slices=[[(0, 1)], [(1, 1)]]))
     bundle.add(builders.slice_key(b"v", [(0, 1)]), builders.FLOAT, [1], struct.pack("<f", 1), shard_id=0)
     bundle.add(builders.slice_key(b"v", [(1, 1)]), builders.FLOAT, [1], struct.pack("<f", 2), shard_id=1)
@@ -206,27 +207,29 @@ def test_slices_stand_in_several_shards(tmp_path: pathlib.Path) -> None:
 
     with tfckpt.open(prefix) as checkpoint:
         assert checkpoint.missing_files() == {str(lost): ("v",)}
-        with pytest.raises(tfckpt.CheckpointNotFoundError, match=r"1 of 1 tensors .* put the file beside the index$"):
+        with pytest.raises(tfckpt.CheckpointNotFoundError) as caught:
             checkpoint["v"]
 
+    assert (caught.value.path, caught.value.tensor) == (str(lost), "v")
 
-def test_errors_of_stored_payloads_name_the_index_and_the_tensor(tmp_path: pathlib.Path) -> None:
-    """A slice without an entry, and a size that is not that of the shape; a payload past the end names the shard."""
+
+def test_error_of_a_payload_has_the_path_of_the_wrong_file(tmp_path: pathlib.Path) -> None:
+    """It is the index for a wrong entry, and the data shard for a payload past its end."""
     bundle = Bundle().put_entry("v", builders.entry_proto(1, [2], slices=[[(0, 1)], [(1, 1)]]))
     bundle.add("w", builders.FLOAT, [2], bytes(8), size=7).add("x", builders.FLOAT, [2], b"", offset=5, size=8)
     prefix = bundle.write(tmp_path)
 
     with tfckpt.open(prefix) as checkpoint:
         reader = checkpoint.reader
-        with pytest.raises(tfckpt.CorruptionError, match="slice 0,1 of the tensor has no entry") as no_slice:
+        with pytest.raises(tfckpt.CorruptionError) as no_slice:
             reader.payloads("v")
-        with pytest.raises(tfckpt.CorruptionError, match="slice 0,1 of the tensor has no entry") as undescribed:
+        with pytest.raises(tfckpt.CorruptionError) as undescribed:
             reader.info("v")
         (past,) = reader.payloads("x")
         with pytest.raises(tfckpt.TruncatedError) as past_the_end:
             reader.read_payload("x", past)
         (payload,) = reader.payloads("w")
-        with pytest.raises(tfckpt.CorruptionError, match="takes 8 bytes, the entry says 7") as wrong_size:
+        with pytest.raises(tfckpt.CorruptionError) as wrong_size:
             reader.read_payload("w", payload)
 
     assert (no_slice.value.path, no_slice.value.tensor) == (f"{prefix}.index", "v")
@@ -236,39 +239,39 @@ def test_errors_of_stored_payloads_name_the_index_and_the_tensor(tmp_path: pathl
     assert (wrong_size.value.path, wrong_size.value.tensor) == (f"{prefix}.index", "w")
 
 
-def test_damage_inside_a_string_tensor_is_placed_in_the_data_shard(tmp_path: pathlib.Path) -> None:
-    """At the length that is no number, or at the payload where no byte of it is to blame."""
+def test_damage_inside_a_string_tensor_is_located(tmp_path: pathlib.Path) -> None:
+    """The offset is that of an invalid length, or else that of the payload."""
     bundle = Bundle()
     bundle.put(bytes(10))
     bundle.add("length", builders.STRING, [2], b"\0" + b"\x80" * 20)
     bundle.add("sum", builders.STRING, [1], b"\0" + bytes(9))
 
     with tfckpt.open(bundle.write(tmp_path)) as checkpoint:
-        with pytest.raises(tfckpt.CorruptionError, match="varint64") as length:
+        with pytest.raises(tfckpt.CorruptionError) as length:
             checkpoint["length"]
-        with pytest.raises(tfckpt.CorruptionError, match="take 5 bytes, the payload has 10") as total:
+        with pytest.raises(tfckpt.CorruptionError) as total:
             checkpoint["sum"]
 
     assert (length.value.offset, total.value.offset) == (11, 31)
 
 
-def test_damaged_entry_is_named_by_listing_and_by_lookup(tmp_path: pathlib.Path) -> None:
-    """The index file and the tensor, whichever way the entry was met."""
+def test_error_of_a_damaged_entry_has_path_and_tensor(tmp_path: pathlib.Path) -> None:
+    """Listing and lookups raise the same error."""
     bundle = Bundle().add("a", builders.FLOAT, [], bytes(4))
     prefix = bundle.put_entry("w", builders.entry_proto(1, [-1])).write(tmp_path)
 
     with tfckpt.open(prefix) as checkpoint:
-        with pytest.raises(tfckpt.CorruptionError, match="negative dimension") as one:
+        with pytest.raises(tfckpt.CorruptionError) as lookup:
             checkpoint.info("w")
-        with pytest.raises(tfckpt.CorruptionError, match="negative dimension") as listed:
+        with pytest.raises(tfckpt.CorruptionError) as listing:
             list(checkpoint)
 
-    for caught in (one, listed):
+    for caught in (lookup, listing):
         assert (caught.value.path, caught.value.tensor) == (f"{prefix}.index", "w")
 
 
-def test_key_of_a_slice_is_no_name(tmp_path: pathlib.Path) -> None:
-    """Before anything was listed, too: the key is in the index, and only its tensor can be asked for."""
+def test_key_of_a_slice_is_not_a_name(tmp_path: pathlib.Path) -> None:
+    """This is true even before anything has been listed."""
     prefix = Bundle().add_slices("v", builders.FLOAT, [1], [([(0, 1)], bytes(4))]).write(tmp_path)
     key = builders.slice_key(b"v", [(0, 1)]).decode("utf-8", "surrogateescape")
 
@@ -277,15 +280,15 @@ def test_key_of_a_slice_is_no_name(tmp_path: pathlib.Path) -> None:
         assert "v" in checkpoint.reader
 
 
-def test_slice_keys_that_look_like_names_are_found_as_names(tmp_path: pathlib.Path) -> None:
-    """A tensor whose name begins with a zero byte may itself be partitioned."""
+def test_names_that_look_like_slice_keys_are_names(tmp_path: pathlib.Path) -> None:
+    """A tensor with such a name may itself be partitioned."""
     name = b"\0w\0\1\0"
     bundle = Bundle().add_slices(name, builders.FLOAT, [2], [([(0, 1)], bytes(4)), ([(1, 1)], bytes(4))])
     bundle.add(b"\0", builders.FLOAT, [], bytes(4))
 
-    found = read_all(bundle.write(tmp_path))
+    tensors = read_all(bundle.write(tmp_path))
 
-    assert {key: array.shape for key, array in found.items()} == {"\0": (), name.decode(): (2,)}
+    assert {key: array.shape for key, array in tensors.items()} == {"\0": (), name.decode(): (2,)}
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -297,7 +300,7 @@ def test_slice_keys_that_look_like_names_are_found_as_names(tmp_path: pathlib.Pa
     compressed=st.booleans(),
     number=st.sampled_from([1, 3, 9, 10, 17, 18]),
 )
-def test_any_grid_of_slices_reads_like_the_whole(
+def test_any_grid_of_slices_reads_like_the_whole_tensor(
     tmp_path: pathlib.Path,
     *,
     shape: list[int],
@@ -307,13 +310,14 @@ def test_any_grid_of_slices_reads_like_the_whole(
     compressed: bool,
     number: int,
 ) -> None:
-    """Whatever the cuts, their order, the byte order and the compression of the index."""
+    """Neither the slices and their order, nor byte order and compression matter."""
     dtype = data_type(number).to_numpy()
     full: Array = (np.arange(math.prod(shape)) % 2 if dtype.kind == "b" else np.arange(math.prod(shape))).astype(dtype)
     full = full.reshape(shape)
     stored: Any = full.astype(dtype.newbyteorder(">" if big_endian else "<"))
     edges = [
-        sorted({0, size, *(cut for cut in places if cut < size)}) for size, places in zip(shape, cuts, strict=False)
+        sorted({0, size, *(cut for cut in positions if cut < size)})
+        for size, positions in zip(shape, cuts, strict=False)
     ]
     boxes = list(itertools.product(*[itertools.pairwise(edge) for edge in edges]))
     order.shuffle(boxes)
@@ -325,11 +329,11 @@ def test_any_grid_of_slices_reads_like_the_whole(
     bundle.add_slices("sliced", number, shape, pieces)
     framer = builders.snappy_frame if compressed else builders.plain
 
-    found = read_all(bundle.write(tmp_path, index=bundle.index(framer=framer, per_block=2)))
+    tensors = read_all(bundle.write(tmp_path, index=bundle.index(framer=framer, per_block=2)))
 
-    np.testing.assert_array_equal(found["sliced"], full)
-    np.testing.assert_array_equal(found["whole"], full)
-    assert found["sliced"].dtype == found["whole"].dtype == dtype
+    np.testing.assert_array_equal(tensors["sliced"], full)
+    np.testing.assert_array_equal(tensors["whole"], full)
+    assert tensors["sliced"].dtype == tensors["whole"].dtype == dtype
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -353,7 +357,7 @@ def test_any_bundle_reads_back(
     interval: int,
     num_shards: int,
 ) -> None:
-    """Names of any script, floats and strings, in any division into blocks and shards."""
+    """Names may have any script, and tensors any division into blocks and shards."""
     bundle = Bundle(num_shards=num_shards)
     for number, (name, values) in enumerate(tensors.items()):
         if values and isinstance(values[0], bytes):
@@ -362,14 +366,14 @@ def test_any_bundle_reads_back(
             payload = struct.pack(f"<{len(values)}f", *values)
             bundle.add(name, builders.FLOAT, [len(values)], payload, shard_id=number % num_shards)
 
-    found = read_all(bundle.write(tmp_path, index=bundle.index(per_block=per_block, restart_interval=interval)))
+    arrays = read_all(bundle.write(tmp_path, index=bundle.index(per_block=per_block, restart_interval=interval)))
 
-    assert {name: array.tolist() for name, array in found.items()} == tensors
-    assert list(found) == sorted(tensors, key=str.encode)
+    assert {name: array.tolist() for name, array in arrays.items()} == tensors
+    assert list(arrays) == sorted(tensors, key=str.encode)
 
 
 def test_variant_is_listed_with_its_shape(tmp_path: pathlib.Path) -> None:
-    """Whether or not its values are opened up, its row is complete."""
+    """Its values cannot be read, but its description is complete."""
     prefix = Bundle().add("v", 21, [2], b"").write(tmp_path)
 
     with tfckpt.open(prefix) as checkpoint:

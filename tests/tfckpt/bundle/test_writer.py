@@ -1,4 +1,4 @@
-"""Writing bundles: TensorFlow's own files again, byte for byte, and what is refused."""
+"""Writing bundles: byte for byte the files of TensorFlow, and misuse."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PACKED = {
 
 
 def rewrite(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Decode every tensor and give the arrays to a writer, in the order and the shards in which they were written."""
+    """Decode every tensor and write the arrays in the original order and to the original shards."""
     with tfckpt.open(source) as checkpoint:
         reader = checkpoint.reader
         stored = [(payload, name) for name in checkpoint for payload in reader.payloads(name)]
@@ -62,7 +62,7 @@ def rewrite(source: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def assert_same_files(source: pathlib.Path, target: pathlib.Path) -> None:
-    """The target has exactly the files of the source's prefix, but for its graph, with the same bytes."""
+    """Assert that the target has exactly the files of the source, except the graph, with the same bytes."""
     of_source = {
         path.name.removeprefix(source.name): path
         for path in source.parent.glob(f"{source.name}.*")
@@ -75,8 +75,8 @@ def assert_same_files(source: pathlib.Path, target: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("prefix", BY_TENSORFLOW)
-def test_writer_gives_the_bytes_of_tensorflow(prefix: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Index and data shards are those that TensorFlow 2.21 wrote for the same tensors in the same order."""
+def test_writer_reproduces_the_bytes_of_tensorflow(prefix: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """TensorFlow 2.21 wrote the same tensors in the same order."""
     rewrite(data / prefix, tmp_path / "copy")
 
     assert_same_files(data / prefix, tmp_path / "copy")
@@ -85,10 +85,10 @@ def test_writer_gives_the_bytes_of_tensorflow(prefix: str, data: pathlib.Path, t
 @pytest.mark.parametrize(
     ("case", "prefix"), [(case, prefix) for case, prefixes in PACKED.items() for prefix in prefixes]
 )
-def test_writer_gives_the_bytes_of_tensorflow_in_several_blocks(
+def test_writer_reproduces_the_bytes_of_tensorflow_in_several_blocks(
     case: str, prefix: str, data: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """20 000 entries in six blocks, and few entries with keys so long that every rule for separators is used."""
+    """One case has 20,000 entries in six blocks, others long keys that exercise every rule for separators."""
     with tarfile.open(data / "tensorflow" / f"{case}.tgz") as archive:
         archive.extractall(tmp_path, filter="data")
     (tmp_path / "out").mkdir()
@@ -99,7 +99,7 @@ def test_writer_gives_the_bytes_of_tensorflow_in_several_blocks(
 
 
 def test_payloads_are_aligned_on_request(tmp_path: pathlib.Path) -> None:
-    """Zeros fill the shard up to the next multiple after every payload, the last one too; sizes do not count them."""
+    """Every payload, including the last one, is padded with zeros, which do not count as part of its size."""
     writer = BundleWriter(str(tmp_path / "a"), alignment=64)
     writer.add("five", data_type_named("uint8"), [5], b"\1\2\3\4\5")
     writer.add("none", data_type_named("uint8"), [0], b"")
@@ -107,21 +107,21 @@ def test_payloads_are_aligned_on_request(tmp_path: pathlib.Path) -> None:
     writer.finish()
 
     with tfckpt.open(tmp_path / "a") as checkpoint:
-        places = {info.name: (info.offset, info.nbytes) for info in checkpoint.infos()}
+        locations = {info.name: (info.offset, info.nbytes) for info in checkpoint.infos()}
         assert checkpoint["five"].tolist() == [1, 2, 3, 4, 5]
         assert checkpoint["full"].tolist() == list(range(64))
-    assert places == {"five": (0, 5), "none": (64, 0), "full": (64, 64)}
+    assert locations == {"five": (0, 5), "none": (64, 0), "full": (64, 64)}
     assert (tmp_path / "a.data-00000-of-00001").read_bytes() == b"\1\2\3\4\5" + bytes(59) + bytes(range(64))
 
 
-def test_tensors_go_to_the_shard_with_the_fewest_bytes(tmp_path: pathlib.Path) -> None:
-    """Unless the caller names the shard; the shard that nothing went to is an empty file."""
+def test_tensors_are_written_to_the_smallest_shard(tmp_path: pathlib.Path) -> None:
+    """The caller can select another shard."""
     writer = BundleWriter(str(tmp_path / "s"), shards=3)
     for name, size in (("a", 4), ("b", 3), ("c", 2), ("d", 2), ("e", 1)):
         writer.add(name, data_type_named("uint8"), [size], bytes(size))
     writer.add("f", data_type_named("uint8"), [1], b"\1", shard=0)
     for shard in (-1, 3):
-        with pytest.raises(ValueError, match=f"there is no data shard {shard} of 3"):
+        with pytest.raises(ValueError, match=f"shard {shard}"):
             writer.add("g", data_type_named("uint8"), [1], b"\1", shard=shard)
     writer.finish()
 
@@ -136,9 +136,9 @@ def test_tensors_go_to_the_shard_with_the_fewest_bytes(tmp_path: pathlib.Path) -
         }
 
 
-def test_there_may_be_more_shards_than_files_can_be_open(tmp_path: pathlib.Path) -> None:
-    """Shards are closed and opened again as they are written to; each has its payloads in order."""
-    resource = pytest.importorskip("resource", reason="the number of open files is limited by the system's own means")
+def test_there_may_be_more_shards_than_open_files(tmp_path: pathlib.Path) -> None:
+    """Shards are closed and reopened as needed."""
+    resource = pytest.importorskip("resource", reason="only Unix can limit the number of open files")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 40, limits[1]))
     try:
@@ -154,8 +154,8 @@ def test_there_may_be_more_shards_than_files_can_be_open(tmp_path: pathlib.Path)
         assert all(checkpoint[name] == float(name) for name in checkpoint)
 
 
-def test_slices_come_in_any_order_over_several_shards(tmp_path: pathlib.Path) -> None:
-    """They are put together when they are read, and their order is that of the shards."""
+def test_slices_can_be_added_in_any_order_to_several_shards(tmp_path: pathlib.Path) -> None:
+    """The parent lists them in the order of the shards."""
     whole = np.arange(12, dtype=np.float32).reshape(4, 3)
     writer = BundleWriter(str(tmp_path / "w"), shards=2)
     for text, shard in (("3,1:-", 1), ("0,1:-", 1), ("1,2:-", 0)):
@@ -171,8 +171,8 @@ def test_slices_come_in_any_order_over_several_shards(tmp_path: pathlib.Path) ->
 
 
 @pytest.mark.parametrize("text", ["-:-", "0,2:0,3"], ids=["by dashes", "by numbers"])
-def test_slice_that_is_all_of_a_tensor_is_stored_as_the_tensor(text: str, tmp_path: pathlib.Path) -> None:
-    """As TensorFlow does it; in the shard and with the checksum that were given."""
+def test_slice_that_is_the_whole_tensor_becomes_an_ordinary_tensor(text: str, tmp_path: pathlib.Path) -> None:
+    """TensorFlow does the same; shard and checksum are those passed by the caller."""
     writer = BundleWriter(str(tmp_path / "w"), shards=2)
     writer.add_slice("w", FLOAT, (2, 3), TensorSlice.parse(text), bytes(24), checksum=7, shard=1)
     writer.finish()
@@ -183,21 +183,14 @@ def test_slice_that_is_all_of_a_tensor_is_stored_as_the_tensor(text: str, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("pieces", "message"),
-    [
-        (["0,1:-"], "hold 3 of 6 elements"),
-        (["0,1:-", "0,2:0,1", "1,1:2,1"], "overlap"),
-        (["0,3:-"], "reaches past the shape"),
-        (["0,1"], "another rank"),
-    ],
+    "pieces",
+    [["0,1:-"], ["0,1:-", "0,2:0,1", "1,1:2,1"], ["0,3:-"], ["0,1"]],
     ids=["missing", "overlapping", "past the end", "rank"],
 )
-def test_slices_that_do_not_make_up_the_tensor_are_refused(
-    pieces: list[str], message: str, tmp_path: pathlib.Path
-) -> None:
-    """Two halves do; nothing is left in the folder otherwise."""
+def test_slices_that_do_not_cover_the_tensor_are_refused(pieces: list[str], tmp_path: pathlib.Path) -> None:
+    """No files are left; two halves are accepted."""
     writer = BundleWriter(str(tmp_path / "w"))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="'w'"):
         for text in pieces:
             piece = TensorSlice.parse(text)
             elements = np.prod(piece.shape((4, 3)[: len(piece.extents)]), dtype=int)
@@ -212,18 +205,18 @@ def test_slices_that_do_not_make_up_the_tensor_are_refused(
     writer.finish()
 
 
-def test_slices_of_one_tensor_have_one_dtype_and_shape(tmp_path: pathlib.Path) -> None:
-    """The slice that disagrees, or comes twice, is refused by name, and the writer goes on without it."""
+def test_slices_of_one_tensor_must_agree_in_dtype_and_shape(tmp_path: pathlib.Path) -> None:
+    """A slice that disagrees or is repeated is refused, and the writer can continue without it."""
     writer = BundleWriter(str(tmp_path / "w"))
     writer.add_slice("w", FLOAT, (2,), TensorSlice.parse("0,1"), bytes(4))
 
-    with pytest.raises(ValueError, match=r"'w' belongs to int32 \[2\], the slices before it to float32 \[2\]"):
+    with pytest.raises(ValueError, match=r"'w'.* int32 \[2\].* float32 \[2\]"):
         writer.add_slice("w", data_type_named("int32"), (2,), TensorSlice.parse("1,1"), bytes(4))
-    with pytest.raises(ValueError, match=r"the slices before it to float32 \[2\]"):
+    with pytest.raises(ValueError, match=r"'w'.* float32 \[3\].* float32 \[2\]"):
         writer.add_slice("w", FLOAT, (3,), TensorSlice.parse("1,1"), bytes(4))
-    with pytest.raises(ValueError, match="slice 0,1 of 'w' was added before"):
+    with pytest.raises(ValueError, match="slice 0,1 of 'w'"):
         writer.add_slice("w", FLOAT, (2,), TensorSlice.parse("0,1"), bytes(4))
-    with pytest.raises(ValueError, match="'w' was added before"):
+    with pytest.raises(ValueError, match="'w'"):
         writer.add("w", FLOAT, (), bytes(4))
 
     writer.add_slice("w", FLOAT, (2,), TensorSlice.parse("1,1"), bytes(4))
@@ -232,18 +225,18 @@ def test_slices_of_one_tensor_have_one_dtype_and_shape(tmp_path: pathlib.Path) -
         assert checkpoint["w"].tolist() == [0, 0]
 
 
-def test_payload_has_the_size_of_its_shape(tmp_path: pathlib.Path) -> None:
-    """A payload of another size would make a checkpoint that nobody can read."""
+def test_payload_must_have_the_size_of_its_shape(tmp_path: pathlib.Path) -> None:
+    """A payload of any other size could not be read."""
     writer = BundleWriter(str(tmp_path / "w"))
 
-    with pytest.raises(ValueError, match=r"float32 of shape \[2\] takes 8 bytes, not 7"):
+    with pytest.raises(ValueError, match="8 bytes, not 7"):
         writer.add("w", FLOAT, (2,), bytes(7))
     writer.add("w", FLOAT, (2,), bytes(8))
     writer.finish()
 
 
-def test_name_is_bounded(tmp_path: pathlib.Path) -> None:
-    """A mebibyte is taken, a byte more is not; the empty name is the header's key."""
+def test_invalid_name_is_refused(tmp_path: pathlib.Path) -> None:
+    """A name may have up to a mebibyte; the empty name is the key of the header."""
     writer = BundleWriter(str(tmp_path / "n"))
     writer.add("a" * MAX_NAME_BYTES, FLOAT, (), bytes(4))
 
@@ -253,22 +246,22 @@ def test_name_is_bounded(tmp_path: pathlib.Path) -> None:
         writer.add("", FLOAT, (), bytes(4))
     with pytest.raises(ValueError, match="surrogates"):
         writer.add("\ud800", FLOAT, (), bytes(4))
-    with pytest.raises(TypeError, match="a str, not bytes"):
+    with pytest.raises(TypeError):
         writer.add(b"w", FLOAT, (), bytes(4))  # type: ignore[arg-type]  # the mistake that is tested
     writer.finish()
 
 
 @pytest.mark.parametrize("options", [{"shards": 0}, {"alignment": 0}], ids=["shards", "alignment"])
 def test_writer_refuses_numbers_below_one(options: dict[str, int], tmp_path: pathlib.Path) -> None:
-    """One is the least of each."""
+    """Both options must be at least 1."""
     with pytest.raises(ValueError, match="at least"):
         BundleWriter(str(tmp_path / "x"), **options)
 
     BundleWriter(str(tmp_path / "x"), shards=1, alignment=1).abort()
 
 
-def test_writer_that_ended_takes_no_more(tmp_path: pathlib.Path) -> None:
-    """After finish as after abort, which may come twice."""
+def test_closed_writer_accepts_no_tensors(tmp_path: pathlib.Path) -> None:
+    """After `finish`, `abort` has no effect."""
     writer = BundleWriter(str(tmp_path / "x"))
     writer.add("a", FLOAT, (), bytes(4))
     writer.finish()
