@@ -73,8 +73,8 @@ package: $(VENV)/.dev-installed
 tensorflow-check: $(VENV)/.dev-installed
 	@test -n "$(TENSORFLOW_PYTHON)" || { echo "name an interpreter that has TensorFlow: make $@ TENSORFLOW_PYTHON=PATH" >&2; exit 2; }
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-	$(BIN)/python -m tests.tensorflow_check.written "$$folder" && \
-	$(TENSORFLOW_PYTHON) tests/tensorflow_check/loaded.py "$$folder" $(if $(RECORD),tests/tensorflow_check/recorded.json)
+	$(BIN)/python -m tests.tensorflow_check.write "$$folder" && \
+	$(TENSORFLOW_PYTHON) tests/tensorflow_check/load.py "$$folder" $(if $(RECORD),tests/tensorflow_check/recorded.json)
 	TFCKPT_TENSORFLOW_PYTHON=$(TENSORFLOW_PYTHON) $(BIN)/python -m pytest --quiet tests/test_coexistence.py
 
 protos: $(VENV)/.dev-installed

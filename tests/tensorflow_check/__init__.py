@@ -1,7 +1,7 @@
 """What we write, read by real TensorFlow.
 
-`written.py` writes checkpoints of many kinds with tfckpt, the same bytes every time.
-`loaded.py` runs in an interpreter that has TensorFlow, loads them, and compares every value.
+`write.py` writes checkpoints of many kinds with tfckpt, the same bytes every time.
+`load.py` runs in an interpreter that has TensorFlow, loads them, and compares every value.
 `recorded.json` holds the checksums of the files that TensorFlow loaded rightly when it was last run;
 a test of the ordinary run compares what is written now with them, so that it needs no TensorFlow.
 

@@ -7,9 +7,9 @@ import pathlib
 
 import pytest
 
-from tests.tensorflow_check import written
+from tests.tensorflow_check import write
 
-RECORDED = pathlib.Path(written.__file__).with_name("recorded.json")
+RECORDED = pathlib.Path(write.__file__).with_name("recorded.json")
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
     """The checkpoints of the check as written today: prefix to the checksums of its files."""
     pytest.importorskip("torch", reason="one of the checkpoints is converted from PyTorch")
     folder = tmp_path_factory.mktemp("written")
-    written.main(folder)
+    write.main(folder)
     cases = json.loads((folder / "manifest.json").read_text())["cases"]
     return {case["prefix"]: case["files"] for case in cases}
 

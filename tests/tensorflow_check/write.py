@@ -1,6 +1,6 @@
 """Write the checkpoints that TensorFlow is to load, and a manifest that says what it must find.
 
-    python -m tests.tensorflow_check.written FOLDER
+    python -m tests.tensorflow_check.write FOLDER
 
 The digest of a tensor is the SHA-256 of its bytes in C order, little-endian, one byte an element for types narrower
 than a byte; of strings, each element as its length in 8 little-endian bytes and then its bytes.

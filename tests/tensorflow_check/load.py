@@ -1,6 +1,6 @@
-"""Load with real TensorFlow what `written.py` wrote, and compare every value.
+"""Load with real TensorFlow what `write.py` wrote, and compare every value.
 
-    TENSORFLOW_PYTHON tests/tensorflow_check/loaded.py FOLDER [RECORDED]
+    TENSORFLOW_PYTHON tests/tensorflow_check/load.py FOLDER [RECORDED]
 
 With RECORDED, the checksums of the files and what was checked are written there if everything was right.
 """
