@@ -1,10 +1,10 @@
-"""What we write, read by real TensorFlow.
+"""A check that TensorFlow loads the checkpoints that tfckpt writes.
 
-`write.py` writes checkpoints of many kinds with tfckpt, the same bytes every time.
-`load.py` runs in an interpreter that has TensorFlow, loads them, and compares every value.
-`recorded.json` holds the checksums of the files that TensorFlow loaded rightly when it was last run;
-a test of the ordinary run compares what is written now with them, so that it needs no TensorFlow.
+`write.py` writes checkpoints of many kinds with tfckpt; the files are the same every time.
+`load.py` loads them in an interpreter with TensorFlow and compares every value.
+`recorded.json` has the checksums of the files that TensorFlow loaded correctly.
+tests/tfckpt/test_tensorflow_check.py compares new files with them, which does not need TensorFlow.
 
     make tensorflow-check TENSORFLOW_PYTHON=.tensorflow/bin/python             compare
-    make tensorflow-check TENSORFLOW_PYTHON=.tensorflow/bin/python RECORD=1    and record
+    make tensorflow-check TENSORFLOW_PYTHON=.tensorflow/bin/python RECORD=1    compare and record
 """

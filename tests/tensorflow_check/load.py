@@ -1,8 +1,8 @@
-"""Load with real TensorFlow what `write.py` wrote, and compare every value.
+"""Load the checkpoints of `write.py` with TensorFlow, and compare every value.
 
     TENSORFLOW_PYTHON tests/tensorflow_check/load.py FOLDER [RECORDED]
 
-With RECORDED, the checksums of the files and what was checked are written there if everything was right.
+If everything is correct, the checksums of the files and a list of the checks are written to RECORDED.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 os.environ.update(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", TF_USE_LEGACY_KERAS="1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
 
-import json  # what follows needs the environment and the path above
+import json  # after the environment and the path are set
 import shutil
 
 import numpy as np
@@ -31,43 +31,43 @@ DIGITS = DATA / "digits" / "efficientnetv2-digits"
 
 
 def main(folder: Path, recorded: Path | None) -> int:
-    """Check every case; the exit code."""
+    """Check all cases and return the exit code."""
     manifest = json.loads((folder / "manifest.json").read_text())
     results = {}
-    wrong = []
+    failures = []
     for case in manifest["cases"]:
         try:
             checks = check(folder, case)
             results[case["prefix"]] = {"what": case["what"], "files": case["files"], "checks": checks}
-            print(f"{case['prefix']:16} right: {', '.join(checks)}", flush=True)
-        except Exception as error:  # whatever TensorFlow raises is the result
-            wrong.append(case["prefix"])
+            print(f"{case['prefix']:16} correct: {', '.join(checks)}", flush=True)
+        except Exception as error:  # TensorFlow may raise anything
+            failures.append(case["prefix"])
             print(f"{case['prefix']:16} WRONG: {type(error).__name__}: {str(error)[:600]}", flush=True)
     try:
         check_state(folder)
     except AssertionError as error:
-        wrong.append("state file")
+        failures.append("state file")
         print(f"state file WRONG: {error}")
-    print(f"{len(results)} of {len(manifest['cases'])} checkpoints right, TensorFlow {tf.__version__}")
-    if recorded is not None and not wrong:
+    print(f"{len(results)} of {len(manifest['cases'])} checkpoints correct, TensorFlow {tf.__version__}")
+    if recorded is not None and not failures:
         record = {"tensorflow": tf.__version__, "cases": results}
         recorded.write_text(json.dumps(record, indent=1) + "\n")
         shutil.copy(folder / "reverted.tensorflow.npz", DATA / "reverted" / "logits.npz")
-    return 1 if wrong else 0
+    return 1 if failures else 0
 
 
 def check(folder: Path, case: dict[str, Any]) -> list[str]:
-    """Every tensor by the restore operation, the listing, and the objects; what was checked, in words."""
+    """Check the listing, every tensor and the objects of a checkpoint, and return descriptions of the checks."""
     prefix = str(folder / case["prefix"])
     listed = dict(tf.train.list_variables(prefix))
     expected = {entry["name"]: entry["shape"] for entry in case["tensors"]}
     if listed != expected:
-        raise AssertionError(f"listed {len(listed)} tensors, expected {len(expected)}, or shapes differ")
+        raise AssertionError(f"{len(listed)} tensors are listed, expected {len(expected)}, or shapes differ")
     restored = [entry for entry in case["tensors"] if entry["name"] not in case["skipped"]]
     for entry in restored:
         array = restore(prefix, entry["name"], entry["dtype"])
         if digest(array) != entry["sha256"] or list(array.shape) != entry["shape"]:
-            raise AssertionError(f"{entry['name']}: other values")
+            raise AssertionError(f"{entry['name']}: values differ")
     checks = [f"{len(listed)} tensors listed", f"{len(restored)} restored"]
     if case["objects"] is not None:
         values = {entry["name"]: restore(prefix, entry["name"], entry["dtype"]) for entry in restored}
@@ -76,36 +76,38 @@ def check(folder: Path, case: dict[str, Any]) -> list[str]:
 
 
 def restore_network(prefix: str, values: dict[str, Any]) -> str:
-    """`tf.train.Checkpoint.restore` of modules, a list and a step."""
+    """Restore modules, a list and a step with `tf.train.Checkpoint.restore`."""
     model, step = network(), tf.Variable(0, dtype=tf.int64)
     tf.train.Checkpoint(net=model, step=step).restore(prefix).assert_consumed()
     compare_network(model, prefix)
-    same(step, values["step" + VALUE])
+    check_equal(step, values["step" + VALUE])
     return "restore(...).assert_consumed() of modules"
 
 
 def restore_legacy_optimizer(prefix: str, values: dict[str, Any]) -> str:
-    """The same with the slot variables of a legacy Keras optimizer, made before and after restoring."""
-    for makes_slots_before in (True, False):
+    """Restore the slot variables of a legacy Keras optimizer, created before or after the call."""
+    for has_slots in (True, False):
         model, optimizer = network(), tf_keras.optimizers.legacy.Adam(0.125)
         step = tf.Variable(0, dtype=tf.int64)
-        if makes_slots_before:
+        if has_slots:
             train(model, optimizer, 1)
         status = tf.train.Checkpoint(net=model, optimizer=optimizer, step=step).restore(prefix)
-        if not makes_slots_before:
-            optimizer._create_all_weights([one for layer in model.layers for one in (layer.kernel, layer.bias)])
+        if not has_slots:
+            optimizer._create_all_weights(
+                [variable for layer in model.layers for variable in (layer.kernel, layer.bias)]
+            )
         status.assert_consumed()
         compare_network(model, prefix)
         for number, layer in enumerate(model.layers):
             for slot in ("m", "v"):
                 key = f"net/layers/{number}/bias/.OPTIMIZER_SLOT/optimizer/{slot}{VALUE}"
-                same(optimizer.get_slot(layer.bias, slot), values[key])
-        same(optimizer.iterations, values["optimizer/iter" + VALUE])
+                check_equal(optimizer.get_slot(layer.bias, slot), values[key])
+        check_equal(optimizer.iterations, values["optimizer/iter" + VALUE])
     return "restore(...).assert_consumed() with slot variables"
 
 
 def compare_network(model: tf.Module, prefix: str) -> None:
-    """The variables of the small network against the values under the keys that the object graph gives them."""
+    """Compare the variables of the small network with the values of their keys in the object graph."""
     graph = tf.train.load_checkpoint(prefix).get_tensor(GRAPH_KEY)
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 
@@ -115,33 +117,33 @@ def compare_network(model: tf.Module, prefix: str) -> None:
             node = nodes[0]
             for part in ("net", "layers", str(number), name):
                 node = nodes[next(child.node_id for child in node.children if child.local_name == part)]
-            same(getattr(layer, name), restore(prefix, node.attributes[0].checkpoint_key, "float32"))
+            check_equal(getattr(layer, name), restore(prefix, node.attributes[0].checkpoint_key, "float32"))
 
 
 def restore_keras(prefix: str, values: dict[str, Any]) -> str:
-    """A Keras model by the names of its layers with weights."""
+    """Restore a Keras model by the names of its layers with weights."""
     model = tf_keras.Sequential([tf_keras.layers.Dense(4, input_shape=(3,)), tf_keras.layers.Dense(2)])
     tf.train.Checkpoint(model=model).restore(prefix).assert_consumed()
     for number, layer in enumerate(model.layers):
-        same(layer.kernel, values[f"model/layer_with_weights-{number}/kernel{VALUE}"])
-        same(layer.bias, values[f"model/layer_with_weights-{number}/bias{VALUE}"])
+        check_equal(layer.kernel, values[f"model/layer_with_weights-{number}/kernel{VALUE}"])
+        check_equal(layer.bias, values[f"model/layer_with_weights-{number}/bias{VALUE}"])
     return "restore(...).assert_consumed() of a Keras model"
 
 
 def restore_escaped(prefix: str, values: dict[str, Any]) -> str:
-    """Attribute names with dots and slashes."""
+    """Restore objects whose names have dots and slashes."""
     root = tf.train.Checkpoint()
     names = ["a.b", "a/b", "größe", ".", "/"]
     for name in names:
         setattr(root, name, tf.train.Checkpoint(**{name: tf.Variable(-1)}))
     root.restore(prefix).assert_consumed()
     for number, name in enumerate(names):
-        same(getattr(getattr(root, name), name), np.int32(number))
+        check_equal(getattr(getattr(root, name), name), np.int32(number))
     return "restore(...).assert_consumed() of escaped names"
 
 
 def restore_saver(prefix: str, values: dict[str, Any]) -> str:
-    """The TF1 Saver, by names, in a graph of its own."""
+    """Restore by name with the TF1 Saver in a separate graph."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         variables = {
             name: tf.compat.v1.Variable(tf.zeros(value.shape, value.dtype), name=name.replace(":", "_"))
@@ -155,7 +157,7 @@ def restore_saver(prefix: str, values: dict[str, Any]) -> str:
 
 
 def restore_variants(prefix: str, values: dict[str, Any]) -> str:
-    """The tensor lists of the case `variant`, put together again."""
+    """Restore the tensor list of the case `variant` and compare its length with the original."""
     (handle,) = tf.raw_ops.RestoreV2(
         prefix=prefix, tensor_names=["variant/list"], shape_and_slices=[""], dtypes=[tf.variant]
     )
@@ -163,14 +165,14 @@ def restore_variants(prefix: str, values: dict[str, Any]) -> str:
     (expected,) = tf.raw_ops.RestoreV2(
         prefix=str(original), tensor_names=["variant/list"], shape_and_slices=[""], dtypes=[tf.variant]
     )
-    lengths = [int(tf.raw_ops.TensorListLength(input_handle=one)) for one in (handle, expected)]
+    lengths = [int(tf.raw_ops.TensorListLength(input_handle=item)) for item in (handle, expected)]
     if lengths[0] != lengths[1] or not lengths[0]:
-        raise AssertionError(f"tensor lists of {lengths} elements")
+        raise AssertionError(f"the tensor lists have {lengths} elements")
     return f"tensor list of {lengths[0]} elements"
 
 
 def restore_digits_graph(prefix: str, values: dict[str, Any]) -> str:
-    """The graph the digits network was saved with, by its own saver: the logits are those of our module in PyTorch."""
+    """Restore the original graph of the digits network with its saver; its logits are those of our PyTorch module."""
     with np.load(f"{prefix}.logits.npz") as ours:
         images, expected = ours["input"], ours["logits"]
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -180,16 +182,16 @@ def restore_digits_graph(prefix: str, values: dict[str, Any]) -> str:
         saver.restore(session, prefix)
         logits = session.run("efficientnetv2-digits/head_1/dense/BiasAdd:0", {"input:0": images})
         step = session.run("global_step/Read/ReadVariableOp:0")
-    same(step, values["global_step"])
+    check_equal(step, values["global_step"])
     distance = np.abs(logits - expected).max() / np.abs(logits).max()
     if distance > 1e-5 or np.abs(logits - before).max() < 1:
-        raise AssertionError(f"logits {distance:.2g} of the largest one away from PyTorch's")
+        raise AssertionError(f"logits differ from PyTorch's by {distance:.2g}, relative to the largest")
     np.savez(f"{prefix}.tensorflow.npz", logits=logits)
     return f"{len(logits)} images through import_meta_graph, logits within 1e-5 of PyTorch's"
 
 
 def restore_any_objects(prefix: str, values: dict[str, Any]) -> str:
-    """Objects made from the graph in the checkpoint, each child and variable under its local name."""
+    """Create objects from the graph in the checkpoint, and restore them."""
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 
     graph = tf.train.load_checkpoint(prefix).get_tensor(GRAPH_KEY)
@@ -198,15 +200,15 @@ def restore_any_objects(prefix: str, values: dict[str, Any]) -> str:
     for node in nodes:
         keys = [attribute.checkpoint_key for attribute in node.attributes if attribute.name == "VARIABLE_VALUE"]
         objects.append(tf.Variable(tf.zeros_like(values[keys[0]])) if keys else tf.train.Checkpoint())
-    for node, one in zip(nodes, objects, strict=True):
-        for child in node.children if isinstance(one, tf.train.Checkpoint) else ():
-            one._track_trackable(objects[child.node_id], child.local_name)
+    for node, item in zip(nodes, objects, strict=True):
+        for child in node.children if isinstance(item, tf.train.Checkpoint) else ():
+            item._track_trackable(objects[child.node_id], child.local_name)
     objects[0].read(prefix).assert_consumed()
     count = 0
-    for node, one in zip(nodes, objects, strict=True):
+    for node, item in zip(nodes, objects, strict=True):
         for attribute in node.attributes:
-            if isinstance(one, tf.Variable):
-                same(one, values[attribute.checkpoint_key])
+            if isinstance(item, tf.Variable):
+                check_equal(item, values[attribute.checkpoint_key])
                 count += 1
     return f"read(...).assert_consumed() of {count} variables"
 
@@ -224,18 +226,18 @@ OBJECTS: dict[str, Callable[[str, dict[str, Any]], str]] = {
 
 
 def check_state(folder: Path) -> None:
-    """The state file that was kept over two checkpoints."""
+    """Check the state file, which names two checkpoints."""
     state = tf.train.get_checkpoint_state(str(folder))
-    found = [Path(path).name for path in state.all_model_checkpoint_paths]
+    names = [Path(path).name for path in state.all_model_checkpoint_paths]
     latest = tf.train.latest_checkpoint(str(folder))
-    if latest != str(folder / "model-2") or found != ["model-1", "model-2"]:
-        raise AssertionError(f"latest {latest}, all {found}")
+    if latest != str(folder / "model-2") or names != ["model-1", "model-2"]:
+        raise AssertionError(f"the latest checkpoint is {latest}, all are {names}")
 
 
-def same(found: Any, expected: Any) -> None:
-    """Compare bit for bit, not-a-numbers among the values."""
-    if np.asarray(found).tobytes() != np.asarray(expected).tobytes():
-        raise AssertionError("other values in the restored object")
+def check_equal(actual: Any, expected: Any) -> None:
+    """Compare bit for bit, because values may be NaN."""
+    if np.asarray(actual).tobytes() != np.asarray(expected).tobytes():
+        raise AssertionError("values of the restored object differ")
 
 
 if __name__ == "__main__":

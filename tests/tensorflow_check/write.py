@@ -1,9 +1,9 @@
-"""Write the checkpoints that TensorFlow is to load, and a manifest that says what it must find.
+"""Write the checkpoints that TensorFlow loads, and a manifest of the expected values.
 
     python -m tests.tensorflow_check.write FOLDER
 
 The digest of a tensor is the SHA-256 of its bytes in C order, little-endian, one byte an element for types narrower
-than a byte; of strings, each element as its length in 8 little-endian bytes and then its bytes.
+than a byte. A string element is its length in 8 little-endian bytes, followed by its bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DATA = pathlib.Path(__file__).parents[1] / "data"
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One checkpoint: its prefix in the folder, and how its objects are restored, if it has any."""
+    """A checkpoint: its prefix in the folder, the function that restores its objects, and tensors not to compare."""
 
     prefix: str
     what: str
@@ -39,18 +39,17 @@ class Case:
 
 
 def main(folder: pathlib.Path) -> None:
-    """Write every case and `manifest.json`."""
+    """Write all cases and `manifest.json`."""
     cases = []
     for case in write_all(folder):
-        cases.append(
-            dataclasses.asdict(case) | {"tensors": describe(folder / case.prefix), "files": files(folder, case)}
-        )
+        tensors, files = describe_tensors(folder / case.prefix), hash_files(folder, case)
+        cases.append(dataclasses.asdict(case) | {"tensors": tensors, "files": files})
     manifest = {"cases": cases}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
 
 def write_all(folder: pathlib.Path) -> Iterator[Case]:
-    """Write one checkpoint after the other."""
+    """Write the checkpoints one by one."""
     yield from _values(folder)
     yield from _objects(folder)
     yield from _edited(folder)
@@ -62,7 +61,7 @@ def _values(folder: pathlib.Path) -> Iterator[Case]:
         for row in map(data_type, range(1, 34)):
             if row.is_readable and not row.is_string:
                 for number, shape in enumerate([(), (3, 5), (0, 2)]):
-                    writer.add(f"{row.name}/{number}", random(row, shape), tf_dtype=row.name)
+                    writer.add(f"{row.name}/{number}", random_values(row, shape), tf_dtype=row.name)
     yield Case("types", "every fixed-width type in three aligned shards")
 
     texts = np.array([b"", b"\x00\xff", "größe".encode(), b"x" * 70000, b"end", b""], object).reshape(3, 2)
@@ -76,7 +75,7 @@ def _values(folder: pathlib.Path) -> Iterator[Case]:
     save(folder / "names", {name: np.float32(number) for number, name in enumerate(names)})
     yield Case("names", "names of all kinds")
 
-    whole = random(data_type(1), (6, 8))
+    whole = random_values(data_type(1), (6, 8))
     with tfckpt.Writer(folder / "slices", shards=3, checkpoint_state=False) as writer:
         for number, text in enumerate(["4,2:-", "0,4:0,3", "0,1:3,5", "1,3:3,5"]):
             piece = tfckpt.TensorSlice.parse(text)
@@ -96,7 +95,7 @@ def _values(folder: pathlib.Path) -> Iterator[Case]:
 
 def _objects(folder: pathlib.Path) -> Iterator[Case]:
     net = {
-        f"net/layers/{number}/{name}": random(data_type(1), shape)
+        f"net/layers/{number}/{name}": random_values(data_type(1), shape)
         for number, (inputs, outputs) in enumerate([(3, 4), (4, 2)])
         for name, shape in (("kernel", (inputs, outputs)), ("bias", (outputs,)))
     }
@@ -163,7 +162,7 @@ def _reverted(folder: pathlib.Path) -> Iterator[Case]:
     digits = DATA / "digits" / "efficientnetv2-digits"
     finetuned = DATA / "reverted" / "finetuned.pth"
     converter.revert(finetuned, folder / "reverted", like=digits)
-    np.savez(folder / "reverted.logits.npz", input=exchanged(), logits=our_logits(finetuned, digits))
+    np.savez(folder / "reverted.logits.npz", input=read_images(), logits=compute_logits(finetuned, digits))
     yield Case("reverted", "a network fine-tuned in PyTorch, in the graph it came from", "digits_graph")
 
     converter.revert(finetuned, folder / "reverted_names", scope="efficientnetv2-digits", with_averages=True)
@@ -175,21 +174,21 @@ def _reverted(folder: pathlib.Path) -> Iterator[Case]:
     yield Case("reverted_objects", "a state dict in the object graph of the network it came from", "any_objects")
 
 
-def exchanged() -> Array:
-    """The first digits with ink and paper exchanged, NHWC, which `reverted/finetuned.pth` was trained for."""
+def read_images() -> Array:
+    """Return the first test digits with inverted brightness, NHWC; `reverted/finetuned.pth` was trained for those."""
     with np.load(DATA / "digits" / "digits-test.npz") as test:
         pixels = -(test["images"][:20].repeat(4, 1).repeat(4, 2).astype(np.float32) - 8) / 8
     return np.repeat(pixels[..., None], 3, axis=3)
 
 
-def our_logits(finetuned: pathlib.Path, digits: pathlib.Path) -> Array:
-    """What our own module gives for them with the fine-tuned state dict."""
+def compute_logits(finetuned: pathlib.Path, digits: pathlib.Path) -> Array:
+    """Return the logits of our own module for these images with the fine-tuned state dict."""
     import torch
 
     model = converter.load_model(digits)
     model.load_state_dict(torch.load(finetuned, weights_only=True))
     with torch.inference_mode():
-        logits: Array = model(torch.from_numpy(exchanged()).permute(0, 3, 1, 2)).numpy()
+        logits: Array = model(torch.from_numpy(read_images()).permute(0, 3, 1, 2)).numpy()
     return logits
 
 
@@ -200,8 +199,8 @@ def save(
     tfckpt.save(tensors, prefix, object_graph=object_graph, checkpoint_state=False)
 
 
-def random(row: DataType, shape: tuple[int, ...]) -> Array:
-    """Random bits of a type, all that it can hold."""
+def random_values(row: DataType, shape: tuple[int, ...]) -> Array:
+    """Return an array with random bits that are valid for the type."""
     generator = np.random.default_rng(row.number)
     raw = generator.integers(0, 256, (*shape, row.itemsize), np.uint8)
     if row.name == "bool":
@@ -211,8 +210,8 @@ def random(row: DataType, shape: tuple[int, ...]) -> Array:
     return raw.view(row.to_numpy()).reshape(shape)
 
 
-def describe(prefix: pathlib.Path) -> list[dict[str, object]]:
-    """Name, type, shape and digest of every tensor."""
+def describe_tensors(prefix: pathlib.Path) -> list[dict[str, object]]:
+    """Return the name, type, shape and digest of each tensor."""
     with tfckpt.open(prefix) as checkpoint:
         return [
             {
@@ -226,13 +225,13 @@ def describe(prefix: pathlib.Path) -> list[dict[str, object]]:
 
 
 def data_type_name(enum_name: str) -> str:
-    """TensorFlow's own short name: half and double are float16 and float64."""
+    """Return TensorFlow's short name; half and double are float16 and float64."""
     name = enum_name.removeprefix("DT_").lower()
     return {"float": "float32", "double": "float64", "half": "float16"}.get(name, name)
 
 
-def files(folder: pathlib.Path, case: Case) -> dict[str, str]:
-    """SHA-256 of each file of a case."""
+def hash_files(folder: pathlib.Path, case: Case) -> dict[str, str]:
+    """Return the SHA-256 of each file of a case."""
     paths = [folder / f"{case.prefix}.index", *folder.glob(f"{case.prefix}.data-*")]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
 
