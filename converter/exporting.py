@@ -18,7 +18,7 @@ from .errors import ExportError
 from .formats.changes import cast_tensors, fold_batch_norms, replace_classifier
 from .formats.files import Output, atomic_file, check_free, check_output, write_output
 from .formats.output import Writable
-from .images.labels import require_lines
+from .images.labels import check_labels
 from .images.recipes import Preprocessing
 from .libraries.models import TARGETS, TargetName
 from .libraries.tables import library_names
@@ -72,7 +72,7 @@ def prepare(
             count = pluralize(config.num_classes, "class")
             raise ExportError(f"{pluralize(len(labels), 'label')} for a network of {count}")
     if labels is not None:
-        require_lines(labels)
+        check_labels(labels)
     model = None
     names: Mapping[str, str] = {}
     if target != "native" and config is not None:

@@ -1,4 +1,4 @@
-"""Preprocess images as a release's evaluation does, and find the settings for it."""
+"""Preprocessing of images as in the evaluation of a release, and the search for its settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ReleaseLike: TypeAlias = str | os.PathLike[str] | Preprocessing
 
-#: Far more than a `preprocessing.json` needs.
+#: Largest `preprocessing.json` that is read.
 _MAX_BYTES = 1 << 20
 
 
@@ -33,57 +33,57 @@ def preprocess(image: PathLike | Array, release: ReleaseLike, *, size: int | Non
 
 
 def preprocess(image: Any, release: ReleaseLike, *, size: int | None = None) -> Any:
-    """Crop, resize and normalize one image as the release's evaluation does: float32 of shape (1, 3, size, size).
+    """Crop, resize and normalize an image like a release's evaluation; return float32 of shape (1, 3, size, size).
 
-    `image` is uint8 of shape (height, width, 3), an array or a tensor, and the result is of the same kind; or the path
+    `image` is a uint8 array or tensor of shape (height, width, 3), and the result has the same type; or it is the path
     of an image file, which Pillow opens (extra `images`), and the result is an array.
-    `release` is a release's name, a `preprocessing.json`, converted weights that record their preprocessing, or a
-    `Preprocessing`. `size` replaces its input size in pixels, and the crop that follows from it.
+    `release` is the name of a release, a `preprocessing.json`, converted weights that record their preprocessing, or a
+    `Preprocessing`. `size` in pixels replaces its input size, and the crop changes with it.
 
-    Raises `FeedError`, a `ValueError`, for pixels that cannot become an input, `TypeError` for any other object, and
-    the errors of `preprocessing_of`.
+    Raises `FeedError`, a `ValueError`, for an image of a wrong dtype or shape, `TypeError` for other objects, and the
+    errors of `preprocessing_of`.
     """
     settings = release if isinstance(release, Preprocessing) else preprocessing_of(release)
     return prepare_image(image, settings, size=size)
 
 
 def preprocessing_of(release: PathLike) -> Preprocessing:
-    """Find settings by a release's name, or in a `preprocessing.json`, a folder or a file of converted weights.
+    """Return the settings of a release by name, or those in a `preprocessing.json` or in converted weights.
 
-    Raises `UnknownModelError` for a name of no release, `ConversionError` for weights that do not say their
-    preprocessing, and what `tfckpt` raises about files.
+    Raises `UnknownModelError` if the name is not a release, `ConversionError` for weights that do not record their
+    preprocessing, and the errors of `tfckpt` about files.
     """
     path = os.fspath(release)
     if not os.path.exists(path):
-        if os.path.basename(path) != path or os.path.splitext(path)[1]:  # no release is called so
+        if os.path.basename(path) != path or os.path.splitext(path)[1]:  # not the name of a release
             raise CheckpointNotFoundError("there is no such file", path=path)
         return find_release(path).preprocessing
     if os.path.isdir(path) and os.path.isfile(os.path.join(path, PREPROCESSING_NAME)):
         path = os.path.join(path, PREPROCESSING_NAME)
     if path.endswith(".json"):
-        text = _text(path)
+        text = _read_text(path)
     elif is_output(path):
-        found = read_output(path).metadata
-        if PREPROCESSING_KEY not in found:
+        metadata = read_output(path).metadata
+        if PREPROCESSING_KEY not in metadata:
             raise ConversionError(
-                f"{path} does not say which preprocessing it was trained with; "
-                "give a release, such as efficientnetv2-s (tf2torch models lists them)"
+                f"{path} does not record its preprocessing; "
+                "pass a release, such as efficientnetv2-s (tf2torch models lists them)"
             )
-        text = found[PREPROCESSING_KEY]
+        text = metadata[PREPROCESSING_KEY]
     else:
         raise ConversionError(f"{path} is neither converted weights nor a {PREPROCESSING_NAME}")
     try:
         return Preprocessing.from_dict(read_json(text))
     except ValueError as error:
-        raise CorruptionError(f"its preprocessing cannot be understood ({error})", path=path) from error
+        raise CorruptionError(f"cannot parse the preprocessing ({error})", path=path) from error
 
 
-def _text(path: str) -> str:
+def _read_text(path: str) -> str:
     with open_file(path) as file:
         try:
             content = file.read(_MAX_BYTES + 1)
             if len(content) > _MAX_BYTES:
-                raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+                raise ValueError(f"larger than {_MAX_BYTES} bytes")
             return content.decode()
         except ValueError as error:
-            raise CorruptionError(f"no text ({error})", path=path) from error
+            raise CorruptionError(f"cannot be read as text ({error})", path=path) from error

@@ -1,1 +1,1 @@
-"""From an image to a network's input."""
+"""Preprocessing of images for networks."""

@@ -1,4 +1,4 @@
-"""How images become inputs: the evaluation preprocessing of each group of checkpoints, as records.
+"""Recipes: the preprocessing of images that each group of checkpoints is evaluated with.
 
 Sources: google/automl, folder efficientnetv2, `preprocessing.py` and `preprocess_legacy.py`; tensorflow/tpu,
 `efficientnet/eval_ckpt_main.py` for AdvProp; `keras.applications.efficientnet` and `efficientnet_v2`.
@@ -13,11 +13,11 @@ Sources: google/automl, folder efficientnetv2, `preprocessing.py` and `preproces
     keras-v2       (x - 128) / 128             none                       bilinear         Keras V2 s, m, l
     keras-v1       ImageNet mean, deviation    none                       bilinear         Keras V1, V2 b0 to b3
 
-A crop is the centre square of int(size / (size + 32) · shorter side) pixels; floor and ceil say to which side of the
-exact middle an odd remainder goes.
-Bilinear is `tf.image.resize`: half-pixel centres, no antialiasing.
-Legacy bicubic is TensorFlow 1's `resize_bicubic`: no half-pixel centres, a = -0.75.
-Keras leaves the resizing to the caller; bilinear is what its loaders do.
+The crop is the center square with int(size / (size + 32) · shorter side) pixels a side; its offset is rounded by floor
+or ceil.
+Bilinear is `tf.image.resize`: half-pixel centers, no antialiasing.
+Legacy bicubic is TensorFlow 1's `resize_bicubic`: no half-pixel centers, a = -0.75.
+Keras leaves resizing to the caller; its loaders use bilinear.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Crop: TypeAlias = Literal["none", "floor", "ceil"]
 Resize: TypeAlias = Literal["bilinear", "legacy-bicubic"]
 Triple: TypeAlias = tuple[float, float, float]
 
-#: What the released code leaves around the crop, in pixels of the resized image.
+#: Pixels of the resized image outside the crop, as in the released code.
 CROP_PADDING = 32
 MAX_SIZE = MAX_SIDE
-#: Of means, and of deviations and their reciprocals; pixels are from 0 to 255, and float32 has room around this.
+#: Largest absolute value of means, standard deviations and their reciprocals; safe in float32.
 _LARGEST = 1e6
-#: From this size on, the V2 recipe squashes the whole image instead of cropping it.
+#: Smallest size at which the V2 recipe resizes the whole image instead of cropping it.
 _SQUASHED_FROM = 320
 
 _128: Triple = (128.0, 128.0, 128.0)
@@ -49,7 +49,7 @@ _IMAGENET_STD: Triple = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """Crop, resize to `size` by `size` pixels, then `(x - mean) / std` for each channel of pixels from 0 to 255."""
+    """Settings: crop, resize to `size` by `size` pixels, then `(x - mean) / std` of each channel, from 0 to 255."""
 
     recipe: str
     size: int
@@ -59,9 +59,9 @@ class Preprocessing:
     resize: Resize
 
     def __post_init__(self) -> None:
-        """Reject what cannot be computed."""
+        """Raise `ValueError` for invalid settings."""
         if not isinstance(self.size, int) or isinstance(self.size, bool) or not 1 <= self.size <= MAX_SIZE:
-            raise ValueError(f"size is {self.size!r}, expected a whole number from 1 to {MAX_SIZE}")
+            raise ValueError(f"size is {self.size!r}, expected an integer from 1 to {MAX_SIZE}")
         for name, least in (("mean", -_LARGEST), ("std", 1 / _LARGEST)):
             values = getattr(self, name)
             if len(values) != 3 or not all(
@@ -74,25 +74,25 @@ class Preprocessing:
             raise ValueError(f"resize is {self.resize!r}, expected bilinear or legacy-bicubic")
 
     def describe(self) -> str:
-        """Say it in a line."""
+        """Return a description of one line."""
         crop = {
             "none": "whole image",
-            "floor": f"centre crop {self.crop_fraction:.3f}",
-            "ceil": f"centre crop {self.crop_fraction:.3f}",
+            "floor": f"center crop {self.crop_fraction:.3f}",
+            "ceil": f"center crop {self.crop_fraction:.3f}",
         }[self.crop]
         pixels = {_128: "(x - 128) / 128", _127: "(x - 127.5) / 127.5", _IMAGENET_MEAN: "ImageNet mean and deviation"}
-        said = pixels.get(self.mean, f"(x - {_numbers(self.mean)}) / {_numbers(self.std)}")
-        return f"{crop}, {self.resize.replace('-', ' ')} to {self.size}, {said}"
+        normalization = pixels.get(self.mean, f"(x - {_format(self.mean)}) / {_format(self.std)}")
+        return f"{crop}, {self.resize.replace('-', ' ')} to {self.size}, {normalization}"
 
     @property
     def crop_fraction(self) -> float:
-        """The part of the shorter side that the crop leaves; 1 without one."""
+        """The side of the crop relative to the shorter side of the image; 1 without crop."""
         return 1.0 if self.crop == "none" else self.size / (self.size + CROP_PADDING)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values in the style of timm's `pretrained_cfg`, whose means are of pixels from 0 to 1.
+        """Return the settings in the style of timm's `pretrained_cfg`, with means of pixels from 0 to 1.
 
-        What that style has no words for stands under `exact`, from which `from_dict` reads.
+        The key `exact` contains all settings in our own terms; `from_dict` reads only this key.
         """
         return {
             "input_size": [3, self.size, self.size],
@@ -114,7 +114,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Preprocessing:
-        """Rebuild from `to_dict`'s value; `ValueError` when it is none."""
+        """Return the settings of `to_dict`'s value; raise `ValueError` for any other."""
         try:
             exact = record["exact"]
             return cls(
@@ -126,17 +126,17 @@ class Preprocessing:
                 resize=exact["resize"],
             )
         except (KeyError, TypeError) as error:
-            raise ValueError(f"no preprocessing that was written here ({error!r})") from error
+            raise ValueError(f"not a record of preprocessing ({error!r})") from error
 
     def to_json(self) -> str:
-        """Give it as JSON text."""
+        """Return the settings as JSON text."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
-def recipe(name: str, size: int) -> Preprocessing:
-    """Take a recipe of the table for an input size in pixels; `ValueError` when there is none of that name."""
+def get_recipe(name: str, size: int) -> Preprocessing:
+    """Return the settings of a recipe for an input size in pixels; raise `ValueError` for an unknown name."""
     if name not in RECIPES:
-        raise ValueError(f"there is no recipe {name!r}, expected one of {', '.join(RECIPES)}")
+        raise ValueError(f"recipe is {name!r}, expected one of {', '.join(RECIPES)}")
     mean, std, crop, resize = RECIPES[name]
     if name == "v2" and size >= _SQUASHED_FROM:
         crop = "none"
@@ -153,5 +153,5 @@ RECIPES: dict[str, tuple[Triple, Triple, Crop, Resize]] = {
 }
 
 
-def _numbers(values: Triple) -> str:
+def _format(values: Triple) -> str:
     return "[" + ", ".join(f"{value:g}" for value in values) + "]"

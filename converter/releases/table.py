@@ -15,7 +15,7 @@ from typing import Any
 from tfckpt.errors import say_close_names
 
 from ..errors import UnknownModelError
-from ..images.recipes import Preprocessing, recipe
+from ..images.recipes import Preprocessing, get_recipe
 from ..libraries.models import TARGETS, library_model
 from ..model.config import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2, EfficientNetConfig
 
@@ -54,7 +54,7 @@ class Release:
     @property
     def preprocessing(self) -> Preprocessing:
         """What evaluation does to images."""
-        return recipe(self.recipe, self.size)
+        return get_recipe(self.recipe, self.size)
 
     @property
     def fits(self) -> dict[str, str]:
@@ -236,4 +236,4 @@ def preprocessing_for(releases: tuple[str, ...], config: EfficientNetConfig) -> 
         return None
     plain = architecture in EFFICIENTNET_V2 and not architecture.removeprefix("efficientnetv2-").startswith("b")
     size = CONFIGS[architecture].eval_size or config.eval_size or _21K_SIZE
-    return recipe("keras-v2" if plain else "keras-v1", size)
+    return get_recipe("keras-v2" if plain else "keras-v1", size)

@@ -11,7 +11,7 @@ from tfckpt import Checkpoint
 from .._typing import Array
 from ..errors import ConversionError, GraphError
 from ..families.averages import is_average
-from ..images.recipes import Preprocessing, recipe
+from ..images.recipes import Preprocessing, get_recipe
 from ..model.config import EfficientNetConfig
 from . import probes
 from .diagnosis import diagnose
@@ -105,7 +105,7 @@ def _probe(
         name = f"random probe, seed {options.seed}"
     else:
         assert options.probe is not None, "None is random"
-        settings = preprocessing or recipe("v2", shape[1])
+        settings = preprocessing or get_recipe("v2", shape[1])
         probe = probes.read_probe(options.probe, shape, pairing.input_shape, settings)
         name = f"probe {os.path.basename(options.probe)}"
     if probe.ndim != 4 or probe.shape[3] != config.in_channels:

@@ -140,9 +140,9 @@ def records() -> list[bytes]:
 
 def preprocessings() -> list[bytes]:
     """`preprocessing.json` files."""
-    from converter.images.recipes import RECIPES, recipe
+    from converter.images.recipes import RECIPES, get_recipe
 
-    return [recipe(name, size).to_json().encode() for name, size in zip(RECIPES, (8, 32, 224) * 2, strict=True)]
+    return [get_recipe(name, size).to_json().encode() for name, size in zip(RECIPES, (8, 32, 224) * 2, strict=True)]
 
 
 def labels() -> list[bytes]:
@@ -184,7 +184,7 @@ def weights(ending: str) -> list[bytes]:
     import numpy as np
 
     from converter.formats.safetensors import write_tensors
-    from converter.images.recipes import recipe
+    from converter.images.recipes import get_recipe
     from converter.model.config import CONFIGS
 
     arrays = {
@@ -198,7 +198,7 @@ def weights(ending: str) -> list[bytes]:
         "tf2torch.provenance": json.dumps(
             {"weights": {"choice": "ema"}, "rules": {"name": "automl", "scope": "", "head": None}}
         ),
-        "tf2torch.preprocessing": json.dumps(recipe("v2", 8).to_dict()),
+        "tf2torch.preprocessing": json.dumps(get_recipe("v2", 8).to_dict()),
         "tf2torch.target": json.dumps({"target": "timm", "model": "x"}),
     }
     found = []
