@@ -1,8 +1,9 @@
-"""Read all of one checkpoint in a process of its own, and print how it ended and what it took at most.
+"""Read a whole checkpoint in a separate process, and print the outcome and the resources it took.
 
-`python -m tests.hostile.measure PREFIX` prints JSON: the class of the error or null, its text, the peak of resident
-memory above that of a process that has read a small checkpoint, in bytes, and the seconds.
-With `--verify` before the prefix it is verified, and the number of findings is printed too.
+`python -m tests.hostile.measure PREFIX` prints JSON: the class of the error or null, the limit it names or null, the
+number of findings, the time in seconds, and the peak of resident memory in bytes, above that of a process that has
+read a small checkpoint.
+With `--verify` before the prefix the checkpoint is verified instead.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests import builders
 
 
 def read_all(prefix: str) -> None:
-    """Open, list, describe, look for what is missing, and read every tensor."""
+    """Open, list, describe and read every tensor, and look for missing files."""
     with tfckpt.open(prefix) as checkpoint:
         for _ in checkpoint.infos():
             pass
@@ -28,10 +29,10 @@ def read_all(prefix: str) -> None:
             checkpoint[name]
 
 
-def peak() -> int:
-    """Peak of resident memory so far, in bytes."""
+def peak_memory() -> int:
+    """Return the peak of resident memory so far, in bytes."""
     status = pathlib.Path("/proc/self/status")
-    if status.exists():  # what getrusage says on Linux includes the parent's memory at the time of the fork
+    if status.exists():  # getrusage on Linux includes the parent's memory at the time of the fork
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(fields["VmHWM"].split()[0]) * 1024
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -39,11 +40,11 @@ def peak() -> int:
 
 
 def main() -> None:
-    """Warm up, read, report."""
+    """Warm up, measure, and print the result."""
     with tempfile.TemporaryDirectory() as folder:
         bundle = builders.Bundle().add("w", builders.FLOAT, [1], bytes(4)).add_strings("s", [b"a"])
         read_all(str(bundle.write(pathlib.Path(folder), index=bundle.index(framer=builders.snappy_frame))))
-    before, start = peak(), time.perf_counter()
+    before, start = peak_memory(), time.perf_counter()
     error: tfckpt.CheckpointError | None = None
     findings = 0
     try:
@@ -57,9 +58,9 @@ def main() -> None:
     json.dump(
         {
             "error": None if error is None else type(error).__name__,
-            "text": str(error),
+            "limit": getattr(error, "limit", None),
             "findings": findings,
-            "bytes": peak() - before,
+            "bytes": peak_memory() - before,
             "seconds": time.perf_counter() - start,
         },
         sys.stdout,

@@ -1,4 +1,4 @@
-"""Bytes of files as damage or forgery would leave them: mutated, and with checksums that were made right again."""
+"""Damage and forgery of files: random mutations, and checksums recomputed to match."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests import builders
 
 
 def reseal(index: bytes) -> bytes:
-    """The index with the checksum of every uncompressed block made right again, as far as its footer leads to them."""
+    """Return the index with the checksum of every uncompressed block that its footer leads to corrected."""
     out = bytearray(index)
     handles: list[tuple[int, int]] = []
     try:
@@ -47,35 +47,42 @@ def _varints(data: bytes, count: int) -> Iterator[int]:
         yield value
 
 
-def mutate(data: bytes, draw: random.Random) -> bytes:
-    """Bytes changed in one to four of the ways in which files are damaged or forged."""
+def mutate(data: bytes, generator: random.Random) -> bytes:
+    """Return the bytes changed in one to four of the ways in which files are damaged or forged."""
     out = bytearray(data)
-    for _ in range(draw.randint(1, 4)):
-        place = draw.randrange(len(out)) if out else 0
-        length = draw.choice((1, 1, 1, 2, 4, 8, 16))
-        kind = draw.randrange(7)
+    for _ in range(generator.randint(1, 4)):
+        place = generator.randrange(len(out)) if out else 0
+        length = generator.choice((1, 1, 1, 2, 4, 8, 16))
+        kind = generator.randrange(7)
         if kind == 0:
-            out[place : place + length] = draw.randbytes(min(length, len(out) - place))
+            out[place : place + length] = generator.randbytes(min(length, len(out) - place))
         elif kind == 1:
-            out[place : place + 1] = bytes([draw.choice((0, 1, 0x7F, 0x80, 0xFE, 0xFF))])
+            out[place : place + 1] = bytes([generator.choice((0, 1, 0x7F, 0x80, 0xFE, 0xFF))])
         elif kind == 2:
             del out[place : place + length]
         elif kind == 3:
-            out[place:place] = draw.randbytes(length)
+            out[place:place] = generator.randbytes(length)
         elif kind == 4:
-            out[place:place] = out[draw.randrange(len(out) + 1) :][:length]
+            out[place:place] = out[generator.randrange(len(out) + 1) :][:length]
         elif kind == 5:
-            out[place : place + 1] = builders.varint(draw.choice((1 << 31, (1 << 32) - 1, 1 << 40, (1 << 64) - 1)))
+            out[place : place + 1] = builders.varint(generator.choice((1 << 31, (1 << 32) - 1, 1 << 40, (1 << 64) - 1)))
         elif out:
-            out[place] ^= 1 << draw.randrange(8)
+            out[place] ^= 1 << generator.randrange(8)
     return bytes(out)
 
 
-def nudge(data: bytes, draw: random.Random) -> bytes:
-    """One byte changed in its place: lengths around it still fit, so that it reaches deeper rules."""
+def nudge(data: bytes, generator: random.Random) -> bytes:
+    """Return the bytes with one byte changed; the lengths around it still match, so deeper checks are reached."""
     out = bytearray(data)
     if out:
-        place = draw.randrange(len(out))
-        choices = (out[place] ^ 1 << draw.randrange(8), out[place] + 1, out[place] - 1, draw.randrange(256), 0, 0x7F)
-        out[place] = draw.choice(choices) & 0xFF
+        place = generator.randrange(len(out))
+        choices = (
+            out[place] ^ 1 << generator.randrange(8),
+            out[place] + 1,
+            out[place] - 1,
+            generator.randrange(256),
+            0,
+            0x7F,
+        )
+        out[place] = generator.choice(choices) & 0xFF
     return bytes(out)

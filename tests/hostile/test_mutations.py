@@ -1,7 +1,7 @@
-"""Small checkpoints with bytes changed at random give the right values or one of our errors.
+"""Small checkpoints with random changes give the correct values or one of our errors.
 
 `TFCKPT_MUTATIONS` raises the number of checkpoints that are tried.
-Seeds are fixed, so that what is found stays found.
+Seeds are fixed, so failures can be reproduced.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MUTATIONS = int(os.environ.get("TFCKPT_MUTATIONS", "600"))
 Files = dict[str, bytes]
 
 
-def checkpoint(*, big_endian: bool = False, framer: Callable[[bytes], bytes] = builders.plain) -> Files:
-    """The files of a bundle with a bit of everything, by their endings."""
+def bundle_files(*, big_endian: bool = False, framer: Callable[[bytes], bytes] = builders.plain) -> Files:
+    """Return the files of a bundle with many kinds of tensors, by suffix."""
     order = ">" if big_endian else "<"
     bundle = Bundle(num_shards=2, big_endian=big_endian)
     bundle.add("scope/w", builders.FLOAT, [2, 3], struct.pack(order + "6f", *range(6)))
@@ -47,30 +47,30 @@ def checkpoint(*, big_endian: bool = False, framer: Callable[[bytes], bytes] = b
 
 
 SEEDS = {
-    "plain": checkpoint(),
-    "big-endian": checkpoint(big_endian=True),
-    "snappy": checkpoint(framer=builders.snappy_frame),
+    "plain": bundle_files(),
+    "big-endian": bundle_files(big_endian=True),
+    "snappy": bundle_files(framer=builders.snappy_frame),
 }
 
 
-def write(folder: pathlib.Path, files: Files) -> pathlib.Path:
-    """Write the files of a checkpoint; gives its prefix."""
+def write_files(folder: pathlib.Path, files: Files) -> pathlib.Path:
+    """Write the files of a checkpoint, and return its prefix."""
     for ending, data in files.items():
         (folder / f"model{ending}").write_bytes(data)
     return folder / "model"
 
 
 def read_all(prefix: pathlib.Path) -> tuple[dict[str, object], list[tfckpt.CheckpointError]]:
-    """The tensors that can be read, and what the others and the listing gave."""
+    """Return the tensors that can be read, and the errors of the others and of the listing."""
     values: dict[str, object] = {}
     errors: list[tfckpt.CheckpointError] = []
     try:
-        with tfckpt.open(prefix) as found:
-            names = list(found)
-            assert [info.name for info in found.infos()] == names
+        with tfckpt.open(prefix) as checkpoint:
+            names = list(checkpoint)
+            assert [info.name for info in checkpoint.infos()] == names
             for name in names:
                 try:
-                    values[name] = found[name].tolist()
+                    values[name] = checkpoint[name].tolist()
                 except tfckpt.CheckpointError as error:
                     errors.append(error)
     except tfckpt.CheckpointError as error:
@@ -79,9 +79,9 @@ def read_all(prefix: pathlib.Path) -> tuple[dict[str, object], list[tfckpt.Check
 
 
 @pytest.mark.parametrize("name", SEEDS)
-def test_checkpoint_without_mutations_reads_whole(tmp_path: pathlib.Path, name: str) -> None:
-    """What all mutations below start from; the helper that makes checksums right leaves it as it is."""
-    values, errors = read_all(write(tmp_path, SEEDS[name]))
+def test_checkpoint_without_mutations_is_read(tmp_path: pathlib.Path, name: str) -> None:
+    """All mutations below start from this; the function that corrects checksums leaves it unchanged."""
+    values, errors = read_all(write_files(tmp_path, SEEDS[name]))
 
     assert errors == []
     assert values == {
@@ -98,57 +98,57 @@ def test_checkpoint_without_mutations_reads_whole(tmp_path: pathlib.Path, name: 
 
 
 @pytest.mark.parametrize("name", SEEDS)
-def test_any_single_byte_of_any_file_changed_is_noticed_or_does_not_matter(tmp_path: pathlib.Path, name: str) -> None:
-    """Every byte in turn, of the variants every third, with a change drawn for it: values that are read are right."""
+def test_any_changed_byte_is_noticed(tmp_path: pathlib.Path, name: str) -> None:
+    """Every byte (every third one of the variants) is changed in turn; values that can be read are correct."""
     files = SEEDS[name]
-    expected, _ = read_all(write(tmp_path, files))
-    draw = random.Random(20_260_000)
+    expected, _ = read_all(write_files(tmp_path, files))
+    generator = random.Random(20_260_000)
     tried = noticed = 0
 
     for ending, data in files.items():
         for place in range(0, len(data), 1 if name == "plain" else 3):
             broken = bytearray(data)
-            broken[place] ^= draw.randint(1, 255)
-            prefix = write(tmp_path, {**files, ending: bytes(broken)})
+            broken[place] ^= generator.randint(1, 255)
+            prefix = write_files(tmp_path, {**files, ending: bytes(broken)})
             values, errors = read_all(prefix)
 
             assert values.items() <= expected.items(), f"{ending}, byte {place}"
             assert errors or values == expected, f"{ending}, byte {place}"
             tried += 1
             noticed += bool(errors)
-        write(tmp_path, files)
+        write_files(tmp_path, files)
 
-    # Every byte of these files is under a checksum or a rule of its own.
+    # Every byte of these files is covered by a checksum or a rule.
     assert noticed == tried > 100
 
 
 @pytest.mark.parametrize("name", SEEDS)
-def test_file_cut_short_anywhere_is_noticed(tmp_path: pathlib.Path, name: str) -> None:
-    """Every length of every file."""
+def test_truncation_of_any_file_is_noticed(tmp_path: pathlib.Path, name: str) -> None:
+    """Every seventh length of every file is tried."""
     files = SEEDS[name]
-    expected, _ = read_all(write(tmp_path, files))
+    expected, _ = read_all(write_files(tmp_path, files))
 
     for ending, data in files.items():
         for length in range(0, len(data), 7):
-            values, errors = read_all(write(tmp_path, {**files, ending: data[:length]}))
+            values, errors = read_all(write_files(tmp_path, {**files, ending: data[:length]}))
 
             assert errors, f"{ending} of {length} bytes"
             assert values.items() <= expected.items()
-        write(tmp_path, files)
+        write_files(tmp_path, files)
 
 
 def test_forged_indexes_give_values_or_our_errors(tmp_path: pathlib.Path) -> None:
-    """Random mutations of the index under checksums that were made right again, so that they reach every rule."""
-    draw = random.Random(41)
+    """The index is mutated at random and its checksums are corrected, so that the mutations reach every rule."""
+    generator = random.Random(41)
     outcomes: collections.Counter[str] = collections.Counter()
     names = ["plain", "big-endian", "snappy"]
 
     for number in range(MUTATIONS):
         files = SEEDS[names[number % 7 % 3]]
-        forged = mutate(files[".index"][:-48], draw) + files[".index"][-48:] if number % 3 else files[".index"]
+        forged = mutate(files[".index"][:-48], generator) + files[".index"][-48:] if number % 3 else files[".index"]
         if number % 3 == 0:
-            forged = mutate(files[".index"], draw)
-        prefix = write(tmp_path, {**files, ".index": reseal(forged)})
+            forged = mutate(files[".index"], generator)
+        prefix = write_files(tmp_path, {**files, ".index": reseal(forged)})
 
         values, errors = read_all(prefix)
 
@@ -163,8 +163,8 @@ def test_forged_indexes_give_values_or_our_errors(tmp_path: pathlib.Path) -> Non
 
 
 def test_forged_entries_give_values_or_our_errors(tmp_path: pathlib.Path) -> None:
-    """Random mutations of the messages in a sound table."""
-    draw = random.Random(7)
+    """The messages in a valid table are mutated at random."""
+    generator = random.Random(7)
     outcomes: collections.Counter[str] = collections.Counter()
     bundle = Bundle().add("w", builders.FLOAT, [2], bytes(8)).add_strings("s", [b"a", b"bc"])
     bundle.add_slices("p", builders.INT32, [2, 2], [([None, (0, 1)], bytes(8)), ([None, (1, 1)], bytes(8))])
@@ -172,8 +172,8 @@ def test_forged_entries_give_values_or_our_errors(tmp_path: pathlib.Path) -> Non
 
     for _ in range(MUTATIONS):
         entries = dict(bundle.entries)
-        for key in draw.sample(keys, draw.randint(1, 2)):
-            entries[key] = mutate(entries[key], draw)
+        for key in generator.sample(keys, generator.randint(1, 2)):
+            entries[key] = mutate(entries[key], generator)
         forged = builders.table(sorted(entries.items()))
         values, errors = read_all(builders.write_index(tmp_path, forged, bytes(bundle.shards[0])))
 
@@ -185,16 +185,16 @@ def test_forged_entries_give_values_or_our_errors(tmp_path: pathlib.Path) -> Non
 
 
 def test_forged_payloads_give_values_or_our_errors_without_verification(tmp_path: pathlib.Path) -> None:
-    """With checksums off, any bytes of a shard: arrays of the right shape, or our error."""
-    draw = random.Random(99)
+    """Without checksums, any bytes of a shard give arrays of the correct shape, or one of our errors."""
+    generator = random.Random(99)
     files = SEEDS["plain"]
 
     for _ in range(MUTATIONS // 5):
-        shards = {ending: mutate(data, draw) for ending, data in files.items() if ending != ".index"}
-        with tfckpt.open(write(tmp_path, {**files, **shards})) as found:
-            for info in found.infos():
+        shards = {ending: mutate(data, generator) for ending, data in files.items() if ending != ".index"}
+        with tfckpt.open(write_files(tmp_path, {**files, **shards})) as checkpoint:
+            for info in checkpoint.infos():
                 try:
-                    array = found.read(info.name, verify=False)
+                    array = checkpoint.read(info.name, verify=False)
                 except tfckpt.CheckpointError:
                     continue
                 assert (array.shape, array.dtype) == (info.shape, info.dtype)
@@ -203,7 +203,7 @@ def test_forged_payloads_give_values_or_our_errors_without_verification(tmp_path
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(index=st.binary(max_size=200), sealed=st.booleans())
 def test_arbitrary_index_gives_our_error(tmp_path: pathlib.Path, index: bytes, sealed: bool) -> None:
-    """Any bytes at all, with and without a footer and checksums that are right."""
+    """Arbitrary bytes are tried with and without a correct footer and checksums."""
     forged = builders.table_of_blocks([index], [b"z"]) if sealed else index
 
     values, errors = read_all(builders.write_index(tmp_path, forged))
@@ -218,10 +218,10 @@ def test_arbitrary_index_gives_our_error(tmp_path: pathlib.Path, index: bytes, s
     per_block=st.integers(1, 3),
     interval=st.integers(1, 3),
 )
-def test_plain_and_compressed_indexes_of_any_entries_end_alike(
+def test_compression_of_an_index_does_not_change_the_result(
     tmp_path: pathlib.Path, entries: dict[bytes, bytes], per_block: int, interval: int
 ) -> None:
-    """Compression changes nothing of what is found or refused."""
+    """The values and the errors are the same for a plain and a compressed index of any entries."""
     table = sorted({**entries, b"": builders.header_proto()}.items())
     outcomes = []
     for framer in (builders.plain, builders.snappy_frame):
