@@ -13,7 +13,7 @@ import functools
 import pkgutil
 from typing import Any
 
-from .errors import CorruptionError
+from .errors import CorruptionError, UnsupportedFeatureError
 
 PACKAGE = "tfckpt"
 
@@ -55,6 +55,19 @@ def format_text(message: Any) -> str:
     from google.protobuf import text_format
 
     return text_format.MessageToString(message, as_utf8=True, descriptor_pool=_pool())
+
+
+def check_version(version: Any, supported: int, what: str) -> None:
+    """Raise `UnsupportedFeatureError` if a VersionDef excludes readers of version `supported`; same as TensorFlow."""
+    if version.producer < 0:
+        raise UnsupportedFeatureError(f"{what} of version {version.producer}; the oldest version is 0")
+    if version.min_consumer > supported:
+        raise UnsupportedFeatureError(
+            f"{what} needs a reader of version {version.min_consumer} or newer; this one has version {supported}: "
+            "try a newer release of tfckpt"
+        )
+    if supported in version.bad_consumers:
+        raise UnsupportedFeatureError(f"{what} must not be read by readers of version {supported}, such as this one")
 
 
 @functools.cache

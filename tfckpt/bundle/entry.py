@@ -36,22 +36,13 @@ class BundleHeader:
     def decode(cls, data: bytes | memoryview, limits: Limits) -> BundleHeader:
         """Decode a BundleHeaderProto; checks the version, the byte order and the number of shards."""
         message = protos.parse("BundleHeaderProto", data)
-        version = message.version
-        if version.producer < 0:
-            raise UnsupportedFeatureError(f"bundle of version {version.producer}; the oldest version is 0")
-        if version.min_consumer > VERSION:
-            raise UnsupportedFeatureError(
-                f"bundle needs a reader of version {version.min_consumer} or newer; this one has version {VERSION}: "
-                "try a newer release of tfckpt"
-            )
-        if VERSION in version.bad_consumers:
-            raise UnsupportedFeatureError(f"bundle must not be read by readers of version {VERSION}, such as this one")
+        protos.check_version(message.version, VERSION, "bundle")
         if message.endianness not in (0, 1):
             raise CorruptionError(f"bundle header with byte order {message.endianness}, expected 0 (little) or 1 (big)")
         if message.num_shards < 1:
             raise CorruptionError(f"bundle header with {message.num_shards} data shards")
         check_limit(limits, "max_shards", message.num_shards, "bundle header with too many data shards")
-        return cls(message.num_shards, message.endianness == 1, version.producer)
+        return cls(message.num_shards, message.endianness == 1, message.version.producer)
 
     def encode(self) -> bytes:
         """Encode the BundleHeaderProto with the same bytes as TensorFlow."""

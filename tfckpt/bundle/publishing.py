@@ -51,12 +51,10 @@ def check_free(prefix: str, num_shards: int, *, overwrite: bool) -> None:
     names = [naming.index_name(prefix), *(naming.shard_name(prefix, i, num_shards) for i in range(num_shards))]
     for path in names:
         if os.path.isdir(path):
-            raise WriteError("is a folder, expected a file of the checkpoint", path=path)
+            raise WriteError("is a directory, expected a file", path=path)
     for path in (prefix, *names):
         if os.path.lexists(path) and not os.path.isdir(path) and not overwrite:
-            raise CheckpointExistsError(
-                "the file exists already; it is overwritten only with --force (overwrite=True)", path=path
-            )
+            raise CheckpointExistsError("file exists; use --force (overwrite=True) to overwrite it", path=path)
 
 
 def remove_leftovers(prefix: str) -> None:

@@ -243,7 +243,7 @@ class V1Reader:
         message = protos.parse("SavedTensorSlices", first[1]) if first is not None and first[0] == LIST_KEY else None
         if message is None or not message.HasField("meta"):
             raise CorruptionError("table without a list of tensors under the empty key")
-        _check_version(message.meta.versions)
+        protos.check_version(message.meta.versions, VERSION, "V1 checkpoint")
         for item in message.meta.tensor:
             with error_context(tensor=decode_name(item.name)):
                 tensor = _tensor(item)
@@ -333,17 +333,6 @@ def _tensor(item: Any) -> _Tensor:
     shape = tuple(dim.size for dim in item.shape.dim)
     check_shape(shape)
     return _Tensor(data_type(item.type), shape, [])
-
-
-def _check_version(version: Any) -> None:
-    if version.producer < 0:
-        raise UnsupportedFeatureError(f"V1 checkpoint of version {version.producer}; 0 is the oldest")
-    if version.min_consumer > VERSION:
-        raise UnsupportedFeatureError(
-            f"V1 checkpoint that only readers of version {version.min_consumer} and newer may read; this is {VERSION}"
-        )
-    if VERSION in version.bad_consumers:
-        raise UnsupportedFeatureError(f"V1 checkpoint that readers of version {VERSION} are told not to read")
 
 
 def _describe(name: str, tensor: _Tensor) -> TensorInfo:
