@@ -1,1 +1,1 @@
-"""V1 checkpoints: tensors as messages in a sorted table, in one file or one file a shard."""
+"""V1 checkpoints: tensors as messages in a sorted table, in one file or one file per shard."""

@@ -1,11 +1,11 @@
-"""Tensors of a V1 checkpoint by name (TensorFlow `util/tensor_slice_reader.cc`).
+"""The reader of V1 checkpoints (TensorFlow `util/tensor_slice_reader.cc`).
 
-Every shard is a table.
-Under the empty key it lists its tensors with their full shapes and the slices that stand in this shard;
-every other value is one slice of one tensor, a SavedTensorSlices message with the elements in a TensorProto.
-Opening reads the lists of all shards; a tensor's records are read when it is asked for.
+Each shard is a table.
+The value at the empty key is a list of the tensors with their full shapes and the slices that this shard contains.
+Every other value is a record: one slice of one tensor, a SavedTensorSlices message with the elements in a TensorProto.
+Opening reads the lists of all shards. The records of a tensor are read on access.
 
-There are no checksums of tensors: the table's blocks have them, and they are always compared.
+Tensors have no checksums of their own; the blocks of the table have checksums, which are always verified.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ..errors import (
     UnsupportedFeatureError,
     error_context,
     find_close_names,
+    format_key,
     join_some,
     say_close_names,
 )
@@ -49,23 +50,23 @@ VERSION = 1
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Tensor:
-    """One tensor as the lists have it: its slices, each with the number of the shard that holds it."""
+    """A tensor from the lists, with its slices and the shard of each."""
 
     data_type: DataType
     shape: tuple[int, ...]
     parts: list[tuple[TensorSlice, int]]
 
     def is_whole(self) -> bool:
-        """Whether one slice is all of the tensor."""
+        """Return whether the tensor is stored in one piece."""
         return len(self.parts) == 1 and self.parts[0][0].shape(self.shape) == self.shape
 
     def lacks_elements(self) -> bool:
-        """Whether the slices are too few to hold all elements; what else may be wrong with them is for reading."""
+        """Return whether the slices have too few elements; `check_cover` detects all other problems."""
         try:
-            held = sum(math.prod(piece.shape(self.shape)) for piece, _ in self.parts)
+            elements = sum(math.prod(piece.shape(self.shape)) for piece, _ in self.parts)
         except CorruptionError:
             return False
-        return not self.parts or held < math.prod(self.shape)
+        return not self.parts or elements < math.prod(self.shape)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,18 +76,18 @@ class _Shard:
 
 
 class V1Reader:
-    """A V1 checkpoint, open for reading; safe to use from several threads."""
+    """An open V1 checkpoint; thread-safe."""
 
     format: str = "V1"
 
     def __init__(self, storage: Storage, prefix: str, limits: Limits = DEFAULT_LIMITS) -> None:
-        """Open every shard that is there and read its list.
+        """Open all existing shards and read their lists.
 
-        `prefix` is the one file, or `BASE-?????-of-NNNNN` for a sharded checkpoint.
+        `prefix` is the path of the only file, or `BASE-?????-of-NNNNN` for a sharded checkpoint.
         """
         self._prefix = prefix
         self._limits = limits
-        self._paths = _paths(storage, prefix, limits)
+        self._paths = _list_paths(storage, prefix, limits)
         self._shards: dict[int, _Shard] = {}
         tensors: dict[bytes, _Tensor] = {}
         try:
@@ -102,7 +103,7 @@ class V1Reader:
                     source.close()
                     raise
             if not self._shards:
-                raise CheckpointNotFoundError(f"none of the {len(self._paths)} shards is there", path=prefix)
+                raise CheckpointNotFoundError(f"none of the {len(self._paths)} shards exists", path=prefix)
         except BaseException:
             self.close()
             raise
@@ -110,22 +111,22 @@ class V1Reader:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Paths of every shard, whether it is there or not; there is no index beside them."""
+        """Paths of all shards, including missing ones; there is no index file."""
         return self._paths
 
     @property
     def num_shards(self) -> int:
-        """Always 1: the shards of a V1 checkpoint are tables of their own, not data shards."""
+        """Always 1: the shards of a V1 checkpoint are tables, not data shards."""
         return 1
 
     @property
     def producer(self) -> None:
-        """Always None: the version of a V1 checkpoint is not that of a bundle."""
+        """Always None: V1 has version numbers of its own."""
         return
 
     @property
     def big_endian(self) -> None:
-        """Always None: the elements are in protobuf messages, which have one byte order."""
+        """Always None: the elements are in protobuf messages, which have only one byte order."""
         return
 
     @property
@@ -134,45 +135,45 @@ class V1Reader:
         return False
 
     def names(self) -> tuple[str, ...]:
-        """Every tensor's name in the order of its bytes."""
+        """Return the names of all tensors, sorted by their bytes."""
         return tuple(map(decode_name, self._tensors))
 
     def __contains__(self, name: str) -> bool:
-        """Whether there is a tensor of this name."""
+        """Return whether there is a tensor of this name."""
         return encode_name(name) in self._tensors
 
     def info(self, name: str) -> TensorInfo:
-        """What the lists say of a tensor.
+        """Describe a tensor from the lists; `TensorNotFoundError` if there is none.
 
-        `nbytes` is what its elements take in memory, 0 for strings: how long they are is only known when they are read.
-        `offset` and `crc32c` are None, since records have neither.
+        `nbytes` is the size of the elements in memory, or 0 for strings, whose lengths are in the records.
+        `offset` and `crc32c` are None, since records have no checksum and blocks may be compressed.
         """
         return _describe(name, self._find(name)[1])
 
     def infos(self) -> Iterator[TensorInfo]:
-        """What the lists say of every tensor, in the order of `names`."""
+        """Describe all tensors from the lists, in the order of `names`."""
         return (_describe(decode_name(name), tensor) for name, tensor in self._tensors.items())
 
     def read(self, name: str, *, verify: bool = True, index: Index = None) -> Array:
-        """The tensor, or the part of it that `index` selects, as a read-only copy.
+        """Return the tensor, or the part that `index` selects, as a read-only copy.
 
-        There is no checksum that `verify=False` could leave out: those of the table's blocks are always compared.
+        `verify` has no effect, since the checksums of the table's blocks are always verified.
         """
         key, tensor = self._find(name)
         with error_context(path=self._prefix, tensor=name):
             selection = select(tensor.shape, index)
-            self._check(tensor)
+            self._check_tensor(tensor)
             if tensor.is_whole():
-                record = self._record(key, *tensor.parts[0])
+                record = self._find_record(key, *tensor.parts[0])
                 return selection.finish(selection.within_whole(self._decode(record, key, tensor, *tensor.parts[0])))
             records: list[tuple[TensorSlice, tuple[ByteView, TensorSlice, int]]] = []
             for piece, shard_id in tensor.parts:
                 if selection.overlap(piece) is not None:
-                    records.append((piece, (self._record(key, piece, shard_id), piece, shard_id)))
-            held = sum(len(record) for _, (record, _, _) in records)
-            if held < math.prod(selection.box_shape):
-                # An element takes a byte at least; nothing is allocated before the file is known to hold that.
-                raise CorruptionError(f"records of {held} bytes cannot hold {math.prod(selection.box_shape)} elements")
+                    records.append((piece, (self._find_record(key, piece, shard_id), piece, shard_id)))
+            nbytes, elements = sum(len(record) for _, (record, _, _) in records), math.prod(selection.box_shape)
+            if nbytes < elements:
+                # Each element takes at least a byte. Check this before memory for the elements is allocated.
+                raise CorruptionError(f"records of {nbytes} bytes cannot hold {elements} elements")
 
             def read_part(part: tuple[ByteView, TensorSlice, int], inside: Selection) -> Array:
                 record, piece, shard_id = part
@@ -181,7 +182,7 @@ class V1Reader:
             return gather(selection, tensor.data_type.to_numpy(), records, read_part)
 
     def payloads(self, name: str) -> list[Payload]:
-        """Return an empty list: records have no offset that means anything and no checksum."""
+        """Return an empty list: records have no checksum, and no offset, since blocks may be compressed."""
         self._find(name)
         return []
 
@@ -190,34 +191,33 @@ class V1Reader:
         raise UnsupportedFeatureError("a V1 checkpoint has no payloads", path=self._prefix, tensor=name)
 
     def shard_sizes(self) -> dict[str, int]:
-        """Return an empty dict: a table that was cut short does not open."""
+        """Return an empty dict: a truncated table cannot be opened anyway."""
         return {}
 
     def prefetch(self, names: Iterable[str], threads: int) -> contextlib.AbstractContextManager[None]:
-        """Nothing: the records of a tensor stand in blocks that are read whole, one after the other."""
+        """Do nothing: the records of a tensor are in blocks, which are read one by one."""
         return contextlib.nullcontext()
 
     def missing_shards(self) -> dict[str, tuple[str, ...]]:
-        """The shards that are not there, each with the names of the tensors that lack slices.
+        """Return the paths of missing shards, each with the names of all tensors that lack slices.
 
-        Which of several missing shards a slice stands in is not known, nor which tensors stand only in them.
+        It is unknown which of several missing shards contains a slice, and which tensors are only in missing shards.
         """
-        absent = self._missing()
         lost = tuple(decode_name(name) for name, tensor in self._tensors.items() if tensor.lacks_elements())
-        return dict.fromkeys(absent, lost)
+        return dict.fromkeys(self._missing_paths(), lost)
 
     def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
-        """Every name, and what is damaged in the tables besides the tensors' own records.
+        """Return all names, and the errors in the tables, including records that are in no list.
 
-        Reads every block of every shard; a record that no list has is reported too.
+        Reads every block of every shard, but does not decode the records of listed tensors.
         """
         errors: list[CheckpointError] = []
         for shard_id, shard in self._shards.items():
             listed = {
                 piece.key(name)
                 for name, tensor in self._tensors.items()
-                for piece, at in tensor.parts
-                if at == shard_id
+                for piece, piece_shard_id in tensor.parts
+                if piece_shard_id == shard_id
             }
             try:
                 shard.table.check_metaindex()
@@ -227,31 +227,31 @@ class V1Reader:
                 try:
                     for key, _ in shard.table.block_entries(number):
                         if key != LIST_KEY and key not in listed:
-                            errors.append(_stray(key, shard.source.name))
+                            errors.append(_unlisted_error(key, shard.source.name))
                 except CheckpointError as error:
                     errors.append(error)
         return self.names(), errors
 
     def close(self) -> None:
-        """Close the files; arrays that were read stay valid."""
+        """Close the files; arrays stay valid."""
         for shard in self._shards.values():
             shard.source.close()
 
     def _add_list(self, tensors: dict[bytes, _Tensor], shard_id: int) -> None:
-        """Take in the list of tensors of one shard."""
+        """Add the list of tensors of one shard."""
         first = self._shards[shard_id].table.seek(LIST_KEY)
         message = protos.parse("SavedTensorSlices", first[1]) if first is not None and first[0] == LIST_KEY else None
         if message is None or not message.HasField("meta"):
-            raise CorruptionError("table without a list of tensors under the empty key")
+            raise CorruptionError("table without a list of tensors at the empty key")
         protos.check_version(message.meta.versions, VERSION, "V1 checkpoint")
         for item in message.meta.tensor:
             with error_context(tensor=decode_name(item.name)):
-                tensor = _tensor(item)
+                tensor = _decode_tensor(item)
                 known = tensors.setdefault(item.name, tensor)
                 if (known.shape, known.data_type) != (tensor.shape, tensor.data_type):
                     raise CorruptionError(
                         f"listed as {tensor.data_type.name} {list(tensor.shape)}, "
-                        f"in another shard as {known.data_type.name} {list(known.shape)}"
+                        f"but in another shard as {known.data_type.name} {list(known.shape)}"
                     )
                 count = len(known.parts) + len(item.slice)
                 check_limit(self._limits, "max_slices", count, "partitioned tensor with too many slices")
@@ -263,16 +263,16 @@ class V1Reader:
         if key is None or tensor is None:
             close = find_close_names(name, self.names())
             hint = say_close_names(close)
-            absent = self._missing()
-            hint += f"; it may stand in one of {len(absent)} missing shards, such as {absent[0]}" if absent else ""
+            missing = self._missing_paths()
+            hint += f"; it may be in one of {len(missing)} missing shards, such as {missing[0]}" if missing else ""
             raise TensorNotFoundError(f"not in the checkpoint{hint}", close_names=close, path=self._prefix, tensor=name)
         return key, tensor
 
-    def _missing(self) -> list[str]:
+    def _missing_paths(self) -> list[str]:
         return [path for shard_id, path in enumerate(self._paths) if shard_id not in self._shards]
 
-    def _check(self, tensor: _Tensor) -> None:
-        """Refuse a type that cannot be read, and slices that do not give the whole tensor once."""
+    def _check_tensor(self, tensor: _Tensor) -> None:
+        """Raise unless the type can be read and the slices cover the tensor exactly once."""
         if not tensor.data_type.is_readable:
             raise UnsupportedFeatureError(f"values of type {tensor.data_type.enum_name} cannot be read")
         check_rank(tensor.shape)
@@ -284,27 +284,27 @@ class V1Reader:
                     f"{what} is stored twice, in {self._paths[seen[piece]]} and in {self._paths[shard_id]}"
                 )
             seen[piece] = shard_id
-        absent = self._missing()
-        if absent and tensor.lacks_elements():
+        missing = self._missing_paths()
+        if missing and tensor.lacks_elements():
             raise CheckpointNotFoundError(
-                f"the tensor has slices in a shard that is missing: {join_some(absent)}; put the file beside the others"
+                f"the tensor has slices in a missing shard: {join_some(missing)}; put the file next to the others"
             )
         if not tensor.is_whole():
             check_cover([piece for piece, _ in tensor.parts], tensor.shape)
 
-    def _record(self, key: bytes, piece: TensorSlice, shard_id: int) -> ByteView:
-        """The bytes of one record."""
+    def _find_record(self, key: bytes, piece: TensorSlice, shard_id: int) -> ByteView:
+        """Return the bytes of one record."""
         shard = self._shards[shard_id]
         with error_context(path=shard.source.name):
             value = shard.table.get(piece.key(key))
             if value is None:
                 raise CorruptionError(
-                    f"slice {piece} is listed and has no record" if piece.extents else "listed and has no record"
+                    f"slice {piece} is listed but has no record" if piece.extents else "listed but has no record"
                 )
             return value
 
     def _decode(self, record: ByteView, key: bytes, tensor: _Tensor, piece: TensorSlice, shard_id: int) -> Array:
-        """The elements of one record, which must be of this slice of this tensor."""
+        """Decode the elements of one record; `CorruptionError` if it belongs to another slice or tensor."""
         with error_context(path=self._shards[shard_id].source.name):
             message = protos.parse("SavedTensorSlices", record)
             if message.data.name != key or TensorSlice.from_proto(message.data.slice) != piece:
@@ -315,19 +315,19 @@ class V1Reader:
             return decode_record(message.data.data, tensor.data_type, piece.shape(tensor.shape))
 
 
-def _paths(storage: Storage, prefix: str, limits: Limits) -> tuple[str, ...]:
-    """The files that a prefix stands for."""
+def _list_paths(storage: Storage, prefix: str, limits: Limits) -> tuple[str, ...]:
+    """Return the paths of all shards of a prefix."""
     parts = None if storage.is_file(prefix) else naming.parse_pattern(prefix)
     if parts is None:
         return (prefix,)
     base, num_shards = parts
     if num_shards < 1:
-        raise CheckpointNotFoundError("a checkpoint of 0 shards", path=prefix)
+        raise CheckpointNotFoundError("checkpoint with 0 shards", path=prefix)
     check_limit(limits, "max_shards", num_shards, "too many shards", path=prefix)
     return tuple(naming.shard_name(base, shard_id, num_shards) for shard_id in range(num_shards))
 
 
-def _tensor(item: Any) -> _Tensor:
+def _decode_tensor(item: Any) -> _Tensor:
     if item.shape.unknown_rank:
         raise CorruptionError("listed with unknown rank")
     shape = tuple(dim.size for dim in item.shape.dim)
@@ -350,10 +350,10 @@ def _describe(name: str, tensor: _Tensor) -> TensorInfo:
     )
 
 
-def _stray(key: bytes, path: str) -> CorruptionError:
-    """The finding that a record is in no list."""
+def _unlisted_error(key: bytes, path: str) -> CorruptionError:
+    """Return the error for a record that is not in the list of its shard."""
     try:
         name, piece = decode_key(key)
     except CorruptionError as error:
-        return CorruptionError(f"key {key!r} is none of a record: {error.message}", path=path)
-    return CorruptionError(f"record of slice {piece} is in no list", path=path, tensor=decode_name(name))
+        return CorruptionError(f"{format_key(key)} is not the key of a record: {error.message}", path=path)
+    return CorruptionError(f"record of slice {piece} is not listed", path=path, tensor=decode_name(name))

@@ -17,15 +17,15 @@ extents = st.lists(
 ).map(tuple)
 
 
-def test_key_of_a_worked_example_is_taken_apart() -> None:
-    """The bytes of the format's written example."""
+def test_key_of_the_worked_example_is_decoded() -> None:
+    """The bytes are those of the example in docs/format.md."""
     assert decode_key(bytes.fromhex("0077000101028081 807f")) == (b"w", TensorSlice(((0, 1), (0, FULL))))
     assert decode_key(bytes.fromhex("007363000100")) == (b"sc", TensorSlice(()))
 
 
 @given(st.binary(), extents)
 def test_key_round_trips_any_name_and_slice(name: bytes, chosen: tuple[tuple[int, int], ...]) -> None:
-    """Taking apart undoes `TensorSlice.key`, whatever bytes the name has."""
+    """Decoding inverts `TensorSlice.key`."""
     piece = TensorSlice(chosen)
 
     assert decode_key(piece.key(name)) == (name, piece)
@@ -33,7 +33,7 @@ def test_key_round_trips_any_name_and_slice(name: bytes, chosen: tuple[tuple[int
 
 @given(st.binary(max_size=30))
 def test_arbitrary_bytes_are_a_key_or_corrupt(data: bytes) -> None:
-    """Nothing but our error comes of bytes that are no key, and what is taken apart gives the same bytes again."""
+    """Encoding a decoded key gives the same bytes."""
     try:
         name, piece = decode_key(data)
     except CorruptionError:
@@ -43,31 +43,29 @@ def test_arbitrary_bytes_are_a_key_or_corrupt(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "message"),
+    "key",
     [
-        pytest.param(b"\x01\x05w\x00\x01\x00", "begins with the number 5", id="other number first"),
-        pytest.param(b"\x00w\x00\x01\x08" + b"\xff" * 8, "slice of 18446744073709551615 dimensions", id="absurd rank"),
-        pytest.param(b"\x00w\x00\x01\x00\x00", "1 bytes after its end", id="bytes after the end"),
+        pytest.param(b"\x01\x05w\x00\x01\x00", id="other number first"),
+        pytest.param(b"\x00w\x00\x01\x08" + b"\xff" * 8, id="huge rank"),
+        pytest.param(b"\x00w\x00\x01\x00\x00", id="bytes after the end"),
         pytest.param(
             b"\x00w\x00\x01" + builders.ordered_number(1) + builders.ordered_signed(-3) + builders.ordered_signed(2),
-            "start -3 and length 2",
             id="negative start",
         ),
         pytest.param(
             b"\x00w\x00\x01" + builders.ordered_number(1) + builders.ordered_signed(1) + builders.ordered_signed(-1),
-            "start 1 and length -1",
-            id="whole dimension that starts later",
+            id="whole dimension with a start",
         ),
     ],
 )
-def test_key_that_is_none_is_refused(key: bytes, message: str) -> None:
-    """Each thing that no writer puts into a key."""
-    with pytest.raises(CorruptionError, match=message):
+def test_invalid_key_is_refused(key: bytes) -> None:
+    """No writer creates such keys."""
+    with pytest.raises(CorruptionError):
         decode_key(key)
 
 
-def test_shard_names_are_made_and_taken_apart() -> None:
-    """A shard, its pattern, and names that only look like them."""
+def test_shard_names_round_trip() -> None:
+    """Names with fewer digits are not shards or patterns."""
     assert naming.shard_name("dir/m.ckpt-3", 1, 4) == "dir/m.ckpt-3-00001-of-00004"
     assert naming.parse_shard("dir/m.ckpt-3-00001-of-00004") == ("dir/m.ckpt-3", 1, 4)
     assert naming.parse_pattern("dir/m.ckpt-3-?????-of-00004") == ("dir/m.ckpt-3", 4)
@@ -77,5 +75,5 @@ def test_shard_names_are_made_and_taken_apart() -> None:
 
 @pytest.mark.parametrize("prefix", ["m.ckpt-3", "m.ckpt-3-?????-of-00004", "m.ckpt-3-00001-of-00004"])
 def test_shards_share_the_graph_of_their_base(prefix: str) -> None:
-    """The graph file is named without the shard."""
+    """The name of the graph file does not contain the shard."""
     assert naming.meta_name(prefix) == "m.ckpt-3.meta"

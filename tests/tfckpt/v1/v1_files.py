@@ -1,4 +1,4 @@
-"""V1 checkpoints made by hand, sound or with any one thing wrong; like `tests.builders`, without the package's code."""
+"""Builders of valid and invalid V1 checkpoints; like `tests.builders`, they do not use the package's code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.builders import (
 
 
 def packed(number: int, dtype: int, values: Sequence[float]) -> bytes:
-    """A packed field of a TensorProto."""
+    """Return a packed field of a TensorProto."""
     forms = {FLOAT: "f", DOUBLE: "d"}
     if dtype in forms:
         return field_bytes(number, struct.pack(f"<{len(values)}{forms[dtype]}", *values))
@@ -35,7 +35,7 @@ def packed(number: int, dtype: int, values: Sequence[float]) -> bytes:
 
 
 def values_proto(dtype: int, values: Sequence[object]) -> bytes:
-    """A TensorProto with only the field that belongs to the type."""
+    """Return a TensorProto with only the field for the type."""
     if dtype == STRING:
         return b"".join(field_bytes(8, value) for value in values if isinstance(value, bytes))
     numbers = {FLOAT: 5, DOUBLE: 6, INT32: 7, INT64: 10}
@@ -44,12 +44,12 @@ def values_proto(dtype: int, values: Sequence[object]) -> bytes:
 
 
 def record_proto(name: bytes, extents: Extents, values: bytes) -> bytes:
-    """A SavedTensorSlices with `data`: one slice of one tensor."""
+    """Return a SavedTensorSlices with `data`: one slice of one tensor."""
     return field_bytes(2, field_bytes(1, name) + field_bytes(2, slice_proto(extents)) + field_bytes(3, values))
 
 
 def list_proto(tensors: Sequence[bytes], *, producer: int = 1, min_consumer: int = 0, bad_consumer: int = 0) -> bytes:
-    """A SavedTensorSlices with `meta`: the list of tensors and the version."""
+    """Return a SavedTensorSlices with `meta`: the list of tensors and the version."""
     version = field_varint(1, producer) + field_varint(2, min_consumer) + field_varint(3, bad_consumer)
     return field_bytes(1, b"".join(field_bytes(1, tensor) for tensor in tensors) + field_bytes(2, version))
 
@@ -57,14 +57,17 @@ def list_proto(tensors: Sequence[bytes], *, producer: int = 1, min_consumer: int
 def tensor_proto(
     name: bytes, dtype: int, shape: Sequence[int], slices: Sequence[Extents], *, unknown_rank: bool = False
 ) -> bytes:
-    """A SavedSliceMeta: one tensor in the list."""
+    """Return a SavedSliceMeta: one tensor of the list."""
     out = field_bytes(1, name) + field_bytes(2, shape_proto(shape, unknown_rank=unknown_rank)) + field_varint(3, dtype)
     return out + b"".join(field_bytes(4, slice_proto(extents)) for extents in slices)
 
 
 @dataclasses.dataclass
 class V1File:
-    """One table in the making: what its list says, and its records."""
+    """A table being built: its list of tensors, and its records.
+
+    `head` replaces the value at the empty key.
+    """
 
     listed: list[bytes] = dataclasses.field(default_factory=list)
     records: dict[bytes, bytes] = dataclasses.field(default_factory=dict)
@@ -79,7 +82,7 @@ class V1File:
         *,
         proto: bytes | None = None,
     ) -> V1File:
-        """A tensor in one record; `proto` replaces the TensorProto."""
+        """Add a tensor in one record; `proto` replaces the TensorProto."""
         return self.add_slices(name, dtype, shape, [([None] * len(shape), values)], proto=proto)
 
     def add_slices(
@@ -91,7 +94,7 @@ class V1File:
         *,
         proto: bytes | None = None,
     ) -> V1File:
-        """Slices of a tensor, each with its values."""
+        """Add slices of a tensor, each with its values; `proto` replaces their TensorProto."""
         self.listed.append(tensor_proto(name, dtype, shape, [extents for extents, _ in pieces]))
         for extents, values in pieces:
             content = values_proto(dtype, values) if proto is None else proto
@@ -99,12 +102,12 @@ class V1File:
         return self
 
     def bytes(self, *, per_block: int = 1000, framer: Framer = plain) -> bytes:
-        """The file."""
+        """Return the contents of the file."""
         head = list_proto(self.listed) if self.head is None else self.head
         entries = [(b"", head), *sorted(self.records.items())]
         return table(entries, per_block=per_block, frame_data=framer, frame_index=framer)
 
     def write(self, path: Path) -> Path:
-        """Write the file; gives its path."""
+        """Write the file and return its path."""
         path.write_bytes(self.bytes())
         return path
