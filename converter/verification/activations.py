@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 import os
-import zipfile
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfckpt.errors import CorruptionError, printable
-from tfckpt.files.reading import open_file
 
-from .._typing import Array
+from .._typing import Array, PathLike
 from ..errors import ConversionError, Shape
+from ..formats import npz
 from .comparison import ComparisonReport, finite_or_none, largest_of, measure
 
 if TYPE_CHECKING:
@@ -34,9 +32,6 @@ FLOAT32_TOLERANCE = 1e-5
 
 #: For float64 on both sides: right conversions were measured at 1e-14, a wrong padding or epsilon at 1e-6 and more.
 FLOAT64_TOLERANCE = 1e-10
-
-#: Uncompressed bytes; a golden file is read whole, and a small compressed one may claim any size.
-MAX_GOLDEN_BYTES = 4 << 30
 
 INPUT = "input"
 LOGITS = "logits"
@@ -174,57 +169,18 @@ def compare(
     )
 
 
-def load_golden(path: str | os.PathLike[str]) -> dict[str, Array]:
-    """Read a golden `.npz`; nothing is unpickled, and no array is made before its size is known to be there.
+def load_golden(path: PathLike) -> dict[str, Array]:
+    """Read the real numbers of a golden `.npz`; the arrays are read-only.
 
-    Raises `CheckpointNotFoundError`, or `CorruptionError` for what is no such file.
+    Raises `CheckpointNotFoundError`, or `CorruptionError` if the file is not such an archive.
     """
-    path = os.fspath(path)
-    with open_file(path) as file:
-        return dict(_arrays(file, path))
-
-
-def _arrays(file: BinaryIO, path: str) -> Iterator[tuple[str, Array]]:
-    """Read every array of an archive."""
-    try:
-        archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise CorruptionError(f"no .npz file ({error})", path=path) from error
-    with archive:
-        members = archive.infolist()
-        nbytes = sum(member.file_size for member in members)
-        if nbytes > MAX_GOLDEN_BYTES:
-            raise CorruptionError(f"arrays of {nbytes} bytes, expected at most {MAX_GOLDEN_BYTES}", path=path)
-        for member in members:
-            name = member.filename.removesuffix(".npy")
-            try:
-                array = _array(archive, member)
-            # NumPy's header reader lets through whatever Python's parser raises, and zipfile what its codecs raise.
-            except Exception as error:
-                raise CorruptionError(
-                    f"cannot be read as an array of numbers ({error})", path=path, tensor=name
-                ) from error
-            yield name, array
-
-
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
-    """Read one array, after comparing the size its header claims with the size of the member."""
-    with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise ValueError(f"version {version}, expected (1, 0) or (2, 0)")
-        if dtype.kind not in "biuf":
-            raise ValueError(f"dtype {dtype}, expected numbers")
-        claimed, there = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
-        if claimed != there:
-            raise ValueError(f"{there} bytes, expected {claimed} for {dtype} {list(shape)}")
-    with archive.open(member) as stream:
-        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-    return array
+    arrays = npz.read(path).tensors
+    for name, array in arrays.items():
+        if array.dtype.kind == "c":
+            raise CorruptionError(
+                f"array of dtype {array.dtype}, expected real numbers", path=os.fspath(path), tensor=name
+            )
+    return arrays
 
 
 def _reference_names(golden: Mapping[str, Array]) -> dict[str, str]:

@@ -31,7 +31,7 @@ def compute_logits(model: EfficientNet, images: Array) -> Array:
     """Return the logits of NHWC images in the model's dtype."""
     dtype = model.stem.conv.weight.dtype
     with torch.inference_mode():
-        logits: Array = model(torch.from_numpy(images).to(dtype).permute(0, 3, 1, 2)).numpy()
+        logits: Array = model(torch.tensor(images).to(dtype).permute(0, 3, 1, 2)).numpy()
     return logits
 
 

@@ -6,8 +6,6 @@ import io
 import json
 import math
 import pathlib
-import pickle
-import zipfile
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +17,6 @@ torch = pytest.importorskip("torch", reason="the compared network is a PyTorch m
 
 from converter.errors import ConversionError, VerificationError  # noqa: E402
 from converter.model import EfficientNet, EfficientNetConfig, StageConfig  # noqa: E402
-from converter.verification import activations  # noqa: E402
 from converter.verification.activations import compare, load_golden  # noqa: E402
 from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError  # noqa: E402
 
@@ -282,21 +279,6 @@ def test_report_becomes_strict_json(model: EfficientNet, golden: dict[str, Array
 # Golden files.
 
 
-def npy(array: Any, **options: Any) -> bytes:
-    """Write one array as `.npy` bytes."""
-    stream = io.BytesIO()
-    np.lib.format.write_array(stream, array, **options)
-    return stream.getvalue()
-
-
-def archive(path: pathlib.Path, members: dict[str, bytes]) -> pathlib.Path:
-    """Write a zip file."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    return path
-
-
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed], ids=["stored", "deflated"])
 def test_golden_file_reads_as_numpy_wrote_it(tmp_path: pathlib.Path, save: Any) -> None:
     """Names, dtypes, shapes and values come back, Fortran order and other byte orders among them."""
@@ -318,87 +300,25 @@ def test_golden_file_reads_as_numpy_wrote_it(tmp_path: pathlib.Path, save: Any) 
 
 
 class Trap:
-    """Unpickling it would be noticed."""
+    """An object that fails the test when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Raise when loaded."""
+        """Return a call that fails the test."""
         return (pytest.fail, ("the file was unpickled",))
 
 
-def claiming(shape: str) -> bytes:
-    """Write a header that claims a shape, and four bytes of data."""
-    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode()
-    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(4)
-
-
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (npy(np.array([Trap()], object), allow_pickle=True), "dtype object, expected numbers"),
-        (pickle.dumps(Trap()), "the magic string is not correct"),
-        (npy(np.array(["text"])), "dtype <U4, expected numbers"),
-        (npy(np.zeros(2, "f4,f4")), "expected numbers"),
-        (npy(np.zeros(2), version=(3, 0)), "version (3, 0), expected (1, 0) or (2, 0)"),
-        (npy(np.zeros(8))[:-1], "63 bytes, expected 64 for float64 [8]"),
-        (npy(np.zeros(8)) + b"\0", "65 bytes, expected 64 for float64 [8]"),
-        (claiming("(1000000000000,)"), "4 bytes, expected 4000000000000 for float32 [1000000000000]"),
-        (claiming("(-1,)"), "4 bytes, expected -4 for float32 [-1]"),
-        (claiming("(" * 200), "cannot be read as an array of numbers"),
-        (b"", "cannot be read as an array of numbers"),
-    ],
-    ids=[
-        "objects",
-        "pickle",
-        "text",
-        "records",
-        "version",
-        "one byte less",
-        "one byte more",
-        "huge claim",
-        "negative claim",
-        "unreadable header",
-        "empty",
-    ],
+    "array", [np.array([Trap()], object), np.array(["text"]), np.array([1j])], ids=["objects", "text", "complex"]
 )
-def test_member_that_is_no_array_of_numbers_is_refused(tmp_path: pathlib.Path, content: bytes, message: str) -> None:
-    """Nothing is unpickled or allocated on a header's word; the error names the file and the array."""
-    path = archive(tmp_path / "golden.npz", {"input.npy": npy(np.zeros(1)), "logits.npy": content})
+def test_array_without_real_numbers_is_refused(tmp_path: pathlib.Path, array: Array) -> None:
+    """Nothing is unpickled; the error has the file and the array."""
+    path = tmp_path / "golden.npz"
+    np.savez(path, input=np.zeros(1), logits=array)
 
     with pytest.raises(CorruptionError) as caught:
         load_golden(path)
 
-    assert message in str(caught.value)
     assert (caught.value.path, caught.value.tensor) == (str(path), "logits")
-
-
-def test_header_that_claims_what_is_there_is_taken(tmp_path: pathlib.Path) -> None:
-    """The twin of the refused claims: one float32 in four bytes."""
-    path = archive(tmp_path / "golden.npz", {"logits.npy": claiming("(1,)")})
-
-    assert load_golden(path)["logits"].tolist() == [0.0]
-
-
-def test_archive_over_the_limit_is_refused(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sum of the uncompressed sizes is compared before anything is read; the limit itself is allowed."""
-    path = archive(tmp_path / "golden.npz", {"a.npy": npy(np.zeros(100)), "b.npy": npy(np.zeros(100))})
-    total = 2 * len(npy(np.zeros(100)))
-
-    monkeypatch.setattr(activations, "MAX_GOLDEN_BYTES", total - 1)
-    with pytest.raises(CorruptionError, match=f"arrays of {total} bytes, expected at most {total - 1}"):
-        load_golden(path)
-    monkeypatch.setattr(activations, "MAX_GOLDEN_BYTES", total)
-
-    assert list(load_golden(path)) == ["a", "b"]
-
-
-@pytest.mark.parametrize("content", [b"", b"text\n", npy(np.zeros(3))], ids=["empty", "text", "npy"])
-def test_file_that_is_no_archive_is_refused(tmp_path: pathlib.Path, content: bytes) -> None:
-    """A single array is not a golden file either."""
-    path = tmp_path / "golden.npz"
-    path.write_bytes(content)
-
-    with pytest.raises(CorruptionError, match=r"no \.npz file"):
-        load_golden(path)
 
 
 @pytest.mark.parametrize("name", ["missing.npz", "."], ids=["missing", "folder"])
