@@ -69,7 +69,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(options: argparse.Namespace) -> int:
     """Classify the images, and compare the predictions with the graph's."""
     from ..loading import load_model
-    from ..verification.evaluation import LabelledImages, evaluate, open_arrays, open_folder, predictor
+    from ..verification.evaluation import LabelledImages, evaluate, make_predictor, open_arrays, open_folder
 
     metadata = read_native(options.output).metadata
     settings = _Settings(options, metadata)
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
             )
         with progress_bar("classifying", counts=True) as progress:
             result = evaluate(
-                predictor(model),
+                make_predictor(model),
                 data,
                 classes=classes,
                 oracle=against.predictor,
@@ -159,8 +159,8 @@ class _Against:
         self.predictor: Predictor | None = None
 
     def __enter__(self) -> _Against:
-        from ..verification.evaluation import oracle_predictor
-        from ..verification.oracle import oracle_of, pair_output, weights_of
+        from ..verification.evaluation import make_oracle_predictor
+        from ..verification.oracle import build_oracle, choose_oracle_weights, pair_output
         from ..verification.weights import verify_weights
 
         options = self._options
@@ -173,12 +173,12 @@ class _Against:
         if not weights.ok:
             name = os.path.basename(self._checkpoint.prefix)
             say(f"the weights are not those of {name}; tf2torch verify shows the differences")
-        graph = oracle_of(self._checkpoint)
+        graph = build_oracle(self._checkpoint)
         if graph is None:
             raise GraphError(
                 f"{self._checkpoint.prefix}: there is no graph with this checkpoint, so it cannot classify images"
             )
-        self.predictor = oracle_predictor(graph, pair_output(graph, weights), weights_of(weights))
+        self.predictor = make_oracle_predictor(graph, pair_output(graph, weights), choose_oracle_weights(weights))
         if weights.config is not None:
             self.strides = tuple(stage.stride for stage in weights.config.stages)
         return self

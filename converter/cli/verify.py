@@ -177,9 +177,9 @@ def _layers(
         return None, [f"{what}: it is described by your own rules"]
     try:
         from ..loading import load_model
-        from ..verification.oracle import ProbeOptions, oracle_of, prove_layers
+        from ..verification.oracle import ProbeOptions, build_oracle, prove_layers
 
-        graph = oracle_of(checkpoint)
+        graph = build_oracle(checkpoint)
     except (ModuleNotFoundError, MissingDependencyError) as error:
         if needs_graph or getattr(error, "name", "torch") not in ("torch", None):
             raise

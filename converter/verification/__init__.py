@@ -1,1 +1,1 @@
-"""Proof that an output is what its source says: the weights byte for byte, and the network's values."""
+"""Proof that an output matches its source: the weights byte for byte, and the values that the network computes."""

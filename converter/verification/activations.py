@@ -1,10 +1,10 @@
-"""The network's values beside TensorFlow's: logits and every endpoint, layer by layer, on TensorFlow's own input.
+"""Comparison of a network's values with those that TensorFlow recorded: logits and endpoints for the same input.
 
 A golden file is an `.npz` with `input` (NHWC), `logits` and any number of `endpoint:NAME` (NHWC, or NC after pooling),
-the values TensorFlow gave for that input; `logits64` are the logits of the same network run in float64.
+the values that TensorFlow computed for this input; `logits64` are its logits in float64.
 
-A difference is measured against the largest reference value of its layer, max|Δ| / max|reference|: single values near
-zero have no meaningful relative error.
+A difference is relative to the largest reference value of its layer, max|Δ| / max|reference|, because the relative
+error of a single value near zero has no meaning.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from .comparison import ComparisonReport, finite_or_none, largest_of, measure
 if TYPE_CHECKING:
     from ..model.efficientnet import EfficientNet
 
-#: For float32 on either side: TensorFlow's own lies up to 4e-6 of the largest value from its float64 result.
+#: For float32 on either side; TensorFlow's float32 differs from its float64 by up to 4e-6 of the largest value.
 FLOAT32_TOLERANCE = 1e-5
 
-#: For float64 on both sides: right conversions were measured at 1e-14, a wrong padding or epsilon at 1e-6 and more.
+#: For float64 on both sides; correct conversions differ by 1e-14, a wrong padding or epsilon by at least 1e-6.
 FLOAT64_TOLERANCE = 1e-10
 
 INPUT = "input"
@@ -41,10 +41,10 @@ ENDPOINT = "endpoint:"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LayerRecord:
-    """One layer compared, in TensorFlow's axes.
+    """The comparison of one layer, in TensorFlow's axes.
 
-    `max_abs` is max|Δ| and `max_rel` is max|Δ| / max|reference|; both are infinite when the shapes differ, and not
-    a number when a value is none. `tolerance` is the largest `max_rel` that agrees.
+    `max_abs` is max|Δ| and `max_rel` is max|Δ| / max|reference|; both are infinite if the shapes differ, and NaN if a
+    value is NaN. `tolerance` is the largest `max_rel` that agrees.
     """
 
     name: str
@@ -56,11 +56,11 @@ class LayerRecord:
 
     @property
     def agrees(self) -> bool:
-        """Whether the layer is within its tolerance; what is not a number never is."""
+        """Whether the difference is within the tolerance, which NaN never is."""
         return self.max_rel <= self.tolerance
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         text = f"{printable(self.name)} {list(self.shape)}"
         if self.shape != self.reference_shape:
             return f"{text}: TensorFlow's is {list(self.reference_shape)}"
@@ -69,9 +69,9 @@ class LayerRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationsReport(ComparisonReport):
-    """A whole comparison: `records` in network order, and what was left out with the reason.
+    """A comparison with recorded values: `records` in network order, and the arrays not compared with the reason.
 
-    `dtype` is what our network computed in.
+    `dtype` is the dtype in which our network ran.
     """
 
     dtype: str
@@ -89,11 +89,11 @@ class ActivationsReport(ComparisonReport):
         return largest_of(record.max_rel for record in self.records)
 
     def findings(self) -> list[str]:
-        """List every layer that differs, one line each, the first one computed first."""
+        """Return every layer that differs, one a line, in network order."""
         return [str(record) for record in self.records if not record.agrees]
 
     def summary(self) -> str:
-        """Say it in a few lines."""
+        """Return the result in a few lines."""
         agree = sum(record.agrees for record in self.records)
         lines = [
             f"endpoints {agree} of {len(self.records)} agree with TensorFlow's ({self.dtype}): largest difference "
@@ -103,7 +103,7 @@ class ActivationsReport(ComparisonReport):
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values that JSON can hold; what is infinite or not a number is None."""
+        """Return values for JSON; infinite values and NaN are None."""
         return {
             "dtype": self.dtype,
             "max_abs": finite_or_none(self.max_abs),
@@ -130,16 +130,16 @@ class ActivationsReport(ComparisonReport):
 def compare(
     model: EfficientNet, golden: Mapping[str, Array], *, double: bool = False, tolerance: float = FLOAT32_TOLERANCE
 ) -> ActivationsReport:
-    """Run the model on the golden input and compare logits and endpoints with TensorFlow's.
+    """Run the model on the golden input, and compare its logits and endpoints with TensorFlow's.
 
-    With `double` a copy of the model runs in float64. `logits64` is then held to `FLOAT64_TOLERANCE`, all other
-    references to `tolerance`. The model itself is left as it is; a copy runs where it would have to change.
-    Raises `ConversionError` when the golden values are not for such a network.
+    With `double` a copy of the model runs in float64, and the tolerance of `logits64` is `FLOAT64_TOLERANCE`; that of
+    all other references is `tolerance`. The model itself does not change.
+    Raises `ConversionError` if the golden values are not for such a network.
     """
     import torch
 
-    names = _reference_names(golden)
-    images = _images(golden, model.config.in_channels)
+    names = _map_references(golden)
+    images = _check_input(golden, model.config.in_channels)
     if double or model.training:
         model = copy.deepcopy(model).eval()
     if double:
@@ -148,13 +148,13 @@ def compare(
     inputs = torch.from_numpy(np.array(images, np.float64)).to(like.device, like.dtype).permute(0, 3, 1, 2)
     with torch.inference_mode():
         points = {
-            name: _channels_last(tensor.double().cpu().numpy()) for name, tensor in model.endpoints(inputs).items()
+            name: _to_channels_last(tensor.double().cpu().numpy()) for name, tensor in model.endpoints(inputs).items()
         }
     unknown = [printable(name) for name in names.values() if name not in points and name != LOGITS]
     if unknown:
-        raise ConversionError(f"no endpoint {', '.join(unknown)} in this network; it has {', '.join(points)}")
+        raise ConversionError(f"the network has no endpoint {', '.join(unknown)}; it has {', '.join(points)}")
     not_compared = [(key, "neither logits nor an endpoint") for key in golden if key not in names and key != INPUT]
-    not_compared += [(key, "the model gives pooled features") for key, name in names.items() if name not in points]
+    not_compared += [(key, "the model returns pooled features") for key, name in names.items() if name not in points]
     if len(not_compared) == len(golden) - 1:
         raise ConversionError(f"nothing to compare: {'; '.join(f'{key}, {reason}' for key, reason in not_compared)}")
     records = []
@@ -183,26 +183,26 @@ def load_golden(path: PathLike) -> dict[str, Array]:
     return arrays
 
 
-def _reference_names(golden: Mapping[str, Array]) -> dict[str, str]:
-    """Map the keys of reference values to the points of the network they belong to."""
+def _map_references(golden: Mapping[str, Array]) -> dict[str, str]:
+    """Return the endpoint of each reference value, by its key in the golden values."""
     names = {key: key.removeprefix(ENDPOINT) for key in golden if key.startswith(ENDPOINT)}
     names.update((key, LOGITS) for key in (LOGITS, LOGITS64) if key in golden)
     if not names or INPUT not in golden:
-        found = ", ".join(map(printable, golden)) or "nothing"
+        present = ", ".join(map(printable, golden)) or "no arrays"
         raise ConversionError(
-            f"golden values have {found}; expected {INPUT} (NHWC) and {LOGITS} or {ENDPOINT}NAME, or both"
+            f"golden values have {present}; expected {INPUT} (NHWC) and at least one of {LOGITS} and {ENDPOINT}NAME"
         )
     return names
 
 
-def _images(golden: Mapping[str, Array], channels: int) -> Array:
-    """Give the golden input after checking its axes."""
+def _check_input(golden: Mapping[str, Array], channels: int) -> Array:
+    """Return the golden input; raise `ConversionError` if it is not a batch of images."""
     images = golden[INPUT]
     if images.ndim != 4 or images.shape[3] != channels or 0 in images.shape:
         raise ConversionError(f"golden {INPUT} is {list(images.shape)}, expected [N, H, W, {channels}]")
     return images
 
 
-def _channels_last(values: Array) -> Array:
-    """Give values in TensorFlow's axes: NCHW becomes NHWC."""
+def _to_channels_last(values: Array) -> Array:
+    """Return values in TensorFlow's axes, NHWC instead of NCHW."""
     return values.transpose(0, 2, 3, 1) if values.ndim == 4 else values

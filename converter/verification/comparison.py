@@ -1,4 +1,4 @@
-"""What every comparison shares: how far values differ, and a report that lists its findings."""
+"""Parts of all comparisons: measures of differences, and a report that lists findings."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class ComparisonReport(abc.ABC):
 def measure(values: Array, reference: Array) -> tuple[float, float, float]:
     """Return max|Δ|, max|Δ| / max|reference| and the cosine of the angle between two arrays.
 
-    All three are infinite if the shapes differ; a value that is not a number makes the first two not a number.
+    All three are infinite if the shapes differ; the first two are NaN if a value is NaN.
     """
     if values.shape != reference.shape:
         return math.inf, math.inf, math.inf
     if not values.size:
         return 0.0, 0.0, 1.0
     ours, theirs = values.astype(np.float64).ravel(), reference.astype(np.float64).ravel()
-    with np.errstate(invalid="ignore", over="ignore"):  # not a number is a result here
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN is a valid result here
         max_abs = float(np.abs(ours - theirs).max())
         largest = float(np.abs(theirs).max())
         max_rel = 0.0 if max_abs == 0.0 else max_abs / largest if largest != 0.0 else math.inf
@@ -64,10 +64,10 @@ def measure(values: Array, reference: Array) -> tuple[float, float, float]:
 
 
 def largest_of(values: Iterable[float]) -> float:
-    """Return the largest value; one that is not a number counts as larger than any other."""
+    """Return the largest value, where NaN is larger than any other."""
     return max(values, key=lambda value: math.inf if math.isnan(value) else value)
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return a value that JSON can hold: None instead of an infinite one or one that is not a number."""
+    """Return the value, or None if it is infinite or NaN, which JSON does not support."""
     return value if math.isfinite(value) else None

@@ -1,8 +1,8 @@
-"""What is wrong with a layer's structure, found by experiment.
+"""Experiments that find faults in the structure of a layer.
 
 An experiment changes one part of a layer, runs the layer on the oracle's input, and compares its output again.
 The first change that makes the difference vanish is the cause.
-Wrong values need no experiment: the comparison of weights names each tensor that differs from the checkpoint.
+Wrong values need no experiment, because the comparison of weights names each tensor that differs from the checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from .._typing import Array
 from .comparison import measure
-from .layers import OracleRun, as_input, as_output, exact_copy, forward, watching
+from .layers import OracleRun, exact_copy, forward, to_oracle_axes, to_our_axes, watch_layers
 from .layers_report import ALONE_TOLERANCE, LayersReport
 from .pairing import Pair
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from ..engine.reference_graph import ReferenceGraph
     from ..model.efficientnet import EfficientNet
 
-#: Only the first faulty layers are examined: the others mostly have the same fault.
+#: At most so many faulty layers are examined, since the others usually have the same fault.
 MAX_LAYERS = 12
-#: As `exact_copy` rounds them where a batch norm has no node that says its own.
+#: Epsilons to try, rounded as in `exact_copy`, if a batch norm has no node with its epsilon.
 _FLOAT32_EPSILONS = tuple(float(np.float32(epsilon)) for epsilon in (1e-3, 1e-5, 1e-4, 1e-6, 1e-2))
 
 Change: TypeAlias = "Callable[[nn.Module], None]"
 
 
 class Experiment(NamedTuple):
-    """What might be wrong, in words, and the change that would put it right."""
+    """A possible cause in words, and the change that removes it."""
 
     cause: str
     change: Change
@@ -49,12 +49,12 @@ def diagnose(
     faulty = [record.layer for record in report.records if record.is_faulty][:MAX_LAYERS]
     exact = exact_copy(model, run.pairing)
     pairs = [run.pairing.pair(layer) for layer in faulty]
-    inputs = _inputs(exact, run, pairs)
-    causes = ((pair.layer, _cause(exact, run, graph, pair, inputs[pair.layer])) for pair in pairs)
+    inputs = _record_inputs(exact, run, pairs)
+    causes = ((pair.layer, _find_cause(exact, run, graph, pair, inputs[pair.layer])) for pair in pairs)
     return tuple((layer, cause) for layer, cause in causes if cause is not None)
 
 
-def _inputs(model: EfficientNet, run: OracleRun, pairs: Sequence[Pair]) -> dict[str, Tensor]:
+def _record_inputs(model: EfficientNet, run: OracleRun, pairs: Sequence[Pair]) -> dict[str, Tensor]:
     """Return the input of each layer when every layer before it has the oracle's values."""
     modules = dict(model.named_modules())
     inputs: dict[str, Tensor] = {}
@@ -66,39 +66,41 @@ def _inputs(model: EfficientNet, run: OracleRun, pairs: Sequence[Pair]) -> dict[
         return hook
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(watching(model, run.pairing, lambda pair, value: as_input(run.exact[pair.layer], value)))
+        stack.enter_context(
+            watch_layers(model, run.pairing, lambda pair, value: to_our_axes(run.exact[pair.layer], value))
+        )
         for pair in pairs:
             stack.callback(modules[pair.module].register_forward_pre_hook(keep(pair.layer)).remove)
         forward(model, run.probe)
     return inputs
 
 
-def _cause(model: EfficientNet, run: OracleRun, graph: ReferenceGraph, pair: Pair, given: Tensor) -> str | None:
+def _find_cause(model: EfficientNet, run: OracleRun, graph: ReferenceGraph, pair: Pair, value: Tensor) -> str | None:
     """Return the first cause whose experiment makes the layer agree; None if no experiment does."""
     if pair.kernel is None:
         return "the layer has no weights of its own: the network is connected differently from the graph"
     module = model.get_submodule(pair.module)
-    for experiment in _experiments(graph, pair, module):
+    for experiment in _list_experiments(graph, pair, module):
         changed = copy.deepcopy(module)
         experiment.change(changed)
-        if _difference(changed, given, run.exact[pair.layer]) <= ALONE_TOLERANCE:
+        if _measure_difference(changed, value, run.exact[pair.layer]) <= ALONE_TOLERANCE:
             return experiment.cause
     return None
 
 
-def _difference(module: nn.Module, given: Tensor, reference: Array) -> float:
+def _measure_difference(module: nn.Module, value: Tensor, reference: Array) -> float:
     """Return the relative difference of a layer's output from the oracle's; infinity if the layer cannot run."""
     import torch
 
     with torch.inference_mode():
         try:
-            value = module(given.clone())
+            output = module(value.clone())
         except RuntimeError:
             return math.inf
-    return measure(as_output(value, reference), reference)[1]
+    return measure(to_oracle_axes(output, reference), reference)[1]
 
 
-def _experiments(graph: ReferenceGraph, pair: Pair, module: nn.Module) -> Iterator[Experiment]:
+def _list_experiments(graph: ReferenceGraph, pair: Pair, module: nn.Module) -> Iterator[Experiment]:
     from torch import nn
 
     from ..model.activations import make_activation
@@ -113,29 +115,29 @@ def _experiments(graph: ReferenceGraph, pair: Pair, module: nn.Module) -> Iterat
         for epsilon in _FLOAT32_EPSILONS if attribute is None else (float(f"{attribute:.6g}"),):
             if epsilon != own:
                 yield Experiment(
-                    f"batch norm epsilon: {own:g} here, {epsilon:g} in the graph", _setting("bn.eps", epsilon)
+                    f"batch norm epsilon: {own:g} here, {epsilon:g} in the graph", _set_attribute("bn.eps", epsilon)
                 )
-    strides = _strides(graph, pair)
+    strides = _read_strides(graph, pair)
     if strides is not None and strides != module.conv.stride:
         yield Experiment(
-            f"stride: {module.conv.stride[0]} here, {strides[0]} in the graph", _convolving(strides, same=True)
+            f"stride: {module.conv.stride[0]} here, {strides[0]} in the graph", _replace_convolution(strides, same=True)
         )
     is_same = isinstance(module.conv, SameConv2d)
     if max(module.conv.stride) > 1 and max(module.conv.kernel_size) > 1:
         here, there = ("SAME", "symmetric") if is_same else ("symmetric", "SAME")
         yield Experiment(
-            f"padding: {here} here, {there} in the graph", _convolving(module.conv.stride, same=not is_same)
+            f"padding: {here} here, {there} in the graph", _replace_convolution(module.conv.stride, same=not is_same)
         )
     present = next((name for name in ACTIVATIONS if type(make_activation(name)) is type(module.act)), None)
     for activation in (None, *ACTIVATIONS):
         if activation != present:
             function = nn.Identity() if activation is None else make_activation(activation)
             cause = f"activation: {present or 'none'} here, {activation or 'none'} in the graph"
-            yield Experiment(cause, _setting("act", function))
+            yield Experiment(cause, _set_attribute("act", function))
 
 
-def _strides(graph: ReferenceGraph, pair: Pair) -> tuple[int, int] | None:
-    assert pair.kernel is not None, "asked only of layers with a kernel"
+def _read_strides(graph: ReferenceGraph, pair: Pair) -> tuple[int, int] | None:
+    assert pair.kernel is not None, "only a layer with a kernel has strides"
     strides: Any = graph.locate(pair.kernel)[1].attributes.get("strides")
     if not isinstance(strides, tuple) or len(strides) != 4:
         return None
@@ -143,7 +145,7 @@ def _strides(graph: ReferenceGraph, pair: Pair) -> tuple[int, int] | None:
     return int(rows), int(columns)
 
 
-def _setting(path: str, value: Any) -> Change:
+def _set_attribute(path: str, value: Any) -> Change:
     def change(module: nn.Module) -> None:
         owner, _, name = path.rpartition(".")
         setattr(module.get_submodule(owner), name, value)
@@ -151,8 +153,8 @@ def _setting(path: str, value: Any) -> Change:
     return change
 
 
-def _convolving(stride: tuple[int, ...], *, same: bool) -> Change:
-    """Return a change to a convolution of the same kernel with this stride, and SAME or symmetric padding."""
+def _replace_convolution(stride: tuple[int, ...], *, same: bool) -> Change:
+    """Return a change of a convolution to this stride and to SAME or symmetric padding, with the same kernel."""
 
     def change(module: nn.Module) -> None:
         from torch import nn
@@ -175,6 +177,6 @@ def _convolving(stride: tuple[int, ...], *, same: bool) -> Change:
                 bias=is_biased,
             )
         new.weight, new.bias = old.weight, old.bias
-        setattr(module, "conv", new)  # noqa: B010 (a module's attribute is not known to the type checker)
+        setattr(module, "conv", new)  # noqa: B010 (the type checker does not know attributes of modules)
 
     return change

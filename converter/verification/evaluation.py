@@ -1,6 +1,6 @@
-"""How often a converted network is right: top-1 and top-5 on labelled images, and beside the oracle's answers.
+"""Accuracy of a converted network: top-1 and top-5 on labelled images, compared with the oracle.
 
-Images stand in a folder with a folder for each class, or as arrays in an `.npz` with `images` and `labels`.
+Images are in a folder with a subfolder for each class, or in an `.npz` with the arrays `images` and `labels`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CHANNELS = 3
 
 
 class Batch(NamedTuple):
-    """Some images (NHWC, float32) and their class numbers."""
+    """Images (NHWC, float32) and their class numbers."""
 
     images: Array
     labels: Array
@@ -43,24 +43,25 @@ class LabelledImages(Protocol):
 
     @property
     def count(self) -> int:
-        """How many images there are."""
+        """The number of images."""
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """All images in order."""
+        """Yield all images in order."""
 
 
 class Predictor(Protocol):
-    """Gives logits (N, classes) of images (NHWC, float32)."""
+    """A function from images (NHWC, float32) to logits (N, classes)."""
 
     def __call__(self, images: Array) -> Array:
-        """Run the network."""
+        """Return the logits of some images."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What came out: right answers of our network, and of the oracle where it ran too.
+    """The number of correct predictions of our network, and of the oracle if it ran too.
 
-    `differing` predictions are not the oracle's; `largest_difference` is that of two logits, of the largest logit.
+    `differing` counts predictions that are not the oracle's; `largest_difference` is the largest difference of two
+    logits, relative to the largest logit.
     """
 
     count: int
@@ -73,14 +74,15 @@ class Evaluation:
     largest_difference: float | None = None
 
     def summary(self) -> str:
-        """Say it in a few lines."""
-        few = min(TOP, self.classes)
+        """Return the result in a few lines."""
         lines = [
             f"images    {self.count:,}, {self.classes} classes",
-            f"top-1     {self._share(self.top1)} in PyTorch" + self._beside(self.oracle_top1),
+            f"top-1     {self._format_share(self.top1)} in PyTorch" + self._format_oracle(self.oracle_top1),
         ]
-        if few == TOP:
-            lines.append(f"top-5     {self._share(self.top5)} in PyTorch" + self._beside(self.oracle_top5))
+        if self.classes >= TOP:
+            lines.append(
+                f"top-5     {self._format_share(self.top5)} in PyTorch" + self._format_oracle(self.oracle_top5)
+            )
         if self.differing is not None:
             lines.append(
                 f"differing {self.differing:,} of {self.count:,} predictions; largest logit difference "
@@ -89,14 +91,14 @@ class Evaluation:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+        """Return values for JSON."""
         return dataclasses.asdict(self)
 
-    def _share(self, right: int) -> str:
-        return f"{right / self.count:.2%} ({right:,})"
+    def _format_share(self, correct: int) -> str:
+        return f"{correct / self.count:.2%} ({correct:,})"
 
-    def _beside(self, right: int | None) -> str:
-        return "" if right is None else f", {self._share(right)} by the graph"
+    def _format_oracle(self, correct: int | None) -> str:
+        return "" if correct is None else f", {self._format_share(correct)} by the graph"
 
 
 def evaluate(
@@ -108,9 +110,9 @@ def evaluate(
     batch_size: int = 32,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Classify all images and count, with the oracle beside it if there is one; `progress` is told images.
+    """Classify all images with the network, and with the oracle if there is one; `progress` counts images.
 
-    Raises `FeedError` for labels that are no class of the network's.
+    Raises `FeedError` for a label that is not a class of the network.
     """
     counts = dict.fromkeys(("top1", "top5", "oracle_top1", "oracle_top5", "differing"), 0)
     difference = largest = 0.0
@@ -118,14 +120,14 @@ def evaluate(
     for batch in data.batches(batch_size):
         outside = batch.labels[(batch.labels < 0) | (batch.labels >= classes)]
         if outside.size:
-            raise FeedError(f"label {int(outside[0])} is no class: the network has the classes 0 to {classes - 1}")
+            raise FeedError(f"label {int(outside[0])} is not a class of the network, expected from 0 to {classes - 1}")
         logits = model(batch.images)
-        counts["top1"] += _right(logits, batch.labels, 1)
-        counts["top5"] += _right(logits, batch.labels, TOP)
+        counts["top1"] += _count_correct(logits, batch.labels, 1)
+        counts["top5"] += _count_correct(logits, batch.labels, TOP)
         if oracle is not None:
             theirs = oracle(batch.images)
-            counts["oracle_top1"] += _right(theirs, batch.labels, 1)
-            counts["oracle_top5"] += _right(theirs, batch.labels, TOP)
+            counts["oracle_top1"] += _count_correct(theirs, batch.labels, 1)
+            counts["oracle_top5"] += _count_correct(theirs, batch.labels, TOP)
             counts["differing"] += int((logits.argmax(1) != theirs.argmax(1)).sum())
             difference = max(difference, float(np.abs(logits - theirs).max()))
             largest = max(largest, float(np.abs(theirs).max()))
@@ -139,8 +141,8 @@ def evaluate(
     )
 
 
-def predictor(model: EfficientNet) -> Predictor:
-    """A PyTorch network as a predictor."""
+def make_predictor(model: EfficientNet) -> Predictor:
+    """Return a predictor that runs a PyTorch network."""
     import torch
 
     like = next(model.parameters())
@@ -154,8 +156,8 @@ def predictor(model: EfficientNet) -> Predictor:
     return run
 
 
-def oracle_predictor(graph: ReferenceGraph, pairing: Pairing, weights: Weights) -> Predictor:
-    """The graph as a predictor; one that takes a fixed number of images gets them so."""
+def make_oracle_predictor(graph: ReferenceGraph, pairing: Pairing, weights: Weights) -> Predictor:
+    """Return a predictor that runs a graph; a fixed batch size of the graph is filled up with repeated images."""
     fixed = pairing.input_shape[0] if pairing.input_shape is not None else -1
     tensor = pairing.pairs[-1].tensor
 
@@ -176,18 +178,18 @@ def oracle_predictor(graph: ReferenceGraph, pairing: Pairing, weights: Weights) 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageFolder:
-    """Image files with the number of their class, and what makes an input of a file."""
+    """Image files with their class numbers, and a function that preprocesses a file."""
 
     files: tuple[tuple[str, int], ...]
     read: Callable[[str], Array]
 
     @property
     def count(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self.files)
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Decode and preprocess as many images at a time."""
+        """Yield batches of decoded and preprocessed images."""
         for start in range(0, len(self.files), size):
             part = self.files[start : start + size]
             images = np.concatenate([self.read(path) for path, _ in part]).transpose(0, 2, 3, 1)
@@ -196,7 +198,7 @@ class ImageFolder:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageArrays:
-    """Images that are there as arrays, and what makes inputs of them; None if they are inputs already."""
+    """Images as arrays, and a function that preprocesses one; None if they are already network inputs."""
 
     images: Array
     labels: Array
@@ -204,11 +206,11 @@ class ImageArrays:
 
     @property
     def count(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self.labels)
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Preprocess as many images at a time."""
+        """Yield batches of preprocessed images."""
         for start in range(0, self.count, size):
             images, labels = self.images[start : start + size], self.labels[start : start + size]
             if self.read is not None:
@@ -219,47 +221,45 @@ class ImageArrays:
 def open_folder(
     folder: str, *, classes: int, labels: Sequence[str] | None, preprocessing: Preprocessing, size: int | None = None
 ) -> ImageFolder:
-    """Find the images of a folder that has a folder for each class.
+    """Return the images of a folder that has a subfolder for each class.
 
-    A folder's class is its name among the `labels`, or its name if that is a number, or its place in alphabetical order
-    if there is one for every class.
-    Raises `CheckpointNotFoundError` or `FeedError` for what is no such folder.
+    The class of a subfolder is the position of its name in `labels`, or its name if it is a number, or its alphabetical
+    position if there is a subfolder for every class.
+    Raises `CheckpointNotFoundError` if the folder does not exist, or `FeedError` if it is not organized like this.
     """
     from ..images.preprocessing import prepare_image
 
     if not os.path.isdir(folder):
         raise CheckpointNotFoundError("there is no such folder", path=folder)
-    names = [name for name in _listed(folder) if os.path.isdir(os.path.join(folder, name)) and not name.startswith(".")]
+    names = [name for name in _list(folder) if os.path.isdir(os.path.join(folder, name)) and not name.startswith(".")]
     if not names:
-        raise FeedError(f"{folder} has no folders; expected one for each class, with images in it")
-    numbers = _numbers(names, classes, labels)
+        raise FeedError(f"{folder} has no subfolders, expected one with images for each class")
+    numbers = _number_classes(names, classes, labels)
     files: list[tuple[str, int]] = []
     for name, number in zip(names, numbers, strict=True):
-        found = [entry for entry in _listed(os.path.join(folder, name)) if entry.lower().endswith(ENDINGS)]
-        if not found:
+        images = [entry for entry in _list(os.path.join(folder, name)) if entry.lower().endswith(ENDINGS)]
+        if not images:
             raise FeedError(f"the class folder {printable(name)} has no images ({', '.join(ENDINGS)})")
-        files += [(os.path.join(folder, name, entry), number) for entry in found]
+        files += [(os.path.join(folder, name, entry), number) for entry in images]
     return ImageFolder(tuple(files), lambda path: prepare_image(path, preprocessing, size=size))
 
 
 def open_arrays(
     path: str, *, channels: int, preprocessing: Callable[[], Preprocessing], size: int | None = None
 ) -> ImageArrays:
-    """Read an `.npz` with `images`, NHWC: float32 inputs, or uint8 pixels to be preprocessed; and their `labels`.
+    """Read an `.npz` with `labels` and NHWC `images`, float32 inputs or uint8 pixels that need preprocessing.
 
-    Raises `FeedError` for other arrays, and what `preprocessing` raises when it is needed.
+    `preprocessing` is only called for pixels. Raises `FeedError` for other arrays.
     """
     arrays = load_golden(path)
     if not {IMAGES, LABELS} <= arrays.keys():
-        found = ", ".join(map(printable, arrays)) or "nothing"
-        raise FeedError(f"{path} has {found}; expected {IMAGES} and {LABELS}")
+        present = ", ".join(map(printable, arrays)) or "no arrays"
+        raise FeedError(f"{path} has {present}; expected {IMAGES} and {LABELS}")
     images, labels = arrays[IMAGES], arrays[LABELS]
     if images.ndim != 4 or images.shape[3] != channels or 0 in images.shape:
         raise FeedError(f"{IMAGES} in {path} is {list(images.shape)}, expected [N, H, W, {channels}]")
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
-        raise FeedError(
-            f"{LABELS} in {path} is {labels.dtype} {list(labels.shape)}, expected whole numbers [{len(images)}]"
-        )
+        raise FeedError(f"{LABELS} in {path} is {labels.dtype} {list(labels.shape)}, expected integers [{len(images)}]")
     if images.dtype == np.uint8:
         from ..images.preprocessing import prepare_image
 
@@ -270,35 +270,37 @@ def open_arrays(
     return ImageArrays(images, labels, None)
 
 
-def _listed(folder: str) -> list[str]:
-    """The names in a folder, in alphabetical order."""
+def _list(folder: str) -> list[str]:
+    """Return the names in a folder, in alphabetical order."""
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
         raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=folder) from error
 
 
-def _numbers(names: Sequence[str], classes: int, labels: Sequence[str] | None) -> list[int]:
-    """The class of each folder."""
+def _number_classes(names: Sequence[str], classes: int, labels: Sequence[str] | None) -> list[int]:
+    """Return the class number of each folder."""
     if labels is not None:
-        places = {label: number for number, label in enumerate(labels)}
-        unknown = [name for name in names if name not in places]
+        positions = {label: number for number, label in enumerate(labels)}
+        unknown = [name for name in names if name not in positions]
         if unknown:
-            raise FeedError(f"no label is called {', '.join(map(printable, unknown))}; the first are {labels[:3]}")
-        return [places[name] for name in names]
+            raise FeedError(
+                f"folders without a label: {', '.join(map(printable, unknown))}; the labels begin with {labels[:3]}"
+            )
+        return [positions[name] for name in names]
     if all(name.isascii() and name.isdigit() for name in names):
         return [int(name) for name in names]
     if len(names) != classes:
         raise FeedError(
-            f"{len(names)} class folders, but the network has {classes} classes: call the folders by the numbers of "
+            f"{len(names)} class folders for a network of {classes} classes: name the folders by the numbers of "
             "their classes, or give --labels with the names of all classes in order"
         )
     return list(range(len(names)))
 
 
-def _right(logits: Array, labels: Array, few: int) -> int:
-    """How many labels are among the `few` largest logits."""
+def _count_correct(logits: Array, labels: Array, top: int) -> int:
+    """Return how many labels are among the `top` largest logits."""
     if logits.ndim != 2:
-        raise ConversionError(f"the network gives {list(logits.shape)}, expected logits (N, classes)")
-    best = np.argsort(-logits, axis=1, kind="stable")[:, :few]
+        raise ConversionError(f"the network returns {list(logits.shape)}, expected logits (N, classes)")
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :top]
     return int((best == labels[:, None]).any(axis=1).sum())

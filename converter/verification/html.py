@@ -1,4 +1,4 @@
-"""A proof as one self-contained page: verdict, summaries and findings, and a plot and a table of the layers."""
+"""A proof as an HTML page: verdict, summaries, findings, and a plot and a table of the layers."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ circle.faulty { fill: var(--bad); stroke: none; }
 _LEAST_EXPONENT = -17
 
 
-def page(proof: Proof) -> str:
-    """Return the whole page."""
+def render_page(proof: Proof) -> str:
+    """Return the page."""
     verdict, mark = ("Proved", "good") if proof.ok else ("Not proved", "bad")
     parts = [
         f'<h1><span class="{mark}">{verdict}</span>: <code>{escape(proof.output)}</code></h1>',
         f"<p>Compared with the checkpoint <code>{escape(proof.source)}</code>.</p>",
     ]
     for title, part in proof.parts:
-        parts += [f"<h2>{title}</h2><pre>{escape(part.summary())}</pre>", _findings(part.findings())]
+        parts += [f"<h2>{title}</h2><pre>{escape(part.summary())}</pre>", _render_findings(part.findings())]
         if isinstance(part, LayersReport):
-            parts += [plot(part), _table(part)]
+            parts += [draw_plot(part), _render_table(part)]
     if proof.not_proved:
         parts += ["<h2>Not proved</h2>", *(f"<p>{escape(sentence)}</p>" for sentence in proof.not_proved)]
     return render_document(f"{verdict}: {proof.output}", parts, style=_STYLE)
 
 
-def plot(report: LayersReport) -> str:
-    """Draw the error of every layer on a log scale: in the whole run, alone, the oracle's noise, and the tolerance."""
+def draw_plot(report: LayersReport) -> str:
+    """Draw the errors of all layers on a log scale: in the whole run, alone, the oracle's noise, and the tolerance."""
     records = report.records
     errors = [record.max_rel for record in records if record.max_rel > 0 and math.isfinite(record.max_rel)]
     high = 3 * math.ceil(math.log10(max([1e-2, *errors])) / 3)
@@ -76,7 +76,7 @@ def _is_beyond(record: LayerRecord, kind: str) -> bool:
     return not record.max_rel <= record.tolerance if kind == "whole" else not record.alone <= ALONE_TOLERANCE
 
 
-def _table(report: LayersReport) -> str:
+def _render_table(report: LayersReport) -> str:
     head = "".join(f"<th>{escape(heading)}</th>" for heading in (*HEADINGS, "tensor of the graph"))
     lines = [f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>']
     for record, row in zip(report.records, report.rows(), strict=True):
@@ -85,5 +85,5 @@ def _table(report: LayersReport) -> str:
     return "\n".join([*lines, "</tbody></table></div>"])
 
 
-def _findings(findings: Sequence[str]) -> str:
+def _render_findings(findings: Sequence[str]) -> str:
     return "" if not findings else f'<pre class="bad">{escape(chr(10).join(findings))}</pre>'

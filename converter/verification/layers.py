@@ -1,12 +1,12 @@
-"""The converted network beside the oracle, layer by layer, without TensorFlow.
+"""Comparison of the converted network with the oracle, layer by layer, without TensorFlow.
 
 Each layer is measured twice.
-In the whole run it takes what our own layers before it gave, as in use: differences add up from layer to layer.
-Alone, it takes what the oracle's layers before it gave, in float64 on both sides: what is left is its own, and shows
-every faulty layer and not only the first.
+In the whole run its input is the output of our own layers before it, so differences accumulate.
+Alone, its input is the oracle's, in float64 on both sides; the difference is the layer's own, so every faulty layer is
+found and not only the first.
 
-Differences are of a layer's largest value, max|Δ| / max|reference|.
-The reference is always the oracle in float64; its distance from the oracle in float32 is the noise of the case.
+Differences are relative to a layer's largest value, max|Δ| / max|reference|.
+The reference is always the oracle in float64; its difference from the oracle in float32 is called noise.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ if TYPE_CHECKING:
     from ..engine.variables import Weights
     from ..model.efficientnet import EfficientNet
 
-#: How often its own noise a right float32 result may lie from the exact one: two frameworks round differently.
+#: A correct float32 result may differ from the exact one by this multiple of the noise, since frameworks round
+#: differently.
 NOISE_FACTOR = 8.0
-#: Noise is that of all layers so far, and at least a few roundings, though a layer of few values may have less.
+#: The noise of a layer includes all layers before it, and is at least a few rounding errors.
 LEAST_NOISE = {"float32": 2.0**-22, "float64": 2.0**-46}
-#: How much finer float64 is.
+#: The ratio of the rounding errors of float64 and float32.
 _FINER = 2.0**-29
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OracleRun:
-    """What the oracle gave for one probe: a value for each layer, NHWC or NC, in both precisions."""
+    """The oracle's output of each layer for one probe, NHWC or NC, in float64 (`exact`) and float32 (`narrow`)."""
 
     pairing: Pairing
     probe: Array
@@ -52,20 +53,20 @@ class OracleRun:
     graph: str
 
     def noise(self, layer: str) -> float:
-        """How far the oracle's float32 lies from its float64, of the layer's largest value."""
+        """Return the difference of the oracle's float32 from its float64, relative to the layer's largest value."""
         return measure(self.narrow[layer], self.exact[layer])[1]
 
 
 def run_oracle(graph: ReferenceGraph, pairing: Pairing, probe: Array, weights: Weights) -> OracleRun:
-    """Run the graph on a probe (NHWC) in both precisions, only as far as the paired layers need it."""
+    """Run the graph on a probe (NHWC) in both precisions, up to the last paired layer."""
     names = list(dict.fromkeys(pair.tensor for pair in pairing.pairs))
-    probe = probe.astype(np.float32)  # the same numbers for everybody, in any precision
+    probe = probe.astype(np.float32)  # the same values in both precisions
     fed = probe.transpose(0, 3, 1, 2) if pairing.channels_first else probe
     feeds: dict[str, Any] = {pairing.input: fed, **dict.fromkeys(pairing.switches, False)}
     values = []
     for dtype in ("float64", "float32"):
-        found = dict(zip(names, graph.run(names, feeds, dtype=dtype, weights=weights), strict=True))
-        values.append({pair.layer: _nhwc(found[pair.tensor], pair) for pair in pairing.pairs})
+        outputs = dict(zip(names, graph.run(names, feeds, dtype=dtype, weights=weights), strict=True))
+        values.append({pair.layer: _to_channels_last(outputs[pair.tensor], pair) for pair in pairing.pairs})
     return OracleRun(pairing, probe, values[0], values[1], graph.path)
 
 
@@ -77,25 +78,26 @@ def compare_layers(
     tolerance: float | None = None,
     probe_name: str = "a probe",
 ) -> LayersReport:
-    """Compare the model with an oracle's run; with `double`, or where float32 shows little, a copy runs in float64.
+    """Compare the model with a run of the oracle.
 
+    With `double`, or if the network is ill-conditioned, a copy of the model runs in float64.
     `tolerance` replaces the default, a small multiple of the noise of each layer and those before it.
-    The model itself is left as it is.
+    The model itself does not change.
     """
     noises = [run.noise(pair.layer) for pair in run.pairing.pairs]
     double = double or not max(noises) <= ILL_CONDITIONED
     exact_model = exact_copy(model, run.pairing)
     whole_model = exact_model if double else copy.deepcopy(model).eval().float()
-    whole = _measured(whole_model, run)
-    alone = _measured(exact_model, run, replace=True)
+    whole = _measure_layers(whole_model, run)
+    alone = _measure_layers(exact_model, run, replace=True)
     dtype = "float64" if double else "float32"
     records = []
-    so_far = LEAST_NOISE["float32"]
+    noise_so_far = LEAST_NOISE["float32"]
     for pair, noise in zip(run.pairing.pairs, noises, strict=True):
-        so_far = max(so_far, noise) if math.isfinite(noise) else so_far
+        noise_so_far = max(noise_so_far, noise) if math.isfinite(noise) else noise_so_far
         allowed = tolerance
         if allowed is None:
-            allowed = NOISE_FACTOR * (max(so_far * _FINER, LEAST_NOISE["float64"]) if double else so_far)
+            allowed = NOISE_FACTOR * (max(noise_so_far * _FINER, LEAST_NOISE["float64"]) if double else noise_so_far)
         shape, max_abs, max_rel, cosine = whole[pair.layer]
         records.append(
             LayerRecord(
@@ -115,10 +117,10 @@ def compare_layers(
 
 
 def exact_copy(model: EfficientNet, pairing: Pairing) -> EfficientNet:
-    """A copy of the model that computes in float64 what the graph does.
+    """Return a copy of the model that computes in float64 what the graph computes.
 
-    A batch norm without a node of its own, as in Keras 3, adds its epsilon to the variance as a float32 constant, and
-    where variances are small it shows that this is not quite the number that was written down.
+    A batch norm without a node of its own, as in Keras 3, adds its epsilon to the variance as a float32 constant. If
+    variances are small, the rounding of the epsilon is visible in float64, so the copy rounds it too.
     """
     from torch import nn
 
@@ -138,22 +140,22 @@ class _Measured(NamedTuple):
     cosine: float
 
 
-def _measured(model: EfficientNet, run: OracleRun, *, replace: bool = False) -> dict[str, _Measured]:
-    """Run the model on the probe and measure every paired layer's output as it is computed.
+def _measure_layers(model: EfficientNet, run: OracleRun, *, replace: bool = False) -> dict[str, _Measured]:
+    """Run the model on the probe, and measure the output of every paired layer.
 
-    With `replace` each output is then put aside for the oracle's, which the next layers take.
+    With `replace`, the oracle's output then replaces each output as the input of the next layers.
     """
-    found: dict[str, _Measured] = {}
+    measured: dict[str, _Measured] = {}
 
     def keep(pair: Pair, value: Tensor) -> Tensor | None:
         reference = run.exact[pair.layer]
-        values = as_output(value, reference)
-        found[pair.layer] = _Measured(values.shape, *measure(values, reference))
-        return as_input(reference, value) if replace else None
+        values = to_oracle_axes(value, reference)
+        measured[pair.layer] = _Measured(values.shape, *measure(values, reference))
+        return to_our_axes(reference, value) if replace else None
 
-    with watching(model, run.pairing, keep):
+    with watch_layers(model, run.pairing, keep):
         forward(model, run.probe)
-    return found
+    return measured
 
 
 def forward(model: EfficientNet, probe: Array) -> Tensor:
@@ -168,18 +170,20 @@ def forward(model: EfficientNet, probe: Array) -> Tensor:
 
 
 @contextlib.contextmanager
-def watching(model: EfficientNet, pairing: Pairing, keep: Callable[[Pair, Tensor], Tensor | None]) -> Iterator[None]:
-    """Show `keep` the output of every paired layer as it is computed; what it gives goes on in its place."""
+def watch_layers(
+    model: EfficientNet, pairing: Pairing, keep: Callable[[Pair, Tensor], Tensor | None]
+) -> Iterator[None]:
+    """Call `keep` with the output of every paired layer; a tensor that it returns replaces the output."""
     modules = dict(model.named_modules())
     handles = []
     for pair in pairing.pairs:
         module = modules.get(pair.module)
         if module is None:
-            raise GraphError(f"the network has no layer {pair.module}, which the graph computes")
+            raise GraphError(f"the network does not have the layer {pair.module} of the graph")
         if pair.layer == POOLED:
-            handles.append(module.register_forward_pre_hook(_before(pair, keep)))
+            handles.append(module.register_forward_pre_hook(_make_pre_hook(pair, keep)))
         else:
-            handles.append(module.register_forward_hook(_after(pair, keep)))
+            handles.append(module.register_forward_hook(_make_hook(pair, keep)))
     try:
         yield
     finally:
@@ -187,7 +191,7 @@ def watching(model: EfficientNet, pairing: Pairing, keep: Callable[[Pair, Tensor
             handle.remove()
 
 
-def _before(pair: Pair, keep: Callable[[Pair, Tensor], Tensor | None]) -> Callable[[nn.Module, Any], Any]:
+def _make_pre_hook(pair: Pair, keep: Callable[[Pair, Tensor], Tensor | None]) -> Callable[[nn.Module, Any], Any]:
     def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor] | None:
         value = keep(pair, arguments[0])
         return None if value is None else (value,)
@@ -195,30 +199,30 @@ def _before(pair: Pair, keep: Callable[[Pair, Tensor], Tensor | None]) -> Callab
     return hook
 
 
-def _after(pair: Pair, keep: Callable[[Pair, Tensor], Tensor | None]) -> Callable[[nn.Module, Any, Tensor], Any]:
+def _make_hook(pair: Pair, keep: Callable[[Pair, Tensor], Tensor | None]) -> Callable[[nn.Module, Any, Tensor], Any]:
     def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         return keep(pair, output)
 
     return hook
 
 
-def as_input(reference: Array, like: Tensor) -> Tensor:
-    """The oracle's value in place of ours; ours where it has another shape, so that the run can go on."""
+def to_our_axes(reference: Array, like: Tensor) -> Tensor:
+    """Return the oracle's value in our axes; if its size differs, return our value so that the run continues."""
     import torch
 
-    # A copy: activations may work in place.
+    # Activations may work in place, so this is a copy.
     value = torch.tensor(reference, dtype=like.dtype, device=like.device)
     value = value.permute(0, 3, 1, 2) if value.dim() == 4 else value
     return value.reshape(like.shape) if value.numel() == like.numel() else like
 
 
-def as_output(value: Tensor, reference: Array) -> Array:
-    """Return our value in the oracle's axes (NHWC or NC), with the reference's axes of one element added or dropped."""
+def to_oracle_axes(value: Tensor, reference: Array) -> Array:
+    """Return our value in the oracle's axes (NHWC or NC), reshaped if only axes of size 1 differ."""
     array: Array = value.detach().double().cpu().numpy()
     array = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
-    same = [size for size in array.shape if size != 1] == [size for size in reference.shape if size != 1]
-    return array.reshape(reference.shape) if same else array
+    has_same_sizes = [size for size in array.shape if size != 1] == [size for size in reference.shape if size != 1]
+    return array.reshape(reference.shape) if has_same_sizes else array
 
 
-def _nhwc(value: Array, pair: Pair) -> Array:
+def _to_channels_last(value: Array, pair: Pair) -> Array:
     return value.transpose(0, 2, 3, 1) if pair.channels_first and value.ndim == 4 else value

@@ -1,4 +1,4 @@
-"""What a comparison of layers came to: a record for each, the first at fault, and causes."""
+"""The result of a comparison of layers: a record for each layer, the first faulty one, and causes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from tfckpt.errors import pluralize, printable
 from ..errors import Shape
 from .comparison import ComparisonReport, finite_or_none, largest_of
 
-#: Above this a network is ill-conditioned: its float32 result has few right digits in either framework.
+#: With more noise a network is ill-conditioned: its float32 result has few correct digits in any framework.
 ILL_CONDITIONED = 1e-4
-#: For one layer alone in float64, where a right one was measured at 1e-15.
+#: For one layer alone in float64; the difference of a correct layer is about 1e-15.
 ALONE_TOLERANCE = 1e-10
 HEADINGS = ("layer", "shape", "max|Δ|", "relative", "allowed", "alone", "cosine", "")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LayerRecord:
-    """One layer compared.
+    """The comparison of one layer.
 
-    `max_abs`, `max_rel` and `cosine` are of the whole run; `alone` is the layer's own difference on the oracle's input.
-    `noise` is the oracle's, float32 against float64.
-    All are infinite where shapes differ, and not a number where a value is none.
+    `max_abs`, `max_rel` and `cosine` come from the whole run; `alone` is the layer's own difference on the oracle's
+    input. `noise` is the difference of the oracle's float32 from its float64.
+    All are infinite if the shapes differ, and NaN if a value is NaN.
     """
 
     layer: str
@@ -39,16 +39,16 @@ class LayerRecord:
 
     @property
     def agrees(self) -> bool:
-        """Whether the layer is within tolerance both ways; what is not a number never is."""
+        """Whether the layer is within both tolerances, which NaN never is."""
         return self.max_rel <= self.tolerance and not self.is_faulty
 
     @property
     def is_faulty(self) -> bool:
-        """Whether the difference is the layer's own."""
+        """Whether the layer itself causes a difference."""
         return not self.alone <= ALONE_TOLERANCE
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         text = f"{printable(self.layer)} {list(self.shape)}"
         if self.shape != self.reference_shape:
             return f"{text}: the graph's is {list(self.reference_shape)}"
@@ -60,10 +60,10 @@ class LayerRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LayersReport(ComparisonReport):
-    """A whole comparison, in network order.
+    """A comparison of all layers, in network order.
 
-    `dtype` is what our network computed in, `graph` where the oracle's graph stands, and `probe` what was fed.
-    `causes` are faults of structure, as pairs of a layer and a sentence; see `diagnosis`.
+    `dtype` is the dtype in which our network ran, `graph` the path of the oracle's graph, and `probe` describes the
+    input. `causes` are faults of structure, as pairs of a layer and a sentence; see `diagnosis`.
     """
 
     dtype: str
@@ -74,38 +74,38 @@ class LayersReport(ComparisonReport):
 
     @property
     def noise(self) -> float:
-        """The largest noise of a layer."""
+        """The largest noise of any layer."""
         return max(record.noise for record in self.records)
 
     @property
     def ill_conditioned(self) -> bool:
-        """Whether float32 can show little of this network, in any framework."""
+        """Whether float32 results of this network are mostly noise, in any framework."""
         return not self.noise <= ILL_CONDITIONED
 
     @property
     def first(self) -> LayerRecord | None:
-        """The first layer whose difference is its own, or else the first beyond tolerance."""
+        """The first faulty layer, or else the first beyond its tolerance, or None."""
         faulty = (record for record in self.records if record.is_faulty)
         return next(faulty, None) or next((record for record in self.records if not record.agrees), None)
 
     def findings(self) -> list[str]:
-        """Each layer with a difference of its own, with the cause if it is known; without such, each that differs."""
+        """Return the faulty layers with known causes, or all layers that differ if none is faulty."""
         faulty = [record for record in self.records if record.is_faulty]
-        carried = [record for record in self.records if not record.agrees and not record.is_faulty]
+        following = [record for record in self.records if not record.agrees and not record.is_faulty]
         causes = dict(self.causes)
         lines = []
-        for record in faulty or carried:
+        for record in faulty or following:
             lines.append(str(record))
             if record.layer in causes:
                 lines.append(f"  cause: {causes[record.layer]}")
-        if faulty and carried:
+        if faulty and following:
             lines.append(
-                f"{pluralize(len(carried), 'other layer')} carry the difference on, {printable(carried[0].layer)} first"
+                f"{pluralize(len(following), 'other layer')} differ as a result, first {printable(following[0].layer)}"
             )
         return lines
 
     def summary(self) -> str:
-        """Say it in a few lines."""
+        """Return the result in a few lines."""
         agree = sum(record.agrees for record in self.records)
         worst = largest_of(record.max_rel for record in self.records)
         alone = largest_of(record.alone for record in self.records)
@@ -118,11 +118,11 @@ class LayersReport(ComparisonReport):
             f"the oracle's own float32 noise {self.noise:.1e}",
         ]
         if self.ill_conditioned:
-            lines.append("          the network is ill-conditioned: float32 shows little of it, judged in float64")
+            lines.append("          the network is ill-conditioned: float32 is mostly noise, so float64 decides")
         return "\n".join(lines)
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Each layer as text: name, shape, max|Δ|, relative, allowed, alone, cosine, verdict."""
+        """Return each layer as text: name, shape, max|Δ|, relative, allowed, alone, cosine, verdict."""
         return [
             (
                 printable(record.layer),
@@ -138,7 +138,7 @@ class LayersReport(ComparisonReport):
         ]
 
     def table(self) -> str:
-        """The layers as columns of text."""
+        """Return the layers as a table of text."""
         rows = [HEADINGS, *self.rows()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
@@ -150,7 +150,7 @@ class LayersReport(ComparisonReport):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold; what is infinite or not a number is None."""
+        """Return values for JSON; infinite values and NaN are None."""
         first = self.first
         causes = dict(self.causes)
         return {
@@ -180,7 +180,7 @@ class LayersReport(ComparisonReport):
         }
 
     def headline(self) -> str:
-        """Return how many layers differ, and the first at fault."""
+        """Return how many layers differ, and the first faulty one."""
         count = sum(not record.agrees for record in self.records)
-        first = "" if self.first is None else f", the first at fault {self.first.layer}"
+        first = "" if self.first is None else f", first fault in {self.first.layer}"
         return f"the layers do not agree with the oracle's: {count} of {len(self.records)}{first}"

@@ -1,4 +1,4 @@
-"""The proof of layers: the graph saved with a checkpoint, a probe, both runs, and the cause of a difference."""
+"""The proof of layers: a probe, a run of the network and of the graph saved with the checkpoint, and causes."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeOptions:
-    """What is fed: `probe` is `random`, an `.npz` or an image; None is random too, without anybody having asked."""
+    """Options of the input: `probe` is `random`, or the path of an `.npz` or an image; None is the default, random."""
 
     probe: str | None = None
     seed: int = 0
     size: int | None = None
 
 
-def oracle_of(checkpoint: Checkpoint) -> ReferenceGraph | None:
-    """The graph beside a checkpoint, ready to run on its values; None if there is none."""
+def build_oracle(checkpoint: Checkpoint) -> ReferenceGraph | None:
+    """Return the graph saved with a checkpoint, ready to run with its values, or None."""
     from ..engine.reference_graph import ReferenceGraph
 
     meta_graph = checkpoint.meta_graph
@@ -53,19 +53,21 @@ def oracle_of(checkpoint: Checkpoint) -> ReferenceGraph | None:
     )
 
 
-def weights_of(report: WeightsReport) -> Weights:
-    """Which values the oracle has to take: those the conversion took."""
+def choose_oracle_weights(report: WeightsReport) -> Weights:
+    """Return the choice of weights for the oracle, which is that of the conversion."""
     return "averages" if any(is_average(move.source) for move in report.moves) else "raw"
 
 
 def pair_output(graph: ReferenceGraph, weights: WeightsReport) -> Pairing:
-    """Pair the graph with the network that the weights' conversion found.
+    """Pair the graph with the network of a conversion.
 
-    Raises `GraphError` where the graph is not this network's.
+    Raises `GraphError` if the graph does not compute this network.
     """
     if weights.config is None:
-        raise GraphError("the layers of a network that rules of your own describe are not paired with a graph")
-    return pair_layers(graph, weights.config, {move.target: move.source for move in weights.moves}, weights_of(weights))
+        raise GraphError("layers of a network that is described by rules cannot be paired with a graph")
+    return pair_layers(
+        graph, weights.config, {move.target: move.source for move in weights.moves}, choose_oracle_weights(weights)
+    )
 
 
 def prove_layers(
@@ -78,30 +80,29 @@ def prove_layers(
     double: bool = False,
     tolerance: float | None = None,
 ) -> LayersReport:
-    """Compare a model with the graph saved with its checkpoint, and look for faults of structure where they differ.
+    """Compare a model with the graph saved with its checkpoint, and look for faults of structure if they differ.
 
     `preprocessing` is for a probe that is an image.
-    Raises a `GraphError` when the graph cannot be run or is another network's, a `FeedError` for a probe that does not
-    fit.
+    Raises `GraphError` if the graph cannot run or computes another network, `FeedError` if the probe does not match.
     """
     pairing = pair_output(graph, weights)
-    probe, name = _probe(pairing, model.config, options, preprocessing)
-    run = run_oracle(graph, pairing, probe, weights_of(weights))
+    probe, name = _make_probe(pairing, model.config, options, preprocessing)
+    run = run_oracle(graph, pairing, probe, choose_oracle_weights(weights))
     report = compare_layers(model, run, double=double, tolerance=tolerance, probe_name=name)
     if report.ok:
         return report
     return dataclasses.replace(report, causes=diagnose(model, run, report, graph=graph))
 
 
-def _probe(
+def _make_probe(
     pairing: Pairing, config: EfficientNetConfig, options: ProbeOptions, preprocessing: Preprocessing | None
 ) -> tuple[Array, str]:
-    """The numbers to feed, and what to call them."""
-    shape = probes.probe_shape(
+    """Return the input and its description."""
+    shape = probes.choose_shape(
         pairing.input_shape, config.in_channels, size=options.size, usual=config.eval_size or config.train_size
     )
     if options.probe in (None, probes.RANDOM):
-        probe = probes.random_probe(shape, options.seed)
+        probe = probes.make_random_probe(shape, options.seed)
         name = f"random probe, seed {options.seed}"
     else:
         assert options.probe is not None, "None is random"
@@ -109,5 +110,5 @@ def _probe(
         probe = probes.read_probe(options.probe, shape, pairing.input_shape, settings)
         name = f"probe {os.path.basename(options.probe)}"
     if probe.ndim != 4 or probe.shape[3] != config.in_channels:
-        raise ConversionError(f"the probe is {list(probe.shape)}, and the network takes {config.in_channels} channels")
+        raise ConversionError(f"the probe is {list(probe.shape)}, but the network takes {config.in_channels} channels")
     return probe, f"{name}, {'×'.join(map(str, probe.shape))}"

@@ -1,8 +1,8 @@
-"""Which tensor of the graph is which layer of our network.
+"""Pairs of the layers of our network and the tensors of a graph.
 
-Layers are found by their variables: the checkpoint key of a kernel leads to the convolution that takes it, and from
-there to its batch norm and activation.
-The names of nodes play no part, so that any scope, any exporter and any nesting of functions will do.
+Layers are found by their variables: the checkpoint key of a kernel leads to the convolution that reads it, and then to
+its batch norm and activation.
+Names of nodes do not matter, so any scope, exporter and nesting of functions is supported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..engine.variables import Weights
     from .wiring import Wiring
 
-#: What we call the layers that have no module of their own in the network.
+#: Names of the layers that have no module of their own in the network.
 POOLED = "pooled"
 OUTPUT = "output"
 LOGITS = "logits"
@@ -31,11 +31,11 @@ _BIASED = ("se.reduce", "se.expand")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pair:
-    """A layer and its tensor.
+    """A layer and its tensor in the graph.
 
-    `module` is the path of the module whose output it is; that of the pooled features is the classifier's input.
-    `kernel` and `norm` are the nodes that compute it, None where it has none of its own.
-    `channels_first` tells NCHW from TensorFlow's usual NHWC.
+    `module` is the path of the module whose output is the tensor, except that the pooled features are the input of the
+    classifier. `kernel` and `norm` are the nodes that compute it, or None.
+    `channels_first` is set for NCHW instead of TensorFlow's usual NHWC.
     """
 
     layer: str
@@ -48,10 +48,10 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pairing:
-    """All pairs in network order, and what is fed: the tensor that the stem's convolution takes, before any padding.
+    """All pairs in network order, and the input of the graph: that of the stem's convolution, before any padding.
 
-    `input_shape` is what the graph says of it, with -1 for any size, None if it says nothing.
-    `switches` are placeholders of a single bool on the way, which say whether this is training.
+    `input_shape` is its declared shape, with -1 for any size, or None.
+    `switches` are boolean placeholders that distinguish training from inference.
     """
 
     pairs: tuple[Pair, ...]
@@ -61,7 +61,7 @@ class Pairing:
     switches: tuple[str, ...]
 
     def pair(self, layer: str) -> Pair:
-        """The pair of a layer by its name."""
+        """Return the pair of a layer by its name."""
         return next(pair for pair in self.pairs if pair.layer == layer)
 
 
@@ -70,74 +70,76 @@ def pair_layers(
 ) -> Pairing:
     """Pair every layer of the network with a tensor of the graph.
 
-    `keys` has the checkpoint key of every target, such as `stem.conv.weight`.
-    Raises `GraphError` that lists every variable and every layer for which the graph has nothing.
+    `keys` maps targets such as `stem.conv.weight` to their checkpoint keys.
+    Raises a `GraphError` that lists every variable and every layer missing in the graph.
     """
     _check_variables(graph, keys, weights)
     last = "classifier.weight" if config.num_classes else "head.conv.weight"
     if last not in keys:
         last = [name for name in keys if name.endswith(".conv.weight")][-1]
-    wiring = _wiring(graph, keys[last], weights)
+    wiring = _find_wiring(graph, keys[last], weights)
     pairer = _Pairer(graph, wiring, keys)
     pairs = tuple(pairer.pairs(config))
     if pairer.missing:
         count = pluralize(len(pairer.missing), "layer")
         lines = [f"the graph {graph.path} does not compute this network: {count}", *pairer.missing]
         raise GraphError("\n  ".join(lines))
-    stem = wiring.kernels(keys["stem.conv.weight"])[0]
-    fed = wiring.unpadded(stem.inputs[0])
+    stem = wiring.find_kernels(keys["stem.conv.weight"])[0]
+    fed = wiring.skip_paddings(stem.inputs[0])
     switches = [
         operation.name
         for operation in wiring.operations
         if operation.op.startswith("Placeholder") and operation.name != fed and _is_bool(graph, operation.name)
     ]
-    return Pairing(pairs, fed, _declared_shape(graph, wiring, fed), _channels_first(graph, stem.name), tuple(switches))
+    return Pairing(
+        pairs, fed, _find_declared_shape(graph, wiring, fed), _is_channels_first(graph, stem.name), tuple(switches)
+    )
 
 
 def _check_variables(graph: ReferenceGraph, keys: Mapping[str, str], weights: Weights) -> None:
-    """Require that the graph's variables are the checkpoint's, as far as the network goes."""
+    """Raise `GraphError` unless the graph has the variables of the network."""
     known = {source.name for source in graph.sources.values()}
     if graph.checkpoint is not None:
         known |= {source.with_weights(weights, graph.checkpoint).name for source in graph.sources.values()}
     unknown = [(target, key) for target, key in keys.items() if known and key not in known]
     if unknown:
-        count = f"{len(unknown)} of the network's {len(keys)} variables are not in it"
+        count = f"it does not have {len(unknown)} of the network's {len(keys)} variables"
         raise GraphError(
             "\n  ".join(
                 [
-                    f"the graph {graph.path} is not this checkpoint's: {count}",
+                    f"the graph {graph.path} does not belong to this checkpoint: {count}",
                     *(f"{printable(key)} ({target})" for target, key in unknown),
                 ]
             )
         )
 
 
-def _wiring(graph: ReferenceGraph, key: str, weights: Weights) -> Wiring:
-    """The operations on the way to the network's output: a signature's, or found from the last kernel on."""
-    from .wiring import Wiring, main_wiring  # torch comes with it
+def _find_wiring(graph: ReferenceGraph, key: str, weights: Weights) -> Wiring:
+    """Return the operations that compute the output of a signature, or else the result of the last kernel."""
+    from .wiring import Wiring, build_main_wiring  # imports torch
 
-    usual = {name: signature for name, signature in graph.signatures.items() if not name.startswith("__")}
-    for name in sorted(usual, key=lambda name: name != "serving_default"):
-        outputs = [tensor.name for tensor in usual[name].outputs.values() if tensor.name]
+    signatures = {name: signature for name, signature in graph.signatures.items() if not name.startswith("__")}
+    for name in sorted(signatures, key=lambda name: name != "serving_default"):
+        outputs = [tensor.name for tensor in signatures[name].outputs.values() if tensor.name]
         try:
             wiring = Wiring(graph.operations(outputs, weights=weights))
         except TensorNameError:
             continue
-        if wiring.kernels(key):
+        if wiring.find_kernels(key):
             return wiring
-    everything = main_wiring(graph, weights)
-    kernels = [kernel for kernel in everything.kernels(key) if not _is_transposed(graph, kernel)]
+    everything = build_main_wiring(graph, weights)
+    kernels = [kernel for kernel in everything.find_kernels(key) if not _is_transposed(graph, kernel)]
     if not kernels:
         raise GraphError(
-            f"the graph {graph.path} computes nothing with {printable(key)}, the network's last kernel: "
-            "it is not this network's, or does not hold its evaluation"
+            f"the graph {graph.path} does not use {printable(key)}, the last kernel of the network: "
+            "it computes another network, or is not an inference graph"
         )
-    result, _ = everything.affine(kernels[0].name)
-    return Wiring(graph.operations([everything.activation(result)], weights=weights))
+    result, _ = everything.follow_affine(kernels[0].name)
+    return Wiring(graph.operations([everything.follow_activation(result)], weights=weights))
 
 
 class _Pairer:
-    """Walks the network in order; what the graph has nothing for is collected in `missing`."""
+    """A walk over the network in order, which collects problems in `missing`."""
 
     def __init__(self, graph: ReferenceGraph, wiring: Wiring, keys: Mapping[str, str]) -> None:
         self._graph = graph
@@ -146,7 +148,7 @@ class _Pairer:
         self.missing: list[str] = []
 
     def pairs(self, config: EfficientNetConfig) -> Iterator[Pair]:
-        """Every pair of the network."""
+        """Yield every pair of the network."""
         yield from self._convolution("stem")
         for placed in config.blocks():
             block = f"stages.{placed.stage}.{placed.position}"
@@ -165,16 +167,16 @@ class _Pairer:
         kernel = self._kernel(f"{layer}.conv.weight", layer)
         if kernel is None:
             return
-        result, norm = self._wiring.affine(kernel.name)
+        result, norm = self._wiring.follow_affine(kernel.name)
         if norm is not None:
             self._check_norm(norm, layer)
         yield Pair(
             layer,
             layer,
-            self._wiring.activation(result),
+            self._wiring.follow_activation(result),
             kernel.name,
             None if norm is None else norm.name,
-            _channels_first(self._graph, kernel.name),
+            _is_channels_first(self._graph, kernel.name),
         )
 
     def _squeeze_excite(self, block: str) -> Iterator[Pair]:
@@ -183,66 +185,65 @@ class _Pairer:
             kernel = self._kernel(f"{layer}.weight", layer)
             if kernel is None:
                 continue
-            first = _channels_first(self._graph, kernel.name)
-            result, _ = self._wiring.affine(kernel.name)
+            first = _is_channels_first(self._graph, kernel.name)
+            result, _ = self._wiring.follow_affine(kernel.name)
             yield Pair(layer, layer, result, kernel.name, channels_first=first)
             if part == _BIASED[-1]:
-                scaled = self._wiring.gated(result)
+                scaled = self._wiring.follow_gate(result)
                 if scaled is None:
-                    self.missing.append(f"{block}.se: no gate scales anything")
+                    self.missing.append(f"{block}.se: its gate does not scale a tensor")
                 else:
                     yield Pair(f"{block}.se", f"{block}.se", scaled, channels_first=first)
 
     def _output(self, block: str, projected: Pair) -> Iterator[Pair]:
-        total = self._wiring.sum_with(projected.tensor)
+        total = self._wiring.follow_residual(projected.tensor)
         if total is None:
-            self.missing.append(f"{block}: nothing is added to its projection")
+            self.missing.append(f"{block}: its projection is not added to a tensor")
         else:
             yield Pair(f"{block}.{OUTPUT}", block, total, channels_first=projected.channels_first)
 
     def _classifier(self) -> Iterator[Pair]:
         product = self._kernel("classifier.weight", LOGITS)
         if product is not None:
-            yield Pair(POOLED, "classifier", self._wiring.unshaped(product.inputs[0]))
-            yield Pair(LOGITS, "classifier", self._wiring.affine(product.name)[0], product.name)
+            yield Pair(POOLED, "classifier", self._wiring.skip_passing(product.inputs[0]))
+            yield Pair(LOGITS, "classifier", self._wiring.follow_affine(product.name)[0], product.name)
 
     def _kernel(self, target: str, layer: str) -> Operation | None:
-        """The operation that takes a kernel; None for a layer that the network has not, or the graph."""
+        """Return the operation that reads a kernel, or None if the network or the graph does not have the layer."""
         if target not in self._keys:
             return None
         key = self._keys[target]
-        found = [kernel for kernel in self._wiring.kernels(key) if not _is_transposed(self._graph, kernel)]
-        if not found:
-            self.missing.append(f"{layer}: no convolution or product takes {printable(key)}")
+        kernels = [kernel for kernel in self._wiring.find_kernels(key) if not _is_transposed(self._graph, kernel)]
+        if not kernels:
+            self.missing.append(f"{layer}: no convolution or product reads {printable(key)}")
             return None
-        return found[0]
+        return kernels[0]
 
     def _check_norm(self, norm: Operation, layer: str) -> None:
-        """A fused batch norm has to be this layer's own, and of the kind that does not look at the batch."""
-        taken = self._wiring.variable(norm.inputs[1])
-        if taken not in (self._keys.get(f"{layer}.bn.weight"), None):
-            self.missing.append(f"{layer}: its batch norm takes {printable(str(taken))}")
+        """Record a problem if a fused batch norm belongs to another layer or uses the statistics of the batch."""
+        scale = self._wiring.find_variable(norm.inputs[1])
+        if scale not in (self._keys.get(f"{layer}.bn.weight"), None):
+            self.missing.append(f"{layer}: its batch norm reads {printable(str(scale))}")
         if self._graph.locate(norm.name)[1].attributes.get("is_training", True) is True:
-            self.missing.append(f"{layer}: its batch norm takes the statistics of the batch, as in training")
+            self.missing.append(f"{layer}: its batch norm uses the statistics of the batch, as in training")
 
 
 def _is_transposed(graph: ReferenceGraph, kernel: Operation) -> bool:
-    """Products with the transposed kernel are those of gradients."""
+    """Return whether a product transposes its kernel, which only gradients do."""
     attributes: Mapping[str, Any] = graph.locate(kernel.name)[1].attributes
     return attributes.get("transpose_b") is True or attributes.get("adj_y") is True
 
 
-def _channels_first(graph: ReferenceGraph, name: str) -> bool:
-    found = graph.locate(name)[1].attributes.get("data_format")
-    return found in (b"NCHW", "NCHW")
+def _is_channels_first(graph: ReferenceGraph, name: str) -> bool:
+    return graph.locate(name)[1].attributes.get("data_format") in (b"NCHW", "NCHW")
 
 
-def _declared_shape(graph: ReferenceGraph, wiring: Wiring, fed: str) -> Shape | None:
-    """What the graph says of the image's axes: at the tensor itself, or at the placeholder that it is computed from.
+def _find_declared_shape(graph: ReferenceGraph, wiring: Wiring, fed: str) -> Shape | None:
+    """Return the shape of the image in the graph: of the tensor itself, or of the placeholder that it is computed from.
 
-    Keras fixes paddings when a network is built, so that a network of one size is right at that size only.
+    Keras fixes paddings when a network is built, so the network is only correct at its own size.
     """
-    for name in wiring.history(fed):
+    for name in wiring.iterate_ancestors(fed):
         node = graph.locate(name)[1]
         output, declared = node.attributes.get("_output_shapes"), node.attributes.get("shape")
         for shape in (output[0] if isinstance(output, tuple) and output else None, declared):

@@ -1,4 +1,4 @@
-"""What is fed to both networks: random numbers, an image, or arrays of the user's."""
+"""Inputs for both networks: random numbers, an image, or arrays of the user."""
 
 from __future__ import annotations
 
@@ -17,63 +17,62 @@ if TYPE_CHECKING:
     from ..images.recipes import Preprocessing
 
 RANDOM = "random"
-#: Pixels of a side where neither graph nor network say; a larger probe proves no more and takes longer.
+#: Pixels of a side if neither graph nor network determine it; a larger probe only takes longer.
 DEFAULT_SIZE = 64
 MAX_DEFAULT_SIZE = 224
 _INPUT = "input"
 
 
-def probe_shape(declared: Shape | None, channels: int, *, size: int | None, usual: int | None) -> Shape:
-    """The shape of a probe (NHWC): what the graph says, else `size`, else the network's usual one up to a limit.
+def choose_shape(declared: Shape | None, channels: int, *, size: int | None, usual: int | None) -> Shape:
+    """Return the shape of a probe (NHWC), with the size of the graph, or else `size`, or else `usual` up to a limit.
 
-    Raises `FeedError` when the graph takes only another size.
+    Raises `FeedError` if the graph only takes a size different from `size`.
     """
     batch, *sides, _ = declared or (-1, -1, -1, channels)
-    found = []
+    chosen = []
     for side in sides:
         if size is not None and side > 0 and side != size:
-            raise FeedError(
-                f"the graph takes images of {sides[0]} by {sides[1]} pixels, and the size asked for is {size}"
-            )
-        found.append(side if side > 0 else size or min(usual or DEFAULT_SIZE, MAX_DEFAULT_SIZE))
-    return (batch if batch > 0 else 1, *found, channels)
+            raise FeedError(f"the graph takes images of {sides[0]} by {sides[1]} pixels, not of size {size}")
+        chosen.append(side if side > 0 else size or min(usual or DEFAULT_SIZE, MAX_DEFAULT_SIZE))
+    return (batch if batch > 0 else 1, *chosen, channels)
 
 
-def random_probe(shape: Shape, seed: int) -> Array:
-    """Normally distributed numbers, the same for the same seed."""
+def make_random_probe(shape: Shape, seed: int) -> Array:
+    """Return normally distributed numbers, which the seed determines."""
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def read_probe(path: str, shape: Shape, declared: Shape | None, preprocessing: Preprocessing) -> Array:
-    """An `.npz` with NHWC numbers under `input` (or alone), or an image file, preprocessed to the probe's size.
+    """Read an `.npz` whose only array, or `input`, is an NHWC probe, or preprocess an image file to the given size.
 
-    Raises `FeedError` for arrays that are no such images or of another size than the graph takes.
+    Raises `FeedError` if an array is not a batch of images, or has a size that the graph does not take.
     """
     if os.path.splitext(path)[1].lower() == ".npz":
-        return _from_npz(path, shape, declared)
+        return _read_npz(path, shape, declared)
     from ..images.preprocessing import prepare_image
 
     if shape[1] != shape[2]:
-        raise FeedError(f"an image becomes a square, and the graph takes {shape[1]} by {shape[2]} pixels")
+        raise FeedError(f"preprocessing makes images square, but the graph takes {shape[1]} by {shape[2]} pixels")
     image: Array = prepare_image(path, preprocessing, size=shape[1])
     return np.repeat(image.transpose(0, 2, 3, 1), shape[0], axis=0)
 
 
-def _from_npz(path: str, shape: Shape, declared: Shape | None) -> Array:
+def _read_npz(path: str, shape: Shape, declared: Shape | None) -> Array:
     arrays = load_golden(path)
     if _INPUT not in arrays and len(arrays) != 1:
-        found = ", ".join(map(printable, arrays)) or "nothing"
-        raise FeedError(f"{path} has {found}; expected {_INPUT}, or one array only")
+        present = ", ".join(map(printable, arrays)) or "no arrays"
+        raise FeedError(f"{path} has {present}; expected {_INPUT} or a single array")
     name = _INPUT if _INPUT in arrays else next(iter(arrays))
     array = arrays[name]
     if array.dtype.kind != "f":
-        raise FeedError(f"{name} in {path} is {array.dtype}, expected floating point: preprocess the pixels first")
-    wanted = declared or (-1, -1, -1, shape[-1])
-    wanted = (*wanted[:3], shape[-1])
-    fits = array.ndim == 4 and all(want in (-1, size) for want, size in zip(wanted, array.shape, strict=True))
-    if not fits or 0 in array.shape:
-        shown = ", ".join("any" if side < 0 else str(side) for side in wanted)
-        raise FeedError(f"{name} in {path} is {list(array.shape)}, expected [{shown}] (N, H, W, C)")
+        raise FeedError(
+            f"{name} in {path} is {array.dtype}, expected a floating-point dtype: preprocess the pixels first"
+        )
+    expected = (*(declared or (-1, -1, -1))[:3], shape[-1])
+    matches = array.ndim == 4 and all(side in (-1, size) for side, size in zip(expected, array.shape, strict=True))
+    if not matches or 0 in array.shape:
+        sides = ", ".join("any" if side < 0 else str(side) for side in expected)
+        raise FeedError(f"{name} in {path} is {list(array.shape)}, expected [{sides}] (N, H, W, C)")
     if not np.isfinite(array).all():
         raise FeedError(f"{name} in {path} has values that are not finite")
     return array.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The forms of a proof: JSON for programs, an HTML page for people."""
+"""The formats of a proof: JSON for programs, an HTML page for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tfckpt.files.json_text import format_json
 
 from ..reporting.pages import choose_by_ending
-from .html import page
+from .html import render_page
 from .report import Proof
 
 
@@ -18,7 +18,7 @@ def to_json(proof: Proof) -> str:
 
 def to_html(proof: Proof) -> str:
     """Return the proof as one self-contained page."""
-    return page(proof)
+    return render_page(proof)
 
 
 FORMATS: dict[str, Callable[[Proof], str]] = {".json": to_json, ".html": to_html}

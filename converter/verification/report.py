@@ -1,4 +1,4 @@
-"""A whole proof: what was compared, what agrees, and what is not proved."""
+"""A proof: all comparisons of an output with its source, and what is not proved."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .weights import WeightsReport
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Proof(ComparisonReport):
-    """What the comparison of an output with its source came to.
+    """The result of all comparisons of an output with its source.
 
-    `layers` are compared with the graph beside the checkpoint, `golden` with values TensorFlow recorded; None for not.
-    `not_proved` says in sentences what was not looked at, and why.
+    `layers` is the comparison with the graph saved with the checkpoint, `golden` that with values that TensorFlow
+    recorded; they are None if not compared. `not_proved` has sentences about what was not compared, and why.
     """
 
     source: str
@@ -28,8 +28,8 @@ class Proof(ComparisonReport):
 
     @property
     def parts(self) -> tuple[tuple[str, ComparisonReport], ...]:
-        """Every comparison that was made, with its title."""
-        parts = (("Weights", self.weights), ("Layers", self.layers), ("Values TensorFlow recorded", self.golden))
+        """All comparisons with their titles."""
+        parts = (("Weights", self.weights), ("Layers", self.layers), ("Values recorded by TensorFlow", self.golden))
         return tuple((title, part) for title, part in parts if part is not None)
 
     def summary(self) -> str:
@@ -49,7 +49,7 @@ class Proof(ComparisonReport):
         return "\n".join(part.message() for _, part in self.parts if not part.ok)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+        """Return values for JSON."""
         return {
             "ok": self.ok,
             "source": self.source,

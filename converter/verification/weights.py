@@ -1,7 +1,7 @@
-"""The reverse mapping: an output, taken back through every layout, has to give its source's bytes.
+"""The reverse mapping: the tensors of an output, mapped back through their layouts, have the bytes of the source.
 
-The plan is made anew from the source, and the source's tensors are read with their checksums,
-so that what is compared with the output owes nothing to the run that wrote it.
+The source is planned again, and its tensors are read and compared with their checksums, so the comparison does not
+depend on the run that wrote the output.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from .comparison import ComparisonReport
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WeightRecord:
-    """One target compared: with the source tensor it came from, or with a constant when `source` is None.
+    """The comparison of one target with its source tensor, or with a constant if `source` is None.
 
     `differing` of `size` elements differ, the first at `first_index` in the source's axes.
-    `problem` says what kept them from being compared at all.
+    `problem` says why the elements could not be compared, or is None.
     """
 
     target: str
@@ -44,11 +44,11 @@ class WeightRecord:
 
     @property
     def equal(self) -> bool:
-        """Whether every byte is the source's."""
+        """Whether every byte is equal."""
         return not self.differing and self.problem is None
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         text = printable(self.target) if self.source is None else f"{printable(self.source)} ({printable(self.target)})"
         if self.problem is not None:
             return f"{text}: {self.problem}"
@@ -59,9 +59,9 @@ class WeightRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsReport(ComparisonReport):
-    """A whole comparison: each target of the plan, what the output has beyond them, and how its config differs.
+    """A comparison of all weights: each target of the plan, unexpected tensors, and differences of the config.
 
-    `config` is the source's own, None for a conversion by rules of the user's own.
+    `config` is that of the source, or None if rules of the user's own describe the network.
     """
 
     config: EfficientNetConfig | None
@@ -73,24 +73,24 @@ class WeightsReport(ComparisonReport):
     moves: tuple[Move, ...] = ()
 
     def findings(self) -> list[str]:
-        """List everything that differs, one line each."""
+        """Return everything that differs, one a line."""
         lines = [str(record) for record in self.records if not record.equal]
-        lines += [f"{printable(name)}: in the output, but not of this network" for name in self.unexpected]
+        lines += [f"{printable(name)}: in the output, but not a tensor of this network" for name in self.unexpected]
         return lines + [f"config: {difference}" for difference in self.config_differences]
 
     def summary(self) -> str:
-        """Say it in two lines."""
+        """Return the result in two lines."""
         moved = [record.equal for record in self.records if record.source is not None]
         constants = [record.equal for record in self.records if record.source is None]
         kinds = [kind for kind, count in self._kinds().items() if count]
         return (
             f"weights   {sum(moved)} of {len(moved)} source tensors reproduced byte for byte "
             f"({self.nbytes:,} bytes, {' and '.join(kinds) or 'no values'})\n"
-            f"constants {sum(constants)} of {len(constants)} as they should be"
+            f"constants {sum(constants)} of {len(constants)} correct"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values that JSON can hold; of what is equal only the number."""
+        """Return values for JSON; equal tensors are only counted."""
         moved = [record for record in self.records if record.source is not None]
         return {
             "ok": self.ok,
@@ -126,15 +126,14 @@ def verify_weights(
     into: Into | None = None,
     progress: Progress | None = None,
 ) -> WeightsReport:
-    """Compare an output with the checkpoint it should have come from; memory stays at a few copies of one tensor.
+    """Compare an output with its source; only a few copies of one tensor are in memory at a time.
 
-    The choice of weights, the scope and the head are those the output says it was made with, else `ema`, the only scope
-    there and no head.
-    Strides that the source does not tell are those of the output's config.
-    `rules` and `into` are those of a conversion by rules of the user's own.
+    Weights, scope and head default to those recorded in the output, or else to `ema`, the only scope and no head.
+    If the source does not show its strides, they are those of the output's config.
+    `rules` and `into` are those of a conversion by rules.
     """
-    found = read_native(output)
-    recorded = Recorded.of(found, os.fspath(output))
+    converted = read_native(output)
+    recorded = Recorded.of(converted, os.fspath(output))
     with open_tensors(source) as tensors:
         choice = weights or recorded.weights or "ema"
         if rules is not None:
@@ -152,37 +151,37 @@ def verify_weights(
         done = 0
         for move in planned.plan.moves:
             array = tensors[move.source]
-            records.append(_compare(array, found.tensors.get(move.target), move.layout, move.target, move.source))
+            records.append(_compare(array, converted.tensors.get(move.target), move.layout, move.target, move.source))
             done += array.nbytes
             if progress is not None:
                 progress(done, planned.report.nbytes)
-    for filled in planned.plan.constants:
-        constant = np.full(planned.targets[filled.target], filled.value, filled.dtype)
-        records.append(_compare(constant, found.tensors.get(filled.target), "identity", filled.target, None))
+    for constant in planned.plan.constants:
+        array = np.full(planned.targets[constant.target], constant.value, constant.dtype)
+        records.append(_compare(array, converted.tensors.get(constant.target), "identity", constant.target, None))
     expected = {record.target for record in records}
     return WeightsReport(
         config=planned.config,
         weights=planned.report.weights,
         records=tuple(records),
-        unexpected=tuple(sorted(set(found.tensors) - expected)),
-        config_differences=_differences(recorded.config, planned.config),
+        unexpected=tuple(sorted(set(converted.tensors) - expected)),
+        config_differences=_compare_configs(recorded.config, planned.config),
         nbytes=planned.report.nbytes,
         moves=planned.plan.moves,
     )
 
 
-def _compare(array: Array, found: Array | None, layout: str, target: str, source: str | None) -> WeightRecord:
-    """Take a target back through its layout and compare it with its source element by element, as bytes."""
-    if found is None:
+def _compare(array: Array, converted: Array | None, layout: str, target: str, source: str | None) -> WeightRecord:
+    """Map a target back through its layout, and compare the bytes of its elements with those of the source."""
+    if converted is None:
         return WeightRecord(target, source, array.size, problem="not in the output")
-    if found.dtype != array.dtype:
-        problem = f"dtype {found.dtype.name}, expected {array.dtype.name}"
+    if converted.dtype != array.dtype:
+        problem = f"dtype {converted.dtype.name}, expected {array.dtype.name}"
         return WeightRecord(target, source, array.size, problem=problem)
     expected = LAYOUTS[layout].target_shape(array.shape)
-    if found.shape != expected:
-        problem = f"shape {list(found.shape)}, expected {list(expected)}"
+    if converted.shape != expected:
+        problem = f"shape {list(converted.shape)}, expected {list(expected)}"
         return WeightRecord(target, source, array.size, problem=problem)
-    different = _bytes(LAYOUTS[layout].invert(found, array.shape)) != _bytes(array)
+    different = _view_bytes(LAYOUTS[layout].invert(converted, array.shape)) != _view_bytes(array)
     positions = np.flatnonzero(different.any(axis=1))
     if not positions.size:
         return WeightRecord(target, source, array.size)
@@ -190,14 +189,14 @@ def _compare(array: Array, found: Array | None, layout: str, target: str, source
     return WeightRecord(target, source, array.size, int(positions.size), first)
 
 
-def _bytes(array: Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """View an array as rows of bytes, one for each element in C order."""
+def _view_bytes(array: Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return a view of the bytes of an array, a row for each element in C order."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(array.size, array.dtype.itemsize)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recorded:
-    """What an output's metadata says about how it was made; None for what it does not say."""
+    """The options of a conversion that are recorded in the metadata of its output; None if not recorded."""
 
     config: EfficientNetConfig | None = None
     weights: WeightsChoice | None = None
@@ -206,26 +205,26 @@ class Recorded:
     rules: str | None = None
 
     @classmethod
-    def of(cls, found: TensorFile, path: str) -> Recorded:
-        """Read it; `CorruptionError` when it is there and cannot be understood."""
-        if CONFIG_KEY not in found.metadata:
+    def of(cls, output: TensorFile, path: str) -> Recorded:
+        """Return the options in the metadata; raise `CorruptionError` if they are not valid."""
+        if CONFIG_KEY not in output.metadata:
             return cls()
         try:
-            config = EfficientNetConfig.from_dict(read_json(found.metadata[CONFIG_KEY]))
-            provenance = read_json(found.metadata.get(PROVENANCE_KEY, "{}"))
+            config = EfficientNetConfig.from_dict(read_json(output.metadata[CONFIG_KEY]))
+            provenance = read_json(output.metadata.get(PROVENANCE_KEY, "{}"))
             weights = provenance["weights"]["choice"]
             scope = provenance["rules"]["scope"]
             head = provenance["rules"].get("head")
             rules = provenance["rules"]["name"]
         except (ValueError, KeyError, TypeError) as error:
-            raise CorruptionError(f"metadata of the output cannot be understood ({error!r})", path=path) from error
+            raise CorruptionError(f"metadata of the output are not valid ({error!r})", path=path) from error
         if weights not in WEIGHTS_CHOICES or not isinstance(scope, str) or not isinstance(head, str | None):
-            raise CorruptionError("metadata of the output has no known weights choice and scope", path=path)
+            raise CorruptionError("metadata of the output have no valid choice of weights and scope", path=path)
         return cls(config, weights, scope, head, str(rules))
 
 
-def _differences(recorded: EfficientNetConfig | None, config: EfficientNetConfig | None) -> tuple[str, ...]:
-    """List the values of the output's config that are not the source's."""
+def _compare_configs(recorded: EfficientNetConfig | None, config: EfficientNetConfig | None) -> tuple[str, ...]:
+    """Return the values of the output's config that differ from the source's."""
     if recorded is None or config is None:
         return ()
     own, expected = recorded.to_dict(), config.to_dict()

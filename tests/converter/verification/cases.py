@@ -1,4 +1,4 @@
-"""A checkpoint with its graph, its conversion and one run of the oracle, as the tests of layers share them."""
+"""A checkpoint with its graph, its conversion and a run of the oracle, shared by the tests of layers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from converter.families.averages import WeightsChoice
 from converter.loading import load_model
 from converter.model import EfficientNet
 from converter.verification.layers import OracleRun, run_oracle
-from converter.verification.oracle import oracle_of
+from converter.verification.oracle import build_oracle
 from converter.verification.pairing import Pairing, pair_layers
-from converter.verification.probes import random_probe
+from converter.verification.probes import make_random_probe
 
 DATA = pathlib.Path(__file__).parents[2] / "data"
 
 
 class Case(NamedTuple):
-    """Everything there is to compare."""
+    """A checkpoint and everything derived from it for a comparison."""
 
     checkpoint: tfckpt.Checkpoint
     planned: ConversionPlan
@@ -32,26 +32,26 @@ class Case(NamedTuple):
 
 
 def keys_of(planned: ConversionPlan) -> dict[str, str]:
-    """The checkpoint key of every target."""
+    """Return the checkpoint key of every target."""
     return {move.target: move.source for move in planned.plan.moves}
 
 
 def open_case(path: str, choice: WeightsChoice = "ema", *, seed: int = 0) -> Case:
-    """Open a checkpoint of the test data, and run its graph on a random probe of the size it takes."""
+    """Open a checkpoint of the test data, and run its graph on a random probe of a suitable size."""
     checkpoint = tfckpt.open(DATA / path)
     planned = plan_conversion(checkpoint, weights=choice)
-    graph = oracle_of(checkpoint)
+    graph = build_oracle(checkpoint)
     assert graph is not None
     assert planned.config is not None
     weights: Weights = "averages" if choice == "ema" else "raw"
     pairing = pair_layers(graph, planned.config, keys_of(planned), weights)
     assert pairing.input_shape is not None
-    probe = random_probe((1, *(side if side > 0 else 64 for side in pairing.input_shape[1:3]), 3), seed)
+    probe = make_random_probe((1, *(side if side > 0 else 64 for side in pairing.input_shape[1:3]), 3), seed)
     run = run_oracle(graph, pairing, probe, weights)
     return Case(checkpoint, planned, graph, pairing, run, load_model(DATA / path, weights=choice))
 
 
 def layer_of(target: str) -> str:
-    """The layer that a tensor of the network belongs to."""
+    """Return the layer of a tensor of the network."""
     owner = target.rpartition(".")[0].removesuffix(".conv").removesuffix(".bn")
     return "logits" if owner == "classifier" else owner

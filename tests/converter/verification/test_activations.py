@@ -1,4 +1,4 @@
-"""Layer-by-layer comparison: what it measures, what it refuses, and golden files that are none."""
+"""Comparison with recorded values: measured differences, refused inputs, and golden files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import math
 import pathlib
+import re
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -56,7 +57,7 @@ def model() -> EfficientNet:
 
 @pytest.fixture
 def golden(model: EfficientNet) -> dict[str, Array]:
-    """What the network itself gives for an input, as a golden file would have it; written last layer first."""
+    """The values of the network itself in the form of a golden file, last layer first."""
     images = np.random.default_rng(0).standard_normal((2, 9, 12, 3)).astype(np.float32)
     with torch.inference_mode():
         points = model.endpoints(torch.from_numpy(images).permute(0, 3, 1, 2))
@@ -67,7 +68,7 @@ def golden(model: EfficientNet) -> dict[str, Array]:
 
 
 def test_layers_are_compared_in_network_order(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """Every endpoint and the logits get a record, NHWC, first layer first."""
+    """Every endpoint and the logits have a record, NHWC, in network order."""
     report = compare(model, golden)
 
     assert [record.name for record in report.records] == POINTS
@@ -80,7 +81,7 @@ def test_layers_are_compared_in_network_order(model: EfficientNet, golden: dict[
 def test_differences_are_measured_against_the_layers_largest_value(
     model: EfficientNet, golden: dict[str, Array]
 ) -> None:
-    """One logit off by a known amount gives that amount, and its part of the largest reference value."""
+    """The record has the absolute difference, and its ratio to the largest reference value."""
     golden["logits"] = np.array([[1.0, -2.0, 0.5, 0.0]] * 2)
     with torch.no_grad():
         model.classifier.weight.zero_()
@@ -90,11 +91,11 @@ def test_differences_are_measured_against_the_layers_largest_value(
 
     assert (report.records[-1].max_abs, report.records[-1].max_rel) == (0.25, 0.125)
     assert (report.max_abs, report.max_rel, report.ok) == (0.25, 0.125, False)
-    assert report.findings() == ["logits [2, 4]: max|Δ| 0.25, of the largest value 0.12, allowed 1e-05"]
+    assert len(report.findings()) == 1
 
 
-def test_tolerance_itself_agrees_and_anything_more_does_not(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """A difference of exactly the tolerance is allowed."""
+def test_difference_of_exactly_the_tolerance_agrees(model: EfficientNet, golden: dict[str, Array]) -> None:
+    """Any larger difference does not agree."""
     golden["logits"] = golden["logits"].astype(np.float64)
     golden["logits"][0, 0] += 1e-3
     measured = compare(model, golden).max_rel
@@ -103,20 +104,20 @@ def test_tolerance_itself_agrees_and_anything_more_does_not(model: EfficientNet,
     assert not compare(model, golden, tolerance=np.nextafter(measured, 0.0)).ok
 
 
-def test_other_shape_is_a_finding_with_both_shapes(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """A wrong stride or class count shows where it begins, and the other layers are still compared."""
+def test_different_shape_is_a_finding(model: EfficientNet, golden: dict[str, Array]) -> None:
+    """The record has both shapes, and the other layers are still compared."""
     golden["endpoint:block_0"] = golden["endpoint:block_0"][:, :2]
 
     report = compare(model, golden)
 
-    assert report.findings() == ["block_0 [2, 3, 3, 8]: TensorFlow's is [2, 2, 3, 8]"]
+    (record,) = [record for record in report.records if not record.agrees]
+    assert (record.name, record.shape, record.reference_shape) == ("block_0", (2, 3, 3, 8), (2, 2, 3, 8))
     assert math.isinf(report.max_rel)
-    assert sum(record.agrees for record in report.records) == 9
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_not_finite_never_agrees(model: EfficientNet, golden: dict[str, Array], value: float) -> None:
-    """One such reference value fails its layer and is the total, even beside larger finite differences."""
+def test_value_that_is_not_finite_never_agrees(model: EfficientNet, golden: dict[str, Array], value: float) -> None:
+    """One such reference value makes its layer and the total differ, even if another layer differs more."""
     golden["logits"][0, 0] = value
     golden["endpoint:stem"] += 1.0
 
@@ -127,8 +128,8 @@ def test_what_is_not_finite_never_agrees(model: EfficientNet, golden: dict[str, 
     assert not math.isfinite(report.max_abs)
 
 
-def test_layer_of_zeros_agrees_with_zeros_only(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """Without a largest value to measure against, equal is equal, and anything else is infinitely far."""
+def test_layer_of_zeros_agrees_only_with_zeros(model: EfficientNet, golden: dict[str, Array]) -> None:
+    """If the largest reference value is zero, any difference is infinitely large."""
     with torch.no_grad():
         model.classifier.weight.zero_()
     golden["logits"] = np.zeros((2, 4), np.float32)
@@ -142,8 +143,8 @@ def test_layer_of_zeros_agrees_with_zeros_only(model: EfficientNet, golden: dict
     assert (unequal.max_rel, unequal.agrees) == (math.inf, False)
 
 
-def test_double_runs_in_float64_and_holds_exact_logits_tighter(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """`logits64` is held to 1e-10 in float64, where float32 would fail it, and the model itself stays as it was."""
+def test_double_holds_exact_logits_to_a_smaller_tolerance(model: EfficientNet, golden: dict[str, Array]) -> None:
+    """The tolerance of `logits64` is 1e-10 in float64, which float32 exceeds, and the model itself does not change."""
     golden["logits64"] = model.double()(torch.from_numpy(golden["input"]).double().permute(0, 3, 1, 2)).detach().numpy()
     model.float()
     off = {**golden, "logits64": golden["logits64"] * (1 + 1e-8)}
@@ -153,13 +154,14 @@ def test_double_runs_in_float64_and_holds_exact_logits_tighter(model: EfficientN
     assert exact.dtype == "float64"
     assert exact.ok
     assert [record.name for record in exact.records[-2:]] == ["logits", "logits64"]
-    assert compare(model, off, double=True).findings()[0].startswith("logits64 ")
+    (record,) = [record for record in compare(model, off, double=True).records if not record.agrees]
+    assert record.name == "logits64"
     assert compare(model, off).ok
     assert model.stem.conv.weight.dtype == torch.float32
 
 
 def test_model_in_training_mode_is_compared_in_eval_mode(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """A copy runs, so that neither dropout acts nor statistics move, and the mode stays."""
+    """A copy runs, so dropout is inactive, statistics do not change, and the model stays in training mode."""
     model.train()
 
     report = compare(model, golden)
@@ -169,79 +171,70 @@ def test_model_in_training_mode_is_compared_in_eval_mode(model: EfficientNet, go
     assert model.stem.bn.num_batches_tracked.item() == 0
 
 
-def test_model_without_classes_leaves_the_logits_out(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """The reason is given, and all other layers are compared."""
+def test_model_without_classes_is_compared_without_logits(model: EfficientNet, golden: dict[str, Array]) -> None:
+    """The logits are listed as not compared, and all other layers are compared."""
     model.reset_classifier(0)
 
     report = compare(model, golden)
 
-    assert report.not_compared == (("logits", "the model gives pooled features"),)
+    assert [name for name, _ in report.not_compared] == ["logits"]
     assert [record.name for record in report.records] == POINTS[:-1]
     assert report.ok
 
 
-def test_comparison_of_nothing_is_refused(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """Logits alone do not verify a model without classes; one endpoint beside them does."""
+def test_golden_values_without_a_comparable_array_are_refused(model: EfficientNet, golden: dict[str, Array]) -> None:
+    """A model without classes cannot be compared with logits alone, but with logits and an endpoint."""
     model.reset_classifier(0)
 
-    with pytest.raises(ConversionError, match="nothing to compare: logits, the model gives pooled features"):
+    with pytest.raises(ConversionError, match="logits"):
         compare(model, {key: golden[key] for key in ("input", "logits")})
     assert compare(model, {key: golden[key] for key in ("input", "logits", "endpoint:head")}).ok
 
 
-def test_other_arrays_are_listed_as_not_compared(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """A golden file may hold more; it is said, not passed over."""
+def test_unknown_arrays_are_listed_as_not_compared(model: EfficientNet, golden: dict[str, Array]) -> None:
+    """A golden file may have other arrays; the summary names them."""
     report = compare(model, {**golden, "labels": np.zeros(2)})
 
-    assert report.not_compared == (("labels", "neither logits nor an endpoint"),)
-    assert report.summary().splitlines()[1] == "not compared: labels, neither logits nor an endpoint"
+    assert [name for name, _ in report.not_compared] == ["labels"]
+    assert "labels" in report.summary()
 
 
 def test_unknown_endpoint_is_refused_with_the_known_ones(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """A name this network has no value for is more likely a wrong network than nothing to compare."""
+    """An unknown endpoint is probably a sign of the wrong network."""
     golden["endpoint:block_1"] = golden.pop("endpoint:block_0")
 
     with pytest.raises(ConversionError) as caught:
         compare(model, golden)
 
-    assert str(caught.value) == f"no endpoint block_1 in this network; it has {', '.join(POINTS)}"
+    assert "block_1" in str(caught.value)
+    assert ", ".join(POINTS) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"input": np.zeros((2, 3, 9, 12))}, "golden input is [2, 3, 9, 12], expected [N, H, W, 3]"),
-        ({"input": np.zeros((9, 12, 3))}, "golden input is [9, 12, 3], expected [N, H, W, 3]"),
-        ({"input": np.zeros((0, 9, 12, 3))}, "golden input is [0, 9, 12, 3], expected [N, H, W, 3]"),
-    ],
-    ids=["channels first", "no batch", "empty batch"],
+    "shape", [(2, 3, 9, 12), (9, 12, 3), (0, 9, 12, 3)], ids=["channels first", "no batch", "empty batch"]
 )
-def test_input_that_is_no_batch_of_images_is_refused(
-    model: EfficientNet, golden: dict[str, Array], changes: dict[str, Array], message: str
+def test_input_that_is_not_a_batch_of_images_is_refused(
+    model: EfficientNet, golden: dict[str, Array], shape: tuple[int, ...]
 ) -> None:
-    """Both shapes are in the message."""
-    with pytest.raises(ConversionError) as caught:
-        compare(model, {**golden, **changes})
-
-    assert str(caught.value) == message
+    """The axes have to be N, H, W, C, and the batch must not be empty."""
+    with pytest.raises(ConversionError, match=re.escape(str(list(shape)))):
+        compare(model, {**golden, "input": np.zeros(shape)})
 
 
-@pytest.mark.parametrize(
-    ("keys", "found"), [(["logits"], "logits"), (["input", "labels"], "input, labels"), ([], "nothing")]
-)
+@pytest.mark.parametrize("keys", [["logits"], ["input", "labels"], []], ids=["no input", "no reference", "nothing"])
 def test_golden_values_need_an_input_and_a_reference(
-    model: EfficientNet, golden: dict[str, Array], keys: list[str], found: str
+    model: EfficientNet, golden: dict[str, Array], keys: list[str]
 ) -> None:
-    """What was found and what is expected is said; an input and one endpoint are enough."""
+    """An input and one endpoint are enough."""
     arrays = {**golden, "labels": np.zeros(2)}
 
-    with pytest.raises(ConversionError, match=rf"golden values have {found}; expected input \(NHWC\) and logits or"):
+    with pytest.raises(ConversionError):
         compare(model, {key: arrays[key] for key in keys})
     assert compare(model, {key: arrays[key] for key in ("input", "endpoint:stem")}).ok
 
 
 def test_require_raises_with_every_finding_and_the_report(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """Nothing is raised while all agree."""
+    """Nothing is raised if all layers agree."""
     compare(model, golden).require()
     golden["endpoint:stem"] += 1.0
     golden["endpoint:head"] += 1.0
@@ -250,14 +243,13 @@ def test_require_raises_with_every_finding_and_the_report(model: EfficientNet, g
     with pytest.raises(VerificationError) as caught:
         report.require()
 
-    first, *lines = str(caught.value).splitlines()
-    assert first == "the layers do not agree with TensorFlow's: 2 of them"
+    _, *lines = str(caught.value).splitlines()
     assert [line.split()[0] for line in lines] == ["stem", "head"]
     assert caught.value.report is report
 
 
 def test_report_becomes_strict_json(model: EfficientNet, golden: dict[str, Array]) -> None:
-    """What JSON has no number for is null."""
+    """Infinite values and NaN are null."""
     golden["logits"][0, 0] = math.nan
 
     record = json.loads(json.dumps(compare(model, golden).to_dict(), allow_nan=False))
@@ -280,23 +272,23 @@ def test_report_becomes_strict_json(model: EfficientNet, golden: dict[str, Array
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed], ids=["stored", "deflated"])
-def test_golden_file_reads_as_numpy_wrote_it(tmp_path: pathlib.Path, save: Any) -> None:
-    """Names, dtypes, shapes and values come back, Fortran order and other byte orders among them."""
+def test_golden_file_of_numpy_is_read(tmp_path: pathlib.Path, save: Any) -> None:
+    """Names, dtypes, shapes and values are equal, also with Fortran order or another byte order."""
     arrays = {
         "input": np.arange(24, dtype=np.float32).reshape(1, 2, 4, 3),
         "endpoint:block_0/expansion_output": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
         "logits": np.arange(3, dtype=">f4"),
         "labels": np.array(7),
-        "none": np.zeros((0, 4), np.uint8),
+        "empty": np.zeros((0, 4), np.uint8),
     }
     save(tmp_path / "golden.npz", **arrays)
 
-    found = load_golden(tmp_path / "golden.npz")
+    loaded = load_golden(tmp_path / "golden.npz")
 
-    assert list(found) == list(arrays)
+    assert list(loaded) == list(arrays)
     for name, array in arrays.items():
-        assert found[name].dtype == array.dtype
-        assert np.array_equal(found[name], array)
+        assert loaded[name].dtype == array.dtype
+        assert np.array_equal(loaded[name], array)
 
 
 class Trap:
@@ -323,7 +315,7 @@ def test_array_without_real_numbers_is_refused(tmp_path: pathlib.Path, array: Ar
 
 @pytest.mark.parametrize("name", ["missing.npz", "."], ids=["missing", "folder"])
 def test_golden_file_that_cannot_be_opened_is_not_found(tmp_path: pathlib.Path, name: str) -> None:
-    """The error is of our family and Python's own, and names the path."""
+    """The error is a `FileNotFoundError` too, and has the path."""
     with pytest.raises(CheckpointNotFoundError) as caught:
         load_golden(tmp_path / name)
 
@@ -332,10 +324,10 @@ def test_golden_file_that_cannot_be_opened_is_not_found(tmp_path: pathlib.Path, 
 
 
 @given(position=st.integers(0, 10**6), value=st.integers(0, 255), length=st.integers(0, 10**6))
-def test_damaged_golden_file_gives_arrays_or_an_error_of_ours(
+def test_damaged_golden_file_has_arrays_or_raises_an_error_of_ours(
     tmp_path_factory: pytest.TempPathFactory, position: int, value: int, length: int
 ) -> None:
-    """Any byte changed and any end cut off: never an error of another family."""
+    """Changed bytes and truncation never raise another error."""
     stream = io.BytesIO()
     np.savez_compressed(stream, input=np.arange(12.0), logits=np.arange(3, dtype=np.float32))
     data = bytearray(stream.getvalue())
@@ -344,8 +336,8 @@ def test_damaged_golden_file_gives_arrays_or_an_error_of_ours(
     path.write_bytes(data[: len(data) - length % 8])
 
     try:
-        found = load_golden(path)
+        loaded = load_golden(path)
     except CheckpointError:
         return
 
-    assert all(array.dtype.kind in "biuf" for array in found.values())
+    assert all(array.dtype.kind in "biuf" for array in loaded.values())

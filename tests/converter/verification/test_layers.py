@@ -1,4 +1,4 @@
-"""The proof of layers on networks that TensorFlow saved: right ones agree, and every fault is found in its place."""
+"""The proof of layers on networks saved by TensorFlow: correct ones agree, and each fault is found in its place."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tfckpt.graphs.graph import Graph, Node  # noqa: E402
 from .cases import DATA, Case, keys_of, layer_of, open_case  # noqa: E402
 
 DIGITS = "digits/efficientnetv2-digits"
-#: Endpoints as TensorFlow names them, by our layers.
+#: TensorFlow's names of endpoints by our layers.
 ENDPOINTS = {
     "stem": "stem",
     "stages.0.0.output": "block_0",
@@ -56,7 +56,7 @@ ENDPOINTS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Layers this small are slower on several threads."""
+    """The tests run on one thread, because several threads are slower for layers of this size."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -65,7 +65,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def digits() -> Iterator[Case]:
-    """The trained network, its averages, and one run of its graph."""
+    """The trained network with its averages, and a run of its graph."""
     case = open_case(DIGITS)
     yield case
     case.checkpoint.close()
@@ -73,24 +73,29 @@ def digits() -> Iterator[Case]:
 
 @pytest.fixture
 def model(digits: Case) -> EfficientNet:
-    """A copy of the converted network that a test may damage."""
+    """A copy of the converted network that a test may change."""
     return copy.deepcopy(digits.model)
 
 
 def compare(model: EfficientNet, case: Case) -> LayersReport:
-    """Compare in float64, with causes."""
+    """Return a comparison in float64 with causes."""
     report = compare_layers(model, case.run, double=True)
     causes = diagnose(model, case.run, report, graph=case.graph)
     return LayersReport(dtype="float64", graph=report.graph, probe=report.probe, records=report.records, causes=causes)
 
 
 def kind_of(target: str) -> str:
-    """The place of a tensor in its block, whichever block that is."""
+    """Return the name of a tensor without the numbers of its block."""
     return re.sub(r"\d+", "N", target)
 
 
-def faulty(report: LayersReport) -> list[str]:
-    """The layers with a difference of their own."""
+def kinds_of_causes(report: LayersReport) -> list[tuple[str, str]]:
+    """Return each layer with a cause, and the kind of the cause."""
+    return [(layer, cause.partition(":")[0]) for layer, cause in report.causes]
+
+
+def find_faulty(report: LayersReport) -> list[str]:
+    """Return the names of the faulty layers."""
     return [record.layer for record in report.records if record.is_faulty]
 
 
@@ -108,7 +113,7 @@ def faulty(report: LayersReport) -> list[str]:
     ],
 )
 def test_converted_network_agrees_with_its_graph(path: str, choice: WeightsChoice) -> None:
-    """In float32 every layer is within 1e-5 and its tolerance, in float64 within 1e-10: rounding."""
+    """Only rounding errors are left: every layer is within 1e-5 in float32 and within 1e-10 in float64."""
     case = open_case(path, choice)
 
     narrow = compare_layers(case.model, case.run)
@@ -124,8 +129,8 @@ def test_converted_network_agrees_with_its_graph(path: str, choice: WeightsChoic
 
 
 @pytest.mark.parametrize(("path", "probe"), [(DIGITS, "digits/probe.npz"), ("savedmodel", "savedmodel/golden.npz")])
-def test_paired_tensors_are_the_endpoints_tensorflow_recorded(path: str, probe: str) -> None:
-    """What the pairing takes for a layer is what TensorFlow itself reported under that name."""
+def test_paired_tensors_are_the_endpoints_recorded_by_tensorflow(path: str, probe: str) -> None:
+    """The tensor of each layer has the values that TensorFlow recorded for its endpoint."""
     case = open_case(path, "ema" if path == DIGITS else "raw")
     weights = "averages" if path == DIGITS else "raw"
     with np.load(DATA / probe) as golden:
@@ -139,26 +144,26 @@ def test_paired_tensors_are_the_endpoints_tensorflow_recorded(path: str, probe: 
 
 
 def test_every_scaled_tensor_is_found_in_its_layer(digits: Case, model: EfficientNet, choose: Choose[str]) -> None:
-    """Each kind of the 113 tensors times 1.01 in turn: its layer is at fault, and no other."""
+    """After scaling one of the 113 tensors by 1.01, only its layer is faulty."""
     state = model.state_dict()
     targets = [move.target for move in digits.planned.plan.moves]
     assert len(targets) == 113
     for target in choose(targets, kind_of):
-        right = state[target].clone()
+        original = state[target].clone()
         state[target].mul_(1.01)
 
         report = compare_layers(model, digits.run, double=True)
 
         assert not report.ok
-        assert faulty(report) == [layer_of(target)], target
-        state[target].copy_(right)
+        assert find_faulty(report) == [layer_of(target)], target
+        state[target].copy_(original)
 
 
-def test_every_scaled_tensor_fails_in_float32_too(digits: Case, model: EfficientNet) -> None:
-    """The default comparison finds a tensor of each kind that is 1 % off, and the first layer is the right one."""
+def test_scaled_tensors_are_found_in_float32_too(digits: Case, model: EfficientNet) -> None:
+    """The default comparison finds a tensor of each kind scaled by 1.01, and the first faulty layer is its own."""
     state = model.state_dict()
     for target in ("stem.conv.weight", "stages.1.1.project.bn.bias", "stages.3.1.se.reduce.weight", "classifier.bias"):
-        right = state[target].clone()
+        original = state[target].clone()
         state[target].mul_(1.01)
 
         report = compare_layers(model, digits.run)
@@ -167,13 +172,13 @@ def test_every_scaled_tensor_fails_in_float32_too(digits: Case, model: Efficient
         assert report.first is not None
         assert report.first.layer == layer_of(target)
         assert report.dtype == "float32"
-        state[target].copy_(right)
+        state[target].copy_(original)
 
 
-def test_every_exchange_of_tensors_is_found_in_both_layers(
+def test_every_swap_of_tensors_is_found_in_both_layers(
     digits: Case, model: EfficientNet, choose: Choose[tuple[str, str]]
 ) -> None:
-    """Each tensor against the next of its shape: both layers are at fault, and no other."""
+    """After swapping a tensor with the next one of its shape, only their two layers are faulty."""
     state = model.state_dict()
     shapes = collections.defaultdict(list)
     for move in digits.planned.plan.moves:
@@ -187,32 +192,32 @@ def test_every_exchange_of_tensors_is_found_in_both_layers(
 
         report = compare_layers(model, digits.run, double=True)
 
-        assert set(faulty(report)) == {layer_of(one), layer_of(other)}, (one, other)
+        assert set(find_faulty(report)) == {layer_of(one), layer_of(other)}, (one, other)
         state[one].copy_(first)
         state[other].copy_(second)
 
 
 def test_every_transposed_kernel_is_found(digits: Case, model: EfficientNet) -> None:
-    """A kernel whose numbers still lie in TensorFlow's order: the fault of a reshape in place of a transposition."""
+    """A kernel in TensorFlow's order, reshaped instead of transposed, makes its layer faulty."""
     state = model.state_dict()
     count = 0
     for move in digits.planned.plan.moves:
-        right = state[move.target].clone()
-        wrong = torch.from_numpy(np.array(digits.checkpoint[move.source])).reshape(right.shape)
-        if torch.equal(wrong, right):  # vectors, and kernels whose axes of one make both orders the same
+        original = state[move.target].clone()
+        wrong = torch.from_numpy(np.array(digits.checkpoint[move.source])).reshape(original.shape)
+        if torch.equal(wrong, original):  # vectors, and kernels with axes of size 1
             continue
         count += 1
         state[move.target].copy_(wrong)
 
         report = compare_layers(model, digits.run, double=True)
 
-        assert faulty(report) == [layer_of(move.target)]
-        state[move.target].copy_(right)
+        assert find_faulty(report) == [layer_of(move.target)]
+        state[move.target].copy_(original)
     assert count == 28
 
 
 def test_raw_values_in_one_block_are_found(digits: Case, model: EfficientNet) -> None:
-    """A block that took the raw values: each of its layers with weights is at fault, and no other."""
+    """After loading raw values into one block, exactly its layers with weights are faulty."""
     raw = load_model(DATA / DIGITS, weights="raw").state_dict()
     state = model.state_dict()
     for name in state:
@@ -222,14 +227,15 @@ def test_raw_values_in_one_block_are_found(digits: Case, model: EfficientNet) ->
     report = compare(model, digits)
 
     block = [f"stages.2.0.{part}" for part in ("expand", "depthwise", "se.reduce", "se.expand", "project")]
-    assert faulty(report) == block
+    assert find_faulty(report) == block
     assert report.causes == ()
-    assert report.findings()[-1] == "24 other layers carry the difference on, stages.2.0.se first"
+    assert len(report.findings()) == len(block) + 1
+    assert "stages.2.0.se" in report.findings()[-1]
 
 
 @pytest.mark.parametrize("layer", ["stem", "stages.1.0.expand", "stages.2.0.depthwise"])
 def test_symmetric_padding_is_found(digits: Case, model: EfficientNet, layer: str) -> None:
-    """PyTorch's own padding at stride 2 and even sizes is not TensorFlow's SAME."""
+    """PyTorch's symmetric padding differs from TensorFlow's SAME for stride 2 and even sizes."""
     module = model.get_submodule(layer)
     old = module.conv
     module.conv = nn.Conv2d(
@@ -243,18 +249,20 @@ def test_symmetric_padding_is_found(digits: Case, model: EfficientNet, layer: st
     )
     module.conv.weight = old.weight
 
-    assert compare(model, digits).causes == ((layer, "padding: symmetric here, SAME in the graph"),)
+    assert kinds_of_causes(compare(model, digits)) == [(layer, "padding")]
 
 
-def test_other_epsilon_is_found(digits: Case, model: EfficientNet) -> None:
-    """PyTorch's own batch norm epsilon instead of the graph's."""
+def test_wrong_epsilon_is_found(digits: Case, model: EfficientNet) -> None:
+    """PyTorch's default batch norm epsilon differs from the graph's."""
     model.get_submodule("head.bn").eps = 1e-5
 
-    assert compare(model, digits).causes == (("head", "batch norm epsilon: 1e-05 here, 0.001 in the graph"),)
+    ((layer, cause),) = compare(model, digits).causes
+    assert layer == "head"
+    assert "1e-05" in cause and "0.001" in cause
 
 
-def test_epsilon_that_is_added_as_a_constant_is_no_fault_where_variances_are_small(tmp_path: pathlib.Path) -> None:
-    """Keras 3 adds 0.001 in float32, which shows in float64; another number is still found, and named."""
+def test_epsilon_that_is_added_as_a_constant_is_correct_with_small_variances(tmp_path: pathlib.Path) -> None:
+    """Keras 3 adds 0.001 in float32, which is visible in float64; a different epsilon is still found."""
     folder = tmp_path / "exported"
     shutil.copytree(DATA / "keras/keras3/exported", folder)
     with tfckpt.open(folder) as checkpoint:
@@ -269,49 +277,51 @@ def test_epsilon_that_is_added_as_a_constant_is_no_fault_where_variances_are_sma
     case.checkpoint.close()
 
     assert max(max(record.max_rel, record.alone) for record in exact.records) < 1e-13
-    assert wrong.causes == (("head", "batch norm epsilon: 1e-05 here, 0.001 in the graph"),)
+    assert kinds_of_causes(wrong) == [("head", "batch norm epsilon")]
 
 
-def test_other_stride_is_found(digits: Case, model: EfficientNet) -> None:
-    """A shape that is not the graph's is a fault of the layer that makes it."""
+def test_wrong_stride_is_found(digits: Case, model: EfficientNet) -> None:
+    """The first layer with a different shape is faulty."""
     model.get_submodule("stages.1.0.expand.conv").stride = (1, 1)
 
     report = compare(model, digits)
 
-    assert report.causes[0] == ("stages.1.0.expand", "stride: 1 here, 2 in the graph")
-    assert "the graph's is [1, 8, 8, 32]" in report.findings()[0]
+    assert kinds_of_causes(report)[0] == ("stages.1.0.expand", "stride")
+    assert report.first is not None
+    assert report.first.reference_shape == (1, 8, 8, 32)
 
 
-def test_missing_residual_is_a_fault_of_the_connections(digits: Case, model: EfficientNet) -> None:
-    """The sum of a residual has no weights of its own."""
+def test_missing_residual_connection_is_found(digits: Case, model: EfficientNet) -> None:
+    """The sum of a residual connection has no weights of its own."""
     model.get_submodule("stages.1.1").has_residual = False
 
     report = compare(model, digits)
 
-    ((layer, cause),) = report.causes
-    assert layer == "stages.1.1.output"
-    assert "connected differently" in cause
+    assert [layer for layer, _ in report.causes] == ["stages.1.1.output"]
 
 
 def test_missing_activation_is_found(digits: Case, model: EfficientNet) -> None:
-    """A layer that the graph activates and the network does not."""
+    """The graph has an activation that the network does not have."""
     model.get_submodule("head").act = torch.nn.Identity()
 
-    assert compare(model, digits).causes == (("head", "activation: none here, silu in the graph"),)
+    ((layer, cause),) = compare(model, digits).causes
+    assert layer == "head"
+    assert "none" in cause and "silu" in cause
 
 
 @pytest.mark.parametrize("activation", ["relu", "relu6", "hard_swish", "mish"])
-def test_other_activation_is_named_with_the_one_that_fits(
+def test_wrong_activation_is_found_with_the_correct_one(
     digits: Case, model: EfficientNet, activation: Activation
 ) -> None:
-    """The experiments try every activation the model knows."""
+    """The experiments try every supported activation."""
     model.get_submodule("stem").act = make_activation(activation)
 
-    assert ("stem", f"activation: {activation} here, silu in the graph") in compare(model, digits).causes
+    cause = dict(compare(model, digits).causes)["stem"]
+    assert f" {activation} " in cause and " silu " in cause
 
 
-def test_values_that_are_no_numbers_do_not_agree(digits: Case, model: EfficientNet) -> None:
-    """A NaN is within no tolerance."""
+def test_nan_does_not_agree(digits: Case, model: EfficientNet) -> None:
+    """NaN is not within any tolerance."""
     model.state_dict()["stem.bn.bias"][0] = float("nan")
 
     report = compare_layers(model, digits.run)
@@ -322,27 +332,27 @@ def test_values_that_are_no_numbers_do_not_agree(digits: Case, model: EfficientN
     assert report.to_dict()["layers"][0]["max_rel"] is None
 
 
-def test_report_that_does_not_agree_raises_with_all_findings(digits: Case, model: EfficientNet) -> None:
-    """The error names the first layer at fault and holds the report."""
+def test_report_with_findings_raises_an_error_with_all_of_them(digits: Case, model: EfficientNet) -> None:
+    """The error names the first faulty layer and has the report."""
     model.get_submodule("stages.2.0.depthwise.bn").eps = 1e-5
     report = compare(model, digits)
 
-    with pytest.raises(VerificationError, match=r"first at fault stages\.2\.0\.depthwise") as caught:
+    with pytest.raises(VerificationError, match=r"stages\.2\.0\.depthwise") as caught:
         report.require()
 
     assert caught.value.report is report
     assert all(finding in str(caught.value) for finding in report.findings())
-    assert "cause: batch norm epsilon" in str(caught.value)
+    assert report.causes[0][1] in str(caught.value)
 
 
 def test_given_tolerance_replaces_the_noise(digits: Case) -> None:
-    """Nothing meets a tolerance of nothing in float32, everything one of 1e-4."""
+    """No layer is within a tolerance of 0 in float32, and every layer within 1e-4."""
     assert not compare_layers(digits.model, digits.run, tolerance=0.0).ok
     assert compare_layers(digits.model, digits.run, tolerance=1e-4).ok
 
 
 def test_ill_conditioned_network_is_judged_in_float64(digits: Case) -> None:
-    """Where the oracle's own float32 lies far off, float32 proves nothing, and the report says so."""
+    """If the oracle's own float32 differs much from its float64, float32 proves nothing."""
     noisy = {layer: value * (1 + 2e-4) for layer, value in digits.run.exact.items()}
     run = OracleRun(digits.pairing, digits.run.probe, digits.run.exact, noisy, "noisy")
     calm = compare_layers(digits.model, digits.run)
@@ -351,12 +361,11 @@ def test_ill_conditioned_network_is_judged_in_float64(digits: Case) -> None:
 
     assert report.ok
     assert (report.dtype, report.ill_conditioned) == ("float64", True)
-    assert "ill-conditioned" in report.summary()
     assert (calm.dtype, calm.ill_conditioned) == ("float32", False)
 
 
-def test_measure_knows_shapes_and_zeros() -> None:
-    """Different shapes are infinitely far apart, equal zeros not at all."""
+def test_measure_compares_shapes_and_zeros() -> None:
+    """Arrays of different shapes have an infinite difference, and zeros have none."""
     zeros = np.zeros((1, 2))
 
     assert measure(zeros, np.zeros((2, 1)))[0] == float("inf")
@@ -364,17 +373,17 @@ def test_measure_knows_shapes_and_zeros() -> None:
     assert measure(zeros + 1, zeros)[1] == float("inf")
 
 
-def test_pairing_needs_no_name(digits: Case) -> None:
-    """With every node called by a number the same layers are found, since variables are known by their keys."""
+def test_pairing_does_not_depend_on_names(digits: Case) -> None:
+    """If every node is renamed to a number, the same layers are found, since variables are identified by their keys."""
     graph = digits.graph.graph
     names = {node.name: f"n{number}" for number, node in enumerate(graph)}
 
-    def renamed(reference: str) -> str:
+    def rename(reference: str) -> str:
         control, name = ("^", reference[1:]) if reference.startswith("^") else ("", reference)
         node, colon, output = name.partition(":")
         return f"{control}{names[node]}{colon}{output}"
 
-    nodes = tuple(Node(names[node.name], node.op, tuple(map(renamed, node.inputs)), node.attributes) for node in graph)
+    nodes = tuple(Node(names[node.name], node.op, tuple(map(rename, node.inputs)), node.attributes) for node in graph)
     bare = type(digits.graph)(Graph(nodes), path="renamed", checkpoint=digits.checkpoint)
     assert digits.planned.config is not None
 
@@ -384,12 +393,12 @@ def test_pairing_needs_no_name(digits: Case) -> None:
     assert [pair.tensor for pair in pairing.pairs] == [names[pair.tensor] for pair in digits.pairing.pairs]
 
 
-def test_graph_of_another_checkpoint_is_refused_with_its_variables(digits: Case) -> None:
-    """A graph that knows none of the network's variables is another's; every one is listed."""
+def test_graph_of_another_checkpoint_is_refused_with_the_missing_variables(digits: Case) -> None:
+    """The error lists every variable of the network that the graph does not have."""
     other = open_case("savedmodel", "raw")
     assert digits.planned.config is not None
 
-    with pytest.raises(GraphError, match="is not this checkpoint's: 113 of the network's 113 variables") as caught:
+    with pytest.raises(GraphError) as caught:
         pair_layers(other.graph, digits.planned.config, keys_of(digits.planned), "averages")
     other.checkpoint.close()
 
@@ -398,39 +407,39 @@ def test_graph_of_another_checkpoint_is_refused_with_its_variables(digits: Case)
 
 
 def test_graph_without_some_layers_is_refused(digits: Case) -> None:
-    """A kernel that nothing takes is named with its layer."""
+    """The error names the layer of a kernel that is not used."""
     keys = keys_of(digits.planned)
     keys["stages.3.0.expand.conv.weight"] = keys["head.bn.bias"]
     assert digits.planned.config is not None
 
-    with pytest.raises(GraphError, match=r"1 layer\n  stages.3.0.expand: no convolution or product takes .*head"):
+    with pytest.raises(GraphError, match=r"\n  stages\.3\.0\.expand: .*head"):
         pair_layers(digits.graph, digits.planned.config, keys, "averages")
 
 
 def test_batch_norm_of_another_layer_is_refused(digits: Case) -> None:
-    """The batch norm behind a convolution has to be the one the conversion took."""
+    """The batch norm after a convolution has to have the variables of the conversion."""
     keys = keys_of(digits.planned)
     keys["stem.bn.weight"], keys["head.bn.weight"] = keys["head.bn.weight"], keys["stem.bn.weight"]
     assert digits.planned.config is not None
 
-    with pytest.raises(GraphError, match=r"stem: its batch norm takes .*stem.*\n  head: its batch norm takes .*head"):
+    with pytest.raises(GraphError, match=r"\n  stem: .*stem.*\n  head: .*head"):
         pair_layers(digits.graph, digits.planned.config, keys, "averages")
 
 
-def test_graph_that_evaluates_nothing_is_refused(digits: Case) -> None:
-    """A graph that has the variables but does not compute with them proves nothing."""
+def test_graph_without_inference_is_refused(digits: Case) -> None:
+    """A graph that only has the variables proves nothing."""
     kept = tuple(node for node in digits.graph.graph if node.op in ("VarHandleOp", "Const", "ReadVariableOp"))
     empty = type(digits.graph)(Graph(kept), path="bare", checkpoint=digits.checkpoint)
     assert digits.planned.config is not None
 
-    with pytest.raises(GraphError, match=r"computes nothing with .*head/dense/kernel"):
+    with pytest.raises(GraphError, match="head/dense/kernel"):
         pair_layers(empty, digits.planned.config, keys_of(digits.planned), "averages")
 
 
 def test_checkpoint_without_a_graph_has_no_oracle() -> None:
-    """Object-based weights alone hold no graph."""
-    from converter.verification.oracle import oracle_of
+    """Object-based weights have no graph."""
+    from converter.verification.oracle import build_oracle
 
     with tfckpt.open(DATA / "objects") as checkpoint:
-        assert oracle_of(checkpoint) is None
+        assert build_oracle(checkpoint) is None
         assert plan_conversion(checkpoint, strides=(1, 2, 2, 1)).config is not None
