@@ -41,7 +41,7 @@ def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Diagnosis:
         checkpoint = open_checkpoint(path, limits=limits)
     except CheckpointError as error:
         exists = os.path.lexists(path) or "://" in os.fspath(path)
-        advice = _advice(error) if exists or not isinstance(error, CheckpointNotFoundError) else _USAGE
+        advice = _advise(error) if exists or not isinstance(error, CheckpointNotFoundError) else _USAGE
         return Diagnosis((Finding("problem", os.fspath(path), error.message, advice),), error)
     with checkpoint:
         findings = [_describe_path(os.fspath(path), checkpoint)]
@@ -50,7 +50,7 @@ def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Diagnosis:
         names, damage = checkpoint.reader.salvage()
         errors += damage
         if damage:
-            findings += [Finding("problem", "index", str(error), _advice(error)) for error in damage]
+            findings += [Finding("problem", "index", str(error), _advise(error)) for error in damage]
         else:
             findings.append(Finding("ok", "index", f"{pluralize(len(names), 'tensor')}, every block checked"))
         if not damage:
@@ -143,7 +143,7 @@ def _check_state_file(checkpoint: Checkpoint) -> list[Finding]:
 _USAGE = "pass the prefix of a checkpoint (the path without .index), one of its files, or its folder"
 
 
-def _advice(error: CheckpointError) -> str:
+def _advise(error: CheckpointError) -> str:
     """Return what to do, or nothing if the message already says it."""
     if isinstance(error, CorruptionError):
         return "download the file again; `tfckpt verify` lists the damage, and `tfckpt export --salvage` saves the rest"

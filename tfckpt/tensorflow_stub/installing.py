@@ -29,7 +29,7 @@ def stand_in() -> Iterator[types.ModuleType]:
 
     Yields that module.
     Accessing anything else in it raises `NotOfferedError`, an `AttributeError` with the attribute and the line.
-    Its modules are then removed from `sys.modules`; modules that imported it meanwhile keep their references.
+    At the end its modules are removed from `sys.modules`; modules that imported it meanwhile keep their references.
     A nested call yields the same module.
     It affects the whole process, so only one thread may use it at a time.
 
@@ -76,10 +76,10 @@ class StandInFinder:
     ) -> Iterable[importlib.metadata.Distribution]:
         """Return the package `tensorflow` if it or all packages are requested."""
         name = None if context is None else context.name
-        return [_distribution()] if name is None or name.lower().replace("_", "-") == NAME else []
+        return [_make_distribution()] if name is None or name.lower().replace("_", "-") == NAME else []
 
 
-def _distribution() -> importlib.metadata.Distribution:
+def _make_distribution() -> importlib.metadata.Distribution:
     """Return the metadata of the package `tensorflow`."""
     import importlib.metadata  # slow to import, and few programs need it
     import pathlib

@@ -42,7 +42,7 @@ class Report:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Item:
-    """A tensor to write as `target`: the tensor `name` of `source`, or else `array`."""
+    """A tensor to write as `target`: `array` if it is set, otherwise the tensor `name` of `source`."""
 
     target: str
     source: Checkpoint

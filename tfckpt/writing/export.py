@@ -119,7 +119,7 @@ def export(
         whole = set(verification.whole)
         left_out["damaged or missing"] = tuple(name for name in names if name not in whole)
         errors, names = verification.errors, list(verification.whole)
-    origins = _choose(
+    origins = _choose_tensors(
         checkpoint, names, include, exclude, weights=weights, no_optimizer=no_optimizer, left_out=left_out
     )
     if not origins:
@@ -140,7 +140,7 @@ def export(
     return ExportReport(written, files, nbytes, {reason: some for reason, some in left_out.items() if some}, errors)
 
 
-def _choose(
+def _choose_tensors(
     checkpoint: Checkpoint,
     names: list[str],
     include: Sequence[str],
