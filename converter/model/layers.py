@@ -22,8 +22,13 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
     The output has ceil(size / stride) pixels. The smaller half comes first, so at stride 2 even and odd sizes are
     padded differently, and torch's `padding=kernel // 2` is right only for odd ones.
+
+    During an export `size` may be a symbol. So no dividend is negative (ONNX divides toward zero), and there is no
+    `max` unless the kernel is smaller than the stride: some runtimes cannot take the larger of two sizes.
     """
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    total = ((size + stride - 1) // stride - 1) * stride + kernel - size
+    if kernel < stride:
+        total = max(total, 0)
     return total // 2, total - total // 2
 
 

@@ -145,11 +145,44 @@ def _host_divisor(function: HostFunction) -> HostFunction:
 def _host_truncate(x: Array, y: Array) -> Any:
     """Divide, rounding toward zero; integers are not converted to floating point."""
     if object in (x.dtype, y.dtype):
-        return x // y  # symbols are dimensions, which are never negative
+        return _truncate_symbols(x, y)
     if is_floating(x):
         return np.trunc(x / y)
     quotient = np.abs(x) // np.abs(y)
     return np.where((x < 0) != (y < 0), -quotient, quotient)
+
+
+def _host_floor(x: Array, y: Array) -> Any:
+    """Divide, rounding down."""
+    return _floor_symbols(x, y) if object in (x.dtype, y.dtype) else np.floor_divide(x, y)
+
+
+def _is_known(condition: Any) -> bool:
+    """Return whether a comparison of symbols is true for every size of the export."""
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # an export has loaded it
+
+    return statically_known_true(condition)
+
+
+def _floor_symbol(x: Any, y: Any) -> Any:
+    """Divide a symbol of an export; a multiple of the divisor if the dividend may be negative.
+
+    ONNX divides toward zero, so that only an exact division is right for negative dividends.
+    """
+    return x // y if _is_known(x >= 0) else (x - x % y) // y
+
+
+def _truncate_symbol(x: Any, y: Any) -> Any:
+    """Divide a symbol of an export, rounding toward zero; its sign must be known."""
+    if _is_known(x >= 0):
+        return x // y
+    if _is_known(x <= 0):
+        return -(-x // y)
+    raise GraphError(f"cannot export the division of {x}, a size that may be negative")
+
+
+_floor_symbols = np.frompyfunc(_floor_symbol, 2, 1)
+_truncate_symbols = np.frompyfunc(_truncate_symbol, 2, 1)
 
 
 def _host_divide(x: Array, y: Array) -> Any:
@@ -163,7 +196,7 @@ binary("BitwiseOr", on_tensor=torch.bitwise_or, on_host=np.bitwise_or)
 binary("BitwiseXor", on_tensor=torch.bitwise_xor, on_host=np.bitwise_xor)
 binary("Div", on_tensor=_divide, on_host=_host_divisor(_host_divide))
 binary("DivNoNan", on_tensor=_no_nan(torch.div, 1))
-binary("FloorDiv", on_tensor=_floor_divide, on_host=_host_divisor(np.floor_divide))
+binary("FloorDiv", on_tensor=_floor_divide, on_host=_host_divisor(_host_floor))
 binary("FloorMod", on_tensor=torch.remainder, on_host=_host_divisor(np.mod))
 binary("LeftShift", on_tensor=torch.bitwise_left_shift, on_host=np.left_shift)
 binary("Maximum", on_tensor=torch.maximum, on_host=np.maximum)

@@ -58,7 +58,7 @@ def _convolve_by_shifts(window: Window, x: Tensor, weight: Tensor) -> Tensor:
     x, _ = pad_if_needed(x, window.paddings(x.shape[2:], (height, width)), symmetric=False)
     x = x.movedim(1, -1).unsqueeze(-1)  # batch, rows, columns, channels, 1
     extents = [
-        (dilation, stride, max((size - (taps - 1) * dilation - 1) // stride + 1, 0))
+        (dilation, stride, max((size - (taps - 1) * dilation - 1 + stride) // stride, 0))
         for size, taps, stride, dilation in zip(
             x.shape[1:3], (height, width), window.strides, window.dilations, strict=True
         )

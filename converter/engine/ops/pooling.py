@@ -42,7 +42,7 @@ def _max_pool(call: Call, value: Value, sizes: Sequence[int], strides: Sequence[
     window, kernel = _read_geometry(call, sizes, strides)
     x = window.to_channels_first(to_tensor(value, call.dtype))
     pairs = window.paddings(x.shape[2:], kernel)
-    fits = all(2 * before <= size for (before, _), size in zip(pairs, kernel, strict=True))
+    fits = all(type(before) is int and 2 * before <= size for (before, _), size in zip(pairs, kernel, strict=True))
     lowest = -math.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
     x, padding = pad_if_needed(x, pairs, lowest, symmetric=fits)
     return window.from_channels_first(_LARGEST[len(kernel)](x, kernel, window.strides, padding))

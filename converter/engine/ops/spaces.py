@@ -11,6 +11,8 @@ from converter.engine.registry import Call, op
 from converter.engine.values import Tensor, Value, to_ints, to_tensor
 from converter.errors import GraphError
 
+from .windows import same_padding
+
 
 def _channels_last(call: Call, value: Value) -> tuple[Tensor, bool]:
     layout = str(call.get("data_format", "NHWC"))
@@ -101,10 +103,9 @@ def _patches(x: Tensor, axis: int, size: int, stride: int, *, rate: int, padding
     """
     axis = axis if axis == 1 else axis + 1
     width, length = (size - 1) * rate + 1, x.shape[axis]
-    count = -(-length // stride) if padding == "SAME" else (length - width) // stride + 1
-    total = max((count - 1) * stride + width - length, 0) if padding == "SAME" else 0
-    pads = [0, 0] * (x.ndim - 1 - axis) + [total // 2, total - total // 2]
-    x = F.pad(x, pads)
+    count = (length + stride - 1) // stride if padding == "SAME" else (length - width + stride) // stride
+    before_and_after = same_padding(length, width, stride) if padding == "SAME" else (0, 0)
+    x = F.pad(x, [*[0, 0] * (x.ndim - 1 - axis), *before_and_after])
     positions = torch.arange(count)[:, None] * stride + torch.arange(size) * rate
     taken = x.index_select(axis, positions.reshape(-1).to(x.device))
     return taken.reshape([*x.shape[:axis], count, size, *x.shape[axis + 1 :]])

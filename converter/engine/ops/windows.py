@@ -42,13 +42,20 @@ class Window:
         if self.padding == "EXPLICIT":
             return list(self.explicit)
         return [
-            _same_padding(size, (width - 1) * dilation + 1, stride)
+            same_padding(size, (width - 1) * dilation + 1, stride)
             for size, width, stride, dilation in zip(sizes, kernel, self.strides, self.dilations, strict=True)
         ]
 
 
-def _same_padding(size: int, width: int, stride: int) -> tuple[int, int]:
-    total = max((-(-size // stride) - 1) * stride + width - size, 0)
+def same_padding(size: int, width: int, stride: int) -> tuple[int, int]:
+    """Return the number of padding rows before and after an axis of `size` rows, for a window of `width` rows.
+
+    During an export `size` may be a symbol. So no dividend is negative (ONNX divides toward zero), and there is no
+    `max` unless the window is smaller than the stride: some runtimes cannot take the larger of two sizes.
+    """
+    total = ((size + stride - 1) // stride - 1) * stride + width - size
+    if width < stride:
+        total = max(total, 0)
     return total // 2, total - total // 2
 
 

@@ -1,0 +1,96 @@
+"""Exported networks compute the same at every size: in onnxruntime, and as programs of torch.export."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the network is a PyTorch module")
+
+import converter  # noqa: E402
+from converter.model import EfficientNet  # noqa: E402
+from converter.model.layers import same_conv2d  # noqa: E402
+from tests.conftest import slow  # noqa: E402
+from tests.converter.exported import SIZES, check_sizes, export_to_onnx  # noqa: E402
+
+from .test_efficientnet import SMALL  # noqa: E402
+
+Dim = torch.export.Dim
+
+
+def named(smallest: int = 32) -> dict[int, Any]:
+    """Give batch, height and width names and ranges."""
+    return {
+        0: Dim("batch", min=1, max=64),
+        2: Dim("height", min=smallest, max=512),
+        3: Dim("width", min=smallest, max=512),
+    }
+
+
+def images(*sizes: tuple[int, int]) -> list[torch.Tensor]:
+    """Make a batch of random images of each size."""
+    return [torch.randn(3, 3, *size) for size in sizes]
+
+
+@pytest.mark.parametrize("sizes", [named(), slow(dict.fromkeys((0, 2, 3), Dim.DYNAMIC))], ids=["named", "dynamic"])
+def test_network_in_onnx_is_right_at_every_size(sizes: dict[int, Any]) -> None:
+    """ONNX divides toward zero, which must not change the padding at sizes that a stride does not divide."""
+    torch.manual_seed(0)
+    model = EfficientNet(dataclasses.replace(SMALL, stages=SMALL.stages[:3])).eval()
+
+    run = export_to_onnx(model, torch.randn(2, 3, 45, 38), {"x": sizes})
+
+    check_sizes(model, run, images(*SIZES))
+
+
+@pytest.mark.parametrize("children", [3, slow(None)], ids=["features", "whole"])
+def test_torchvision_with_its_padding_mended_is_right_in_onnx(children: int | None) -> None:
+    """The convolutions of `same_padding_` are exported with the padding of each size."""
+    pytest.importorskip("tests.torchvision_operators")
+    torchvision = pytest.importorskip("torchvision", reason="its models are exported")
+    torch.manual_seed(0)
+    network = converter.same_padding_(torchvision.models.efficientnet_b0(weights=None)).eval()
+    model = network if children is None else network.features[:children]
+
+    run = export_to_onnx(model, torch.randn(2, 3, 45, 38), (dict.fromkeys((0, 2, 3), Dim.DYNAMIC),))
+
+    check_sizes(model, run, images(*SIZES))
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 2), (2, 3), (3, 2), (2, 2), (5, 3)])
+def test_same_convolution_in_onnx_is_right_at_every_size(kernel: int, stride: int) -> None:
+    """Also if the kernel is smaller than the stride, where some rows are skipped and none may be cut off."""
+    torch.manual_seed(0)
+    model = same_conv2d(3, 4, kernel, stride=stride)
+
+    run = export_to_onnx(model, torch.randn(2, 3, 14, 13), ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC},))
+
+    check_sizes(model, run, [torch.randn(2, 3, height, width) for height, width in ((6, 7), (8, 9), (10, 11), (12, 6))])
+
+
+def test_exported_program_takes_no_larger_of_two_sizes() -> None:
+    """Some runtimes have no operation for it; the kernels of EfficientNets are never smaller than their stride."""
+    model = EfficientNet(dataclasses.replace(SMALL, stages=SMALL.stages[:2])).eval()
+
+    program = torch.export.export(model, (torch.randn(2, 3, 45, 38),), dynamic_shapes={"x": named()})
+
+    assert "sym_max" not in {getattr(node.target, "__name__", "") for node in program.graph.nodes}
+
+
+def test_named_sizes_keep_their_range_when_the_last_map_can_be_one_pixel() -> None:
+    """At a reduction of 32, 32 pixels leave one: torch.export must then not set sizes of 1 apart from the others."""
+    torch.manual_seed(0)
+    halving = dataclasses.replace(SMALL.stages[3], stride=2, in_channels=8, out_channels=8)
+    model = EfficientNet(dataclasses.replace(SMALL, stages=(halving,) * 4)).eval()
+    example = (torch.randn(2, 3, 45, 38),)
+
+    with torch.fx.experimental._config.patch(backed_size_oblivious=True):
+        from_32 = torch.export.export(model, example, dynamic_shapes={"x": named()}).module()
+    from_33 = torch.export.export(model, example, dynamic_shapes={"x": named(33)}).module()
+
+    for x in images((32, 32), (33, 512), (47, 64)):
+        programs = [from_32] if 32 in x.shape else [from_32, from_33]
+        for program in programs:
+            assert torch.allclose(program(x), model(x), rtol=1e-5, atol=1e-6)
