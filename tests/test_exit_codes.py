@@ -1,4 +1,4 @@
-"""The exit codes of both commands: one for every class of errors, listed in both help texts."""
+"""Test that every error class has an exit code, and that the help of both commands lists all codes."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ EXIT_CODES = {
 }
 
 
-def classes_below(kind: type[ReportedError]) -> Iterator[type[ReportedError]]:
-    """The class and all its subclasses in both packages."""
+def error_classes(kind: type[ReportedError]) -> Iterator[type[ReportedError]]:
+    """Yield the class and all its subclasses in both packages."""
     if kind.__module__.startswith(("tfckpt.", "converter.")):
         yield kind
     for subclass in kind.__subclasses__():
-        yield from classes_below(subclass)
+        yield from error_classes(subclass)
 
 
-def test_every_class_of_errors_has_its_exit_code() -> None:
-    """A new class needs a row here."""
-    assert {kind.__name__: kind.exit_code for kind in classes_below(ReportedError)} == EXIT_CODES
+def test_every_error_class_has_an_exit_code() -> None:
+    """A new class needs a row in the table."""
+    assert {kind.__name__: kind.exit_code for kind in error_classes(ReportedError)} == EXIT_CODES
 
 
 @pytest.mark.parametrize("command", [tfckpt.cli, converter.cli], ids=lambda module: module.__name__)
 def test_help_lists_every_exit_code(command: types.ModuleType) -> None:
-    """Those of errors, of success and of signals."""
+    """It lists the codes of errors, of success and of signals."""
     listed = re.findall(r"^  (\d+) ", command.build_parser().format_help(), re.MULTILINE)
 
     assert set(map(int, listed)) == {0, 130, 143, *EXIT_CODES.values()}
@@ -82,8 +82,8 @@ def test_help_lists_every_exit_code(command: types.ModuleType) -> None:
         ([StorageError("x")], 3),
         ([CheckpointNotFoundError("x"), CorruptionError("x"), tfckpt.UnsupportedFeatureError("x")], 4),
     ],
-    ids=["none", "unsupported", "missing", "not reached", "corrupt"],
+    ids=["none", "unsupported", "missing", "unreachable", "corrupt"],
 )
-def test_findings_give_the_exit_code_of_the_worst(errors: list[CheckpointError], code: int) -> None:
-    """Damage is worse than a missing file, which is worse than what is not supported."""
+def test_worst_finding_decides_the_exit_code(errors: list[CheckpointError], code: int) -> None:
+    """Damage is worse than a missing file, which is worse than an unsupported feature."""
     assert exit_code_of(errors) == code

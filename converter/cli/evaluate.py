@@ -134,7 +134,7 @@ class _Settings:
         else:
             return None
         if len(names) != classes:
-            raise FeedError(f"{pluralize(len(names), 'label')}, but the network has {pluralize(classes, 'class')}")
+            raise FeedError(f"{pluralize(len(names), 'label')} for a network of {pluralize(classes, 'class')}")
         return names
 
 

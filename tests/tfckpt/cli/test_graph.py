@@ -15,7 +15,7 @@ SAVER = str(TENSORFLOW / "v1" / "saver")
 
 
 def test_graph_shows_nodes_inside_functions(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """FUNCTION:NODE, and with nothing after the colon all of the function's nodes."""
+    """Without a name after the colon, FUNCTION:NODE means all nodes of the function."""
     path = str(data / "savedmodel")
     assert main(["graph", path, "--json"]) == 0
     name, count = next(iter(json.loads(capsys.readouterr().out)["functions"].items()))
@@ -25,8 +25,8 @@ def test_graph_shows_nodes_inside_functions(data: Path, capsys: pytest.CaptureFi
     assert len(capsys.readouterr().out.splitlines()) == 1 + count
 
 
-def test_graph_as_json_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
-    """The summary and a node, for programs."""
+def test_graph_prints_summary_and_node_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs get the same facts as people."""
     assert main(["graph", SAVED_MODEL, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert main(["graph", SAVER, "layer/kernel", "--json"]) == 0
@@ -40,7 +40,7 @@ def test_graph_as_json_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     assert (node["name"], node["op"], node["attributes"]["shape"]) == ("layer/kernel", "VarHandleOp", "[4, 3]")
 
 
-def test_graph_that_is_not_there_is_not_found() -> None:
-    """A checkpoint may have no graph, and a graph may lack a node of the name."""
+def test_missing_graph_or_node_exits_with_3() -> None:
+    """A checkpoint may have no graph, and a graph may have no node of this name."""
     assert main(["graph", str(TENSORFLOW / "v1" / "types")]) == 3
     assert main(["graph", SAVER, "nowhere"]) == 3

@@ -1,4 +1,4 @@
-"""`tfckpt info`, `diff`, `doctor` and `export` as a person meets them."""
+"""Test the exit codes and output of `tfckpt info`, `diff`, `doctor` and `export`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tfckpt.cli import main
 from tfckpt.cli.render import parse_size
 
 
-def test_info_counts_the_optimizers_share(data: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The training checkpoint has the same parameters and 150 slots beside them."""
+def test_info_counts_optimizer_tensors(data: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The training checkpoint has the same parameters and 150 slot variables."""
     assert main(["info", str(data / "digits-train"), "--json"]) == 0
 
     facts = json.loads(capsys.readouterr().out)
@@ -28,15 +28,15 @@ def test_diff_exits_with_1_when_something_differs(
 ) -> None:
     """The training checkpoint has more tensors; a checkpoint does not differ from itself."""
     assert main(["diff", str(digits), str(data / "digits-train"), "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert (found["ok"], len(found["only_in_b"]), found["equal"]) == (False, 150, 227)
+    comparison = json.loads(capsys.readouterr().out)
+    assert (comparison["ok"], len(comparison["only_in_b"]), comparison["equal"]) == (False, 150, 227)
 
     assert main(["diff", str(digits), str(digits), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ok"]
 
 
 @pytest.mark.parametrize("number", ["-1", "x"])
-def test_number_of_rows_that_is_none_is_wrong_usage(digits: pathlib.Path, number: str) -> None:
+def test_diff_rejects_an_invalid_number_of_rows(digits: pathlib.Path, number: str) -> None:
     """The smallest number of rows is 0."""
     with pytest.raises(SystemExit) as caught:
         main(["diff", str(digits), str(digits), "--most", number])
@@ -45,35 +45,35 @@ def test_number_of_rows_that_is_none_is_wrong_usage(digits: pathlib.Path, number
     assert main(["diff", str(digits), str(digits), "--most", "0"]) == 0
 
 
-@pytest.mark.parametrize(("left", "code"), [(None, 3), (1000, 4), (506_584, 0)], ids=["missing", "cut", "whole"])
-def test_doctor_judges_a_data_shard(
-    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], left: int | None, code: int
+@pytest.mark.parametrize(("size", "code"), [(None, 3), (1000, 4), (506_584, 0)], ids=["missing", "truncated", "whole"])
+def test_doctor_checks_the_size_of_a_data_shard(
+    digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], size: int | None, code: int
 ) -> None:
-    """A shard that is missing is a file that is not found, and one that is cut short is damage."""
+    """A missing shard is a file that is not found; a truncated one is damage."""
     prefix = copied(digits)
     shard = prefix.with_name(prefix.name + ".data-00000-of-00001")
     content = shard.read_bytes()
     shard.unlink()
-    if left is not None:
-        shard.write_bytes(content[:left])
+    if size is not None:
+        shard.write_bytes(content[:size])
 
     assert main(["doctor", str(prefix)]) == code
 
 
-def test_doctor_does_not_find_a_checkpoint_in_a_file_of_another_kind(tmp_path: pathlib.Path) -> None:
-    """A Git LFS pointer is not the file that it points to."""
+def test_doctor_of_a_git_lfs_pointer_exits_with_3(tmp_path: pathlib.Path) -> None:
+    """The pointer is not the file it points to."""
     path = tmp_path / "model.ckpt-1.index"
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
 
     assert main(["doctor", str(path)]) == 3
 
 
-def test_export_of_a_damaged_checkpoint_salvages_on_request(
+def test_export_of_a_damaged_checkpoint_writes_whole_tensors_with_salvage(
     digits: pathlib.Path,
     copied: Callable[[pathlib.Path], pathlib.Path],
     tmp_path: pathlib.Path,
 ) -> None:
-    """Without --salvage nothing is written, and with it all tensors that are whole; the exit code is that of damage."""
+    """Without --salvage nothing is written, with it all undamaged tensors; the exit code is 4 both times."""
     prefix = copied(digits)
     shard = prefix.with_name(prefix.name + ".data-00000-of-00001")
     shard.write_bytes(shard.read_bytes()[:-1] + b"\x01")
@@ -87,10 +87,10 @@ def test_export_of_a_damaged_checkpoint_salvages_on_request(
 
 
 @pytest.mark.parametrize("name", ["out.npz", "out.safetensors", "out/"])
-def test_export_of_a_missing_shard_is_not_found(
+def test_export_of_a_missing_shard_exits_with_3(
     digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], tmp_path: pathlib.Path, name: str
 ) -> None:
-    """The error is about the source, and not about a file that cannot be written."""
+    """The error is about the source, not about writing."""
     prefix = copied(digits)
     prefix.with_name(prefix.name + ".data-00000-of-00001").unlink()
 
@@ -102,21 +102,21 @@ def test_export_of_a_missing_shard_is_not_found(
     [
         pytest.param(["-o", "out.h5"], id="unknown ending"),
         pytest.param(["-o", ""], id="empty name"),
-        pytest.param(["-o", "out.npz", "--include", "nothing*"], id="glob that matches nothing"),
-        pytest.param(["-o", "out.npz", "--strip-prefix", "nowhere/"], id="prefix that no name has"),
-        pytest.param(["-o", "out.npz", "--dtype", "int8"], id="type that is no float"),
+        pytest.param(["-o", "out.npz", "--include", "nothing*"], id="glob without matches"),
+        pytest.param(["-o", "out.npz", "--strip-prefix", "nowhere/"], id="prefix of no name"),
+        pytest.param(["-o", "out.npz", "--dtype", "int8"], id="integer dtype"),
         pytest.param(["-o", "out.npz", "--shard-size", "1MB"], id="shards of an npz"),
-        pytest.param(["-o", "out.npz", "--rename", "(=x"], id="no regular expression"),
+        pytest.param(["-o", "out.npz", "--rename", "(=x"], id="invalid regular expression"),
     ],
 )
-def test_export_refuses_wrong_usage_in_one_line(
+def test_export_reports_wrong_usage_in_one_line(
     digits: pathlib.Path,
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
 ) -> None:
-    """Exit code 2, nothing written."""
+    """The exit code is 2 and nothing is written."""
     path = str(digits.resolve())
     monkeypatch.chdir(tmp_path)
 
@@ -128,12 +128,12 @@ def test_export_refuses_wrong_usage_in_one_line(
 
 @pytest.mark.parametrize(("text", "nbytes"), [("1", 1), ("5GB", 5 * 10**9), ("1.5KiB", 1536), ("200kb", 200_000)])
 def test_sizes_have_units(text: str, nbytes: int) -> None:
-    """Powers of 1000, or of 1024 with an i."""
+    """Units are powers of 1000, or with an i powers of 1024."""
     assert parse_size(text) == nbytes
 
 
-def test_a_limit_can_be_raised(digits: pathlib.Path) -> None:
-    """A limit of another name is wrong usage."""
+def test_limit_can_be_raised(digits: pathlib.Path) -> None:
+    """An unknown limit is wrong usage."""
     assert main(["ls", str(digits), "--limit", "max_entries=100"]) == 5
     assert main(["ls", str(digits), "--limit", "max_entries=1000"]) == 0
     with pytest.raises(SystemExit) as exit_info:

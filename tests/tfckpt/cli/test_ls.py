@@ -1,4 +1,4 @@
-"""`tfckpt ls` lists tensors for people and for programs."""
+"""Test that `tfckpt ls` lists tensors for people and for programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfckpt.cli import main
 
 
 def test_ls_counts_every_tensor_of_the_checkpoint(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a pattern there is a row for each of the 227 tensors, also between heading and totals."""
+    """Without a pattern there is a row for each of the 227 tensors, between a heading and the totals."""
     assert main(["ls", str(digits.parent)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 227 + 2
 
@@ -24,8 +24,8 @@ def test_ls_counts_every_tensor_of_the_checkpoint(digits: pathlib.Path, capsys: 
     assert len(json.loads(capsys.readouterr().out)["tensors"]) == 227
 
 
-def test_ls_says_where_the_payload_lies(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The payload of global_step is the 8 bytes that the index places at this offset of shard 0."""
+def test_ls_gives_the_offset_of_the_payload(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The 8 bytes at this offset in shard 0 are the value of global_step."""
     main(["ls", str(digits), "global_step", "--json"])
 
     offset = json.loads(capsys.readouterr().out)["tensors"][0]["offset"]
@@ -33,8 +33,8 @@ def test_ls_says_where_the_payload_lies(digits: pathlib.Path, capsys: pytest.Cap
     assert int.from_bytes(data[offset : offset + 8], "little") == 322
 
 
-def test_ls_sorts_by_size_largest_first(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The rows of --sort size never grow."""
+def test_ls_sorts_by_size_with_the_largest_first(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --sort size the sizes never increase."""
     main(["ls", str(digits), "--sort", "size", "--json"])
 
     sizes = [row["nbytes"] for row in json.loads(capsys.readouterr().out)["tensors"]]
@@ -43,7 +43,7 @@ def test_ls_sorts_by_size_largest_first(digits: pathlib.Path, capsys: pytest.Cap
 
 
 def test_ls_json_is_complete(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A program finds the same facts as `TensorInfo` holds."""
+    """A program gets the same facts as from `TensorInfo`."""
     main(["ls", str(digits), "global_step", "--json"])
 
     listing = json.loads(capsys.readouterr().out)
@@ -56,7 +56,7 @@ def test_ls_json_is_complete(digits: pathlib.Path, capsys: pytest.CaptureFixture
 def test_ls_of_a_pattern_that_matches_nothing_exits_with_3(
     digits: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The glob `stem*` is compared with whole names, which begin with the scope; the text `stem` may stand anywhere."""
+    """The glob `stem*` must match whole names, which begin with the scope; the text `stem` may occur anywhere."""
     assert main(["ls", str(digits), "stem*"]) == 3
     assert capsys.readouterr().out == ""
 
@@ -64,10 +64,10 @@ def test_ls_of_a_pattern_that_matches_nothing_exits_with_3(
     assert len(json.loads(capsys.readouterr().out)["tensors"]) == 10
 
 
-def test_ls_with_a_missing_shard_lists_and_says_what_it_costs(
+def test_ls_with_a_missing_shard_lists_all_tensors_and_warns(
     digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The index alone is enough to list; what cannot be read is said on standard error."""
+    """The index alone is enough for the list; standard error says what cannot be read."""
     prefix = copied(digits)
     shard = prefix.with_name(prefix.name + ".data-00000-of-00001")
     shard.unlink()
@@ -86,7 +86,7 @@ def test_ls_with_a_missing_shard_lists_and_says_what_it_costs(
 def test_ls_notes_a_moved_checkpoint(
     digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A state file that names a folder of another machine leads to the same name beside it, said aloud."""
+    """If the state file names a folder of another machine, `ls` reads the checkpoint next to it and says so."""
     prefix = copied(digits)
     prefix.with_name("checkpoint").write_text(f'model_checkpoint_path: "/gone/{prefix.name}"\n')
 
@@ -96,10 +96,10 @@ def test_ls_notes_a_moved_checkpoint(
     assert f"/gone/{prefix.name}" in capsys.readouterr().err
 
 
-def test_ls_counts_the_files_of_v1_and_says_what_a_missing_one_hides(
+def test_ls_of_v1_leaves_out_the_tensors_of_a_missing_shard(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A V1 checkpoint has no index file, so what stands only in a missing shard is not listed."""
+    """A V1 checkpoint has no index file, so the tensors of a missing shard are unknown."""
     for number in (0, 2):
         V1File().add(b"v%d" % number, INT32, [], [1]).write(tmp_path / f"model-{number:05d}-of-00003")
 
@@ -121,7 +121,7 @@ def test_ls_counts_the_files_of_v1_and_says_what_a_missing_one_hides(
 def test_ls_takes_the_pattern_before_and_after_options(
     arguments: list[str], digits: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`ls PATH --long PATTERN` is as good an order as the other."""
+    """`ls PATH --long PATTERN` works as well as `ls PATH PATTERN --long`."""
     code = main(["ls", *(argument.format(digits) for argument in arguments), "--json"])
 
     assert code == 0
@@ -129,19 +129,19 @@ def test_ls_takes_the_pattern_before_and_after_options(
 
 
 @pytest.mark.parametrize("rest", [["stem", "--long", "head"], ["--long", "stem", "head"], ["--bogus", "stem"]])
-def test_ls_refuses_more_arguments_than_it_takes(rest: list[str], digits: pathlib.Path) -> None:
-    """The second of two patterns, and what stands behind an option that there is not."""
+def test_ls_rejects_extra_arguments(rest: list[str], digits: pathlib.Path) -> None:
+    """A second pattern and an unknown option are wrong usage."""
     with pytest.raises(SystemExit) as caught:
         main(["ls", str(digits), *rest])
 
     assert caught.value.code == 2
 
 
-@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_full_disk_under_the_output_is_one_line(digits: pathlib.Path) -> None:
-    """What cannot be written to standard output is said without a traceback."""
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_full_disk_is_reported_in_one_line(digits: pathlib.Path) -> None:
+    """If standard output cannot be written, there is no traceback."""
     with open("/dev/full", "w") as full:
-        ended = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "tfckpt", "ls", str(digits)],
             stdout=full,
             stderr=subprocess.PIPE,
@@ -149,5 +149,6 @@ def test_full_disk_under_the_output_is_one_line(digits: pathlib.Path) -> None:
             check=False,
         )
 
-    assert ended.returncode == 2
-    assert ended.stderr == "tfckpt: [Errno 28] No space left on device\n"
+    assert process.returncode == 2
+    assert process.stderr.startswith("tfckpt: ")
+    assert process.stderr.count("\n") == 1

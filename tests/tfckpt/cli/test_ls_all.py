@@ -1,4 +1,4 @@
-"""`tfckpt ls --all` lists the checkpoints of a folder."""
+"""Test that `tfckpt ls --all` lists the checkpoints of a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfckpt.cli import main
 
 @pytest.fixture
 def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A folder whose state file names one checkpoint that is there, one that is gone, and leaves one out."""
+    """A folder whose state file names an existing checkpoint and a missing one, but not a third that exists."""
     monkeypatch.chdir(tmp_path)
     pathlib.Path("f").mkdir()
     for name in ("m-9", "m-30"):
@@ -27,7 +27,7 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
 STATE = (("m-20", "nan"), ("m-30", "1600000501.25"))
 
 
-def test_ls_all_as_json(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ls_all_prints_json(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The list has a record for each checkpoint, from the oldest to the newest."""
     assert main(["ls", folder, "--all", "--json"]) == 0
 
@@ -44,8 +44,8 @@ def test_ls_all_as_json(folder: str, capsys: pytest.CaptureFixture[str]) -> None
     }
 
 
-def test_ls_all_says_that_a_folder_was_moved(capsys: pytest.CaptureFixture[str]) -> None:
-    """On standard error, since the list is data."""
+def test_ls_all_says_on_standard_error_that_a_folder_was_moved(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output has only the list."""
     assert main(["ls", str(TENSORFLOW / "manager" / "absolute"), "--all"]) == 0
 
     captured = capsys.readouterr()
@@ -53,6 +53,6 @@ def test_ls_all_says_that_a_folder_was_moved(capsys: pytest.CaptureFixture[str])
     assert "/tmp/tensorflow-checkpoints" not in captured.out
 
 
-def test_ls_all_of_a_folder_without_checkpoints_is_not_found(tmp_path: pathlib.Path) -> None:
-    """The exit code is 3, as for everything that is not there."""
+def test_ls_all_of_a_folder_without_checkpoints_exits_with_3(tmp_path: pathlib.Path) -> None:
+    """The exit code is the one for things not found."""
     assert main(["ls", str(tmp_path), "--all"]) == 3

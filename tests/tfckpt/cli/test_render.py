@@ -1,4 +1,4 @@
-"""What every verb shows in the same way."""
+"""Test the output that all verbs share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from tfckpt.cli.render import complain, say
 
 
-def test_talk_cannot_send_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    """Text that quotes a file stays on its line."""
+def test_messages_escape_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    """Text from a file stays on its line."""
     say("one\ntwo\x1b[2J")
     complain("three\r", command="tf2torch")
 

@@ -1,4 +1,4 @@
-"""`tfckpt run` runs scripts as Python does, with the stand-in where they import TensorFlow."""
+"""Test that `tfckpt run` runs scripts as Python does, with the stand-in in place of TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ for name, shape in tf.train.list_variables(sys.argv[1])[:2]:
 """
 
 
-def script(folder: pathlib.Path, text: str) -> str:
-    """A script in a folder of its own; gives its path."""
+def write_script(folder: pathlib.Path, text: str) -> str:
+    """Write a script into a folder and return its path."""
     path = folder / "script.py"
     path.write_text(text, encoding="utf-8")
     return str(path)
@@ -30,8 +30,8 @@ def script(folder: pathlib.Path, text: str) -> str:
 def test_script_runs_with_its_own_arguments(
     tmp_path: pathlib.Path, data: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also with those that look like options of ours."""
-    path, prefix = script(tmp_path, PRINT_ALL), str(data / "tensorflow" / "sharded" / "three")
+    """Arguments that look like our own options are passed on too."""
+    path, prefix = write_script(tmp_path, PRINT_ALL), str(data / "tensorflow" / "sharded" / "three")
     before = list(sys.argv), list(sys.path), set(sys.modules)
 
     assert main(["run", path, prefix, "--help", "-m"]) == 0
@@ -42,19 +42,19 @@ def test_script_runs_with_its_own_arguments(
     assert "tensorflow" not in set(sys.modules) - before[2]
 
 
-def test_script_imports_what_stands_beside_it(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever the working directory is."""
+def test_script_imports_modules_from_its_own_folder(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The current folder does not matter."""
     (tmp_path / "run_helper_beside.py").write_text("WORD = 'helper'\n", encoding="utf-8")
 
-    assert main(["run", script(tmp_path, "import run_helper_beside\nprint(run_helper_beside.WORD)\n")]) == 0
+    assert main(["run", write_script(tmp_path, "import run_helper_beside\nprint(run_helper_beside.WORD)\n")]) == 0
 
     assert capsys.readouterr().out == "helper\n"
 
 
-def test_module_runs_by_its_name(
+def test_module_runs_by_name(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As `python -m` would, from the working directory."""
+    """It is found in the current folder, as with `python -m`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run_converter.py").write_text(
         "import sys, tensorflow as tf\nprint(__name__, sys.argv[1:], tf.__version__)\n", encoding="utf-8"
@@ -67,9 +67,9 @@ def test_module_runs_by_its_name(
 
 @pytest.mark.parametrize(("text", "code"), [("raise SystemExit(7)", 7), ("raise SystemExit", None), ("exit(0)", 0)])
 def test_exit_code_is_the_scripts_own(tmp_path: pathlib.Path, text: str, code: int | None) -> None:
-    """Whatever it ends with."""
+    """`SystemExit` is passed on."""
     with pytest.raises(SystemExit) as caught:
-        main(["run", script(tmp_path, text)])
+        main(["run", write_script(tmp_path, text)])
 
     assert caught.value.code == code
 
@@ -88,11 +88,11 @@ def test_exit_code_is_the_scripts_own(tmp_path: pathlib.Path, text: str, code: i
         ("def", 1, "SyntaxError"),
     ],
 )
-def test_error_that_ends_the_script_is_shown_from_its_own_lines_on(
+def test_traceback_begins_in_the_script(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], text: str, code: int, error: str
 ) -> None:
-    """The exit code tells our errors from the script's."""
-    path = script(tmp_path, text)
+    """The exit code distinguishes our errors from the script's."""
+    path = write_script(tmp_path, text)
 
     assert main(["run", path]) == code
 
@@ -102,27 +102,27 @@ def test_error_that_ends_the_script_is_shown_from_its_own_lines_on(
     assert "runpy" not in shown
 
 
-def test_error_that_the_script_handles_is_none(tmp_path: pathlib.Path) -> None:
-    """The legal twin: TensorFlow's classes are there to be caught."""
+def test_script_can_catch_tensorflow_errors(tmp_path: pathlib.Path) -> None:
+    """The stand-in has TensorFlow's error classes."""
     text = (
         "import tensorflow as tf\ntry:\n tf.train.load_checkpoint('nowhere')\nexcept tf.errors.NotFoundError:\n pass\n"
     )
 
-    assert main(["run", script(tmp_path, text)]) == 0
+    assert main(["run", write_script(tmp_path, text)]) == 0
 
 
-def test_script_that_is_not_there_is_wrong_usage(tmp_path: pathlib.Path) -> None:
-    """The exit code is that of Python itself."""
+def test_missing_script_is_wrong_usage(tmp_path: pathlib.Path) -> None:
+    """The exit code is the one Python uses."""
     assert main(["run", str(tmp_path / "gone.py")]) == 2
 
 
-def test_real_tensorflow_in_the_process_is_refused(
+def test_run_stops_if_tensorflow_is_already_imported(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The script does not begin."""
+    """The script is not started."""
     monkeypatch.setitem(sys.modules, "tensorflow", types.ModuleType("tensorflow"))
 
-    assert main(["run", script(tmp_path, "print('begun')")]) == 5
+    assert main(["run", write_script(tmp_path, "print('begun')")]) == 5
 
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -130,8 +130,8 @@ def test_real_tensorflow_in_the_process_is_refused(
 
 
 def test_command_runs_in_a_process_of_its_own(tmp_path: pathlib.Path, digits: pathlib.Path) -> None:
-    """The whole way: interpreter, command, script, exit code."""
-    path = script(tmp_path, f"{PRINT_ALL}raise SystemExit(3)\n")
+    """The exit code of the process is the script's."""
+    path = write_script(tmp_path, f"{PRINT_ALL}raise SystemExit(3)\n")
 
     done = subprocess.run(
         [sys.executable, "-m", "tfckpt", "run", path, str(digits)], capture_output=True, text=True, check=False

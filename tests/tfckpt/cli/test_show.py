@@ -1,4 +1,4 @@
-"""`tfckpt show` prints values, parts of them and statistics."""
+"""Test that `tfckpt show` prints values, slices and statistics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KERNEL = "efficientnetv2-digits/stem/conv2d/kernel"
 
 
 def test_show_slice_equals_the_slice_of_the_array(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--slice means what NumPy means."""
+    """--slice has the meaning of a NumPy index."""
     assert main(["show", str(digits), KERNEL, "--slice", "0,:2,...,-1", "--json"]) == 0
 
     shown = json.loads(capsys.readouterr().out)["values"]
@@ -26,7 +26,7 @@ def test_show_slice_equals_the_slice_of_the_array(digits: pathlib.Path, capsys: 
 
 
 def test_show_stats_agree_with_numpy(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Computed piece by piece, the numbers are those of the whole."""
+    """They are computed piece by piece."""
     assert main(["show", str(digits), KERNEL, "--stats", "--json"]) == 0
 
     shown = json.loads(capsys.readouterr().out)["statistics"]
@@ -36,29 +36,29 @@ def test_show_stats_agree_with_numpy(digits: pathlib.Path, capsys: pytest.Captur
     assert shown == pytest.approx(expected | {"zeros": 0, "non-finite": 0}, rel=1e-12)
 
 
-def test_statistics_leave_out_what_is_not_finite() -> None:
-    """NaN and infinities are counted and do not spoil the rest."""
-    found = statistics(np.array([0.0, 1.0, -3.0, np.nan, np.inf]))
+def test_statistics_ignore_non_finite_values() -> None:
+    """NaN and infinities are only counted."""
+    result = statistics(np.array([0.0, 1.0, -3.0, np.nan, np.inf]))
 
-    assert found == pytest.approx(
+    assert result == pytest.approx(
         {"elements": 5, "min": -3.0, "max": 1.0, "mean": -2 / 3, "std": np.std([0, 1, -3]), "zeros": 1, "non-finite": 2}
     )
 
 
-def test_statistics_of_nothing_have_no_extremes() -> None:
-    """An empty tensor has counts only."""
+def test_statistics_of_an_empty_tensor_are_counts() -> None:
+    """There is no minimum, maximum or mean."""
     assert statistics(np.empty((0, 3), np.float32)) == {"elements": 0, "zeros": 0, "non-finite": 0}
 
 
-def test_show_of_an_unknown_name_offers_close_ones(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The exit code is that of things not found."""
+def test_show_of_an_unknown_name_suggests_close_ones(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit code is the one for things not found."""
     assert main(["show", str(digits), "stem/conv2d/kernel"]) == 3
 
     assert KERNEL in capsys.readouterr().err
 
 
 def test_show_slice_beyond_the_shape_is_wrong_usage(digits: pathlib.Path) -> None:
-    """The last row that exists can be shown, the one after it cannot."""
+    """The last row can be shown; the one after it does not exist."""
     assert main(["show", str(digits), KERNEL, "--slice", "3"]) == 2
     assert main(["show", str(digits), KERNEL, "--slice", "2"]) == 0
 
@@ -73,13 +73,13 @@ def test_show_slice_beyond_the_shape_is_wrong_usage(digits: pathlib.Path) -> Non
         pytest.param(":", (slice(None),), id="everything"),
     ],
 )
-def test_index_is_read_as_numpy_writes_it(text: str, index: tuple[object, ...]) -> None:
-    """Integers, slices and one ellipsis."""
+def test_index_is_parsed_like_a_numpy_index(text: str, index: tuple[object, ...]) -> None:
+    """It has integers, slices and at most one ellipsis."""
     assert parse_index(text) == index
 
 
 @pytest.mark.parametrize("text", ["", "a", "1.5", "1:2:3:4", "::0", "...,...", "1,,2"])
-def test_index_that_is_none_is_refused(text: str) -> None:
-    """What NumPy would refuse, and what it would evaluate."""
+def test_invalid_index_is_rejected(text: str) -> None:
+    """NumPy would reject these too, or would evaluate a name."""
     with pytest.raises(argparse.ArgumentTypeError):
         parse_index(text)

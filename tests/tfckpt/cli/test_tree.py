@@ -1,4 +1,4 @@
-"""Test what `tfckpt tree` finds and escapes; tests/golden/tfckpt-tree.txt shows what it draws."""
+"""Test what `tfckpt tree` finds and escapes; tests/golden/tfckpt-tree.txt has drawings."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tfckpt.graphs.object_graph import GRAPH_KEY
 OBJECTS = TENSORFLOW / "objects-more"
 
 
-def drawn(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> list[str]:
-    """The lines of a tree."""
+def draw_tree(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> list[str]:
+    """Return the lines of a tree."""
     assert main(["tree", *map(str, arguments)]) == 0
     return capsys.readouterr().out.splitlines()
 
 
 def test_tree_as_json_has_every_node_and_variable(capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole graph, for programs."""
-    data = json.loads("\n".join(drawn(capsys, "--json", OBJECTS / "legacy_optimizer" / "ckpt-1")))
+    """Programs get the whole graph."""
+    data = json.loads("\n".join(draw_tree(capsys, "--json", OBJECTS / "legacy_optimizer" / "ckpt-1")))
 
     assert data["object_based"] is True
     assert len(data["nodes"]) == 25
@@ -35,9 +35,9 @@ def test_tree_as_json_has_every_node_and_variable(capsys: pytest.CaptureFixture[
     assert [slot["name"] for slot in row["slots"]] == ["m", "v"]
 
 
-def test_tree_as_json_has_only_what_stands_below_an_object(capsys: pytest.CaptureFixture[str]) -> None:
-    """OBJECT means the same with --json and without, before the option and behind it."""
-    data = json.loads("\n".join(drawn(capsys, OBJECTS / "legacy_optimizer" / "ckpt-1", "--json", "net/layers/0/")))
+def test_tree_as_json_of_an_object_has_only_its_descendants(capsys: pytest.CaptureFixture[str]) -> None:
+    """OBJECT has the same meaning with --json, before and after the option."""
+    data = json.loads("\n".join(draw_tree(capsys, OBJECTS / "legacy_optimizer" / "ckpt-1", "--json", "net/layers/0/")))
 
     assert {row["path"] for row in data["variables"]} == {"net/layers/0/kernel", "net/layers/0/bias"}
     assert {node["path"] for node in data["nodes"]} >= {"net/layers/0", "net/layers/0/kernel"}
@@ -45,17 +45,15 @@ def test_tree_as_json_has_only_what_stands_below_an_object(capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("case", ["legacy_optimizer/ckpt-1", "../savedmodel-tf1"])
-def test_tree_as_json_of_an_object_that_is_not_there_is_not_found(
-    case: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """No JSON is printed then."""
+def test_tree_as_json_of_a_missing_object_exits_with_3(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is printed to standard output."""
     assert main(["tree", str(OBJECTS / case), "nothing/there", "--json"]) == 3
 
     assert capsys.readouterr().out == ""
 
 
 def test_tree_escapes_names_and_survives_deep_chains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Control characters never reach the terminal, and a chain of objects costs no recursion."""
+    """Control characters are escaped, and a long chain of objects does not exceed the recursion limit."""
     nodes = [
         field_bytes(1, field_bytes(1, field_varint(1, number + 1) + field_bytes(2, b"\x1b[31m")))
         for number in range(2000)
@@ -63,15 +61,15 @@ def test_tree_escapes_names_and_survives_deep_chains(tmp_path: Path, capsys: pyt
     attribute = field_bytes(1, b"VARIABLE_VALUE") + field_bytes(3, b"v")
     bundle = Bundle().add_strings(GRAPH_KEY, [b"".join([*nodes, field_bytes(1, field_bytes(2, attribute))])], [])
 
-    lines = drawn(capsys, bundle.add("v", INT32, [2], bytes(8)).write(tmp_path))
+    lines = draw_tree(capsys, bundle.add("v", INT32, [2], bytes(8)).write(tmp_path))
 
     assert len(lines) == 2001
     assert lines[1] == "└── \\x1b[31m"
     assert lines[-1].endswith("└── \\x1b[31m  int32 [2]")
 
 
-def test_tree_uses_ascii_where_the_output_has_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal of an old locale gets a tree too."""
+def test_tree_uses_ascii_if_the_output_encoding_is_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal with an old locale shows a tree too."""
     output = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="ascii"))
 

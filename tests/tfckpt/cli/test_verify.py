@@ -1,4 +1,4 @@
-"""`tfckpt verify` compares every checksum and lists all that is wrong."""
+"""Test that `tfckpt verify` checks every checksum and lists all damage."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tfckpt.cli import main
 
 
 def test_verify_of_a_whole_checkpoint_exits_with_0(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every tensor is whole."""
+    """All 227 tensors are undamaged."""
     assert main(["verify", str(digits), "--json"]) == 0
 
-    found = json.loads(capsys.readouterr().out)
-    assert (found["ok"], len(found["whole"]), found["nbytes"]) == (True, 227, 506_584)
+    result = json.loads(capsys.readouterr().out)
+    assert (result["ok"], len(result["whole"]), result["nbytes"]) == (True, 227, 506_584)
 
 
-def test_verify_names_each_damaged_tensor_and_goes_on(
+def test_verify_lists_every_damaged_tensor(
     digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two changed bytes damage two tensors; the other 225 are still whole."""
+    """Two changed bytes damage two tensors; the other 225 are undamaged."""
     prefix = copied(digits)
     shard = prefix.with_name(prefix.name + ".data-00000-of-00001")
     with tfckpt.open(prefix) as checkpoint:
@@ -36,33 +36,33 @@ def test_verify_names_each_damaged_tensor_and_goes_on(
 
     code = main(["verify", str(prefix), "--json"])
 
-    found = json.loads(capsys.readouterr().out)
+    result = json.loads(capsys.readouterr().out)
     assert code == 4
-    assert sorted(error["tensor"] for error in found["errors"]) == sorted(names)
-    assert {error["kind"] for error in found["errors"]} == {"ChecksumError"}
-    assert {error["path"] for error in found["errors"]} == {str(shard)}
-    assert len(found["whole"]) == 225
+    assert sorted(error["tensor"] for error in result["errors"]) == sorted(names)
+    assert {error["kind"] for error in result["errors"]} == {"ChecksumError"}
+    assert {error["path"] for error in result["errors"]} == {str(shard)}
+    assert len(result["whole"]) == 225
 
 
 def test_verify_of_a_missing_shard_exits_with_3(
     digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is damaged, one file is not there: one finding, whatever number of tensors it costs."""
+    """A missing file is one finding, however many tensors it contains."""
     prefix = copied(digits)
     prefix.with_name(prefix.name + ".data-00000-of-00001").unlink()
 
     assert main(["verify", str(prefix), "--json"]) == 3
 
-    found = json.loads(capsys.readouterr().out)
-    assert [error["kind"] for error in found["errors"]] == ["CheckpointNotFoundError"]
-    assert found["whole"] == []
+    result = json.loads(capsys.readouterr().out)
+    assert [error["kind"] for error in result["errors"]] == ["CheckpointNotFoundError"]
+    assert result["whole"] == []
 
 
 @pytest.mark.parametrize("arguments", [["ls"], ["show", "--stats"], ["verify"]])
-def test_every_verb_explains_a_file_of_another_kind_in_one_line(
+def test_every_verb_explains_a_file_of_a_different_kind_in_one_line(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    """No traceback, nothing on standard output, exit code 3."""
+    """There is no traceback and nothing on standard output, and the exit code is 3."""
     path = tmp_path / "weights.h5"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     verb, *options = arguments
@@ -78,7 +78,7 @@ def test_every_verb_explains_a_file_of_another_kind_in_one_line(
 
 
 def test_names_with_control_characters_are_escaped(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A terminal must not obey what a file says, also in messages."""
+    """A message must not send control sequences to the terminal."""
     assert main(["ls", str(tmp_path / "a\x1b[2Jb")]) == 3
 
     assert "\x1b" not in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`tfckpt cp`, `tfckpt merge` and `tfckpt set` write new checkpoints and say what they did."""
+"""Test that `tfckpt cp`, `merge` and `set` write new checkpoints, and `export` other files."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def pair(tmp_path: pathlib.Path) -> str:
 
 
 def test_cp_copies_a_checkpoint(train: str, tmp_path: pathlib.Path) -> None:
-    """Without options, the files are the same."""
+    """Without options the files are identical."""
     assert main(["cp", train, str(tmp_path / "copy")]) == 0
 
     assert_same_files(pathlib.Path(train), tmp_path / "copy")
 
 
 def test_cp_keeps_only_the_averaged_weights(train: str, tmp_path: pathlib.Path) -> None:
-    """The worked example of docs/writing.md gives each variable the value of its average."""
+    """The worked example in docs/writing.md gives each variable the value of its average."""
     code = main(["cp", train, str(tmp_path / "averaged"), "--ema-to-raw", "--no-optimizer", "--exclude", "global_step"])
 
     assert code == 0
@@ -42,8 +42,8 @@ def test_cp_keeps_only_the_averaged_weights(train: str, tmp_path: pathlib.Path) 
         assert all(np.array_equal(averaged[name], source[f"{name}/ExponentialMovingAverage"]) for name in averaged)
 
 
-def test_cp_takes_every_option(pair: str, tmp_path: pathlib.Path) -> None:
-    """Names, dtype, shards and the state file."""
+def test_cp_combines_its_options(pair: str, tmp_path: pathlib.Path) -> None:
+    """Names, dtype, shards and the state file change in one command."""
     options = ["--include", "?", "--exclude", "c", "--rename", "^a$=x/a", "--rename", "(?=b)=y/", "--dtype", "float16"]
 
     assert main(["cp", pair, str(tmp_path / "new"), *options, "--shards", "2", "--state", "new"]) == 0
@@ -54,8 +54,8 @@ def test_cp_takes_every_option(pair: str, tmp_path: pathlib.Path) -> None:
         assert len(checkpoint.files) == 3
 
 
-def test_cp_overwrites_only_by_force(pair: str) -> None:
-    """Exit code 2 says that the command was wrong, not the files."""
+def test_cp_overwrites_only_with_force(pair: str) -> None:
+    """An existing checkpoint is wrong usage, not damage."""
     assert main(["cp", pair, pair]) == 2
     assert main(["cp", pair, pair, "--force"]) == 0
 
@@ -72,10 +72,10 @@ def test_cp_overwrites_only_by_force(pair: str) -> None:
     ],
     ids=["regex", "include", "dtype", "shards", "averages", "conflict"],
 )
-def test_cp_refuses_what_cannot_be_done(
+def test_cp_rejects_impossible_requests(
     arguments: list[str], code: int, pair: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says so in one line on standard error, and writes nothing."""
+    """There is one line on standard error, and nothing is written."""
     assert main(["cp", pair, str(tmp_path / "new"), *arguments]) == code
 
     out, err = capsys.readouterr()
@@ -85,9 +85,9 @@ def test_cp_refuses_what_cannot_be_done(
     assert not list(tmp_path.glob("new*"))
 
 
-@pytest.mark.parametrize("text", ["x", "=x"], ids=["no mark", "no pattern"])
-def test_cp_wants_pairs_to_rename(text: str, pair: str) -> None:
-    """Split at the last equals sign; an empty replacement is one."""
+@pytest.mark.parametrize("text", ["x", "=x"], ids=["no equals sign", "no pattern"])
+def test_rename_needs_a_pattern_and_a_replacement(text: str, pair: str) -> None:
+    """The replacement may be empty."""
     with pytest.raises(SystemExit) as caught:
         main(["cp", pair, pair + "-2", "--rename", text])
     assert caught.value.code == 2
@@ -95,18 +95,18 @@ def test_cp_wants_pairs_to_rename(text: str, pair: str) -> None:
     assert main(["cp", pair, pair + "-2", "--rename", "(?=a)="]) == 0
 
 
-def test_cp_wants_a_prefix_and_no_folder(pair: str, tmp_path: pathlib.Path) -> None:
-    """A prefix in the folder is one."""
+def test_cp_needs_a_prefix_as_its_target(pair: str, tmp_path: pathlib.Path) -> None:
+    """A folder is not a prefix; a name in the folder is one."""
     (tmp_path / "folder").mkdir()
 
     assert main(["cp", pair, str(tmp_path / "folder")]) == 2
     assert main(["cp", pair, str(tmp_path / "folder" / "model.ckpt")]) == 0
 
 
-def test_cp_says_how_the_source_was_found(
+def test_cp_says_that_the_source_was_moved(
     pair: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """When the state file names a folder that is gone, for example."""
+    """The state file names a folder that does not exist any more."""
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/gone/pair"\n')
 
     assert main(["cp", str(tmp_path), str(tmp_path / "new")]) == 0
@@ -128,7 +128,7 @@ def test_cp_says_how_the_source_was_found(
     ids=["cp", "merge", "set", "safetensors", "shards", "npz", "folder"],
 )
 def test_output_in_a_missing_folder_exits_with_2(command: list[str], pair: str, tmp_path: pathlib.Path) -> None:
-    """The folder is not made; a folder that exists is written into."""
+    """The command does not create the folder; it writes into an existing one."""
     np.save(tmp_path / "a.npy", tfckpt.open(pair)["a"])
     out = tmp_path / "out"
     words = [
@@ -143,7 +143,7 @@ def test_output_in_a_missing_folder_exits_with_2(command: list[str], pair: str, 
 
 
 def test_cp_needs_to_v2_for_a_v1_checkpoint(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Without the option the exit code is 5."""
+    """Without the option, the exit code is 5."""
     source = str(data / "tensorflow" / "partitioned" / "v1" / "model.ckpt-12")
 
     assert main(["cp", source, str(tmp_path / "new")]) == 5
@@ -151,7 +151,7 @@ def test_cp_needs_to_v2_for_a_v1_checkpoint(data: pathlib.Path, tmp_path: pathli
 
 
 def test_merge_with_conflicts_exits_with_1(pair: str, tmp_path: pathlib.Path) -> None:
-    """It writes nothing; without conflicts it writes one checkpoint."""
+    """Nothing is written; without conflicts one checkpoint is."""
     tfckpt.save({"b": np.int64(3), "c": np.int64(4)}, tmp_path / "other", checkpoint_state=False)
 
     assert main(["merge", pair, str(tmp_path / "other"), str(tmp_path / "both")]) == 1
@@ -164,7 +164,7 @@ def test_merge_with_conflicts_exits_with_1(pair: str, tmp_path: pathlib.Path) ->
 
 
 def test_set_replaces_a_tensor(pair: str, tmp_path: pathlib.Path) -> None:
-    """By the array in a .npy file; names may have equals signs, paths not."""
+    """The new value is the array in a .npy file."""
     np.save(tmp_path / "a.npy", np.array([7, 8], np.float32))
 
     code = main(["set", pair, f"a={tmp_path / 'a.npy'}", "-o", str(tmp_path / "new")])
@@ -184,10 +184,10 @@ def test_set_replaces_a_tensor(pair: str, tmp_path: pathlib.Path) -> None:
         ("z=right.npy", 3),
         ("a=long.npy", 2),
     ],
-    ids=["no file", "text", "pickle", "npz", "name", "shape"],
+    ids=["missing file", "text", "pickle", "npz", "unknown name", "shape"],
 )
-def test_set_refuses_what_does_not_fit(value: str, code: int, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing in a file is unpickled, and nothing is written; an array that fits is taken."""
+def test_set_rejects_unsuitable_files(value: str, code: int, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file is unpickled and nothing is written; an array of the same dtype and shape is accepted."""
     monkeypatch.chdir(pathlib.Path(pair).parent)
     pathlib.Path("text.npy").write_text("text")
     np.save("pickled.npy", np.array([{}], object), allow_pickle=True)
@@ -201,10 +201,10 @@ def test_set_refuses_what_does_not_fit(value: str, code: int, pair: str, monkeyp
     assert main(["set", pair, "a=right.npy", "-o", "new"]) == 0
 
 
-def test_set_changes_dtype_and_shape_when_that_is_allowed(
+def test_set_changes_dtype_and_shape_with_allow_change(
     pair: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And adds names; two values for one name are an error all the same."""
+    """It also adds names; two values for one name are still an error."""
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.zeros(3, np.int8))
 
