@@ -1,4 +1,4 @@
-"""`tf2torch convert`: what it writes, says and refuses, and that nothing is left behind when it fails."""
+"""Test what `tf2torch convert` writes and rejects, and that it leaves nothing behind if it fails."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def output(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Where an output goes; its folder is empty."""
+    """A path for an output, in an empty folder."""
     (tmp_path / "out").mkdir()
     return tmp_path / "out" / "digits.safetensors"
 
 
 def test_convert_writes_weights(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
-    """A folder, a prefix or a member file is converted."""
+    """The source may be a folder."""
     code = main(["convert", str(digits.parent), "-o", str(output)])
 
     shown = capsys.readouterr()
@@ -39,7 +39,7 @@ def test_convert_writes_weights(digits: pathlib.Path, output: pathlib.Path, caps
 
 
 def test_convert_takes_raw_values_on_request(digits: pathlib.Path, output: pathlib.Path) -> None:
-    """`--weights raw` writes the other set."""
+    """They are different from the moving averages."""
     assert main(["convert", str(digits), "-o", str(output)]) == 0
     averages = dict(read_output(output).tensors)
     assert main(["convert", str(digits), "-o", str(output), "--weights", "raw", "--force"]) == 0
@@ -48,8 +48,8 @@ def test_convert_takes_raw_values_on_request(digits: pathlib.Path, output: pathl
     assert not np.array_equal(raw["stem.conv.weight"], averages["stem.conv.weight"])
 
 
-def test_convert_writes_a_pth_by_its_ending(digits: pathlib.Path, output: pathlib.Path) -> None:
-    """The ending of OUT chooses the format."""
+def test_convert_writes_a_pth_file(digits: pathlib.Path, output: pathlib.Path) -> None:
+    """The ending of OUT selects the format."""
     torch = pytest.importorskip("torch", reason="the output is PyTorch's")
     path = output.with_suffix(".pth")
 
@@ -59,7 +59,7 @@ def test_convert_writes_a_pth_by_its_ending(digits: pathlib.Path, output: pathli
 
 
 def test_report_is_written_as_json(digits: pathlib.Path, output: pathlib.Path) -> None:
-    """`--report` keeps what became of every tensor."""
+    """It has a record of every tensor."""
     path = output.with_name("report.json")
 
     assert main(["convert", str(digits), "-o", str(output), "--report", str(path)]) == 0
@@ -71,8 +71,8 @@ def test_report_is_written_as_json(digits: pathlib.Path, output: pathlib.Path) -
     assert sorted(os.listdir(output.parent)) == ["digits.safetensors", "report.json"]
 
 
-def test_report_is_written_for_people(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
-    """The ending of the report chooses its form."""
+def test_report_is_written_as_html(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """The ending of the report selects the format."""
     path = output.with_name("report.html")
 
     assert main(["convert", str(digits), "-o", str(output), "--report", str(path)]) == 0
@@ -81,8 +81,8 @@ def test_report_is_written_for_people(digits: pathlib.Path, output: pathlib.Path
     assert str(path) in capsys.readouterr().out
 
 
-def test_report_of_another_ending_is_refused(digits: pathlib.Path, output: pathlib.Path) -> None:
-    """As `verify` does, and before any work."""
+def test_report_with_an_unknown_ending_is_rejected(digits: pathlib.Path, output: pathlib.Path) -> None:
+    """The check comes before the conversion."""
     path = output.with_name("report.txt")
 
     assert main(["convert", str(digits), "-o", str(output), "--report", str(path)]) == 2
@@ -91,7 +91,7 @@ def test_report_of_another_ending_is_refused(digits: pathlib.Path, output: pathl
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "expected"),
     [
         ("ck -o s.safetensors", "ck -o s.safetensors"),
         ("--weights raw ck --output=s.pth --force --report r.html", "ck -o s.pth --weights raw"),
@@ -107,13 +107,13 @@ def test_report_of_another_ending_is_refused(digits: pathlib.Path, output: pathl
         ("-o-s.pth --scope '' -- -ck", "-o-s.pth --scope '' -- -ck"),
     ],
 )
-def test_command_of_a_report_repeats_what_was_typed(typed: str, said: str) -> None:
-    """What is not the default is said, quoted for a shell, and read back as the same options."""
+def test_command_in_a_report_leads_to_the_same_options(typed: str, expected: str) -> None:
+    """It has all options that are not defaults, quoted for a shell."""
     options = build_parser().parse_args(["convert", *shlex.split(typed)])
 
     command = format_command(options, ("report", "force"))
 
-    assert command == f"tf2torch convert {said}"
+    assert command == f"tf2torch convert {expected}"
     again = vars(build_parser().parse_args(shlex.split(command)[1:]))
     other = {"report", "force", "run", "parser"}
     assert {key: again[key] for key in again.keys() - other} == {
@@ -126,10 +126,10 @@ def test_command_of_a_report_repeats_what_was_typed(typed: str, said: str) -> No
     [["convert", "-o", "OUT"], ["plan"], ["verify", "OUT"], ["revert", "OUT", "--like"]],
     ids=lambda a: a[0],
 )
-def test_limit_that_an_error_names_can_be_raised(
+def test_limit_can_be_raised(
     arguments: list[str], digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """By the option that the error names, for every verb that opens a checkpoint."""
+    """Every verb that opens a checkpoint has --limit."""
     verb, *rest = [str(output) if argument == "OUT" else argument for argument in arguments]
     if verb != "convert":
         assert main(["convert", str(digits), "-o", str(output)]) == 0
@@ -140,8 +140,8 @@ def test_limit_that_an_error_names_can_be_raised(
     assert main([*typed, "--limit", "max_entries=1000"]) == 0
 
 
-def test_conversion_to_safetensors_leaves_torch_out(digits: pathlib.Path, output: pathlib.Path) -> None:
-    """The whole command runs without loading PyTorch."""
+def test_conversion_to_safetensors_does_not_import_torch(digits: pathlib.Path, output: pathlib.Path) -> None:
+    """It runs without PyTorch, and starts faster."""
     program = (
         "import sys\n"
         "from converter.cli import main\n"
@@ -155,8 +155,10 @@ def test_conversion_to_safetensors_leaves_torch_out(digits: pathlib.Path, output
     assert output.exists()
 
 
-def test_existing_output_is_refused_without_force(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
-    """A file is overwritten only when asked, and the refusal comes before any work."""
+def test_existing_output_is_not_overwritten_without_force(
+    digits: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """The check comes before the conversion."""
     output.write_bytes(b"precious")
 
     assert main(["convert", str(digits), "-o", str(output)]) == 2
@@ -166,8 +168,8 @@ def test_existing_output_is_refused_without_force(digits: pathlib.Path, output: 
     assert len(read_output(output).tensors) == 132
 
 
-def test_existing_report_is_refused_without_force(digits: pathlib.Path, output: pathlib.Path) -> None:
-    """The report is a file like the output, and nothing is written when it is in the way."""
+def test_existing_report_is_not_overwritten_without_force(digits: pathlib.Path, output: pathlib.Path) -> None:
+    """The output is not written either."""
     report = output.with_name("report.json")
     report.write_bytes(b"precious")
 
@@ -178,7 +180,7 @@ def test_existing_report_is_refused_without_force(digits: pathlib.Path, output: 
 
 
 def test_report_cannot_be_the_output(digits: pathlib.Path, output: pathlib.Path) -> None:
-    """Two files need two names."""
+    """Not even with --force."""
     assert main(["convert", str(digits), "-o", str(output), "--report", str(output), "--force"]) == 2
 
     assert not output.exists()
@@ -187,10 +189,10 @@ def test_report_cannot_be_the_output(digits: pathlib.Path, output: pathlib.Path)
 @pytest.mark.parametrize(
     "options", [["--strides", "1,2,2"], ["--scope", "other"], ["--model", "efficientnetv2-b0"]], ids=" ".join
 )
-def test_what_does_not_fit_writes_nothing(
+def test_network_that_does_not_fit_exits_with_5(
     digits: pathlib.Path, output: pathlib.Path, options: list[str], capsys: Capture
 ) -> None:
-    """A network that is not understood exits with 5 and one error on standard error, without traceback or file."""
+    """There is one error without a traceback, and no file is written."""
     assert main(["convert", str(digits), "-o", str(output), *options]) == 5
 
     shown = capsys.readouterr()
@@ -203,10 +205,10 @@ def test_what_does_not_fit_writes_nothing(
 @pytest.mark.parametrize(
     "options", [["--strides", "1,x"], ["--strides", "0"], ["--model", "resnet"], ["--weights", "x"]]
 )
-def test_wrong_usage_exits_with_two(
+def test_wrong_usage_exits_with_2(
     digits: pathlib.Path, output: pathlib.Path, options: list[str], capsys: Capture
 ) -> None:
-    """The parser says what an option takes."""
+    """The parser names the option."""
     with pytest.raises(SystemExit) as caught:
         main(["convert", str(digits), "-o", str(output), *options])
 
@@ -215,28 +217,28 @@ def test_wrong_usage_exits_with_two(
 
 
 @pytest.mark.parametrize("name", ["digits.bin", "missing/digits.safetensors"])
-def test_output_that_cannot_be_written_exits_with_two(
+def test_output_that_cannot_be_written_exits_with_2(
     digits: pathlib.Path, output: pathlib.Path, name: str, capsys: Capture
 ) -> None:
-    """An unknown ending or a folder that is not there is wrong usage."""
+    """An unknown ending or a missing folder is wrong usage."""
     assert main(["convert", str(digits), "-o", str(output.parent / name)]) == 2
 
     assert name in capsys.readouterr().err
     assert os.listdir(output.parent) == []
 
 
-def test_missing_checkpoint_exits_with_three(output: pathlib.Path, capsys: Capture) -> None:
-    """A path that is nothing is not found."""
+def test_missing_checkpoint_exits_with_3(output: pathlib.Path, capsys: Capture) -> None:
+    """The error has the path."""
     assert main(["convert", str(output.with_name("nothing")), "-o", str(output)]) == 3
 
     assert "nothing" in capsys.readouterr().err
     assert os.listdir(output.parent) == []
 
 
-def test_damaged_checkpoint_exits_with_four(
+def test_damaged_checkpoint_exits_with_4(
     digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], output: pathlib.Path, capsys: Capture
 ) -> None:
-    """A shard of other bytes fails its checksums, and leaves nothing."""
+    """The checksums do not match, and nothing is written."""
     prefix = copied(digits)
     shard = prefix.with_name("model.ckpt-322.data-00000-of-00001")
     shard.write_bytes(bytes(shard.stat().st_size))
@@ -249,10 +251,10 @@ def test_damaged_checkpoint_exits_with_four(
     assert os.listdir(output.parent) == []
 
 
-def test_missing_shard_exits_with_three(
+def test_missing_shard_exits_with_3(
     digits: pathlib.Path, copied: Callable[[pathlib.Path], pathlib.Path], output: pathlib.Path, capsys: Capture
 ) -> None:
-    """The error names the shard that is not there."""
+    """The error has the name of the shard."""
     prefix = copied(digits)
     prefix.with_name("model.ckpt-322.data-00000-of-00001").unlink()
 
@@ -262,10 +264,10 @@ def test_missing_shard_exits_with_three(
     assert os.listdir(output.parent) == []
 
 
-def test_missing_torch_exits_with_five(
+def test_missing_torch_exits_with_5(
     digits: pathlib.Path, output: pathlib.Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without PyTorch a `.pth` cannot be written; the error names the extra, and a `.safetensors` still can."""
+    """The error names the extra that .pth needs; a .safetensors file does not need it."""
     monkeypatch.setitem(sys.modules, "torch", None)
 
     assert main(["convert", str(digits), "-o", str(output.with_suffix(".pth"))]) == 5
@@ -288,13 +290,13 @@ def test_failure_while_writing_leaves_nothing(
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Half a file is removed, and so is the report, whatever stopped the writing."""
+    """The incomplete file and the report are removed, whatever stopped the writing."""
 
-    def failing(result: object, file: object, *, progress: object = None) -> None:
+    def write_half(result: object, file: object, *, progress: object = None) -> None:
         file.write(b"half")  # type: ignore[attr-defined]  # a binary file, by the contract
         raise failure
 
-    monkeypatch.setitem(FORMATS, ".safetensors", FORMATS[".safetensors"]._replace(write=failing))
+    monkeypatch.setitem(FORMATS, ".safetensors", FORMATS[".safetensors"]._replace(write=write_half))
     report = output.with_name("report.json")
 
     assert main(["convert", str(digits), "-o", str(output), "--report", str(report)]) == code
@@ -303,7 +305,7 @@ def test_failure_while_writing_leaves_nothing(
     assert os.listdir(output.parent) == []
 
 
-def test_convert_writes_folders_shards_and_other_types(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_convert_writes_folders_shards_and_other_dtypes(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """A name without an ending is a folder."""
     folder = tmp_path / "folder"
 
@@ -313,16 +315,16 @@ def test_convert_writes_folders_shards_and_other_types(digits: pathlib.Path, tmp
     assert {array.dtype.name for array in read_output(folder).tensors.values()} == {"float16", "int64"}
 
 
-def test_convert_refuses_a_target_that_a_network_does_not_have(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """A network of one's own is in no library; it is written for our own module."""
+def test_convert_rejects_a_library_without_this_network(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A user's own network is in no library; the target native works for it."""
     assert main(["convert", str(digits), "-o", str(tmp_path / "t.npz"), "--target", "timm"]) == 2
     assert list(tmp_path.iterdir()) == []
 
     assert main(["convert", str(digits), "-o", str(tmp_path / "t.npz"), "--target", "native"]) == 0
 
 
-def test_convert_refuses_labels_that_do_not_fit(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """No file, a folder, and nine labels for ten classes are errors; ten are written beside the weights."""
+def test_convert_rejects_unsuitable_labels(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A missing file, a folder, nine labels for ten classes and labels of two lines are errors."""
     labels = tmp_path / "labels.txt"
     labels.write_text("".join(f"{digit}\n" for digit in range(9)))
     arguments = ["convert", str(digits), "-o", str(tmp_path / "folder"), "--labels", str(labels)]

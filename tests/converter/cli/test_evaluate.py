@@ -1,4 +1,4 @@
-"""`tf2torch evaluate`: counting right answers on arrays and on folders, beside the graph's."""
+"""Test that `tf2torch evaluate` measures accuracy on arrays and folders, and compares it with the graph's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def arrays(data: pathlib.Path) -> dict[str, Any]:
-    """The first 100 test images as the network takes them, and their labels."""
+    """The first 100 test images as inputs of the network, and their labels."""
     with np.load(data / "digits" / "digits-test.npz") as test:
         pixels = (test["images"][:100].repeat(4, 1).repeat(4, 2).astype(np.float32) - 8) / 8
         return {"images": pixels[..., None].repeat(3, axis=3), "labels": test["labels"][:100]}
@@ -30,13 +30,13 @@ def arrays(data: pathlib.Path) -> dict[str, Any]:
 
 @pytest.fixture
 def npz(arrays: dict[str, Any], tmp_path: pathlib.Path) -> pathlib.Path:
-    """The same in a file."""
+    """A file with these arrays."""
     np.savez(tmp_path / "digits.npz", **arrays)
     return tmp_path / "digits.npz"
 
 
-def class_folders(root: pathlib.Path, names: list[str]) -> pathlib.Path:
-    """A folder with two images for each class."""
+def write_class_folders(root: pathlib.Path, names: list[str]) -> pathlib.Path:
+    """Write two images into a folder for each class, and return the root."""
     image = pytest.importorskip("PIL.Image", reason="images are opened by Pillow")
     random = np.random.default_rng(0)
     for name in names:
@@ -47,7 +47,7 @@ def class_folders(root: pathlib.Path, names: list[str]) -> pathlib.Path:
     return root
 
 
-def test_arrays_are_classified_like_the_graph_does(
+def test_predictions_on_arrays_agree_with_the_graph(
     digits: pathlib.Path,
     output: pathlib.Path,
     npz: pathlib.Path,
@@ -56,7 +56,7 @@ def test_arrays_are_classified_like_the_graph_does(
     *,
     capsys: Capture,
 ) -> None:
-    """Top-1 is what TensorFlow's recorded logits give, and no prediction differs from the graph's."""
+    """Top-1 accuracy is that of TensorFlow's recorded logits, and all predictions equal the graph's."""
     with np.load(data / "digits" / "digits-test.npz") as test:
         right = int((test["logits"][:100].argmax(1) == arrays["labels"]).sum())
 
@@ -69,10 +69,10 @@ def test_arrays_are_classified_like_the_graph_does(
     assert result["largest_difference"] < 1e-5
 
 
-def test_predictions_that_differ_exit_with_one(
+def test_different_predictions_exit_with_1(
     digits: pathlib.Path, output: pathlib.Path, npz: pathlib.Path, capsys: Capture
 ) -> None:
-    """A network that is not the checkpoint's answers otherwise, is counted, and is said to be another."""
+    """They are counted, and a message says that the weights are not the checkpoint's."""
     tensors, metadata = read_output(output)
     copies = {name: array.copy() for name, array in tensors.items()}
     copies["classifier.bias"][3] += 100
@@ -86,9 +86,11 @@ def test_predictions_that_differ_exit_with_one(
     assert "model.ckpt-322" in shown.err
 
 
-def test_folders_give_classes_in_order(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
-    """Ten folders for ten classes, whatever they are called, preprocessed as the named release."""
-    folder = class_folders(tmp_path / "data", [f"class-{number}" for number in range(10)])
+def test_folders_are_classes_in_alphabetical_order(
+    output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """Ten folders are ten classes, whatever their names are."""
+    folder = write_class_folders(tmp_path / "data", [f"class-{number}" for number in range(10)])
     settings = ["--preprocessing", "efficientnetv2-b0", "--size", "32"]
 
     assert main(["evaluate", str(output), "--data", str(folder), *settings, "--json"]) == 0
@@ -98,8 +100,8 @@ def test_folders_give_classes_in_order(output: pathlib.Path, tmp_path: pathlib.P
 
 
 def test_labels_name_the_folders(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """With labels some classes are enough, and a folder that is none of them is refused."""
-    folder = class_folders(tmp_path / "data", ["seven", "two"])
+    """With labels not every class needs a folder, and a folder that is not a label is an error."""
+    folder = write_class_folders(tmp_path / "data", ["seven", "two"])
     labels = tmp_path / "labels.txt"
     labels.write_text("zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n")
     arguments = ["evaluate", str(output), "--data", str(folder), "--preprocessing", "efficientnetv2-b0", "--size", "32"]
@@ -111,16 +113,18 @@ def test_labels_name_the_folders(output: pathlib.Path, tmp_path: pathlib.Path) -
 
 
 @pytest.mark.parametrize("text", ["{", "3", '"0123456789"', "[1]", "[" * 10_000])
-def test_recorded_labels_that_are_none_are_corrupt(text: str) -> None:
-    """The metadata of a file is as little trusted as a file of its own."""
-    with pytest.raises(CorruptionError, match=r"metadata tf2torch\.labels is no"):
+def test_invalid_labels_in_an_output_are_corruption(text: str) -> None:
+    """Metadata is checked like any other input."""
+    with pytest.raises(CorruptionError) as caught:
         recorded_labels(text, "x.safetensors")
+
+    assert caught.value.path == "x.safetensors"
     assert recorded_labels('["a", "b"]', "x.safetensors") == ("a", "b")
 
 
-def test_folders_called_by_numbers_are_those_classes(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """A number above the last class is refused where it is met."""
-    folder = class_folders(tmp_path / "data", ["3", "9"])
+def test_folders_named_by_numbers_are_these_classes(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A number above the last class is an error."""
+    folder = write_class_folders(tmp_path / "data", ["3", "9"])
     arguments = ["evaluate", str(output), "--data", str(folder), "--preprocessing", "efficientnetv2-b0", "--size", "32"]
 
     assert main(arguments) == 0
@@ -128,8 +132,8 @@ def test_folders_called_by_numbers_are_those_classes(output: pathlib.Path, tmp_p
     assert main(arguments) == 5
 
 
-def test_folder_without_images_is_refused(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """No folder, no class folders, and a class without images are three errors."""
+def test_folder_without_images_is_rejected(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """So are a missing folder and one without class folders."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "hollow" / "3").mkdir(parents=True)
     arguments = ["evaluate", str(output), "--preprocessing", "efficientnetv2-b0", "--data"]
@@ -139,8 +143,8 @@ def test_folder_without_images_is_refused(output: pathlib.Path, tmp_path: pathli
     assert main([*arguments, str(tmp_path / "hollow")]) == 5
 
 
-def test_unknown_preprocessing_is_refused(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """The digits network is nobody's release: pixels cannot be preprocessed by guessing."""
+def test_pixels_without_known_preprocessing_are_rejected(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The digits network is not a release, and the preprocessing is not guessed."""
     np.savez(tmp_path / "pixels.npz", images=np.zeros((2, 40, 40, 3), np.uint8), labels=np.arange(2))
     arguments = ["evaluate", str(output), "--data", str(tmp_path / "pixels.npz")]
 
@@ -159,25 +163,23 @@ def test_unknown_preprocessing_is_refused(output: pathlib.Path, tmp_path: pathli
         {"labels": np.full(100, 10)},
         {"labels": np.full(100, -1)},
     ],
-    ids=["no images", "axes", "type of images", "count", "type of labels", "high label", "negative label"],
+    ids=["no images", "rank", "dtype of images", "count", "dtype of labels", "high label", "negative label"],
 )
-def test_arrays_that_are_no_labelled_images_are_refused(
+def test_arrays_that_are_not_labelled_images_are_rejected(
     output: pathlib.Path,
     arrays: dict[str, Any],
     tmp_path: pathlib.Path,
     change: dict[str, Any],
 ) -> None:
-    """Missing arrays, other axes, other types, and labels of no class."""
+    """Each case changes one array of a file that is accepted."""
     changed = {name: value for name, value in (arrays | change).items() if value is not None}
     np.savez(tmp_path / "bad.npz", **changed)
 
     assert main(["evaluate", str(output), "--data", str(tmp_path / "bad.npz")]) == 5
 
 
-def test_image_that_the_crop_leaves_nothing_of_is_named(
-    output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
-) -> None:
-    """A row of pixels in a folder of images or in an array is one error, without traceback."""
+def test_error_about_a_too_narrow_image_names_it(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """The crop leaves nothing of a single row of pixels, in a folder or in an array."""
     pillow = pytest.importorskip("PIL.Image", reason="images are opened by Pillow")
     (tmp_path / "data" / "3").mkdir(parents=True)
     row = np.zeros((1, 50, 3), np.uint8)
@@ -194,16 +196,16 @@ def test_image_that_the_crop_leaves_nothing_of_is_named(
 
 
 @pytest.mark.parametrize("size", ["0", "16385"])
-def test_input_size_that_no_network_takes_is_wrong_usage(output: pathlib.Path, size: str) -> None:
-    """Before an image of that size is made."""
+def test_invalid_input_size_is_wrong_usage(output: pathlib.Path, size: str) -> None:
+    """No image of that size is allocated first."""
     with pytest.raises(SystemExit) as caught:
         main(["evaluate", str(output), "--data", "x.npz", "--size", size])
 
     assert caught.value.code == 2
 
 
-def test_source_without_a_graph_cannot_answer(data: pathlib.Path, tmp_path: pathlib.Path, npz: pathlib.Path) -> None:
-    """Weights alone say nothing of what the graph would answer."""
+def test_comparison_needs_a_graph(data: pathlib.Path, tmp_path: pathlib.Path, npz: pathlib.Path) -> None:
+    """A checkpoint without one cannot classify images."""
     output = tmp_path / "objects.safetensors"
     assert main(["convert", str(data / "objects"), "-o", str(output), "--strides", "1,2,2,1"]) == 0
 
@@ -211,7 +213,7 @@ def test_source_without_a_graph_cannot_answer(data: pathlib.Path, tmp_path: path
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x"])
-def test_batch_size_that_is_none_is_wrong_usage(output: pathlib.Path, number: str) -> None:
+def test_invalid_batch_size_is_wrong_usage(output: pathlib.Path, number: str) -> None:
     """A batch has at least one image."""
     with pytest.raises(SystemExit) as caught:
         main(["evaluate", str(output), "--data", "x.npz", "--batch-size", number])

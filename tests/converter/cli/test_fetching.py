@@ -1,4 +1,4 @@
-"""Releases by their name on the command line: fetched, read inside their archives, and known for what they are."""
+"""Test that commands accept the name of a release, download it and read it inside its archive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .. import networks
 
 Capture = pytest.CaptureFixture[str]
 
-#: A release of every form: its name, the folder in its archive, the prefix there, the scope, and a `checkpoint` file.
+#: One release of each form: its name, the folder in its archive, the prefix, the scope, and whether it has a state file.
 FORMS = {
     "V2": ("efficientnetv2-b0", "efficientnetv2-b0", "model", "eff_net_v2_model/", False),
     "V2, fine-tuned": ("efficientnetv2-b0-21k-ft1k", "efficientnetv2-b0", "model.ckpt-7", "eff_net_v2_model/", True),
@@ -39,8 +39,8 @@ FORMS = {
 }
 
 
-def packed(folder: pathlib.Path) -> bytes:
-    """The archive of a folder, as quickly as it can be packed."""
+def pack_folder(folder: pathlib.Path) -> bytes:
+    """Return an archive of the folder, with fast compression."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
         archive.add(folder, folder.name)
@@ -49,21 +49,21 @@ def packed(folder: pathlib.Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The archive of one release of every form, by its path; every tensor is one number, which packs to little."""
-    made = {}
+    """The archive of one release of each form, by path; each tensor repeats one number, so archives are small."""
+    archives = {}
     for release, folder, prefix, scope, has_state in FORMS.values():
         config = CONFIGS[RELEASES[release].architecture]
         root = tmp_path_factory.mktemp("release") / folder
         root.mkdir()
         arrays = networks.arrays(config, scope=scope, averages=False)
         tfckpt.save(arrays, root / prefix, checkpoint_state=has_state)
-        made[RELEASES[release].path] = packed(root)
-    return made
+        archives[RELEASES[release].path] = pack_folder(root)
+    return archives
 
 
 @pytest.fixture
 def server(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Where these releases stand, in a folder."""
+    """A server that has these releases, in the folder `mirror`."""
     patience = transport.Patience(attempts=2, delay=0.001, timeout=5.0, total=20.0)
     monkeypatch.setattr(http, "DEFAULT_PATIENCE", patience)
     with serving({f"mirror/{path}": content for path, content in archives.items()}) as running:
@@ -71,16 +71,16 @@ def server(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty current folder, and a cache of the test's own."""
+def empty_folder_and_cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty current folder, and a separate cache."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("TFCKPT_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_release_is_converted_by_its_name(form: str, server: Server, capsys: Capture) -> None:
-    """The right network inside the archive, the release that was asked for, and its preprocessing."""
+def test_release_is_converted_by_name(form: str, server: Server, capsys: Capture) -> None:
+    """The output has the right network, release and preprocessing."""
     release = RELEASES[FORMS[form][0]]
 
     code = main(
@@ -107,7 +107,7 @@ def test_release_is_converted_by_its_name(form: str, server: Server, capsys: Cap
 
 
 def run(verb: str, release: str, server: Server, *more: str) -> int:
-    """One of the verbs that take a release's name, with `out.safetensors` where it needs an output."""
+    """Run a verb with the name of a release, and `out.safetensors` if it needs an output."""
     arguments = {
         "convert": ["convert", release, "-o", "out.safetensors", "--force"],
         "plan": ["plan", release],
@@ -116,10 +116,8 @@ def run(verb: str, release: str, server: Server, *more: str) -> int:
     return main([*arguments, "--base-url", f"{server.url}mirror/", *more])
 
 
-def test_second_command_takes_the_release_from_the_cache(
-    server: Server, tmp_path: pathlib.Path, capsys: Capture
-) -> None:
-    """No request, and it says so; `verify` proves the weights of the same archive."""
+def test_second_command_uses_the_cache(server: Server, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """It sends no request, and says which file it uses."""
     assert run("convert", "efficientnetv2-b0", server) == 0
     server.forget()
     capsys.readouterr()
@@ -133,8 +131,8 @@ def test_second_command_takes_the_release_from_the_cache(
     assert server.requests == []
 
 
-def test_evaluate_fetches_the_release_it_is_compared_with(server: Server, capsys: Capture) -> None:
-    """Its graph would answer; this archive has none, and that is what is said."""
+def test_evaluate_downloads_the_release_to_compare_with(server: Server, capsys: Capture) -> None:
+    """This archive has no graph, and the error says so."""
     pytest.importorskip("torch", reason="the network runs in PyTorch")
     assert run("convert", "efficientnetv2-b0", server) == 0
     np.savez("data.npz", images=np.zeros((1, 224, 224, 3), np.float32), labels=np.zeros(1, np.int64))
@@ -149,8 +147,8 @@ def test_evaluate_fetches_the_release_it_is_compared_with(server: Server, capsys
     assert shown.err.splitlines()[1].startswith("tf2torch: ")
 
 
-def test_cache_is_named_by_an_option_before_the_variable(server: Server, tmp_path: pathlib.Path) -> None:
-    """`--cache` as elsewhere."""
+def test_cache_option_has_priority_over_the_variable(server: Server, tmp_path: pathlib.Path) -> None:
+    """Nothing is written to the folder in TFCKPT_CACHE."""
     assert run("plan", "efficientnetv2-b0", server, "--cache", str(tmp_path / "other")) == 0
 
     assert (tmp_path / "other" / "releases" / "v2" / "efficientnetv2-b0.tgz").is_file()
@@ -159,10 +157,10 @@ def test_cache_is_named_by_an_option_before_the_variable(server: Server, tmp_pat
 
 
 @pytest.mark.parametrize("what", ["folder", "prefix", "archive", "empty folder"])
-def test_path_of_a_releases_name_wins(
+def test_existing_path_has_priority_over_a_release(
     what: str, server: Server, archives: dict[str, bytes], capsys: Capture, tmp_path: pathlib.Path
 ) -> None:
-    """Whatever stands here under that name is meant, also where it is no checkpoint; nothing is asked."""
+    """The path is used even if it is not a checkpoint, and no request is sent."""
     name = "efficientnetv2-b0"
     if what == "empty folder":
         os.mkdir(name)
@@ -190,10 +188,10 @@ def test_path_of_a_releases_name_wins(
         ("efficientnetv2_b0", "efficientnetv2-b0, "),
     ],
 )
-def test_name_that_is_no_release_is_not_found_with_close_ones(
+def test_error_about_an_unknown_release_suggests_close_names(
     name: str, close: str, server: Server, capsys: Capture
 ) -> None:
-    """One line; names of other kinds get none."""
+    """A name that is not similar to a release gets no suggestions."""
     code = run("plan", name, server)
     shown = capsys.readouterr()
     other = run("plan", "my-checkpoint", server)
@@ -206,8 +204,8 @@ def test_name_that_is_no_release_is_not_found_with_close_ones(
 
 
 @pytest.mark.parametrize("url", ["ftp://host", "host", "", "https://"])
-def test_base_url_that_is_no_web_address_is_wrong_usage(url: str) -> None:
-    """Said by the parser."""
+def test_invalid_base_url_is_wrong_usage(url: str) -> None:
+    """The parser rejects it."""
     with pytest.raises(SystemExit) as caught:
         main(["plan", "efficientnetv2-b0", "--base-url", url])
 
@@ -224,10 +222,10 @@ def test_base_url_that_is_no_web_address_is_wrong_usage(url: str) -> None:
         ("no server", 3),
     ],
 )
-def test_what_cannot_be_fetched_is_one_line(
+def test_failed_download_is_reported_in_one_line(
     fault: str, code: int, server: Server, tmp_path: pathlib.Path, capsys: Capture
 ) -> None:
-    """With the exit code of its kind, and no output."""
+    """The exit code depends on the cause, and nothing is written."""
     more: Sequence[str] = ()
     if fault == "no such release":
         server.files.clear()
@@ -242,19 +240,17 @@ def test_what_cannot_be_fetched_is_one_line(
     else:
         more = ["--base-url", "http://127.0.0.1:9"]
 
-    found = run("convert", "efficientnetv2-b0", server, *more)
+    actual = run("convert", "efficientnetv2-b0", server, *more)
 
     shown = capsys.readouterr()
-    assert (found, shown.out) == (code, "")
+    assert (actual, shown.out) == (code, "")
     (line,) = [line for line in shown.err.splitlines() if not line.startswith("fetching ")]
     assert line.startswith("tf2torch: ")
     assert os.listdir() == []
 
 
-def test_release_of_a_file_that_is_there_already_is_told_by_an_option(
-    archives: dict[str, bytes], capsys: Capture
-) -> None:
-    """What names and shapes leave open, `--release` decides."""
+def test_release_option_decides_between_similar_releases(archives: dict[str, bytes], capsys: Capture) -> None:
+    """Several releases have the same names and shapes."""
     pathlib.Path("mine.tgz").write_bytes(archives["v2/efficientnetv2-b0.tgz"])
 
     assert main(["convert", "mine.tgz", "-o", "a.safetensors"]) == 0
@@ -262,22 +258,22 @@ def test_release_of_a_file_that_is_there_already_is_told_by_an_option(
     capsys.readouterr()
     assert main(["plan", "mine.tgz", "--release", "efficientnetv2-b0-21k-ft1k", "--json"]) == 0
 
-    wanted = RELEASES["efficientnetv2-b0-21k-ft1k"].preprocessing.to_dict()
-    assert json.loads(read_output("b.safetensors").metadata[PREPROCESSING_KEY]) == wanted
-    assert json.loads(read_output("a.safetensors").metadata[PREPROCESSING_KEY]) != wanted
+    expected = RELEASES["efficientnetv2-b0-21k-ft1k"].preprocessing.to_dict()
+    assert json.loads(read_output("b.safetensors").metadata[PREPROCESSING_KEY]) == expected
+    assert json.loads(read_output("a.safetensors").metadata[PREPROCESSING_KEY]) != expected
     assert json.loads(capsys.readouterr().out)["releases"] == ["efficientnetv2-b0-21k-ft1k"]
 
 
-def test_release_that_a_file_cannot_be_is_refused(archives: dict[str, bytes], capsys: Capture) -> None:
-    """With those it may be; a name that is no release's is wrong usage, and beside rules it has no place."""
+def test_wrong_release_option_is_rejected(archives: dict[str, bytes], capsys: Capture) -> None:
+    """The error lists possible releases; an unknown name and a combination with rules are wrong usage."""
     pathlib.Path("mine.tgz").write_bytes(archives["v2/efficientnetv2-b0.tgz"])
 
     code = main(["convert", "mine.tgz", "-o", "a.safetensors", "--release", "efficientnetv2-s"])
-    beside_rules = main(["plan", "mine.tgz", "--release", "efficientnetv2-s", "--into", "x:y"])
-    two = main(["plan", "efficientnetv2-b0", "--release", "efficientnetv2-b0-21k"])
+    with_rules = main(["plan", "mine.tgz", "--release", "efficientnetv2-s", "--into", "x:y"])
+    two_releases = main(["plan", "efficientnetv2-b0", "--release", "efficientnetv2-b0-21k"])
 
     shown = capsys.readouterr()
-    assert (code, beside_rules, two, os.listdir()) == (5, 2, 5, ["mine.tgz"])
+    assert (code, with_rules, two_releases, os.listdir()) == (5, 2, 5, ["mine.tgz"])
     assert [line.startswith("tf2torch: ") for line in shown.err.splitlines()] == [True] * 3
     assert "efficientnetv2-b0-21k-ft1k" in shown.err
     with pytest.raises(SystemExit) as caught:

@@ -1,4 +1,4 @@
-"""`tf2torch models` lists the releases."""
+"""Test that `tf2torch models` lists the releases."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from converter.cli import main
 
 
-def test_models_lists_all_releases_of_version_2(capsys: pytest.CaptureFixture[str]) -> None:
-    """Eight networks, of which xl has no plain ImageNet-1k release: 23."""
+def test_models_lists_all_releases_of_efficientnetv2(capsys: pytest.CaptureFixture[str]) -> None:
+    """There are eight networks with three releases each, except that xl has no plain ImageNet-1k release."""
     assert main(["models", "efficientnetv2-*", "--json"]) == 0
 
     releases = {release["name"]: release for release in json.loads(capsys.readouterr().out)}
@@ -24,8 +24,8 @@ def test_models_lists_all_releases_of_version_2(capsys: pytest.CaptureFixture[st
     assert releases["efficientnetv2-b0-21k"]["input_size"] == 224
 
 
-def test_models_says_when_nothing_matches(capsys: pytest.CaptureFixture[str]) -> None:
-    """On standard error, with exit code 3."""
+def test_models_without_a_match_exits_with_3(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is printed to standard output."""
     assert main(["models", "resnet"]) == 3
 
     assert capsys.readouterr().out == ""

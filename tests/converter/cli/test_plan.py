@@ -1,4 +1,4 @@
-"""`tf2torch plan`: what a conversion would do, what rules still miss, and proposals."""
+"""Test that `tf2torch plan` shows what a conversion would do, what rules leave over, and proposals."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ EXAMPLE = pathlib.Path(__file__).parents[3] / "examples" / "bert"
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The example's module, found from its own folder."""
-    pytest.importorskip("torch", reason="the example's module is PyTorch's")
+    """The example's module, with its folder as the current one."""
+    pytest.importorskip("torch", reason="the example's module needs PyTorch")
     monkeypatch.chdir(EXAMPLE)
     monkeypatch.setattr(sys, "path", list(sys.path))
     return "encoder:build"
 
 
-def test_plan_shows_every_tensors_way(digits: pathlib.Path, capsys: Capture) -> None:
-    """The source that is read, layout, target and both shapes, one tensor a line, and the summary of a conversion."""
+def test_plan_has_a_line_for_every_tensor(digits: pathlib.Path, capsys: Capture) -> None:
+    """It has source, layout, target and both shapes; after the table comes the summary of a conversion."""
     assert main(["plan", str(digits)]) == 0
 
     lines = capsys.readouterr().out.splitlines()
@@ -41,10 +41,10 @@ def test_plan_shows_every_tensors_way(digits: pathlib.Path, capsys: Capture) -> 
 
 
 @pytest.mark.parametrize("weights", ["ema", "raw"])
-def test_plan_names_the_tensors_that_a_conversion_reads(
+def test_plan_lists_the_sources_of_a_conversion(
     weights: str, digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
 ) -> None:
-    """The first column is what the report of a conversion has: averages, or the plain values."""
+    """The first column has the same names as the report of the conversion: averages or raw values."""
     path = tmp_path / "report.json"
     options = ["--weights", weights]
     assert main(["plan", str(digits), *options]) == 0
@@ -56,8 +56,8 @@ def test_plan_names_the_tensors_that_a_conversion_reads(
     assert lines[1].split()[0].endswith("/ExponentialMovingAverage") == (weights == "ema")
 
 
-def test_plan_shows_variables_where_keys_do_not_tell_them(data: pathlib.Path, capsys: Capture) -> None:
-    """Keras numbers its layers in keys; those of the released code begin with the variable's path."""
+def test_plan_shows_variables_if_keys_do_not_contain_their_names(data: pathlib.Path, capsys: Capture) -> None:
+    """Keras numbers the layers in its keys; keys of the released code begin with the variable's path."""
     assert main(["plan", str(data / "keras" / "v2" / "saved_model")]) == 0
     keras = capsys.readouterr().out.splitlines()
     assert main(["plan", str(data / "objects"), "--strides", "1,2,2,1"]) == 0
@@ -74,8 +74,8 @@ def test_plan_shows_variables_where_keys_do_not_tell_them(data: pathlib.Path, ca
     assert objects[1].split()[0] == "_stem/_conv_stem/kernel/.ATTRIBUTES/VARIABLE_VALUE"
 
 
-def test_plan_as_json_is_the_report_of_a_conversion(digits: pathlib.Path, capsys: Capture) -> None:
-    """`--json` gives what `convert --report` would."""
+def test_plan_as_json_is_the_conversion_report(digits: pathlib.Path, capsys: Capture) -> None:
+    """It has the same totals and tensors."""
     assert main(["plan", str(digits), "--json"]) == 0
 
     report = json.loads(capsys.readouterr().out)
@@ -83,7 +83,7 @@ def test_plan_as_json_is_the_report_of_a_conversion(digits: pathlib.Path, capsys
 
 
 def test_plan_shows_built_in_rules_as_toml(digits: pathlib.Path, capsys: Capture) -> None:
-    """They convert the same checkpoint when they are given back as rules."""
+    """The printed rules can be parsed again."""
     assert main(["plan", str(digits), "--show-rules"]) == 0
     text = capsys.readouterr().out
 
@@ -94,10 +94,8 @@ def test_plan_shows_built_in_rules_as_toml(digits: pathlib.Path, capsys: Capture
     assert rules.words["mbconv"] == {"3": "2.0", "4": "2.1", "5": "3.0", "6": "3.1"}
 
 
-def test_built_in_rules_that_were_shown_convert_the_checkpoint(
-    digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
-) -> None:
-    """A family's table is a rule set like any other; constants for batch counts need a module's names."""
+def test_printed_rules_convert_the_checkpoint(digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """The table of a family is an ordinary rule set."""
     main(["plan", str(digits), "--show-rules"])
     path = tmp_path / "automl.toml"
     path.write_text(capsys.readouterr().out, encoding="utf-8")
@@ -109,8 +107,8 @@ def test_built_in_rules_that_were_shown_convert_the_checkpoint(
     assert len(record["moves"]) == 113
 
 
-def test_plan_writes_nothing_and_leaves_torch_out(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """A plan reads names and shapes."""
+def test_plan_writes_nothing_and_does_not_import_torch(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A plan reads only names and shapes."""
     program = (
         "import sys\n"
         "from converter.cli import main\n"
@@ -125,7 +123,7 @@ def test_plan_writes_nothing_and_leaves_torch_out(digits: pathlib.Path, tmp_path
 
 
 def test_plan_for_a_module_proposes_rules(data: pathlib.Path, encoder: str, capsys: Capture) -> None:
-    """What is left is listed with rules that would take it; none of them is applied, and the exit code is 1."""
+    """The remaining tensors are listed with rules that would match them; the exit code is 1."""
     assert main(["plan", str(data / "bert"), "--into", encoder]) == 1
 
     out = capsys.readouterr().out
@@ -133,10 +131,10 @@ def test_plan_for_a_module_proposes_rules(data: pathlib.Path, encoder: str, caps
     assert 'source = "bert/encoder/layer_{n}/attention/self/query/kernel"' in out
 
 
-def test_proposals_are_a_file_of_rules_to_be_read(
+def test_proposals_are_a_valid_rules_file(
     data: pathlib.Path, encoder: str, tmp_path: pathlib.Path, capsys: Capture
 ) -> None:
-    """Those for the example leave one embedding, whose name says too little."""
+    """For the example they leave one embedding, whose names have nothing in common."""
     main(["plan", str(data / "bert"), "--into", encoder, "--proposals"])
     text = capsys.readouterr().out
     path = tmp_path / "proposed.toml"
@@ -148,12 +146,12 @@ def test_proposals_are_a_file_of_rules_to_be_read(
     assert text.startswith("# ")
     assert code == 1
     assert len(record["moves"]) == 38
-    assert [one["target"] for one in record["missing"]] == ["sentences.weight"]
-    assert [one["source"] for one in record["unmapped"]] == ["bert/embeddings/token_type_embeddings"]
+    assert [item["target"] for item in record["missing"]] == ["sentences.weight"]
+    assert [item["source"] for item in record["unmapped"]] == ["bert/embeddings/token_type_embeddings"]
 
 
-def test_plan_with_whole_rules_is_complete(data: pathlib.Path, encoder: str, capsys: Capture) -> None:
-    """Every tensor has its place, and there is nothing to propose."""
+def test_plan_with_complete_rules_exits_with_0(data: pathlib.Path, encoder: str, capsys: Capture) -> None:
+    """Every tensor is assigned, and nothing is proposed."""
     command = ["plan", str(data / "bert"), "--into", encoder, "--rules", "bert.toml"]
 
     assert main(command) == 0
@@ -174,15 +172,15 @@ def test_plan_with_whole_rules_is_complete(data: pathlib.Path, encoder: str, cap
     ],
 )
 @pytest.mark.usefixtures("encoder")
-def test_wrong_rules_are_refused(data: pathlib.Path, options: list[str], code: int, capsys: Capture) -> None:
-    """A file, a module or an option that cannot be meant ends in one error."""
+def test_wrong_rules_are_rejected(data: pathlib.Path, options: list[str], code: int, capsys: Capture) -> None:
+    """A missing file, an invalid module and options that do not fit rules are errors."""
     assert main(["plan", str(data / "bert"), *options]) == code
 
     assert capsys.readouterr().out == ""
 
 
-def test_worked_example_converts_and_is_tensorflows(data: pathlib.Path, encoder: str, tmp_path: pathlib.Path) -> None:
-    """The commands of docs/conversion.md: convert by rules, verify byte for byte, and run the module."""
+def test_worked_example_agrees_with_tensorflow(data: pathlib.Path, encoder: str, tmp_path: pathlib.Path) -> None:
+    """The commands in docs/conversion.md convert by rules and verify; the module computes TensorFlow's values."""
     import importlib
 
     import numpy as np
@@ -202,8 +200,8 @@ def test_worked_example_converts_and_is_tensorflows(data: pathlib.Path, encoder:
     model.load_state_dict({name: torch.tensor(np.array(array)) for name, array in read_output(output).tensors.items()})
     with np.load(data / "bert" / "golden.npz") as golden, torch.inference_mode():
         ids = torch.tensor(golden["input"])
-        found = [tensor.numpy() for tensor in model(ids)]
-        exact = [tensor.numpy() for tensor in model.double()(ids)]
-        for name, single, double in zip(("output", "pooled"), found, exact, strict=True):
+        float32 = [tensor.numpy() for tensor in model(ids)]
+        float64 = [tensor.numpy() for tensor in model.double()(ids)]
+        for name, single, double in zip(("output", "pooled"), float32, float64, strict=True):
             assert np.abs(double - golden[f"{name}64"]).max() < 1e-10
             assert np.abs(single - golden[name]).max() < 1e-5

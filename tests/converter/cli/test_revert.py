@@ -1,4 +1,4 @@
-"""`tf2torch revert`: a checkpoint of PyTorch weights, what is said about it, and exit codes."""
+"""Test that `tf2torch revert` writes a checkpoint from PyTorch weights, and its exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Capture = pytest.CaptureFixture[str]
 def test_revert_writes_a_checkpoint_like_another(
     digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
 ) -> None:
-    """Like the one it came from, and named by the state file when that is asked for."""
+    """It has the same names, and the state file names it with --state."""
     target = str(tmp_path / "model.ckpt")
 
     assert main(["revert", str(output), "-o", target, "--like", str(digits), "--state", "new"]) == 0
@@ -28,8 +28,8 @@ def test_revert_writes_a_checkpoint_like_another(
     assert tfckpt.latest_checkpoint(tmp_path) == target
 
 
-def test_revert_takes_a_family_and_a_scope(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Without another checkpoint; the output's own scope is that of other names, and not taken."""
+def test_revert_writes_the_names_of_a_family_and_scope(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The scope of the original checkpoint is not used, because it belongs to different names."""
     target = tmp_path / "keras"
 
     assert main(["revert", str(output), "-o", str(target), "--family", "keras-applications", "--scope", "net"]) == 0
@@ -39,7 +39,7 @@ def test_revert_takes_a_family_and_a_scope(output: pathlib.Path, tmp_path: pathl
 
 
 def test_revert_overwrites_only_with_force(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """What stands there is a matter of usage, with 2."""
+    """An existing checkpoint is wrong usage."""
     command = ["revert", str(output), "-o", str(tmp_path / "model")]
     assert main(command) == 0
 
@@ -70,10 +70,10 @@ def test_revert_overwrites_only_with_force(output: pathlib.Path, tmp_path: pathl
         "head without a checkpoint",
     ],
 )
-def test_revert_that_cannot_be_exits_with_its_reason(  # noqa: PLR0917  # three of them are fixtures
+def test_impossible_revert_is_reported_in_one_line(  # noqa: PLR0917  # three of them are fixtures
     output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture, target: str, options: list[str], code: int
 ) -> None:
-    """2 for usage and for what cannot be written, 3 for what is not there to be read; nothing is left behind."""
+    """The exit code is 2 for wrong usage and 3 for a missing source; nothing is left behind."""
     before = sorted(tmp_path.iterdir())
 
     assert main(["revert", str(output), "-o", f"{tmp_path}/{target}", *options]) == code
@@ -84,12 +84,12 @@ def test_revert_that_cannot_be_exits_with_its_reason(  # noqa: PLR0917  # three 
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_revert_lists_what_does_not_fit(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
-    """A file without two of its tensors is not this network's."""
+def test_revert_lists_missing_tensors(output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture) -> None:
+    """Each has a line after the headline."""
     tensors, metadata = read_output(output)
-    left = {name: array.copy() for name, array in tensors.items() if not name.startswith("classifier.")}
+    remaining = {name: array.copy() for name, array in tensors.items() if not name.startswith("classifier.")}
     with (tmp_path / "less.safetensors").open("wb") as file:
-        write_tensors(left, metadata, file)
+        write_tensors(remaining, metadata, file)
 
     assert main(["revert", str(tmp_path / "less.safetensors"), "-o", str(tmp_path / "model")]) == 5
 

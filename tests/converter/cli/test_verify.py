@@ -1,4 +1,4 @@
-"""`tf2torch verify`: proof of weights, of layers and of recorded values, reports, and exit codes."""
+"""Test that `tf2torch verify` proves weights, layers and recorded values, and its reports and exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from converter.formats.safetensors import write_tensors
 Capture = pytest.CaptureFixture[str]
 
 
-def disturb(path: pathlib.Path) -> None:
+def change_weight(path: pathlib.Path) -> None:
     """Change one weight of an output."""
     tensors, metadata = read_output(path)
     copies = {name: array.copy() for name, array in tensors.items()}
@@ -29,7 +29,7 @@ def disturb(path: pathlib.Path) -> None:
         write_tensors(copies, metadata, file)
 
 
-def proof(arguments: list[str], folder: pathlib.Path, *, code: int = 0) -> dict[str, Any]:
+def run_verify(arguments: list[str], folder: pathlib.Path, *, code: int = 0) -> dict[str, Any]:
     """Run `verify` and return its report."""
     path = folder / "proof.json"
     assert main(["verify", *arguments, "--brief", "--report", str(path)]) == code
@@ -37,16 +37,16 @@ def proof(arguments: list[str], folder: pathlib.Path, *, code: int = 0) -> dict[
     return record
 
 
-def test_verify_proves_an_output(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
-    """An output that reproduces its source exits with 0."""
+def test_verify_of_a_correct_output_exits_with_0(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """There is nothing on standard error."""
     assert main(["verify", str(digits), str(output), "--weights-only"]) == 0
 
     assert capsys.readouterr().err == ""
 
 
-def test_verify_finds_a_disturbed_weight(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
-    """One changed weight exits with 1 and is named on standard error."""
-    disturb(output)
+def test_verify_finds_a_changed_weight(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """The exit code is 1, and standard error has the name of the tensor."""
+    change_weight(output)
 
     assert main(["verify", str(digits), str(output), "--weights-only"]) == 1
 
@@ -54,33 +54,33 @@ def test_verify_finds_a_disturbed_weight(digits: pathlib.Path, output: pathlib.P
     assert "(head.bn.weight)" in finding
 
 
-def test_verify_compares_values_with_tensorflows(
+def test_verify_compares_with_values_recorded_by_tensorflow(
     digits: pathlib.Path, output: pathlib.Path, data: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """With golden values every endpoint is compared with what TensorFlow computed."""
-    pytest.importorskip("torch", reason="the network is run")
+    """With --golden, every endpoint is compared."""
+    pytest.importorskip("torch", reason="the test runs the network")
 
-    record = proof([str(digits), str(output), "--golden", str(data / "digits" / "probe.npz")], tmp_path)
+    record = run_verify([str(digits), str(output), "--golden", str(data / "digits" / "probe.npz")], tmp_path)
 
     assert [layer["agrees"] for layer in record["golden"]["layers"]] == [True] * 26
 
 
-def test_verify_finds_values_that_differ(digits: pathlib.Path, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Right weights of the other choice give other values than TensorFlow's averages did, from the stem on."""
-    pytest.importorskip("torch", reason="the network is run")
+def test_verify_finds_different_values(digits: pathlib.Path, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Correct raw weights differ from TensorFlow's values, which were computed with averages, in every layer."""
+    pytest.importorskip("torch", reason="the test runs the network")
     output = tmp_path / "raw.pth"
     assert main(["convert", str(digits), "-o", str(output), "--weights", "raw"]) == 0
 
     golden = ["--golden", str(data / "digits" / "probe.npz"), "--weights-only"]
-    record = proof([str(digits), str(output), "--weights", "raw", *golden], tmp_path, code=1)
+    record = run_verify([str(digits), str(output), "--weights", "raw", *golden], tmp_path, code=1)
 
     assert record["weights"]["equal"] == 113
     assert [layer["agrees"] for layer in record["golden"]["layers"]] == [False] * 26
 
 
-def test_tolerance_decides_what_agrees(digits: pathlib.Path, output: pathlib.Path, data: pathlib.Path) -> None:
-    """A tolerance of nothing is not met by float32, and the default is."""
-    pytest.importorskip("torch", reason="the network is run")
+def test_tolerance_option_is_applied(digits: pathlib.Path, output: pathlib.Path, data: pathlib.Path) -> None:
+    """Float32 results do not agree exactly, but within the default tolerance."""
+    pytest.importorskip("torch", reason="the test runs the network")
     golden = ["--golden", str(data / "digits" / "probe.npz"), "--weights-only"]
     arguments = ["verify", str(digits), str(output), *golden]
 
@@ -89,16 +89,16 @@ def test_tolerance_decides_what_agrees(digits: pathlib.Path, output: pathlib.Pat
 
 
 @pytest.mark.parametrize("tolerance", ["x", "-1", "nan", "1"])
-def test_tolerance_that_is_none_is_wrong_usage(digits: pathlib.Path, output: pathlib.Path, tolerance: str) -> None:
-    """A tolerance is a small number."""
+def test_invalid_tolerance_is_wrong_usage(digits: pathlib.Path, output: pathlib.Path, tolerance: str) -> None:
+    """A tolerance is a number from 0 to below 1."""
     with pytest.raises(SystemExit) as caught:
         main(["verify", str(digits), str(output), "--tolerance", tolerance])
 
     assert caught.value.code == 2
 
 
-def test_missing_files_exit_with_three(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
-    """Source, output and golden file are each looked for and named."""
+def test_missing_files_exit_with_3(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """The error has the name of the missing source, output or golden file."""
     nothing = str(output.with_name("nothing"))
 
     assert main(["verify", nothing, str(output)]) == 3
@@ -108,8 +108,8 @@ def test_missing_files_exit_with_three(digits: pathlib.Path, output: pathlib.Pat
     assert [line.count("nothing") > 0 for line in capsys.readouterr().err.splitlines()] == [True] * 3
 
 
-def test_output_that_is_damaged_exits_with_four(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
-    """A truncated output is corrupt, in one line."""
+def test_truncated_output_exits_with_4(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
+    """It is reported in one line."""
     output.write_bytes(output.read_bytes()[:-1])
 
     assert main(["verify", str(digits), str(output)]) == 4
@@ -119,11 +119,11 @@ def test_output_that_is_damaged_exits_with_four(digits: pathlib.Path, output: pa
     assert len(shown.err.splitlines()) == 1
 
 
-def test_golden_file_of_another_network_is_refused(
+def test_golden_file_without_an_input_is_rejected(
     digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """Values without an input are no golden values."""
-    pytest.importorskip("torch", reason="the network is run")
+    """Recorded logits cannot be compared without the input."""
+    pytest.importorskip("torch", reason="the test runs the network")
     np.savez(tmp_path / "golden.npz", logits=np.ones((1, 10)))
 
     assert main(["verify", str(digits), str(output), "--golden", str(tmp_path / "golden.npz")]) == 5
@@ -132,8 +132,8 @@ def test_golden_file_of_another_network_is_refused(
 def test_verify_proves_every_layer_against_the_graph(
     digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
 ) -> None:
-    """The graph beside the checkpoint is found and run, and each layer has its line."""
-    pytest.importorskip("torch", reason="both networks are run")
+    """It runs the graph saved with the checkpoint, and prints a line for each layer."""
+    pytest.importorskip("torch", reason="the test runs both networks")
 
     path = tmp_path / "proof.json"
     assert main(["verify", str(digits), str(output), "--report", str(path)]) == 0
@@ -145,22 +145,22 @@ def test_verify_proves_every_layer_against_the_graph(
     assert len([line for line in lines if line.endswith("  ok")]) == 37
 
 
-def test_float64_is_judged_in_float64(digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """All layers agree in it too."""
-    pytest.importorskip("torch", reason="both networks are run")
+def test_float64_option_is_applied(digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """All layers agree in float64 too."""
+    pytest.importorskip("torch", reason="the test runs both networks")
 
-    record = proof([str(digits), str(output), "--float64"], tmp_path)
+    record = run_verify([str(digits), str(output), "--float64"], tmp_path)
 
     assert (record["ok"], record["layers"]["dtype"]) == (True, "float64")
 
 
 def test_saved_model_is_proved_against_its_graph(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """A SavedModel's graph is a witness too."""
-    pytest.importorskip("torch", reason="both networks are run")
+    """The graph is in saved_model.pb."""
+    pytest.importorskip("torch", reason="the test runs both networks")
     output = tmp_path / "saved.safetensors"
     assert main(["convert", str(data / "savedmodel"), "-o", str(output)]) == 0
 
-    record = proof([str(data / "savedmodel"), str(output), "--float64"], tmp_path)
+    record = run_verify([str(data / "savedmodel"), str(output), "--float64"], tmp_path)
 
     assert (record["weights"]["equal"], record["layers"]["graph"]) == (113, "saved_model.pb")
 
@@ -172,17 +172,19 @@ def test_report_counts_averages_and_raw_values(
     saved = tmp_path / "saved.npz"
     assert main(["convert", str(data / "savedmodel"), "-o", str(saved)]) == 0
 
-    averages = proof([str(digits), str(output), "--weights-only"], tmp_path)["weights"]
-    raw = proof([str(data / "savedmodel"), str(saved), "--weights-only", "--force"], tmp_path)["weights"]
+    averages = run_verify([str(digits), str(output), "--weights-only"], tmp_path)["weights"]
+    raw = run_verify([str(data / "savedmodel"), str(saved), "--weights-only", "--force"], tmp_path)["weights"]
 
     assert (averages["choice"], averages["averaged"], averages["raw"]) == ("ema", 113, 0)
     assert (raw["choice"], raw["averaged"], raw["raw"]) == ("ema", 0, 113)
 
 
-def test_fault_is_named_with_tensor_and_layer(digits: pathlib.Path, output: pathlib.Path, capsys: Capture) -> None:
-    """Tensor and layer of a disturbed output are named on standard error."""
-    pytest.importorskip("torch", reason="both networks are run")
-    disturb(output)
+def test_error_names_the_changed_tensor_and_the_layer(
+    digits: pathlib.Path, output: pathlib.Path, capsys: Capture
+) -> None:
+    """The comparison of layers runs even if the weights differ."""
+    pytest.importorskip("torch", reason="the test runs both networks")
+    change_weight(output)
 
     assert main(["verify", str(digits), str(output)]) == 1
 
@@ -195,8 +197,8 @@ def test_fault_is_named_with_tensor_and_layer(digits: pathlib.Path, output: path
 def test_report_has_every_layer(
     digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, ending: str, capsys: Capture
 ) -> None:
-    """Each form of the report names all 37 layers, and needs nothing beside it."""
-    pytest.importorskip("torch", reason="both networks are run")
+    """Both formats have all 37 layers, and the HTML page loads no other files."""
+    pytest.importorskip("torch", reason="the test runs both networks")
     report = tmp_path / f"proof{ending}"
 
     assert main(["verify", str(digits), str(output), "--report", str(report)]) == 0
@@ -214,10 +216,12 @@ def test_report_has_every_layer(
     assert str(report) in capsys.readouterr().out
 
 
-def test_report_of_a_failure_is_written_too(digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """What is not proved is what a report is needed for."""
-    pytest.importorskip("torch", reason="both networks are run")
-    disturb(output)
+def test_report_is_written_if_the_proof_fails(
+    digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """It names the first layer that differs."""
+    pytest.importorskip("torch", reason="the test runs both networks")
+    change_weight(output)
 
     assert main(["verify", str(digits), str(output), "--report", str(tmp_path / "proof.json")]) == 1
 
@@ -228,7 +232,7 @@ def test_report_of_a_failure_is_written_too(digits: pathlib.Path, output: pathli
 def test_report_is_not_overwritten_without_force(
     digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """A file that stands there stays, and one with another ending is no report."""
+    """An unknown ending is wrong usage as well."""
     report = tmp_path / "proof.html"
     report.write_text("mine")
     arguments = ["verify", str(digits), str(output), "--weights-only", "--report"]
@@ -241,29 +245,29 @@ def test_report_is_not_overwritten_without_force(
     assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
-def test_without_a_graph_the_weights_are_proved_and_the_rest_said(
+def test_verify_without_a_graph_proves_the_weights(
     copied: Callable[[pathlib.Path], pathlib.Path], digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """A checkpoint whose graph is gone gives a proof of weights; asking for more is an error."""
-    pytest.importorskip("torch", reason="the network would be run")
+    """The report says what is not proved; an option that needs a graph is an error."""
+    pytest.importorskip("torch", reason="verify would run the network")
     prefix = copied(digits)
     prefix.with_name(f"{prefix.name}.meta").unlink()
 
-    record = proof([str(prefix), str(output)], tmp_path)
+    record = run_verify([str(prefix), str(output)], tmp_path)
     assert (record["weights"]["equal"], len(record["not_proved"])) == (113, 1)
 
     assert main(["verify", str(prefix), str(output), "--float64"]) == 5
 
 
-def test_graph_of_another_checkpoint_lists_its_variables(
+def test_graph_of_a_different_checkpoint_is_rejected(
     copied: Callable[[pathlib.Path], pathlib.Path],
     digits: pathlib.Path,
     output: pathlib.Path,
     data: pathlib.Path,
     capsys: Capture,
 ) -> None:
-    """A graph that was put beside a checkpoint and is not its own is refused with what does not fit."""
-    pytest.importorskip("torch", reason="the graph is read for running it")
+    """The error lists the variables that are not in the graph."""
+    pytest.importorskip("torch", reason="the graph is prepared for running")
     prefix = copied(digits)
     other = data / "tensorflow" / "partitioned" / "model.ckpt-12.meta"
     shutil.copy(other, prefix.with_name(f"{prefix.name}.meta"))
@@ -274,19 +278,19 @@ def test_graph_of_another_checkpoint_lists_its_variables(
     assert capsys.readouterr().err.count("\n  efficientnetv2-digits/") == 113
 
 
-def save(path: pathlib.Path, **arrays: object) -> str:
-    """Write a probe."""
+def save_npz(path: pathlib.Path, **arrays: object) -> str:
+    """Write arrays and return the path."""
     np.savez(path, **arrays)  # type: ignore[arg-type]
     return str(path)
 
 
-def test_probe_of_arrays_is_fed(
+def test_probe_can_be_an_npz_file(
     digits: pathlib.Path, output: pathlib.Path, data: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """A golden file is a probe as well: its input is taken."""
-    pytest.importorskip("torch", reason="both networks are run")
+    """The probe is the array `input`, so a golden file works too."""
+    pytest.importorskip("torch", reason="the test runs both networks")
 
-    record = proof([str(digits), str(output), "--probe", str(data / "digits" / "probe.npz")], tmp_path)
+    record = run_verify([str(digits), str(output), "--probe", str(data / "digits" / "probe.npz")], tmp_path)
 
     assert "probe.npz" in record["layers"]["probe"]
 
@@ -300,57 +304,57 @@ def test_probe_of_arrays_is_fed(
         np.zeros((0, 32, 32, 3), np.float32),
         np.full((1, 32, 32, 3), np.nan, np.float32),
     ],
-    ids=["type", "axes", "size", "nothing", "not numbers"],
+    ids=["dtype", "channels first", "size", "empty batch", "not finite"],
 )
-def test_probe_that_does_not_fit_is_refused(
+def test_unsuitable_probe_is_rejected(
     digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path, array: object
 ) -> None:
-    """Wrong type, axes, size, nothing at all, and no numbers."""
-    pytest.importorskip("torch", reason="both networks are run")
+    """The graph takes finite NHWC floats of 32 by 32 pixels."""
+    pytest.importorskip("torch", reason="the test runs both networks")
 
-    assert main(["verify", str(digits), str(output), "--probe", save(tmp_path / "probe.npz", input=array)]) == 5
+    assert main(["verify", str(digits), str(output), "--probe", save_npz(tmp_path / "probe.npz", input=array)]) == 5
 
 
-def test_size_the_graph_does_not_take_is_refused(digits: pathlib.Path, output: pathlib.Path) -> None:
-    """The graph was built for 32 pixels, and says so."""
-    pytest.importorskip("torch", reason="both networks are run")
+def test_size_must_fit_the_graph(digits: pathlib.Path, output: pathlib.Path) -> None:
+    """This graph takes only images of 32 by 32 pixels."""
+    pytest.importorskip("torch", reason="the test runs both networks")
 
     assert main(["verify", str(digits), str(output), "--size", "48"]) == 5
     assert main(["verify", str(digits), str(output), "--size", "32", "--brief", "--seed", "3"]) == 0
 
 
-def test_image_is_a_probe(digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """An image file is preprocessed to the size the graph takes."""
-    pytest.importorskip("torch", reason="both networks are run")
-    image = pytest.importorskip("PIL.Image", reason="images are opened by Pillow")
+def test_probe_can_be_an_image(digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The image is preprocessed to the size of the graph's input."""
+    pytest.importorskip("torch", reason="the test runs both networks")
+    image = pytest.importorskip("PIL.Image", reason="Pillow opens the image")
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     image.fromarray(pixels).save(tmp_path / "probe.png")
 
-    record = proof([str(digits), str(output), "--probe", str(tmp_path / "probe.png")], tmp_path)
+    record = run_verify([str(digits), str(output), "--probe", str(tmp_path / "probe.png")], tmp_path)
 
     assert "probe.png" in record["layers"]["probe"]
 
 
-def test_verify_lists_what_an_output_without_any_weights_lacks(
+def test_verify_lists_all_weights_missing_from_an_empty_output(
     digits: pathlib.Path, data: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
 ) -> None:
-    """No network can be made of it, and still it is a difference with all its findings; only layers stay unproved."""
-    pytest.importorskip("torch", reason="the network would be run")
+    """The layers cannot be compared, but the weights are, and the exit code is 1."""
+    pytest.importorskip("torch", reason="verify would run the network")
     output = tmp_path / "nothing.safetensors"
     with output.open("wb") as file:
         write_tensors({}, {}, file)
 
-    record = proof([str(digits), str(output), "--golden", str(data / "digits" / "probe.npz")], tmp_path, code=1)
+    record = run_verify([str(digits), str(output), "--golden", str(data / "digits" / "probe.npz")], tmp_path, code=1)
 
     assert (record["weights"]["equal"], len(record["not_proved"])) == (0, 2)
     assert "(stem.conv.weight)" in capsys.readouterr().err
 
 
-def test_verify_escapes_what_the_output_cannot_show(
+def test_verify_escapes_characters_the_output_encoding_lacks(
     digits: pathlib.Path, output: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The signs of shapes and differences need no UTF-8."""
-    pytest.importorskip("torch", reason="both networks are run")
+    """The output has characters such as × and Δ."""
+    pytest.importorskip("torch", reason="the test runs both networks")
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, "ascii"))
 
