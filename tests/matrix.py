@@ -1,12 +1,12 @@
-"""Run the tests with every interpreter that is there, and the oldest and newest releases that setup.cfg admits.
+"""Run the tests with every supported interpreter, and the oldest and newest dependencies that setup.cfg allows.
 
-    python -m tests.matrix                 all, one after the other; a table, exit code 1 if one fails or is not there
-    python -m tests.matrix 3.12 oldest     one interpreter, one set of releases
-    python -m tests.matrix --workers 1     each run of the tests in one process, not in two
+    python -m tests.matrix                 all, one after the other; exit code 1 if one fails or is missing
+    python -m tests.matrix 3.12 oldest     one interpreter, one set of dependencies
+    python -m tests.matrix --workers 1     run the tests in one process instead of two
 
-Interpreters are those on the path and those of pyenv.
+Interpreters are found on the path and in pyenv.
 The environments stay in `.venv-matrix`, so that a second run only looks for newer releases.
-They are without torch: tests that need it are skipped, which shows that nothing else needs it.
+They have no torch: tests that need it are skipped, which shows that nothing else needs it.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).parents[1]
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 SETS = ("oldest", "newest")
-#: Extras beside what the packages always need; the cloud helpers that `remote` asks fsspec for are left out.
+#: The extras to install; fsspec's own extras for cloud storage, which `remote` asks for, are left out.
 EXTRAS = ("convert", "remote")
 TOOLS = ("pytest>=8", "pytest-xdist", "hypothesis>=6.100")
-#: The lower bounds of these have no wheel for the interpreter; its oldest set begins with early releases that have one.
+#: Early releases with a wheel for the interpreter, for packages whose lower bound has none.
 WITH_WHEELS = {"3.13": {"crc32c": "2.7", "numpy": "2.1", "safetensors": "0.4.5"}}
-#: Seconds after which an installation, a run of the tests, or a single test is stuck rather than slow.
-LONGEST_INSTALLATION = 300
-LONGEST_RUN = 900
-LONGEST_TEST = 120
-#: What the closing table shows of the releases.
-SHOWN = ("numpy", "protobuf", "crc32c", "ml_dtypes", "python-snappy", "safetensors")
+#: Time limits in seconds for an installation, a run of all tests, and a single test.
+INSTALL_TIMEOUT = 300
+RUN_TIMEOUT = 900
+TEST_TIMEOUT = 120
+#: The packages whose releases are in the table.
+SHOWN_PACKAGES = ("numpy", "protobuf", "crc32c", "ml_dtypes", "python-snappy", "safetensors")
 
 
 class Result(NamedTuple):
-    """One run: the releases that were installed, how many tests ended how, and what ended it before its end."""
+    """The result of one run: installed releases, counts of test outcomes, and why it was stopped early, if it was."""
 
     version: str
     releases: str
@@ -51,103 +51,103 @@ class Result(NamedTuple):
     stopped: str = ""
 
     @property
-    def good(self) -> bool:
-        """Whether tests ran to their end and none failed."""
+    def is_good(self) -> bool:
+        """Whether the run was complete and no test failed."""
         return not self.stopped and self.counts["passed"] > 0 and self.counts["failed"] == 0
 
 
-def interpreter(version: str) -> str | None:
-    """The command of an interpreter; None where there is none."""
+def find_interpreter(version: str) -> str | None:
+    """Return the path of an interpreter, or None if there is none."""
     root = pathlib.Path(os.environ.get("PYENV_ROOT", pathlib.Path.home() / ".pyenv"))
-    found = sorted(root.glob(f"versions/{version}.*/bin/python"))
-    return str(found[-1]) if found else shutil.which(f"python{version}")
+    paths = sorted(root.glob(f"versions/{version}.*/bin/python"))
+    return str(paths[-1]) if paths else shutil.which(f"python{version}")
 
 
 def requirements(version: str, releases: str) -> list[str]:
-    """What setup.cfg asks for, as it stands there or exactly the lower bounds."""
+    """Return the requirements in setup.cfg, or exactly their lower bounds for the oldest releases."""
     config = configparser.ConfigParser(interpolation=None)
     config.read(ROOT / "setup.cfg")
     extras = config["options.extras_require"]
     lines = "\n".join([config["options"]["install_requires"], *(extras[name] for name in EXTRAS)]).strip().splitlines()
-    wanted = [re.sub(r"\[.*\]", "", line) for line in lines if line]
+    lines = [re.sub(r"\[.*\]", "", line) for line in lines if line]
     if releases == "newest":
-        return wanted
+        return lines
     firsts = WITH_WHEELS.get(version, {})
-    parts = [re.fullmatch(r"([\w-]+)>=([\d.]+)(;.*)?", line.replace("; ", ";")) for line in wanted]
-    assert all(parts), f"a requirement without a plain lower bound in {wanted}"
+    parts = [re.fullmatch(r"([\w-]+)>=([\d.]+)(;.*)?", line.replace("; ", ";")) for line in lines]
+    assert all(parts), f"a requirement without a plain lower bound in {lines}"
     return [f"{part[1]}=={firsts.get(part[1], part[2])}{part[3] or ''}" for part in parts if part]
 
 
 def install(version: str, releases: str, python: str) -> tuple[pathlib.Path, dict[str, str]]:
-    """Make the environment or bring it up to date; its interpreter, and the release of each distribution in it."""
+    """Create or update the environment, and return its interpreter and the release of each distribution."""
     folder = ROOT / ".venv-matrix" / f"{version}-{releases}"
     own = folder / "bin" / "python"
     pip = [str(own), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     for command in (
         [python, "-m", "venv", str(folder)],
-        # Without a wheel there would be a build of minutes, and a release that nobody can install is not admitted.
+        # Wheels only: building from source takes minutes, and the bounds promise releases that users can install.
         [*pip, "install", "--quiet", "--upgrade", "--only-binary=:all:", *requirements(version, releases), *TOOLS],
     ):
-        subprocess.run(command, check=True, timeout=LONGEST_INSTALLATION)
+        subprocess.run(command, check=True, timeout=INSTALL_TIMEOUT)
     listed = subprocess.run([*pip, "list", "--format=json"], check=True, capture_output=True, timeout=60)
     return own, {entry["name"].lower(): entry["version"] for entry in json.loads(listed.stdout)}
 
 
 def run_tests(python: pathlib.Path, workers: int) -> tuple[dict[str, int], str]:
-    """Run the tests to their end or the end of the time; how many ended how, and what ended the run before."""
+    """Run the tests within the time limit; return the counts of outcomes, and why the run was stopped early, if so."""
     command = [str(python), "-m", "pytest", "--quiet", "-p", "no:cacheprovider"]
-    command += ["-o", f"faulthandler_timeout={LONGEST_TEST}"]  # where a test hangs, its stack is shown
+    command += ["-o", f"faulthandler_timeout={TEST_TIMEOUT}"]  # print the stack of a test that hangs
     command += ["--numprocesses", str(workers)] if workers > 1 else []
-    # Tests also start commands in other folders; without colours the closing line can be read.
+    # Tests also start commands in other folders, hence PYTHONPATH; the last line is parsed without colours.
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    # A group of its own, so that all of it can be ended.
+    # A process group of its own, so that all its processes can be killed.
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        output, _ = process.communicate(timeout=LONGEST_RUN)
+        output, _ = process.communicate(timeout=RUN_TIMEOUT)
         stopped = "" if process.returncode in (0, 1) else f"pytest ended with exit code {process.returncode}"
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
-        stopped = f"not done after {LONGEST_RUN} s"
+        stopped = f"not finished after {RUN_TIMEOUT} s"
     except KeyboardInterrupt:
         os.killpg(process.pid, signal.SIGKILL)
         raise
-    # What is wrong is shown; the dots and the reasons for skips are the same eight times.
+    # Show failures, but not the dots and the reasons for skips, which are the same in every run.
     lines = output.strip().splitlines()
     first = next((number for number, line in enumerate(lines) if line.startswith("====")), 0)
     print("\n".join(line for line in lines[first:] if not line.startswith("SKIPPED")), flush=True)
-    closing = lines[-1] if lines else ""
-    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", closing)}
+    last_line = lines[-1] if lines else ""
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last_line)}
     failed = counts.get("failed", 0) + counts.get("error", 0)
     return {"passed": counts.get("passed", 0), "failed": failed, "skipped": counts.get("skipped", 0)}, stopped
 
 
 def run(version: str, releases: str, workers: int) -> Result:
-    """One interpreter with one set of releases."""
+    """Run the tests with one interpreter and one set of releases."""
     nothing: dict[str, int] = {"passed": 0, "failed": 0, "skipped": 0}
-    python = interpreter(version)
+    python = find_interpreter(version)
     if python is None:
         return Result(version, releases, {}, nothing, 0, "not on this machine")
-    begun = time.monotonic()
+    start = time.monotonic()
     try:
         own, installed = install(version, releases, python)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        return Result(version, releases, {}, nothing, time.monotonic() - begun, f"not installed: {error}")
+        return Result(version, releases, {}, nothing, time.monotonic() - start, f"not installed: {error}")
     counts, stopped = run_tests(own, workers)
-    told = subprocess.run([own, "--version"], check=True, capture_output=True, text=True)
-    return Result(told.stdout.split()[-1], releases, installed, counts, time.monotonic() - begun, stopped)
+    version_output = subprocess.run([own, "--version"], check=True, capture_output=True, text=True)
+    return Result(version_output.stdout.split()[-1], releases, installed, counts, time.monotonic() - start, stopped)
 
 
-def table(results: list[Result]) -> str:
-    """The closing table, in Markdown, so that it can go into the documentation as it is."""
-    rows = [["Python", "releases", *SHOWN, "passed", "failed", "skipped", "seconds"]]
+def format_table(results: list[Result]) -> str:
+    """Format the results as a Markdown table, which can be copied into the documentation."""
+    rows = [["Python", "releases", *SHOWN_PACKAGES, "passed", "failed", "skipped", "seconds"]]
     rows += [
         [
             result.version,
             result.releases,
-            *(result.installed.get(name, "") for name in SHOWN),
+            *(result.installed.get(name, "") for name in SHOWN_PACKAGES),
             *(str(result.counts[name]) for name in ("passed", "failed", "skipped")),
             f"{result.seconds:.0f}",
         ]
@@ -161,29 +161,31 @@ def table(results: list[Result]) -> str:
 
 
 def main() -> int:
-    """Run what was asked for."""
+    """Run the chosen combinations, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("which", nargs="*", choices=[*VERSIONS, *SETS, []], metavar="3.10|...|oldest|newest")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that share the tests of a run")
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="number of processes for a run of the tests"
+    )
     options = parser.parse_args()
     results: list[Result] = []
-    wanted = [
+    combinations = [
         (version, releases)
         for version in [name for name in VERSIONS if name in options.which] or VERSIONS
         for releases in [name for name in SETS if name in options.which] or SETS
     ]
     try:
-        for version, releases in wanted:
+        for version, releases in combinations:
             print(f"== Python {version}, {releases} releases", flush=True)
             results.append(run(version, releases, options.workers))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-    print(table(results))
+    print(format_table(results))
     for result in results:
-        if not result.good:
+        if not result.is_good:
             why = result.stopped or f"{result.counts['failed']} failed"
             print(f"Python {result.version}, {result.releases} releases: {why}")
-    return 0 if len(results) == len(wanted) and all(result.good for result in results) else 1
+    return 0 if len(results) == len(combinations) and all(result.is_good for result in results) else 1
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Build the distribution and try its wheel in an empty environment, as a user installs it.
+"""Build the distribution and test its wheel in an empty environment, as a user would install it.
 
     python -m tests.package
 
-One distribution has both packages; what a user does not need stays out by the extras, not by separate wheels.
-Dependencies are taken from this interpreter's environment, so that nothing is fetched.
+One distribution has both packages; extras, not separate wheels, keep optional dependencies out.
+Dependencies come from this interpreter's environment, so that nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = {"tfckpt", "converter"}
-#: Bytes of the wheel.
-LARGEST = 1_000_000
-NEEDED = {"tfckpt/py.typed", "tfckpt/descriptors.binpb", "converter/py.typed"}
-#: What a build of the packages needs; the folder is copied so that nothing of a build stays in the source.
+#: The largest size of the wheel, in bytes.
+MAX_WHEEL_SIZE = 1_000_000
+REQUIRED_FILES = {"tfckpt/py.typed", "tfckpt/descriptors.binpb", "converter/py.typed"}
+#: The files that a build needs; it runs in a copy, so that it leaves nothing in the source tree.
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "tfckpt", "converter")
 BUILD = """
 import sys
@@ -34,7 +34,7 @@ print("built", *[getattr(build_meta, f"build_{kind}")(target) for kind in sys.ar
 
 
 def run(*command: str | os.PathLike[str], cwd: pathlib.Path) -> str:
-    """Run a command and return its output; end this program with the output if the command fails."""
+    """Run a command and return its output; if it fails, exit with its output."""
     done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
@@ -42,7 +42,7 @@ def run(*command: str | os.PathLike[str], cwd: pathlib.Path) -> str:
 
 
 def copy_sources(folder: pathlib.Path) -> pathlib.Path:
-    """Copy what a build needs, and return the folder."""
+    """Copy the files that a build needs, and return the folder."""
     folder.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in SOURCES:
@@ -55,39 +55,43 @@ def copy_sources(folder: pathlib.Path) -> pathlib.Path:
 
 
 def build(source: pathlib.Path, target: pathlib.Path, kinds: str = "sdist,wheel") -> list[pathlib.Path]:
-    """Build distributions of these kinds from a source folder, and return their paths in the same order."""
+    """Build these kinds of distributions from a source folder, and return their paths in the same order."""
     target.mkdir(exist_ok=True)
     _, *names = run(sys.executable, "-c", BUILD, target, kinds, cwd=source).splitlines()[-1].split()
     return [target / name for name in names]
 
 
 def check_wheel(wheel: pathlib.Path) -> None:
-    """Check that the wheel is pure Python, complete, small, and holds nothing else."""
+    """Check that the wheel is pure Python, complete and small, and contains nothing else."""
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert wheel.name.endswith("-py3-none-any.whl"), f"{wheel.name} is for one kind of machine"
-    assert names >= NEEDED, f"{wheel.name} lacks {sorted(NEEDED - names)}"
+    assert wheel.name.endswith("-py3-none-any.whl"), f"{wheel.name} is specific to one platform"
+    assert names >= REQUIRED_FILES, f"{wheel.name} lacks {sorted(REQUIRED_FILES - names)}"
     compiled = [name for name in names if name.endswith((".so", ".pyd", ".dll", ".dylib", ".pyc"))]
-    assert not compiled, f"compiled parts in {wheel.name}: {compiled}"
-    strays = {name.split("/")[0] for name in names} - PACKAGES
-    assert all(name.endswith(".dist-info") for name in strays), f"strays in {wheel.name}: {sorted(strays)}"
-    assert wheel.stat().st_size < LARGEST, f"{wheel.name} has {wheel.stat().st_size} bytes, the limit is {LARGEST}"
+    assert not compiled, f"compiled files in {wheel.name}: {compiled}"
+    others = {name.split("/")[0] for name in names} - PACKAGES
+    assert all(name.endswith(".dist-info") for name in others), f"unexpected files in {wheel.name}: {sorted(others)}"
+    assert wheel.stat().st_size < MAX_WHEEL_SIZE, (
+        f"{wheel.name} has {wheel.stat().st_size:,} bytes, the limit is {MAX_WHEEL_SIZE}"
+    )
 
 
-def modules(wheel: pathlib.Path) -> set[str]:
-    """Return the names of the packages' files in a wheel."""
+def package_files(wheel: pathlib.Path) -> set[str]:
+    """Return the names of all files in a wheel except its metadata."""
     return {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
 
 def check_installed(wheel: pathlib.Path, folder: pathlib.Path) -> None:
-    """Install the wheel in an empty environment; both packages are imported from there, and both commands run."""
+    """Install the wheel in an empty environment, import both packages and run both commands."""
     venv.create(folder, with_pip=False, clear=True)
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
     python = scripts / "python"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
     run(*pip, "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=folder)
-    where = pathlib.Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=ROOT).strip())
-    # The dependencies, but not this source tree, which an editable install would put on the path.
-    (where / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    site_packages = pathlib.Path(
+        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=ROOT).strip()
+    )
+    # A .pth file adds the dependencies, but does not run those of an editable install of this source tree.
+    (site_packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     example = ROOT / "examples" / "efficientnetv2-digits.tgz"
     program = "import converter, tfckpt; print(converter.__file__, tfckpt.__file__, sep='\\n')"
     for path in run(python, "-I", "-c", program, cwd=folder).splitlines():
@@ -99,7 +103,7 @@ def check_installed(wheel: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def main() -> None:
-    """Build and try the wheel, and build it again from the source distribution."""
+    """Build and test the wheel, and build it again from the source distribution."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         sdist, wheel = build(copy_sources(folder / "source"), folder / "dist")
@@ -108,7 +112,7 @@ def main() -> None:
         shutil.unpack_archive(sdist, folder / "unpacked", filter="data")
         (unpacked,) = (folder / "unpacked").iterdir()
         (again,) = build(unpacked, folder / "again", "wheel")
-        assert modules(again) == modules(wheel)
+        assert package_files(again) == package_files(wheel)
         print(f"{wheel.name}, {wheel.stat().st_size:,} bytes; {sdist.name}, {sdist.stat().st_size:,} bytes")
 
 

@@ -1,1 +1,1 @@
-"""Fuzzing: what each kind of file is tried with, a coverage-guided driver, and a seeded run of mutated checkpoints."""
+"""Fuzzing: targets for each kind of file, a coverage-guided driver, and a seeded run of mutated files."""

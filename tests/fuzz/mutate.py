@@ -1,9 +1,9 @@
-"""A seeded, bounded run of mutated files through every target.
+"""Run a seeded, limited number of mutated files through every target.
 
     python -m tests.fuzz.mutate --count 100000 --seed 1
 
-Prints, for each target, how many inputs ended how, the slowest, and the largest growth of memory; `--json` as JSON.
-A finding is printed with the bytes that led to it, in hexadecimal, and ends the run with exit code 1.
+Prints, for each target, the counts of outcomes, the slowest input and the largest growth of memory.
+A finding is printed with its input in hexadecimal, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import traceback
 from tests.fuzz.targets import TARGETS, Target
 from tests.hostile.sealing import mutate, nudge
 
-#: Shares of the inputs; converting takes a hundred times as long as the rest.
+#: Relative numbers of inputs; converting is a hundred times slower than the other targets.
 SHARES = {"index": 22, "sealed-index": 22, "data": 14, "v1": 6, "sealed-v1": 8, "object-graph": 8, "state": 4}
 SHARES |= {"archive": 6, "meta": 3, "saved-model": 4, "frozen-graph": 2, "convert": 1}
 SHARES |= {"report": 1, "record": 3, "preprocessing": 3, "labels": 3, "rules": 2, "safetensors": 4, "npz": 3, "pth": 3}
@@ -29,7 +29,7 @@ SHARES |= {"report": 1, "record": 3, "preprocessing": 3, "labels": 3, "rules": 2
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of the inputs of one target; times in seconds, memory in bytes."""
+    """The outcome of all inputs of one target; times in seconds, memory in bytes."""
 
     inputs: int = 0
     clean: int = 0
@@ -40,30 +40,30 @@ class Outcome:
 
 
 def run(target: Target, count: int, seed: int) -> Outcome:
-    """Try so many mutations of the target's seeds; `inputs` are counted once under each class of error they met."""
+    """Run `count` mutations of the target's seeds; an input counts once for each class of error it leads to."""
     draw = random.Random(f"{target.name} {seed}")
-    sound = list(target.seeds())
+    seeds = list(target.seeds())
     outcome = Outcome()
-    for data in sound:  # also warms up
+    for data in seeds:  # must be accepted; also warms up
         target.run(data)
     for _ in range(count):
-        data = draw.choice((mutate, nudge))(draw.choice(sound), draw)
+        data = draw.choice((mutate, nudge))(draw.choice(seeds), draw)
         before, start = _reset_peak(), time.perf_counter()
         try:
-            met = target.run(data)
+            errors = target.run(data)
         except Exception:
             outcome.findings.append(f"{target.name}: {traceback.format_exc()}\n{data.hex()}")
-            met = ["a finding"]
+            errors = ["a finding"]
         outcome.slowest = max(outcome.slowest, time.perf_counter() - start)
         outcome.largest = max(outcome.largest, _peak() - before)
         outcome.inputs += 1
-        outcome.clean += not met
-        outcome.errors.update(set(met))
+        outcome.clean += not errors
+        outcome.errors.update(set(errors))
     return outcome
 
 
 def _reset_peak() -> int:
-    """Resident memory now, in bytes, from which the peak counts; 0 where the system does not tell."""
+    """Reset the peak of resident memory and return it, in bytes; 0 if the system does not provide it."""
     try:
         pathlib.Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -80,11 +80,15 @@ def _peak() -> int:
 
 
 def main() -> int:
-    """Run all targets or some, and print the counts."""
+    """Run all or the chosen targets, and print the counts."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.mutate", description=__doc__)
-    parser.add_argument("--count", type=int, default=2000, help="inputs of all targets together (default: 2000)")
+    parser.add_argument(
+        "--count", type=int, default=2000, help="number of inputs for all targets together (default: 2000)"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--target", choices=sorted(TARGETS), action="append", help="only this; may be repeated")
+    parser.add_argument(
+        "--target", choices=sorted(TARGETS), action="append", help="run only this target; may be repeated"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     chosen = options.target or list(SHARES)
@@ -95,7 +99,7 @@ def main() -> int:
         if not options.json:
             errors = ", ".join(f"{kind} {number}" for kind, number in outcome.errors.most_common())
             print(
-                f"{name}: {outcome.inputs} inputs, {outcome.clean} read whole, {errors}; "
+                f"{name}: {outcome.inputs} inputs, {outcome.clean} without an error, {errors}; "
                 f"slowest {outcome.slowest:.3f} s, largest {outcome.largest / 2**20:.1f} MiB",
                 flush=True,
             )

@@ -1,10 +1,10 @@
-"""Coverage-guided fuzzing of one target with atheris, or of all in turn.
+"""Fuzz one target with atheris, guided by coverage, or all targets in turn.
 
-    python -m tests.fuzz.run --seconds 60              all targets, each in a process of its own
+    python -m tests.fuzz.run --seconds 60              all targets, each in its own process
     python -m tests.fuzz.run --target index --seconds 600
 
-Seeds are the committed fixtures; inputs that reach new code are kept in the folder of `--corpus`, else forgotten.
-An input that leads to a finding is kept in the current folder under the name that libFuzzer prints.
+The seeds are the committed fixtures; with `--corpus`, inputs that reach new code are kept in that folder.
+An input that leads to a finding is kept in the current folder, under the name that libFuzzer prints.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ import tempfile
 
 MISSING = """\
 atheris is not installed: pip install 'tfckpt[fuzz]'
-Its wheels are for CPython 3.11 and later on Linux; elsewhere, python -m tests.fuzz.mutate needs nothing but Python."""
-#: A seed of the largest kind fits with room to grow.
-_LONGEST_INPUT = 1 << 17
+Its wheels are for CPython 3.11 and later on Linux; elsewhere, python -m tests.fuzz.mutate only needs Python."""
+#: In bytes: the largest seeds fit, with room to grow.
+_MAX_INPUT_SIZE = 1 << 17
 _MEMORY_MB = 2048
 _SECONDS_PER_INPUT = 10
 
 
 def fuzz(name: str, seconds: int, corpus: pathlib.Path, seed: int) -> None:
-    """Fuzz one target; libFuzzer ends the process."""
+    """Fuzz one target; libFuzzer exits the process."""
     import atheris
 
     import converter
     import tfckpt
 
     with atheris.instrument_imports(include=["tfckpt", "converter"]):
-        for package in (tfckpt, converter):  # both import their modules when they are first used
+        for package in (tfckpt, converter):  # import all modules: the packages import them lazily
             for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
                 if not module.name.endswith("__main__"):
                     importlib.import_module(module.name)
@@ -44,7 +44,7 @@ def fuzz(name: str, seconds: int, corpus: pathlib.Path, seed: int) -> None:
         (corpus / f"seed-{number:03d}").write_bytes(data)
     options = [
         f"-max_total_time={seconds}",
-        f"-max_len={_LONGEST_INPUT}",
+        f"-max_len={_MAX_INPUT_SIZE}",
         f"-rss_limit_mb={_MEMORY_MB}",
         f"-timeout={_SECONDS_PER_INPUT}",
         f"-seed={seed}",
@@ -56,12 +56,12 @@ def fuzz(name: str, seconds: int, corpus: pathlib.Path, seed: int) -> None:
 
 
 def main() -> int:
-    """Fuzz one target in this process, or each in a process of its own; 1 if there was a finding."""
+    """Fuzz one target in this process, or each in its own; return 1 if there was a finding."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=__doc__)
-    parser.add_argument("--target", help="only this one")
-    parser.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
+    parser.add_argument("--target", help="run only this target")
+    parser.add_argument("--seconds", type=int, default=60, help="time for each target (default: 60)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--corpus", type=pathlib.Path, help="folder that keeps what reaches new code")
+    parser.add_argument("--corpus", type=pathlib.Path, help="folder for inputs that reach new code")
     options = parser.parse_args()
     try:
         import atheris  # noqa: F401

@@ -1,4 +1,4 @@
-"""The sound files that fuzzing starts from: committed fixtures, most by TensorFlow, and small ones made by hand."""
+"""The valid files that fuzzing starts from: committed fixtures, most by TensorFlow, and small handmade ones."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from tests.tfckpt.v1.v1_files import V1File
 
 DATA = pathlib.Path(__file__).parents[1] / "data"
 TENSORFLOW = DATA / "tensorflow"
-#: Larger seeds are left out: the time goes into bytes that say little.
-LARGEST = 40_000
+#: The largest size in bytes: in larger files most mutations hit data, not structure.
+MAX_SIZE = 40_000
 
 Files = dict[str, bytes]
 
 
 @functools.cache
 def bundles() -> tuple[Files, ...]:
-    """V2 checkpoints as files in memory, each under the prefix `model`; the first three are made by hand."""
-    found = [by_hand(), by_hand(big_endian=True), by_hand(framer=builders.snappy_frame)]
+    """Return V2 checkpoints as files in memory, each with the prefix `model`; the first three are handmade."""
+    checkpoints = [handmade(), handmade(big_endian=True), handmade(framer=builders.snappy_frame)]
     for index in sorted(DATA.rglob("*.index")):
         prefix = index.name.removesuffix(".index")
-        parts = [index, *sorted(index.parent.glob(f"{glob_escaped(prefix)}.data-*"))]
-        if sum(part.stat().st_size for part in parts) <= LARGEST and len(parts) > 1:
-            found.append({"model" + part.name[len(prefix) :]: part.read_bytes() for part in parts})
-    return tuple(found)
+        parts = [index, *sorted(index.parent.glob(f"{escape_glob(prefix)}.data-*"))]
+        if sum(part.stat().st_size for part in parts) <= MAX_SIZE and len(parts) > 1:
+            checkpoints.append({"model" + part.name[len(prefix) :]: part.read_bytes() for part in parts})
+    return tuple(checkpoints)
 
 
-def by_hand(*, big_endian: bool = False, framer: Callable[[bytes], bytes] = builders.plain) -> Files:
-    """A bundle with a bit of everything."""
+def handmade(*, big_endian: bool = False, framer: Callable[[bytes], bytes] = builders.plain) -> Files:
+    """Return a bundle with a bit of everything."""
     order = ">" if big_endian else "<"
     bundle = Bundle(num_shards=2, big_endian=big_endian)
     bundle.add("scope/w", builders.FLOAT, [2, 3], struct.pack(order + "6f", *range(6)))
@@ -51,70 +51,69 @@ def by_hand(*, big_endian: bool = False, framer: Callable[[bytes], bytes] = buil
 
 
 def v1() -> list[bytes]:
-    """V1 checkpoints of one file."""
-    made = V1File().add(b"w", builders.FLOAT, [2, 2], [([None, None], [1, 2, 3, 4])])
-    found = [made.bytes()]
-    found += [path.read_bytes() for path in sorted(TENSORFLOW.glob("v1/**/*")) if _is_v1(path)]
-    return found
+    """Return V1 checkpoints of one file."""
+    handmade_file = V1File().add(b"w", builders.FLOAT, [2, 2], [([None, None], [1, 2, 3, 4])])
+    recorded = [path.read_bytes() for path in sorted(TENSORFLOW.glob("v1/**/*")) if _is_v1(path)]
+    return [handmade_file.bytes(), *recorded]
 
 
 def object_graphs() -> list[bytes]:
-    """TrackableObjectGraph messages, taken from the checkpoints that hold one."""
+    """Return the TrackableObjectGraph messages of the checkpoints that have one."""
     import tfckpt
     from tfckpt.graphs.object_graph import GRAPH_KEY
 
-    found = []
+    messages = []
     for files in bundles():
         with tfckpt.open(files) as checkpoint:
             if GRAPH_KEY in checkpoint:
-                found.append(bytes(checkpoint[GRAPH_KEY][()]))
-    return found
+                messages.append(bytes(checkpoint[GRAPH_KEY][()]))
+    return messages
 
 
 def state_files() -> list[bytes]:
-    """`checkpoint` files."""
-    found = {path.read_bytes() for path in sorted(DATA.rglob("checkpoint")) if path.is_file()}
-    found.add(b'model_checkpoint_path: "model"\nlast_preserved_timestamp: 7\n')
-    found.add(b'model_checkpoint_path: "../model"\nall_model_checkpoint_timestamps: 1.5\n')
-    return sorted(found)
+    """Return state files, which are named `checkpoint`."""
+    contents = {path.read_bytes() for path in sorted(DATA.rglob("checkpoint")) if path.is_file()}
+    contents.add(b'model_checkpoint_path: "model"\nlast_preserved_timestamp: 7\n')
+    contents.add(b'model_checkpoint_path: "../model"\nall_model_checkpoint_timestamps: 1.5\n')
+    return sorted(contents)
 
 
 def archives() -> list[bytes]:
-    """The first bundle in a tar archive, plain and compressed, and in zip archives, stored and deflated."""
+    """Return the first bundle in tar archives, plain and compressed, and in zip archives, stored and deflated."""
     files = bundles()[0]
-    found = []
+    contents = []
     for mode in ("w", "w:gz", "w:bz2", "w:xz"):
         out = io.BytesIO()
-        with tarfile.open(fileobj=out, mode=mode, format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]  # the mode is no literal
+        with tarfile.open(fileobj=out, mode=mode, format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]  # the mode is not a literal
             for name, data in files.items():
                 member = tarfile.TarInfo(f"folder/{name}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
-        found.append(out.getvalue())
+        contents.append(out.getvalue())
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", method) as zipped:
             for name, data in files.items():
                 zipped.writestr(zipfile.ZipInfo(name), data, method)
-        found.append(out.getvalue())
-    return found
+        contents.append(out.getvalue())
+    return contents
 
 
 def graphs(ending: str) -> list[bytes]:
-    """`.meta` or `.pb` files."""
-    paths = [path for path in sorted(DATA.rglob(f"*{ending}")) if path.stat().st_size <= LARGEST * 2]
+    """Return `.meta` or `.pb` files."""
+    paths = [path for path in sorted(DATA.rglob(f"*{ending}")) if path.stat().st_size <= MAX_SIZE * 2]
     return [path.read_bytes() for path in paths if path.name != "fingerprint.pb"]
 
 
 def frozen_graphs() -> list[bytes]:
-    """The graphs of `.meta` files, as they stand alone in `.pb` files."""
+    """Return the graphs of `.meta` files as frozen `.pb` files have them."""
     from tfckpt import protos
 
     return [protos.parse("MetaGraphDef", data).graph_def.SerializeToString() for data in graphs(".meta")]
 
 
 def reports() -> list[bytes]:
-    """Names of tensors and the bytes of their values, in turn, parted as `targets` parts them."""
+    """Return names of tensors and bytes of their values in turn, with the separator between them."""
     names = [
         "w",
         "layer/kernel",
@@ -123,36 +122,36 @@ def reports() -> list[bytes]:
         "</td>&amp;]]>",
     ]
     values = [bytes(4), b"\0\0\xc0\x7f", b"\0\0\x80\xff", struct.pack("<3f", 1e-45, 3e38, -0.0), b""]
-    parts = [part for name, value in zip(names, values, strict=True) for part in (name.encode(), value)]
-    return [PARTING.join(parts), PARTING.join(parts[:2]), PARTING.join(parts[4:6])]
+    pieces = [piece for name, value in zip(names, values, strict=True) for piece in (name.encode(), value)]
+    return [SEPARATOR.join(pieces), SEPARATOR.join(pieces[:2]), SEPARATOR.join(pieces[4:6])]
 
 
-#: Between the parts of an input that has several: no UTF-8 has it.
-PARTING = b"\xff\xfe"
+#: Separates the pieces of an input; it cannot occur in UTF-8.
+SEPARATOR = b"\xff\xfe"
 
 
 def records() -> list[bytes]:
-    """Records of releases as the cache keeps them; the first is that of the first archive."""
+    """Return records of releases from the cache; the first belongs to the first archive."""
     data = archives()[0]
     known = {"address": None, "size": len(data), "version": None, "sha256": hashlib.sha256(data).hexdigest()}
     return [json.dumps(known).encode(), json.dumps({"size": 1 << 60, "sha256": ""}).encode(), b"{}"]
 
 
 def preprocessings() -> list[bytes]:
-    """`preprocessing.json` files."""
+    """Return `preprocessing.json` files."""
     from converter.images.recipes import RECIPES, get_recipe
 
     return [get_recipe(name, size).to_json().encode() for name, size in zip(RECIPES, (8, 32, 224) * 2, strict=True)]
 
 
 def labels() -> list[bytes]:
-    """Files of labels, each after a byte that is odd for JSON."""
+    """Return files of labels, each after a byte that is odd if the file is JSON."""
     lines = "tench\ngoldfish, Carassius auratus\ncrane \u00e9\n".encode()
     return [b"\0" + lines, b"\1" + b'["tench", "gold\\u00e9fish"]', b"\1" + b'{"0": "tench", "1": "goldfish"}']
 
 
 def rules() -> list[bytes]:
-    """TOML files of rules: the built-in tables, and a small one with everything in it."""
+    """Return TOML files of rules: a small one that uses every feature, and a built-in table."""
     from converter.families.automl import AUTOML
     from converter.mapping.rules_file import to_toml
     from converter.model.config import CONFIGS
@@ -180,7 +179,7 @@ reason = "not counted"
 
 
 def weights(ending: str) -> list[bytes]:
-    """Converted weights as files: with all metadata, with none, and of types that are seldom."""
+    """Return files of converted weights: with all metadata and with none, including rare dtypes."""
     import numpy as np
 
     from converter.formats.safetensors import write_tensors
@@ -201,28 +200,28 @@ def weights(ending: str) -> list[bytes]:
         "tf2torch.preprocessing": json.dumps(get_recipe("v2", 8).to_dict()),
         "tf2torch.target": json.dumps({"target": "timm", "model": "x"}),
     }
-    found = []
+    contents = []
     for texts in (metadata, {}):
         file = io.BytesIO()
         if ending == "safetensors":
             write_tensors(arrays, texts, file)
         elif ending == "npz":
-            kept = np.frombuffer(json.dumps(texts).encode(), np.uint8)
+            encoded = np.frombuffer(json.dumps(texts).encode(), np.uint8)
             save = np.savez if texts else np.savez_compressed
-            save(file, allow_pickle=False, **arrays, __metadata__=kept)
+            save(file, allow_pickle=False, **arrays, __metadata__=encoded)
         else:
             import torch
 
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             torch.save(tensors, file, _use_new_zipfile_serialization=bool(texts))
-        found.append(file.getvalue())
-    return found
+        contents.append(file.getvalue())
+    return contents
 
 
-def glob_escaped(name: str) -> str:
-    """A name as a pattern that means only itself."""
+def escape_glob(name: str) -> str:
+    """Return a glob that matches only this name."""
     return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
 def _is_v1(path: pathlib.Path) -> bool:
-    return path.is_file() and path.stat().st_size <= LARGEST and path.read_bytes()[-8:] == builders.MAGIC
+    return path.is_file() and path.stat().st_size <= MAX_SIZE and path.read_bytes()[-8:] == builders.MAGIC

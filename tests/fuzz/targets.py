@@ -1,7 +1,7 @@
-"""What is fuzzed: each target takes the bytes of one file and uses all that the package does with such a file.
+"""The fuzzing targets: each takes the bytes of one file and does everything the packages can do with such a file.
 
-Bytes may give values or errors of the package's families; anything else is a finding and leaves the target as an
-`AssertionError` or as the exception that it is.
+The bytes may lead to values or to errors of the two families; anything else is a finding, and the target raises an
+`AssertionError` or passes the exception on.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from tests.hostile.sealing import reseal
 from tfckpt.finding import state_file
 from tfckpt.storage.memory import MemoryStorage
 
-#: The families; whatever else is raised is a finding.
+#: The error families; any other exception is a finding.
 ERRORS = (tfckpt.CheckpointError, converter.ConversionError)
-LONGEST_MESSAGE = 10_000
+MAX_MESSAGE_LENGTH = 10_000
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 Files = dict[str, bytes]
@@ -48,9 +48,9 @@ Files = dict[str, bytes]
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A kind of file: its sound examples, and what is done with bytes in its place.
+    """A kind of file: valid examples, and a function that uses bytes as such a file.
 
-    `run` gives the class names of the errors that were met, in the order of the steps.
+    `run` returns the class names of the errors, in the order of the steps.
     """
 
     name: str
@@ -59,35 +59,37 @@ class Target:
 
 
 class Steps:
-    """Runs one step after the other and notes which of our errors each ends in."""
+    """A runner of steps that records which of our errors each step raises."""
 
     def __init__(self) -> None:
-        self.met: list[str] = []
+        self.errors: list[str] = []
 
     def __call__(self, step: Callable[[], Any]) -> Any:
-        """The step's result; None where it ends in one of our errors."""
+        """Return the result of the step, or None if it raises one of our errors."""
         try:
             return step()
         except ERRORS as error:
-            said = str(error)
-            assert "\n" not in said or isinstance(error, converter.ConversionError), (
-                f"a message of several lines: {said!r}"
+            message = str(error)
+            assert "\n" not in message or isinstance(error, converter.ConversionError), (
+                f"a message of several lines: {message!r}"
             )
-            assert len(said) < LONGEST_MESSAGE, f"a message of {len(said)} characters"
-            assert all(character.isprintable() or character == "\n" for character in said), f"unprintable: {said!r}"
-            self.met.append(type(error).__name__)
+            assert len(message) < MAX_MESSAGE_LENGTH, f"a message of {len(message)} characters"
+            assert all(character.isprintable() or character == "\n" for character in message), (
+                f"unprintable: {message!r}"
+            )
+            self.errors.append(type(error).__name__)
             return None
 
 
 def use(files: Files, *, expected: dict[str, list[Any]] | None = None) -> list[str]:
     """Open, list, describe, read, verify and summarise a checkpoint in memory.
 
-    With `expected`, a tensor that is read must have one of its values there: checksums were left as they are.
+    With `expected`, every tensor must have one of its values there: checksums protect them from mutations.
     """
     steps = Steps()
     checkpoint = steps(lambda: tfckpt.open(files))
     if checkpoint is None:
-        return steps.met
+        return steps.errors
     with checkpoint:
         names = steps(lambda: list(checkpoint)) or []
         infos = {info.name: info for info in steps(lambda: list(checkpoint.infos())) or []}
@@ -100,19 +102,21 @@ def use(files: Files, *, expected: dict[str, list[Any]] | None = None) -> list[s
                 assert (array.shape, array.dtype) == (infos[name].shape, infos[name].dtype)
             if expected is not None:
                 assert name in expected, f"a tensor that was never stored: {name!r}"
-                assert any(same(array, value) for value in expected[name]), f"other values of {name!r} without an error"
-        found = steps(lambda: tfckpt.verify(checkpoint))
-        if found is not None:
-            steps.met += [type(error).__name__ for error in found.errors]
+                assert any(is_same(array, value) for value in expected[name]), (
+                    f"wrong values of {name!r} without an error"
+                )
+        verification = steps(lambda: tfckpt.verify(checkpoint))
+        if verification is not None:
+            steps.errors += [type(error).__name__ for error in verification.errors]
         steps(checkpoint.variables)
         steps(lambda: checkpoint.object_graph)
         steps(lambda: checkpoint.signatures)
         steps(lambda: tfckpt.summarize(checkpoint))
-    return steps.met
+    return steps.errors
 
 
-def same(array: Any, expected: Any) -> bool:
-    """Whether two arrays have the same type, shape and bytes."""
+def is_same(array: Any, expected: Any) -> bool:
+    """Return whether two arrays have the same dtype, shape and bytes."""
     if array.dtype != expected.dtype or array.shape != expected.shape:
         return False
     return bool(array.tolist() == expected.tolist() if array.dtype == object else array.tobytes() == expected.tobytes())
@@ -120,7 +124,7 @@ def same(array: Any, expected: Any) -> bool:
 
 @functools.cache
 def stored_values() -> dict[str, list[Any]]:
-    """Name to the values that it has in any of the sound bundles: the fuzzer mixes files of several."""
+    """Map each name to its values in all valid bundles: the fuzzer mixes their files."""
     values: dict[str, list[Any]] = {}
     for files in seeds.bundles():
         with tfckpt.open(files) as checkpoint:
@@ -131,7 +135,7 @@ def stored_values() -> dict[str, list[Any]]:
 
 
 def _split(data: bytes) -> tuple[int, bytes]:
-    """The number of the bundle that the bytes belong to, which stands before them, and the rest."""
+    """Split off the first byte, the number of the bundle that the bytes belong to."""
     return (data[0] % len(seeds.bundles()) if data else 0), data[1:]
 
 
@@ -160,7 +164,7 @@ def _data(data: bytes) -> list[str]:
 
 
 def _shards(files: Files) -> list[str]:
-    """Names of the data shards, the largest first."""
+    """Return the names of the data shards, largest first."""
     return sorted((name for name in files if ".data-" in name), key=lambda name: -len(files[name]))
 
 
@@ -182,18 +186,18 @@ def _object_graph(data: bytes) -> list[str]:
             steps(functools.partial(checkpoint.info, variable.path or variable.key))
         if graph is not None:
             assert all(node.path is None or isinstance(node.path, str) for node in graph.nodes)
-    return steps.met
+    return steps.errors
 
 
 def _state(data: bytes) -> list[str]:
     steps = Steps()
     files = {**seeds.bundles()[0], "checkpoint": data}
     steps(lambda: state_file.read_state(MemoryStorage(files), ""))
-    opened = steps(lambda: tfckpt.open(files))
-    if opened is not None:
-        assert posixpath.normpath(opened.prefix) == "model"
-        opened.close()
-    return steps.met
+    checkpoint = steps(lambda: tfckpt.open(files))
+    if checkpoint is not None:
+        assert posixpath.normpath(checkpoint.prefix) == "model"
+        checkpoint.close()
+    return steps.errors
 
 
 def _archive(data: bytes) -> list[str]:
@@ -205,7 +209,7 @@ def _archive(data: bytes) -> list[str]:
         with checkpoint:
             for name in steps(lambda: list(checkpoint)) or ():
                 steps(functools.partial(checkpoint.read, name))
-    return steps.met
+    return steps.errors
 
 
 def _meta(data: bytes) -> list[str]:
@@ -217,7 +221,7 @@ def _meta(data: bytes) -> list[str]:
             steps(lambda: meta_graph.variables)
             steps(lambda: [(node.inputs, node.attributes) for node in meta_graph.graph])
         steps(lambda: checkpoint.signatures)
-    return steps.met + _load("model.meta", data)
+    return steps.errors + _load("model.meta", data)
 
 
 def _saved_model(data: bytes) -> list[str]:
@@ -229,11 +233,11 @@ def _saved_model(data: bytes) -> list[str]:
             steps(lambda: checkpoint.saved_model)
             steps(lambda: checkpoint.signatures)
             steps(lambda: checkpoint.meta_graph and checkpoint.meta_graph.variables)
-    return steps.met + _load("saved_model.pb", data)
+    return steps.errors + _load("saved_model.pb", data)
 
 
 def _load(name: str, data: bytes) -> list[str]:
-    """The converter's own way to a graph: what can be run in it, and which variables it needs."""
+    """Load a graph with the converter, and list its placeholders, variables and operations."""
     path = _scratch() / name
     path.write_bytes(data)
     steps = Steps()
@@ -244,7 +248,7 @@ def _load(name: str, data: bytes) -> list[str]:
             steps(lambda: dict(graph.sources))
             for node in list(graph.graph)[-3:]:
                 steps(functools.partial(graph.operations, [node.name]))
-    return steps.met
+    return steps.errors
 
 
 def _frozen(data: bytes) -> list[str]:
@@ -253,13 +257,13 @@ def _frozen(data: bytes) -> list[str]:
 
 @functools.cache
 def _digits() -> Files:
-    """The bundled network, which can be converted."""
+    """Return the files of the digits network, which can be converted."""
     folder = seeds.DATA / "digits" / "efficientnetv2-digits"
     return {path.name: path.read_bytes() for path in folder.glob("model.ckpt-322.[di]*")}
 
 
 def _converted(data: bytes) -> list[str]:
-    """Converting and exporting: an index under checksums that were made right, so that it reaches the rules."""
+    """Convert and export a checkpoint whose index has correct checksums, so that it reaches the rules."""
     steps = Steps()
     checkpoint = steps(lambda: tfckpt.open({**_digits(), "model.ckpt-322.index": reseal(data)}))
     if checkpoint is not None:
@@ -272,14 +276,14 @@ def _converted(data: bytes) -> list[str]:
                 result.report.to_json().encode()
                 result.report.summary()
                 steps(lambda: converter.export(result, _scratch() / "converted.safetensors", force=True))
-    left = [path.name for path in _scratch().iterdir() if ".writing-" in path.name]
-    assert not left, f"temporary files: {left}"
-    return steps.met
+    temporary = [path.name for path in _scratch().iterdir() if ".writing-" in path.name]
+    assert not temporary, f"temporary files: {temporary}"
+    return steps.errors
 
 
 def _report(data: bytes) -> list[str]:
-    """Names and values that are hostile, converted by rules, in a report of each form."""
-    parts = data.split(seeds.PARTING)[:40]
+    """Convert hostile names and values by rules, and write reports of both formats."""
+    parts = data.split(seeds.SEPARATOR)[:40]
     arrays = {}
     for name, value in zip(parts[::2], parts[1::2], strict=False):
         values = np.frombuffer(value[: len(value) // 4 * 4], "<f4")
@@ -302,17 +306,17 @@ def _report(data: bytes) -> list[str]:
                 continue
             if steps(lambda target=target: [converter.export(result, target, force=True)]) is not None:
                 read = steps(functools.partial(read_native, target))
-                assert read is not None, f"what was written as {ending} does not read"
+                assert read is not None, f"a written {ending} file cannot be read"
                 for name, array in arrays.items():
-                    assert same(read.tensors[name], array), f"{name!r} reads otherwise as {ending}"
-    return steps.met
+                    assert is_same(read.tensors[name], array), f"{name!r} has other values in {ending}"
+    return steps.errors
 
 
 _ANY_NAME = parse_rules('[[rule]]\nsource = "{name...}"\ntarget = "{name...}"\n')
 
 
 def _record(data: bytes) -> list[str]:
-    """The record beside an archive in the cache; the archive is that of a few bytes."""
+    """Use the bytes as the record of an archive in the cache."""
     release = RELEASES["efficientnetv2-s"]
     archive = _scratch() / "cache" / "releases" / release.path
     archive.parent.mkdir(parents=True, exist_ok=True)
@@ -320,7 +324,7 @@ def _record(data: bytes) -> list[str]:
     pathlib.Path(f"{archive}.json").write_bytes(data)
     steps = Steps()
     steps(lambda: converter.fetch(release.name, base_url="http://127.0.0.1:9/", cache=_scratch() / "cache"))
-    return steps.met
+    return steps.errors
 
 
 def _preprocessing(data: bytes) -> list[str]:
@@ -334,49 +338,51 @@ def _preprocessing(data: bytes) -> list[str]:
         assert preprocessing_of(path) == settings
         if settings.size <= 64:
             image = np.arange(40 * 50 * 3, dtype=np.uint8).reshape(40, 50, 3)
-            found = steps(lambda: converter.preprocess(image, settings))
-            assert found is None or (found.shape == (1, 3, settings.size, settings.size) and np.isfinite(found).all())
-    return steps.met
+            pixels = steps(lambda: converter.preprocess(image, settings))
+            assert pixels is None or (
+                pixels.shape == (1, 3, settings.size, settings.size) and np.isfinite(pixels).all()
+            )
+    return steps.errors
 
 
 def _labels(data: bytes) -> list[str]:
     path = _scratch() / ("labels.json" if data[:1] and data[0] & 1 else "labels.txt")
     path.write_bytes(data[1:])
     steps = Steps()
-    found = steps(lambda: read_labels(path))
-    if found is not None:
+    labels = steps(lambda: read_labels(path))
+    if labels is not None:
         path = _scratch() / "written.txt"
-        path.write_text("".join(f"{label}\n" for label in found), encoding="utf-8", newline="\n")
-        assert read_labels(path) == found
-    return steps.met
+        path.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8", newline="\n")
+        assert read_labels(path) == labels
+    return steps.errors
 
 
 def _rules(data: bytes) -> list[str]:
     path = _scratch() / "rules.toml"
     path.write_bytes(data)
     steps = Steps()
-    found = steps(lambda: read_rules(path))
-    if found is not None:
-        again = parse_rules(to_toml(found))
-        assert repr(again) == repr(found), "rules that are written read otherwise"  # a NaN is not itself
-        steps(lambda: converter.convert({"bert/layer_1/output/kernel": np.zeros((2, 2), np.float32)}, rules=found))
-    return steps.met
+    rules = steps(lambda: read_rules(path))
+    if rules is not None:
+        again = parse_rules(to_toml(rules))
+        assert repr(again) == repr(rules), "written rules differ when they are read"  # repr, as NaN != NaN
+        steps(lambda: converter.convert({"bert/layer_1/output/kernel": np.zeros((2, 2), np.float32)}, rules=rules))
+    return steps.errors
 
 
 def _weights(ending: str, data: bytes) -> list[str]:
-    """A file of converted weights: what it says of itself, its tensors, and what network they are."""
+    """Read a file of converted weights, its preprocessing and its tensors, and load the network."""
     path = _scratch() / f"weights.{ending}"
     path.write_bytes(data)
     steps = Steps()
-    found = steps(lambda: read_native(path))
-    if found is not None:
-        for array in found.tensors.values():
+    file = steps(lambda: read_native(path))
+    if file is not None:
+        for array in file.tensors.values():
             array.tobytes()
         steps(lambda: preprocessing_of(path))
         steps(lambda: converter.revert(path, _scratch() / "reverted", overwrite=True))
         if "torch" in sys.modules:
             steps(lambda: converter.load_model(path))
-    return steps.met
+    return steps.errors
 
 
 @functools.cache

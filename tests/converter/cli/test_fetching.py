@@ -24,7 +24,7 @@ from .. import networks
 
 Capture = pytest.CaptureFixture[str]
 
-#: One release of each form: its name, the folder in its archive, the prefix, the scope, and whether it has a state file.
+#: One release of each form: its name, its folder in the archive, the prefix, the scope, whether it has a state file.
 FORMS = {
     "V2": ("efficientnetv2-b0", "efficientnetv2-b0", "model", "eff_net_v2_model/", False),
     "V2, fine-tuned": ("efficientnetv2-b0-21k-ft1k", "efficientnetv2-b0", "model.ckpt-7", "eff_net_v2_model/", True),
