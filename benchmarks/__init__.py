@@ -1,1 +1,1 @@
-"""Side-by-side measurements: `make bench`."""
+"""Benchmarks against TensorFlow, timm and `cp`: `make bench`."""

@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measure, print a table, and write JSON and plots.
 
-Run it from the top of the repository on a machine that does nothing else.
+Run it from the top of the repository, on an idle machine.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ MEASUREMENTS: dict[str, Measurement] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for; a missed target is no failure, an error is."""
+    """Run the chosen benchmarks; a missed target does not change the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--tensorflow", metavar="PYTHON", help="an interpreter that has TensorFlow, for its side")
+    parser.add_argument(
+        "--tensorflow", metavar="PYTHON", help="Python interpreter that has TensorFlow, to compare with it"
+    )
     parser.add_argument("--only", metavar="NAME", nargs="+", choices=MEASUREMENTS, help=", ".join(MEASUREMENTS))
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, default=RESULTS / "results.json")
     parser.add_argument("--plots", metavar="FOLDER", type=pathlib.Path, default=RESULTS)
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     facts = machine.facts()
     print("\n".join(f"{name:12} {value}" for name, value in facts.items() if value is not None), flush=True)
     if options.tensorflow is None:
-        print("TensorFlow's side is left out: name an interpreter that has it with --tensorflow")
+        print("no comparison with TensorFlow: name a Python interpreter that has it with --tensorflow")
     print(f"\n{'':54} {'measured':>12} {'target':>12}")
     results: list[Result] = []
     for name in options.only or MEASUREMENTS:

@@ -1,4 +1,4 @@
-"""Checkpoints to measure with, written once by our own writer into a git-ignored folder."""
+"""Checkpoints for the benchmarks, written once by our own writer into a git-ignored folder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ FOLDER = pathlib.Path(__file__).parent / ".data"
 
 
 def entries(count: int) -> pathlib.Path:
-    """A checkpoint of `count` small tensors with names of common length."""
+    """Return the prefix of a checkpoint of `count` small tensors with names of typical length."""
     prefix = FOLDER / f"entries-{count}" / "model.ckpt-1"
-    if not _is_there(prefix):
+    if not _exists(prefix):
         with tfckpt.Writer(prefix) as writer:
             for number in range(count):
                 writer.add(f"network/layer_{number // 8:05d}/weights/part_{number:06d}/kernel", np.float32([number, 1]))
@@ -24,9 +24,9 @@ def entries(count: int) -> pathlib.Path:
 
 
 def large(megabytes: int, tensors: int) -> pathlib.Path:
-    """A checkpoint of equal float32 tensors that hold random values."""
+    """Return the prefix of a checkpoint of equally large, random float32 tensors."""
     prefix = FOLDER / f"large-{megabytes}" / "model.ckpt-1"
-    if not _is_there(prefix):
+    if not _exists(prefix):
         random = np.random.default_rng(0)
         elements = megabytes * (1 << 20) // tensors // 4
         with tfckpt.Writer(prefix) as writer:
@@ -35,7 +35,7 @@ def large(megabytes: int, tensors: int) -> pathlib.Path:
     return prefix
 
 
-#: Rules for what `kernels` makes.
+#: The conversion rules for `kernels`.
 KERNEL_RULES = """\
 name = "kernels"
 
@@ -47,9 +47,9 @@ layout = "conv2d"
 
 
 def kernels(megabytes: int) -> pathlib.Path:
-    """A checkpoint of so many MB of kernels, 3 x 3 x 128 -> 256 each."""
+    """Return the prefix of a checkpoint of so many MB of kernels, 3 x 3 x 128 -> 256 each."""
     prefix = FOLDER / f"kernels-{megabytes}" / "model.ckpt-1"
-    if not _is_there(prefix):
+    if not _exists(prefix):
         random = np.random.default_rng(0)
         value = random.standard_normal((3, 3, 128, 256), np.float32)
         with tfckpt.Writer(prefix) as writer:
@@ -59,22 +59,22 @@ def kernels(megabytes: int) -> pathlib.Path:
 
 
 def network(name: str) -> pathlib.Path:
-    """A checkpoint as a training of this network leaves it: raw values and averages, random, variances positive."""
+    """Return the prefix of a random training checkpoint of this network: raw values and averages."""
     prefix = FOLDER / name / "model.ckpt-1"
-    if not _is_there(prefix):
+    if not _exists(prefix):
         random = np.random.default_rng(0)
         with tfckpt.Writer(prefix) as writer:
             writer.add("global_step", np.array(1, np.int64))
             for variable in variables(CONFIGS[name]):
                 scale = 1.0 if len(variable.shape) < 2 else np.sqrt(2.0 / np.prod(variable.shape[:-1]))
                 value = random.standard_normal(variable.shape, np.float32) * np.float32(scale)
-                if variable.name.endswith(("moving_variance", "gamma")):
+                if variable.name.endswith(("moving_variance", "gamma")):  # must be positive
                     value = np.float32(0.5) + np.abs(value)
                 for suffix in ("", AVERAGE):
                     writer.add(f"{name}/{variable.name}{suffix}", value)
     return prefix
 
 
-def _is_there(prefix: pathlib.Path) -> bool:
+def _exists(prefix: pathlib.Path) -> bool:
     prefix.parent.mkdir(parents=True, exist_ok=True)
     return prefix.with_name(prefix.name + ".index").is_file()

@@ -1,4 +1,4 @@
-"""Conversion to safetensors as whole processes."""
+"""Conversion to safetensors, as whole processes and in Python."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import checkpoints
 from .measure import Result, best_of_each, process
 from .tensorflow_side import command, environment
 
-#: Runs in its own process: converts, then prints by how much its anonymous memory grew at most, and whether torch came.
+#: Converts in its own process, then prints the exit code, the growth of anonymous memory, and whether torch was loaded.
 _MEMORY_SCRIPT = """
 import sys
 from benchmarks.measure import peak_anonymous_memory
@@ -27,15 +27,15 @@ print(code, peak[0], "torch" in sys.modules)
 
 
 def converting(tensorflow: str | None) -> Iterator[Result]:
-    """A B0 beside TensorFlow's own start, an L beside a copy of the same bytes."""
+    """Compare B0 with the start of TensorFlow, and L with a copy of the same bytes."""
     with tempfile.TemporaryDirectory(dir=checkpoints.FOLDER) as folder:
         out = pathlib.Path(folder) / "out.safetensors"
         small = checkpoints.network("efficientnetv2-b0")
         convert = [sys.executable, "-m", "converter", "convert", str(small), "-o", str(out), "--force"]
         if tensorflow is not None:
-            theirs = command(tensorflow, small)
+            read = command(tensorflow, small)
             env = environment()
-            run = lambda: subprocess.run(theirs, check=True, env=env, capture_output=True)  # noqa: E731  # beside `process`
+            run = lambda: subprocess.run(read, check=True, env=env, capture_output=True)  # noqa: E731  # like `process`, with an environment
             ours, other = best_of_each(process(convert), run, runs=3)
             yield Result(
                 "convert B0 to safetensors, whole process", ours / other, 0.3, True, "x TensorFlow's import and read"
@@ -48,7 +48,7 @@ def converting(tensorflow: str | None) -> Iterator[Result]:
         out.rename(kept)
 
         def remove() -> None:
-            """Both write files that were not there: freeing the pages of an old one would count as writing."""
+            """Remove both outputs, because freeing the pages of an old file would count as writing."""
             for path in (out, copy):
                 path.unlink(missing_ok=True)
 
@@ -60,16 +60,16 @@ def converting(tensorflow: str | None) -> Iterator[Result]:
             before=remove,
         )
         size = os.path.getsize(kept)
-        work, cp_beside = best_of_each(
+        in_python, cp_again = best_of_each(
             lambda: converter.export(converter.convert(large), out),
             process(["cp", str(kept), str(copy)]),
             runs=7,
             before=remove,
         )
-        for how, seconds, other in (("in Python", work, cp_beside), ("whole process", ours, cp)):
-            rate = f"{size / seconds / 1e9:.2f} GB/s, the disk waited for"
+        for how, seconds, other in (("in Python", in_python, cp_again), ("whole process", ours, cp)):
+            rate = f"{size / seconds / 1e9:.2f} GB/s, including sync"
             yield Result(f"convert L with averages (1 GB), {how}", other / seconds, 0.35, False, "of cp's rate", rate)
-        yield Result("the same, beside cp and sync", synced / ours, 0.35, False, "of cp and sync's rate")
+        yield Result("the same, compared with cp and sync", synced / ours, 0.35, False, "of cp and sync's rate")
         remove()
         yield from _memory(large, out)
 

@@ -1,4 +1,4 @@
-"""How times grow: listing over the number of tensors, converting over their bytes; two plots with a fitted slope."""
+"""Growth of times: of listing with the number of tensors, of converting with their size; two plots with a line fit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from . import checkpoints
 from .measure import Result, best, process
 from .reading import list_all
 
-#: Tensors of a listing.
+#: Numbers of tensors to list.
 COUNTS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
-#: Megabytes of a conversion's output.
+#: Sizes of converted outputs in megabytes.
 SIZES = (10, 30, 100, 300, 1000, 2000)
 
 
 def growth(folder: pathlib.Path) -> Iterator[Result]:
-    """Measure both, draw them into the folder, and compare the time per piece at both ends of the upper decade."""
+    """Measure both, plot them into the folder, and compare the slope for large sizes with that for small ones."""
     folder.mkdir(parents=True, exist_ok=True)
     seconds = [best(lambda count=count: list_all(checkpoints.entries(count)), runs=5) for count in COUNTS]
     _plot(folder / "list.png", "open and list", COUNTS, [1000 * value for value in seconds], ("tensors", "ms"))
@@ -31,7 +31,7 @@ def growth(folder: pathlib.Path) -> Iterator[Result]:
 
 
 def _linear(what: str, xs: Sequence[int], seconds: Sequence[float], begin: int) -> Result:
-    """How much steeper the last part of the curve is than the line through its first point and `begin`."""
+    """Return how much steeper the curve is after `begin` than before it."""
     at = xs.index(begin)
     before = (seconds[at] - seconds[0]) / (xs[at] - xs[0])
     after = (seconds[-1] - seconds[at]) / (xs[-1] - xs[at])
@@ -39,7 +39,7 @@ def _linear(what: str, xs: Sequence[int], seconds: Sequence[float], begin: int) 
 
 
 def _convert(megabytes: int) -> float:
-    """Seconds of `tf2torch convert` with a rule for kernels that are transposed, the output removed before each run."""
+    """Return the seconds that `tf2torch convert` takes for kernels, which it has to transpose."""
     prefix = checkpoints.kernels(megabytes)
     with tempfile.TemporaryDirectory(dir=checkpoints.FOLDER) as folder:
         out = pathlib.Path(folder) / "out.safetensors"

@@ -1,6 +1,6 @@
-"""Keras's EfficientNetV2B0 with random weights as a SavedModel, for the graph's sake; run with TensorFlow's Python.
+"""A script that saves Keras's EfficientNetV2B0 with random weights as a SavedModel; needs TensorFlow.
 
-The moving statistics are those of random images, so that values stay of common size.
+The moving statistics are those of random images, so that activations keep a typical size.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sys
 
 
 def main(folder: str) -> None:
-    """Write the network into a folder."""
-    import tensorflow as tf  # type: ignore[import-not-found, unused-ignore]  # there in its own interpreter only
+    """Save the network into a folder."""
+    import tensorflow as tf  # type: ignore[import-not-found, unused-ignore]  # only in an interpreter that has TensorFlow
     import tf_keras  # type: ignore[import-not-found, unused-ignore]
 
     tf.random.set_seed(0)

@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""Facts about the machine that runs the benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PACKAGES = ("numpy", "protobuf", "crc32c", "torch", "timm", "matplotlib")
 
 
 def facts() -> dict[str, object]:
-    """Processor, memory, system, versions, and the date."""
+    """Return processor, memory, system, versions, and the date."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "processor": _field("/proc/cpuinfo", "model name") or platform.processor(),
@@ -27,7 +27,7 @@ def facts() -> dict[str, object]:
 
 
 def _field(path: str, key: str) -> str | None:
-    """The value of the first `key: value` line of one of Linux's files."""
+    """Return the value of the first `key: value` line in a file of Linux's /proc, or None."""
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8")
     except OSError:

@@ -1,7 +1,7 @@
-"""Times, memory and what a result is.
+"""Measurement of time and memory, and the record of a result.
 
-Times are the best of several runs, because everything else on the machine only adds.
-Two things that are compared run in turn, A B A B, and the ratio is that of their best times.
+Times are the best of several runs, because other processes can only slow a run down.
+To compare two functions, they run in turn, A B A B, and the ratio is that of their best times.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """One measured figure beside its target.
+    """A measured figure and its target.
 
-    `measured` and `target` are numbers of the same `unit`; `at_most` says on which side of the target it should lie.
+    `measured` and `target` are in the same `unit`; `at_most` says whether the target is an upper limit.
     """
 
     what: str
@@ -30,33 +30,33 @@ class Result:
 
     @property
     def met(self) -> bool:
-        """Whether the target is met."""
+        """True if the target is met."""
         return self.measured <= self.target if self.at_most else self.measured >= self.target
 
 
 def best(function: Callable[[], object], *, runs: int = 5, before: Callable[[], object] | None = None) -> float:
-    """Seconds of the quickest run; `before` goes before each and takes no time of it."""
+    """Return the seconds of the fastest run; `before` is called before each run and not timed."""
     return min(_timed(function, before) for _ in range(runs))
 
 
 def best_of_each(
     *functions: Callable[[], object], runs: int = 5, before: Callable[[], object] | None = None
 ) -> list[float]:
-    """Seconds of the quickest run of each, run in turn; `before` goes before each and takes no time of it."""
+    """Run the functions in turn, and return the seconds of the fastest run of each, as `best` does."""
     rounds = [[_timed(function, before) for function in functions] for _ in range(runs)]
     return [min(column) for column in zip(*rounds, strict=True)]
 
 
 def process(command: Sequence[str]) -> Callable[[], object]:
-    """A function that runs a command to its end, its output thrown away; a failure is an error."""
+    """Return a function that runs a command without its output, and raises if it fails."""
     return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager
 def peak_anonymous_memory() -> Iterator[list[int]]:
-    """A list that holds, afterwards, by how many bytes this process's anonymous memory grew at most inside the block.
+    """Yield a list; after the block it has one item, the peak growth of this process's anonymous memory in bytes.
 
-    Sampled every 2 ms from /proc (Linux), so a shorter peak can be missed.
+    It is sampled every 2 ms from /proc (Linux), so a shorter peak can be missed.
     """
     peak: list[int] = []
     stop = threading.Event()
@@ -80,7 +80,7 @@ def peak_anonymous_memory() -> Iterator[list[int]]:
 
 
 def _anonymous_memory() -> int:
-    """Bytes of memory that no file backs."""
+    """Return the size of memory that is not backed by a file, in bytes."""
     with open("/proc/self/status", encoding="ascii") as status:
         for line in status:
             if line.startswith("RssAnon:"):

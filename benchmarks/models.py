@@ -1,4 +1,4 @@
-"""Our network beside timm's of the same name, and the oracle beside our network."""
+"""Our network compared with timm's of the same name, and the oracle compared with our network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import checkpoints, tensorflow_side
 from .measure import Result, best_of_each
 
 _THREADS = 2
-#: What Keras's B0 normalizes its input by.
+#: The normalization inside Keras's B0.
 _KERAS_MEAN = (0.485, 0.456, 0.406)
 _KERAS_VARIANCE = (0.229**2, 0.224**2, 0.225**2)
 #: Our name, timm's name.
@@ -18,7 +18,7 @@ _NETWORKS = (("efficientnetv2-b0", "tf_efficientnetv2_b0"), ("efficientnetv2-s",
 
 
 def models(tensorflow: str | None) -> Iterator[Result]:
-    """Forward passes at the evaluation size in one process, in turn, images 1 and 8 at a time."""
+    """Time forward passes at the evaluation size in one process, in turn, for batches of 1 and 8."""
     import torch
 
     torch.set_num_threads(_THREADS)
@@ -31,13 +31,13 @@ def models(tensorflow: str | None) -> Iterator[Result]:
         ours = EfficientNet(config)
         for module in ours.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0  # statistics of what is seen next: activations stay of common size
+                module.momentum = 1.0  # take the statistics of the next batch, so that activations keep a typical size
         for name, module in ours.named_modules():
             if name.endswith("project.bn"):
-                # What a block adds to its input is small, as after training; else random blocks amplify any rounding.
+                # As after training, a block adds little to its input; otherwise random blocks amplify rounding errors.
                 torch.nn.init.constant_(module.weight, 0.2)
         with torch.inference_mode():
-            # At the size that is measured: statistics of smaller images do not fit, and the network amplifies rounding.
+            # At the measured size: the statistics of smaller images do not fit, and rounding errors would grow.
             ours.train()(torch.randn(2, 3, config.eval_size, config.eval_size))
         ours.eval()
         theirs = timm.create_model(timm_name).eval()
@@ -53,7 +53,7 @@ def models(tensorflow: str | None) -> Iterator[Result]:
 
 
 def _oracle(tensorflow: str) -> Iterator[Result]:
-    """Keras's EfficientNetV2B0: its graph run by the oracle, and the model made of the same weights."""
+    """Time the graph of Keras's EfficientNetV2B0 in the oracle, and the model with the same weights."""
     import torch
 
     import converter
@@ -72,8 +72,8 @@ def _oracle(tensorflow: str) -> Iterator[Result]:
         mean, variance = (torch.tensor(values)[:, None, None] for values in (_KERAS_MEAN, _KERAS_VARIANCE))
         images = (pixels.permute(0, 3, 1, 2) / 255 - mean) / variance.sqrt()  # the graph does this itself
         expected = model(images)
-        found = torch.as_tensor(evaluator.run([fetch], {feed: pixels.numpy()})[0])
-        difference = float((found - expected).abs().max() / expected.abs().max())
+        actual = torch.as_tensor(evaluator.run([fetch], {feed: pixels.numpy()})[0])
+        difference = float((actual - expected).abs().max() / expected.abs().max())
         plain, oracle = best_of_each(
             _forward(model, images), lambda: evaluator.run([fetch], {feed: pixels.numpy()}), runs=10
         )
@@ -85,9 +85,9 @@ def _forward(model: Callable[[object], object], images: object) -> Callable[[], 
 
 
 def _timm():  # type: ignore[no-untyped-def]  # a module
-    """Import timm, also where torchvision's operators do not load.
+    """Import timm, even if torchvision's operators cannot be loaded.
 
-    The wheel of torchvision on the package index has none for a torch without CUDA; declared, they are never called.
+    The wheel of torchvision on PyPI has none for a torch without CUDA; declaring them is enough for the import.
     """
     import torch
 
@@ -97,7 +97,7 @@ def _timm():  # type: ignore[no-untyped-def]  # a module
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _timm.library = library  # type: ignore[attr-defined]  # what it declares lives as long as it does
+        _timm.library = library  # type: ignore[attr-defined]  # the declarations live as long as the object
         import torchvision  # noqa: F401
     import timm
 

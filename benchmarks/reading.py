@@ -1,4 +1,4 @@
-"""Opening, listing and reading checkpoints."""
+"""Import time, and opening, listing and reading checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MILLISECONDS = 1000
 
 
 def importing() -> Iterator[Result]:
-    """The whole process that only imports the package, beside the one that only imports NumPy."""
+    """Compare a process that only imports the package with one that only imports NumPy."""
     ours, numpy = best_of_each(
         process([sys.executable, "-c", "import tfckpt"]), process([sys.executable, "-c", "import numpy"]), runs=15
     )
@@ -28,7 +28,7 @@ def importing() -> Iterator[Result]:
 
 
 def listing() -> Iterator[Result]:
-    """Opening a checkpoint and what is known of each of its tensors; the same for one tensor by name."""
+    """Time opening a checkpoint and describing all its tensors, and reading one tensor by name."""
     for count, limit in ((723, 12.0), (20_000, 250.0)):
         prefix = checkpoints.entries(count)
         seconds = best(lambda prefix=prefix: list_all(prefix), runs=9)
@@ -41,7 +41,7 @@ def listing() -> Iterator[Result]:
 
 
 def reading(tensorflow: str | None) -> Iterator[Result]:
-    """Every tensor with its checksum compared, beside the checksums alone and beside TensorFlow."""
+    """Time reading and verifying every tensor, compared with the checksums alone and with TensorFlow."""
     prefix = checkpoints.large(1024, 64)
     with tfckpt.open(prefix) as checkpoint:
         spans = [(info.offset or 0, info.nbytes) for info in checkpoint.infos()]
@@ -52,17 +52,19 @@ def reading(tensorflow: str | None) -> Iterator[Result]:
     one, two = best_of_each(lambda: _read_all(prefix), lambda: _read_many(prefix), runs=7)
     yield Result("the same with read_many(threads=2)", one / two, 1.5, False, "x one thread")
     with peak_anonymous_memory() as peak:
-        held = dict(tfckpt.open(prefix))
-    yield Result("anonymous memory, all of 1 GB read and held", peak[0] / 1e6, 30.0, True, "MB", f"{len(held)} tensors")
-    del held
+        tensors = dict(tfckpt.open(prefix))
+    yield Result(
+        "anonymous memory, all of 1 GB read and held", peak[0] / 1e6, 30.0, True, "MB", f"{len(tensors)} tensors"
+    )
+    del tensors
     if tensorflow is not None:
         for label, path in (
             ("64 tensors, 1 GB", prefix),
             ("723 tensors, 58 MB", checkpoints.network("efficientnetv2-b0")),
         ):
             theirs = read_with_tensorflow(tensorflow, path)
-            mine = best(lambda path=path: _read_all(path), runs=7)
-            yield Result(f"read {label}, verified", theirs / mine, 3.0, False, "x TensorFlow's rate")
+            ours = best(lambda path=path: _read_all(path), runs=7)
+            yield Result(f"read {label}, verified", theirs / ours, 3.0, False, "x TensorFlow's rate")
 
 
 def list_all(prefix: pathlib.Path) -> None:
@@ -90,7 +92,7 @@ def _read_many(prefix: pathlib.Path) -> None:
 
 
 def _checksums(path: str, spans: list[tuple[int, int]]) -> None:
-    """The crc32c package over a map of the same file, and nothing else."""
+    """Only compute the checksums of a memory-mapped file with the crc32c package."""
     with open(path, "rb") as file:
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         for offset, length in spans:

@@ -1,4 +1,4 @@
-"""Reading over HTTP from a loopback server: counts of requests and bytes, which do not depend on the machine."""
+"""Reading over HTTP from a local server: numbers of requests and bytes, which do not depend on the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KIBIBYTES_64 = 64 << 10
 
 
 def remote() -> Iterator[Result]:
-    """What listing and reading one tensor cost, of a small index that comes with one answer and of a large one."""
+    """Count the cost of listing and of reading one tensor, with a small index and with a large one."""
     for label, prefix in (("B0", checkpoints.network("efficientnetv2-b0")), ("20,000", checkpoints.entries(20_000))):
         with serving(_files(prefix)) as server:
             yield from _costs(label, server, prefix)
@@ -40,12 +40,10 @@ def _costs(label: str, server: Server, prefix: pathlib.Path) -> Iterator[Result]
         value = checkpoint[middle.name]
     detail = f"tensor of {value.nbytes:,} bytes"
     if label == "B0":
-        # The index comes first: what a tensor costs is what is fetched beyond it.
+        # Opening reads the index first, or 64 KiB of it.
         limit = min(index, _KIBIBYTES_64) + value.nbytes + _KIBIBYTES_64
         yield Result("HTTP, one tensor of B0: bytes", server.sent, limit, True, "bytes", detail)
-    yield Result(
-        f"HTTP, one tensor ({label}): requests until it is there", len(server.requests), 3, True, "requests", detail
-    )
+    yield Result(f"HTTP, one tensor ({label}): requests", len(server.requests), 3, True, "requests", detail)
 
 
 def _files(prefix: pathlib.Path) -> dict[str, bytes]:

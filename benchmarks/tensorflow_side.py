@@ -1,6 +1,6 @@
-"""TensorFlow's side of a comparison, in a process of the Python that has it.
+"""TensorFlow's side of a comparison, in a process of the Python interpreter that has it.
 
-Run as a script it prints the seconds of the quickest of several reads of a whole checkpoint, after one that warms up.
+As a script it reads a whole checkpoint several times and prints the seconds of the fastest read after the first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1", "CUDA_VISIBLE
 
 
 def read_with_tensorflow(python: str, prefix: pathlib.Path) -> float:
-    """Seconds TensorFlow takes to read every tensor, its import not counted."""
+    """Return the seconds that TensorFlow takes to read every tensor, without its import."""
     result = subprocess.run(
         [python, __file__, str(prefix)], check=True, capture_output=True, text=True, env=os.environ | _QUIET
     )
@@ -23,17 +23,17 @@ def read_with_tensorflow(python: str, prefix: pathlib.Path) -> float:
 
 
 def command(python: str, prefix: pathlib.Path) -> list[str]:
-    """A command that imports TensorFlow and reads every tensor once, as a whole process."""
+    """Return a command that imports TensorFlow and reads every tensor once."""
     return [python, __file__, str(prefix), "once"]
 
 
 def environment() -> dict[str, str]:
-    """An environment in which TensorFlow is quiet."""
+    """Return an environment that makes TensorFlow quiet."""
     return dict(os.environ | _QUIET)
 
 
 def _read(prefix: str) -> float:
-    import tensorflow as tf  # type: ignore[import-not-found, unused-ignore]  # there in its own interpreter only
+    import tensorflow as tf  # type: ignore[import-not-found, unused-ignore]  # only in an interpreter that has TensorFlow
 
     started = time.perf_counter()
     reader = tf.train.load_checkpoint(prefix)

@@ -1,4 +1,4 @@
-"""Writing checkpoints, beside `cp` of the same bytes and beside TensorFlow's saver."""
+"""Writing checkpoints, compared with `cp` of the same bytes and with TensorFlow's saver."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ print(min(times[1:]))
 
 
 def writing(tensorflow: str | None) -> Iterator[Result]:
-    """512 MiB in 64 tensors, written anew in each run.
+    """Time writing 512 MiB in 64 tensors.
 
-    Neither `cp` nor TensorFlow waits for the disk, so the comparison is with `durable=False`;
-    the durable figure stands beside `cp` with the disk waited for.
+    Neither `cp` nor TensorFlow waits for the disk, so they are compared with `durable=False`;
+    durable writing is compared with `cp` and fsync.
     """
     tensors = {
         f"layer_{number}/kernel": np.full(_MEBIBYTES_EACH << 18, number, np.float32) for number in range(_TENSORS)
@@ -75,7 +75,7 @@ def writing(tensorflow: str | None) -> Iterator[Result]:
 
 
 def _into_empty(folder: pathlib.Path, write: Callable[[pathlib.Path], object]) -> Callable[[], object]:
-    """Write into a folder that is emptied first; emptying takes no time beside the writing."""
+    """Return a function that empties the folder, which takes next to no time, and writes into it."""
 
     def run() -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -86,7 +86,7 @@ def _into_empty(folder: pathlib.Path, write: Callable[[pathlib.Path], object]) -
 
 
 def _save(tensors: object, folder: pathlib.Path, *, durable: bool) -> None:
-    tfckpt.save(tensors, folder / "ckpt", checkpoint_state=False, durable=durable)  # type: ignore[arg-type]  # both kinds
+    tfckpt.save(tensors, folder / "ckpt", checkpoint_state=False, durable=durable)  # type: ignore[arg-type]  # a mapping or pairs
 
 
 def _copy(source: pathlib.Path, folder: pathlib.Path, *, durable: bool) -> None:

@@ -1,7 +1,7 @@
 """`make demo`: from a TensorFlow checkpoint to proven PyTorch weights, on a machine without TensorFlow.
 
 The checkpoint is a small EfficientNetV2 that TensorFlow trained on scikit-learn's digits, packed like a release.
-Every step is a command you can type; the script prints it and runs it.
+The script prints every command and runs it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WEIGHTS = OUT / "digits.safetensors"
 
 
 def main() -> int:
-    """Unpack, list, convert, classify, prove; 0 when every step agrees with TensorFlow."""
+    """Unpack, list, convert, classify and prove; return 0 if every step agrees with TensorFlow."""
     OUT.mkdir(exist_ok=True)
     heading("Unpack the checkpoint")
     with tarfile.open(ARCHIVE) as archive:
@@ -30,29 +30,36 @@ def main() -> int:
         for name in archive.getnames():
             print(name)
 
-    heading("List its tensors: raw values and moving averages, side by side")
-    run("tfckpt", "ls", shown(CHECKPOINT), "*/stem/*")
+    heading("List its tensors: raw values and moving averages")
+    run("tfckpt", "ls", relative(CHECKPOINT), "*/stem/*")
 
     heading("Convert it to PyTorch, without TensorFlow")
-    run("tf2torch", "convert", shown(CHECKPOINT), "-o", shown(WEIGHTS), "--force")
+    run("tf2torch", "convert", relative(CHECKPOINT), "-o", relative(WEIGHTS), "--force")
 
     heading("Classify 300 test images with the converted network")
     code = classify()
 
     heading("Prove it: weights byte for byte, every layer against the graph in the .meta, and TensorFlow's own values")
-    run("tf2torch", "verify", shown(CHECKPOINT), shown(WEIGHTS), "--golden", shown(EXAMPLES / "digits-probe.npz"))
+    run(
+        "tf2torch",
+        "verify",
+        relative(CHECKPOINT),
+        relative(WEIGHTS),
+        "--golden",
+        relative(EXAMPLES / "digits-probe.npz"),
+    )
     return code
 
 
 def classify() -> int:
-    """Compare accuracy and logits with those TensorFlow recorded."""
+    """Compare accuracy and logits with those that TensorFlow recorded; return 0 if they agree."""
     import torch
 
     import converter
 
     with np.load(EXAMPLES / "digits-test.npz") as data:
         images, labels, expected = data["images"], data["labels"], data["logits"]
-    # Digits have 8 x 8 pixels of 0 to 16: each is repeated 4 times both ways, scaled to [-1, 1], given 3 channels.
+    # Digits have 8 x 8 pixels from 0 to 16: repeat each pixel 4 x 4 times, scale to [-1, 1], and make 3 channels.
     pixels = (images.repeat(4, axis=1).repeat(4, axis=2).astype(np.float32) - 8) / 8
     batch = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1)  # (300, 3, 32, 32)
     model = converter.load_model(WEIGHTS)
@@ -69,17 +76,17 @@ def classify() -> int:
 
 
 def heading(text: str) -> None:
-    """A line between two steps."""
+    """Print a heading between two steps."""
     print(f"\n== {text}", flush=True)
 
 
-def shown(path: pathlib.Path) -> str:
-    """A path as one types it from the project's folder."""
+def relative(path: pathlib.Path) -> str:
+    """Return a path relative to the project's folder."""
     return str(path.relative_to(EXAMPLES.parent))
 
 
 def run(*command: str) -> None:
-    """Print a command and run it; the demo ends with its exit code if it fails."""
+    """Print a command and run it; if it fails, exit with its exit code."""
     print("$", shlex.join(command), flush=True)
     program = pathlib.Path(sys.executable).with_name(command[0])
     code = subprocess.run([program, *command[1:]], cwd=EXAMPLES.parent, check=False).returncode

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Layer(nn.Module):
-    """Self-attention and two dense layers, each with a residual and a norm after it."""
+    """Self-attention and two dense layers, each part followed by a residual connection and a norm."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Layer(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-12)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, length, width) in and out."""
+        """Input and output have shape (N, length, width)."""
         query, key, value = (
             layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
@@ -34,7 +34,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Embeddings of words, positions and sentences, layers, and a pooler of the first word."""
+    """Embeddings of words, positions and sentences, a stack of layers, and a pooler for the first word."""
 
     def __init__(self, words: int, length: int, width: int, heads: int, layers: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Encoder(nn.Module):
         self.pooler = nn.Linear(width, width)
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Word numbers (N, length) of one sentence each; gives the last layer and the pooled first word."""
+        """Return the last layer (N, length, width) and the pooled first word (N, width) for word ids (N, length)."""
         positions = torch.arange(ids.shape[1], device=ids.device)
         x = self.norm(self.words(ids) + self.positions(positions) + self.sentences(torch.zeros_like(ids)))
         for layer in self.layers:
@@ -55,5 +55,5 @@ class Encoder(nn.Module):
 
 
 def build() -> Encoder:
-    """The encoder of this example's checkpoint."""
+    """Return the encoder for this example's checkpoint."""
     return Encoder(words=30, length=12, width=16, heads=2, layers=2)

@@ -1,4 +1,4 @@
-"""Small inputs for the transcripts, each of which is made only where a command names it."""
+"""Small inputs for the transcripts; each is made only if a command of the transcript names it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.tfckpt.v1.v1_files import V1File
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
-#: Files and folders of the repository, under the names that transcripts use for them.
+#: Transcripts' names for files and folders of the repository.
 COPIES = {
     "digits": DATA / "digits" / "efficientnetv2-digits",
     "digits.tgz": ROOT / "examples" / "efficientnetv2-digits.tgz",
@@ -47,7 +47,7 @@ COPIES = {
         for name in ("escapes", "graph", "keras_weights", "legacy_optimizer", "tables")
     },
 }
-#: The beginnings of files that are not checkpoints.
+#: Contents of files that are not checkpoints.
 KINDS = {
     "weights.h5": b"\x89HDF\r\n\x1a\n" + bytes(100),
     "old.pth": b"\x80\x02" + bytes(100),
@@ -67,7 +67,7 @@ _MAKERS: dict[str, Callable[[Path], object]] = {}
 
 
 def make(folder: Path, commands: str) -> None:
-    """Make every input that the commands name."""
+    """Make every input that the commands name, in the folder."""
     for name in dict.fromkeys(re.split(r"[\s/=,:']+", commands)):
         if name in _MAKERS:
             _MAKERS[name](folder / name)
@@ -78,7 +78,7 @@ def make(folder: Path, commands: str) -> None:
 
 
 def served() -> dict[str, bytes]:
-    """Return the files of the web server: a release in its archive, and a page in the place of one."""
+    """Return the files of the web server: the archive of a release, and a page in place of one."""
     with io.BytesIO() as buffer:
         with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
             for name, content in _release_files().items():
@@ -91,15 +91,17 @@ def served() -> dict[str, bytes]:
         }
 
 
-def _made(name: str) -> Callable[[Callable[[Path], object]], Callable[[Path], object]]:
-    def keep(maker: Callable[[Path], object]) -> Callable[[Path], object]:
+def _makes(name: str) -> Callable[[Callable[[Path], object]], Callable[[Path], object]]:
+    """Register the decorated function as the maker of this input."""
+
+    def register(maker: Callable[[Path], object]) -> Callable[[Path], object]:
         _MAKERS[name] = maker
         return maker
 
-    return keep
+    return register
 
 
-# Checkpoints with something wrong
+# Damaged, incomplete and hostile checkpoints
 
 
 def _digits(folder: Path) -> tuple[Path, Path]:
@@ -108,13 +110,13 @@ def _digits(folder: Path) -> tuple[Path, Path]:
     return folder / "model.ckpt-322.index", folder / "model.ckpt-322.data-00000-of-00001"
 
 
-@_made("truncated")
+@_makes("truncated")
 def _truncated(folder: Path) -> None:
     _, shard = _digits(folder)
     shard.write_bytes(shard.read_bytes()[:1000])
 
 
-@_made("damaged")
+@_makes("damaged")
 def _damaged(folder: Path) -> None:
     _, shard = _digits(folder)
     content = bytearray(shard.read_bytes())
@@ -123,41 +125,41 @@ def _damaged(folder: Path) -> None:
     shard.write_bytes(content)
 
 
-@_made("zeroed")
+@_makes("zeroed")
 def _zeroed(folder: Path) -> None:
     _, shard = _digits(folder)
     shard.write_bytes(bytes(shard.stat().st_size))
 
 
-@_made("no-shard")
+@_makes("no-shard")
 def _no_shard(folder: Path) -> None:
     _digits(folder)[1].unlink()
 
 
-@_made("no-index")
+@_makes("no-index")
 def _no_index(folder: Path) -> None:
     _digits(folder)[0].unlink()
 
 
-@_made("no-graph")
+@_makes("no-graph")
 def _no_graph(folder: Path) -> None:
     _digits(folder)
     (folder / "model.ckpt-322.meta").unlink()
 
 
-@_made("wrong-graph")
+@_makes("wrong-graph")
 def _wrong_graph(folder: Path) -> None:
     _digits(folder)
     shutil.copy(COPIES["partitioned"] / "model.ckpt-12.meta", folder / "model.ckpt-322.meta")
 
 
-@_made("cut-index")
+@_makes("cut-index")
 def _cut_index(folder: Path) -> None:
     index, _ = _digits(folder)
     index.write_bytes(index.read_bytes()[:-100])
 
 
-@_made("damaged-index")
+@_makes("damaged-index")
 def _damaged_index(folder: Path) -> None:
     index, _ = _digits(folder)
     content = bytearray(index.read_bytes())
@@ -165,20 +167,20 @@ def _damaged_index(folder: Path) -> None:
     index.write_bytes(content)
 
 
-@_made("gone")
+@_makes("gone")
 def _gone(folder: Path) -> None:
     folder.mkdir()
     (folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-9"\n')
 
 
-@_made("several")
+@_makes("several")
 def _several(folder: Path) -> None:
     folder.mkdir()
     for name in ("m-9", "m-30"):
         Bundle().add("w", INT32, [], bytes(4)).write(folder, name)
 
 
-@_made("times")
+@_makes("times")
 def _times(folder: Path) -> None:
     _several(folder)
     times = (("m-20", "nan"), ("m-30", "1600000501.25"))
@@ -186,26 +188,26 @@ def _times(folder: Path) -> None:
     (folder / "checkpoint").write_text("\n".join([*lines, 'model_checkpoint_path: "m-30"']))
 
 
-@_made("unfinished")
+@_makes("unfinished")
 def _unfinished(folder: Path) -> None:
     (folder / "model.ckpt-9_temp").mkdir(parents=True)
     (folder / "model.ckpt-9_temp" / "part-00000-of-00001.data-00000-of-00001").write_bytes(bytes(100))
 
 
-@_made("two-of-three")
+@_makes("two-of-three")
 def _two_of_three(folder: Path) -> None:
     folder.mkdir()
     for number in (0, 2):
         V1File().add(b"v%d" % number, INT32, [], [1]).write(folder / f"model-{number:05d}-of-00003")
 
 
-@_made("hostile")
+@_makes("hostile")
 def _hostile(folder: Path) -> None:
     folder.mkdir()
     Bundle().add(b"\x1b[2J\x1b[31mred", INT32, [], bytes(4)).add("two\nlines", INT32, [], bytes(4)).write(folder)
 
 
-@_made("slashes")
+@_makes("slashes")
 def _slashes(folder: Path) -> None:
     folder.mkdir()
     bundle = Bundle()
@@ -214,12 +216,12 @@ def _slashes(folder: Path) -> None:
     bundle.write(folder)
 
 
-@_made("empty")
+@_makes("empty")
 def _empty(folder: Path) -> None:
     folder.mkdir()
 
 
-@_made("kinds")
+@_makes("kinds")
 def _kinds(folder: Path) -> None:
     folder.mkdir()
     for name, content in KINDS.items():
@@ -229,26 +231,26 @@ def _kinds(folder: Path) -> None:
             archive.writestr("config.json", "{}")
 
 
-@_made("not-an-index")
+@_makes("not-an-index")
 def _not_an_index(folder: Path) -> None:
     folder.mkdir()
     (folder / "pointer.index").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
     (folder / "noise.index").write_bytes(bytes(range(128, 256)))
 
 
-@_made("cut.tgz")
+@_makes("cut.tgz")
 def _cut_tgz(path: Path) -> None:
     path.write_bytes(COPIES["digits.tgz"].read_bytes()[:200_000])
 
 
-@_made("digits.zip")
+@_makes("digits.zip")
 def _digits_zip(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for member in sorted(COPIES["digits"].iterdir()):
             archive.write(member, member.name)
 
 
-@_made("cut.zip")
+@_makes("cut.zip")
 def _cut_zip(path: Path) -> None:
     _digits_zip(path)
     path.write_bytes(path.read_bytes()[:-100])
@@ -257,17 +259,17 @@ def _cut_zip(path: Path) -> None:
 # Small checkpoints, arrays and scripts
 
 
-@_made("pair")
+@_makes("pair")
 def _pair(folder: Path) -> None:
     tfckpt.save({"a": np.array([1, 2], np.float32), "b": np.int64(3)}, _in(folder), checkpoint_state=False)
 
 
-@_made("other")
+@_makes("other")
 def _other(folder: Path) -> None:
     tfckpt.save({"b": np.int64(3), "c": np.int64(4)}, _in(folder), checkpoint_state=False)
 
 
-@_made("arrays")
+@_makes("arrays")
 def _arrays(folder: Path) -> None:
     folder.mkdir()
     np.save(folder / "right.npy", np.array([7, 8], np.float32))
@@ -286,7 +288,7 @@ def _arrays(folder: Path) -> None:
     (folder / "bytes.npz").write_bytes(bytes(range(100)))
 
 
-@_made("scripts")
+@_makes("scripts")
 def _scripts(folder: Path) -> None:
     folder.mkdir()
     for name, text in {
@@ -309,7 +311,7 @@ def _in(folder: Path) -> Path:
     return folder / "model"
 
 
-@_made("b0")
+@_makes("b0")
 def _b0(folder: Path) -> None:
     arrays = networks.arrays("efficientnet-b0", averages=False)
     tfckpt.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, _in(folder), durable=False)
@@ -322,7 +324,7 @@ def _release_files() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
-@_made("release.tgz")
+@_makes("release.tgz")
 def _release(path: Path) -> None:
     path.write_bytes(served()["mirror/v2/efficientnetv2-b0.tgz"])
 
@@ -355,7 +357,7 @@ WRONG_RULES = {
 }
 
 
-@_made("dense")
+@_makes("dense")
 def _dense(folder: Path) -> None:
     arrays = {"a/kernel": np.ones((3, 2), np.float32), "a/bias": np.ones(2, np.float32), "step": np.array(1)}
     tfckpt.save(arrays, _in(folder))
@@ -365,7 +367,7 @@ def _dense(folder: Path) -> None:
     (folder / "nothing.toml").write_text(nothing)
 
 
-@_made("labels")
+@_makes("labels")
 def _labels(folder: Path) -> None:
     folder.mkdir()
     (folder / "ten.txt").write_text("zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n")
@@ -373,13 +375,13 @@ def _labels(folder: Path) -> None:
     (folder / "odd.json").write_text(json.dumps(["two\nlines", *map(str, range(9))]))
 
 
-@_made("images")
+@_makes("images")
 def _images(folder: Path) -> None:
-    """Save labelled images as arrays that fit the digits network, and as arrays that do not."""
+    """Save labelled images that fit the digits network, and variants that do not."""
     folder.mkdir()
     with np.load(DATA / "digits" / "digits-test.npz") as test:
         pixels = (test["images"][:100].repeat(4, 1).repeat(4, 2).astype(np.float32) - 8) / 8
-        right = {"images": pixels[..., None].repeat(3, axis=3), "labels": test["labels"][:100]}
+        arrays = {"images": pixels[..., None].repeat(3, axis=3), "labels": test["labels"][:100]}
     changes: dict[str, dict[str, object]] = {
         "digits": {},
         "pixels": {"images": np.zeros((100, 40, 40, 3), np.uint8)},
@@ -392,13 +394,13 @@ def _images(folder: Path) -> None:
         "high-label": {"labels": np.full(100, 10)},
     }
     for name, change in changes.items():
-        arrays = {key: value for key, value in (right | change).items() if value is not None}
-        np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]  # arrays, as numpy's stubs take them
+        changed = {key: value for key, value in (arrays | change).items() if value is not None}
+        np.savez(folder / f"{name}.npz", **changed)  # type: ignore[arg-type]  # they are arrays
 
 
-@_made("folders")
+@_makes("folders")
 def _folders(folder: Path) -> None:
-    """Make folders of classes with black images, most of 40 by 44 pixels."""
+    """Make class folders with black images, most of 40 by 44 pixels."""
     from PIL import Image
 
     ten = [f"class-{number}" for number in range(10)]
@@ -417,7 +419,7 @@ def _folders(folder: Path) -> None:
     (folder / "empty").mkdir()
 
 
-@_made("probes")
+@_makes("probes")
 def _probes(folder: Path) -> None:
     folder.mkdir()
     for name, array in {
