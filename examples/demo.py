@@ -30,7 +30,7 @@ def main() -> int:
         for name in archive.getnames():
             print(name)
 
-    heading("List its tensors: raw values and moving averages")
+    heading("List its tensors: raw values and moving averages, side by side")
     run("tfckpt", "ls", relative(CHECKPOINT), "*/stem/*")
 
     heading("Convert it to PyTorch, without TensorFlow")
