@@ -82,9 +82,8 @@ class Mismatch:
         text = f"mismatched: {printable(self.source)} {list(self.source_shape)}"
         if self.found is None:
             text += f" does not have the axes of layout {self.layout}"
-        else:
-            text += f" becomes {list(self.found)}"
-        return f"{text}, but {printable(self.target)} is {list(self.expected)}"
+            return f"{text}, needed for {printable(self.target)} {list(self.expected)}"
+        return f"{text} becomes {list(self.found)}, but {printable(self.target)} is {list(self.expected)}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -175,9 +175,7 @@ class _Against:
             say(f"the weights are not those of {name}; tf2torch verify shows the differences")
         graph = build_oracle(self._checkpoint)
         if graph is None:
-            raise GraphError(
-                f"{self._checkpoint.prefix}: there is no graph with this checkpoint, so it cannot classify images"
-            )
+            raise GraphError(f"{self._checkpoint.prefix}: this checkpoint has no graph, so it cannot classify images")
         self.predictor = make_oracle_predictor(graph, pair_output(graph, weights), choose_oracle_weights(weights))
         if weights.config is not None:
             self.strides = tuple(stage.stride for stage in weights.config.stages)

@@ -18,8 +18,9 @@ models of other libraries that can load their weights.
   tf2torch models 'efficientnetv2-*-21k'
   tf2torch models b0 --json              also show addresses
 
-Use a name in place of a path: tf2torch convert efficientnetv2-s -o s.safetensors
-The release is downloaded once and kept in a cache.
+Other commands accept the name of a release in place of a path, download it once, and keep it in a cache:
+
+  tf2torch convert efficientnetv2-s -o s.safetensors
 """
 
 

@@ -150,7 +150,7 @@ def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespac
         for rule in draft.idle:
             print(f"unused: the rule {printable(rule.source)} matches no tensor")
         for proposal in proposals:
-            print("\n".join(map(printable, proposal.lines()[1:])).replace("\n[[", "\n  [["))
+            print("\n".join(map(printable, proposal.lines())))
         print(
             f"\n{len(draft.moves)} moved, {len(draft.ignored)} ignored, {len(draft.constants)} constant; "
             f"{len(draft.unmapped)} unmapped, {len(draft.missing)} missing, {len(draft.mismatched)} mismatched, "

@@ -37,6 +37,7 @@ Prove that converted weights are the checkpoint's, and that the network computes
   tf2torch verify efficientnetv2-s s.safetensors --golden probe.npz      also with values that TensorFlow recorded
 
 Weights: reversing every layout reproduces the checkpoint's bytes.
+
 Layers: the graph saved with the checkpoint (.meta, saved_model.pb) runs without TensorFlow in TensorFlow's layouts,
 and every layer of the converted network is compared with it. Without a graph, only the weights are proved.
 If a layer differs, experiments look for the cause in its structure.
@@ -186,8 +187,8 @@ def _layers(
         return None, [f"{what}: torch is not installed (extra torch)"]
     if graph is None:
         if needs_graph:
-            raise GraphError(f"{checkpoint.prefix}: there is no graph with this checkpoint to run a probe on")
-        return None, [f"{what}: there is no graph (.meta or saved_model.pb) with the checkpoint"]
+            raise GraphError(f"{checkpoint.prefix}: this checkpoint has no graph to run a probe on")
+        return None, [f"{what}: the checkpoint has no graph (.meta or saved_model.pb)"]
     try:
         model = load_model(options.output, strides=tuple(stage.stride for stage in weights.config.stages))
     except ConversionError:

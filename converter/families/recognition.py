@@ -169,7 +169,7 @@ def _describe_custom(
         )
     except ValueError as error:
         raise UnknownModelError(f"not the shapes of an EfficientNet: {error}. The stages are\n{table}") from error
-    origin = "strides from the caller" if graph_strides is None else "strides from the graph"
+    origin = "strides as specified" if graph_strides is None else "strides from the graph"
     return Recognition(config, ("described from names and shapes", origin))
 
 

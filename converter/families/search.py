@@ -175,8 +175,8 @@ def _find_network(inventory: Inventory, scope: str | None) -> _Network:
             stems |= keys
     shown = ", ".join(repr(printable(network.scope)) for network in networks)
     if wanted is not None:
-        where = f"found under {shown}" if networks else "and none elsewhere"
-        raise UnknownModelError(f"no EfficientNet under the scope {printable(wanted)!r}; {where}")
+        where = f"only under {shown}" if networks else "and none elsewhere"
+        raise UnknownModelError(f"no EfficientNet under the scope {printable(wanted)!r}, {where}")
     if len(networks) == 1:
         return networks[0]
     if networks:

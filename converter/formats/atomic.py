@@ -108,10 +108,10 @@ def export_errors(path: str) -> Iterator[None]:
 def _check_name(path: str, *, force: bool) -> None:
     """Raise `ExportError` if the name is taken or its folder does not exist."""
     if os.path.lexists(path) and not force:
-        raise ExportError("the output exists already; it is overwritten only with --force (force=True)", path=path)
+        raise ExportError("the output exists; use --force (force=True) to overwrite it", path=path)
     folder = os.path.dirname(path.rstrip(os.sep)) or "."
     if not os.path.isdir(folder):
-        raise ExportError(f"the folder {folder} does not exist; create it first to write", path=path)
+        raise ExportError(f"folder {folder} does not exist; create it first", path=path)
 
 
 def _list(folder: str) -> Collection[str]:

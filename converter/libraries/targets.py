@@ -54,11 +54,11 @@ def notes_of(target: TargetName, config: EfficientNetConfig, preprocessing: Prep
     if target == "torchvision":
         if config.name in TORCHVISION_OTHER_EPSILON:
             return (
-                "torchvision pads stride-2 convolutions otherwise than TensorFlow, and its batch norms of this model "
+                "torchvision pads stride-2 convolutions differently from TensorFlow, and its batch norms of this model "
                 "have epsilon 1e-5, not 1e-3: call converter.same_padding_(model) after loading, which sets both",
             )
         return (
-            "torchvision pads stride-2 convolutions otherwise than TensorFlow: call converter.same_padding_(model) "
+            "torchvision pads stride-2 convolutions differently from TensorFlow: call converter.same_padding_(model) "
             "after loading; without it the logits are exact only at inputs of 32k + 1 pixels, such as 225 or 385",
         )
     if target == "transformers":

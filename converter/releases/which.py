@@ -82,8 +82,8 @@ def _found(config: EfficientNetConfig, family: str, path: str) -> Releases:
         return Releases(tuple(told), f"{classes}: {' or '.join(names)}; {told[0]} by the name of its folder", True)
     return Releases(
         names,
-        f"{classes}: {' or '.join(names)}; their preprocessing differs, and neither names nor shapes tell which it is; "
-        "--release NAME says it (in Python release=NAME)",
+        f"{classes}: {' or '.join(names)}; names and shapes are the same, but preprocessing differs; "
+        "choose one with --release NAME (in Python release=NAME)",
         False,
     )
 

@@ -51,5 +51,5 @@ def run(options: argparse.Namespace) -> int:
             print(f"{_MARKS[finding.level].ljust(8)} {what}  {printable(finding.found)}")
             if finding.advice:
                 print(f"{' ' * (width + 11)}{'do: ' if finding.level == 'problem' else ''}{finding.advice}")
-        print("nothing wrong was found" if diagnosis.error is None else "see PROBLEM above")
+        print("no problem found" if diagnosis.error is None else "see PROBLEM above")
     return 0 if diagnosis.error is None else exit_code_of((diagnosis.error,))

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     with opening.open_checkpoint(options.path, options) as checkpoint:
         meta_graph = checkpoint.meta_graph
         if meta_graph is None:
-            render.complain(f"{checkpoint.prefix}: there is no graph with this checkpoint (no .meta file)")
+            render.complain(f"{checkpoint.prefix}: this checkpoint has no graph (.meta file)")
             return 3
         if options.node is not None:
             return _show_nodes(meta_graph.graph, options.node, json=options.json)
@@ -67,7 +67,8 @@ def run(options: argparse.Namespace) -> int:
 def _print_summary(meta_graph: MetaGraph) -> None:
     graph = meta_graph.graph
     inside = sum(len(function.nodes) for function in graph.functions.values())
-    print(f"{pluralize(len(graph), 'node')}, {pluralize(len(graph.functions), 'function')} of {inside:,} nodes")
+    functions = pluralize(len(graph.functions), "function")
+    print(f"{pluralize(len(graph), 'node')}, {functions}" + (f" with {pluralize(inside, 'node')}" if inside else ""))
     if meta_graph.tensorflow_version:
         print(f"written by TensorFlow {printable(meta_graph.tensorflow_version)}")
     if meta_graph.tags:

@@ -23,7 +23,9 @@ Run a Python script that reads TensorFlow checkpoints, without TensorFlow.
 In the script, `import tensorflow` imports a stand-in that offers tf.train.load_checkpoint, list_variables,
 load_variable, latest_checkpoint, get_checkpoint_state, checkpoint_exists and NewCheckpointReader, tf.io.gfile, dtypes
 and errors. Using anything else is an error that names the attribute and the line.
+
 Options of this command go before SCRIPT; everything after SCRIPT is passed to the script.
+
 The exit code is the script's own, but 3 if it fails because a checkpoint or tensor is not found, 4 because a file is
 corrupt, and 5 because it needs something that the stand-in does not offer or that is not supported.
 """

@@ -12,14 +12,14 @@ KERAS_ADVICE = "load it with Keras and save a checkpoint: tf.train.Checkpoint(mo
 KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
 _MAGICS = (
     (b"\x1f\x8b", "gzip data; decompress it first"),
-    (b"version https://git-lfs", "a Git LFS pointer instead of the file; fetch it with: git lfs pull"),
+    (b"version https://git-lfs", "a Git LFS pointer; download the file itself with: git lfs pull"),
     (b"GGUF", "a GGUF model"),
     (b"\x80\x02", "a pickle"),
     (b"\x80\x04", "a pickle"),
     (b"\x93NUMPY", "a NumPy .npy array"),
-    (b"<!DOCTYPE", "an HTML page"),
-    (b"<html", "an HTML page"),
-    (b"<?xml", "an XML document"),
+    (b"<!DOCTYPE", "an HTML page; the download probably failed"),
+    (b"<html", "an HTML page; the download probably failed"),
+    (b"<?xml", "an XML document; the download probably failed"),
 )
 
 
@@ -56,5 +56,5 @@ def describe_file(source: ByteSource, path: str = "") -> str:
 
 def _describe_by_name(path: str) -> str:
     if path.endswith(".pb"):
-        return "probably a graph (.pb), not a checkpoint; a frozen graph stores its values as constants"
+        return "probably a graph (.pb); a frozen graph stores its values as constants"
     return UNKNOWN

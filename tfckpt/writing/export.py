@@ -152,7 +152,7 @@ def _choose_tensors(
 ) -> dict[str, str]:
     """Map each tensor to the one whose values it gets, in order, and add the others to `left_out` by reason."""
     chosen = select(names, include, exclude)
-    left_out["not asked for"] = tuple(name for name in names if name not in chosen)
+    left_out["not selected"] = tuple(name for name in names if name not in chosen)
     types = {name: checkpoint.info(name) for name in chosen}
     strings = {name for name, info in types.items() if info.tf_dtype == "DT_STRING"}
     opaque = {
@@ -171,7 +171,7 @@ def _choose_tensors(
         return {name: name for name in names if name in chosen}
     origins = use_averages(checkpoint, names, chosen)
     used = set(origins.values())
-    left_out["raw values of variables whose averages are taken"] = tuple(
+    left_out["raw values of variables whose averages are used"] = tuple(
         name for name in names if name in chosen and name not in used
     )
     return origins
@@ -318,9 +318,7 @@ def _write_folder(
     Names are escaped, so that no file is outside the folder: `../../x` becomes `..%2F..%2Fx.npy`.
     """
     if os.path.lexists(path) and not overwrite:
-        raise CheckpointExistsError(
-            "the folder already exists; use --force (overwrite=True) to overwrite it", path=path
-        )
+        raise CheckpointExistsError("folder exists; use --force (overwrite=True) to overwrite it", path=path)
     if os.path.lexists(path) and not os.path.isfile(os.path.join(path, INDEX_NAME)):
         raise CheckpointExistsError(f"not a folder written by an export: it has no {INDEX_NAME}", path=path)
     check_folder(path)

@@ -46,10 +46,8 @@ def test_tie_between_releases_is_said() -> None:
     report = plan_conversion(networks.arrays("efficientnetv2-s")).report
 
     assert report.releases == ("efficientnetv2-s", "efficientnetv2-s-21k-ft1k")
-    assert report.notes == (
-        "1,000 classes: efficientnetv2-s or efficientnetv2-s-21k-ft1k; their preprocessing differs, "
-        "and neither names nor shapes tell which it is; --release NAME says it (in Python release=NAME)",
-    )
+    (note,) = report.notes
+    assert "--release" in note
 
 
 def test_class_count_that_decides_is_evidence() -> None:
