@@ -1,7 +1,7 @@
-"""Compile the .proto files beside this script into tfckpt/descriptors.binpb (`make protos`).
+"""Compile the .proto files in this folder to tfckpt/descriptors.binpb (`make protos`).
 
-The result is a FileDescriptorSet without source positions; `tfckpt/protos.py` builds message classes from it.
-With --check nothing is written: the exit code is 1 when the committed file is out of step.
+The result is a FileDescriptorSet without source locations; `tfckpt/protos.py` builds message classes from it.
+With --check nothing is written, and the exit code is 1 if the committed file is out of date.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TARGET = SOURCES.parent / "tfckpt" / "descriptors.binpb"
 
 
 def compile_protos() -> bytes:
-    """The serialized FileDescriptorSet of every .proto file here, imports first."""
+    """Return the serialized FileDescriptorSet of all .proto files, imports first."""
     names = sorted(path.name for path in SOURCES.glob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "set.binpb"
@@ -29,18 +29,18 @@ def compile_protos() -> bytes:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check; the exit code."""
-    fresh = compile_protos()
+    """Write or check the file, and return the exit code."""
+    compiled = compile_protos()
     if arguments == ["--check"]:
         parse = descriptor_pb2.FileDescriptorSet.FromString
-        if TARGET.exists() and parse(TARGET.read_bytes()) == parse(fresh):
+        if TARGET.exists() and parse(TARGET.read_bytes()) == parse(compiled):
             return 0
-        print(f"{TARGET.name} is out of step with protos/*.proto; run: make protos", file=sys.stderr)
+        print(f"{TARGET.name} is out of date; run: make protos", file=sys.stderr)
         return 1
     if arguments:
         print("usage: compile.py [--check]", file=sys.stderr)
         return 2
-    TARGET.write_bytes(fresh)
+    TARGET.write_bytes(compiled)
     return 0
 
 

@@ -1,6 +1,7 @@
-"""The checkpoints of TensorFlow that every place is tried with: one of each format and of each way to lay a tensor out.
+"""Checkpoints written by TensorFlow: one for each format and each layout of tensors.
 
-What is expected of them is what TensorFlow read, as tests/data/tensorflow/README.md describes it.
+The tests open each of them in every place and compare the tensors with what TensorFlow read, which
+tests/data/tensorflow/README.md describes.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ DATA = pathlib.Path(__file__).parents[1] / "data" / "tensorflow"
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A checkpoint: its folder below the data, and its prefix below the folder.
+    """A checkpoint: its folder in the data, and its prefix in that folder.
 
-    `sub` is the folder below the first that holds all its files; `inside` is what to open there, empty for the folder
-    itself and the prefix if None.
+    `sub` is the subfolder with all its files. `inside` is the path to open in the subfolder: "" for the subfolder
+    itself, and None for the prefix.
     """
 
     folder: str
@@ -30,11 +31,11 @@ class Case:
 
     @property
     def path(self) -> str:
-        """What to open inside the folder."""
+        """The path to open in the folder."""
         return self.prefix if self.inside is None else self.inside
 
     def files(self) -> dict[str, bytes]:
-        """Every file of the checkpoint by its name in the folder."""
+        """Return all files of the checkpoint by their names in the folder."""
         root = DATA / self.folder / self.sub
         if self.inside is None:
             paths = [path for pattern in (self.prefix, f"{self.prefix}.*") for path in root.glob(pattern)]
@@ -43,7 +44,7 @@ class Case:
         return {str(path.relative_to(root)): path.read_bytes() for path in sorted(paths)}
 
     def tensors(self) -> dict[str, dict[str, Any]]:
-        """The records of the tensors by name; those without a digest are only listed."""
+        """Return the records of the tensors by name; TensorFlow could not read those without a digest."""
         records = json.loads((DATA / self.folder / "expected.json").read_text())["checkpoints"]
         record = next(r for r in records if self.prefix in (r["prefix"], *r.get("also", ())))
         return {tensor["name"]: tensor for tensor in record["tensors"]}

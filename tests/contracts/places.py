@@ -1,6 +1,7 @@
-"""The places a checkpoint can live in: each takes files by name and gives what `tfckpt.open` is to be given.
+"""The places where a checkpoint can be stored.
 
-A place gets the files of one folder, by names relative to it, and a path inside it, empty for the folder itself.
+A place is a context manager that takes the files of one folder by their relative names, and a path in it, empty for the
+folder itself. It stores the files and yields the arguments for `tfckpt.open`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import fsspec
 from .server import serving
 
 Files = Mapping[str, bytes]
-#: What to open, and keywords for `tfckpt.open`.
+#: Path and keyword arguments for `tfckpt.open`.
 Opening = tuple[Any, dict[str, Any]]
 Place = Callable[[pathlib.Path, Files, str], contextlib.AbstractContextManager[Opening]]
 
 
 def write_folder(folder: pathlib.Path, files: Files) -> pathlib.Path:
-    """The files in a folder of this machine."""
+    """Write the files to a local folder and return it."""
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +34,7 @@ def write_folder(folder: pathlib.Path, files: Files) -> pathlib.Path:
 
 
 def tar_of(files: Files, mode: str = "w", *, under: str = "", kind: int = tarfile.PAX_FORMAT) -> bytes:
-    """The files as a tar archive, packed as `mode` says."""
+    """Return a tar archive of the files, compressed according to `mode`."""
     out = io.BytesIO()
     fast = {"w:gz": {"compresslevel": 1}, "w:xz": {"preset": 0}}.get(mode, {})
     with tarfile.open(fileobj=out, mode=mode, format=kind, **fast) as archive:  # type: ignore[call-overload]  # any mode
@@ -45,7 +46,7 @@ def tar_of(files: Files, mode: str = "w", *, under: str = "", kind: int = tarfil
 
 
 def zip_of(files: Files, method: int = zipfile.ZIP_DEFLATED, *, under: str = "") -> bytes:
-    """The files as a zip archive."""
+    """Return a zip archive of the files."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method, compresslevel=1) as archive:
         for name, data in files.items():
@@ -55,19 +56,19 @@ def zip_of(files: Files, method: int = zipfile.ZIP_DEFLATED, *, under: str = "")
 
 @contextlib.contextmanager
 def local(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
-    """Files of this machine, mapped."""
+    """Store the files locally, to be memory-mapped."""
     yield write_folder(tmp_path / "here", files) / inside, {}
 
 
 @contextlib.contextmanager
 def read_local(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
-    """Files of this machine, read."""
+    """Store the files locally, to be read without mmap."""
     yield write_folder(tmp_path / "here", files) / inside, {"mmap": False}
 
 
 @contextlib.contextmanager
 def tar(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
-    """Members of a plain tar archive."""
+    """Store the files in an uncompressed tar archive."""
     path = tmp_path / "files.tar"
     path.write_bytes(tar_of(files))
     yield f"{path}!{inside}" if inside else path, {}
@@ -75,7 +76,7 @@ def tar(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
 
 @contextlib.contextmanager
 def tgz(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
-    """Members of a tar archive packed with gzip, below a folder that holds them all."""
+    """Store the files in a subfolder of a tar archive compressed with gzip."""
     path = tmp_path / "files.tgz"
     path.write_bytes(tar_of(files, "w:gz", under="all/of/it/"))
     yield f"{path}!all/of/it/{inside}" if inside else path, {}
@@ -83,7 +84,7 @@ def tgz(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
 
 @contextlib.contextmanager
 def stored_zip(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
-    """Members of a zip archive that stand there as they are."""
+    """Store the files in a zip archive without compression."""
     path = tmp_path / "files.zip"
     path.write_bytes(zip_of(files, zipfile.ZIP_STORED))
     yield f"{path}!{inside}" if inside else path, {}
@@ -91,7 +92,7 @@ def stored_zip(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Op
 
 @contextlib.contextmanager
 def deflated_zip(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
-    """Deflated members of a zip archive, read and not mapped."""
+    """Store the files in a compressed zip archive, to be read without mmap."""
     path = tmp_path / "files.zip"
     path.write_bytes(zip_of(files))
     yield f"{path}!{inside}" if inside else path, {"mmap": False}
@@ -99,13 +100,13 @@ def deflated_zip(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[
 
 @contextlib.contextmanager
 def memory(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
-    """A mapping from names to bytes, of one checkpoint."""
+    """Keep the files in memory, as a mapping from names to bytes."""
     yield files, {}
 
 
 @contextlib.contextmanager
 def any_protocol(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
-    """A file system of fsspec."""
+    """Store the files in a file system of fsspec."""
     system = fsspec.filesystem("memory")
     root = f"/{tmp_path.name}"
     system.mkdirs(root, exist_ok=True)
@@ -119,14 +120,14 @@ def any_protocol(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[
 
 @contextlib.contextmanager
 def http(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
-    """A web server."""
+    """Serve the files from a web server."""
     with serving(files) as server:
         yield server.url + inside, {}
 
 
 @contextlib.contextmanager
 def http_archive(tmp_path: pathlib.Path, files: Files, inside: str) -> Iterator[Opening]:
-    """An archive on a web server."""
+    """Serve an archive of the files from a web server."""
     with serving({"files.tgz": tar_of(files, "w:gz")}) as server:
         yield server.url + "files.tgz" + (f"!{inside}" if inside else ""), {}
 
@@ -143,5 +144,5 @@ PLACES: dict[str, Place] = {
     "http": http,
     "http-archive": http_archive,
 }
-#: Places without a listing, where folders and sets of shards are only known by the files that say so.
+#: Places that cannot list folders, so that patterns of shards cannot be resolved.
 UNLISTED = ("http",)

@@ -1,4 +1,4 @@
-"""What every storage does; a test class inherits this and says how files get into its storage."""
+"""The tests that every storage must pass; a test class inherits them and creates its storage."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FILES = {
 
 
 class StorageContract:
-    """Tests for one storage, which holds `FILES` below a root."""
+    """Tests of one storage, which contains `FILES` in a root folder."""
 
-    #: Whether folders have listings; HTTP has none.
+    #: Whether the storage can list folders; HTTP cannot.
     lists = True
 
     def make(self, files: Mapping[str, bytes]) -> contextlib.AbstractContextManager[tuple[Storage, str]]:
-        """The storage with these files, and the path of the folder that holds them."""
+        """Return a context manager that yields a storage with these files, and the path of their folder."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -38,8 +38,8 @@ class StorageContract:
             yield storage, root
             storage.close()
 
-    def test_file_has_its_bytes_at_every_place(self, place: tuple[Storage, str]) -> None:
-        """Reading gives exactly the bytes asked for, also none, from the start, the middle and the end."""
+    def test_file_has_its_bytes_at_every_offset(self, place: tuple[Storage, str]) -> None:
+        """A read returns exactly the requested bytes, also none, from the start, the middle and the end."""
         storage, root = place
 
         for name, data in FILES.items():
@@ -54,7 +54,7 @@ class StorageContract:
             source.close()
 
     def test_reading_past_the_end_is_truncation(self, place: tuple[Storage, str]) -> None:
-        """One byte more than there is raises, and says what was needed and what there is; the last byte does not."""
+        """The error has the number of bytes needed and available; the last byte can be read."""
         storage, root = place
         source = storage.open(storage.join(root, "model.index"))
         size = len(FILES["model.index"])
@@ -66,7 +66,7 @@ class StorageContract:
         assert bytes(source.read(size - 1, 1)) == FILES["model.index"][-1:]
 
     def test_reading_far_past_the_end_costs_nothing(self, place: tuple[Storage, str]) -> None:
-        """A claim of exabytes is compared with the file before anything is made for it."""
+        """A claim of exabytes is compared with the size of the file before memory is allocated."""
         storage, root = place
         source = storage.open(storage.join(root, "model.data-00000-of-00001"))
 
@@ -74,24 +74,24 @@ class StorageContract:
             with pytest.raises(TruncatedError):
                 source.read(offset, length)
 
-    def test_negative_places_are_misuse(self, place: tuple[Storage, str]) -> None:
-        """They would mean something else to a Python slice."""
+    def test_negative_offsets_and_lengths_are_misuse(self, place: tuple[Storage, str]) -> None:
+        """In a Python slice they would have another meaning."""
         storage, root = place
         source = storage.open(storage.join(root, "model.index"))
 
         for offset, length in ((-1, 1), (0, -1)):
-            with pytest.raises(ValueError, match="must not be negative"):
+            with pytest.raises(ValueError, match="negative"):
                 source.read(offset, length)
 
     def test_source_is_named_by_its_path(self, place: tuple[Storage, str]) -> None:
-        """Messages show what was opened."""
+        """Error messages contain it."""
         storage, root = place
         path = storage.join(root, "model.index")
 
         assert storage.open(path).name == path
 
     def test_views_outlive_source_and_storage(self, place: tuple[Storage, str]) -> None:
-        """Closing takes nothing away that was handed out; reading afterwards is misuse."""
+        """Closing does not invalidate them; reading afterwards is misuse."""
         storage, root = place
         source = storage.open(storage.join(root, "model.index"))
         view = source.read(1, 3)
@@ -105,8 +105,8 @@ class StorageContract:
         with pytest.raises(ValueError, match="closed"):
             source.read(0, 1)
 
-    def test_file_that_is_closed_can_be_opened_again(self, place: tuple[Storage, str]) -> None:
-        """One user's closing is not another's."""
+    def test_closed_file_can_be_opened_again(self, place: tuple[Storage, str]) -> None:
+        """Closing it does not close other sources of the same file."""
         storage, root = place
         path = storage.join(root, "model.index")
         first, second = storage.open(path), storage.open(path)
@@ -116,8 +116,8 @@ class StorageContract:
         assert bytes(second.read(0, 2)) == b"\x00\x01"
         assert bytes(storage.open(path).read(0, 2)) == b"\x00\x01"
 
-    def test_files_and_folders_are_told_apart(self, place: tuple[Storage, str]) -> None:
-        """A file is no folder, a folder no file, and what is not there is neither."""
+    def test_files_and_folders_are_distinguished(self, place: tuple[Storage, str]) -> None:
+        """A nonexistent path is neither."""
         storage, root = place
 
         assert storage.is_file(storage.join(root, "folder", "inner", "model.index"))
@@ -133,7 +133,7 @@ class StorageContract:
             assert storage.is_folder(storage.join(root, "folder", "inner"))
 
     def test_folders_are_listed_in_order(self, place: tuple[Storage, str]) -> None:
-        """Names of files and folders; none for what is no folder."""
+        """The listing has the names of files and folders; it is empty for a nonexistent folder."""
         storage, root = place
 
         listed = storage.list(root)
@@ -151,8 +151,8 @@ class StorageContract:
             assert listed == []
         assert storage.list(storage.join(root, "absent")) == []
 
-    def test_file_that_is_not_there_is_not_found(self, place: tuple[Storage, str]) -> None:
-        """The error is also Python's own, and names the path; the nearest name that is there opens."""
+    def test_missing_file_is_not_found(self, place: tuple[Storage, str]) -> None:
+        """The error is also a `FileNotFoundError`, and has the path; the existing file can be opened."""
         storage, root = place
         path = storage.join(root, "model.inde")
 
@@ -164,7 +164,7 @@ class StorageContract:
         assert storage.open(path + "x").size == len(FILES["model.index"])
 
     def test_split_undoes_join(self, place: tuple[Storage, str]) -> None:
-        """A path is its folder and its last name."""
+        """A path consists of a folder and a last name."""
         storage, root = place
         path = storage.join(root, "folder", "inner", "model.index")
 
@@ -174,15 +174,15 @@ class StorageContract:
         assert storage.split(folder)[1] == "inner"
         assert storage.is_file(storage.join(folder, name))
 
-    def test_relative_parts_of_a_path_are_followed_inside(self, place: tuple[Storage, str]) -> None:
-        """`..` goes up inside the storage."""
+    def test_relative_parts_of_a_path_are_resolved(self, place: tuple[Storage, str]) -> None:
+        """The parts `..` and `.` work inside the storage."""
         storage, root = place
 
         assert storage.is_file(storage.join(root, "folder", "../model.index"))
         assert storage.is_file(storage.join(root, "folder/inner", "./../other"))
 
     def test_absolute_name_replaces_the_folder(self, place: tuple[Storage, str]) -> None:
-        """As state files may hold one; what stands elsewhere is not there."""
+        """State files may contain absolute paths; files outside the storage do not exist."""
         storage, root = place
 
         assert not storage.is_file(storage.join(root, "/no/such/folder/model.index"))
@@ -190,7 +190,7 @@ class StorageContract:
             assert storage.is_file(storage.join(storage.join(root, "folder"), storage.join(root, "model.index")))
 
     def test_prefetched_ranges_read_the_same(self, place: tuple[Storage, str]) -> None:
-        """Announcing ranges, even of files that are not there and places past the end, changes no byte."""
+        """Ranges of missing files and ranges past the end are ignored."""
         storage, root = place
         path = storage.join(root, "model.data-00000-of-00001")
         data = FILES["model.data-00000-of-00001"]
@@ -198,15 +198,15 @@ class StorageContract:
 
         with storage.prefetch({path: ranges, storage.join(root, "absent"): [(0, 1)]}, 3):
             source = storage.open(path)
-            found = [bytes(source.read(offset, length)) for offset, length in ranges[:5]]
+            parts = [bytes(source.read(offset, length)) for offset, length in ranges[:5]]
             across = bytes(source.read(100, 150_000))
 
-        assert found == [data[offset : offset + length] for offset, length in ranges[:5]]
+        assert parts == [data[offset : offset + length] for offset, length in ranges[:5]]
         assert across == data[100:150_100]
         assert bytes(storage.open(path).read(0, 10)) == data[:10]
 
     def test_threads_share_one_source(self, place: tuple[Storage, str]) -> None:
-        """Each gets its own bytes."""
+        """Each thread reads the right bytes."""
         storage, root = place
         source = storage.open(storage.join(root, "model.data-00000-of-00001"))
         data = FILES["model.data-00000-of-00001"]

@@ -1,4 +1,4 @@
-"""What every checkpoint does, whatever its format and wherever it lives."""
+"""Tests of every checkpoint, whatever its format and storage."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ INDEXES: tuple[Any, ...] = (
 )
 
 
-def pairs() -> Iterator[Any]:
-    """Every format in every place that can hold it."""
+def combinations() -> Iterator[Any]:
+    """Yield every case with every place that can store it."""
     for case_name, case in CASES.items():
         for place_name in PLACES:
             if not (case.needs_listing and place_name in UNLISTED):
                 yield pytest.param((case, place_name), id=f"{case_name}-{place_name}")
 
 
-@pytest.fixture(params=pairs())
-def held(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[tuple[Case, tfckpt.Checkpoint]]:
-    """A case, and its checkpoint open in one place."""
+@pytest.fixture(params=combinations())
+def opened_case(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[tuple[Case, tfckpt.Checkpoint]]:
+    """A case, and its open checkpoint in one place."""
     case, place = request.param
     with (
-        PLACES[place](tmp_path, case.files(), case.path) as (given, keywords),
-        tfckpt.open(given, **keywords) as opened,
+        PLACES[place](tmp_path, case.files(), case.path) as (path, options),
+        tfckpt.open(path, **options) as checkpoint,
     ):
-        yield case, opened
+        yield case, checkpoint
 
 
-def same(first: Array, second: Array) -> bool:
-    """Whether two arrays are equal, bit for bit."""
+def is_identical(first: Array, second: Array) -> bool:
+    """Return whether two arrays are equal, bit for bit."""
     return (
         first.shape == second.shape
         and first.dtype == second.dtype
@@ -71,18 +71,18 @@ def same(first: Array, second: Array) -> bool:
 
 
 def readable(case: Case) -> dict[str, dict[str, Any]]:
-    """The tensors whose values TensorFlow read or was given."""
+    """Return the records of the tensors whose values are known."""
     return {name: tensor for name, tensor in case.tensors().items() if "sha256" in tensor}
 
 
 def kind_of(info: tfckpt.TensorInfo) -> Hashable:
-    """What the way of reading a part depends on."""
+    """Return the properties on which reading a part depends."""
     return info.dtype.itemsize, info.dtype.kind == "O", len(info.shape), info.size == 0, bool(info.slices)
 
 
-def test_checkpoint_lists_names_types_and_shapes(held: tuple[Case, tfckpt.Checkpoint]) -> None:
-    """Names come in the order of their bytes, with the shapes that TensorFlow lists."""
-    case, checkpoint = held
+def test_checkpoint_lists_names_types_and_shapes(opened_case: tuple[Case, tfckpt.Checkpoint]) -> None:
+    """The names are sorted by their bytes, and the shapes are those that TensorFlow lists."""
+    case, checkpoint = opened_case
 
     names = list(checkpoint)
     shapes = {info.name: list(info.shape) for info in checkpoint.infos()}
@@ -94,9 +94,9 @@ def test_checkpoint_lists_names_types_and_shapes(held: tuple[Case, tfckpt.Checkp
     assert checkpoint.missing_files() == {}
 
 
-def test_checkpoint_gives_the_values_that_tensorflow_read(held: tuple[Case, tfckpt.Checkpoint]) -> None:
-    """Every tensor has the recorded digest, and cannot be written to."""
-    case, checkpoint = held
+def test_checkpoint_has_the_values_that_tensorflow_read(opened_case: tuple[Case, tfckpt.Checkpoint]) -> None:
+    """Every tensor has the recorded digest and is read-only."""
+    case, checkpoint = opened_case
 
     digests = {name: digest(checkpoint[name]) for name in readable(case)}
 
@@ -104,22 +104,22 @@ def test_checkpoint_gives_the_values_that_tensorflow_read(held: tuple[Case, tfck
     assert not any(checkpoint[name].flags.writeable for name in digests)
 
 
-def test_read_many_gives_the_same_in_the_order_asked_for(held: tuple[Case, tfckpt.Checkpoint]) -> None:
-    """Threads and windows change nothing but the time."""
-    case, checkpoint = held
+def test_read_many_yields_the_same_arrays_in_the_requested_order(opened_case: tuple[Case, tfckpt.Checkpoint]) -> None:
+    """Neither threads nor prefetching change the result."""
+    case, checkpoint = opened_case
     names = sorted(readable(case), key=lambda name: digest(checkpoint[name]))
 
-    given = list(checkpoint.read_many(names, threads=3))
+    pairs = list(checkpoint.read_many(names, threads=3))
 
-    assert [name for name, _ in given] == names
-    assert all(same(array, checkpoint[name]) for name, array in given)
+    assert [name for name, _ in pairs] == names
+    assert all(is_identical(array, checkpoint[name]) for name, array in pairs)
 
 
-def test_any_index_gives_the_same_of_a_part_as_of_the_whole(
-    held: tuple[Case, tfckpt.Checkpoint], choose: Choose[str]
+def test_index_selects_the_same_elements_as_from_the_whole_array(
+    opened_case: tuple[Case, tfckpt.Checkpoint], choose: Choose[str]
 ) -> None:
-    """Verified or not, `read(name, index=i)` is `read(name)[i]`, and fails as that fails."""
-    case, checkpoint = held
+    """With and without verification, `read(name, index=i)` equals `read(name)[i]`, or both raise `IndexError`."""
+    case, checkpoint = opened_case
     names = list(readable(case))
 
     for name in choose(names[:: 1 + len(names) // 30], lambda name: kind_of(checkpoint.info(name))):
@@ -127,49 +127,55 @@ def test_any_index_gives_the_same_of_a_part_as_of_the_whole(
         for index in INDEXES:
             for verify in (True, False):
                 try:
-                    expected = np.asarray(full[index] if full.dtype != object else _object(full, index))
+                    expected = np.asarray(full[index] if full.dtype != object else _index_objects(full, index))
                 except IndexError:
                     with pytest.raises(IndexError):
                         checkpoint.read(name, index=index, verify=verify)
                     continue
                 part = checkpoint.read(name, index=index, verify=verify)
-                assert same(part, expected), (name, index, verify)
+                assert is_identical(part, expected), (name, index, verify)
                 assert not part.flags.writeable
 
 
-def _object(full: Array, index: Any) -> Array:
-    """A part of an array of bytes, an element of which NumPy would take out of its array."""
+def _index_objects(full: Array, index: Any) -> Array:
+    """Index an object array; NumPy would return a single element as `bytes` and not as a 0-d array."""
     items = index if isinstance(index, tuple) else (index,)
     part: Array = full[items if Ellipsis in items else (*items, Ellipsis)]
     return part
 
 
-def test_checkpoint_says_what_is_not_there(held: tuple[Case, tfckpt.Checkpoint]) -> None:
-    """A name that is not there is a `KeyError` of the family, on every way to ask for it."""
-    _, checkpoint = held
+def test_unknown_name_is_a_key_error(opened_case: tuple[Case, tfckpt.Checkpoint]) -> None:
+    """All methods raise `TensorNotFoundError`."""
+    _, checkpoint = opened_case
     present = next(iter(checkpoint))
 
     assert present in checkpoint
     assert "no such tensor" not in checkpoint
-    for ask in (checkpoint.read, checkpoint.info, checkpoint.__getitem__, lambda name: checkpoint.read_many([name])):
-        with pytest.raises(tfckpt.TensorNotFoundError):
-            ask("no such tensor")
+    for look_up in (
+        checkpoint.read,
+        checkpoint.info,
+        checkpoint.__getitem__,
+        lambda name: checkpoint.read_many([name]),
+    ):
+        with pytest.raises(tfckpt.TensorNotFoundError) as caught:
+            look_up("no such tensor")
+        assert caught.value.tensor == "no such tensor"
 
 
-def test_pickled_checkpoint_is_opened_again(held: tuple[Case, tfckpt.Checkpoint]) -> None:
-    """What arrives reads the same tensors, and is another checkpoint."""
-    case, checkpoint = held
+def test_unpickled_checkpoint_is_opened_again(opened_case: tuple[Case, tfckpt.Checkpoint]) -> None:
+    """It is a different object and reads the same tensors."""
+    case, checkpoint = opened_case
 
     with pickle.loads(pickle.dumps(checkpoint)) as again:
         assert again is not checkpoint
         assert list(again) == list(checkpoint)
-        assert all(same(again[name], checkpoint[name]) for name in readable(case))
+        assert all(is_identical(again[name], checkpoint[name]) for name in readable(case))
         assert again.format == checkpoint.format
 
 
-def test_eight_threads_share_one_checkpoint(held: tuple[Case, tfckpt.Checkpoint]) -> None:
-    """Reading from many threads at once gives what reading alone gives."""
-    case, checkpoint = held
+def test_eight_threads_share_one_checkpoint(opened_case: tuple[Case, tfckpt.Checkpoint]) -> None:
+    """Reading from many threads gives the same results as from one."""
+    case, checkpoint = opened_case
     expected = {name: tensor["sha256"] for name, tensor in readable(case).items()}
     start = threading.Barrier(8)
 
@@ -183,9 +189,9 @@ def test_eight_threads_share_one_checkpoint(held: tuple[Case, tfckpt.Checkpoint]
     assert results == [expected] * 8
 
 
-def test_arrays_outlive_their_checkpoint(held: tuple[Case, tfckpt.Checkpoint]) -> None:
-    """After `close` the arrays are there, and the checkpoint says that it is closed."""
-    case, checkpoint = held
+def test_arrays_outlive_their_checkpoint(opened_case: tuple[Case, tfckpt.Checkpoint]) -> None:
+    """After `close` the arrays are valid, and further reads raise `ValueError`."""
+    case, checkpoint = opened_case
     arrays = {name: checkpoint[name] for name in readable(case)}
 
     checkpoint.close()

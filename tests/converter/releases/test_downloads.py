@@ -94,7 +94,7 @@ def cutting(count: int) -> Callable[[Handler, int], bool]:
     left = [count]
 
     def fault(handler: Handler, number: int) -> bool:
-        wanted = handler.wanted()
+        wanted = handler.requested_range()
         if wanted is None or wanted == (0, 1):
             return False
         start, stop = wanted
@@ -295,7 +295,7 @@ def holding(server: Server) -> Iterator[Server]:
     ended = threading.Event()
 
     def fault(handler: Handler, number: int) -> bool:
-        wanted = handler.wanted()
+        wanted = handler.requested_range()
         if wanted is None or wanted == (0, 1) or wanted[0] >= HOLD:
             return False
         start, stop = wanted

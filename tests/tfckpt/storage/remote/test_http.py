@@ -274,7 +274,7 @@ def test_interrupted_response_is_resumed_where_it_stopped(server: Server) -> Non
     """Bytes already received are not requested again."""
 
     def fault(handler: Handler, number: int) -> bool:
-        wanted = handler.wanted()
+        wanted = handler.requested_range()
         if number != 1 or wanted is None:
             return False
         start, stop = wanted
@@ -418,7 +418,7 @@ def test_inconsistent_response_is_one_of_our_errors(
     """The head is checked against the request and against itself; correct responses can be read."""
 
     def fault(handler: Handler, number: int) -> bool:
-        wanted = handler.wanted()
+        wanted = handler.requested_range()
         if not handler.name.endswith("00001") or wanted is None:
             return False
         start, stop = wanted
@@ -440,7 +440,7 @@ def test_short_responses_are_joined(server: Server) -> None:
     """A server may limit the size of a response; short ones are not failures, so their number has no limit."""
 
     def fault(handler: Handler, number: int) -> bool:
-        wanted = handler.wanted()
+        wanted = handler.requested_range()
         if not handler.name.endswith("00001") or wanted is None:
             return False
         send_partial(handler, wanted[0], min(wanted[1], wanted[0] + 50_000))
@@ -537,7 +537,7 @@ def test_slow_response_is_given_up(server: Server) -> None:
 
     def fault(handler: Handler, number: int) -> bool:
         handler.send_response(206)
-        start, stop = handler.wanted() or (0, 0)
+        start, stop = handler.requested_range() or (0, 0)
         handler.send_header("Content-Range", handler.content_range(start, stop))
         handler.end_headers()
         for byte in handler.data[start : start + 30]:
@@ -569,7 +569,7 @@ def continue_forever(handler: Handler) -> None:
 
 def trickle_chunk_length(handler: Handler) -> None:
     """Start the length of a chunk and never end it."""
-    start, stop = handler.wanted() or (0, 0)
+    start, stop = handler.requested_range() or (0, 0)
     handler.wfile.write(
         f"HTTP/1.1 206 Partial Content\r\nContent-Range: {handler.content_range(start, stop)}\r\n"
         "Transfer-Encoding: chunked\r\n\r\n1;".encode()
@@ -689,7 +689,7 @@ def test_response_is_not_resumed_from_another_version(server: Server) -> None:
     """The file changes between the two halves of a response."""
 
     def fault(handler: Handler, number: int) -> bool:
-        wanted = handler.wanted()
+        wanted = handler.requested_range()
         if number != 1 or wanted is None:
             return False
         send_partial(handler, *wanted, half=True)
@@ -832,7 +832,7 @@ class RecordingSink:
 
 def send_cut(handler: Handler, count: int) -> None:
     """Promise the requested bytes and send only this many."""
-    wanted = handler.wanted()
+    wanted = handler.requested_range()
     assert wanted is not None
     start, stop = wanted
     fields = {**handler.version, "Content-Range": handler.content_range(start, stop)}
@@ -886,7 +886,7 @@ def test_copy_joins_short_responses_only_with_a_version(has_version: bool) -> No
     sink = RecordingSink()
 
     def half(handler: Handler, number: int) -> bool:
-        wanted = handler.wanted()
+        wanted = handler.requested_range()
         assert wanted is not None
         start, stop = wanted
         stop = max(start + 1, (start + stop) // 2)
