@@ -21,7 +21,7 @@ from .conversion import convert
 from .errors import ConversionError, MappingError, Mismatch, Missing, UnknownModelError, Unmapped
 from .families.averages import WEIGHTS_CHOICES, WeightsChoice
 from .families.state_dict import config_from_state_dict
-from .formats.files import CONFIG_KEY, PROVENANCE_KEY, TensorFile, is_output, read_native
+from .formats.files import PROVENANCE_KEY, TensorFile, is_output, read_native, recorded_config
 from .model.config import EfficientNetConfig
 from .model.names import native_targets
 
@@ -60,7 +60,7 @@ def load_model(
         output = read_native(path)
         arrays = output.tensors
         with error_context(path=path):
-            config = _recorded_config(output, strides) or config_from_state_dict(arrays, strides=strides)
+            config = _checked_config(output, path, strides) or config_from_state_dict(arrays, strides=strides)
             _check_weights_choice(output, weights)
             _check_tensors(arrays, config)
             tensors = {name: _tensor(name, array) for name, array in arrays.items()}
@@ -103,15 +103,10 @@ def _tensor(name: str, array: Array) -> Tensor:
     return torch.from_numpy(np.array(array, dtype, order="C"))
 
 
-def _recorded_config(output: TensorFile, strides: Sequence[int] | None) -> EfficientNetConfig | None:
+def _checked_config(output: TensorFile, path: str, strides: Sequence[int] | None) -> EfficientNetConfig | None:
     """Return the config in a file's metadata, or None; given strides have to agree with it."""
-    if CONFIG_KEY not in output.metadata:
-        return None
-    try:
-        config = EfficientNetConfig.from_dict(read_json(output.metadata[CONFIG_KEY]))
-    except ValueError as error:
-        raise CorruptionError(f"metadata {CONFIG_KEY} is not a valid config ({error})") from error
-    if strides is not None and tuple(strides) != _strides(config):
+    config = recorded_config(output, path)
+    if config is not None and strides is not None and tuple(strides) != _strides(config):
         raise UnknownModelError(f"strides {tuple(strides)} do not match {_strides(config)}, those in the file")
     return config
 
@@ -132,9 +127,6 @@ def _check_weights_choice(output: TensorFile, weights: WeightsChoice | None) -> 
 
 def _check_tensors(arrays: Mapping[str, Array], config: EfficientNetConfig) -> None:
     """Raise `MappingError` unless names and shapes match the config, before anything of its size is allocated."""
-    block_count = sum(stage.repeats for stage in config.stages)
-    if block_count > len(arrays):
-        raise CorruptionError(f"config of {block_count} blocks for a file of {len(arrays)} tensors")
     targets = native_targets(config)
     shapes = {name: array.shape for name, array in arrays.items()}
     unmapped = [Unmapped(name, shape) for name, shape in shapes.items() if name not in targets]

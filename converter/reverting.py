@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 import tfckpt
-from tfckpt.errors import CheckpointError, CorruptionError, printable
+from tfckpt.errors import CheckpointError, printable
 from tfckpt.graphs.training_state import AVERAGE_SUFFIX
 from tfckpt.tensors.casting import FLOATS, cast_floats
 
@@ -169,10 +169,7 @@ def _read(source: PathLike | Mapping[str, Any]) -> tuple[dict[str, Array], Recor
     if not is_output(source):
         raise ConversionError(f"{printable(os.fspath(source))} is not a supported file or folder of PyTorch weights")
     output = read_native(source)
-    recorded = Recorded.of(output, os.fspath(source))
-    if recorded.config is not None and sum(stage.repeats for stage in recorded.config.stages) > len(output.tensors):
-        raise CorruptionError("config of more blocks than the file has tensors", path=os.fspath(source))
-    return output.tensors, recorded
+    return output.tensors, Recorded.of(output, os.fspath(source))
 
 
 def _arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:

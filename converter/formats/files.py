@@ -38,6 +38,7 @@ __all__ = [
     "is_output",
     "read_native",
     "read_output",
+    "recorded_config",
     "write_output",
 ]
 
@@ -158,16 +159,34 @@ def read_native(path: PathLike) -> TensorFile:
     return TensorFile({names.get(name, name): array for name, array in output.tensors.items()}, output.metadata)
 
 
+def recorded_config(output: TensorFile, path: str) -> EfficientNetConfig | None:
+    """Return the config in the metadata of an output, or None.
+
+    Raises `CorruptionError` if it is not valid. So it is if it has more blocks than the output has tensors: the names
+    of a huge network must not be built.
+    """
+    if CONFIG_KEY not in output.metadata:
+        return None
+    try:
+        config = EfficientNetConfig.from_dict(read_json(output.metadata[CONFIG_KEY]))
+    except ValueError as error:
+        raise CorruptionError(f"metadata {CONFIG_KEY} is not a valid config ({error})", path=path) from error
+    count = sum(stage.repeats for stage in config.stages)
+    if count > len(output.tensors):
+        raise CorruptionError(f"config of {count} blocks for a file of {len(output.tensors)} tensors", path=path)
+    return config
+
+
 def _recorded_names(output: TensorFile, path: str) -> dict[str, str]:
     """Return our names by the library's, for the library and the network in the metadata of a file."""
+    config = recorded_config(output, path)
+    if config is None:
+        raise CorruptionError(f"metadata {TARGET_KEY} without {CONFIG_KEY}", path=path)
     try:
         target = read_json(output.metadata[TARGET_KEY])["target"]
         table = TABLES[target]
-        config = EfficientNetConfig.from_dict(read_json(output.metadata[CONFIG_KEY]))
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptionError(f"metadata of the output are not valid ({error!r})", path=path) from error
-    if sum(stage.repeats for stage in config.stages) > len(output.tensors):
-        raise CorruptionError("config of more blocks than the file has tensors", path=path)
+        raise CorruptionError(f"metadata {TARGET_KEY} is not valid ({error!r})", path=path) from error
     return {theirs: ours for ours, theirs in library_names(table, config, target).items()}
 
 

@@ -19,7 +19,7 @@ from tfckpt.files.json_text import read_json
 from .._typing import Array, PathLike, Progress, SourceLike
 from ..conversion import open_tensors, plan_conversion, plan_with_strides_of
 from ..families.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
-from ..formats.files import CONFIG_KEY, PROVENANCE_KEY, TensorFile, read_native
+from ..formats.files import PROVENANCE_KEY, TensorFile, read_native, recorded_config
 from ..mapping.layout import LAYOUTS
 from ..mapping.modules import Into
 from ..mapping.rules import Move, RuleSet
@@ -207,10 +207,10 @@ class Recorded:
     @classmethod
     def of(cls, output: TensorFile, path: str) -> Recorded:
         """Return the options in the metadata; raise `CorruptionError` if they are not valid."""
-        if CONFIG_KEY not in output.metadata:
+        config = recorded_config(output, path)
+        if config is None:
             return cls()
         try:
-            config = EfficientNetConfig.from_dict(read_json(output.metadata[CONFIG_KEY]))
             provenance = read_json(output.metadata.get(PROVENANCE_KEY, "{}"))
             weights = provenance["weights"]["choice"]
             scope = provenance["rules"]["scope"]
