@@ -54,27 +54,27 @@ def load_model(
     """
     if weights is not None and weights not in WEIGHTS_CHOICES:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
-    network = _network_class()
+    network = _import_network()
     path = os.fspath(path)
     if is_output(path):
         output = read_native(path)
         arrays = output.tensors
         with error_context(path=path):
-            config = _checked_config(output, path, strides) or config_from_state_dict(arrays, strides=strides)
+            config = _read_config(output, path, strides) or config_from_state_dict(arrays, strides=strides)
             _check_weights_choice(output, weights)
             _check_tensors(arrays, config)
-            tensors = {name: _tensor(name, array) for name, array in arrays.items()}
+            tensors = {name: _to_tensor(name, array) for name, array in arrays.items()}
     else:
         result = convert(path, weights=weights or "ema", strides=strides, scope=scope, head=head)
         config = result.required_config()
-        tensors = {name: _tensor(name, array) for name, array in result.state_dict.items()}
+        tensors = {name: _to_tensor(name, array) for name, array in result.state_dict.items()}
     model = _build(network, config, tensors)
     if num_classes is not None and num_classes != config.num_classes:
         model.reset_classifier(num_classes)
     return model.eval()
 
 
-def _network_class() -> type[EfficientNet]:
+def _import_network() -> type[EfficientNet]:
     """Import the class of the network; raise `MissingDependencyError` without torch."""
     try:
         from .model.efficientnet import EfficientNet
@@ -93,7 +93,7 @@ def _build(network: type[EfficientNet], config: EfficientNetConfig, tensors: Map
     return model
 
 
-def _tensor(name: str, array: Array) -> Tensor:
+def _to_tensor(name: str, array: Array) -> Tensor:
     """Copy an array into a tensor of the dtype that the module has for it."""
     import torch
 
@@ -103,11 +103,11 @@ def _tensor(name: str, array: Array) -> Tensor:
     return torch.from_numpy(np.array(array, dtype, order="C"))
 
 
-def _checked_config(output: TensorFile, path: str, strides: Sequence[int] | None) -> EfficientNetConfig | None:
+def _read_config(output: TensorFile, path: str, strides: Sequence[int] | None) -> EfficientNetConfig | None:
     """Return the config in a file's metadata, or None; given strides have to agree with it."""
     config = recorded_config(output, path)
-    if config is not None and strides is not None and tuple(strides) != _strides(config):
-        raise UnknownModelError(f"strides {tuple(strides)} do not match {_strides(config)}, those in the file")
+    if config is not None and strides is not None and tuple(strides) != _list_strides(config):
+        raise UnknownModelError(f"strides {tuple(strides)} do not match {_list_strides(config)}, those in the file")
     return config
 
 
@@ -140,5 +140,5 @@ def _check_tensors(arrays: Mapping[str, Array], config: EfficientNetConfig) -> N
         raise MappingError(unmapped=unmapped, missing=missing, mismatched=mismatched)
 
 
-def _strides(config: EfficientNetConfig) -> tuple[int, ...]:
+def _list_strides(config: EfficientNetConfig) -> tuple[int, ...]:
     return tuple(stage.stride for stage in config.stages)

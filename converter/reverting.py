@@ -87,7 +87,7 @@ def to_tensorflow_names(
     Raises `UnknownModelError`, or a `ConversionError` that lists everything missing, unexpected or mismatched.
     """
     arrays, _ = _to_tensorflow(
-        _arrays(state_dict), like, Recorded(config), family=family, scope=scope, head=head, averages=with_averages
+        _to_arrays(state_dict), like, Recorded(config), family=family, scope=scope, head=head, averages=with_averages
     )
     return arrays
 
@@ -165,14 +165,14 @@ def _refused_names_as_export_errors() -> Iterator[None]:
 def _read(source: PathLike | Mapping[str, Any]) -> tuple[dict[str, Array], Recorded]:
     """Return a state dict, and what its file records about it."""
     if isinstance(source, Mapping):
-        return _arrays(source), Recorded()
+        return _to_arrays(source), Recorded()
     if not is_output(source):
         raise ConversionError(f"{printable(os.fspath(source))} is not a supported file or folder of PyTorch weights")
     output = read_native(source)
     return output.tensors, Recorded.of(output, os.fspath(source))
 
 
-def _arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
+def _to_arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
     """Return each tensor as an array, without its gradient."""
     arrays: dict[str, Array] = {}
     problems = []
@@ -190,7 +190,7 @@ def _arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
     return arrays
 
 
-def _config_of(tensors: Mapping[str, Array]) -> EfficientNetConfig:
+def _find_config(tensors: Mapping[str, Array]) -> EfficientNetConfig:
     """Return the config of a state dict under our names or a library's."""
     target = library_of(tensors)
     return config_without_strides(tensors) if target == "native" else config_of(target, tensors)
@@ -215,7 +215,7 @@ def _to_tensorflow(
         with open_tensors(like) as source:
             return _to_names_of(
                 tensors,
-                _example_of(source),
+                _describe_example(source),
                 recorded,
                 scope=recorded.scope if scope is None else scope,
                 head=recorded.head if head is None else head,
@@ -224,7 +224,7 @@ def _to_tensorflow(
     if head is not None:
         raise ExportError("head names a layer of the checkpoint like, but like was not given")
     target = library_of(tensors)
-    config = recorded.config or _config_of(tensors)
+    config = recorded.config or _find_config(tensors)
     native = to_native(tensors, target, config)
     arrays = reverse(native, _rules_for(config, recorded, family, scope))
     if averages:
@@ -245,7 +245,7 @@ class _Example:
     is_object_based: bool
 
 
-def _example_of(tensors: Mapping[str, Array]) -> _Example:
+def _describe_example(tensors: Mapping[str, Array]) -> _Example:
     """Describe an example; nothing else in this module asks what kind it is."""
     if not isinstance(tensors, tfckpt.Checkpoint):
         dtypes = {name: array.dtype for name, array in tensors.items()}
@@ -271,7 +271,7 @@ def _to_names_of(
     target = library_of(tensors)
     planned = plan_with_strides_of(
         example.tensors,
-        lambda: recorded.config or _config_of(tensors),  # strides change no name
+        lambda: recorded.config or _find_config(tensors),  # strides change no name
         scope=scope,
         head=head,
     )
@@ -286,7 +286,7 @@ def _to_names_of(
             raw_plan = plan_conversion(
                 example.tensors, weights="raw", strides=strides, scope=planned.report.scope, head=head
             )
-            raw = reverse(native, raw_plan.report)
+            raw = reverse(native, raw_plan.report)  # equal to the averages: other values would be a second network
     if averages:
         if example.is_object_based:
             raise ExportError(

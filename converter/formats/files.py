@@ -162,7 +162,7 @@ def read_native(path: PathLike) -> TensorFile:
 def recorded_config(output: TensorFile, path: str) -> EfficientNetConfig | None:
     """Return the config in the metadata of an output, or None.
 
-    Raises `CorruptionError` if it is not valid. So it is if it has more blocks than the output has tensors: the names
+    Raises `CorruptionError` if it is not valid, or if it has more blocks than the output has tensors, because the names
     of a huge network must not be built.
     """
     if CONFIG_KEY not in output.metadata:

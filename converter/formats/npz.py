@@ -2,6 +2,7 @@
 
 The metadata of the output is an array named `__metadata__` with JSON as bytes.
 The format has no names for the dtypes of ml_dtypes, such as bfloat16, so they are refused.
+`numpy.load` allocates whatever a header claims, so files are read by `tfckpt`'s reader of zip archives.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Parts shared by the reports: a self-contained HTML page, and the choice of a format by ending.
 
 `escape` escapes all names from files.
-A page loads nothing: its content security policy forbids it, and allows only the page's own script, by its hash.
+A page shows names from any file and may be opened years later, so it loads nothing: its content security policy forbids
+it, and allows only the page's own script, by its hash.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Experiment(NamedTuple):
 def diagnose(
     model: EfficientNet, run: OracleRun, report: LayersReport, *, graph: ReferenceGraph
 ) -> tuple[tuple[str, str], ...]:
-    """Return each faulty layer whose structure explains its difference, with the cause; leave the model as it is."""
+    """Return each faulty layer whose structure explains its difference, with the cause; the model does not change."""
     faulty = [record.layer for record in report.records if record.is_faulty][:MAX_LAYERS]
     exact = exact_copy(model, run.pairing)
     pairs = [run.pairing.pair(layer) for layer in faulty]
