@@ -1,4 +1,4 @@
-"""Opening the files of this machine that are read beside a checkpoint: labels, settings, weights."""
+"""Reading of local files that are used with a checkpoint: labels, settings, weights."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..errors import CheckpointError, CheckpointNotFoundError
 
 @contextlib.contextmanager
 def open_file(path: str) -> Iterator[BinaryIO]:
-    """Open a file for reading, until the block ends.
+    """Open a file for reading until the block ends.
 
-    Raises `CheckpointNotFoundError` if it does not exist, cannot be opened, or fails in the block.
+    Raises `CheckpointNotFoundError` if the file does not exist or cannot be opened, and for any `OSError` in the block.
     """
     try:
         with open(path, "rb") as file:

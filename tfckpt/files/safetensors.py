@@ -64,7 +64,7 @@ class LazyTensor:
 
 
 def count_bytes(tensors: Iterable[LazyTensor], progress: Progress | None) -> Callable[[int], None]:
-    """Return a function that takes the bytes of each part written, and tells `progress` how many of all are done."""
+    """Return a function that adds up the bytes of parts, and passes them and the total to `progress`."""
     total = sum(tensor.nbytes for tensor in tensors)
     done = 0
 

@@ -58,5 +58,5 @@ class Storage(Protocol):
         return contextlib.nullcontext()
 
     def close(self) -> None:
-        """Release what the storage holds; views already returned stay valid. Closing twice is harmless."""
+        """Release the storage's resources; views already returned stay valid. Closing twice is harmless."""
         return

@@ -1,4 +1,4 @@
-"""From what the user passed to the storage that holds it, and the path in that storage.
+"""From what the user passed to a storage, and a path in that storage.
 
 ::
 

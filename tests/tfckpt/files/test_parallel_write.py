@@ -43,9 +43,9 @@ def test_parts_are_written_at_their_offsets_by_any_number_of_threads(threads: in
     """Bytes before the parts stay, and bytes written afterwards follow the last part."""
     arrays: list[Array] = [np.full(LARGE >> number, number, np.uint8) for number in range(6)]
 
-    found = write_file(tmp_path / "x", arrays, threads=threads)
+    contents = write_file(tmp_path / "x", arrays, threads=threads)
 
-    assert found == b"abc" + b"".join(array.tobytes() for array in arrays) + b"end"
+    assert contents == b"abc" + b"".join(array.tobytes() for array in arrays) + b"end"
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_any_strides_are_written_in_c_order_and_little_endian(
     """This includes arrays with rows larger than the copy buffer."""
     array = change(np.arange(3 * 3 * 384 * 512, dtype=np.float32).reshape(3, 3, 384, 512))
 
-    found = write_file(tmp_path / "x", [array, array])
+    contents = write_file(tmp_path / "x", [array, array])
 
-    assert found == b"abc" + 2 * np.ascontiguousarray(array).astype("<f4").tobytes() + b"end"
+    assert contents == b"abc" + 2 * np.ascontiguousarray(array).astype("<f4").tobytes() + b"end"
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=3).map(tuple), max_size=4))
@@ -164,6 +164,6 @@ def test_file_system_that_cannot_reserve_space_is_written_to(
     monkeypatch.setattr("os.posix_fallocate", unable, raising=False)
     array: Array = np.ones(LARGE, np.uint8)
 
-    found = write_file(tmp_path / "x", [array], threads=2)
+    contents = write_file(tmp_path / "x", [array], threads=2)
 
-    assert found == b"abc" + array.tobytes() + b"end"
+    assert contents == b"abc" + array.tobytes() + b"end"

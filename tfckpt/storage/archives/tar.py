@@ -9,7 +9,7 @@
 
 Numbers are octal digits, or big-endian binary if bit 7 of the first byte is set.
 The checksum is the sum of the header's bytes, with spaces in place of its own field.
-A member of type x (pax) or L (GNU) holds a longer name for the next member, and x may also hold a larger size.
+A member of type x (pax) or L (GNU) contains a longer name for the next member, and x possibly a larger size.
 
 The standard library's `tarfile` is not used: it reads names and attributes of any claimed length into memory.
 This module reads only headers and checks every claim against the file.

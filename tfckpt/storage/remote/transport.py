@@ -71,13 +71,13 @@ class Patience:
     #: Time after which no new request is sent.
     total: float = 300.0
 
-    def wait(self, attempt: int, since: float, asked: float | None = None) -> bool:
+    def wait(self, attempt: int, since: float, requested: float | None = None) -> bool:
         """Sleep before the next attempt; return False to give up.
 
-        `attempt` attempts were made since the time `since`; `asked` is the delay the server asked for.
+        `attempt` attempts were made since the time `since`; `requested` is the delay that the server requested.
         """
         pause = self.delay * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
-        pause = min(max(pause, asked or 0.0), self.longest_delay)
+        pause = min(max(pause, requested or 0.0), self.longest_delay)
         if attempt >= self.attempts or time.monotonic() + pause - since > self.total:
             return False
         time.sleep(pause)
