@@ -173,7 +173,7 @@ def plan_conversion(
     except MappingError as error:
         if model == "auto":
             raise
-        raise error.with_hint(f"{model} was asked for; {prepared.suggest_model()}") from None
+        raise error.with_hint(f"{model} was requested; {prepared.suggest_model()}") from None
     releases = releases_of(prepared.config, prepared.family.name, source.path, asked=release)
     notes = [*prepared.notes, *graph_notes, *_describe_input_normalization(source, prepared.input_statistics)]
     if not releases.decided:

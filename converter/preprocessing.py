@@ -56,7 +56,7 @@ def preprocessing_of(release: PathLike) -> Preprocessing:
     path = os.fspath(release)
     if not os.path.exists(path):
         if os.path.basename(path) != path or os.path.splitext(path)[1]:  # not the name of a release
-            raise CheckpointNotFoundError("there is no such file", path=path)
+            raise CheckpointNotFoundError("file not found", path=path)
         return find_release(path).preprocessing
     if os.path.isdir(path) and os.path.isfile(os.path.join(path, PREPROCESSING_NAME)):
         path = os.path.join(path, PREPROCESSING_NAME)

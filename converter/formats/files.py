@@ -141,7 +141,7 @@ def read_output(path: PathLike) -> TensorFile:
     if path.endswith(sharded.INDEX_ENDING):
         return sharded.read(path)
     if is_folder_name(path) and not os.path.lexists(path):
-        raise CheckpointNotFoundError("there is no such file or folder", path=path)
+        raise CheckpointNotFoundError("file or folder not found", path=path)
     return choose_format(path).read(path)
 
 

@@ -230,7 +230,7 @@ def open_folder(
     from ..images.preprocessing import prepare_image
 
     if not os.path.isdir(folder):
-        raise CheckpointNotFoundError("there is no such folder", path=folder)
+        raise CheckpointNotFoundError("folder not found", path=folder)
     names = [name for name in _list(folder) if os.path.isdir(os.path.join(folder, name)) and not name.startswith(".")]
     if not names:
         raise FeedError(f"{folder} has no subfolders, expected one with images for each class")

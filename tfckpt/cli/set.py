@@ -89,7 +89,7 @@ def parse_value(text: str) -> tuple[str, str]:
 def load_array(path: str) -> Array:
     """Return the array in a .npy file, memory-mapped; nothing is unpickled."""
     if not os.path.isfile(path):
-        raise CheckpointNotFoundError("no such file", path=path)
+        raise CheckpointNotFoundError("file not found", path=path)
     source = LocalStorage().open(path)
     with contextlib.closing(source), error_context(path=path):
         if detect_archive(source) == "zip":

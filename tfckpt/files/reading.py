@@ -21,6 +21,6 @@ def open_file(path: str) -> Iterator[BinaryIO]:
     except CheckpointError:
         raise
     except FileNotFoundError:
-        raise CheckpointNotFoundError("there is no such file", path=path) from None
+        raise CheckpointNotFoundError("file not found", path=path) from None
     except OSError as error:
         raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=path) from error
