@@ -170,6 +170,12 @@ class ChecksumError(CorruptionError):
         self.computed = computed
 
 
+def checksum_mismatch(what: str, *, stored: int, computed: int, offset: int | None = None) -> ChecksumError:
+    """Return the error for something whose bytes do not have the stored checksum."""
+    message = f"{what} has crc32c {computed:#010x}, expected {stored:#010x}"
+    return ChecksumError(message, stored=stored, computed=computed, offset=offset)
+
+
 class UnsupportedFeatureError(CheckpointError, NotImplementedError):
     """The file seems valid but uses a feature that this package does not support."""
 
@@ -310,7 +316,7 @@ def find_close_names(name: str, names: Iterable[str], *, most: int = 3) -> tuple
 
 
 def say_close_names(names: Sequence[str]) -> str:
-    """Return the end of a message that offers the names from `close_names`; empty if there are none."""
+    """Return the end of a message that offers the names from `find_close_names`; empty if there are none."""
     return f"; close names: {join_some(names)}" if names else ""
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .. import protos
 from .._typing import ByteView
 from ..coding.crc32c import crc32c, mask, unmask
-from ..errors import ChecksumError, CorruptionError, UnsupportedFeatureError
+from ..errors import CorruptionError, UnsupportedFeatureError, checksum_mismatch
 from ..limits import Limits, check_limit
 from ..tensors.dense import check_shape
 from ..tensors.dtypes import VARIANT, DataType, data_type
@@ -120,9 +120,6 @@ class BundleEntry(NamedTuple):
     def check_checksum(self, computed: int | None) -> None:
         """Raise `ChecksumError` if a checksum was computed and differs from the entry's."""
         if computed is not None and computed != self.crc32c:
-            raise ChecksumError(
-                f"payload of {self.size} bytes has crc32c {computed:#010x}, stored is {self.crc32c:#010x}",
-                stored=self.crc32c,
-                computed=computed,
-                offset=self.offset,
+            raise checksum_mismatch(
+                f"payload of {self.size} bytes", stored=self.crc32c, computed=computed, offset=self.offset
             )

@@ -289,12 +289,10 @@ class BundleReader:
             raise UnsupportedFeatureError(f"values of type {data_type.enum_name} cannot be read")
         if not data_type.is_string and entry.size != (expected := math.prod(entry.shape) * data_type.itemsize):
             raise CorruptionError(
-                f"{data_type.name} of shape {list(entry.shape)} takes {expected} bytes, the entry says {entry.size}"
+                f"{data_type.name} of shape {list(entry.shape)} takes {expected} bytes, but the entry says {entry.size}"
             )
-        if data_type.is_string and entry.size < math.prod(entry.shape):
-            raise CorruptionError(
-                f"{math.prod(entry.shape)} strings take a byte each or more, the entry says {entry.size}"
-            )
+        if data_type.is_string and entry.size < (count := math.prod(entry.shape)):
+            raise CorruptionError(f"{count} strings take at least {count} bytes, but the entry says {entry.size}")
         return self._open_shard(entry.shard_id)
 
     def _check_bounds(self, entry: BundleEntry, source: ByteSource) -> None:
@@ -316,9 +314,9 @@ class BundleReader:
             source = self._open_payload(part)
             self._check_bounds(part, source)
             sizes[part.shard_id] = source.size
-        claimed, held = sum(part.size for part in parts), sum(sizes.values())
-        if claimed > held:
-            raise CorruptionError(f"tensor slices take {claimed} bytes together, their data shards have {held}")
+        claimed, available = sum(part.size for part in parts), sum(sizes.values())
+        if claimed > available:
+            raise CorruptionError(f"tensor slices take {claimed} bytes, but their data shards have only {available}")
 
     def _read_box(self, entry: BundleEntry, selection: Selection, *, verify: bool) -> Array:
         """Read the box of a selection from an entry without slices."""

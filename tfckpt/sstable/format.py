@@ -19,7 +19,7 @@ import dataclasses
 from .._typing import ByteSource, ByteView
 from ..coding import varint
 from ..coding.crc32c import crc32c, unmask
-from ..errors import ChecksumError, CorruptionError, past_end
+from ..errors import CorruptionError, checksum_mismatch, past_end
 from ..limits import Limits, check_limit
 
 FOOTER_SIZE = 48
@@ -117,11 +117,8 @@ def read_block(source: ByteSource, handle: BlockHandle, limits: Limits, *, what:
     stored = unmask(varint.decode_fixed32(raw, handle.size + 1)[0])
     computed = crc32c(raw[: handle.size + 1])
     if stored != computed:
-        raise ChecksumError(
-            f"{what} of {handle.size} bytes has crc32c {computed:#010x}, stored is {stored:#010x}",
-            stored=stored,
-            computed=computed,
-            offset=handle.offset,
+        raise checksum_mismatch(
+            f"{what} of {handle.size} bytes", stored=stored, computed=computed, offset=handle.offset
         )
     tag, contents = raw[handle.size], raw[: handle.size]
     if tag == UNCOMPRESSED:

@@ -23,7 +23,7 @@ import numpy as np
 from .._typing import Array, ByteView
 from ..coding import varint
 from ..coding.crc32c import crc32c, mask, unmask
-from ..errors import ChecksumError, CorruptionError, past_end
+from ..errors import CorruptionError, checksum_mismatch, past_end
 from ..limits import Limits, check_limit
 from .dense import check_rank, reshape_read_only
 
@@ -61,11 +61,7 @@ def decode_strings(
     if checksum is not None:
         stored = unmask(int.from_bytes(payload[start:position], byteorder))
         if stored != checksum:
-            raise ChecksumError(
-                f"lengths of {count} strings have crc32c {checksum:#010x}, stored is {stored:#010x}",
-                stored=stored,
-                computed=checksum,
-            )
+            raise checksum_mismatch(f"list of {count} string lengths", stored=stored, computed=checksum)
         checksum = crc32c(payload[start:], checksum)
     values: Array = np.empty(count, object)
     for number, length in enumerate(lengths.tolist()):

@@ -15,7 +15,7 @@ from __future__ import annotations
 from .._typing import ByteView
 from ..coding import varint
 from ..coding.crc32c import crc32c, unmask
-from ..errors import ChecksumError, CorruptionError, past_end
+from ..errors import CorruptionError, checksum_mismatch, past_end
 
 _CHECKSUM_SIZE = 4
 
@@ -31,11 +31,7 @@ def variants_checksum(payload: ByteView, count: int) -> int:
         checksum = crc32c(payload[start:end], crc32c(varint.encode_fixed64(length), checksum))
         stored = unmask(varint.decode_fixed32(payload, end)[0])
         if stored != checksum:
-            raise ChecksumError(
-                f"variant {number} has crc32c {checksum:#010x}, stored is {stored:#010x}",
-                stored=stored,
-                computed=checksum,
-            )
+            raise checksum_mismatch(f"variant {number}", stored=stored, computed=checksum)
         position = end + _CHECKSUM_SIZE
         checksum = crc32c(payload[end:position], checksum)
     if position != len(payload):
