@@ -100,7 +100,7 @@ class LayersReport(ComparisonReport):
                 lines.append(f"  cause: {causes[record.layer]}")
         if faulty and following:
             lines.append(
-                f"{pluralize(len(following), 'other layer')} differ as a result, first {printable(following[0].layer)}"
+                f"{pluralize(len(following), 'other layer')} affected by this, first {printable(following[0].layer)}"
             )
         return lines
 
