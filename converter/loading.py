@@ -107,7 +107,7 @@ def _read_config(output: TensorFile, path: str, strides: Sequence[int] | None) -
     """Return the config in a file's metadata, or None; given strides have to agree with it."""
     config = recorded_config(output, path)
     if config is not None and strides is not None and tuple(strides) != _list_strides(config):
-        raise UnknownModelError(f"strides {tuple(strides)} do not match {_list_strides(config)}, those in the file")
+        raise UnknownModelError(f"strides {tuple(strides)} do not match those in the file, {_list_strides(config)}")
     return config
 
 
