@@ -31,7 +31,7 @@ from .mapping.report import ConstantRecord, ConversionReport, FileRecord, Ignore
 from .mapping.rules import Draft, Plan, RuleSet, derive_targets, draft, plan
 from .model.config import EfficientNetConfig
 from .model.names import native_targets
-from .releases.which import releases_of
+from .releases.which import identify_releases
 
 #: Keras's EfficientNetV1 stores standard deviations as variances, and corrects this in a second Rescaling layer.
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -174,15 +174,15 @@ def plan_conversion(
         if model == "auto":
             raise
         raise error.with_hint(f"{model} was requested; {prepared.suggest_model()}") from None
-    releases = releases_of(prepared.config, prepared.family.name, source.path, asked=release)
+    releases = identify_releases(prepared.config, prepared.family.name, source.path, requested=release)
     notes = [*prepared.notes, *graph_notes, *_describe_input_normalization(source, prepared.input_statistics)]
-    if not releases.decided:
+    if not releases.is_decided:
         notes.append(releases.sentence)
     report = dataclasses.replace(
         _build_report(source, planned, rules=prepared.rules, selection=prepared.selection, weights=weights),
         config=prepared.config.to_dict(),
         parameters=prepared.config.parameter_count(),
-        evidence=(*prepared.evidence, *([releases.sentence] if releases.decided and releases.sentence else [])),
+        evidence=(*prepared.evidence, *([releases.sentence] if releases.is_decided and releases.sentence else [])),
         releases=releases.names,
         head=head,
         notes=tuple(notes),

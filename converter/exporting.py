@@ -21,8 +21,8 @@ from .formats.output import Writable
 from .images.labels import check_labels
 from .images.recipes import Preprocessing
 from .libraries.models import TARGETS, TargetName
-from .libraries.tables import library_names
-from .libraries.targets import TABLES, model_of, notes_of
+from .libraries.tables import map_to_library
+from .libraries.targets import TABLES, find_model, list_notes
 from .model.config import EfficientNetConfig
 from .reporting.record import build_report
 from .reporting.renderers import choose_renderer
@@ -76,8 +76,8 @@ def prepare(
     model = None
     names: Mapping[str, str] = {}
     if target != "native" and config is not None:
-        model = model_of(target, config)
-        names = library_names(TABLES[target], config, target)
+        model = find_model(target, config)
+        names = map_to_library(TABLES[target], config, target)
         tensors = {names[name]: tensor for name, tensor in tensors.items()}
     if dtype is not None:
         tensors, change = cast_tensors(tensors, dtype)
@@ -90,7 +90,7 @@ def prepare(
         model=model,
         names=names,
         changes=tuple(changes),
-        notes=() if config is None else notes_of(target, config, preprocessing),
+        notes=() if config is None else list_notes(target, config, preprocessing),
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
     )

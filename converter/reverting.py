@@ -32,7 +32,7 @@ from .families.state_dict import config_without_strides
 from .families.variables import find_exported_copies
 from .formats.files import is_output, read_native
 from .formats.pth import to_array
-from .libraries.recognition import config_of, library_of, require_none, to_native
+from .libraries.recognition import identify_config, identify_library, raise_problems, to_native
 from .mapping.reversal import reverse
 from .mapping.rules import RuleSet
 from .model.config import CONFIGS, EfficientNetConfig
@@ -186,14 +186,14 @@ def _to_arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
             arrays[name] = np.asarray(value)
         else:
             problems.append(f"{printable(str(name))} is a {type(value).__name__}, expected a tensor")
-    require_none(problems, "the state dict does not hold only tensors")
+    raise_problems(problems, "the state dict does not hold only tensors")
     return arrays
 
 
 def _find_config(tensors: Mapping[str, Array]) -> EfficientNetConfig:
     """Return the config of a state dict under our names or a library's."""
-    target = library_of(tensors)
-    return config_without_strides(tensors) if target == "native" else config_of(target, tensors)
+    target = identify_library(tensors)
+    return config_without_strides(tensors) if target == "native" else identify_config(target, tensors)
 
 
 def _to_tensorflow(
@@ -223,7 +223,7 @@ def _to_tensorflow(
             )
     if head is not None:
         raise ExportError("head names a layer of the checkpoint like, but like was not given")
-    target = library_of(tensors)
+    target = identify_library(tensors)
     config = recorded.config or _find_config(tensors)
     native = to_native(tensors, target, config)
     arrays = reverse(native, _rules_for(config, recorded, family, scope))
@@ -268,7 +268,7 @@ def _to_names_of(
     averages: bool,
 ) -> tuple[dict[str, Array], str]:
     """Return the arrays by the names of an example, in its dtypes, and the name of the network."""
-    target = library_of(tensors)
+    target = identify_library(tensors)
     planned = plan_with_strides_of(
         example.tensors,
         lambda: recorded.config or _find_config(tensors),  # strides change no name

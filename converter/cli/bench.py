@@ -10,7 +10,7 @@ from tfckpt.cli.render import say
 from tfckpt.errors import MissingDependencyError
 
 from ..errors import ConversionError
-from ..libraries.models import library_model
+from ..libraries.models import find_library_model
 from ..model.published import PUBLISHED
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _device(name: str) -> torch.device:
 
 def _timm_model(name: str) -> nn.Module:
     """Return timm's network of the same name, with random weights."""
-    timm_name = library_model("timm", name)
+    timm_name = find_library_model("timm", name)
     if timm_name is None:
         raise ConversionError("timm has no model of this network, which is not a published one")
     try:

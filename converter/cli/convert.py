@@ -16,7 +16,7 @@ from ..images.labels import read_labels
 from ..libraries.models import TARGETS
 from ..mapping.modules import import_module
 from ..model.config import CONFIGS
-from ..releases.table import preprocessing_for
+from ..releases.table import find_preprocessing
 from ..reporting.renderers import FORMATS as REPORTS
 from .options import (
     SOURCE_HELP,
@@ -147,7 +147,7 @@ def run(options: argparse.Namespace) -> int:
         num_classes=options.num_classes,
         fuse_bn=options.fuse_bn,
         labels=labels,
-        preprocessing=None if result.config is None else preprocessing_for(result.report.releases, result.config),
+        preprocessing=None if result.config is None else find_preprocessing(result.report.releases, result.config),
     )
     # The address an archive comes from does not change the result, and it may contain a password.
     command = format_command(options, ("report", "force", "base_url", "cache"))

@@ -15,7 +15,7 @@ from tfckpt.errors import CheckpointNotFoundError
 
 from ..errors import RulesError, UnknownModelError
 from ..releases.downloads import CACHE_VARIABLE, check_base_url, fetch
-from ..releases.table import RELEASES, close_releases, find_release
+from ..releases.table import RELEASES, find_close_releases, find_release
 from .progress import progress_bar
 
 #: The help for SRC, for verbs that also accept the name of a release.
@@ -81,7 +81,7 @@ def open_source(source: str, options: argparse.Namespace) -> tuple[tfckpt.Checkp
     try:
         checkpoint = tfckpt.open(path, limits=limits_of(options))
     except CheckpointNotFoundError as error:
-        close = close_releases(source) if release is None and not os.path.lexists(source) else []
+        close = find_close_releases(source) if release is None and not os.path.lexists(source) else []
         if close:
             error.message += f"; close names of releases: {', '.join(close)}"
         raise

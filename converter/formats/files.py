@@ -13,8 +13,8 @@ from tfckpt.files.json_text import read_json
 from .._typing import PathLike, Progress
 from ..errors import ExportError
 from ..libraries import recognition as state_dicts
-from ..libraries.folders import REPLACEABLE, STEM, texts_beside_weights
-from ..libraries.tables import library_names
+from ..libraries.folders import REPLACEABLE, STEM, build_text_files
+from ..libraries.tables import map_to_library
 from ..libraries.targets import TABLES
 from ..model.config import EfficientNetConfig
 from . import npz, pth, safetensors, sharded
@@ -105,7 +105,7 @@ def _write_folder(
     if shard_size is not None and output.target == "timm":
         raise ExportError("timm reads only one file of weights from a folder: omit the shard size")
     dtypes = {tensor.dtype.name for tensor in output.tensors.values()}
-    files = texts_beside_weights(
+    files = build_text_files(
         output.target,
         output.config,
         model=output.model,
@@ -153,7 +153,9 @@ def read_native(path: PathLike) -> TensorFile:
     """
     path = os.fspath(path)
     output = read_output(path)
-    names = _recorded_names(output, path) if TARGET_KEY in output.metadata else state_dicts.own_names(output.tensors)
+    names = (
+        _recorded_names(output, path) if TARGET_KEY in output.metadata else state_dicts.find_own_names(output.tensors)
+    )
     if names is None:
         return output
     return TensorFile({names.get(name, name): array for name, array in output.tensors.items()}, output.metadata)
@@ -187,7 +189,7 @@ def _recorded_names(output: TensorFile, path: str) -> dict[str, str]:
         table = TABLES[target]
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptionError(f"metadata {TARGET_KEY} is not valid ({error!r})", path=path) from error
-    return {theirs: ours for ours, theirs in library_names(table, config, target).items()}
+    return {theirs: ours for ours, theirs in map_to_library(table, config, target).items()}
 
 
 def _find_weights(folder: str) -> str | None:

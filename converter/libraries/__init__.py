@@ -1,1 +1,1 @@
-"""Other PyTorch libraries: their names, models and folder layouts."""
+"""Other PyTorch libraries: their names, models and directory layouts."""

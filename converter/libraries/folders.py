@@ -1,8 +1,8 @@
-"""What a complete folder holds beside the weights, as the target's own loader opens it: config, preprocessing, labels.
+"""Text files saved with the weights in a directory that the target's loader opens: config, preprocessing and labels.
 
 ::
 
-    target                  files beside the weights (model.safetensors, or shards and their index)
+    target                  files saved with the weights (model.safetensors, or shards and their index)
     timm                    config.json, for timm.create_model("local-dir:FOLDER")
     transformers            config.json, preprocessor_config.json, for from_pretrained("FOLDER")
     all                     preprocessing.json, labels.txt
@@ -18,23 +18,23 @@ from typing import Any
 from ..images.recipes import CROP_PADDING, Preprocessing
 from ..model.config import CONFIGS, V1_SCALING, EfficientNetConfig
 from .models import TargetName
-from .targets import depthwise_padding, input_size
+from .targets import find_input_size, list_odd_blocks
 
 STEM = "model"
 PREPROCESSING_NAME = "preprocessing.json"
 LABELS_NAME = "labels.txt"
-#: Every name that is ever written into such a folder, and so may be replaced with it.
+#: Files of such a directory; replacing the directory may remove them.
 REPLACEABLE = re.compile(
     r"config\.json|preprocessor_config\.json|preprocessing\.json|labels\.txt"
     r"|model\.safetensors|model-[0-9]{5}-of-[0-9]{5}\.safetensors|model\.safetensors\.index\.json"
 )
 
-#: Pillow's numbers for the two methods, which transformers takes.
+#: Pillow's numbers for the two methods, as used by transformers.
 _RESAMPLE = {"bilinear": 2, "legacy-bicubic": 3}
 _NO_LABEL = "LABEL_"
 
 
-def texts_beside_weights(
+def build_text_files(
     target: TargetName,
     config: EfficientNetConfig | None,
     *,
@@ -43,9 +43,9 @@ def texts_beside_weights(
     preprocessing: Preprocessing | None,
     labels: Sequence[str] | None,
 ) -> dict[str, str]:
-    """Return the files of a folder beside its weights, by name.
+    """Return name -> content of the text files to save with the weights.
 
-    `model` is the target's own name of the network, and `dtype` that of the weights.
+    `model` is the target's name for the network, and `dtype` the dtype of the weights.
     """
     files: dict[str, str] = {}
     if preprocessing is not None:
@@ -53,19 +53,19 @@ def texts_beside_weights(
     if labels is not None:
         files[LABELS_NAME] = "".join(f"{label}\n" for label in labels)
     if config is not None and target == "timm":
-        files["config.json"] = _json(_timm_config(config, model, preprocessing, labels))
+        files["config.json"] = _dump_json(_build_timm_config(config, model, preprocessing, labels))
     elif config is not None and target == "transformers":
-        files["config.json"] = _json(_transformers_config(config, dtype, preprocessing, labels))
+        files["config.json"] = _dump_json(_build_transformers_config(config, dtype, preprocessing, labels))
         if preprocessing is not None:
-            files["preprocessor_config.json"] = _json(_transformers_preprocessor(preprocessing))
+            files["preprocessor_config.json"] = _dump_json(_build_transformers_preprocessor(preprocessing))
     return files
 
 
-def _timm_config(
+def _build_timm_config(
     config: EfficientNetConfig, model: str | None, preprocessing: Preprocessing | None, labels: Sequence[str] | None
 ) -> dict[str, Any]:
-    """Write what timm reads from a model's folder."""
-    size = input_size(config, preprocessing)
+    """Return the `config.json` of timm."""
+    size = find_input_size(config, preprocessing)
     pretrained: dict[str, Any] = {
         "architecture": model,
         "custom_load": False,
@@ -84,21 +84,21 @@ def _timm_config(
         pretrained["notes"] = [f"exact preprocessing: {json.dumps(exact)}"]
     if labels is not None:
         pretrained["label_names"] = list(labels)
-    described = {
+    record = {
         "architecture": model,
         "num_classes": config.num_classes,
         "num_features": config.head_channels,
         "pretrained_cfg": pretrained,
     }
-    return described if config.in_channels == 3 else {**described, "model_args": {"in_chans": config.in_channels}}
+    return record if config.in_channels == 3 else {**record, "model_args": {"in_chans": config.in_channels}}
 
 
-def _transformers_config(
+def _build_transformers_config(
     config: EfficientNetConfig, dtype: str, preprocessing: Preprocessing | None, labels: Sequence[str] | None
 ) -> dict[str, Any]:
-    """Write an `EfficientNetConfig` of transformers."""
-    size = input_size(config, preprocessing)
-    base, width, depth = _scaling(config)
+    """Return the `EfficientNetConfig` of transformers."""
+    size = find_input_size(config, preprocessing)
+    base, width, depth = _find_scaling(config)
     names = labels or [f"{_NO_LABEL}{number}" for number in range(config.num_classes)]
     return {
         "architectures": ["EfficientNetForImageClassification"],
@@ -111,7 +111,7 @@ def _transformers_config(
         "kernel_sizes": [stage.kernel for stage in base.stages],
         "in_channels": [stage.in_channels for stage in base.stages],
         "out_channels": [stage.out_channels for stage in base.stages],
-        "depthwise_padding": depthwise_padding(config, size),
+        "depthwise_padding": list_odd_blocks(config, size),
         "strides": [stage.stride for stage in base.stages],
         "num_block_repeats": [stage.repeats for stage in base.stages],
         "expand_ratios": [stage.expansion for stage in base.stages],
@@ -129,19 +129,19 @@ def _transformers_config(
     }
 
 
-def _transformers_preprocessor(preprocessing: Preprocessing) -> dict[str, Any]:
-    """Write an `EfficientNetImageProcessor`'s settings; its resizing is Pillow's or torchvision's, with antialiasing.
+def _build_transformers_preprocessor(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return the settings of transformers' `EfficientNetImageProcessor`.
 
-    It resizes first and crops then, which comes to the same centre square.
+    It resizes like Pillow or torchvision, with antialiasing, and crops afterwards to the same center square.
     """
     size = {"height": preprocessing.size, "width": preprocessing.size}
-    cropped = preprocessing.crop != "none"
+    has_crop = preprocessing.crop != "none"
     return {
         "image_processor_type": "EfficientNetImageProcessor",
         "do_resize": True,
-        "size": {"shortest_edge": preprocessing.size + CROP_PADDING} if cropped else size,
+        "size": {"shortest_edge": preprocessing.size + CROP_PADDING} if has_crop else size,
         "resample": _RESAMPLE[preprocessing.resize],
-        "do_center_crop": cropped,
+        "do_center_crop": has_crop,
         "crop_size": size,
         "do_rescale": True,
         "rescale_factor": 1 / 255,
@@ -153,11 +153,11 @@ def _transformers_preprocessor(preprocessing: Preprocessing) -> dict[str, Any]:
     }
 
 
-def _scaling(config: EfficientNetConfig) -> tuple[EfficientNetConfig, float, float]:
-    """Give the base network of version 1, and the width and depth that make this one of it."""
+def _find_scaling(config: EfficientNetConfig) -> tuple[EfficientNetConfig, float, float]:
+    """Return the base network of version 1, and the width and depth factors of a network."""
     width, depth = V1_SCALING[config.name]
     return CONFIGS["efficientnet-b0"], width, depth
 
 
-def _json(value: dict[str, Any]) -> str:
+def _dump_json(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

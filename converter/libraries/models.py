@@ -1,13 +1,13 @@
-"""The same networks in other libraries: what they are called there, and where those compute something else.
+"""The models of the same networks in other libraries, and the differences from TensorFlow.
 
-Read off timm 1.0.31, torchvision 0.28.0, transformers 5.23.0 and efficientnet-pytorch 0.7.1.
+Checked with timm 1.0.31, torchvision 0.28.0, transformers 5.23.0 and efficientnet-pytorch 0.7.1.
 
 ::
 
     library                batch norm epsilon              padding of stride-2 convolutions
-    timm (`tf_` models)    1e-3                            SAME, as TensorFlow
+    timm (`tf_` models)    1e-3                            SAME, like TensorFlow
     torchvision            1e-3; efficientnet_b0..b4 1e-5  symmetric: SAME at inputs of 32k + 1 pixels only
-    transformers           from its config                 SAME for even or for odd maps, block by block in its config
+    transformers           from its config                 SAME for even or for odd maps, per block in its config
     efficientnet-pytorch   1e-3                            SAME, for one input size unless image_size=None
 """
 
@@ -19,19 +19,19 @@ from ..model.config import CONFIGS, EFFICIENTNET_V1
 
 TargetName: TypeAlias = Literal["native", "timm", "torchvision", "transformers", "efficientnet-pytorch"]
 
-#: Our own module, and every library that has some of the networks.
+#: Our own module, and the libraries that have some of the networks.
 TARGETS: tuple[TargetName, ...] = ("native", "timm", "torchvision", "transformers", "efficientnet-pytorch")
 
 _TORCHVISION = {
     **{f"efficientnetv2-{size}": f"efficientnet_v2_{size}" for size in "sml"},
     **{f"efficientnet-b{number}": f"efficientnet_b{number}" for number in range(8)},
 }
-#: torchvision leaves these at PyTorch's own epsilon, 1e-5.
+#: Models in which torchvision uses PyTorch's default epsilon, 1e-5.
 TORCHVISION_OTHER_EPSILON = frozenset(f"efficientnet-b{number}" for number in range(5))
 
 
-def library_model(target: TargetName, architecture: str) -> str | None:
-    """Name the library's model of a published network, None when it has none."""
+def find_library_model(target: TargetName, architecture: str) -> str | None:
+    """Return the library's name for a published network, or None if it does not have the network."""
     if architecture not in CONFIGS:
         return None
     if target == "native":
@@ -45,6 +45,6 @@ def library_model(target: TargetName, architecture: str) -> str | None:
     return "EfficientNetForImageClassification" if target == "transformers" else architecture
 
 
-def targets_of(architecture: str) -> tuple[TargetName, ...]:
-    """List the targets that a network can be written for; one that is not published only for our own module."""
-    return tuple(target for target in TARGETS if target == "native" or library_model(target, architecture))
+def list_targets(architecture: str) -> tuple[TargetName, ...]:
+    """Return the targets that have a network; only our own module has custom networks."""
+    return tuple(target for target in TARGETS if target == "native" or find_library_model(target, architecture))

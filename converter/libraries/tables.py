@@ -1,17 +1,17 @@
-"""The names that other libraries give to the network's tensors, as rules from our own names to theirs.
+"""Names of tensors in other libraries, as rules that map our names to theirs.
 
-The rules are written in the engine of `converter.mapping.rules`, and every layout is the identity: only names differ.
-A block's place, `{stage}.{position}` in our names, is what the library's words make of it.
+The rules are those of `converter.mapping.rules`. All layouts are the identity, because only names differ.
+A block, `{stage}.{position}` in our names, is translated by the words of each library.
 
 ::
 
-    library                names read off                               place of a block
+    library                checked with                                 name of a block
     timm                   tf_efficientnet_*, tf_efficientnetv2_*       blocks.{stage}.{position}
     torchvision            efficientnet_b*, efficientnet_v2_*           features.{stage + 1}.{position}
     transformers           EfficientNetForImageClassification           efficientnet.encoder.blocks.{flat index}
     efficientnet-pytorch   EfficientNet.from_name                       _blocks.{flat index}
 
-Forms of blocks are those of `mapping.automl`: `fused1`, `fused`, `mbconv1`, `mbconv`; `block` is any of them.
+The forms of blocks are those of `model.names`: `fused1`, `fused`, `mbconv1` and `mbconv`; `block` matches any of them.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from ..mapping.rules import Rule, RuleSet, translate
 from ..model.config import Block, EfficientNetConfig
 from ..model.names import FORMS, get_form, native_targets
 
-#: Raised by one whenever a line below changes, so that an output tells which table made it.
+#: Incremented whenever a rule changes.
 VERSION = "1"
 
 _Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Table(NamedTuple):
-    """One library's names: pairs of our layer and theirs, batch norms and others, and where a block stands.
+    """The names in one library: pairs of our layer and its layer, and a function that returns its name of a block.
 
-    `{head}` in one of theirs is the number after the last stage's.
+    `{head}` in a name of the library is the number after the last stage's.
     """
 
     norms: _Pairs
     layers: _Pairs
-    place: Callable[[Block], str]
+    format_block: Callable[[Block], str]
 
 
-def _by_stage(block: Block) -> str:
+def _format_by_stage(block: Block) -> str:
     return f"{block.stage}.{block.position}"
 
 
-def _by_later_stage(block: Block) -> str:
+def _format_by_next_stage(block: Block) -> str:
     return f"{block.stage + 1}.{block.position}"
 
 
-def _by_index(block: Block) -> str:
+def _format_by_index(block: Block) -> str:
     return str(block.flat_index)
 
 
@@ -80,7 +80,7 @@ TIMM = Table(
         ("head.conv", "conv_head"),
         ("classifier", "classifier"),
     ),
-    place=_by_stage,
+    format_block=_format_by_stage,
 )
 
 TORCHVISION = Table(
@@ -113,7 +113,7 @@ TORCHVISION = Table(
         ("head.conv", "features.{head}.0"),
         ("classifier", "classifier.1"),
     ),
-    place=_by_later_stage,
+    format_block=_format_by_next_stage,
 )
 
 _ENCODER = "efficientnet.encoder.blocks"
@@ -136,7 +136,7 @@ TRANSFORMERS = Table(
         ("head.conv", "efficientnet.encoder.top_conv"),
         ("classifier", "classifier"),
     ),
-    place=_by_index,
+    format_block=_format_by_index,
 )
 
 EFFICIENTNET_PYTORCH = Table(
@@ -157,20 +157,22 @@ EFFICIENTNET_PYTORCH = Table(
         ("head.conv", "_conv_head"),
         ("classifier", "_fc"),
     ),
-    place=_by_index,
+    format_block=_format_by_index,
 )
 
-#: Of batch norms, and of convolutions and the classifier.
+#: Tensors of batch norms, and of convolutions and the classifier.
 _NORM_PARTS = {part: part for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
 _LAYER_PARTS = {part: part for part in ("weight", "bias")}
 
 
-def rule_set(table: Table, config: EfficientNetConfig, name: str) -> RuleSet:
-    """Write a library's table for one network: which places have which form, and what the library calls them."""
+def build_rules(table: Table, config: EfficientNetConfig, name: str) -> RuleSet:
+    """Return the rules of a library for a network."""
     words: dict[str, dict[str, str]] = {form: {} for form in (*FORMS, "block")}
     for block in config.blocks():
-        words[get_form(block.config)][_by_stage(block)] = words["block"][_by_stage(block)] = table.place(block)
-    # What follows the last stage where the head is one more of them.
+        words[get_form(block.config)][_format_by_stage(block)] = words["block"][_format_by_stage(block)] = (
+            table.format_block(block)
+        )
+    # In torchvision the head is numbered like one more stage.
     head = str(len(config.stages) + 1)
     rules = tuple(
         Rule(f"{ours}.{{{part}}}", f"{theirs.replace('{head}', head)}.{{{part}}}")
@@ -180,9 +182,9 @@ def rule_set(table: Table, config: EfficientNetConfig, name: str) -> RuleSet:
     return RuleSet(name=name, version=VERSION, rules=rules, words={**words, "norm": _NORM_PARTS, "part": _LAYER_PARTS})
 
 
-def library_names(table: Table, config: EfficientNetConfig, name: str) -> dict[str, str]:
-    """Give the library's name of every tensor of the network: our name -> theirs, one to one.
+def map_to_library(table: Table, config: EfficientNetConfig, name: str) -> dict[str, str]:
+    """Return our name -> the library's name for every tensor of a network, one to one.
 
-    Raises `MappingError` for a tensor that the table does not know.
+    Raises `MappingError` for a tensor that is not in the table.
     """
-    return translate(native_targets(config), rule_set(table, config, name))
+    return translate(native_targets(config), build_rules(table, config, name))

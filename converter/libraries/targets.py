@@ -1,4 +1,4 @@
-"""The models of other libraries: whether one has a network at all, and where it computes something different."""
+"""Targets: checks whether a library has a network, and notes on what its model computes differently."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tfckpt.errors import printable
 from ..errors import ExportError
 from ..images.recipes import Preprocessing
 from ..model.config import CONFIGS, EfficientNetConfig
-from .models import TORCHVISION_OTHER_EPSILON, TargetName, library_model, targets_of
+from .models import TORCHVISION_OTHER_EPSILON, TargetName, find_library_model, list_targets
 from .tables import EFFICIENTNET_PYTORCH, TIMM, TORCHVISION, TRANSFORMERS, Table
 
 TABLES: dict[TargetName, Table] = {
@@ -16,32 +16,36 @@ TABLES: dict[TargetName, Table] = {
     "transformers": TRANSFORMERS,
     "efficientnet-pytorch": EFFICIENTNET_PYTORCH,
 }
-#: The batch norm epsilon that the libraries' models have, or get from us.
+#: The batch norm epsilon of the libraries' models; `same_padding_` sets it in torchvision's.
 _LIBRARY_EPSILON = 1e-3
 
 
-def model_of(target: TargetName, config: EfficientNetConfig) -> str:
-    """Name the library's model; `ExportError` says which targets there are instead."""
-    others = ", ".join(targets_of(config.name))
-    model = library_model(target, config.name)
+def find_model(target: TargetName, config: EfficientNetConfig) -> str:
+    """Return the library's name for a network; raise `ExportError` with possible targets if it has none."""
+    targets = ", ".join(list_targets(config.name))
+    model = find_library_model(target, config.name)
     if model is not None and not config.head_channels:
-        raise ExportError(f"{target}'s models have a head, and this backbone has none; targets for it: native")
-    if model is None or not _same_network(config):
-        what = config.name if config.name in CONFIGS else "a network that is not a published one"
-        raise ExportError(f"{target} has no model for {printable(what)}; targets for it: {others}")
+        raise ExportError(
+            f"models of {target} need a head, which this backbone does not have; possible targets: native"
+        )
+    if model is None or not _is_published(config):
+        network = config.name if config.name in CONFIGS else "a custom network"
+        raise ExportError(f"{target} has no model for {printable(network)}; possible targets: {targets}")
     if config.bn_epsilon != _LIBRARY_EPSILON:
-        raise ExportError(f"the batch norms have epsilon {config.bn_epsilon:g}, those of {target} {_LIBRARY_EPSILON:g}")
+        raise ExportError(f"the batch norm epsilon is {config.bn_epsilon:g}, but {target} has {_LIBRARY_EPSILON:g}")
     if target == "torchvision" and config.in_channels != 3:
-        raise ExportError(f"torchvision's models take 3 channels, not {config.in_channels}; targets for it: {others}")
+        raise ExportError(f"torchvision needs 3 input channels, not {config.in_channels}; possible targets: {targets}")
     if target == "torchvision" and not config.num_classes:
-        raise ExportError(f"torchvision's models are not built without a classifier; targets for it: {others}")
+        raise ExportError(f"torchvision needs a classifier; possible targets: {targets}")
     return model
 
 
-def _same_network(config: EfficientNetConfig) -> bool:
-    """Whether the config is the published one of its name, whatever its classes and input channels."""
-    known = CONFIGS.get(config.name)
-    return known is not None and (known.stages, known.stem_channels, known.stem_stride, known.head_channels) == (
+def _is_published(config: EfficientNetConfig) -> bool:
+    """Return whether a config is the published one of its name, for any classes and input channels."""
+    published = CONFIGS.get(config.name)
+    if published is None:
+        return False
+    return (published.stages, published.stem_channels, published.stem_stride, published.head_channels) == (
         config.stages,
         config.stem_channels,
         config.stem_stride,
@@ -49,8 +53,8 @@ def _same_network(config: EfficientNetConfig) -> bool:
     )
 
 
-def notes_of(target: TargetName, config: EfficientNetConfig, preprocessing: Preprocessing | None) -> tuple[str, ...]:
-    """Say where the library's model computes something else than TensorFlow, and what to do about it."""
+def list_notes(target: TargetName, config: EfficientNetConfig, preprocessing: Preprocessing | None) -> tuple[str, ...]:
+    """Return notes on what the library's model computes differently from TensorFlow, and how to avoid it."""
     if target == "torchvision":
         if config.name in TORCHVISION_OTHER_EPSILON:
             return (
@@ -62,36 +66,36 @@ def notes_of(target: TargetName, config: EfficientNetConfig, preprocessing: Prep
             "after loading; without it the logits are exact only at inputs of 32k + 1 pixels, such as 225 or 385",
         )
     if target == "transformers":
-        size = input_size(config, preprocessing)
+        size = find_input_size(config, preprocessing)
         if size % 2:
             return (
-                f"transformers pads its first convolution for even inputs, and {size} is odd: the logits differ from "
-                "TensorFlow's; evaluate at an even size, with depthwise_padding in config.json to suit it",
+                f"transformers pads its first convolution for even inputs, but {size} is odd: the logits differ from "
+                "TensorFlow's; evaluate at an even size, with a matching depthwise_padding in config.json",
             )
         return (
-            f"transformers has its padding in config.json: it is TensorFlow's at inputs of {size} pixels, and at other "
-            "sizes whose feature maps are even and odd in the same places",
+            f"transformers reads its padding from config.json: it is TensorFlow's for inputs of {size} pixels, and for "
+            "other sizes only if the same feature maps have even sizes",
         )
     if target == "efficientnet-pytorch":
         return (
-            f"EfficientNet.from_name({config.name!r}) pads for its own input size only; with image_size=None, "
+            f"EfficientNet.from_name({config.name!r}) pads only for its own input size; with image_size=None, "
             f"{'include_top=False' if not config.num_classes else f'num_classes={config.num_classes}'} "
-            "it pads as TensorFlow does at any size",
+            "it pads like TensorFlow for any size",
         )
     return ()
 
 
-def input_size(config: EfficientNetConfig, preprocessing: Preprocessing | None) -> int:
-    """Give the pixels of a side that the network is evaluated at."""
+def find_input_size(config: EfficientNetConfig, preprocessing: Preprocessing | None) -> int:
+    """Return the evaluation size of a network in pixels."""
     if preprocessing is not None:
         return preprocessing.size
     return config.eval_size or 224
 
 
-def depthwise_padding(config: EfficientNetConfig, size: int) -> list[int]:
-    """List the blocks of stride 2 whose input has an odd side at an input of `size` pixels, as transformers wants it.
+def list_odd_blocks(config: EfficientNetConfig, size: int) -> list[int]:
+    """Return the indices of stride-2 blocks whose input has an odd side, for an image of `size` pixels.
 
-    SAME pads those by the same on all sides, and even ones by less on the left.
+    transformers pads these blocks equally on all sides, and the others less at the top and left.
     """
     side = -(-size // config.stem_stride)
     odd = []

@@ -1,1 +1,1 @@
-"""Published checkpoints: the table, which one a file is, and their download."""
+"""Published checkpoints: their table, their recognition and their download."""

@@ -1,14 +1,14 @@
-"""Download released archives once, keep them in a cache directory, and check them at every use.
+"""Download of released archives to a cache directory, and checks at every use.
 
 ::
 
     CACHE/releases/v2/efficientnetv2-s.tgz                         the archive
     CACHE/releases/v2/efficientnetv2-s.tgz.json                    its record: address, size, version, SHA-256
-    CACHE/releases/v2/efficientnetv2-s.tgz.part-0123456789abcdef   the beginning of a download that stopped
+    CACHE/releases/v2/efficientnetv2-s.tgz.part-0123456789abcdef   the start of an interrupted download
 
 No checksums of the releases are published, so the first use is trusted, and every later use must match its record.
-The digits in a partial file's name are a digest of address, size and version, so that only the same file is resumed.
-All names in the cache come from the table of releases, none from a server.
+The digits in the name of a partial file are a digest of address, size and version, so only the same file is resumed.
+All file names in the cache come from the table of releases, never from a server.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ if TYPE_CHECKING:
 #: The environment variable that names the cache directory.
 CACHE_VARIABLE = "TFCKPT_CACHE"
 
-#: Bytes of one request, which has retries of its own: small enough to lose little, large enough for few requests.
+#: Bytes of one request, which is retried separately: small enough to lose little, large enough for few requests.
 _PIECE = 32 << 20
-#: A server may claim no more; no release has a tenth of it.
+#: Largest size that a server may claim; releases have less than a tenth.
 _LARGEST = DEFAULT_LIMITS.max_download_bytes
 _BUFFER = 1 << 20
 _LARGEST_RECORD = 64 << 10
@@ -74,16 +74,17 @@ def fetch(
     """Return the path of a release's archive; download it first unless the cache has it.
 
     `base_url` is the folder of the archives on a server, by default the publisher's; `cache` is the directory that
-    keeps them, by default that of `cache_folder`. The next call resumes a download that stopped.
-    The first use records size and SHA-256, and every later use compares them. `talk` gets a sentence for each step.
+    keeps them, by default that of `cache_folder`. The next call resumes an interrupted download.
+    The first use records size and SHA-256, and every later use compares them. `talk` is called with a message for each
+    step.
 
     Raises `UnknownModelError` for a name that is not a release, `ValueError` for a `base_url` that is not a web
     address, `CorruptionError` for an archive that differs from the first use, and what `tfckpt` raises about servers
     and files.
     """
-    found = find_release(release)
-    transport, address = _connect(found, BASE_URL if base_url is None else base_url)
-    path = os.path.join(cache_folder(cache), "releases", *found.path.split("/"))
+    entry = find_release(release)
+    transport, address = _connect(entry, BASE_URL if base_url is None else base_url)
+    path = os.path.join(cache_folder(cache), "releases", *entry.path.split("/"))
     talk = talk or (lambda _: None)
     if not _is_cached(path):
         folder = os.path.dirname(path)
@@ -92,29 +93,29 @@ def fetch(
         with FileLock(f"{path}.lock", path=path, busy="another process is fetching this release"):
             if not _is_cached(path):  # another process may have fetched it before we had the lock
                 _download(path, transport, address, progress, talk)
-                talk(f"{found.name} is kept as {path}")
+                talk(f"{entry.name} is stored as {path}")
                 return path
-    talk(f"{found.name} is in the cache: {path}")
+    talk(f"{entry.name} is in the cache: {path}")
     return path
 
 
 def cache_folder(cache: PathLike | None = None) -> str:
-    """Return the cache directory: `cache`, or else what the environment names, or `~/.cache/tfckpt`."""
-    chosen = os.fspath(cache or "") or os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return chosen
+    """Return the cache directory: `cache`, or the one in the environment, or `~/.cache/tfckpt`."""
+    configured = os.fspath(cache or "") or os.environ.get(CACHE_VARIABLE)
+    if configured:
+        return configured
     caches = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(caches):  # the XDG specification says to ignore such a value
         caches = os.path.expanduser(os.path.join("~", ".cache"))
     if not os.path.isabs(caches):
         raise WriteError(
-            f"there is no home directory to keep releases in; name a directory with --cache or {CACHE_VARIABLE}"
+            f"there is no home directory for the cache of releases; set a directory with --cache or {CACHE_VARIABLE}"
         )
     return os.path.join(caches, "tfckpt")
 
 
 def check_base_url(base_url: str) -> urllib.parse.SplitResult:
-    """Return the parts of a web address (http or https); `ValueError` for anything else."""
+    """Return the parts of a web address (http or https); raise `ValueError` for anything else."""
     try:
         parts = urllib.parse.urlsplit(base_url)
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -126,7 +127,7 @@ def check_base_url(base_url: str) -> urllib.parse.SplitResult:
 
 
 def _connect(release: Release, base_url: str) -> tuple[HttpTransport, str]:
-    """Return the transport to an archive's server, and the address without user, password and query, to be shown."""
+    """Return the transport to an archive's server, and the address to show, without user, password and query."""
     from tfckpt.storage.remote.http import HttpTransport  # imports urllib.request, which local conversions do not need
 
     parts = check_base_url(base_url)
@@ -137,7 +138,7 @@ def _connect(release: Release, base_url: str) -> tuple[HttpTransport, str]:
 
 
 class _Fingerprint(NamedTuple):
-    """What tells an archive from any other."""
+    """The size and checksum of an archive."""
 
     size: int
     sha256: str
@@ -147,21 +148,21 @@ class _Fingerprint(NamedTuple):
 
 
 def _is_cached(path: str) -> bool:
-    """Whether the archive is in the cache and matches its record.
+    """Return whether the archive is in the cache; raise `CorruptionError` if it does not match its record.
 
-    An archive without a record, which somebody else put there, gets its record now.
+    An archive without record was put there by the user, and its record is written now.
     """
     if not os.path.lexists(path):
         return False
-    found = _fingerprint(path)
+    fingerprint = _compute_fingerprint(path)
     recorded = _read_record(path)
     if recorded is None:
-        _require_archive(path, path)
-        _write_record(path, found, address=None, version=None)
-    elif found != recorded:
+        _check_archive(path, path)
+        _write_record(path, fingerprint, address=None, version=None)
+    elif fingerprint != recorded:
         raise CorruptionError(
-            f"the archive in the cache changed since its first use: it has {found}; recorded are {recorded}; "
-            "remove it, and it is fetched again",
+            f"the archive in the cache has changed since its first use: {fingerprint}, recorded {recorded}; "
+            "remove it to download it again",
             path=path,
         )
     return True
@@ -170,41 +171,41 @@ def _is_cached(path: str) -> bool:
 def _download(
     path: str, transport: HttpTransport, address: str, progress: Progress | None, talk: Callable[[str], None]
 ) -> None:
-    """Download an archive, or the rest of it, and give it its name in the cache if it is the recorded one."""
+    """Download an archive, or the rest of it, and move it to `path` if it matches the record."""
     recorded = _read_record(path)
     facts = transport.stat(address)
     if facts.size > _LARGEST:
-        raise StorageError(f"the server claims {facts.size:,} bytes, and no release has {_LARGEST:,}", path=address)
+        raise StorageError(f"the server claims {facts.size:,} bytes, expected at most {_LARGEST:,}", path=address)
     if recorded is not None and recorded.size != facts.size:
-        raise _changed(path, recorded, f"{facts.size:,} bytes", address)
+        raise _make_error(path, recorded, f"{facts.size:,} bytes", address)
     with _PartialFile(path, address, facts, progress) as part:
-        resumed = f", of which {part.size:,} are there already" if part.size else ""
-        talk(f"fetching {facts.size:,} bytes from {address}{resumed}")
+        resumed = f", of which {part.size:,} are already stored" if part.size else ""
+        talk(f"downloading {facts.size:,} bytes from {address}{resumed}")
         part.fill(transport)
-        found = _fingerprint(part.path)
+        fingerprint = _compute_fingerprint(part.path)
         if recorded is None:
-            _write_record(path, found, address=address, version=facts.version)
-        elif found != recorded:
-            raise _changed(path, recorded, found, address)
+            _write_record(path, fingerprint, address=address, version=facts.version)
+        elif fingerprint != recorded:
+            raise _make_error(path, recorded, str(fingerprint), address)
         with writing(path):
             os.replace(part.path, path)
     sync_folder(os.path.dirname(path))
 
 
 class _PartialFile:
-    """The beginning of an archive, as a sink for the transport; the next attempt resumes it.
+    """The start of an archive, as a sink for the transport; the next attempt resumes it.
 
-    Leaving it with an error adds to the error how much is kept.
+    If the `with` block raises an error, a note on the stored bytes is added to it.
     """
 
     def __init__(self, path: str, address: str, facts: Facts, progress: Progress | None) -> None:
-        """Open the partial file of this address, size and version, and remove those of others."""
+        """Open the partial file of this address, size and version, and remove all others."""
         digest = hashlib.sha256(f"{address}\n{facts.size}\n{facts.version}".encode()).hexdigest()
         self.path = f"{path}.part-{digest[:16]}"
         self._address = address
         self._facts = facts
         self._progress = progress
-        self._can_resume = facts.version is not None  # without a version, two answers could be of two files
+        self._can_resume = facts.version is not None  # without a version, two answers may belong to different files
         for other in glob.glob(f"{glob.escape(path)}.part*"):
             if other != self.path:
                 _remove(other)
@@ -215,12 +216,12 @@ class _PartialFile:
             self.restart()
 
     def fill(self, transport: HttpTransport) -> None:
-        """Download what is missing, sync it to the disk, and raise unless it is an archive."""
+        """Download the missing bytes, sync them to the disk, and raise unless the file is an archive."""
         while self.size < self._facts.size:
             length = min(_PIECE, self._facts.size - self.size) if self._can_resume else self._facts.size
             try:
                 transport.copy(self._address, self.size, length, self, self._facts)
-            except UnsupportedFeatureError:  # the server sends only whole files
+            except UnsupportedFeatureError:  # the server sends only complete files
                 if length == self._facts.size:
                     raise
                 self._can_resume = False
@@ -228,13 +229,13 @@ class _PartialFile:
         with writing(self.path):
             os.fsync(self._file.fileno())
         try:
-            _require_archive(self.path, self._address)
+            _check_archive(self.path, self._address)
         except CheckpointNotFoundError:
             self._can_resume = False
             raise
 
     def write(self, data: bytes) -> None:
-        """Append the next bytes; they survive if the process is killed."""
+        """Append the next bytes, which are preserved if the process is killed."""
         with writing(self.path):
             self._file.write(data)
             self._file.flush()
@@ -243,7 +244,7 @@ class _PartialFile:
             self._progress(self.size, self._facts.size)
 
     def restart(self) -> None:
-        """Drop everything that was written."""
+        """Remove everything that was written."""
         with writing(self.path):
             self._file.truncate(0)
         self.size = 0
@@ -254,55 +255,53 @@ class _PartialFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # a full disk, which `error` is about
+        with contextlib.suppress(OSError):  # a full disk, which `error` already reports
             self._file.close()
         size = os.path.getsize(self.path) if os.path.lexists(self.path) else 0
         if error is None or not self._can_resume or not size:
             _remove(self.path)
         elif size < self._facts.size:
-            kept = f"{size:,} of {self._facts.size:,} bytes are kept, and the next attempt goes on from there"
+            note = f"{size:,} of {self._facts.size:,} bytes are stored, and the next attempt resumes there"
             if isinstance(error, CheckpointError):
-                error.message += f"; {kept} if the server still has the same file"
-            elif not isinstance(error, Exception):  # Ctrl-C or SIGTERM, which commands report by its text
-                error.args = (kept,)
+                error.message += f"; {note} if the server still has the same file"
+            elif not isinstance(error, Exception):  # Ctrl-C or SIGTERM, whose text commands print
+                error.args = (note,)
 
 
-def _changed(path: str, recorded: _Fingerprint, found: object, address: str) -> CorruptionError:
-    """Return the error for a server whose archive differs from the one of the first use."""
+def _make_error(path: str, recorded: _Fingerprint, actual: str, address: str) -> CorruptionError:
+    """Return the error for a server whose archive differs from the record."""
     return CorruptionError(
-        f"the archive there is not the one of the first use: it has {found}; recorded are {recorded}; "
-        f"if the new one is right, remove the record {printable(path)}.json",
+        f"the archive on the server is not that of the first use: {actual}, recorded {recorded}; "
+        f"to accept the new one, remove the record {printable(path)}.json",
         path=address,
     )
 
 
 def _open_unlinked(path: str) -> BinaryIO:
-    """Open a file for appending; links are removed first, since writing would change their target."""
+    """Open a file for appending; links are removed first, because writing would change their targets."""
     with contextlib.suppress(FileNotFoundError):
-        found = os.lstat(path)
-        if not stat.S_ISDIR(found.st_mode) and not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode) and not (stat.S_ISREG(status.st_mode) and status.st_nlink == 1):
             os.unlink(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return open(os.open(path, flags, 0o666), "ab")
 
 
 def _open_regular(path: str) -> contextlib.closing[ByteSource]:
-    """Open a file of the cache for reading; `StorageError` for anything else, since a pipe would never end."""
+    """Open a regular file for reading; raise `StorageError` for anything else, because a pipe may never end."""
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise StorageError("cannot read the file: it is not a regular file", path=path)
+        raise StorageError("not a regular file", path=path)
     return contextlib.closing(LocalStorage(mmap=False).open(path))
 
 
-def _require_archive(path: str, shown: str) -> None:
-    """Raise unless a file is an archive; it may be the page of a proxy that wants a password."""
+def _check_archive(path: str, shown: str) -> None:
+    """Raise unless a file is an archive; it may be the login page of a proxy."""
     with _open_regular(path) as source:
         if detect_archive(source) is None:
-            raise CheckpointNotFoundError(
-                f"this is not an archive of a release but {describe_file(source)}", path=shown
-            )
+            raise CheckpointNotFoundError(f"not an archive of a release but {describe_file(source)}", path=shown)
 
 
-def _fingerprint(path: str) -> _Fingerprint:
+def _compute_fingerprint(path: str) -> _Fingerprint:
     digest = hashlib.sha256()
     with _open_regular(path) as source:
         for offset in range(0, source.size, _BUFFER):
@@ -311,7 +310,7 @@ def _fingerprint(path: str) -> _Fingerprint:
 
 
 def _read_record(path: str) -> _Fingerprint | None:
-    """Return the archive's fingerprint at its first use; None before it."""
+    """Return the fingerprint of the archive at its first use, None if there is no record."""
     try:
         with _open_regular(f"{path}.json") as source:
             text = bytes(source.read(0, min(source.size, _LARGEST_RECORD)))
@@ -322,18 +321,18 @@ def _read_record(path: str) -> _Fingerprint | None:
             case {"size": int(size), "sha256": str(sha256)} if len(sha256) == _SHA256_DIGITS:
                 return _Fingerprint(size, sha256)
     raise CorruptionError(
-        "the record of a release has no size and SHA-256; remove it, and the archive is trusted as at first",
+        "the record of a release has no size and SHA-256; remove it to trust the archive again",
         path=f"{path}.json",
     )
 
 
-def _write_record(path: str, found: _Fingerprint, *, address: str | None, version: str | None) -> None:
-    """Record the first use; `address` is None for an archive that was not downloaded."""
+def _write_record(path: str, fingerprint: _Fingerprint, *, address: str | None, version: str | None) -> None:
+    """Write the record; `address` is None for an archive that was not downloaded."""
     record = {
         "address": address,
-        "size": found.size,
+        "size": fingerprint.size,
         "version": version,
-        "sha256": found.sha256,
+        "sha256": fingerprint.sha256,
         "first_used": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
     with atomic_file(f"{path}.json", overwrite=True) as file:

@@ -1,8 +1,8 @@
-"""The released checkpoints, as data: where each stands, what it is, and what fits it elsewhere.
+"""The table of released checkpoints: address, network, training and preprocessing.
 
 Sources: the tables of google/automl (folder efficientnetv2, README) and tensorflow/tpu (models/official/efficientnet,
 README) for addresses and published accuracy; `converter.model` for the rest.
-Published accuracy is top-1 on ImageNet's validation images, None where none was published.
+The published accuracy is top-1 on the validation images of ImageNet, None if none was published.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from tfckpt.errors import say_close_names
 
 from ..errors import UnknownModelError
 from ..images.recipes import Preprocessing, get_recipe
-from ..libraries.models import TARGETS, library_model
+from ..libraries.models import TARGETS, find_library_model
 from ..model.config import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2, EfficientNetConfig
 
-#: The folder that all archives are under.
+#: The address of the directory with all archives.
 BASE_URL = "https://storage.googleapis.com/cloud-tpu-checkpoints/efficientnet"
 
 _1K = 1000
 _21K = 21_843
-#: Every model was evaluated at this size after training on ImageNet-21k, in pixels.
+#: The evaluation size in pixels of every model trained on ImageNet-21k.
 _21K_SIZE = 224
 
 
@@ -43,31 +43,31 @@ class Release:
 
     @property
     def config(self) -> EfficientNetConfig:
-        """The network, with this release's class count."""
+        """The config of the network, with the class count of this release."""
         return dataclasses.replace(CONFIGS[self.architecture], num_classes=self.classes)
 
     @property
     def parameters(self) -> int:
-        """How many numbers were trained."""
+        """The number of trained parameters."""
         return self.config.parameter_count()
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What evaluation does to images."""
+        """The preprocessing of images in its evaluation."""
         return get_recipe(self.recipe, self.size)
 
     @property
     def fits(self) -> dict[str, str]:
-        """The models of other libraries that take these weights, by library."""
-        names = {target: library_model(target, self.architecture) for target in TARGETS if target != "native"}
+        """The models for these weights in other libraries, by library."""
+        names = {target: find_library_model(target, self.architecture) for target in TARGETS if target != "native"}
         return {target: name for target, name in names.items() if name is not None}
 
     def address(self, base_url: str = BASE_URL) -> str:
-        """Give the archive's address."""
+        """Return the address of the archive."""
         return f"{base_url.rstrip('/')}/{self.path}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values that JSON can hold."""
+        """Return the release as values that JSON can represent."""
         return {
             "name": self.name,
             "address": self.address(),
@@ -118,7 +118,7 @@ _NOISY_STUDENT_TOP1 = {
 }
 
 
-def _v2_releases() -> list[Release]:
+def _list_v2_releases() -> list[Release]:
     releases = []
     for variant, (plain_top1, finetuned_top1) in _V2_TOP1.items():
         name = f"efficientnetv2-{variant}"
@@ -161,7 +161,7 @@ def _v2_releases() -> list[Release]:
     return releases
 
 
-def _v1_releases() -> list[Release]:
+def _list_v1_releases() -> list[Release]:
     releases = []
     for variant, top1 in _ADVPROP_TOP1.items():
         name = f"efficientnet-{variant}"
@@ -195,25 +195,25 @@ def _v1_releases() -> list[Release]:
     return releases
 
 
-RELEASES: dict[str, Release] = {release.name: release for release in (*_v2_releases(), *_v1_releases())}
+RELEASES: dict[str, Release] = {release.name: release for release in (*_list_v2_releases(), *_list_v1_releases())}
 
 
 def find_release(name: str) -> Release:
-    """Give the release of a name; `UnknownModelError` offers close ones."""
+    """Return the release of a name; raise `UnknownModelError` with close names if there is none."""
     if name not in RELEASES:
-        hint = say_close_names(close_releases(name))
+        hint = say_close_names(find_close_releases(name))
         raise UnknownModelError(f"there is no release {name!r}{hint}; tf2torch models lists them")
     return RELEASES[name]
 
 
-def close_releases(name: str) -> list[str]:
-    """The releases a person may have meant, likeliest first: those of a network of this name, else those like it."""
+def find_close_releases(name: str) -> list[str]:
+    """Return the releases of the network with this name, or otherwise the releases with similar names."""
     own = [release.name for release in RELEASES.values() if release.architecture == name]
     return own or difflib.get_close_matches(name, RELEASES, n=4)
 
 
 def find_releases(pattern: str = "*") -> list[Release]:
-    """List the releases whose name or architecture fits a shell pattern, or has it as a part of its name."""
+    """Return the releases whose name or architecture matches a shell pattern or contains it."""
     return [
         release
         for release in RELEASES.values()
@@ -221,10 +221,10 @@ def find_releases(pattern: str = "*") -> list[Release]:
     ]
 
 
-def preprocessing_for(releases: tuple[str, ...], config: EfficientNetConfig) -> Preprocessing | None:
-    """Give the preprocessing of the likeliest of some releases, as a conversion's report names them.
+def find_preprocessing(releases: tuple[str, ...], config: EfficientNetConfig) -> Preprocessing | None:
+    """Return the preprocessing of the first of some releases, as listed in a conversion report.
 
-    None for a network of nobody's release: what it was trained with is not known.
+    Return None for a network that is not a release, because its preprocessing is unknown.
     """
     if not releases:
         return None

@@ -1,6 +1,6 @@
-"""Which release a published network may be: its training data and preprocessing, which names and shapes do not tell.
+"""Identification of the release that a published network comes from, and so of its training and preprocessing.
 
-A class count leaves one release or several; where there are several, the name of the checkpoint's folder may decide.
+Names and shapes do not determine the release. The class count often does, and otherwise the directory's name may.
 Source: the releases' own addresses (google/automl, folder efficientnetv2; tensorflow/tpu, folder efficientnet).
 """
 
@@ -20,13 +20,13 @@ _ADVPROP = "-advprop"
 _NOISY = "-noisystudent"
 _NOISY_475 = "-noisystudent-475"
 
-#: Without the release that was trained on ImageNet-1k alone.
+#: Networks without a release trained only on ImageNet-1k.
 _NO_1K = ("efficientnetv2-xl",)
 _NO_ADVPROP = ("efficientnet-l2",)
 _NO_NOISY = ("efficientnet-b8",)
-#: With a second release of weights for smaller images.
+#: Networks with a second release for smaller images.
 _TWO_SIZES = ("efficientnet-l2",)
-#: What the name of a folder or file says where it contains it, the longer first.
+#: Parts of directory and file names, and the releases they indicate; longer parts come first.
 _HINTS = (
     (_FINETUNED[1:], _FINETUNED),
     (_21K[1:], _21K),
@@ -37,49 +37,55 @@ _HINTS = (
 
 
 class Releases(NamedTuple):
-    """The releases a checkpoint may be, the likeliest first, and a sentence on what decided; empty for none."""
+    """The releases that a checkpoint may be, most likely first, and the evidence in words.
+
+    `is_decided` is False if several releases remain possible.
+    """
 
     names: tuple[str, ...]
     sentence: str
-    decided: bool
+    is_decided: bool
 
 
-def releases_of(config: EfficientNetConfig, family: str, path: str, *, asked: str | None = None) -> Releases:
-    """Say which releases a network may be; `path` is where its checkpoint stands.
+def identify_releases(config: EfficientNetConfig, family: str, path: str, *, requested: str | None = None) -> Releases:
+    """Return the releases that a network may be; `path` is the path of its checkpoint.
 
-    `asked` is the release that it is known to be; `UnknownModelError` if it cannot be that one.
+    `requested` is the release that the caller says it is; raise `UnknownModelError` if that is impossible.
     """
-    found = _found(config, family, path)
-    if asked is None:
-        return found
-    possible = _found(config, family, "").names
-    if asked not in possible:
-        may_be = f"it may be {' or '.join(possible)}" if possible else "it is no release"
-        raise UnknownModelError(f"the network is not the release {asked}: by names, shapes and class count {may_be}")
+    releases = _identify(config, family, path)
+    if requested is None:
+        return releases
+    possible = _identify(config, family, "").names
+    if requested not in possible:
+        alternatives = f"it may be {' or '.join(possible)}" if possible else "it is not a release"
+        raise UnknownModelError(
+            f"the network is not the release {requested}: by names, shapes and class count {alternatives}"
+        )
     if len(possible) == 1:
-        return found
-    sentence = f"{config.num_classes:,} classes: {' or '.join(possible)}; {asked} by the name it was asked for"
-    return Releases((asked,), sentence, True)
+        return releases
+    sentence = f"{config.num_classes:,} classes: {' or '.join(possible)}; requested: {requested}"
+    return Releases((requested,), sentence, True)
 
 
-def _found(config: EfficientNetConfig, family: str, path: str) -> Releases:
-    """Say which releases a network may be by what is found."""
+def _identify(config: EfficientNetConfig, family: str, path: str) -> Releases:
+    """Return the releases that a network may be by its class count, its family and its path."""
     if config.name not in CONFIGS or not config.num_classes:
         return Releases((), "", True)
     classes = f"{config.num_classes:,} classes"
     if family == "keras":
         if config.num_classes != IMAGENET_CLASSES:
-            return Releases((), f"{classes}: not the weights that Keras offers", True)
-        return Releases((f"keras-{config.name}",), f"{classes}: as Keras offers it", True)
-    names = _candidates(config)
+            return Releases((), f"{classes}: not the weights that Keras provides", True)
+        return Releases((f"keras-{config.name}",), f"{classes}: as provided by Keras", True)
+    names = _list_candidates(config)
     if not names:
-        return Releases((), f"{classes}: no release has that many", True)
+        return Releases((), f"{classes}: no release has this number", True)
     if len(names) == 1:
-        return Releases(names, f"{classes}: only the release {names[0]} has that many", True)
+        return Releases(names, f"{classes}: only the release {names[0]} has this number", True)
     hint = next((ending for text, ending in _HINTS if text in path), None)
-    told = [name for name in names if hint is not None and name.endswith(hint)]
-    if told:
-        return Releases(tuple(told), f"{classes}: {' or '.join(names)}; {told[0]} by the name of its folder", True)
+    hinted = [name for name in names if hint is not None and name.endswith(hint)]
+    if hinted:
+        sentence = f"{classes}: {' or '.join(names)}; {hinted[0]} by the name of its directory"
+        return Releases(tuple(hinted), sentence, True)
     return Releases(
         names,
         f"{classes}: {' or '.join(names)}; names and shapes are the same, but preprocessing differs; "
@@ -88,8 +94,8 @@ def _found(config: EfficientNetConfig, family: str, path: str) -> Releases:
     )
 
 
-def _candidates(config: EfficientNetConfig) -> tuple[str, ...]:
-    """Give the releases of a network with its class count."""
+def _list_candidates(config: EfficientNetConfig) -> tuple[str, ...]:
+    """Return the releases of a network with its class count."""
     name = config.name
     if name in EFFICIENTNET_V2:
         if config.num_classes == IMAGENET_21K_CLASSES:

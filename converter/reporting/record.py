@@ -12,7 +12,7 @@ from ..conversion import ConversionResult
 from ..formats.files import Output
 from ..images.recipes import Preprocessing
 from ..mapping.report import ConversionReport
-from ..releases.table import preprocessing_for
+from ..releases.table import find_preprocessing
 from .sizes import Variant, list_variants
 from .statistics import Remark, Statistics, find_remarks, find_roles, measure
 
@@ -144,7 +144,7 @@ def build_report(result: ConversionResult, output: Output, path: PathLike, *, co
 def _describe_preprocessing(result: ConversionResult, settings: Preprocessing | None) -> PreprocessingCard:
     """Return the settings with their origin, judged by the releases that the network may be."""
     assert result.config is not None, "only an EfficientNet has known preprocessing"
-    known = {name: preprocessing_for((name,), result.config) for name in result.report.releases}
+    known = {name: find_preprocessing((name,), result.config) for name in result.report.releases}
     matching = [name for name, release in known.items() if release is not None and release == settings]
     others = tuple(
         (name, release.describe()) for name, release in known.items() if release is not None and name not in matching

@@ -312,9 +312,9 @@ def test_error_lists_everything_that_does_not_match_and_nothing_is_written(
 def test_error_has_the_names_of_the_library() -> None:
     """A missing tensor of timm is listed under timm's name."""
     config = CONFIGS["efficientnet-b0"]
-    from converter.libraries.tables import TIMM, library_names
+    from converter.libraries.tables import TIMM, map_to_library
 
-    names = library_names(TIMM, config, "timm")
+    names = map_to_library(TIMM, config, "timm")
     state_dict = {names[n]: np.broadcast_to(np.float32(0), shape) for n, shape in native_targets(config).items()}
     del state_dict["conv_stem.weight"]
 

@@ -244,7 +244,7 @@ def test_failed_download_is_reported_in_one_line(
 
     shown = capsys.readouterr()
     assert (actual, shown.out) == (code, "")
-    (line,) = [line for line in shown.err.splitlines() if not line.startswith("fetching ")]
+    (line,) = [line for line in shown.err.splitlines() if not line.startswith("downloading ")]
     assert line.startswith("tf2torch: ")
     assert os.listdir() == []
 

@@ -1,4 +1,4 @@
-"""Weights under the names of other libraries load strictly into their models and give the same logits."""
+"""Weights exported for other libraries load strictly into their models, and the logits are the same."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.converter.networks import arrays
 
 torch = pytest.importorskip("torch", reason="the libraries are PyTorch's")
 
-#: Small enough to compute quickly, and even, so that padding at stride 2 shows.
+#: A small even size, at which SAME padding is asymmetric.
 SIZE = 64
 
 
-def network(name: str) -> ConversionResult:
-    """A published network with random weights and batch norms that hold statistics, from TensorFlow's names."""
+def convert_network(name: str) -> ConversionResult:
+    """Convert a published network with random weights and batch norm statistics."""
     random = np.random.default_rng(0)
     source: dict[str, Any] = {}
     for key, array in arrays(name, averages=False).items():
@@ -42,63 +42,66 @@ def network(name: str) -> ConversionResult:
 @pytest.fixture(scope="module")
 def v2() -> ConversionResult:
     """EfficientNetV2-B0."""
-    return network("efficientnetv2-b0")
+    return convert_network("efficientnetv2-b0")
 
 
 @pytest.fixture(scope="module")
 def v1() -> ConversionResult:
     """EfficientNet-B0."""
-    return network("efficientnet-b0")
+    return convert_network("efficientnet-b0")
 
 
 @pytest.fixture(scope="module")
 def small() -> ConversionResult:
     """EfficientNetV2-S."""
-    return network("efficientnetv2-s")
+    return convert_network("efficientnetv2-s")
 
 
-def images(size: int, count: int) -> Any:
-    """Images, NCHW."""
+def make_images(size: int, count: int) -> Any:
+    """Return random images, NCHW."""
     return torch.from_numpy(np.random.default_rng(1).standard_normal((count, 3, size, size), np.float32))
 
 
-def ours(result: ConversionResult, size: int = SIZE, *, count: int = 2) -> Any:
-    """Our network's logits in float64."""
+def compute_own_logits(result: ConversionResult, size: int = SIZE, *, count: int = 2) -> Any:
+    """Return the logits of our network in float64."""
     from converter.model import EfficientNet
 
     model = EfficientNet(result.config)
     model.load_state_dict({name: torch.tensor(array) for name, array in result.state_dict.items()}, strict=True)
-    return logits(model, size, count=count)
+    return compute_logits(model, size, count=count)
 
 
-def logits(model: Any, size: int = SIZE, *, count: int = 2) -> Any:
-    """A model's logits in float64, in which the order of additions does not show."""
+def compute_logits(model: Any, size: int = SIZE, *, count: int = 2) -> Any:
+    """Return the logits of a model in float64, in which the order of additions is negligible."""
     with torch.inference_mode():
-        out = model.double().eval()(images(size, count).double())
+        out = model.double().eval()(make_images(size, count).double())
     return getattr(out, "logits", out).numpy()
 
 
-def assert_same(found: Any, expected: Any) -> None:
-    """Equal to 1e-10 of the largest logit."""
-    assert np.abs(found - expected).max() < 1e-10 * np.abs(expected).max()
+def assert_same(actual: Any, expected: Any) -> None:
+    """Check that logits differ by at most 1e-10 of the largest."""
+    assert np.abs(actual - expected).max() < 1e-10 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("fixture", ["v2", "v1"])
-def test_timm_folder_opens_with_the_same_logits(
+def test_timm_directory_has_the_same_logits(
     fixture: str, request: pytest.FixtureRequest, tmp_path: pathlib.Path
 ) -> None:
-    """`timm.create_model("local-dir:...")` finds config and weights."""
+    """`timm.create_model("local-dir:...")` opens the directory."""
     pytest.importorskip("tests.torchvision_operators")
     timm = pytest.importorskip("timm", reason="timm is not installed")
     result: ConversionResult = request.getfixturevalue(fixture)
 
     export(result, tmp_path / "folder", target="timm")
 
-    assert_same(logits(timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True)), ours(result))
+    assert_same(
+        compute_logits(timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True)),
+        compute_own_logits(result),
+    )
 
 
 def test_timm_state_dict_loads_strictly(v2: ConversionResult, tmp_path: pathlib.Path) -> None:
-    """A single file has timm's keys and no others."""
+    """A single file has exactly the keys of timm."""
     pytest.importorskip("tests.torchvision_operators")
     timm = pytest.importorskip("timm", reason="timm is not installed")
 
@@ -106,28 +109,28 @@ def test_timm_state_dict_loads_strictly(v2: ConversionResult, tmp_path: pathlib.
 
     model = timm.create_model("tf_efficientnetv2_b0")
     model.load_state_dict(torch.load(tmp_path / "b0.pth", weights_only=True), strict=True)
-    assert_same(logits(model), ours(v2))
+    assert_same(compute_logits(model), compute_own_logits(v2))
 
 
 @pytest.mark.parametrize("target", ["timm", "torchvision", "transformers", "efficientnet-pytorch"])
-def test_plain_state_dict_of_a_library_is_known_by_its_names(
+def test_plain_state_dict_of_a_library_is_recognized(
     target: TargetName, v1: ConversionResult, tmp_path: pathlib.Path
 ) -> None:
-    """A `.pth` says nothing of itself; with one name more it is nobody's, and stays as it is."""
+    """A `.pth` has no metadata, so names decide; with one additional name the file is read unchanged."""
     path = tmp_path / "b0.pth"
     export(v1, path, target=target)
 
-    found = read_native(path)
+    native = read_native(path)
     state_dict = torch.load(path, weights_only=True)
     torch.save({**state_dict, "other": torch.zeros(1)}, path)
 
-    assert list(found.tensors) == list(v1.state_dict)
-    assert all(np.array_equal(found.tensors[name], array) for name, array in v1.state_dict.items())
+    assert list(native.tensors) == list(v1.state_dict)
+    assert all(np.array_equal(native.tensors[name], array) for name, array in v1.state_dict.items())
     assert list(read_native(path).tensors) == [*state_dict, "other"]
 
 
-def torchvision_model(name: str, result: ConversionResult, folder: pathlib.Path) -> Any:
-    """Torchvision's model with the weights of a conversion, loaded strictly."""
+def load_torchvision(name: str, result: ConversionResult, folder: pathlib.Path) -> Any:
+    """Return torchvision's model with strictly loaded weights of a conversion."""
     pytest.importorskip("tests.torchvision_operators")
     models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
     export(result, folder / "x.pth", target="torchvision")
@@ -137,38 +140,38 @@ def torchvision_model(name: str, result: ConversionResult, folder: pathlib.Path)
 
 
 @pytest.mark.parametrize("size", [224, slow(225), slow(384)])
-def test_torchvision_is_exact_with_its_padding_mended(size: int, v1: ConversionResult, tmp_path: pathlib.Path) -> None:
-    """With the mend at any size; without it, by its epsilon, at none."""
-    model = torchvision_model("efficientnet_b0", v1, tmp_path)
-    expected = ours(v1, size, count=1)
+def test_torchvision_is_exact_with_same_padding(size: int, v1: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """After `same_padding_` any size is exact; before it none is, because the epsilon differs."""
+    model = load_torchvision("efficientnet_b0", v1, tmp_path)
+    expected = compute_own_logits(v1, size, count=1)
 
-    before = logits(model, size, count=1)
-    after = logits(converter.same_padding_(model), size, count=1)
+    before = compute_logits(model, size, count=1)
+    after = compute_logits(converter.same_padding_(model), size, count=1)
 
     assert np.abs(before - expected).max() > 1e-4 * np.abs(expected).max()
     assert_same(after, expected)
 
 
 @pytest.mark.parametrize(
-    ("size", "exact"), [slow(64, False), (65, True), (96, False), slow(97, True), slow(100, False)]
+    ("size", "is_exact"), [slow(64, False), (65, True), (96, False), slow(97, True), slow(100, False)]
 )
-def test_torchvision_as_it_is_is_exact_at_32_k_and_1_pixels(
-    size: int, exact: bool, small: ConversionResult, tmp_path: pathlib.Path
+def test_unchanged_torchvision_is_exact_only_for_some_sizes(
+    size: int, is_exact: bool, small: ConversionResult, tmp_path: pathlib.Path
 ) -> None:
-    """Of version 2, whose epsilon is TensorFlow's, only the padding differs."""
-    model = torchvision_model("efficientnet_v2_s", small, tmp_path)
-    expected = ours(small, size, count=1)
+    """In version 2 only the padding differs, except for 32k + 1 pixels."""
+    model = load_torchvision("efficientnet_v2_s", small, tmp_path)
+    expected = compute_own_logits(small, size, count=1)
 
-    before = logits(model, size, count=1)
-    after = logits(converter.same_padding_(model), size, count=1)
+    before = compute_logits(model, size, count=1)
+    after = compute_logits(converter.same_padding_(model), size, count=1)
 
-    assert (np.abs(before - expected).max() < 1e-10 * np.abs(expected).max()) == exact
+    assert (np.abs(before - expected).max() < 1e-10 * np.abs(expected).max()) == is_exact
     assert_same(after, expected)
 
 
-def test_mended_padding_changes_no_weight_and_only_once(v1: ConversionResult, tmp_path: pathlib.Path) -> None:
-    """A state dict fits before and after, parameters are the same objects, and a second call does nothing."""
-    model = torchvision_model("efficientnet_b0", v1, tmp_path)
+def test_same_padding_keeps_weights_and_is_idempotent(v1: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """The parameters are the same objects, their names do not change, and a second call has no effect."""
+    model = load_torchvision("efficientnet_b0", v1, tmp_path)
     before = {name: id(parameter) for name, parameter in model.named_parameters()}
 
     once = converter.same_padding_(model)
@@ -183,24 +186,24 @@ def test_mended_padding_changes_no_weight_and_only_once(v1: ConversionResult, tm
 
 
 def test_efficientnet_pytorch_loads_strictly_with_the_same_logits(v1: ConversionResult, tmp_path: pathlib.Path) -> None:
-    """Built as the note of the conversion says; by its own image size it pads for that size alone."""
+    """The arguments are those in the note of the export; by default the padding is right only for one size."""
     library = pytest.importorskip("efficientnet_pytorch", reason="efficientnet-pytorch is not installed")
     export(v1, tmp_path / "b0.pth", target="efficientnet-pytorch")
     weights = torch.load(tmp_path / "b0.pth", weights_only=True)
 
     model = library.EfficientNet.from_name("efficientnet-b0", image_size=None, num_classes=1000)
     model.load_state_dict(weights, strict=True)
-    of_its_size = library.EfficientNet.from_name("efficientnet-b0")
-    of_its_size.load_state_dict(weights, strict=True)
+    fixed_size = library.EfficientNet.from_name("efficientnet-b0")
+    fixed_size.load_state_dict(weights, strict=True)
 
     for size in (SIZE, SIZE + 1):
-        assert_same(logits(model, size), ours(v1, size))
-    assert_same(logits(of_its_size, 224, count=1), ours(v1, 224, count=1))
-    assert np.abs(logits(of_its_size, SIZE + 1) - ours(v1, SIZE + 1)).max() > 1e-4
+        assert_same(compute_logits(model, size), compute_own_logits(v1, size))
+    assert_same(compute_logits(fixed_size, 224, count=1), compute_own_logits(v1, 224, count=1))
+    assert np.abs(compute_logits(fixed_size, SIZE + 1) - compute_own_logits(v1, SIZE + 1)).max() > 1e-4
 
 
-def test_transformers_folder_opens_with_the_same_logits(v1: ConversionResult, tmp_path: pathlib.Path) -> None:
-    """`from_pretrained` finds config and weights, and misses and adds none."""
+def test_transformers_directory_has_the_same_logits(v1: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """`from_pretrained` opens the directory, without missing or unexpected keys."""
     pytest.importorskip("tests.torchvision_operators")
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
@@ -212,35 +215,35 @@ def test_transformers_folder_opens_with_the_same_logits(v1: ConversionResult, tm
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
     with torch.inference_mode():
-        found = model.double().eval()(images(SIZE, 2).double()).logits.numpy()
-    assert_same(found, ours(v1))
+        actual = model.double().eval()(make_images(SIZE, 2).double()).logits.numpy()
+    assert_same(actual, compute_own_logits(v1))
 
 
-def test_target_that_has_no_such_network_is_refused(
+def test_target_without_the_network_is_rejected(
     v2: ConversionResult, data: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """transformers has version 1 only, and no library has a network of one's own; nothing is written."""
-    with pytest.raises(ExportError, match="transformers has no model"):
+    """transformers has only version 1, and no library has custom networks; nothing is written."""
+    with pytest.raises(ExportError, match=r"transformers.*efficientnetv2-b0"):
         export(v2, tmp_path / "folder", target="transformers")
-    with pytest.raises(ExportError, match="targets for it: native"):
+    with pytest.raises(ExportError, match="native"):
         export(convert(data / "digits" / "efficientnetv2-digits"), tmp_path / "folder", target="timm")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folded_batch_norms_load_back_with_the_same_logits(v2: ConversionResult, tmp_path: pathlib.Path) -> None:
-    """The file says that they are folded, and `load_model` builds the network without them."""
+def test_network_with_folded_batch_norms_has_the_same_logits(v2: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """The file records the folding, and `load_model` builds a network without batch norms."""
     from converter.loading import load_model
 
     export(v2, tmp_path / "b0.safetensors", fuse_bn=True)
 
-    found, expected = logits(load_model(tmp_path / "b0.safetensors")), ours(v2)
-    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+    actual, expected = compute_logits(load_model(tmp_path / "b0.safetensors")), compute_own_logits(v2)
+    assert np.abs(actual - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_floats_are_rounded_and_counters_kept(v2: ConversionResult, dtype: str, tmp_path: pathlib.Path) -> None:
-    """A quarter of a thousandth of each value may go, the int64 counters stay."""
+def test_only_floats_are_rounded(v2: ConversionResult, dtype: str, tmp_path: pathlib.Path) -> None:
+    """Floating-point tensors get the dtype; the int64 counters do not change."""
     export(v2, tmp_path / "b0.safetensors", dtype=dtype)
 
     tensors = read_output(tmp_path / "b0.safetensors").tensors
@@ -249,8 +252,8 @@ def test_floats_are_rounded_and_counters_kept(v2: ConversionResult, dtype: str, 
     np.testing.assert_allclose(kernel, v2.state_dict["stem.conv.weight"], rtol=2**-8, atol=1e-7)
 
 
-def test_another_class_count_gives_a_new_classifier_or_none(v2: ConversionResult, tmp_path: pathlib.Path) -> None:
-    """The rest of the network is what it was."""
+def test_class_count_can_be_changed_on_export(v2: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """A new classifier is written, or none for 0; other tensors do not change."""
     export(v2, tmp_path / "five.safetensors", num_classes=5)
     export(v2, tmp_path / "none.safetensors", num_classes=0)
 
@@ -261,13 +264,13 @@ def test_another_class_count_gives_a_new_classifier_or_none(v2: ConversionResult
     np.testing.assert_array_equal(none["stem.conv.weight"], v2.state_dict["stem.conv.weight"])
 
 
-def test_sharded_folder_has_every_tensor_once(v2: ConversionResult, tmp_path: pathlib.Path) -> None:
-    """The index names the file of each, and the folder is read back whole."""
+def test_sharded_directory_contains_every_tensor_once(v2: ConversionResult, tmp_path: pathlib.Path) -> None:
+    """The index contains the file of each tensor, and reading the directory returns all of them."""
     export(v2, tmp_path / "folder", shard_size=5_000_000)
 
     index = json.loads((tmp_path / "folder" / "model.safetensors.index.json").read_text())
     assert len(set(index["weight_map"].values())) > 3
-    found = read_output(tmp_path / "folder").tensors
-    assert set(found) == set(index["weight_map"]) == set(v2.state_dict)
+    tensors = read_output(tmp_path / "folder").tensors
+    assert set(tensors) == set(index["weight_map"]) == set(v2.state_dict)
     for name, array in v2.state_dict.items():
-        np.testing.assert_array_equal(found[name], array)
+        np.testing.assert_array_equal(tensors[name], array)
