@@ -18,6 +18,7 @@ from .bodies import IFS, MERGES, SWITCHES, Body, Program, data_inputs
 from .limits import ReferenceLimits
 from .registry import is_supported
 from .scopes import Argument, End, Expansion, Feed, Site, TensorKey
+from .writes import FunctionWrites, find_earlier_write
 
 _WHILES = {"While", "StatelessWhile"}
 _CASES = {"Case", "StatelessCase"}
@@ -55,6 +56,11 @@ class Plan:
     #: Whether a Switch is decided only at run time, so that values may be dead.
     may_be_dead: bool
 
+    def read_arguments(self) -> set[int]:
+        """Return the positions of the arguments that its steps use."""
+        used = {slot for step in self.steps for slot, _ in step.inputs}
+        return {position for position, slot in self.arguments.items() if slot in used}
+
     def all_steps(self) -> list[Step]:
         """Return every step, including those of branches and loops."""
         steps: list[Step] = []
@@ -69,17 +75,23 @@ class Plan:
 
 
 class Planner:
-    """The maker of plans for one program; a function that an If, Case or While runs is planned once."""
+    """The maker of plans for one program; a function that an If, Case or While runs is planned once.
+
+    What must not run is only noted, in `unsupported` and `changed`, so that a plan can also be shown.
+    """
 
     def __init__(self, program: Program, limits: ReferenceLimits) -> None:
         self._program = program
         self._limits = limits
         self._branches: dict[str, Plan] = {}
         self._open: list[str] = []
+        self._writes = FunctionWrites(program.graph.functions)
         self.unsupported: dict[str, str] = {}
+        #: The first read of a variable after a control dependency that would change it.
+        self.changed: GraphError | None = None
 
     def plan(self, fetches: Sequence[str], feeds: Mapping[str, bool | None]) -> Plan:
-        """Return the plan for tensors of the graph; add operations that cannot be run to `unsupported`."""
+        """Return the plan for tensors of the graph."""
         expansion = Expansion(self._program, self._program.main, {}, self._limits)
         keys = {expansion.locate(name)[0]: value for name, value in feeds.items()}
         expansion = Expansion(self._program, self._program.main, keys, self._limits)
@@ -110,6 +122,19 @@ class Planner:
         self._open.pop()
         self._branches[name] = plan
         return plan
+
+    def check_writes(self, sites: Sequence[Site], expansion: Expansion) -> None:
+        """Note the first site that reads a variable after a control dependency changes it."""
+        if self.changed is None:
+            self.changed = find_earlier_write(sites, expansion, self._writes, self._limits.max_operations)
+
+    def check_loop(self, node: Node, name: str, branches: Sequence[Plan]) -> None:
+        """Note a loop whose body changes a variable that the loop reads."""
+        changed = set().union(*(self._writes.positions(function) for function in _branch_functions(node)))
+        if self.changed is None and any(changed & plan.read_arguments() for plan in branches):
+            self.changed = GraphError(
+                "the loop reads a variable and changes it, which is not supported", node=name, op=node.op
+            )
 
     @property
     def limits(self) -> ReferenceLimits:
@@ -143,6 +168,7 @@ class _Planning:
         self._planner.unsupported |= {self._prefix + site.name: site.node.op for site in unsupported}
         if self._cycle and not unsupported:
             raise GraphError(f"the graph has a cycle: {' -> '.join(self._cycle)}")
+        self._planner.check_writes([self._sites[key] for key in self._order if key in needed], self._expansion)
         return self._assemble(needed)
 
     def _is_supported(self, key: tuple[int, str]) -> bool:
@@ -254,6 +280,9 @@ class _Planning:
         for key in order:
             site = self._sites[key]
             may_be_dead |= site.node.op in SWITCHES
+            branches = tuple(self._planner.branch(name, site.node) for name in _branch_functions(site.node))
+            if site.node.op in _WHILES:
+                self._planner.check_loop(site.node, self._prefix + site.name, branches)
             steps.append(
                 Step(
                     name=self._prefix + site.name,
@@ -262,7 +291,7 @@ class _Planning:
                     inputs=inputs[key],
                     pivots=pivots[key],
                     release=tuple(release.get(key, ())),
-                    branches=tuple(self._planner.branch(name, site.node) for name in _branch_functions(site.node)),
+                    branches=branches,
                     constant=(site.scope.body.name, site.node.name),
                 )
             )

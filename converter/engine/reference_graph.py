@@ -194,11 +194,17 @@ class ReferenceGraph:
         )
 
     def plan(self, fetches: Sequence[str], feeds: Mapping[str, bool | None]) -> Plan:
-        """Return the plan for some fetches; raise one `UnsupportedOpError` for all operations that cannot be run."""
+        """Return the plan for some fetches.
+
+        Raises one `UnsupportedOpError` for all operations that cannot be run, and `GraphError` if a variable is read
+        after a control dependency changes it.
+        """
         planner = Planner(self._program, self.limits)
         plan = planner.plan(fetches, feeds)
         if planner.unsupported:
             raise UnsupportedOpError(list(planner.unsupported.items()))
+        if planner.changed is not None:
+            raise planner.changed
         return plan
 
     def locate(self, name: str) -> tuple[TensorKey, Node]:

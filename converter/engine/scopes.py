@@ -100,6 +100,10 @@ class Expansion:
         """The number of calls expanded so far."""
         return len(self._scopes)
 
+    def is_fed(self, key: TensorKey) -> bool:
+        """Return whether a tensor is fed."""
+        return key in self._feeds
+
     def follow(self, scope: Scope, reference: str) -> End:
         """Follow a data reference of a node in `scope` to its end.
 

@@ -52,6 +52,7 @@ CASES = {
     "savedmodel-tf2": "savedmodels:make_tf2",
     "writer": "writer:make_writer",
     "writer-long-keys": "writer:make_long_keys",
+    "graph-writes": "graph_writes:make_graph_writes",
     "statefile": "statefile:make_statefile",
     "train-api": "train_api:make_train_api",
 }
