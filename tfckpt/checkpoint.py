@@ -34,7 +34,7 @@ class Checkpoint(Mapping[str, Array]):
     If several variables share a full name, looking it up is an error that lists their keys.
     Arrays are read-only. Those of a local little-endian checkpoint are views of the memory-mapped file, which take no
     extra memory and stay valid after `close`.
-    Checksums are verified whenever a tensor is read.
+    Checksums are verified when a tensor is read, unless `verify=False`.
     Checkpoints are thread-safe.
     """
 

@@ -47,7 +47,10 @@ def check_prefix(prefix: str) -> None:
 
 
 def check_free(prefix: str, num_shards: int, *, overwrite: bool) -> None:
-    """Raise `CheckpointExistsError` if a file would be overwritten without `overwrite`."""
+    """Raise `CheckpointExistsError` if a file would be overwritten without `overwrite`.
+
+    Raises `WriteError` if a directory has the name of one of the files.
+    """
     names = [naming.index_name(prefix), *(naming.shard_name(prefix, i, num_shards) for i in range(num_shards))]
     for path in names:
         if os.path.isdir(path):
@@ -70,7 +73,7 @@ def publish(prefix: str, shards: Sequence[PendingFile], index: PendingFile, *, o
     folder = os.path.dirname(prefix)
     for file in (*shards, index):
         file.sync()
-    is_set_aside = _shard_count(prefix) == len(shards) and _set_aside(prefix, len(shards))
+    is_set_aside = _count_shards(prefix) == len(shards) and _set_aside(prefix, len(shards))
     try:
         for file in shards:
             file.commit()
@@ -107,7 +110,7 @@ def _list_files(prefix: str) -> list[tuple[str, str]]:
     return [(os.path.join(folder, other), other[len(name) :]) for other in names if other.startswith(name)]
 
 
-def _shard_count(prefix: str) -> int | None:
+def _count_shards(prefix: str) -> int | None:
     """Return the number of data shards of an existing bundle; None if there is none or its header is unreadable."""
     try:
         header, _ = _open_index(prefix)

@@ -7,17 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import tfckpt
 from tests import builders
 from tests.arrays import digest
 from tests.builders import FLOAT, INT32, STRING, Bundle
 from tests.tfckpt.recorded import TENSORFLOW, Record, expected
-from tests.tfckpt.v1.v1_files import V1File, list_proto, record_proto, tensor_proto, values_proto
+from tests.tfckpt.v1.v1_files import ROWS, V1File, list_proto, matrix_file, record_proto, tensor_proto, values_proto
 from tfckpt.errors import (
-    CheckpointError,
     CheckpointNotFoundError,
     ChecksumError,
     CorruptionError,
@@ -27,21 +24,12 @@ from tfckpt.errors import (
 )
 from tfckpt.limits import DEFAULT_LIMITS, Limits
 from tfckpt.storage.local import LocalStorage
-from tfckpt.storage.memory import MemoryStorage
 from tfckpt.v1.reader import V1Reader
-
-ROWS = [[(0, 1), None], [(1, 2), None]]
 
 
 def open_v1(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> V1Reader:
     """Open a local file or pattern."""
     return V1Reader(LocalStorage(), str(path), limits)
-
-
-def matrix_file() -> V1File:
-    """Return a file with a float matrix `m` of 3 rows and 2 columns, in slices of one and two rows."""
-    pieces = [(ROWS[0], [0.0, 1.0]), (ROWS[1], [2.0, 3.0, 4.0, 5.0])]
-    return V1File().add_slices(b"m", FLOAT, [3, 2], pieces)
 
 
 def write_shards(folder: Path) -> Path:
@@ -408,47 +396,6 @@ def test_v1_close_leaves_arrays_valid(tmp_path: Path) -> None:
     reader.close()
 
     assert array.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
-
-
-@st.composite
-def damaged(draw: st.DrawFn, sound: bytes) -> bytes:
-    """Draw a copy of the bytes with a part replaced."""
-    start = draw(st.integers(0, len(sound)))
-    stop = draw(st.integers(start, min(len(sound), start + 3)))
-    return sound[:start] + draw(st.binary(max_size=3)) + sound[stop:]
-
-
-@given(damaged(list_proto(matrix_file().add(b"s", STRING, [2], [b"x", b""]).listed)))
-def test_v1_damaged_list_gives_tensors_or_our_errors(head: bytes) -> None:
-    """The checksum of the block is correct, so the checks of the list itself are tested."""
-    file = matrix_file().add(b"s", STRING, [2], [b"x", b""])
-    file.head = head
-
-    assert_readable_or_refused(file)
-
-
-@given(damaged(record_proto(b"m", ROWS[1], values_proto(FLOAT, [2.0, 3.0, 4.0, 5.0]))))
-def test_v1_damaged_record_gives_values_or_our_errors(record: bytes) -> None:
-    """The checksum of the block is correct, so the checks of the record itself are tested."""
-    file = matrix_file()
-    file.records[builders.slice_key(b"m", ROWS[1])] = record
-
-    assert_readable_or_refused(file)
-
-
-def assert_readable_or_refused(file: V1File) -> None:
-    """Open the file and read all its tensors; only errors of this package may be raised."""
-    try:
-        reader = V1Reader(MemoryStorage({"model": file.bytes()}), "model")
-        infos = list(reader.infos())
-    except CheckpointError:
-        return
-    for info in infos:
-        try:
-            array = reader.read(info.name)
-        except CheckpointError:
-            continue
-        assert (array.shape, array.dtype) == (info.shape, info.dtype)
 
 
 def test_v1_checkpoint_has_no_payloads(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ from tests.builders import (
     varint,
 )
 
+#: Row 0, and rows 1 and 2, of a matrix of three rows.
+ROWS = [[(0, 1), None], [(1, 2), None]]
+
 
 def packed(number: int, dtype: int, values: Sequence[float]) -> bytes:
     """Return a packed field of a TensorProto."""
@@ -111,3 +114,9 @@ class V1File:
         """Write the file and return its path."""
         path.write_bytes(self.bytes())
         return path
+
+
+def matrix_file() -> V1File:
+    """Return a file with a float matrix `m` of 3 rows and 2 columns, in slices of one and two rows."""
+    pieces = [(ROWS[0], [0.0, 1.0]), (ROWS[1], [2.0, 3.0, 4.0, 5.0])]
+    return V1File().add_slices(b"m", FLOAT, [3, 2], pieces)
