@@ -23,7 +23,7 @@ from ._typing import Array, PathLike, Progress, SourceLike
 from .errors import ConversionError, MappingError, Shape, UnknownModelError
 from .families import search
 from .families.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights
-from .families.graph_facts import GraphFacts, read_graph
+from .families.graph_account import check_account, reader_of
 from .families.variables import Inventory, inventory_from_checkpoint, inventory_from_names
 from .mapping.layout import LAYOUTS
 from .mapping.modules import Into, read_targets
@@ -165,7 +165,7 @@ def plan_conversion(
         strides=strides,
         scope=scope,
         head=head,
-        graph=graph,
+        read_graph=None if graph is None else reader_of(graph),
     )
     targets = native_targets(prepared.config)
     try:
@@ -175,6 +175,10 @@ def plan_conversion(
             raise
         raise error.with_hint(f"{model} was requested; {prepared.suggest_model()}") from None
     releases = identify_releases(prepared.config, prepared.family.name, source.path, requested=release)
+    reading = prepared.reading
+    if reading is not None:
+        check_account(prepared, planned, graph=source.path)
+        graph_notes += reading.notes
     notes = [*prepared.notes, *graph_notes, *_describe_input_normalization(source, prepared.input_statistics)]
     if not releases.is_decided:
         notes.append(releases.sentence)
@@ -185,6 +189,9 @@ def plan_conversion(
         evidence=(*prepared.evidence, *([releases.sentence] if releases.is_decided and releases.sentence else [])),
         releases=releases.names,
         head=head,
+        operations=None if reading is None else reading.operations,
+        inputs=() if reading is None else reading.inputs,
+        outputs=() if reading is None else reading.outputs,
         notes=tuple(notes),
     )
     return ConversionPlan(prepared.config, planned, report, prepared.rules, targets, source.read)
@@ -350,7 +357,7 @@ class _Source:
     path: str
     facts: Mapping[str, _Facts]
     inventory: Inventory
-    graph: Callable[[], tfckpt.Graph | None]
+    graph: Callable[[], tfckpt.MetaGraph | None]
     files: Callable[[], tuple[FileRecord, ...]]
     read: Callable[[Sequence[str]], Iterator[Array]]
 
@@ -375,7 +382,7 @@ def _describe_source(tensors: Mapping[str, Array]) -> _Source:
         path=tensors.prefix,
         facts=facts,
         inventory=_inventory_by_name(facts) if objects is None else inventory_from_checkpoint(tensors, objects),
-        graph=lambda: tensors.graph,
+        graph=lambda: tensors.meta_graph,
         files=lambda: _record_files(tensors),
         read=lambda names: (array for _, array in tensors.read_many(names)),  # by several threads, verified
     )
@@ -404,13 +411,12 @@ def _describe_input_normalization(source: _Source, keys: Mapping[str, str]) -> l
     return [note]
 
 
-def _read_graph(source: _Source) -> tuple[GraphFacts | None, list[str]]:
-    """Return the facts of the graph saved with a checkpoint, if there is one, and a note if its form is unsupported."""
+def _read_graph(source: _Source) -> tuple[tfckpt.MetaGraph | None, list[str]]:
+    """Return the graph saved with a checkpoint, if there is one, and a note if its form is unsupported."""
     try:
-        graph = source.graph()
+        return source.graph(), []
     except tfckpt.UnsupportedFeatureError as error:
         return None, [f"the graph saved with the checkpoint is not used: {error}"]
-    return (None, []) if graph is None else (read_graph(graph.nodes, graph.functions), [])
 
 
 def _record_files(checkpoint: tfckpt.Checkpoint) -> tuple[FileRecord, ...]:

@@ -7,6 +7,7 @@
     |- MappingError
     |- RulesError
     |- UnsupportedOpError
+    |- OtherNetworkError
     |- GraphError
     |  |- TensorNameError        also KeyError
     |  |- FeedError              also ValueError
@@ -161,6 +162,39 @@ class UnsupportedOpError(ConversionError):
         kinds = len({op for _, op in self.ops})
         lines = [f"the graph needs {pluralize(kinds, 'operation')} that cannot be run:"]
         super().__init__("\n".join([*lines, *(f"  {printable(op)} at {printable(node)}" for node, op in self.ops)]))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unaccounted:
+    """An operation that the converted network would not compute: its node, what it is, and what was expected there."""
+
+    node: str
+    op: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        return f"{printable(self.found)}, expected {printable(self.expected)}: at {printable(self.node)} ({self.op})"
+
+
+class OtherNetworkError(ConversionError):
+    """The graph computes something that the converted network would not.
+
+    `findings` has every such operation; `node` and `op` are those of the first.
+    """
+
+    def __init__(self, findings: Sequence[Unaccounted], *, graph: str) -> None:
+        """`graph` is the path from which the graph can be loaded."""
+        self.findings = tuple(findings)
+        self.node, self.op = self.findings[0].node, self.findings[0].op
+        lines = ["the graph computes another network than the weights would be converted to:"]
+        lines += [f"  {finding}" for finding in self.findings]
+        lines.append(
+            "the graph itself runs in PyTorch with these weights: "
+            f"converter.graph_module(converter.load_graph({printable(graph)!r}))"
+        )
+        super().__init__("\n".join(lines))
 
 
 class GraphError(ConversionError):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..errors import Shape
 from ..model.config import BlockConfig, EfficientNetConfig, StageConfig
+from .graph_facts import BlockFunctions
 
 #: The squeeze-excite ratio of every published EfficientNet, preferred if several ratios match.
 _USUAL_SE_RATIO = 0.25
@@ -133,14 +134,19 @@ def describe(shapes: Mapping[str, Shape], anatomy: Anatomy) -> Description:
 
 
 def split_stages(
-    blocks: Sequence[BlockConfig], strides: Sequence[int] | None = None, numbers: Sequence[int] | None = None
+    blocks: Sequence[BlockConfig],
+    strides: Sequence[int] | None = None,
+    numbers: Sequence[int] | None = None,
+    functions: Sequence[BlockFunctions] | None = None,
 ) -> list[list[BlockConfig]]:
     """Group blocks into stages: a new stage starts where the width, the form or the stride changes.
 
     A stage with stride 1 and the widths and form of the previous one is merged into it, which computes the same.
     `strides` has one stride for each block, if known. `numbers` has the stage of each block, if names contain it.
+    `functions` are what each block computes: a stage has one activation, and all or none of its blocks add their input.
     """
     stages: list[list[BlockConfig]] = []
+    adds: bool | None = None
     for index, block in enumerate(blocks):
         starts = (
             not stages
@@ -150,7 +156,13 @@ def split_stages(
             or _get_form(block) != _get_form(stages[-1][0])
             # All repeats have the same width, so it is enough to compare with the first and the last block.
             or _find_se_ratio([stages[-1][0], stages[-1][-1], block]) is None
+            or (functions is not None and functions[index].activation != functions[index - 1].activation)
+            or (functions is not None and adds not in (None, functions[index].adds_input))
         )
+        if starts:
+            adds = None
+        if functions is not None and may_add_input(block) and (strides is None or strides[index] == 1):
+            adds = functions[index].adds_input
         if starts:
             stages.append([block])
         else:
@@ -187,6 +199,11 @@ def format_stage(blocks: Sequence[BlockConfig]) -> str:
 def list_blocks_without_strides(config: EfficientNetConfig) -> tuple[BlockConfig, ...]:
     """Return the blocks of a config with stride 1, for comparison with a `Description`."""
     return tuple(dataclasses.replace(block.config, stride=1) for block in config.blocks())
+
+
+def may_add_input(block: BlockConfig) -> bool:
+    """Return whether a block's input has the shape of its output."""
+    return block.stride == 1 and block.in_channels == block.out_channels
 
 
 def _get_form(block: BlockConfig) -> tuple[str, int, int, bool]:

@@ -17,7 +17,7 @@ from ..errors import Shape, UnknownModelError
 from ..model.config import CONFIGS, EfficientNetConfig
 from . import description
 from .description import Anatomy, Description
-from .graph_facts import GraphFacts
+from .graph_facts import BlockFunctions, GraphFacts
 
 #: Lowest fraction of equal blocks at which a damaged network counts as a published one; the rules then list the
 #: tensors that are missing or different.
@@ -27,6 +27,7 @@ CUSTOM = "custom"
 
 #: Strides of the stem and of each block.
 _Strides: TypeAlias = tuple[int, ...]
+_Blocks: TypeAlias = tuple[BlockFunctions, ...]
 
 
 class Recognition(NamedTuple):
@@ -64,9 +65,12 @@ def recognize(
     elif network.problems:
         recognition = _use_nearest(network)
     else:
-        recognition = _match_published(network, strides, graph_strides) or _describe_custom(
-            network, strides, graph_strides, graph
+        blocks = None if graph is None else graph.blocks(network.strided[1:], network.blocks)
+        recognition = _match_published(network, strides, graph_strides, blocks) or _describe_custom(
+            network, strides, graph_strides, graph, blocks
         )
+    if graph is not None:
+        recognition = _apply_functions(recognition, network, graph, anatomy, forced=model != "auto")
     if network.headless:
         evidence = (
             *recognition.evidence,
@@ -114,9 +118,12 @@ def _use_nearest(network: Description) -> Recognition:
 
 
 def _match_published(
-    network: Description, strides: Sequence[int] | None, graph_strides: _Strides | None
+    network: Description,
+    strides: Sequence[int] | None,
+    graph_strides: _Strides | None,
+    functions: _Blocks | None,
 ) -> Recognition | None:
-    """Return the published network with these shapes and strides, or None."""
+    """Return the published network with these shapes, strides and stages, or None."""
     name = _find_same_shapes(network)
     if name is None:
         return None
@@ -125,16 +132,23 @@ def _match_published(
         return None
     if strides is not None and tuple(strides) != _list_stage_strides(config):
         return None
+    if functions is not None and not _match_stages(config, functions):
+        return None
     checked = "published strides" if graph_strides is None else "strides in the graph match"
     return Recognition(config, (f"names and shapes match {name}", checked))
 
 
 def _describe_custom(
-    network: Description, strides: Sequence[int] | None, graph_strides: _Strides | None, graph: GraphFacts | None
+    network: Description,
+    strides: Sequence[int] | None,
+    graph_strides: _Strides | None,
+    graph: GraphFacts | None,
+    functions: _Blocks | None,
 ) -> Recognition:
     """Return a custom network described from its shapes, with strides from the graph or from the caller."""
     blocks = [block for block in network.blocks if block is not None]
-    stages = description.split_stages(blocks, None if graph_strides is None else graph_strides[1:], network.stages)
+    known = None if graph_strides is None else graph_strides[1:]
+    stages = description.split_stages(blocks, known, network.stages, functions)
     table = "\n".join(f"  stage {number}: {description.format_stage(stage)}" for number, stage in enumerate(stages))
     if graph_strides is not None:
         first_blocks = itertools.accumulate((len(stage) for stage in stages[:-1]), initial=0)
@@ -171,6 +185,82 @@ def _describe_custom(
         raise UnknownModelError(f"not the shapes of an EfficientNet: {error}. The stages are\n{table}") from error
     origin = "strides as specified" if graph_strides is None else "strides from the graph"
     return Recognition(config, ("described from names and shapes", origin))
+
+
+def _match_stages(config: EfficientNetConfig, functions: _Blocks) -> bool:
+    """Return whether the blocks of every stage have one activation, and all or none add their input."""
+    placed = list(config.blocks())
+    return all(
+        len({one.activation for _, one in rows}) == 1
+        and len({one.adds_input for block, one in rows if description.may_add_input(block.config)}) <= 1
+        for _, rows in (
+            (stage, list(rows))
+            for stage, rows in itertools.groupby(zip(placed, functions, strict=False), key=lambda row: row[0].stage)
+        )
+    )
+
+
+def _apply_functions(
+    recognition: Recognition, network: Description, graph: GraphFacts, anatomy: Anatomy, *, forced: bool
+) -> Recognition:
+    """Take over activations, gates, pooling and residual additions from the graph.
+
+    What a configuration cannot say is left as it is: the account of the graph's operations finds it.
+    """
+    config = recognition.config
+    functions = graph.blocks(network.strided[1:], network.blocks)
+    placed = list(config.blocks())
+    if functions is None or len(functions) != len(placed):
+        return recognition
+    activation = graph.activation(anatomy.stem) or config.activation
+    stages = []
+    for number, stage in enumerate(config.stages):
+        rows = [(block.config, one) for block, one in zip(placed, functions, strict=True) if block.stage == number]
+        own = rows[0][1].activation or activation
+        adds = {one.adds_input for block, one in rows if description.may_add_input(block)}
+        stages.append(
+            dataclasses.replace(
+                stage,
+                activation=None if own == activation else own,
+                residual=adds != {False} if adds else stage.residual,
+            )
+        )
+    gated = [one for one in functions if one.gate is not None]
+    gate = gated[0].gate if gated and gated[0].gate else config.gate
+    inner = {one.gate_activation or one.activation or activation for one in gated}
+    same = all((one.gate_activation or activation) == (one.activation or activation) for one in gated)
+    changed = dataclasses.replace(
+        config,
+        activation=activation,
+        stages=tuple(stages),
+        gate=gate,
+        gate_activation=None if same or len(inner) != 1 else inner.pop(),
+        pooling=graph.pooling or config.pooling,
+    )
+    if changed == config:
+        return recognition
+    differences = "; ".join(_list_differences(config, changed))
+    if forced:
+        raise UnknownModelError(f"{config.name} was asked for, but the graph computes another network: {differences}")
+    if config.name == CUSTOM:
+        return Recognition(changed, (*recognition.evidence, f"from the graph: {differences}"))
+    evidence = (f"names and shapes are those of {config.name}, but the graph computes another network", differences)
+    return Recognition(dataclasses.replace(changed, name=CUSTOM), evidence)
+
+
+def _list_differences(config: EfficientNetConfig, changed: EfficientNetConfig) -> list[str]:
+    """Say what the graph changed in a configuration."""
+    says = [
+        f"{name.replace('_', ' ')} {getattr(changed, name)}"
+        for name in ("activation", "gate", "gate_activation", "pooling")
+        if getattr(config, name) != getattr(changed, name)
+    ]
+    for number, (old, new) in enumerate(zip(config.stages, changed.stages, strict=True)):
+        if old.activation != new.activation:
+            says.append(f"stage {number} has activation {new.activation or changed.activation}")
+        if old.residual != new.residual:
+            says.append(f"stage {number} {'adds' if new.residual else 'does not add'} inputs to outputs")
+    return says
 
 
 def _apply_epsilon(recognition: Recognition, graph: GraphFacts) -> Recognition:

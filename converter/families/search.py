@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tfckpt.errors import find_close_names, join_some, pluralize, printable, say_close_names
@@ -16,12 +16,13 @@ from tfckpt.errors import find_close_names, join_some, pluralize, printable, say
 from ..errors import Shape, UnknownModelError
 from ..mapping.rules import Ignored, RuleSet, Source, find_ignore_reason
 from ..model.config import EfficientNetConfig
+from ..networks.reading import Reading
 from .automl import AUTOML
 from .automl_objects import AUTOML_OBJECTS
 from .averages import Selection, WeightsChoice, select_weights, strip_average
 from .description import describe
 from .family import Family
-from .graph_facts import GraphFacts
+from .graph_facts import facts_of
 from .keras_applications import KERAS, NORMALIZATION
 from .recognition import recognize, suggest_model
 from .variables import Inventory, SourceVariable
@@ -47,6 +48,8 @@ class Preparation(NamedTuple):
 
     `others` counts the tensors of each group outside the network.
     `notes` are messages for the user that did not affect the result.
+    `reading` is the network as the graph computes it, None if there is no graph or it computes no such network.
+    `names` has the family's name for each key, without the suffix of moving averages.
     `input_statistics` has the keys of the mean and the variance if the network normalizes its input.
     """
 
@@ -60,6 +63,8 @@ class Preparation(NamedTuple):
     others: Mapping[str, int]
     shapes: Mapping[str, Shape]
     input_statistics: Mapping[str, str]
+    reading: Reading | None
+    names: Mapping[str, str]
 
     def suggest_model(self) -> str:
         """Return a message with the most similar published network."""
@@ -82,10 +87,11 @@ def prepare(
     strides: Sequence[int] | None = None,
     scope: str | None = None,
     head: str | None = None,
-    graph: GraphFacts | None = None,
+    read_graph: Callable[[Collection[str]], Reading | None] | None = None,
 ) -> Preparation:
     """Find the network among the variables of a checkpoint, and return its config and rules.
 
+    `read_graph` reads the network whose variables have the given keys from the graph, None if there is no graph.
     Raises `UnknownModelError` if there is no network or several.
     """
     family, scope, variables = _find_network(inventory, scope)
@@ -119,12 +125,13 @@ def prepare(
         ]
     names = {strip_average(variable.key): strip_average(name).removeprefix(scope) for name, variable in own}
     names |= {strip_average(v.full_name): strip_average(name).removeprefix(scope) for name, v in own if v.full_name}
+    reading = None if read_graph is None else read_graph(names.keys())
     recognition = recognize(
         shapes,
         family.anatomy,
         model=model,
         strides=strides,
-        graph=None if graph is None else graph.rename(names),
+        graph=None if read_graph is None else facts_of(reading, names),
     )
     config = recognition.config
     ids = describe(shapes, family.anatomy).ids
@@ -146,6 +153,8 @@ def prepare(
             for name, variable in others
             if find_ignore_reason(family.ignores, name) == NORMALIZATION and len(variable.shape) <= 1
         },
+        reading,
+        names,
     )
 
 

@@ -72,6 +72,9 @@ class ConversionReport:
     `averaged` is the number of tensors used that are moving averages.
     `releases` lists the releases that a published network may be, most likely first.
     `head` is the dense layer that the user chose as the classifier.
+    `operations` counts the graph's operations from the image to the logits, all of which belong to the network; None if
+    there is no graph. `inputs` and `outputs` say what the graph does before the first layer and after the logits, which
+    the converted network does not.
     `notes` are messages for the user that did not affect the conversion.
     """
 
@@ -93,6 +96,9 @@ class ConversionReport:
     releases: tuple[str, ...] = ()
     head: str | None = None
     notes: tuple[str, ...] = ()
+    operations: int | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
     @property
     def network(self) -> str:
@@ -116,6 +122,7 @@ class ConversionReport:
             **self.provenance(),
             "releases": list(self.releases),
             "notes": list(self.notes),
+            "graph": {"operations": self.operations, "input": list(self.inputs), "output": list(self.outputs)},
             "config": self.config,
             "totals": {
                 "source_tensors": len(self.tensors) + len(self.ignored),
@@ -149,6 +156,9 @@ class ConversionReport:
             f"network   {self.network}: {self.parameters:,} parameters"
             + (f", {describe_classes(self.config['num_classes'])}" if self.config is not None else ""),
             *(f"          {sentence}" for sentence in self.evidence),
+            *([] if self.operations is None else [f"graph     {self.operations:,} operations, all accounted for"]),
+            *(f"input     {printable(sentence)}, left to the caller" for sentence in self.inputs),
+            *(f"output    {printable(sentence)}, left to the caller" for sentence in self.outputs),
             f"weights   {weights}",
             f"tensors   {len(self.tensors)} used + {len(self.constants)} constant = "
             f"{len(self.tensors) + len(self.constants)} targets, {self.nbytes:,} bytes",

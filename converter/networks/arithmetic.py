@@ -22,7 +22,7 @@ _SELU_ALPHA = 1.6732632423543772
 _ERF_TERMS = 60
 
 
-class NotElementwise(Exception):
+class NotElementwiseError(Exception):
     """An operation that is not computed here, or not with these attributes."""
 
 
@@ -85,13 +85,13 @@ def _cast(values: Sequence[Array], attributes: Mapping[str, object]) -> Array:
         return values[0].astype(bool)
     if isinstance(kind, str) and kind.startswith(("int", "uint")):
         return values[0].astype(np.int64)
-    raise NotElementwise
+    raise NotElementwiseError
 
 
 def _squeeze(values: Sequence[Array], attributes: Mapping[str, object]) -> Array:
     axes = attributes.get("squeeze_dims") or ()
     if not isinstance(axes, tuple):
-        raise NotElementwise
+        raise NotElementwiseError
     return np.squeeze(values[0], tuple(int(axis) for axis in axes) or None)
 
 
@@ -103,7 +103,7 @@ def _pack(values: Sequence[Array], attributes: Mapping[str, object]) -> Array:
 def _strided_slice(values: Sequence[Array], attributes: Mapping[str, object]) -> Array:
     value, begin, end, step = values
     if value.ndim != 1 or begin.size != 1 or attributes.get("ellipsis_mask") or attributes.get("new_axis_mask"):
-        raise NotElementwise
+        raise NotElementwiseError
     first = None if attributes.get("begin_mask") else int(begin[0])
     if attributes.get("shrink_axis_mask"):
         return np.asarray(value[int(begin[0])])

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .arithmetic import FLOATS, OPERATIONS, NotElementwise
+from .arithmetic import FLOATS, OPERATIONS, NotElementwiseError
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -46,9 +46,7 @@ _OUTPUTS = {
     "Switch": ("output_false", "output_true"),
     "RefSwitch": ("output_false", "output_true"),
     "Merge": ("output", "value_index"),
-    **dict.fromkeys(
-        ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), ("y", "batch_mean", "batch_variance")
-    ),
+    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), ("y", "batch_mean", "batch_variance")),
 }
 #: The largest array that is computed from constants while a graph is read, in elements.
 _MAX_FOLDED = 1 << 20
@@ -269,7 +267,7 @@ class TermReader:
         return self._terms[key] is DEAD
 
     def _same(self, key: _Key) -> Term | _Needed:
-        return self._terms[key] if key in self._terms else [key]
+        return self._terms.get(key, [key])
 
     def _apply(self, node: GraphNode, args: Sequence[Term], output: int) -> Term:
         """Apply an operation to terms."""
@@ -380,7 +378,7 @@ def _folded(term: Term) -> Term:
         return term
     try:
         value = np.asarray(OPERATIONS[term.op]([arg.value for arg in args if arg.value is not None], term.attributes))
-    except (NotElementwise, ValueError, TypeError, IndexError):
+    except (NotElementwiseError, ValueError, TypeError, IndexError):
         return term
     return dataclasses.replace(term, value=value)
 
@@ -427,7 +425,7 @@ def _draw(term: Term, draws: Array) -> Array | None:
         return None
     try:
         return np.asarray(OPERATIONS[term.op]([value for value in values if value is not None], term.attributes))
-    except (NotElementwise, ValueError, TypeError, IndexError):
+    except (NotElementwiseError, ValueError, TypeError, IndexError):
         return None
 
 
