@@ -50,6 +50,8 @@ _OUTPUTS = {
 }
 #: The largest array that is computed from constants while a graph is read, in elements.
 _MAX_FOLDED = 1 << 20
+#: Calls in calls; a function that calls itself has no end.
+_MAX_CALLS = 200
 #: Values of a random number at which a mask is evaluated.
 _DRAWS = 2000
 
@@ -138,7 +140,9 @@ LAYER_OPS = {"Conv2D", "DepthwiseConv2dNative", "MatMul"}
 class _Frame:
     """The graph, or one call of a function: its nodes, and what its arguments are."""
 
-    def __init__(self, nodes: Mapping[str, GraphNode], arguments: Mapping[str, _Key]) -> None:
+    def __init__(self, nodes: Mapping[str, GraphNode], arguments: Mapping[str, _Key], level: int = 0) -> None:
+        """`level` counts the calls that lead here."""
+        self.level = level
         self.nodes = nodes
         self.arguments = arguments
         self.calls: dict[tuple[str, str], _Frame] = {}
@@ -329,11 +333,13 @@ class TermReader:
             body = self._bodies.setdefault(called, {inner.name: inner for inner in function.nodes})
             data = [self._key(frame, one) for one in node.inputs if not one.startswith("^")][skip:]
             arguments = {argument.name: one for argument, one in zip(function.inputs, data, strict=False)}
-            frame.calls[node.name, called] = _Frame(body, arguments)
+            frame.calls[node.name, called] = _Frame(body, arguments, frame.level + 1)
         return frame.calls[node.name, called]
 
     def _result(self, frame: _Frame, called: str, output: int) -> Term | _Needed:
         function = self._functions[called]
+        if frame.level > _MAX_CALLS:
+            return _term("(loop)", called, (), {}, 0, has_data=True)
         if not 0 <= output < len(function.outputs):
             return _term("(missing)", called, (), {}, output, has_data=True)
         return self._same(self._key(frame, function.returns.get(function.outputs[output].name, "")))

@@ -1,0 +1,197 @@
+"""The network of a graph, what surrounds it, and what is not accounted for."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pytest
+
+import tfckpt
+from converter.networks.reading import Reading, read_network
+
+from .graphs import Graph, classifier
+
+DATA = pathlib.Path(__file__).parents[2] / "data"
+
+
+def read(graph: Graph, *outputs: str) -> Reading:
+    """Read the network of a graph that has one."""
+    reading = read_network(graph.nodes, outputs=outputs)
+    assert reading is not None
+    return reading
+
+
+def test_layers_of_a_network_are_read_from_the_image_on() -> None:
+    """Stride, dilation, padding, batch norm, activation, pooling and dense layer."""
+    reading = read(classifier("Relu6"))
+
+    (stem,) = reading.layers
+    assert (stem.kernel, stem.op, stem.stride, stem.dilation, stem.padding) == ("stem/kernel", "Conv2D", 2, 1, "SAME")
+    assert stem.function is not None and stem.function.activation == "relu6"
+    assert reading.dense is not None and reading.dense.kernel == "head/kernel"
+    assert (reading.bias, reading.pooling) == ("head/bias", "avg")
+    assert (reading.findings, reading.notes, reading.inputs, reading.outputs) == ((), (), (), ())
+
+
+def test_graph_without_the_network_has_no_reading() -> None:
+    """A graph of other variables says nothing."""
+    assert read_network(classifier().nodes, owns=lambda key: key.startswith("other")) is None
+    assert read_network([]) is None
+
+
+@pytest.mark.parametrize("dilations", [(1, 2, 2, 1), (1, 2, 1, 1)])
+def test_dilation_is_read(dilations: tuple[int, ...]) -> None:
+    """One for each direction is None."""
+    assert read(classifier(dilations=dilations)).layers[0].dilation == (2 if dilations[2] == 2 else None)
+
+
+@pytest.mark.parametrize(
+    ("pads", "padding"), [((0, 1), "SAME"), ((1, 1), "1 before and 1 after"), ((0, 0), "VALID")], ids=str
+)
+def test_padding_by_hand_is_same_if_its_numbers_are(pads: tuple[int, int], padding: str) -> None:
+    """A kernel of 3 with stride 2 over 32 pixels takes one more pixel after them."""
+    graph = Graph()
+    image = graph.image()
+    if pads != (0, 0):
+        image = graph.add("pad", "Pad", image, graph.constant("pads", np.array([[0, 0], pads, pads, [0, 0]])))
+    graph.conv("stem", image, 3, 3, 3, 8, stride=2, padding=b"VALID")
+    graph.dense("head", graph.pool("pool", graph.norm("bn", "stem", 8)), 8, 5)
+
+    assert read(graph).layers[0].padding == padding
+
+
+def test_unknown_operation_is_a_finding_with_its_node() -> None:
+    """The first operation that is not accounted for is named, not the layer's last one."""
+    graph = Graph()
+    graph.norm("bn", graph.conv("stem", graph.image(), 3, 3, 3, 8), 8)
+    graph.add("odd", "Mul", "bn", graph.constant("two", np.float32(2)))
+    graph.dense("head", graph.pool("pool", graph.add("act", "Relu", "odd")), 8, 5)
+
+    (finding,) = read(graph).findings
+
+    assert (finding.node, finding.op) == ("odd", "Mul")
+
+
+@pytest.mark.parametrize("axes", [(1,), (2, 3), (0, 1, 2)])
+def test_pooling_over_other_axes_is_a_finding(axes: tuple[int, ...]) -> None:
+    """Only the mean over height and width is pooling."""
+    graph = Graph()
+    x = graph.norm("bn", graph.conv("stem", graph.image(), 3, 3, 3, 8), 8)
+    graph.dense("head", graph.pool("pool", x, axes=axes), 8, 5)
+
+    assert read(graph).findings[0].node == "pool"
+
+
+def test_scaled_logits_are_a_finding_and_softmax_is_an_output() -> None:
+    """What follows the dense layer decides what a caller gets."""
+    scaled, soft = classifier(), classifier()
+    scaled.add("scaled", "Mul", "head/BiasAdd", scaled.constant("two", np.float32(2)))
+    soft.add("probabilities", "Softmax", "head/BiasAdd")
+
+    assert read(scaled).findings[0].node == "scaled"
+    assert read(soft).outputs == ("softmax of the logits (probabilities)",)
+    assert read(soft, "probabilities:0").outputs == ("softmax of the logits (probabilities)",)
+
+
+def test_losses_and_gradients_are_outside() -> None:
+    """A loss takes the logits, and a gradient multiplies by the kernel transposed."""
+    graph = classifier()
+    graph.add("loss", "SparseSoftmaxCrossEntropyWithLogits", "head/BiasAdd", graph.add("labels", "Placeholder"))
+    graph.add("gradient", "MatMul", "loss:1", "head/kernel/read", transpose_b=True)
+
+    assert (read(graph).findings, read(graph).outputs) == ((), ())
+
+
+def test_scale_and_shift_of_the_image_are_an_input() -> None:
+    """Preprocessing in the graph is said, and anything else a finding."""
+    graph = Graph()
+    graph.add("shifted", "Sub", graph.image(), graph.constant("mean", np.float32([1, 2, 3])))
+    graph.add("scaled", "RealDiv", "shifted", graph.constant("deviation", np.float32(2)))
+    graph.conv("stem", "scaled", 3, 3, 3, 8)
+    graph.dense("head", graph.pool("pool", "stem"), 8, 5)
+    other = Graph()
+    other.conv("stem", other.add("odd", "Square", other.image()), 3, 3, 3, 8)
+    other.dense("head", other.pool("pool", "stem"), 8, 5)
+
+    assert read(graph).inputs == ("x * (0.5) + (-0.5, -1, -1.5) (scaled)",)
+    assert read(other).findings[0].node == "odd"
+
+
+def test_residual_additions_and_gates_are_read() -> None:
+    """An addition names the layers before its map, and a gate belongs to the layer it is applied before."""
+    graph = Graph()
+    x = graph.add("act", "Relu", graph.norm("bn", graph.conv("stem", graph.image(), 3, 3, 3, 8), 8))
+    pooled = graph.pool("squeeze", x, keep_dims=True)
+    reduce = graph.add("bias", "BiasAdd", graph.conv("reduce", pooled, 1, 1, 8, 2), graph.variable("reduce/bias", 2))
+    expand = graph.conv("expand", graph.add("inner", "Relu", reduce), 1, 1, 2, 8)
+    factors = graph.add("factors", "Sigmoid", graph.add("bias_1", "BiasAdd", expand, graph.variable("expand/bias", 8)))
+    y = graph.norm("bn_1", graph.conv("project", graph.add("gated", "Mul", factors, x), 1, 1, 8, 8), 8)
+    graph.dense("head", graph.pool("pool", graph.add("sum", "AddV2", y, x)), 8, 5)
+
+    stem, project = read(graph).layers
+
+    assert (stem.shortcut, project.shortcut, stem.gate) == (None, 1, None)
+    assert project.gate is not None and (project.gate.reduce.kernel, project.gate.expand.kernel) == (
+        "reduce/kernel",
+        "expand/kernel",
+    )
+    assert read(graph).findings == ()
+
+
+def test_network_without_a_classifier_ends_in_its_last_map() -> None:
+    """The batch norm and activation after the last convolution belong to it."""
+    graph = Graph()
+    graph.add("act", "Relu", graph.norm("bn", graph.conv("stem", graph.image(), 3, 3, 3, 8), 8))
+
+    (stem,) = read(graph).layers
+
+    assert stem.function is not None and (stem.function.activation, stem.norm is not None) == ("relu", True)
+
+
+def test_copies_that_differ_are_a_finding() -> None:
+    """A graph may compute a network for training and for evaluation; both must be the same."""
+    graph = classifier()
+    other = Graph()
+    other.nodes = list(graph.nodes)
+    for copied in (graph, other):
+        activation = "Relu" if copied is graph else "Relu6"
+        copied.add("stem_1", "Conv2D", "image", "stem/kernel/read", strides=(1, 2, 2, 1), padding=b"SAME")
+        names = ("gamma", "beta", "moving_mean", "moving_variance")
+        copied.add("bn_1", "FusedBatchNormV3", "stem_1", *(f"bn/{name}/read" for name in names), is_training=False,
+                   epsilon=1e-3)  # fmt: skip
+        pooled = copied.pool("pool_1", copied.add("act_1", activation, "bn_1"))
+        copied.add("logits_1", "BiasAdd", copied.add("head_1", "MatMul", pooled, "head/kernel/read"), "head/bias/read")
+
+    assert read(graph).findings == () and read(graph).notes == ("the graph computes 2 copies of the network",)
+    assert len(read(other).findings) == 1
+
+
+FIXTURES = {
+    "training": "digits-train",
+    "evaluation": "digits/efficientnetv2-digits",
+    "keras 3": "keras/keras3/exported",
+    "keras V1": "keras/v1/saved_model",
+    "keras V2": "keras/v2/saved_model",
+    "objects": "savedmodel",
+}
+
+
+@pytest.mark.parametrize("folder", FIXTURES.values(), ids=FIXTURES.keys())
+def test_graphs_of_real_programs_are_accounted_for(folder: str) -> None:
+    """Graphs that TensorFlow wrote have no operation that does not belong to a layer."""
+    with tfckpt.open(DATA / folder) as checkpoint:
+        meta = checkpoint.meta_graph
+    assert meta is not None
+    served = [one.name for one in meta.signatures.get("serving_default", EMPTY).outputs.values()]
+
+    reading = read_network(meta.graph.nodes, meta.graph.functions, outputs=served)
+
+    assert reading is not None
+    assert (reading.findings, reading.notes) == ((), ())
+    assert {layer.function.activation for layer in reading.layers if layer.function} == {"silu", "identity"}
+    assert {layer.norm.epsilon for layer in reading.layers if layer.norm} == {1e-3}
+    assert {layer.padding for layer in reading.layers} == {"SAME"}
+
+
+EMPTY = tfckpt.Signature("", {}, {}, "")
