@@ -43,6 +43,7 @@ EXIT_CODES = {
     "MappingError": 5,
     "RulesError": 2,
     "UnsupportedOpError": 5,
+    "OtherNetworkError": 5,
     "GraphError": 5,
     "TensorNameError": 5,
     "FeedError": 5,

@@ -41,7 +41,7 @@ LAYERS = {
     "converter.engine": 12,
     "converter.images": 12,
     "converter.mapping": 12,
-    "converter.networks": 12,
+    "converter.structure": 12,
     "converter.families": 13,
     "converter.libraries": 13,
     "converter.releases": 14,

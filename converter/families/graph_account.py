@@ -9,8 +9,8 @@ import tfckpt
 
 from ..errors import OtherNetworkError
 from ..mapping.rules import Plan
-from ..networks.account import account_for
-from ..networks.reading import Reading, read_network
+from ..structure.account import account_for
+from ..structure.reading import Reading, read_network
 from .averages import strip_average
 from .graph_facts import named
 from .search import Preparation

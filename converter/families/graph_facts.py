@@ -1,6 +1,6 @@
 """What the graph saved with a checkpoint says about the layers of a network, by the names of its family.
 
-`networks` reads the graph; here its variables get the names under which the family knows them.
+`structure` reads the graph; here its variables get the names under which the family knows them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from ..model.config import ACTIVATIONS, GATES, POOLINGS, Activation, BlockConfig, Gate, Pooling
-from ..networks.layers import Layer
-from ..networks.reading import Reading
+from ..structure.layers import Layer
+from ..structure.reading import Reading
 from .averages import strip_average
 
 

@@ -16,7 +16,7 @@ from tfckpt.errors import find_close_names, join_some, pluralize, printable, say
 from ..errors import Shape, UnknownModelError
 from ..mapping.rules import Ignored, RuleSet, Source, find_ignore_reason
 from ..model.config import EfficientNetConfig
-from ..networks.reading import Reading
+from ..structure.reading import Reading
 from .automl import AUTOML
 from .automl_objects import AUTOML_OBJECTS
 from .averages import Selection, WeightsChoice, select_weights, strip_average

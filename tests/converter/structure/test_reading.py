@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tfckpt
-from converter.networks.reading import Reading, read_network
+from converter.structure.reading import Reading, read_network
 
 from .graphs import Graph, classifier
 

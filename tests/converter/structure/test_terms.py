@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.networks.terms import DEAD, TermReader
+from converter.structure.terms import DEAD, TermReader
 
 from .graphs import Graph, Node, constant, function, variable
 

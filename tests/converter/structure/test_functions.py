@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.networks.functions import Function, Norm, Region
-from converter.networks.terms import TermReader
+from converter.structure.functions import Function, Norm, Region
+from converter.structure.terms import TermReader
 
 from .graphs import Graph
 
