@@ -313,7 +313,7 @@ def _rules_for(config: EfficientNetConfig, recorded: Recorded, family: FamilyNam
             )
         scope = config.name
     scope = scope or ""
-    rules = table.rule_set(config, scope if not scope or scope.endswith("/") else scope + "/")
+    rules = table.build_rules(config, scope if not scope or scope.endswith("/") else scope + "/")
     # Only version 1 begins with an unfused MBConv block, and Keras names its depthwise layers differently.
     is_version_1 = config.stages[0].block == "mbconv"
     unused = "block{block}_dwconv2/" if is_version_1 else "block{block}_dwconv/"

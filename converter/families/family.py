@@ -72,7 +72,7 @@ class Family:
         """Return whether a variable belongs to the network under a scope."""
         return name.startswith(scope) and self.own.match(name, len(scope)) is not None
 
-    def rule_set(self, config: EfficientNetConfig, scope: str, ids: Sequence[str] | None = None) -> RuleSet:
+    def build_rules(self, config: EfficientNetConfig, scope: str, ids: Sequence[str] | None = None) -> RuleSet:
         """Return the rules for a network; `ids` are the ids of its blocks in names, by default those of the config."""
         return RuleSet(
             name=self.name,

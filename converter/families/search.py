@@ -135,7 +135,7 @@ def prepare(
     )
     config = recognition.config
     ids = describe(shapes, family.anatomy).ids
-    rules = family.rule_set(config, scope, ids if len(ids) == sum(1 for _ in config.blocks()) else None)
+    rules = family.build_rules(config, scope, ids if len(ids) == sum(1 for _ in config.blocks()) else None)
     ignored, groups = _ignore_others(others, family, scope)
     selection = select_weights([to_source(name, variable) for name, variable in own], weights)
     return Preparation(

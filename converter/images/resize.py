@@ -1,5 +1,7 @@
 """TensorFlow's cropping and resizing in NumPy, for images of shape (height, width, channels); results are float32.
 
+Pillow and torchvision average when they shrink an image, and PyTorch does not have the grid of TensorFlow 1.
+
 Both methods are separable: along each axis, an output pixel is a weighted sum of two or four input pixels.
 """
 

@@ -21,7 +21,7 @@ MAX_LONG_GROUPS = 2
 _MAX_STEPS = 10_000_000
 
 
-def group_names(pattern: str) -> set[str]:
+def list_groups(pattern: str) -> set[str]:
     """Return the names of a pattern's groups; raise `ValueError` if one occurs twice."""
     names = [match[1] for match in GROUP.finditer(pattern)]
     if len(set(names)) < len(names):
@@ -31,7 +31,7 @@ def group_names(pattern: str) -> set[str]:
 
 def check_pattern(pattern: str) -> None:
     """Raise `ValueError` if a group occurs twice or if too many groups have dots."""
-    group_names(pattern)
+    list_groups(pattern)
     count = sum(match[2] is not None for match in GROUP.finditer(pattern))
     if count > MAX_LONG_GROUPS:
         raise ValueError(

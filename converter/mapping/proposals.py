@@ -19,7 +19,7 @@ from tfckpt.graphs.training_state import state_by_name
 from ..errors import Shape
 from .layout import LAYOUTS
 from .rules import Ignore, Names, Rule, RuleSet, Source, draft, is_literal
-from .rules_file import ignore_lines, rule_lines
+from .rules_file import format_ignore, format_rule
 
 #: Lowest similarity of the names of a proposed pair, from 0 to 1.
 LEAST_LIKENESS = 0.3
@@ -59,7 +59,7 @@ class Proposal(NamedTuple):
 
     def lines(self) -> list[str]:
         """Return the rule as TOML lines after an empty line and a comment that marks it as a proposal."""
-        lines = rule_lines(self.rule) if isinstance(self.rule, Rule) else ignore_lines(self.rule)
+        lines = format_rule(self.rule) if isinstance(self.rule, Rule) else format_ignore(self.rule)
         tensors = pluralize(self.tensors, "tensor")
         return ["", f"# proposal: {tensors}, likeness {self.likeness:.2f}", *lines[1:]]
 

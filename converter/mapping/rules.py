@@ -29,7 +29,7 @@ import numpy as np
 
 from ..errors import Ambiguity, MappingError, Mismatch, Missing, Shape, Unmapped
 from .layout import LAYOUTS
-from .patterns import GROUP, Pattern, Words, check_pattern, group_names
+from .patterns import GROUP, Pattern, Words, check_pattern, list_groups
 
 #: The name of a variable that rules match: its path through the object graph, its full name, or its checkpoint key.
 #: All three are the same in a checkpoint without object graph.
@@ -92,7 +92,7 @@ class RuleSet:
                     f"rule {rule.source!r}: unknown layout {rule.layout!r}, expected one of {', '.join(LAYOUTS)}"
                 )
             check_pattern(rule.source)
-            unknown = group_names(rule.target) - group_names(rule.source)
+            unknown = list_groups(rule.target) - list_groups(rule.source)
             if unknown:
                 raise ValueError(f"rule {rule.source!r}: target {rule.target!r} has unknown group {min(unknown)!r}")
         for ignore in self.ignores:
@@ -286,7 +286,7 @@ def derive_targets(sources: Iterable[Source], rules: RuleSet) -> dict[str, Shape
             except ValueError:
                 shape = source.shape
             targets.setdefault(matches[0].target, shape)
-    return {**targets, **{constant.target: () for constant in rules.constants if not group_names(constant.target)}}
+    return {**targets, **{constant.target: () for constant in rules.constants if not list_groups(constant.target)}}
 
 
 def find_origins(targets: Iterable[str], rules: RuleSet) -> dict[str, tuple[tuple[str, str], ...] | None]:
@@ -398,7 +398,7 @@ class _Table:
         names = []
         for pattern, rule in self._target_patterns:
             groups = pattern.match(target)
-            if groups is not None and group_names(rule.source) <= set(groups):
+            if groups is not None and list_groups(rule.source) <= set(groups):
                 names.append((self._scope + _render(rule.source, groups, self._inverse_words), rule))
         return tuple(names)
 

@@ -86,8 +86,8 @@ def parse_rules(text: str, *, name: str = "rules", path: str | None = None) -> R
     names = record.get("names", "path")
     if names not in NAMES:
         reader.fail(f"names is {names!r}, expected one of {', '.join(NAMES)}")
-    tables = {kind: reader.tables(record, kind) for kind in _TABLES}
-    words = reader.words(record)
+    tables = {kind: reader.read_tables(record, kind) for kind in _TABLES}
+    words = reader.read_words(record)
     entries: dict[str, list[Any]] = {kind: [] for kind in _CLASSES}
     for kind, entry_class in _CLASSES.items():
         for number, table in enumerate(tables[kind]):
@@ -123,9 +123,9 @@ def to_toml(rules: RuleSet) -> str:
     ]
     lines += [f"scope = {_quote(rules.scope)}"] if rules.scope else []
     for rule in rules.rules:
-        lines += rule_lines(rule)
+        lines += format_rule(rule)
     for ignore in rules.ignores:
-        lines += ignore_lines(ignore)
+        lines += format_ignore(ignore)
     for constant in rules.constants:
         lines += [
             "",
@@ -141,13 +141,13 @@ def to_toml(rules: RuleSet) -> str:
     return "\n".join(lines) + "\n"
 
 
-def rule_lines(rule: Rule) -> list[str]:
+def format_rule(rule: Rule) -> list[str]:
     """Return the TOML lines of a rule, after an empty line."""
     lines = ["", "[[rule]]", f"source = {_quote(rule.source)}", f"target = {_quote(rule.target)}"]
     return lines if rule.layout == "identity" else [*lines, f"layout = {_quote(rule.layout)}"]
 
 
-def ignore_lines(ignore: Ignore) -> list[str]:
+def format_ignore(ignore: Ignore) -> list[str]:
     """Return the TOML lines of an ignore, after an empty line."""
     return ["", "[[ignore]]", f"source = {_quote(ignore.source)}", f"reason = {_quote(ignore.reason)}"]
 
@@ -193,14 +193,14 @@ class _Reader:
             self.fail(f"{what} has an unknown key {unknown[0]!r}, known are {', '.join(sorted(known))}", kind, number)
         return table
 
-    def tables(self, record: _Table, kind: str) -> list[dict[str, Any]]:
+    def read_tables(self, record: _Table, kind: str) -> list[dict[str, Any]]:
         """Return all tables of a kind after checking their keys and values."""
         tables = record.get(kind, [])
         if not isinstance(tables, Sequence) or isinstance(tables, str):
             self.fail(f"{kind} is {type(tables).__name__}, expected tables: [[{kind}]]")
         return [self._check_table(table, kind, number) for number, table in enumerate(tables)]
 
-    def words(self, record: _Table) -> dict[str, dict[str, str]]:
+    def read_words(self, record: _Table) -> dict[str, dict[str, str]]:
         """Return the words of every group."""
         words: dict[str, dict[str, str]] = {}
         for group, table in self.check_keys(record.get("words", {}), set(record.get("words", {})), "words").items():

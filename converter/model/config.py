@@ -61,7 +61,7 @@ class BlockConfig:
 
     @property
     def has_residual(self) -> bool:
-        """Whether the input is added to the output: stride 1 and equal channels, unless the stage has no additions."""
+        """True if the input is added to the output: stride 1 and equal channels, unless the stage has no residuals."""
         return self.residual and self.stride == 1 and self.in_channels == self.out_channels
 
 

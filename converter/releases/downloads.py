@@ -90,7 +90,7 @@ def fetch(
         folder = os.path.dirname(path)
         with writing(folder):
             os.makedirs(folder, exist_ok=True)
-        with FileLock(f"{path}.lock", path=path, busy="another process is fetching this release"):
+        with FileLock(f"{path}.lock", path=path, busy="another process is downloading this release"):
             if not _is_cached(path):  # another process may have fetched it before we had the lock
                 _download(path, transport, address, progress, talk)
                 talk(f"{entry.name} is stored as {path}")

@@ -175,7 +175,7 @@ reason = "not counted"
 [words.part]
 "output" = "out"
 """
-    return [small, to_toml(AUTOML.rule_set(CONFIGS["efficientnetv2-s"], "efficientnetv2-s/")).encode()]
+    return [small, to_toml(AUTOML.build_rules(CONFIGS["efficientnetv2-s"], "efficientnetv2-s/")).encode()]
 
 
 def weights(ending: str) -> list[bytes]:

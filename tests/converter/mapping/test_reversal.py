@@ -69,7 +69,7 @@ def test_reverse_restores_a_published_network() -> None:
 
 def test_first_of_several_rules_for_a_target_is_used() -> None:
     """The released code's table has two names for the classifier; the usual one comes first."""
-    rules = AUTOML.rule_set(CONFIGS["efficientnetv2-b0"], "net/")
+    rules = AUTOML.build_rules(CONFIGS["efficientnetv2-b0"], "net/")
 
     assert list(reverse({"classifier.bias": np.ones(3)}, rules)) == ["net/head/dense/bias"]
 

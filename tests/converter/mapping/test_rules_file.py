@@ -170,6 +170,6 @@ def test_written_rules_are_read_back_unchanged() -> None:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_built_in_tables_can_be_written_as_toml(family: object) -> None:
     """Reading the TOML of a family's rule set returns an equal rule set."""
-    rules = family.rule_set(CONFIGS["efficientnetv2-s"], "net/")  # type: ignore[attr-defined]  # a Family
+    rules = family.build_rules(CONFIGS["efficientnetv2-s"], "net/")  # type: ignore[attr-defined]  # a Family
 
     assert parse_rules(to_toml(rules)) == rules

@@ -1,4 +1,4 @@
-"""Exported networks compute the same at every size: in onnxruntime, and as programs of torch.export."""
+"""Exported networks are right for every size, in onnxruntime and as programs of `torch.export`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .test_efficientnet import SMALL  # noqa: E402
 Dim = torch.export.Dim
 
 
-def named(smallest: int = 32) -> dict[int, Any]:
-    """Give batch, height and width names and ranges."""
+def name_sizes(smallest: int = 32) -> dict[int, Any]:
+    """Return named ranges for batch, height and width."""
     return {
         0: Dim("batch", min=1, max=64),
         2: Dim("height", min=smallest, max=512),
@@ -29,25 +29,25 @@ def named(smallest: int = 32) -> dict[int, Any]:
     }
 
 
-def images(*sizes: tuple[int, int]) -> list[torch.Tensor]:
-    """Make a batch of random images of each size."""
+def make_images(*sizes: tuple[int, int]) -> list[torch.Tensor]:
+    """Return a batch of random images for each size."""
     return [torch.randn(3, 3, *size) for size in sizes]
 
 
-@pytest.mark.parametrize("sizes", [named(), slow(dict.fromkeys((0, 2, 3), Dim.DYNAMIC))], ids=["named", "dynamic"])
-def test_network_in_onnx_is_right_at_every_size(sizes: dict[int, Any]) -> None:
-    """ONNX divides toward zero, which must not change the padding at sizes that a stride does not divide."""
+@pytest.mark.parametrize("sizes", [name_sizes(), slow(dict.fromkeys((0, 2, 3), Dim.DYNAMIC))], ids=["named", "dynamic"])
+def test_network_in_onnx_is_right_for_every_size(sizes: dict[int, Any]) -> None:
+    """ONNX rounds divisions toward zero, which must not change the padding of sizes that the stride does not divide."""
     torch.manual_seed(0)
     model = EfficientNet(dataclasses.replace(SMALL, stages=SMALL.stages[:3])).eval()
 
     run = export_to_onnx(model, torch.randn(2, 3, 45, 38), {"x": sizes})
 
-    check_sizes(model, run, images(*SIZES))
+    check_sizes(model, run, make_images(*SIZES))
 
 
 @pytest.mark.parametrize("children", [3, slow(None)], ids=["features", "whole"])
-def test_torchvision_with_its_padding_mended_is_right_in_onnx(children: int | None) -> None:
-    """The convolutions of `same_padding_` are exported with the padding of each size."""
+def test_torchvision_with_same_padding_is_right_in_onnx(children: int | None) -> None:
+    """The exported convolutions compute the padding for each size."""
     pytest.importorskip("tests.torchvision_operators")
     torchvision = pytest.importorskip("torchvision", reason="its models are exported")
     torch.manual_seed(0)
@@ -56,12 +56,12 @@ def test_torchvision_with_its_padding_mended_is_right_in_onnx(children: int | No
 
     run = export_to_onnx(model, torch.randn(2, 3, 45, 38), (dict.fromkeys((0, 2, 3), Dim.DYNAMIC),))
 
-    check_sizes(model, run, images(*SIZES))
+    check_sizes(model, run, make_images(*SIZES))
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 2), (2, 3), (3, 2), (2, 2), (5, 3)])
-def test_same_convolution_in_onnx_is_right_at_every_size(kernel: int, stride: int) -> None:
-    """Also if the kernel is smaller than the stride, where some rows are skipped and none may be cut off."""
+def test_same_convolution_in_onnx_is_right_for_every_size(kernel: int, stride: int) -> None:
+    """If the kernel is smaller than the stride, some rows are skipped, but none may be cropped."""
     torch.manual_seed(0)
     model = same_conv2d(3, 4, kernel, stride=stride)
 
@@ -70,27 +70,27 @@ def test_same_convolution_in_onnx_is_right_at_every_size(kernel: int, stride: in
     check_sizes(model, run, [torch.randn(2, 3, height, width) for height, width in ((6, 7), (8, 9), (10, 11), (12, 6))])
 
 
-def test_exported_program_takes_no_larger_of_two_sizes() -> None:
-    """Some runtimes have no operation for it; the kernels of EfficientNets are never smaller than their stride."""
+def test_exported_program_contains_no_maximum_of_sizes() -> None:
+    """Some runtimes do not support it; kernels of EfficientNets are never smaller than their strides."""
     model = EfficientNet(dataclasses.replace(SMALL, stages=SMALL.stages[:2])).eval()
 
-    program = torch.export.export(model, (torch.randn(2, 3, 45, 38),), dynamic_shapes={"x": named()})
+    program = torch.export.export(model, (torch.randn(2, 3, 45, 38),), dynamic_shapes={"x": name_sizes()})
 
     assert "sym_max" not in {getattr(node.target, "__name__", "") for node in program.graph.nodes}
 
 
-def test_named_sizes_keep_their_range_when_the_last_map_can_be_one_pixel() -> None:
-    """At a reduction of 32, 32 pixels leave one: torch.export must then not set sizes of 1 apart from the others."""
+def test_named_sizes_keep_their_range_if_the_last_map_can_be_one_pixel() -> None:
+    """With a reduction of 32, 32 pixels become one, and `torch.export` must not treat size 1 as a special case."""
     torch.manual_seed(0)
     halving = dataclasses.replace(SMALL.stages[3], stride=2, in_channels=8, out_channels=8)
     model = EfficientNet(dataclasses.replace(SMALL, stages=(halving,) * 4)).eval()
     example = (torch.randn(2, 3, 45, 38),)
 
     with torch.fx.experimental._config.patch(backed_size_oblivious=True):
-        from_32 = torch.export.export(model, example, dynamic_shapes={"x": named()}).module()
-    from_33 = torch.export.export(model, example, dynamic_shapes={"x": named(33)}).module()
+        from_32 = torch.export.export(model, example, dynamic_shapes={"x": name_sizes()}).module()
+    from_33 = torch.export.export(model, example, dynamic_shapes={"x": name_sizes(33)}).module()
 
-    for x in images((32, 32), (33, 512), (47, 64)):
+    for x in make_images((32, 32), (33, 512), (47, 64)):
         programs = [from_32] if 32 in x.shape else [from_32, from_33]
         for program in programs:
             assert torch.allclose(program(x), model(x), rtol=1e-5, atol=1e-6)
