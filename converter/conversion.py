@@ -18,6 +18,7 @@ import numpy as np
 
 import tfckpt
 from tfckpt.errors import printable
+from tfckpt.graphs.graph_file import read_graph_file
 
 from ._typing import Array, PathLike, Progress, SourceLike
 from .errors import ConversionError, MappingError, Shape, UnknownModelError
@@ -89,6 +90,7 @@ def convert(
     release: str | None = None,
     rules: RuleSet | PathLike | None = None,
     into: Into | None = None,
+    graph: PathLike | None = None,
     progress: Progress | None = None,
 ) -> ConversionResult:
     """Convert a checkpoint of an EfficientNet or EfficientNetV2, written by the released TensorFlow code or by Keras.
@@ -99,6 +101,7 @@ def convert(
     `scope` is needed if the checkpoint holds several networks; an empty scope is the root.
     `head` is the name of a dense layer next to the network that becomes its classifier.
     `release` names the release if names and shapes allow several; it determines the preprocessing.
+    `graph` is a `.meta` file or SavedModel with the graph of the checkpoint, if it is not saved under the same name.
     `rules`, a rule set or the path of one as TOML, convert any other network. `into` is the target, a module or a
     mapping of names to shapes; without it every result of the rules is accepted. The options that describe an
     EfficientNet cannot be combined with rules.
@@ -117,6 +120,7 @@ def convert(
             release=release,
             rules=rules,
             into=into,
+            graph=graph,
         )
         state_dict: dict[str, Array] = {}
         total = planned.report.nbytes
@@ -145,6 +149,7 @@ def plan_conversion(
     release: str | None = None,
     rules: RuleSet | PathLike | None = None,
     into: Into | None = None,
+    graph: PathLike | None = None,
 ) -> ConversionPlan:
     """Plan a conversion from names, shapes and the graph; options and errors are those of `convert`."""
     if weights not in WEIGHTS_CHOICES:
@@ -157,7 +162,7 @@ def plan_conversion(
         return _plan_by_rules(source, _load_rules(rules), into, weights)
     if into is not None:
         raise ValueError("into is the target of rules, but no rules are given")
-    graph, graph_notes = _read_graph(source)
+    meta_graph, graph_notes = _read_graph(source, graph)
     prepared = search.prepare(
         source.inventory,
         model=model,
@@ -165,7 +170,7 @@ def plan_conversion(
         strides=strides,
         scope=scope,
         head=head,
-        read_graph=None if graph is None else reader_of(graph),
+        read_graph=None if meta_graph is None else reader_of(meta_graph),
     )
     targets = native_targets(prepared.config)
     try:
@@ -177,7 +182,7 @@ def plan_conversion(
     releases = identify_releases(prepared.config, prepared.family.name, source.path, requested=release)
     reading = prepared.reading
     if reading is not None:
-        check_account(prepared, planned, graph=source.path)
+        check_account(prepared, planned, graph=source.path if graph is None else os.fspath(graph))
         graph_notes += reading.notes
     notes = [*prepared.notes, *graph_notes, *_describe_input_normalization(source, prepared.input_statistics)]
     if not releases.is_decided:
@@ -411,10 +416,10 @@ def _describe_input_normalization(source: _Source, keys: Mapping[str, str]) -> l
     return [note]
 
 
-def _read_graph(source: _Source) -> tuple[tfckpt.MetaGraph | None, list[str]]:
+def _read_graph(source: _Source, path: PathLike | None) -> tuple[tfckpt.MetaGraph | None, list[str]]:
     """Return the graph saved with a checkpoint, if there is one, and a note if its form is unsupported."""
     try:
-        return source.graph(), []
+        return source.graph() if path is None else read_graph_file(path), []
     except tfckpt.UnsupportedFeatureError as error:
         return None, [f"the graph saved with the checkpoint is not used: {error}"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
@@ -12,6 +13,7 @@ from .finding import detect
 from .finding.open_reader import OpenedReader, open_reader
 from .graphs import lookup, saved_model
 from .graphs.graph import Graph
+from .graphs.graph_file import read_graph_file
 from .graphs.meta_graph import MetaGraph, Signature, read_meta_graph
 from .graphs.object_graph import ObjectGraph, Variable, list_variables, read_object_graph
 from .graphs.saved_model import SavedModel
@@ -38,8 +40,15 @@ class Checkpoint(Mapping[str, Array]):
     Checkpoints are thread-safe.
     """
 
-    def __init__(self, opened: OpenedReader, path: PathLike | Mapping[str, Buffer], options: Options) -> None:
+    def __init__(
+        self,
+        opened: OpenedReader,
+        path: PathLike | Mapping[str, Buffer],
+        options: Options,
+        graph: PathLike | None = None,
+    ) -> None:
         """Wrap an open reader; use `tfckpt.open` instead."""
+        self._graph = None if graph is None else os.path.abspath(graph)
         self._storage = opened.storage
         self._reader: TensorReader | None = opened.reader
         self._prefix = opened.prefix
@@ -167,6 +176,11 @@ class Checkpoint(Mapping[str, Array]):
         folder = saved_model.find_folder(self._storage, self._prefix)
         return None if folder is None else saved_model.read_saved_model(self._storage, folder, self._limits)
 
+    @property
+    def graph_file(self) -> str | None:
+        """The path of the graph that was given to `tfckpt.open`, None if it was not."""
+        return self._graph
+
     @functools.cached_property
     def meta_graph(self) -> MetaGraph | None:
         """The graph saved with the checkpoint, with its signatures and collections; None if there is none.
@@ -174,7 +188,10 @@ class Checkpoint(Mapping[str, Array]):
         It comes from the `.meta` file of the same name or from the SavedModel.
         If the SavedModel has several meta graphs, the order of preference is: the one whose only tag is `serve`, the
         first with the tag `serve`, the first without tags (as in TF-Hub modules), the first.
+        A graph that was given to `tfckpt.open` replaces it.
         """
+        if self._graph is not None:
+            return read_graph_file(self._graph, self._limits)
         if self.saved_model is not None:
             return self.saved_model.meta_graph
         path = (v1_naming if self.format == detect.V1 else naming).meta_name(self._prefix)
@@ -228,7 +245,7 @@ class Checkpoint(Mapping[str, Array]):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the address of the checkpoint: unpickling opens it again, so it must be accessible there, too."""
-        return _reopen, (self._address, self._options)
+        return _reopen, (self._address, self._options, self._graph)
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -244,6 +261,7 @@ def open(
     *,
     mmap: bool = True,
     limits: Limits = DEFAULT_LIMITS,
+    graph: PathLike | None = None,
 ) -> Checkpoint:
     """Open a checkpoint.
 
@@ -256,13 +274,15 @@ def open(
     With `mmap=False` local files are read instead of memory-mapped. Then every array is a copy, and the process does
     not crash if a file is truncated while an array is in use.
 
+    `graph` is a local `.meta` file or SavedModel whose graph belongs to the checkpoint, if it has another name.
+
     Raises `CheckpointNotFoundError` if there is no checkpoint, with a message that says what is there instead;
     `CorruptionError` if the index is damaged; `UnsupportedFeatureError` if the format is newer than this reader; and
     `StorageError` if the files cannot be read.
     """
     options = Options(mmap=mmap, limits=limits)
-    return Checkpoint(open_reader(path, options), path, options)
+    return Checkpoint(open_reader(path, options), path, options, graph)
 
 
-def _reopen(path: PathLike | Mapping[str, Buffer], options: Options) -> Checkpoint:
-    return open(path, mmap=options.mmap, limits=options.limits)
+def _reopen(path: PathLike | Mapping[str, Buffer], options: Options, graph: str | None = None) -> Checkpoint:
+    return open(path, mmap=options.mmap, limits=options.limits, graph=graph)

@@ -20,6 +20,7 @@ from ..releases.table import find_preprocessing
 from ..reporting.renderers import FORMATS as REPORTS
 from .options import (
     SOURCE_HELP,
+    add_graph_option,
     add_network_options,
     add_opening_options,
     add_release_option,
@@ -75,6 +76,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="published network to expect, such as efficientnetv2-s (default: auto, from names and shapes)",
     )
     add_network_options(parser)
+    add_graph_option(parser)
     add_release_option(parser)
     add_opening_options(parser)
     add_rules_options(parser)

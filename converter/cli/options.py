@@ -42,6 +42,15 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_graph_option(parser: argparse.ArgumentParser) -> None:
+    """Add --graph."""
+    parser.add_argument(
+        "--graph",
+        metavar="FILE",
+        help="graph of the checkpoint, a .meta file or a SavedModel, if it is not saved under the checkpoint's name",
+    )
+
+
 def add_release_option(parser: argparse.ArgumentParser) -> None:
     """Add --release."""
     parser.add_argument(
@@ -79,7 +88,7 @@ def open_source(source: str, options: argparse.Namespace) -> tuple[tfckpt.Checkp
         with progress_bar("fetching") as progress:
             path = fetch(release, base_url=options.base_url, cache=options.cache, progress=progress, talk=say)
     try:
-        checkpoint = tfckpt.open(path, limits=limits_of(options))
+        checkpoint = tfckpt.open(path, limits=limits_of(options), graph=getattr(options, "graph", None))
     except CheckpointNotFoundError as error:
         close = find_close_releases(source) if release is None and not os.path.lexists(source) else []
         if close:

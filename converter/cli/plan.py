@@ -22,6 +22,7 @@ from ..mapping.rules_file import read_rules, to_toml
 from ..model.config import CONFIGS
 from .options import (
     SOURCE_HELP,
+    add_graph_option,
     add_network_options,
     add_opening_options,
     add_release_option,
@@ -61,6 +62,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--model", metavar="NAME", choices=("auto", *CONFIGS), default="auto", help="published network to expect"
     )
     add_network_options(parser)
+    add_graph_option(parser)
     add_release_option(parser)
     add_opening_options(parser)
     add_rules_options(parser)

@@ -21,6 +21,7 @@ from ..verification.report import Proof
 from ..verification.weights import WeightsReport, verify_weights
 from .options import (
     SOURCE_HELP,
+    add_graph_option,
     add_network_options,
     add_opening_options,
     add_rules_options,
@@ -62,6 +63,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="values that OUT was made from (default: as recorded in OUT, else ema)",
     )
     add_network_options(parser)
+    add_graph_option(parser)
     add_opening_options(parser)
     add_rules_options(parser)
     parser.add_argument(

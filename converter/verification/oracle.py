@@ -43,6 +43,8 @@ def build_oracle(checkpoint: Checkpoint) -> ReferenceGraph | None:
     if meta_graph is None or not len(meta_graph.graph):
         return None
     name = "saved_model.pb" if checkpoint.saved_model is not None else f"{os.path.basename(checkpoint.prefix)}.meta"
+    if checkpoint.graph_file is not None:
+        name = os.path.basename(checkpoint.graph_file)
     return ReferenceGraph(
         meta_graph.graph,
         path=name,

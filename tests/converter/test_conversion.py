@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 import converter
 import tfckpt
 from converter.conversion import convert, plan_conversion
-from converter.errors import ConversionError
+from converter.errors import ConversionError, UnknownModelError
 from converter.families.averages import WeightsChoice
 from tfckpt.errors import ChecksumError
 
@@ -230,3 +231,28 @@ def test_every_public_name_can_be_imported() -> None:
     assert set(converter.__all__) <= set(dir(converter))
     with pytest.raises(AttributeError, match="nothing"):
         _ = converter.nothing
+
+
+def test_graph_of_another_name_is_used_if_given(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The strides of a checkpoint without a graph come from the file that is given."""
+    for ending in (".index", ".data-00000-of-00001"):
+        shutil.copy(f"{digits}{ending}", tmp_path / f"mine{ending}")
+    shutil.copy(f"{digits}.meta", tmp_path / "eval.meta")
+
+    with pytest.raises(UnknownModelError):
+        convert(tmp_path / "mine")
+    given = convert(tmp_path / "mine", graph=tmp_path / "eval.meta")
+    with tfckpt.open(tmp_path / "mine", graph=tmp_path / "eval.meta") as checkpoint:
+        opened = convert(checkpoint)
+
+    assert given.config == opened.config == convert(digits).config
+    assert given.report.operations == 124
+
+
+def test_graph_that_is_not_a_graph_is_an_error(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A file that was asked for is not passed over in silence."""
+    (tmp_path / "notes.txt").write_text("x")
+
+    for name in ("notes.txt", "nowhere.meta"):
+        with pytest.raises(tfckpt.CheckpointNotFoundError):
+            convert(digits, graph=tmp_path / name)

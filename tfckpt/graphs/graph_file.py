@@ -1,0 +1,37 @@
+"""A graph in a file of any name: a `.meta` file, or a SavedModel by its folder or file."""
+
+from __future__ import annotations
+
+import os
+
+from .._typing import PathLike
+from ..errors import CheckpointNotFoundError
+from ..limits import DEFAULT_LIMITS, Limits
+from ..storage.local import LocalStorage
+from .meta_graph import MetaGraph, read_meta_graph
+from .saved_model import FILE_NAME, is_saved_model, read_saved_model
+
+_META = ".meta"
+
+
+def read_graph_file(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> MetaGraph:
+    """Return the meta graph at a local path.
+
+    Raises `CheckpointNotFoundError` if there is nothing or a file of another kind.
+    """
+    storage = LocalStorage()
+    place = os.fspath(path)
+    folder, name = storage.split(place)
+    if is_saved_model(storage, place):
+        return read_saved_model(storage, place, limits).meta_graph
+    if not storage.is_file(place):
+        raise CheckpointNotFoundError("no graph: file not found", path=place)
+    if name == FILE_NAME:
+        return read_saved_model(storage, folder, limits).meta_graph
+    if not name.endswith(_META):
+        raise CheckpointNotFoundError(f"no graph: expected a .meta file or a SavedModel ({FILE_NAME})", path=place)
+    source = storage.open(place)
+    try:
+        return read_meta_graph(source, limits)
+    finally:
+        source.close()
