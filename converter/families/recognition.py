@@ -159,7 +159,11 @@ def _describe_custom(
                 f"omit them, or move the graph away if it belongs to a different network. The stages are\n{table}"
             )
     elif strides is None:
-        reason = "there is no saved graph (.meta, or --graph FILE)" if graph is None else "the graph does not contain its convolutions"
+        reason = (
+            "there is no saved graph (.meta, or --graph FILE)"
+            if graph is None
+            else "the graph does not contain its convolutions"
+        )
         example = ",".join(["1", *["2"] * (len(stages) - 1)])
         raise UnknownModelError(
             f"no published EfficientNet has these shapes ({_describe_nearest(network)}), and the strides are unknown: "
