@@ -84,29 +84,43 @@ def restore_network(prefix: str, values: dict[str, Any]) -> str:
     return "restore(...).assert_consumed() of modules"
 
 
-def restore_legacy_optimizer(prefix: str, values: dict[str, Any]) -> str:
+def restore_renamed_optimizer(prefix: str, values: dict[str, Any]) -> str:
+    """Restore the network under a new name."""
+    return restore_legacy_optimizer(prefix, values, name="model")
+
+
+def restore_layer(prefix: str, values: dict[str, Any]) -> str:
+    """Restore a layer of the network as an object of its own."""
+    layer = network().layers[1]
+    tf.train.Checkpoint(net=layer).restore(prefix).assert_consumed()
+    check_equal(layer.kernel, values["net/kernel" + VALUE])
+    check_equal(layer.bias, values["net/bias" + VALUE])
+    return "restore(...).assert_consumed() of a layer"
+
+
+def restore_legacy_optimizer(prefix: str, values: dict[str, Any], name: str = "net") -> str:
     """Restore the slot variables of a legacy Keras optimizer, created before or after the call."""
     for has_slots in (True, False):
         model, optimizer = network(), tf_keras.optimizers.legacy.Adam(0.125)
         step = tf.Variable(0, dtype=tf.int64)
         if has_slots:
             train(model, optimizer, 1)
-        status = tf.train.Checkpoint(net=model, optimizer=optimizer, step=step).restore(prefix)
+        status = tf.train.Checkpoint(**{name: model}, optimizer=optimizer, step=step).restore(prefix)
         if not has_slots:
             optimizer._create_all_weights(
                 [variable for layer in model.layers for variable in (layer.kernel, layer.bias)]
             )
         status.assert_consumed()
-        compare_network(model, prefix)
+        compare_network(model, prefix, name)
         for number, layer in enumerate(model.layers):
             for slot in ("m", "v"):
-                key = f"net/layers/{number}/bias/.OPTIMIZER_SLOT/optimizer/{slot}{VALUE}"
+                key = f"{name}/layers/{number}/bias/.OPTIMIZER_SLOT/optimizer/{slot}{VALUE}"
                 check_equal(optimizer.get_slot(layer.bias, slot), values[key])
         check_equal(optimizer.iterations, values["optimizer/iter" + VALUE])
     return "restore(...).assert_consumed() with slot variables"
 
 
-def compare_network(model: tf.Module, prefix: str) -> None:
+def compare_network(model: tf.Module, prefix: str, root: str = "net") -> None:
     """Compare the variables of the small network with the values of their keys in the object graph."""
     graph = tf.train.load_checkpoint(prefix).get_tensor(GRAPH_KEY)
     from tensorflow.core.protobuf import trackable_object_graph_pb2
@@ -115,7 +129,7 @@ def compare_network(model: tf.Module, prefix: str) -> None:
     for number, layer in enumerate(model.layers):
         for name in ("kernel", "bias"):
             node = nodes[0]
-            for part in ("net", "layers", str(number), name):
+            for part in (root, "layers", str(number), name):
                 node = nodes[next(child.node_id for child in node.children if child.local_name == part)]
             check_equal(getattr(layer, name), restore(prefix, node.attributes[0].checkpoint_key, "float32"))
 
@@ -215,8 +229,10 @@ def restore_any_objects(prefix: str, values: dict[str, Any]) -> str:
 
 OBJECTS: dict[str, Callable[[str, dict[str, Any]], str]] = {
     "network": restore_network,
+    "layer": restore_layer,
     "legacy_optimizer": restore_legacy_optimizer,
     "keras": restore_keras,
+    "renamed_optimizer": restore_renamed_optimizer,
     "escaped": restore_escaped,
     "saver": restore_saver,
     "variants": restore_variants,

@@ -137,8 +137,21 @@ def _edited(folder: pathlib.Path) -> Iterator[Case]:
     tfckpt.copy(objects, folder / "no_optimizer", no_optimizer=True)
     yield Case("no_optimizer", "an object-based checkpoint without its optimizer", "network")
 
-    tfckpt.copy(objects, folder / "renamed", rename=[("^net/layers/0/kernel", "elsewhere")])
-    yield Case("renamed", "keys renamed, the objects keep their paths", "legacy_optimizer")
+    tfckpt.copy(objects, folder / "renamed", rename=[("^net/", "model/")])
+    yield Case("renamed", "objects moved with their keys and slot variables", "renamed_optimizer")
+
+    tfckpt.copy(
+        objects,
+        folder / "extracted",
+        no_optimizer=True,
+        include=["net/layers/1/*", "save_counter*"],
+        rename=[("^.*1/", "net/")],
+    )
+    yield Case("extracted", "one layer, in the place of the network it was in", "layer")
+
+    regroup = [(r"^net/layers/(\d)/(\w+)/", r"\2/of/\1/")]
+    tfckpt.copy(objects, folder / "regrouped", no_optimizer=True, rename=regroup)
+    yield Case("regrouped", "variables moved one by one", "any_objects")
 
     tfckpt.replace(objects, {"step": np.int64(99)}, folder / "replaced")
     yield Case("replaced", "one value replaced", "legacy_optimizer")

@@ -34,8 +34,10 @@ GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VARIABLE_VALUE = "VARIABLE_VALUE"
 _ATTRIBUTES = ".ATTRIBUTES"
 _SLOT = ".OPTIMIZER_SLOT"
+#: Separator of the path of an object and the name of an attribute in a key.
+ATTRIBUTES_MARK = f"/{_ATTRIBUTES}/"
 #: Suffix of the path of a variable in the key of its value.
-VALUE_SUFFIX = f"/{_ATTRIBUTES}/{VARIABLE_VALUE}"
+VALUE_SUFFIX = ATTRIBUTES_MARK + VARIABLE_VALUE
 #: Separator of the path of the variable and the path of the optimizer in the key of a slot.
 SLOT_MARK = f"/{_SLOT}/"
 
@@ -168,7 +170,7 @@ class ObjectGraph:
 
     def attributes_at(self, path: str) -> tuple[ObjectAttribute, ...]:
         """Return all attributes of the node at a path, or the one that a path ending in `/.ATTRIBUTES/NAME` names."""
-        before, mark, name = path.rpartition(f"/{_ATTRIBUTES}/")
+        before, mark, name = path.rpartition(ATTRIBUTES_MARK)
         node = self.find(before if mark else path)
         if node is None:
             return ()
@@ -295,7 +297,7 @@ def split_path(path: str) -> tuple[str, ...]:
 
 def parse_key(key: str) -> ObjectKey:
     """Split a checkpoint key into its parts; `ValueError` if it is not the key of an attribute."""
-    before, mark, attribute = key.rpartition(f"/{_ATTRIBUTES}/")
+    before, mark, attribute = key.rpartition(ATTRIBUTES_MARK)
     if not mark or "/" in attribute:
         raise ValueError(f"{key!r} is not the key of an attribute, expected PATH/{_ATTRIBUTES}/NAME")
     variable, mark, rest = before.partition(SLOT_MARK)

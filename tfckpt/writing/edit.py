@@ -18,6 +18,7 @@ from ..checkpoint import open as open_checkpoint
 from ..errors import NameConflictError, UnsupportedFeatureError, join_some, pluralize, printable
 from ..graphs.lookup import matches_any, select
 from ..graphs.object_graph import GRAPH_KEY, read_graph_payload
+from ..graphs.object_graph_moves import move_objects, rename_tables
 from ..graphs.object_graph_writer import rename_keys
 from ..graphs.training_state import optimizer_state
 from ..tensors.dtypes import data_type_named
@@ -56,7 +57,8 @@ def copy(
     - `shards` is the number of data shards; by default tensors stay in their shards.
     - `to_v2` decodes payloads that cannot be copied as bytes, those of V1 and big-endian checkpoints, and joins slices.
 
-    In an object graph the keys change with the names, and the objects keep their paths.
+    In an object-based checkpoint objects move with their keys, so that TensorFlow restores them at their new paths;
+    a new name must be a key, such as `net/w/.ATTRIBUTES/VARIABLE_VALUE`.
     Raises `NameConflictError` if two tensors would get the same name, and what `open` and `Writer` raise.
     """
     float_name = check_float_type(dtype)
@@ -175,9 +177,12 @@ def replace(
 
 
 def _make_graph_item(checkpoint: Checkpoint, keys: Mapping[str, str | None]) -> Item:
-    """Return the object graph with its keys changed, or a plain copy if no key changes."""
-    payload = read_graph_payload(checkpoint.reader, checkpoint.prefix)
-    changed = rename_keys(payload, keys)
+    """Return the object graph with its keys and paths changed, or a plain copy if no key changes."""
+    payload = moved = read_graph_payload(checkpoint.reader, checkpoint.prefix)
+    if any(new not in (None, old) for old, new in keys.items()) and checkpoint.object_graph is not None:
+        keys = rename_tables(checkpoint.object_graph, keys)
+        moved = move_objects(payload, checkpoint.object_graph, keys)
+    changed = rename_keys(moved, keys)
     if changed == payload:
         return Item(GRAPH_KEY, checkpoint, GRAPH_KEY)
     array: Array = np.empty((), object)
