@@ -16,7 +16,7 @@ from converter.exporting import export
 from converter.formats.files import read_native, read_output
 from converter.libraries.models import TargetName
 from tests.conftest import slow
-from tests.converter.structure import arrays
+from tests.converter.networks import arrays
 
 torch = pytest.importorskip("torch", reason="the libraries are PyTorch's")
 
