@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
+from .addresses import hide_secrets, plain_address
+
 
 class ReportedError(Exception):
     """Base class of all errors raised on purpose: a command prints the message and exits with `exit_code`.
@@ -37,6 +39,7 @@ class ReportedError(Exception):
     exit_code = 5
 
     def __init__(self, message: str) -> None:
+        message = hide_secrets(message)
         super().__init__(message)
         self.message = message
 
@@ -58,6 +61,7 @@ class CheckpointError(ReportedError):
 
     `path` is the file or URL, `tensor` the name of the tensor, and `offset` the position in the file in bytes.
     Each is None if unknown.
+    Addresses in messages and paths have no user information, query or fragment, which may be secret.
     """
 
     exit_code = 3
@@ -71,7 +75,7 @@ class CheckpointError(ReportedError):
         offset: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.path = path
+        self.path = None if path is None else plain_address(path)
         self.tensor = tensor
         self.offset = offset
 
@@ -264,7 +268,8 @@ class error_context:  # noqa: N801  # read as a function, as in `contextlib`
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, CheckpointError):
-            error.path = error.path if error.path is not None else self._path
+            if error.path is None and self._path is not None:
+                error.path = plain_address(self._path)
             error.tensor = error.tensor if error.tensor is not None else self._tensor
 
 
@@ -277,6 +282,8 @@ def printable(text: str) -> str:
 
 def abridged(name: str) -> str:
     """Return a name short enough for a message: of a long name only the beginning and the end."""
+    if len(name) > _SHOWN_CHARACTERS:
+        name = hide_secrets(name)  # before the beginning of an address is separated from its end
     if len(name) <= _SHOWN_CHARACTERS:
         return name
     half = _SHOWN_CHARACTERS // 2

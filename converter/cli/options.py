@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Collection
 
 import tfckpt
+from tfckpt.addresses import plain_address
 from tfckpt.cli.opening import add_limit_option, limits_of
 from tfckpt.cli.render import say
 from tfckpt.errors import CheckpointNotFoundError
@@ -149,6 +150,7 @@ def _base_url(text: str) -> str:
 def format_command(options: argparse.Namespace, without: Collection[str]) -> str:
     """Return the command line that leads to these options, quoted for a shell, without those named in `without`.
 
+    Addresses are written without their secrets, because reports record this command.
     `options.parser` is the verb's parser; values that equal its defaults are left out.
     """
     parser: argparse.ArgumentParser = options.parser
@@ -174,7 +176,7 @@ def format_command(options: argparse.Namespace, without: Collection[str]) -> str
         words += ["--", *positionals]
     else:
         words = [*positionals, *words]
-    return shlex.join([*parser.prog.split(), *words])
+    return shlex.join([*parser.prog.split(), *map(plain_address, words)])
 
 
 def _format_option(name: str, value: object) -> list[str]:

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from tfckpt._typing import ByteSource
+from tfckpt.addresses import plain_address
 from tfckpt.errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -122,7 +123,7 @@ def check_base_url(base_url: str) -> urllib.parse.SplitResult:
     except ValueError:
         is_address = False
     if not is_address:
-        raise ValueError(f"{base_url!r} is not a web address such as https://host/folder")
+        raise ValueError(f"{plain_address(base_url)!r} is not a web address such as https://host/folder")
     return parts
 
 

@@ -7,6 +7,7 @@ import os
 from typing import Literal, TypeAlias
 
 from .._typing import PathLike
+from ..addresses import plain_address
 from ..bundle import naming
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
@@ -42,9 +43,9 @@ def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Diagnosis:
     except CheckpointError as error:
         exists = os.path.lexists(path) or "://" in os.fspath(path)
         advice = _advise(error) if exists or not isinstance(error, CheckpointNotFoundError) else _USAGE
-        return Diagnosis((Finding("problem", os.fspath(path), error.message, advice),), error)
+        return Diagnosis((Finding("problem", plain_address(os.fspath(path)), error.message, advice),), error)
     with checkpoint:
-        findings = [_describe_path(os.fspath(path), checkpoint)]
+        findings = [_describe_path(plain_address(os.fspath(path)), checkpoint)]
         findings += [Finding("note", "lookup", note) for note in checkpoint.notes]
         errors: list[CheckpointError] = []
         names, damage = checkpoint.reader.salvage()

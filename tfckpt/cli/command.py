@@ -13,8 +13,10 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
 from .. import __version__
+from ..addresses import hide_secrets, plain_address
 from ..errors import CheckpointError, ChecksumError, ReportedError, WriteError
 from .help import HelpFormatter
 from .render import complain, say
@@ -54,9 +56,7 @@ class Command:
 
     def build_parser(self, verb: str | None = None) -> argparse.ArgumentParser:
         """Build the parser for all verbs, or for one alone: that starts faster because the others are not imported."""
-        parser = argparse.ArgumentParser(
-            prog=self.name, description=self.description, epilog=EXIT_CODES, formatter_class=HelpFormatter
-        )
+        parser = _Parser(prog=self.name, description=self.description, epilog=EXIT_CODES, formatter_class=HelpFormatter)
         parser.add_argument("--version", action="version", version=f"{self.name} {__version__}")
         verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
         for name in (verb,) if verb in self.verbs else self.verbs:
@@ -106,7 +106,7 @@ class Command:
         if rest and last is not None and not rest[0].startswith("-") and not getattr(options, last):
             setattr(options, last, rest.pop(0))
         if rest:
-            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+            parser.error(f"unrecognized arguments: {' '.join(map(plain_address, rest))}")
         return options
 
     def _complain(self, message: str) -> None:
@@ -118,6 +118,14 @@ class Command:
 
     def _note(self, error: BaseException) -> str:
         return f"; {error}" if str(error) else self.interrupted_note
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages do not contain the secrets of addresses."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with code 2."""
+        super().error(hide_secrets(message))
 
 
 def _discard_output() -> None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from ..addresses import hide_secrets, plain_address
 from ..checkpoint import Checkpoint
 from ..errors import pluralize, printable
 from ..finding.detect import V2
@@ -140,7 +141,10 @@ def _as_data(checkpoint: Checkpoint, infos: list[TensorInfo], missing: dict[str,
 
 def _list_checkpoints(path: str, *, json: bool) -> int:
     """List the checkpoints from the oldest to the newest; exit code 3 if there are none."""
-    known = checkpoints(path)
+    known = [
+        dataclasses.replace(item, prefix=plain_address(item.prefix), notes=tuple(map(hide_secrets, item.notes)))
+        for item in checkpoints(path)
+    ]
     if json:
         print(render.as_json([dataclasses.asdict(item) | {"timestamp": _json_time(item.timestamp)} for item in known]))
     elif known:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from ..addresses import hide_secrets
 from ..errors import printable
 from ..tensors.info import TensorInfo
 
@@ -64,8 +65,8 @@ def as_json(value: object) -> str:
 
 
 def say(text: str) -> None:
-    """Print one line to standard error, with control characters escaped."""
-    print(printable(text), file=sys.stderr)
+    """Print one line to standard error, with control characters escaped and without the secrets of addresses."""
+    print(printable(hide_secrets(text)), file=sys.stderr)
 
 
 def complain(text: str, *, command: str = "tfckpt") -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from .._typing import Buffer, PathLike
+from ..addresses import hide_secrets
 from ..bundle import naming
 from ..bundle.reader import BundleReader
 from ..errors import CheckpointNotFoundError, CorruptionError
@@ -53,7 +54,7 @@ def open_reader(path_or_files: PathLike | Mapping[str, Buffer], options: Options
     except BaseException:
         place.storage.close()
         raise
-    return OpenedReader(place.storage, reader, prefix, match.notes)
+    return OpenedReader(place.storage, reader, prefix, tuple(map(hide_secrets, match.notes)))
 
 
 def _find(place: Place, limits: Limits) -> detect.Match:

@@ -138,18 +138,24 @@ def _open_remote(address: str, scheme: str) -> tuple[RemoteStorage, str]:
 
         try:
             parts = urlsplit(address)
-        except ValueError as error:
-            raise CheckpointNotFoundError(f"invalid URL: {error}", path=address) from None
+            parts.port  # noqa: B018  # raises if it is not a number
+        except ValueError:  # its text contains a part of the address
+            raise CheckpointNotFoundError(
+                "invalid URL: check the name of the server and the port; "
+                "in a password, write / as %2F, ? as %3F, # as %23 and @ as %40",
+                path=address,
+            ) from None
         user, _, host = parts.netloc.rpartition("@")
         if not host:
             raise CheckpointNotFoundError("invalid URL: no host", path=address)
         # "%" is safe, so existing escapes are kept; other characters that a URL cannot contain are escaped.
         plain = urlunsplit((scheme, host, quote(parts.path or "/", safe="/%!$&'()*+,;=:@~-._"), "", ""))
-        return RemoteStorage(HttpTransport(query=parts.query, user=user), f"{scheme}://{host}/"), plain
+        query = quote(parts.query, safe="/%!$&'()*+,;=:@~-._?")
+        return RemoteStorage(HttpTransport(query=query, user=user), f"{scheme}://{host}/"), plain
     from .remote.fsspec import FsspecTransport
 
-    plain = scheme + address[len(scheme) :]
-    return RemoteStorage(FsspecTransport(plain), f"{scheme}://"), plain
+    transport = FsspecTransport(scheme + address[len(scheme) :])
+    return RemoteStorage(transport, f"{scheme}://"), transport.plain
 
 
 def _download(storage: RemoteStorage, address: str, options: Options) -> ByteSource:

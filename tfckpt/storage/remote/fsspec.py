@@ -1,13 +1,17 @@
 """Files at any address that fsspec has a file system for: `gs://`, `s3://`, `memory://` and so on.
 
+Paths are addresses without user information, query and fragment, which are added in each call.
+So a `?`, `#` or `!` in a name is written `%3F`, `%23` or `%21`; other escapes are part of the name.
 fsspec, and the package for a protocol, are imported when an address needs them.
 """
 
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import Any
 
+from ...addresses import AddressParts, split_address
 from ...errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -30,6 +34,8 @@ _VERSION_KEYS = (
 _COPY_BYTES = 8 << 20
 #: Packages in the extra `remote`, by protocol.
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs"}
+_SPECIAL = re.compile("[?#!]")
+_ESCAPED = re.compile("%(3F|23|21)", re.IGNORECASE)
 
 
 class FsspecTransport:
@@ -37,7 +43,10 @@ class FsspecTransport:
 
     def __init__(self, address: str) -> None:
         """Create the file system of an address; raise `MissingDependencyError` if a package for it is missing."""
-        protocol = address.partition("://")[0]
+        parts = split_address(address)
+        assert parts is not None, "only addresses have a file system"
+        self._parts = parts
+        protocol = parts.scheme.removesuffix("://")
         try:
             import fsspec
         except ImportError:
@@ -52,13 +61,18 @@ class FsspecTransport:
             raise MissingDependencyError(package, extra="remote", purpose=purpose) from error
         except ValueError:
             raise UnsupportedFeatureError(f"unknown protocol {protocol}://", path=address) from None
-        with _translate_errors(address):
+        with self._translated_errors(address):
             # A cached listing would hide that a file has changed.
             self._files: Any = known(**known._get_kwargs_from_urls(address), use_listings_cache=False)
 
+    @property
+    def plain(self) -> str:
+        """The address that was opened, without secrets."""
+        return self._parts.plain
+
     def stat(self, address: str) -> Facts:
         """Return the facts of a file."""
-        with _translate_errors(address):
+        with self._translated_errors(address):
             info = self._files.info(self._path(address))
             if info.get("type") == "directory":
                 raise CheckpointNotFoundError("is a directory, expected a file", path=address)
@@ -84,28 +98,32 @@ class FsspecTransport:
             sink.write(self._read(address, facts, start, min(_COPY_BYTES, stop - start)).data.tobytes())
 
     def full_address(self, address: str) -> str:
-        """Return the address unchanged: credentials belong in fsspec's own settings."""
-        return address
+        """Return the address with the user information, query and fragment of the one that was opened."""
+        return self._parts.full(address)
 
     def is_folder(self, address: str) -> bool:
         """Return whether the address is a folder."""
-        with _translate_errors(address):
+        with self._translated_errors(address):
             return bool(self._files.isdir(self._path(address)))
 
     def list(self, address: str) -> list[str]:
         """Return the sorted names in a folder; empty if it does not exist."""
         try:
-            with _translate_errors(address):
+            with self._translated_errors(address):
                 paths = self._files.ls(self._path(address), detail=False)
         except CheckpointNotFoundError:
             return []
         return sorted({posixpath.basename(path.rstrip("/")) for path in paths} - {""})
 
+    def quote(self, name: str) -> str:
+        """Escape the characters of a name that end the path of an address."""
+        return _SPECIAL.sub(lambda match: f"%{ord(match[0]):02X}", name)
+
     def _read(self, address: str, facts: Facts, offset: int, length: int) -> Part:
         check_range(address, offset, length, facts.size)
         data = b""
         if length:
-            with _translate_errors(address):
+            with self._translated_errors(address):
                 data = self._files.cat_file(self._path(address), start=offset, end=offset + length)
         current = self.stat(address)
         if current != facts:
@@ -115,15 +133,20 @@ class FsspecTransport:
         return Part(offset, memoryview(data), facts)
 
     def _path(self, address: str) -> str:
-        path: str = self._files._strip_protocol(address)
+        full = self._parts.full(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), address))
+        path: str = self._files._strip_protocol(full)
         return path
 
+    def _translated_errors(self, address: str) -> _translate_errors:
+        return _translate_errors(address, self._parts)
 
-class _translate_errors:  # noqa: N801  # used as a verb: with _translate_errors(address)
+
+class _translate_errors:  # noqa: N801  # used as a verb: with _translate_errors(...)
     """Translates exceptions of file systems into this package's errors, and lets everything else pass."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, parts: AddressParts) -> None:
         self._address = address
+        self._parts = parts
 
     def __enter__(self) -> None:
         return None
@@ -131,7 +154,9 @@ class _translate_errors:  # noqa: N801  # used as a verb: with _translate_errors
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, CheckpointError) or not isinstance(error, Exception):
             return
+        is_secret = self._parts.is_mentioned(error)
+        cause = None if is_secret else error
         if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
-            raise CheckpointNotFoundError("file not found", path=self._address) from error
-        reason = printable(str(error)) or type(error).__name__
-        raise StorageError(f"cannot read: {reason}", path=self._address) from error
+            raise CheckpointNotFoundError("file not found", path=self._address) from cause
+        reason = "" if is_secret else printable(str(error))
+        raise StorageError(f"cannot read: {reason or type(error).__name__}", path=self._address) from cause

@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Iterator
 
 from ..._version import __version__
+from ...addresses import AddressParts
 from ...errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -51,6 +52,7 @@ class HttpTransport:
         """Send `query` and `user` (NAME:PASSWORD, as in an address) with every request, and never show them."""
         self._query = query
         self._user = user
+        self._secrets = AddressParts("", user, "", f"?{query}")
         self._patience = patience or DEFAULT_PATIENCE
         self._opener = build_opener(self._patience)
 
@@ -91,6 +93,10 @@ class HttpTransport:
     def list(self, address: str) -> list[str]:
         """Return no names: HTTP cannot list folders."""
         return []
+
+    def quote(self, name: str) -> str:
+        """Escape the characters of a name that an address cannot contain."""
+        return urllib.parse.quote(name, safe="/!$&'()*+,;=:@~-._")
 
     def _request(self, transfer: _Transfer, ranges: str | None = None) -> _Transfer:
         """Complete a transfer, with `ranges` in the first request, then from where it stopped."""
@@ -140,20 +146,26 @@ class HttpTransport:
                     yield error  # type: ignore[misc]  # a response like any other: it reports the size of the file
                     return
                 raise _status_error(address, error) from None
+        except http.client.InvalidURL:  # its text contains the query, as it was sent
+            raise StorageError("invalid URL, given or redirected to", path=address) from None
         except urllib.error.URLError as error:
             reason = error.reason
             if isinstance(reason, OSError) and type(reason).__name__ == "SSLCertVerificationError":
                 raise StorageError(f"the server's certificate is not trusted: {reason}", path=address) from error
+            if self._secrets.is_mentioned(error):
+                raise _TransientError("cannot connect") from None
             raise _TransientError(f"cannot connect: {reason}") from error
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, CheckpointError):
                 error.path = error.path or address
                 raise
+            if self._secrets.is_mentioned(error):
+                raise _TransientError("connection failed") from None
             raise _TransientError(f"connection failed: {abridged(str(error)) or type(error).__name__}") from error
-        except ValueError as error:
+        except ValueError as error:  # its text may contain a part of the address
             if isinstance(error, CheckpointError):
                 raise
-            raise StorageError(f"invalid URL, given or redirected to: {error}", path=address) from error
+            raise StorageError("invalid URL, given or redirected to", path=address) from None
 
 
 class _TransientError(Exception):

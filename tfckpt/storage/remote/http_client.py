@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+from ...addresses import plain_address
 from ...errors import StorageError, abridged
 from .transport import Patience
 
@@ -106,6 +107,9 @@ class _RedirectHandler(urllib.request.HTTPRedirectHandler):
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         """Follow a redirect, and close its response even if the target is rejected."""
         with contextlib.closing(fp):
+            target = headers.get("Location") or headers.get("URI")
+            if target is not None:
+                _check_target(urllib.parse.urljoin(req.full_url, target))
             return super().http_error_302(req, fp, code, msg, headers)
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
@@ -113,8 +117,13 @@ class _RedirectHandler(urllib.request.HTTPRedirectHandler):
     def redirect_request(  # noqa: PLR0917  # the library's signature
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Any:
-        if urllib.parse.urlsplit(newurl).scheme not in ("http", "https"):
-            raise StorageError(f"redirect to {abridged(repr(newurl))}, expected an http or https address")
+        _check_target(newurl)
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         fp.close()  # the library would read the body, which may be endless
         return request
+
+
+def _check_target(address: str) -> None:
+    """Raise `StorageError` if a redirect leads to an address that is not http or https."""
+    if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
+        raise StorageError(f"redirect to {abridged(repr(plain_address(address)))}, expected an http or https address")

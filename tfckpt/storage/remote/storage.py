@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -88,7 +87,7 @@ class RemoteStorage(Storage):
             if name.startswith("/") or "://" in name:
                 address = name
             else:
-                address = f"{address.rstrip('/')}/{self._quote(name)}"
+                address = f"{address.rstrip('/')}/{self._transport.quote(name)}"
                 if {".", ".."} & set(name.split("/")):
                     address = self._normalize(address)
         return address
@@ -142,10 +141,6 @@ class RemoteStorage(Storage):
 
     def _is_inside(self, path: str) -> bool:
         return path.startswith(self._root)
-
-    def _quote(self, name: str) -> str:
-        """Escape a name for a web address."""
-        return urllib.parse.quote(name, safe="/!$&'()*+,;=:@~-._") if self._root.startswith("http") else name
 
     def _normalize(self, address: str) -> str:
         """Resolve `.` and `..`, which do not lead out of the root."""

@@ -108,6 +108,9 @@ class Transport(Protocol):
         Raises `StorageError` before a byte of another version is written.
         """
 
+    def quote(self, name: str) -> str:
+        """Return a name with the characters escaped that a plain address cannot contain."""
+
     def full_address(self, address: str) -> str:
         """Return the address with its credentials, to open it elsewhere."""
 
