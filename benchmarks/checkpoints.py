@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 import tfckpt
-from converter.model.config import CONFIGS
+from converter.model.architectures import CONFIGS
 from tests.converter.networks import AVERAGE, variables
 
 FOLDER = pathlib.Path(__file__).parent / ".data"

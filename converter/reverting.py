@@ -35,7 +35,8 @@ from .formats.pth import to_array
 from .libraries.recognition import identify_config, identify_library, raise_problems, to_native
 from .mapping.reversal import reverse
 from .mapping.rules import RuleSet
-from .model.config import CONFIGS, EfficientNetConfig
+from .model.architectures import CONFIGS
+from .model.config import EfficientNetConfig
 from .verification.weights import Recorded
 
 FamilyName: TypeAlias = Literal["automl", "keras-applications"]

@@ -15,7 +15,7 @@ from ..formats.files import check_output, is_folder_name, write_output
 from ..images.labels import read_labels
 from ..libraries.models import TARGETS
 from ..mapping.modules import import_module
-from ..model.config import CONFIGS
+from ..model.architectures import CONFIGS
 from ..releases.table import find_preprocessing
 from ..reporting.renderers import FORMATS as REPORTS
 from .options import (

@@ -19,7 +19,7 @@ from ..mapping.modules import import_module
 from ..mapping.proposals import Proposal, propose
 from ..mapping.rules import NAMES, Move, RuleSet, Source
 from ..mapping.rules_file import read_rules, to_toml
-from ..model.config import CONFIGS
+from ..model.architectures import CONFIGS
 from .options import (
     SOURCE_HELP,
     add_graph_option,

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from ..errors import Shape, UnknownModelError
-from ..model.config import CONFIGS, EfficientNetConfig
+from ..model.architectures import CONFIGS
+from ..model.config import EfficientNetConfig
 from . import description
 from .description import Anatomy, Description
 from .graph_facts import BlockFunctions, GraphFacts

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..images.recipes import CROP_PADDING, Preprocessing
-from ..model.config import CONFIGS, V1_SCALING, EfficientNetConfig
+from ..model.architectures import CONFIGS, V1_SCALING
+from ..model.config import EfficientNetConfig
 from .models import TargetName
 from .targets import find_input_size, list_odd_blocks
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from ..model.config import CONFIGS, EFFICIENTNET_V1
+from ..model.architectures import CONFIGS, EFFICIENTNET_V1
 
 TargetName: TypeAlias = Literal["native", "timm", "torchvision", "transformers", "efficientnet-pytorch"]
 

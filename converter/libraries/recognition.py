@@ -13,7 +13,8 @@ from tfckpt.tensors.casting import FLOATS
 
 from .._typing import Array
 from ..errors import ConversionError, Shape, UnknownModelError
-from ..model.config import CONFIGS, EfficientNetConfig
+from ..model.architectures import CONFIGS
+from ..model.config import EfficientNetConfig
 from ..model.names import native_targets
 from .models import TargetName, find_library_model
 from .tables import map_to_library

@@ -6,7 +6,8 @@ from tfckpt.errors import printable
 
 from ..errors import ExportError
 from ..images.recipes import Preprocessing
-from ..model.config import CONFIGS, EfficientNetConfig
+from ..model.architectures import CONFIGS
+from ..model.config import EfficientNetConfig
 from .models import TORCHVISION_OTHER_EPSILON, TargetName, find_library_model, list_targets
 from .tables import EFFICIENTNET_PYTORCH, TIMM, TORCHVISION, TRANSFORMERS, Table
 

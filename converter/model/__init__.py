@@ -5,7 +5,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .config import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2, BlockConfig, EfficientNetConfig, StageConfig
+from .architectures import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2
+from .config import BlockConfig, EfficientNetConfig, StageConfig
 
 if TYPE_CHECKING:
     from .efficientnet import EfficientNet

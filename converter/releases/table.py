@@ -17,7 +17,8 @@ from tfckpt.errors import say_close_names
 from ..errors import UnknownModelError
 from ..images.recipes import Preprocessing, get_recipe
 from ..libraries.models import TARGETS, find_library_model
-from ..model.config import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2, EfficientNetConfig
+from ..model.architectures import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2
+from ..model.config import EfficientNetConfig
 
 #: The address of the directory with all archives.
 BASE_URL = "https://storage.googleapis.com/cloud-tpu-checkpoints/efficientnet"

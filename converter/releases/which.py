@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import UnknownModelError
-from ..model.config import CONFIGS, EFFICIENTNET_V2, EfficientNetConfig
+from ..model.architectures import CONFIGS, EFFICIENTNET_V2
+from ..model.config import EfficientNetConfig
 
 IMAGENET_CLASSES = 1000
 IMAGENET_21K_CLASSES = 21_843

@@ -6,7 +6,8 @@ import dataclasses
 import math
 from typing import Any
 
-from ..model.config import EFFICIENTNET_V1, EFFICIENTNET_V2, EfficientNetConfig
+from ..model.architectures import EFFICIENTNET_V1, EFFICIENTNET_V2
+from ..model.config import EfficientNetConfig
 from ..model.names import native_targets
 from ..model.published import PUBLISHED
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from converter.model.config import CONFIGS, BlockConfig, EfficientNetConfig
+from converter.model.architectures import CONFIGS
+from converter.model.config import BlockConfig, EfficientNetConfig
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 

@@ -16,7 +16,7 @@ from converter import convert, export, revert, to_tensorflow_names
 from converter.conversion import ConversionResult
 from converter.errors import ConversionError, ExportError, UnknownModelError
 from converter.libraries.models import TargetName
-from converter.model.config import CONFIGS
+from converter.model.architectures import CONFIGS
 from converter.model.names import native_targets
 from converter.reverting import FamilyName
 from tfckpt.errors import CheckpointExistsError, CheckpointNotFoundError, CorruptionError

@@ -154,7 +154,7 @@ def rules() -> list[bytes]:
     """Return TOML files of rules: a small one that uses every feature, and a built-in table."""
     from converter.families.automl import AUTOML
     from converter.mapping.rules_file import to_toml
-    from converter.model.config import CONFIGS
+    from converter.model.architectures import CONFIGS
 
     small = b"""name = "bert"
 version = "1"
@@ -184,7 +184,7 @@ def weights(ending: str) -> list[bytes]:
 
     from converter.formats.safetensors import write_tensors
     from converter.images.recipes import get_recipe
-    from converter.model.config import CONFIGS
+    from converter.model.architectures import CONFIGS
 
     arrays = {
         "stem.conv.weight": np.ones((2, 3, 3, 3), np.float32),

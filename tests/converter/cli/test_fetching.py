@@ -15,7 +15,7 @@ import pytest
 import tfckpt
 from converter.cli import main
 from converter.formats.files import PREPROCESSING_KEY, read_output
-from converter.model.config import CONFIGS
+from converter.model.architectures import CONFIGS
 from converter.releases.table import RELEASES
 from tests.contracts.server import Server, serving
 from tfckpt.storage.remote import http, transport

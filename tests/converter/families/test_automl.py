@@ -7,7 +7,7 @@ import pytest
 
 from converter.conversion import convert, plan_conversion
 from converter.errors import MappingError, UnknownModelError
-from converter.model.config import CONFIGS
+from converter.model.architectures import CONFIGS
 
 from .. import networks
 

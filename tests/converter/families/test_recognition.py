@@ -14,7 +14,8 @@ from converter.errors import MappingError, Shape, UnknownModelError
 from converter.families.automl import AUTOML
 from converter.families.graph_facts import GraphFacts
 from converter.families.recognition import recognize as recognize_network
-from converter.model.config import CONFIGS, BlockKind, EfficientNetConfig, StageConfig
+from converter.model.architectures import CONFIGS
+from converter.model.config import BlockKind, EfficientNetConfig, StageConfig
 
 from .. import networks
 

@@ -12,7 +12,7 @@ from converter.errors import MappingError, UnknownModelError
 from converter.exporting import export
 from converter.families.keras_applications import KERAS
 from converter.families.search import FAMILIES
-from converter.model.config import CONFIGS
+from converter.model.architectures import CONFIGS
 from converter.verification.weights import verify_weights
 
 from .. import networks

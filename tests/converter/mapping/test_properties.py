@@ -12,7 +12,7 @@ from converter.families.search import FAMILIES, prepare
 from converter.families.variables import Inventory, SourceVariable
 from converter.mapping.proposals import propose
 from converter.mapping.rules import Source, plan
-from converter.model.config import CONFIGS
+from converter.model.architectures import CONFIGS
 from converter.model.names import native_targets
 
 from .. import networks

@@ -10,7 +10,7 @@ from converter.errors import ConversionError
 from converter.families.automl import AUTOML
 from converter.mapping.reversal import reverse
 from converter.mapping.rules import Constant, Rule, RuleSet
-from converter.model.config import CONFIGS
+from converter.model.architectures import CONFIGS
 
 from .. import networks
 

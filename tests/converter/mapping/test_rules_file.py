@@ -10,7 +10,7 @@ from converter.errors import RulesError
 from converter.families.search import FAMILIES
 from converter.mapping.rules import Constant, Ignore, Rule, RuleSet
 from converter.mapping.rules_file import MAX_BYTES, parse_rules, read_rules, to_toml
-from converter.model.config import CONFIGS
+from converter.model.architectures import CONFIGS
 
 TEXT = """\
 name = "net"

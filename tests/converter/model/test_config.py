@@ -10,15 +10,8 @@ from typing import Any
 
 import pytest
 
-from converter.model.config import (
-    CONFIGS,
-    EFFICIENTNET_V1,
-    EFFICIENTNET_V2,
-    EfficientNetConfig,
-    StageConfig,
-    round_channels,
-    round_repeats,
-)
+from converter.model.architectures import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2, round_channels, round_repeats
+from converter.model.config import EfficientNetConfig, StageConfig
 
 STAGE = StageConfig(
     block="mbconv", repeats=2, kernel=3, stride=2, expansion=4, in_channels=8, out_channels=16, se_ratio=0.25

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from converter.model.config import CONFIGS, BlockKind, EfficientNetConfig, StageConfig
+from converter.model.architectures import CONFIGS
+from converter.model.config import BlockKind, EfficientNetConfig, StageConfig
 from converter.model.names import native_targets
 
 torch = pytest.importorskip("torch", reason="the names are compared with the PyTorch module")

@@ -8,7 +8,8 @@ import pytest
 
 from converter.conversion import plan_conversion
 from converter.errors import UnknownModelError
-from converter.model.config import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2, EfficientNetConfig
+from converter.model.architectures import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2
+from converter.model.config import EfficientNetConfig
 from converter.releases.table import RELEASES, find_preprocessing
 from converter.releases.which import identify_releases
 
