@@ -98,14 +98,8 @@ def _declared_type(node: Node) -> str | None:
 
 
 def _declared_shape(node: Node) -> tuple[int, ...] | None:
-    """Return the shape that a placeholder declares; None if it is unknown.
-
-    Before version 1.0, TensorFlow stored an unknown shape as that of a scalar.
-    """
+    """Return the shape that a placeholder declares; None if it is unknown."""
     if node.op not in PLACEHOLDERS:
         return None
     shape = node.attributes.get("shape")
-    known = node.attributes.get("_output_shapes")
-    if shape == () and isinstance(known, tuple) and known:
-        shape = known[0]
     return shape if isinstance(shape, tuple) else None

@@ -13,7 +13,7 @@ from torch import nn
 from converter.errors import FeedError, GraphError
 from tfckpt import Checkpoint
 from tfckpt.graphs.graph import Node
-from tfckpt.graphs.meta_graph import Signature
+from tfckpt.graphs.meta_graph import Signature, SignatureTensor
 
 from .evaluator import Run, Runnable
 from .feeds import Feedable, convert_feed
@@ -60,10 +60,10 @@ def graph_module(
     if outputs is None:
         if chosen is None:
             raise GraphError("the graph has no signature that names its outputs: pass outputs=")
-        outputs = {name: tensor.name for name, tensor in chosen.outputs.items()}
+        outputs = _signature_names(chosen.name, "output", chosen.outputs)
     if inputs is None:
         inputs = (
-            {name: tensor.name for name, tensor in chosen.inputs.items()}
+            _signature_names(chosen.name, "input", chosen.inputs)
             if chosen is not None
             else [name for name in graph.placeholders if name in _reachable_names(graph, _tensor_names(outputs))]
         )
@@ -175,6 +175,18 @@ def _choose_signature(graph: ReferenceGraph, name: str | None, *, is_needed: boo
     if name is not None or (is_needed and graph.signatures):
         return graph.signature(name)
     return None
+
+
+def _signature_names(signature: str, what: str, tensors: Mapping[str, SignatureTensor]) -> dict[str, str]:
+    """Return the names of a signature's tensors; raise `GraphError` if one is not dense."""
+    for name, tensor in tensors.items():
+        if not tensor.name:
+            parts = ", ".join(tensor.components) or "nothing"
+            raise GraphError(
+                f"the {what} {name} of the signature {signature} is a {tensor.kind} tensor, which is not supported; "
+                f"it consists of {parts}: pass the names of dense tensors as {what}s="
+            )
+    return {name: tensor.name for name, tensor in tensors.items()}
 
 
 def _tensor_names(names: Names) -> tuple[str, ...]:

@@ -229,6 +229,8 @@ class Expansion:
     def find(self, name: str) -> tuple[Scope, str]:
         """Return the scope and reference of a tensor by its expanded name; raise `TensorNameError` if there is none."""
         path, _, output = name.partition(":")
+        if not path:
+            raise TensorNameError("the name of a tensor is empty, as for a sparse tensor of a signature", name=name)
         if output and not output.isdecimal():
             raise TensorNameError(f"not the name of a tensor: {name!r}", name=name)
         pending = [(self.root, path)]

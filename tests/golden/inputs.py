@@ -18,6 +18,7 @@ import tfckpt
 from tests.builders import INT32, Bundle
 from tests.converter import networks
 from tests.tfckpt.v1.v1_files import V1File
+from tfckpt import protos
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -139,6 +140,24 @@ def _no_shard(folder: Path) -> None:
 @_makes("no-index")
 def _no_index(folder: Path) -> None:
     _digits(folder)[0].unlink()
+
+
+@_makes("sparse")
+def _sparse(folder: Path) -> None:
+    """A SavedModel whose signature has a sparse input and a dense output."""
+    (folder / "variables").mkdir(parents=True)
+    tfckpt.save({"w": np.float32(1)}, folder / "variables" / "variables", checkpoint_state=False)
+    parts = (("values", "v"), ("indices", "i"), ("dense_shape", "d"))
+    names = " ".join(f'{part}_tensor_name: "{name}:0"' for part, name in parts)
+    sparse = f"dtype: 1 tensor_shape {{ dim {{ size: -1 }} dim {{ size: 9 }} }} coo_sparse {{ {names} }}"
+    dense = 'name: "v:0" dtype: 1 tensor_shape { dim { size: -1 } }'
+    nodes = " ".join(f'node {{ name: "{name}" op: "Placeholder" }}' for _, name in parts)
+    text = (
+        f'saved_model_schema_version: 1 meta_graphs {{ meta_info_def {{ tags: "serve" }} graph_def {{ {nodes} }} '
+        f'signature_def {{ key: "serving_default" value {{ inputs {{ key: "words" value {{ {sparse} }} }} '
+        f'outputs {{ key: "values" value {{ {dense} }} }} }} }} }}'
+    )
+    (folder / "saved_model.pb").write_bytes(protos.parse_text("SavedModel", text).SerializeToString())
 
 
 @_makes("no-graph")

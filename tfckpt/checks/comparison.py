@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from .._typing import Array
 from ..checkpoint import Checkpoint
 from ..graphs.lookup import select
 from ..tensors.info import TensorInfo
+from .undecoded import is_variant, read_bytes
 
 _PIECE = 1 << 20
 
@@ -23,6 +25,7 @@ class Difference:
     they are NaN if an element is NaN in only one of the two. `count` of `size` elements are not equal within the
     tolerance, and `index` is the position of the largest difference.
     For strings both differences are NaN, and `index` is the position of the first one.
+    Variants are compared as bytes: all of their elements count as different, from the first one.
     """
 
     name: str
@@ -82,7 +85,10 @@ def compare(
         if (ours.tf_dtype, ours.shape) != (theirs.tf_dtype, theirs.shape):
             changed.append((ours, theirs))
         else:
-            difference = _difference(name, first.read(name), second.read(name), rtol=rtol, atol=atol)
+            if is_variant(ours):
+                difference = _compare_bytes(ours, first, second)
+            else:
+                difference = _difference(name, first.read(name), second.read(name), rtol=rtol, atol=atol)
             if difference is None:
                 equal += 1
             else:
@@ -97,6 +103,13 @@ def compare(
         tuple(different),
         equal,
     )
+
+
+def _compare_bytes(info: TensorInfo, first: Checkpoint, second: Checkpoint) -> Difference | None:
+    if read_bytes(first, info.name) == read_bytes(second, info.name):
+        return None
+    size = math.prod(info.shape)
+    return Difference(info.name, np.nan, np.nan, size, size, (0,) * len(info.shape))
 
 
 def _difference(name: str, a: Array, b: Array, *, rtol: float, atol: float) -> Difference | None:

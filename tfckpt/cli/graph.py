@@ -173,7 +173,12 @@ def _signature(signature: Signature) -> str:
 
 
 def _tensors(tensors: Mapping[str, SignatureTensor]) -> str:
-    return ", ".join(f"{printable(name)}: {tensor.dtype} {_text(tensor.shape)}" for name, tensor in tensors.items())
+    return ", ".join(f"{printable(name)}: {_describe(tensor)}" for name, tensor in tensors.items())
+
+
+def _describe(tensor: SignatureTensor) -> str:
+    kind = "" if tensor.kind == "dense" else f"{tensor.kind} "
+    return f"{kind}{tensor.dtype} {_text(tensor.shape)}"
 
 
 def _as_data(meta_graph: MetaGraph) -> object:
@@ -205,6 +210,7 @@ def _tensors_as_data(tensors: Mapping[str, SignatureTensor]) -> object:
             "name": tensor.name,
             "dtype": tensor.dtype,
             "shape": None if tensor.shape is None else list(tensor.shape),
+            "kind": tensor.kind,
             "components": list(tensor.components),
         }
         for name, tensor in tensors.items()

@@ -16,6 +16,10 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..tensors.dtypes import data_type
 from ..tensors.tensor_proto import decode_constant
 
+#: The last version of graphs in which the shape of a placeholder is that of a scalar if it is unknown
+#: (TensorFlow `ops/array_ops.cc`, Placeholder); version 22 is that of TensorFlow 1.0.
+_SCALAR_IS_UNKNOWN = 21
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Node:
@@ -142,8 +146,17 @@ class Graph:
 
 def decode_graph(message: Any, limits: Limits = DEFAULT_LIMITS) -> Graph:
     """Return the graph in a GraphDef message."""
+    if message.versions.producer <= _SCALAR_IS_UNKNOWN:
+        _mark_unknown_shapes(message)
     functions = tuple(_function(function, limits) for function in message.library.function)
     return Graph(_nodes(message.node, limits), _by_name(functions, "functions"))
+
+
+def _mark_unknown_shapes(message: Any) -> None:
+    """Give placeholders without dimensions an unknown rank, as TensorFlow does for old graphs."""
+    for node in message.node:
+        if node.op == "Placeholder" and "shape" in node.attr and not node.attr["shape"].shape.dim:
+            node.attr["shape"].shape.unknown_rank = True
 
 
 def decode_shape(message: Any) -> tuple[int, ...] | None:

@@ -34,7 +34,8 @@ class SignatureTensor:
     """An input or output of a signature.
 
     `name` is the name of the tensor in the graph, such as `serving_default_image:0`.
-    A sparse or composite tensor has the name "", and `components` are the names of the tensors it consists of.
+    `kind` is dense, sparse or composite. A tensor that is not dense has the name "", and `components` are the names of
+    the tensors it consists of: of a sparse one its values, indices and dense shape.
     `dtype` is a short name such as float32.
     `shape` has -1 for each unknown dimension, and is None if the rank is unknown.
     """
@@ -43,6 +44,7 @@ class SignatureTensor:
     dtype: str
     shape: tuple[int, ...] | None
     components: tuple[str, ...] = ()
+    kind: str = "dense"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -142,14 +144,16 @@ def _tensors(messages: Any) -> Mapping[str, SignatureTensor]:
 
 
 def _tensor(message: Any) -> SignatureTensor:
-    kind = message.WhichOneof("encoding")
+    encoding, kind = message.WhichOneof("encoding"), "dense"
     components: tuple[str, ...] = ()
-    if kind == "coo_sparse":
-        sparse = message.coo_sparse
+    if encoding == "coo_sparse":
+        kind, sparse = "sparse", message.coo_sparse
         components = (sparse.values_tensor_name, sparse.indices_tensor_name, sparse.dense_shape_tensor_name)
-    elif kind == "composite_tensor":
+    elif encoding == "composite_tensor":
+        kind = "composite"
         components = tuple(component.name for component in message.composite_tensor.components)
-    return SignatureTensor(message.name, data_type(message.dtype).name, decode_shape(message.tensor_shape), components)
+    dtype = data_type(message.dtype).name
+    return SignatureTensor(message.name, dtype, decode_shape(message.tensor_shape), components, kind)
 
 
 def _collection(message: Any) -> tuple[object, ...]:

@@ -6,11 +6,13 @@ import weakref
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 import torch
 
 from converter.engine import Operation
 from converter.engine.evaluator import Run
 from converter.engine.values import Tensor, Value
+from converter.errors import FeedError
 from tfckpt.graphs.graph import Node
 
 from .graphs import call, constant, function, graph, integers, node, placeholder
@@ -125,3 +127,16 @@ def test_expanded_names_can_be_fed() -> None:
 
     assert parts.run("a", {"a/s": 5.0}) == -5
     assert parts.run("a", {"a": 3.0}) == 3
+
+
+@pytest.mark.parametrize(("producer", "is_unknown"), [(8, True), (21, True), (22, False)])
+def test_placeholder_without_dimensions_takes_any_shape_in_old_graphs(producer: int, is_unknown: bool) -> None:
+    """Before TensorFlow 1.0 an unknown shape was stored so; `import_graph_def` of 2.21 takes the same feeds."""
+    loaded = graph(placeholder("x"), node("y", "Neg", "x"), f"versions {{ producer: {producer} }}")
+
+    if is_unknown:
+        assert loaded.run("y", {"x": np.ones((2, 3), np.float32)}).tolist() == [[-1] * 3] * 2
+    else:
+        with pytest.raises(FeedError):
+            loaded.run("y", {"x": np.ones((2, 3), np.float32)})
+    assert loaded.run("y", {"x": 1.0}) == -1

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from converter.engine import graph_module, load_graph
+from converter.engine import ReferenceGraph, graph_module, load_graph
 from converter.errors import FeedError, GraphError, TensorNameError
 from tests.arrays import distance
+from tfckpt.graphs.meta_graph import Signature, SignatureTensor
 
+from .graphs import graph, node, placeholder
 from .test_fixtures import DATA, DIGITS_LOGITS, load_arrays
 
 
@@ -90,6 +92,22 @@ def test_unknown_signature_is_rejected_with_the_known_ones() -> None:
         graph_module(DATA / "savedmodel", signature="predict")
 
     assert caught.value.name == "predict"
+
+
+def test_sparse_input_of_a_signature_is_refused_with_its_components() -> None:
+    """A sparse tensor has no name of its own; the error says which tensors it consists of."""
+    dense, sparse = SignatureTensor("y:0", "float32", (-1,)), ("v:0", "i:0", "d:0")
+    signature = Signature(
+        "s", {"x": SignatureTensor("", "float32", (-1, 9), sparse, "sparse")}, {"y": dense}, "predict"
+    )
+    plain = graph(placeholder("v", -1), node("y", "Neg", "v"))
+    loaded = ReferenceGraph(plain.graph, path="handmade", signatures={"s": signature})
+
+    with pytest.raises(GraphError, match=r"sparse.*v:0, i:0, d:0"):
+        graph_module(loaded)
+    with pytest.raises(TensorNameError):
+        loaded.run(signature.inputs["x"].name, {})
+    assert graph_module(loaded, inputs="v", outputs="y")(torch.ones(2)).tolist() == [-1, -1]
 
 
 def test_module_survives_a_round_trip_through_a_file(tmp_path: Path) -> None:

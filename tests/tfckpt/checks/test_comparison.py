@@ -100,3 +100,18 @@ def test_glob_that_matches_no_name_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="bais"):
         compare(first, second, include=["bais"])
     assert compare(first, second, include=["b"]).only_second == ("b",)
+
+
+def test_variants_are_compared_as_bytes(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Equal ones do not stop the comparison, and different ones are a difference without a size."""
+    source = data / "tensorflow" / "variant" / "ckpt"
+    for name in ("list", "unset"):
+        tfckpt.copy(source, tmp_path / name, include=[f"variant/{name}"], rename=[(f"variant/{name}", "v")])
+
+    with tfckpt.open(source) as first, tfckpt.open(source) as second:
+        assert compare(first, second).ok
+    with tfckpt.open(tmp_path / "list") as first, tfckpt.open(tmp_path / "unset") as second:
+        (difference,) = compare(first, second).different
+
+    assert (difference.name, difference.count, difference.size, difference.index) == ("v", 1, 1, ())
+    assert np.isnan(difference.max_abs)

@@ -156,8 +156,8 @@ def test_meta_graph_has_signatures() -> None:
     assert (meta_graph.tags, meta_graph.tensorflow_version) == (("serve",), "2.21.0")
     assert signature.method_name == "tensorflow/serving/predict"
     assert signature.inputs["x"] == SignatureTensor("x:0", "float32", (-1, 3))
-    assert signature.inputs["sp"] == SignatureTensor("", "int64", None, ("v:0", "i:0", "d:0"))
-    assert signature.outputs["r"] == SignatureTensor("", "string", (), ("a:0", "b:0"))
+    assert signature.inputs["sp"] == SignatureTensor("", "int64", None, ("v:0", "i:0", "d:0"), "sparse")
+    assert signature.outputs["r"] == SignatureTensor("", "string", (), ("a:0", "b:0"), "composite")
 
 
 def test_meta_graph_has_collections_as_tuples() -> None:
