@@ -446,5 +446,9 @@ class MemorySource:
         self.reads.append((offset, length))
         return self._data[offset : offset + length]
 
+    def read_again(self, offset: int, length: int) -> memoryview:
+        """The same view."""
+        return self.read(offset, length)
+
     def close(self) -> None:
         """Nothing to give back."""

@@ -59,12 +59,13 @@ LAYERS = {
 
 #: Modules directly in a package that all others build on; they may import each other.
 GROUND = {
-    "tfckpt": {"_typing", "_version", "addresses", "errors", "limits", "protos"},
+    "tfckpt": {"_threads", "_typing", "_version", "addresses", "errors", "limits", "protos"},
     "converter": {"_typing", "errors"},
 }
 
 #: The parts of `tfckpt` that `converter` may use beside the public names.
 OPEN_TO_CONVERTER = {
+    "tfckpt._threads",
     "tfckpt._typing",
     "tfckpt.addresses",
     "tfckpt.cli",

@@ -35,5 +35,8 @@ class ByteSource(Protocol):
         The view stays valid after `close`.
         """
 
+    def read_again(self, offset: int, length: int) -> ByteView:
+        """Return these bytes from where they are stored, even if somebody wrote to a view of them."""
+
     def close(self) -> None:
         """Close the file; views that were returned stay valid."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
+from ._threads import cached_property
 from ._typing import Array, Buffer, PathLike
 from .bundle import naming
 from .finding import detect
@@ -34,8 +34,9 @@ class Checkpoint(Mapping[str, Array]):
     or by the variable's full name (`stem_conv/kernel`).
     Keys take precedence over paths, and paths over full names.
     If several variables share a full name, looking it up is an error that lists their keys.
-    Arrays are read-only. Those of a local little-endian checkpoint are views of the memory-mapped file, which take no
-    extra memory and stay valid after `close`.
+    Arrays are in C order, and marked as read-only unless the checkpoint was opened with `writable=True`. Those of a
+    local little-endian checkpoint are views of the memory-mapped file, which take no extra memory and stay valid after
+    `close`. The map is private, so that programs that write to an array all the same change memory and never the file.
     Checksums are verified when a tensor is read, unless `verify=False`.
     Checkpoints are thread-safe.
     """
@@ -119,7 +120,9 @@ class Checkpoint(Mapping[str, Array]):
         return self.reader.infos()
 
     def read(self, name: str, *, index: Index = None, verify: bool = True) -> Array:
-        """Return a tensor as a read-only array: a view of the mapped file if possible, else a copy.
+        """Return a tensor as an array in C order: a view of the mapped file if possible, else a copy.
+
+        It is read-only unless the checkpoint was opened with `writable=True`, which always gives a new copy.
 
         Scalars are 0-d arrays; strings are object arrays of `bytes`.
         `index` selects a part, as in `read(name, index=np.s_[10:20])`. Ints, slices with any step, Ellipsis, and tuples
@@ -134,7 +137,7 @@ class Checkpoint(Mapping[str, Array]):
         `verify=False` also recovers the values of damaged files.
         Strings and the records of V1 are always read completely, and the blocks of V1 are always verified.
         """
-        return self.reader.read(self._find_key(name), verify=verify, index=index)
+        return self._hand_out(self.reader.read(self._find_key(name), verify=verify, index=index))
 
     def read_many(
         self, names: Iterable[str] | None = None, *, threads: int | None = None, verify: bool = True
@@ -152,13 +155,13 @@ class Checkpoint(Mapping[str, Array]):
         for key in {} if names is None else dict.fromkeys(keys):
             self.reader.info(key)
         arrays = read_many(self.reader, keys, threads=threads, verify=verify, is_remote=self._storage.is_remote)
-        return ((name, array) for name, (_, array) in zip(requested, arrays, strict=True))
+        return ((name, self._hand_out(array)) for name, (_, array) in zip(requested, arrays, strict=True))
 
     def missing_files(self) -> dict[str, tuple[str, ...]]:
         """Return the paths of missing data shards, each with the names of the tensors that need it."""
         return self.reader.missing_shards()
 
-    @functools.cached_property
+    @cached_property
     def object_graph(self) -> ObjectGraph | None:
         """The objects of a TF2 checkpoint and their references to each other; None for a name-based checkpoint."""
         return read_object_graph(self.reader, self._limits)
@@ -170,7 +173,7 @@ class Checkpoint(Mapping[str, Array]):
         """
         return list_variables(self.reader, self.object_graph)
 
-    @functools.cached_property
+    @cached_property
     def saved_model(self) -> SavedModel | None:
         """The SavedModel whose variables this checkpoint holds, with all its meta graphs; None if there is none."""
         folder = saved_model.find_folder(self._storage, self._prefix)
@@ -181,7 +184,7 @@ class Checkpoint(Mapping[str, Array]):
         """The path of the graph that was given to `tfckpt.open`, None if it was not."""
         return self._graph
 
-    @functools.cached_property
+    @cached_property
     def meta_graph(self) -> MetaGraph | None:
         """The graph saved with the checkpoint, with its signatures and collections; None if there is none.
 
@@ -213,6 +216,9 @@ class Checkpoint(Mapping[str, Array]):
         """The signatures of the model saved with the checkpoint, by name; empty if there is no model."""
         signatures = {} if self.meta_graph is None else self.meta_graph.signatures
         return {name: signature for name, signature in signatures.items() if name != saved_model.INIT_SIGNATURE}
+
+    def _hand_out(self, array: Array) -> Array:
+        return array.copy() if self._options.writable else array
 
     def _lookup(self, name: str) -> str | None:
         """Return the key for a key, path or full name; None if there is no such tensor or the name is ambiguous."""
@@ -260,6 +266,7 @@ def open(
     path: PathLike | Mapping[str, Buffer],
     *,
     mmap: bool = True,
+    writable: bool = False,
     limits: Limits = DEFAULT_LIMITS,
     graph: PathLike | None = None,
 ) -> Checkpoint:
@@ -274,15 +281,18 @@ def open(
     With `mmap=False` local files are read instead of memory-mapped. Then every array is a copy, and the process does
     not crash if a file is truncated while an array is in use.
 
+    With `writable=True` every array is a writable copy of its own: changing it changes neither the file nor what is
+    read later.
+
     `graph` is a local `.meta` file or SavedModel whose graph belongs to the checkpoint, if it has another name.
 
     Raises `CheckpointNotFoundError` if there is no checkpoint, with a message that says what is there instead;
     `CorruptionError` if the index is damaged; `UnsupportedFeatureError` if the format is newer than this reader; and
     `StorageError` if the files cannot be read.
     """
-    options = Options(mmap=mmap, limits=limits)
+    options = Options(mmap=mmap, writable=writable, limits=limits)
     return Checkpoint(open_reader(path, options), path, options, graph)
 
 
 def _reopen(path: PathLike | Mapping[str, Buffer], options: Options, graph: str | None = None) -> Checkpoint:
-    return open(path, mmap=options.mmap, limits=options.limits, graph=graph)
+    return open(path, mmap=options.mmap, writable=options.writable, limits=options.limits, graph=graph)

@@ -13,6 +13,7 @@
        |- LimitExceededError
        |- MissingDependencyError     also ImportError
        |- StorageError               also OSError
+       |  `- ResourceError
        |- NameConflictError
        `- WriteError                 also OSError
           `- CheckpointExistsError   also FileExistsError
@@ -229,6 +230,10 @@ class MissingDependencyError(CheckpointError, ImportError):
 class StorageError(CheckpointError, OSError):
     """A file cannot be read from its storage: no permission, a disk or network error, a server that does not respond,
     or a file that was replaced while being read."""
+
+
+class ResourceError(StorageError):
+    """The process or the system has run out of something, such as open files; this says nothing about the file."""
 
 
 class NameConflictError(CheckpointError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, MutableMapping, Sequence
 from types import TracebackType
 from typing import Any, overload
@@ -13,6 +12,7 @@ import torch
 
 from converter.errors import FeedError, GraphError, TensorNameError, UnsupportedOpError
 from tfckpt import Checkpoint
+from tfckpt._threads import cached_property
 from tfckpt.graphs.graph import Graph, Node
 from tfckpt.graphs.meta_graph import Signature
 from tfckpt.graphs.saved_objects import SavedObjects
@@ -102,7 +102,7 @@ class ReferenceGraph:
     ) -> None:
         self.close()
 
-    @functools.cached_property
+    @cached_property
     def sources(self) -> Mapping[str, Source]:
         """The source of each variable's value, from the graph's save and restore operations and its objects.
 
@@ -114,7 +114,7 @@ class ReferenceGraph:
             sources = captured_sources(self._program, self._objects, self.checkpoint.object_graph) | sources
         return sources
 
-    @functools.cached_property
+    @cached_property
     def trainable(self) -> Mapping[str, bool]:
         """Whether each variable was trained; variables of which the graph does not say are missing."""
         captured = {} if self._objects is None else captured_trainable(self._program, self._objects)

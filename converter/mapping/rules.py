@@ -27,6 +27,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
+from tfckpt._threads import cached_property
+
 from ..errors import Ambiguity, MappingError, Mismatch, Missing, Shape, Unmapped
 from .layout import LAYOUTS
 from .patterns import GROUP, Pattern, Words, check_pattern, list_groups
@@ -402,7 +404,7 @@ class _Table:
                 names.append((self._scope + _render(rule.source, groups, self._inverse_words), rule))
         return tuple(names)
 
-    @functools.cached_property
+    @cached_property
     def _target_patterns(self) -> list[tuple[Pattern, Rule]]:
         """Patterns that match target names; compiled on demand, since only errors and reversal need them."""
         return [

@@ -5,8 +5,9 @@ Names do not matter: a variable is identified by its checkpoint key, an operatio
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator
+
+from tfckpt._threads import cached_property
 
 from ..engine.reference_graph import Operation, ReferenceGraph
 from ..engine.variables import HANDLES, Weights
@@ -62,7 +63,7 @@ class Wiring:
             if operation.op in KERNELS and len(operation.inputs) > 1 and self.find_variable(operation.inputs[1]) == key
         ]
 
-    @functools.cached_property
+    @cached_property
     def _roots(self) -> dict[str, tuple[bool, bool]]:
         """For each operation, whether it depends on a variable, and whether on an input."""
         roots: dict[str, tuple[bool, bool]] = {}

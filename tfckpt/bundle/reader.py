@@ -8,21 +8,22 @@ Data shards are opened when their first tensor is read.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from .._threads import Lock, cached_property
 from .._typing import Array, ByteSource, ByteView
 from ..coding.crc32c import crc32c
 from ..coding.names import decode_name, encode_name
 from ..errors import (
     CheckpointError,
     CheckpointNotFoundError,
+    ChecksumError,
     CorruptionError,
     LimitExceededError,
+    ResourceError,
     TensorNotFoundError,
     TruncatedError,
     UnsupportedFeatureError,
@@ -59,7 +60,7 @@ class BundleReader:
         self._storage = storage
         self._prefix = prefix
         self._limits = limits
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._shards: dict[int, ByteSource] = {}
         self._index = storage.open(naming.index_name(prefix))
         with error_context(path=self._index.name):
@@ -125,14 +126,7 @@ class BundleReader:
             for shard_id, path in enumerate(map(self.shard_path, range(self._header.num_shards)))
             if not self._storage.is_file(path)
         }
-        lost: dict[str, list[str]] = {path: [] for path in missing.values()}
-        if missing:
-            for name, entry in self.entries():
-                parts = [part for _, part in self._find_parts(name, entry)]
-                for shard_id in sorted({part.shard_id for part in parts}):
-                    if shard_id in missing:
-                        lost[missing[shard_id]].append(name)
-        return {path: tuple(names) for path, names in lost.items()}
+        return {path: tuple(self._names_by_shard.get(shard_id, ())) for shard_id, path in missing.items()}
 
     def read(self, name: str, *, verify: bool = True, index: Index = None) -> Array:
         """Return the tensor, or the part that `index` selects; a read-only view of the file if possible, else a copy.
@@ -173,7 +167,11 @@ class BundleReader:
             source = self._open_payload(entry) if entry.data_type.is_readable else self._open_shard(entry.shard_id)
             with error_context(path=source.name):
                 data = self._read_bytes(source, entry, entry.offset, entry.size)
-                entry.check_payload(data, self._limits, big_endian=self._header.big_endian)
+                try:
+                    entry.check_payload(data, self._limits, big_endian=self._header.big_endian)
+                except ChecksumError:  # see `_read_whole`
+                    data = source.read_again(entry.offset, entry.size)
+                    entry.check_payload(data, self._limits, big_endian=self._header.big_endian)
                 return data
 
     def shard_sizes(self) -> dict[str, int]:
@@ -224,7 +222,7 @@ class BundleReader:
         for source in (self._index, *shards):
             source.close()
 
-    @functools.cached_property
+    @cached_property
     def _entries(self) -> Mapping[bytes, BundleEntry]:
         """The entries of all tensors in key order, without the header and the slices."""
         listing = Listing(self._limits)
@@ -324,8 +322,7 @@ class BundleReader:
         with error_context(path=source.name):
             try:
                 if selection.is_whole or entry.data_type.is_string or verify:
-                    payload = self._read_bytes(source, entry, entry.offset, entry.size)
-                    values = self._decode(entry, payload, verify=verify)
+                    values = self._read_whole(source, entry, verify=verify)
                     return values if selection.is_whole else selection.within_whole(values)
                 if selection.is_empty:
                     check_rank(selection.box_shape)
@@ -338,6 +335,17 @@ class BundleReader:
             except CorruptionError as error:
                 error.offset = entry.offset if error.offset is None else error.offset
                 raise
+
+    def _read_whole(self, source: ByteSource, entry: BundleEntry, *, verify: bool) -> Array:
+        """Read and decode the whole payload of an entry without slices."""
+        payload = self._read_bytes(source, entry, entry.offset, entry.size)
+        try:
+            return self._decode(entry, payload, verify=verify)
+        except ChecksumError:
+            # The file may be fine: programs can write to an array that we returned, and so to our view of the file,
+            # although the array is marked as read-only.
+            payload = source.read_again(entry.offset, entry.size)
+        return self._decode(entry, payload, verify=verify)
 
     def _read_bytes(self, source: ByteSource, entry: BundleEntry, offset: int, length: int) -> ByteView:
         """Read bytes of an entry's payload; only now it is known whether a remote file exists, and its size."""
@@ -375,14 +383,22 @@ class BundleReader:
         with self._lock:
             return self._shards.setdefault(shard_id, source)
 
+    @cached_property
+    def _names_by_shard(self) -> Mapping[int, list[str]]:
+        """The tensors that need each data shard; computed only if one is missing."""
+        names: dict[int, list[str]] = {}
+        for name, entry in self.entries():
+            for shard_id in sorted({part.shard_id for _, part in self._find_parts(name, entry)}):
+                names.setdefault(shard_id, []).append(name)
+        return names
+
     def _missing_shard_error(self, shard_id: int) -> CheckpointNotFoundError:
-        path = self.shard_path(shard_id)
-        lost = self.missing_shards().get(path, ())
+        lost = self._names_by_shard.get(shard_id, ())
         return CheckpointNotFoundError(
             f"data shard {shard_id} of {self._header.num_shards} is missing; "
             f"{len(lost)} of {len(self._entries)} tensors cannot be read without it; "
             "put the file next to the index",
-            path=path,
+            path=self.shard_path(shard_id),
         )
 
     def _describe(self, name: str, entry: BundleEntry) -> TensorInfo:
@@ -402,6 +418,8 @@ def _collect_errors(errors: list[CheckpointError], *, limits: bool = False) -> I
     """Append a `CheckpointError` to the list and suppress it; a `LimitExceededError` only with `limits`."""
     try:
         yield
+    except ResourceError:
+        raise
     except CheckpointError as error:
         if isinstance(error, LimitExceededError) and not limits:
             raise

@@ -11,7 +11,7 @@ from ..addresses import plain_address
 from ..bundle import naming
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
-from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, past_end, pluralize
+from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ResourceError, past_end, pluralize
 from ..finding.state_file import STATE_NAME, read_state
 from ..limits import DEFAULT_LIMITS, Limits
 
@@ -40,6 +40,8 @@ def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Diagnosis:
     """Open a path as `tfckpt.open` does and check every file of the checkpoint, without reading tensors."""
     try:
         checkpoint = open_checkpoint(path, limits=limits)
+    except ResourceError:
+        raise
     except CheckpointError as error:
         exists = os.path.lexists(path) or "://" in os.fspath(path)
         advice = _advise(error) if exists or not isinstance(error, CheckpointNotFoundError) else _USAGE
@@ -115,6 +117,8 @@ def _check_shards(checkpoint: Checkpoint) -> tuple[list[Finding], list[Checkpoin
 def _check_graph(checkpoint: Checkpoint, errors: list[CheckpointError]) -> list[Finding]:
     try:
         meta_graph = checkpoint.meta_graph
+    except ResourceError:
+        raise
     except CheckpointError as error:
         errors.append(error)
         advice = "tensors can be read without the graph; download the file again if you need it"
@@ -131,6 +135,8 @@ def _check_state_file(checkpoint: Checkpoint) -> list[Finding]:
     folder, name = storage.split(checkpoint.prefix)
     try:
         state = read_state(storage, folder)
+    except ResourceError:
+        raise
     except CheckpointError as error:
         return [Finding("note", "state file", str(error))]
     if state is None:

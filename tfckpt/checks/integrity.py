@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from ..checkpoint import Checkpoint
-from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError
+from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ResourceError
 from .undecoded import is_variant, read_bytes
 
 
@@ -48,6 +48,8 @@ def verify(checkpoint: Checkpoint, *, progress: Callable[[int, int], None] | Non
                 read_bytes(checkpoint, name)
             else:
                 checkpoint.read(name)
+        except ResourceError:
+            raise
         except CheckpointNotFoundError as error:
             missing.setdefault(error.path, error)  # one error a file, not one a tensor
         except CheckpointError as error:

@@ -17,6 +17,7 @@ from ..errors import (
     CheckpointError,
     CheckpointNotFoundError,
     CorruptionError,
+    ResourceError,
     abridged,
     find_close_names,
     join_some,
@@ -101,6 +102,8 @@ def is_v1_file(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> 
     source = storage.open(path)
     try:
         return is_table(source) and format_of_table(source, limits) == V1
+    except ResourceError:
+        raise
     except CheckpointError:
         return False
     finally:

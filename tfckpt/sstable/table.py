@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import bisect
 import collections
-import threading
 from collections.abc import Iterator
 
+from .._threads import Lock
 from .._typing import ByteSource, ByteView
 from ..errors import CorruptionError, error_context, format_key
 from ..limits import DEFAULT_LIMITS, Limits
@@ -40,7 +40,7 @@ class Table:
         self._cache: dict[int, Block] = {}
         self._checked: set[int] = set()
         self._cached_bytes = 0
-        self._lock = threading.Lock()
+        self._lock = Lock()
         with error_context(path=source.name):
             self._footer = read_footer(source)
             self._separators, self._handles = self._read_index()

@@ -28,7 +28,7 @@ from ..errors import CheckpointNotFoundError, StorageError, UnsupportedFeatureEr
 from ..limits import DEFAULT_LIMITS, Limits, check_limit
 from .archives.kinds import detect_archive
 from .base import DATA_SHARD, SEPARATOR, Storage
-from .local import LocalStorage, MappedFile, ReadFile
+from .local import LocalStorage, ReadFile, map_or_read
 from .memory import MemoryStorage, TreeStorage
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Options:
     """Options for reading files."""
 
     mmap: bool = True
+    writable: bool = False
     limits: Limits = DEFAULT_LIMITS
 
 
@@ -174,7 +175,7 @@ def _download(storage: RemoteStorage, address: str, options: Options) -> ByteSou
                 sink = _RestartableFile(file)
                 storage.copy(address, sink, lambda size: _check_download(size, address, options.limits))
             file.flush()
-            return (MappedFile if options.mmap else ReadFile)(file, address)
+            return (map_or_read if options.mmap else ReadFile)(file, address)
     except OSError as error:
         if isinstance(error, StorageError | CheckpointNotFoundError):
             raise

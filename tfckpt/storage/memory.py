@@ -157,6 +157,10 @@ class MemorySource:
         check_range(self._name, offset, length, self._size)
         return view[offset : offset + length]
 
+    def read_again(self, offset: int, length: int) -> ByteView:
+        """Return the same view: these bytes are stored nowhere else."""
+        return self.read(offset, length)
+
     def close(self) -> None:
         """Release the bytes."""
         self._view = None
@@ -189,6 +193,13 @@ class WindowSource:
             raise ValueError(f"{self._name} is closed")
         check_range(self._name, offset, length, self._size)
         return source.read(self._offset + offset, length)
+
+    def read_again(self, offset: int, length: int) -> ByteView:
+        """Return these bytes from where the other source stores them."""
+        source = self._source
+        if source is None:
+            raise ValueError(f"{self._name} is closed")
+        return source.read_again(self._offset + offset, length)
 
     def close(self) -> None:
         """Release the source, without closing it."""

@@ -88,9 +88,14 @@ class Selection:
         return full[index]
 
     def finish(self, box: Array) -> Array:
-        """Return a read-only view of the selected elements in an array of the box; 0-d for a single element."""
+        """Return the selected elements of an array of the box, read-only and in C order; 0-d for a single element.
+
+        It is a view if they are contiguous, else a copy.
+        """
         index = (*self.rest, Ellipsis)
         part: Array = box[index]
+        if not part.flags.c_contiguous:
+            part = part.copy()
         part.flags.writeable = False
         return part
 

@@ -17,12 +17,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .. import protos
+from .._threads import cached_property
 from .._typing import Array, ByteSource, ByteView
 from ..coding.names import decode_name, encode_name
 from ..errors import (
     CheckpointError,
     CheckpointNotFoundError,
     CorruptionError,
+    ResourceError,
     TensorNotFoundError,
     UnsupportedFeatureError,
     error_context,
@@ -204,7 +206,7 @@ class V1Reader:
         It is unknown which of several missing shards contains a slice, and which tensors are only in missing shards.
         """
         lost = tuple(decode_name(name) for name, tensor in self._tensors.items() if tensor.lacks_elements())
-        return dict.fromkeys(self._missing_paths(), lost)
+        return dict.fromkeys(self._missing_paths, lost)
 
     def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
         """Return all names, and the errors in the tables, including records that are in no list.
@@ -212,22 +214,24 @@ class V1Reader:
         Reads every block of every shard, but does not decode the records of listed tensors.
         """
         errors: list[CheckpointError] = []
+        listed: dict[int, set[bytes]] = {shard_id: {LIST_KEY} for shard_id in self._shards}
+        for name, tensor in self._tensors.items():
+            for piece, shard_id in tensor.parts:
+                listed[shard_id].add(piece.key(name))
         for shard_id, shard in self._shards.items():
-            listed = {
-                piece.key(name)
-                for name, tensor in self._tensors.items()
-                for piece, piece_shard_id in tensor.parts
-                if piece_shard_id == shard_id
-            }
             try:
                 shard.table.check_metaindex()
+            except ResourceError:
+                raise
             except CheckpointError as error:
                 errors.append(error)
             for number in range(shard.table.block_count):
                 try:
                     for key, _ in shard.table.block_entries(number):
-                        if key != LIST_KEY and key not in listed:
+                        if key not in listed[shard_id]:
                             errors.append(_unlisted_error(key, shard.source.name))
+                except ResourceError:
+                    raise
                 except CheckpointError as error:
                     errors.append(error)
         return self.names(), errors
@@ -263,13 +267,19 @@ class V1Reader:
         if key is None or tensor is None:
             close = find_close_names(name, self.names())
             hint = say_close_names(close)
-            missing = self._missing_paths()
+            missing = self._missing_paths
             hint += f"; it may be in one of {len(missing)} missing shards, such as {missing[0]}" if missing else ""
             raise TensorNotFoundError(f"not in the checkpoint{hint}", close_names=close, path=self._prefix, tensor=name)
         return key, tensor
 
+    @cached_property
     def _missing_paths(self) -> list[str]:
+        """The paths of the missing shards; none is opened later, so this does not change."""
         return [path for shard_id, path in enumerate(self._paths) if shard_id not in self._shards]
+
+    @cached_property
+    def _missing_shown(self) -> str:
+        return join_some(self._missing_paths)
 
     def _check_tensor(self, tensor: _Tensor) -> None:
         """Raise unless the type can be read and the slices cover the tensor exactly once."""
@@ -284,10 +294,9 @@ class V1Reader:
                     f"{what} is stored twice, in {self._paths[seen[piece]]} and in {self._paths[shard_id]}"
                 )
             seen[piece] = shard_id
-        missing = self._missing_paths()
-        if missing and tensor.lacks_elements():
+        if self._missing_paths and tensor.lacks_elements():
             raise CheckpointNotFoundError(
-                f"the tensor has slices in a missing shard: {join_some(missing)}; put the file next to the others"
+                f"the tensor has slices in a missing shard: {self._missing_shown}; put the file next to the others"
             )
         if not tensor.is_whole():
             check_cover([piece for piece, _ in tensor.parts], tensor.shape)

@@ -17,15 +17,15 @@ from __future__ import annotations
 import posixpath
 import re
 import tempfile
-import threading
 import zlib
 from collections.abc import Callable
 
+from ..._threads import Lock
 from ..._typing import ByteSource
 from ...errors import CheckpointNotFoundError, CorruptionError, StorageError, error_context
 from ...limits import Limits
 from ..base import SEPARATOR
-from ..local import MappedFile, ReadFile
+from ..local import ReadFile, map_or_read
 from ..memory import TreeStorage, WindowSource
 from . import tar, zip
 from .compression import Allowance, Unpacker
@@ -49,9 +49,9 @@ class ArchiveStorage(TreeStorage):
         """
         self._source = source
         self._address = address or source.name
-        self._file_class = MappedFile if mmap else ReadFile
+        self._open_unpacked = map_or_read if mmap else ReadFile
         self._allowance = Allowance(source.size, limits)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._unpacked: dict[str, ByteSource] = {}
         self._openers: dict[str, Callable[[str], ByteSource]] = {}
         self._refusals: dict[str, str] = {}
@@ -173,7 +173,7 @@ class ArchiveStorage(TreeStorage):
                     total += len(piece)
                     check(piece, total)
                     _write_all(file, piece)
-                return self._file_class(file, path)
+                return self._open_unpacked(file, path)
         except OSError as error:
             if isinstance(error, CheckpointNotFoundError | StorageError):
                 raise

@@ -208,6 +208,10 @@ class RemoteFile:
                 pieces.append(last.data[: stop - gap_stop])
         return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
+    def read_again(self, offset: int, length: int) -> ByteView:
+        """Return exactly these bytes, fetched again even if they are cached."""
+        return self._fetch(offset, length).data if length else memoryview(b"")
+
     def read_part(self, offset: int, length: int) -> Part:
         """Return a part with exactly these bytes, which the file is known to have."""
         return Part(offset, self.read(offset, length), self._facts())
@@ -294,6 +298,10 @@ class RemoteSource:
     def read(self, offset: int, length: int) -> ByteView:
         """Return exactly these bytes, a view of what was fetched."""
         return self._require_file().read(offset, length)
+
+    def read_again(self, offset: int, length: int) -> ByteView:
+        """Return exactly these bytes, fetched again."""
+        return self._require_file().read_again(offset, length)
 
     def close(self) -> None:
         """Release the file."""
