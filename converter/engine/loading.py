@@ -53,7 +53,9 @@ def load_graph(
         opened: Checkpoint | None = checkpoint
     else:
         opened = _open_checkpoint(
-            source.prefix if checkpoint is None else checkpoint, file_limits, is_required=checkpoint is not None
+            _path_of(source.prefix) if checkpoint is None else checkpoint,
+            file_limits,
+            is_required=checkpoint is not None,
         )
     return ReferenceGraph(
         source.meta_graph.graph,
@@ -97,6 +99,14 @@ def _locate(storage: LocalStorage, path: str, tags: Sequence[str] | None, limits
     if model is not None:
         return _read_saved_model(storage, model, tags, limits)._replace(prefix=prefix)
     raise GraphError(f"no graph with the checkpoint {prefix}: {meta} does not exist, and there is no SavedModel")
+
+
+def _path_of(prefix: str | None) -> str | None:
+    """Return a path that opens the checkpoint of a prefix and no other, even if the prefix has no name (`dir/.index`).
+
+    Such a prefix is a folder's path, in which another checkpoint may be found first.
+    """
+    return prefix if prefix is None or os.path.basename(prefix) else f"{prefix}.index"
 
 
 def _open_checkpoint(path: str | os.PathLike[str] | None, limits: Limits, *, is_required: bool) -> Checkpoint | None:

@@ -105,6 +105,8 @@ class Writer:
 
         `piece` is a slice or its text, such as `0,2:-` for the first two rows.
         Slices can be written in any order; at the end they must cover the tensor without overlap.
+        TensorFlow 2.21 writes slices of every type, but joins or divides them only for some, float16 and strings not
+        among them (docs/writing.md): other types it restores only slice by slice, as they were written.
         """
         _check_name(name)
         piece = TensorSlice.parse(piece) if isinstance(piece, str) else piece

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,23 @@ def test_batches_and_sizes_are_those_of_the_feed(saved_model: ReferenceGraph) ->
     empty = saved_model.run("StatefulPartitionedCall", {"serving_default_image": image[:0]})
 
     assert (single.shape, empty.shape) == ((1, 7), (0, 7))
+
+
+@pytest.mark.parametrize("name", [".index", ".meta"])
+def test_graph_of_a_prefix_without_a_name_keeps_its_checkpoint(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prefix of `dir/.index` is the folder's path, and another checkpoint in the folder does not replace it."""
+    for path in (DATA / "digits-train").glob("model.ckpt-322.*"):
+        shutil.copy(path, tmp_path / path.name.removeprefix("model.ckpt-322"))
+    for path in (DATA / "tensorflow" / "v1" / "saver").glob("model.ckpt-0*"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    for path in (tmp_path / name, name):
+        with load_graph(path) as graph:
+            assert graph.checkpoint is not None
+            assert len(graph.checkpoint) == 377
 
 
 def test_checkpoint_of_objects_has_no_graph() -> None:
