@@ -8,20 +8,31 @@ The description is compared with the tensors before the network is built.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+import tfckpt
 from tfckpt.errors import CorruptionError, MissingDependencyError, error_context, printable
 from tfckpt.files.json_text import read_json
 
 from ._typing import Array, PathLike
-from .conversion import convert
+from .conversion import ConversionResult, convert
 from .errors import ConversionError, MappingError, Mismatch, Missing, UnknownModelError, Unmapped
 from .families.averages import WEIGHTS_CHOICES, WeightsChoice
 from .families.state_dict import config_from_state_dict
-from .formats.files import PROVENANCE_KEY, TensorFile, is_output, read_native, recorded_config
+from .formats.files import (
+    PROVENANCE_KEY,
+    TARGET_KEY,
+    NetworkFile,
+    is_output,
+    name_natively,
+    read_network,
+    recorded_config,
+)
+from .libraries.origin import describe_origin
+from .libraries.recognition import identify_library
 from .model.config import EfficientNetConfig
 from .model.names import native_targets
 
@@ -32,46 +43,71 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    path: PathLike,
+    source: PathLike | tfckpt.Checkpoint | ConversionResult,
     *,
     weights: WeightsChoice | None = None,
     strides: Sequence[int] | None = None,
     scope: str | None = None,
     head: str | None = None,
     num_classes: int | None = None,
+    key: str | None = None,
+    talk: Callable[[str], None] | None = None,
 ) -> EfficientNet:
-    """Return the network of a file with its weights, in float32 and eval mode; it maps NCHW images to logits.
+    """Return a network with its weights, in float32 and eval mode; it maps NCHW images to logits.
 
-    `path` is a file or a folder of converted weights, or a TensorFlow checkpoint.
+    `source` is a file or a folder of PyTorch weights, a TensorFlow checkpoint as a path or open, or the result of
+    `convert`, for which only `num_classes` can be given.
     `weights` is `ema` (the default) or `raw` for a checkpoint; a file of converted weights that records the other
     choice is refused.
     `strides`, one for each stage, are needed if the network is neither published nor described by the file.
     `scope` is needed if a checkpoint holds several networks.
     `head` names a dense layer next to the network that becomes its classifier.
     `num_classes` different from the file's gives a newly initialized classifier; 0 gives pooled features.
+    `key` chooses one of several state dicts in a file of a training program, such as `state_dict_ema`, as in `revert`.
+    `talk` is called with sentences on what was taken from such a file, and on what is assumed about its model.
 
     Raises a `ConversionError`, such as a `MappingError` with all findings, or any error of `tfckpt` about the file.
     """
     if weights is not None and weights not in WEIGHTS_CHOICES:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
     network = _import_network()
-    path = os.fspath(path)
-    if is_output(path):
-        output = read_native(path)
-        arrays = output.tensors
+    if isinstance(source, ConversionResult):
+        if any(option is not None for option in (weights, strides, scope, head, key)):
+            raise ValueError("weights, strides, scope, head and key belong to the conversion, which is done")
+        config, tensors = _from_result(source)
+    elif not isinstance(source, tfckpt.Checkpoint) and is_output(source):
+        path = os.fspath(source)
+        output = read_network(path, key)
+        arrays = name_natively(output, path)
         with error_context(path=path):
             config = _read_config(output, path, strides) or config_from_state_dict(arrays, strides=strides)
             _check_weights_choice(output, weights)
             _check_tensors(arrays, config)
             tensors = {name: _to_tensor(name, array) for name, array in arrays.items()}
+        for note in _list_notes(output, config):
+            if talk is not None:
+                talk(note)
     else:
-        result = convert(path, weights=weights or "ema", strides=strides, scope=scope, head=head)
-        config = result.required_config()
-        tensors = {name: _to_tensor(name, array) for name, array in result.state_dict.items()}
+        if key is not None:
+            raise ValueError("key chooses weights in a file of a training program, not in a checkpoint of TensorFlow")
+        result = convert(source, weights=weights or "ema", strides=strides, scope=scope, head=head)
+        config, tensors = _from_result(result)
     model = _build(network, config, tensors)
     if num_classes is not None and num_classes != config.num_classes:
         model.reset_classifier(num_classes)
     return model.eval()
+
+
+def _from_result(result: ConversionResult) -> tuple[EfficientNetConfig, dict[str, Tensor]]:
+    return result.required_config(), {name: _to_tensor(name, array) for name, array in result.state_dict.items()}
+
+
+def _list_notes(output: NetworkFile, config: EfficientNetConfig) -> list[str]:
+    """Return what was taken from a file, and what its model may compute differently from the one that is built."""
+    origin = None
+    if TARGET_KEY not in output.metadata:
+        origin = describe_origin(identify_library(output.tensors), config, output.architecture)
+    return [*output.notes, *([origin.sentence] if origin is not None else [])]
 
 
 def _import_network() -> type[EfficientNet]:
@@ -103,7 +139,7 @@ def _to_tensor(name: str, array: Array) -> Tensor:
     return torch.from_numpy(np.array(array, dtype, order="C"))
 
 
-def _read_config(output: TensorFile, path: str, strides: Sequence[int] | None) -> EfficientNetConfig | None:
+def _read_config(output: NetworkFile, path: str, strides: Sequence[int] | None) -> EfficientNetConfig | None:
     """Return the config in a file's metadata, or None; given strides have to agree with it."""
     config = recorded_config(output, path)
     if config is not None and strides is not None and tuple(strides) != _list_strides(config):
@@ -111,7 +147,7 @@ def _read_config(output: TensorFile, path: str, strides: Sequence[int] | None) -
     return config
 
 
-def _check_weights_choice(output: TensorFile, weights: WeightsChoice | None) -> None:
+def _check_weights_choice(output: NetworkFile, weights: WeightsChoice | None) -> None:
     """Raise `ConversionError` if a file records a different choice of weights."""
     if weights is None or PROVENANCE_KEY not in output.metadata:
         return

@@ -30,8 +30,11 @@ from .families.family import Family
 from .families.keras_applications import KERAS
 from .families.state_dict import config_without_strides
 from .families.variables import find_exported_copies
-from .formats.files import is_output, read_native
+from .formats.files import TARGET_KEY, is_output, name_natively, read_network
 from .formats.pth import to_array
+from .formats.state_dicts import choose_state, find_state_dicts
+from .libraries.models import TargetName
+from .libraries.origin import describe_origin
 from .libraries.recognition import identify_config, identify_library, raise_problems, to_native
 from .mapping.reversal import reverse
 from .mapping.rules import RuleSet
@@ -43,6 +46,8 @@ FamilyName: TypeAlias = Literal["automl", "keras-applications"]
 #: Whether the folder's `checkpoint` file names the new checkpoint; see `tfckpt.Writer`.
 StateUpdate: TypeAlias = bool | Literal["keep"]
 
+_ARRAYS = (np.ndarray, np.generic)
+
 FAMILIES: dict[FamilyName, Family] = {"automl": AUTOML, "keras-applications": KERAS}
 
 
@@ -51,7 +56,8 @@ class RevertReport:
     """The result of `revert`.
 
     `names` lists the network's variables, `averages` their moving averages with the same values, and `copied` the
-    tensors copied from the checkpoint `like`.
+    tensors copied from the checkpoint `like`. `notes` say which weights of the source were taken, and what is assumed
+    about the model that they come from.
     """
 
     prefix: str
@@ -60,6 +66,7 @@ class RevertReport:
     averages: tuple[str, ...]
     copied: tuple[str, ...]
     nbytes: int
+    notes: tuple[str, ...] = ()
 
 
 def to_tensorflow_names(
@@ -71,6 +78,8 @@ def to_tensorflow_names(
     head: str | None = None,
     with_averages: bool = False,
     config: EfficientNetConfig | None = None,
+    as_is: bool = False,
+    key: str | None = None,
 ) -> dict[str, Array]:
     """Return TensorFlow's arrays by name for a state dict of arrays or PyTorch tensors, ours or a library's.
 
@@ -84,11 +93,16 @@ def to_tensorflow_names(
     `with_averages` adds a moving average with the same values to every variable.
     `config` describes the network if names and shapes do not.
 
+    A model of torchvision computes something else than TensorFlow unless `same_padding_` has changed it, which its
+    state dict does not show, so it is only accepted with `as_is`.
+    A prefix such as `module.` before every name is removed. `key` chooses one of several networks.
+
     Arrays are views of the state dict's memory where possible.
     Raises `UnknownModelError`, or a `ConversionError` that lists everything missing, unexpected or mismatched.
     """
+    weights = _from_mapping(state_dict, key, Recorded(config))
     arrays, _ = _to_tensorflow(
-        _to_arrays(state_dict), like, Recorded(config), family=family, scope=scope, head=head, averages=with_averages
+        weights, like, as_is=as_is, family=family, scope=scope, head=head, averages=with_averages
     )
     return arrays
 
@@ -104,9 +118,15 @@ def revert(
     with_averages: bool = False,
     checkpoint_state: StateUpdate = False,
     overwrite: bool = False,
+    as_is: bool = False,
+    key: str | None = None,
 ) -> RevertReport:
     """Write a state dict, or a file or folder with one, as a TensorFlow checkpoint.
 
+    A file of a training program, such as timm's or Lightning's, may have several state dicts and a prefix before names.
+    `key` chooses one: the path of the state dict and the prefix, such as `state_dict_ema` or `state_dict.model`.
+    `as_is` accepts a model that computes something else than TensorFlow: one of torchvision, or one of timm that the
+    file names and that does not begin with `tf_`.
     The network, scope and head recorded in an output of `export` are the defaults.
     `checkpoint_state` and `overwrite` are those of `tfckpt.save`, the other options those of `to_tensorflow_names`.
     With `like`, the new checkpoint has all tensors of `like`, and new values for those of the network.
@@ -115,12 +135,12 @@ def revert(
     if os.path.isdir(prefix):
         example = os.path.join(os.fspath(prefix), "model.ckpt")
         raise ExportError(f"the output is a folder, expected a prefix such as {printable(example)}", path=str(prefix))
-    tensors, recorded = _read(source)
+    weights = _read(source, key)
     with contextlib.ExitStack() as stack, _refused_names_as_export_errors():
         if like is not None and not isinstance(like, tfckpt.Checkpoint):
             like = stack.enter_context(tfckpt.open(like))
         arrays, network = _to_tensorflow(
-            tensors, like, recorded, family=family, scope=scope, head=head, averages=with_averages
+            weights, like, as_is=as_is, family=family, scope=scope, head=head, averages=with_averages
         )
         copied: tuple[str, ...] = ()
         if like is None:
@@ -146,6 +166,7 @@ def revert(
         averages=averages,
         copied=copied,
         nbytes=nbytes,
+        notes=tuple(weights.notes),
     )
 
 
@@ -163,14 +184,52 @@ def _refused_names_as_export_errors() -> Iterator[None]:
         raise ExportError(str(error)) from error
 
 
-def _read(source: PathLike | Mapping[str, Any]) -> tuple[dict[str, Array], Recorded]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Weights:
+    """The tensors to revert, what is recorded about them, and the model that they come from, if it is known.
+
+    `notes` is extended while more is found out.
+    """
+
+    tensors: dict[str, Array]
+    recorded: Recorded
+    architecture: str | None = None
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def _read(source: PathLike | Mapping[str, Any], key: str | None) -> _Weights:
     """Return a state dict, and what its file records about it."""
     if isinstance(source, Mapping):
-        return _to_arrays(source), Recorded()
+        return _from_mapping(source, key, Recorded())
     if not is_output(source):
         raise ConversionError(f"{printable(os.fspath(source))} is not a supported file or folder of PyTorch weights")
-    output = read_native(source)
-    return output.tensors, Recorded.of(output, os.fspath(source))
+    path = os.fspath(source)
+    file = read_network(path, key)
+    # A library's weights whose conversion is recorded are unchanged, so it does not matter which model loads them.
+    tensors = name_natively(file, path) if TARGET_KEY in file.metadata else file.tensors
+    return _Weights(tensors, Recorded.of(file, path), file.architecture, list(file.notes))
+
+
+def _from_mapping(state_dict: Mapping[str, Any], key: str | None, recorded: Recorded) -> _Weights:
+    """Return a state dict in memory, which may be inside other dicts and have a prefix before each name."""
+    found = find_state_dicts(state_dict, lambda value: hasattr(value, "detach") or isinstance(value, _ARRAYS))
+    if not found:
+        return _Weights(_to_arrays(state_dict), recorded)  # lists the values that are not tensors
+    chosen = choose_state(found, key)
+    return _Weights(_to_arrays(chosen.tensors), recorded, notes=list(chosen.notes))
+
+
+def _check_origin(weights: _Weights, target: TargetName, config: EfficientNetConfig, *, as_is: bool) -> None:
+    """Add what is assumed about the model to the notes; raise `ExportError` if it differs from TensorFlow's network."""
+    origin = describe_origin(target, config, weights.architecture)
+    if origin is None:
+        return
+    if origin.differs and not as_is:
+        raise ExportError(
+            f"{origin.sentence}: the network in TensorFlow would compute something else with these weights; "
+            "to write them nevertheless, use --as-is (as_is=True)"
+        )
+    weights.notes.append(origin.sentence)
 
 
 def _to_arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
@@ -183,7 +242,7 @@ def _to_arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
                 arrays[name] = to_array(value)
             except TypeError as error:
                 problems.append(f"{printable(str(name))} is {error}")
-        elif isinstance(value, np.ndarray | np.generic):
+        elif isinstance(value, _ARRAYS):
             arrays[name] = np.asarray(value)
         else:
             problems.append(f"{printable(str(name))} is a {type(value).__name__}, expected a tensor")
@@ -191,17 +250,16 @@ def _to_arrays(state_dict: Mapping[str, Any]) -> dict[str, Array]:
     return arrays
 
 
-def _find_config(tensors: Mapping[str, Array]) -> EfficientNetConfig:
+def _find_config(target: TargetName, tensors: Mapping[str, Array]) -> EfficientNetConfig:
     """Return the config of a state dict under our names or a library's."""
-    target = identify_library(tensors)
     return config_without_strides(tensors) if target == "native" else identify_config(target, tensors)
 
 
 def _to_tensorflow(
-    tensors: Mapping[str, Array],
+    weights: _Weights,
     like: SourceLike | None,
-    recorded: Recorded,
     *,
+    as_is: bool,
     family: FamilyName | None,
     scope: str | None,
     head: str | None,
@@ -215,19 +273,20 @@ def _to_tensorflow(
             raise ExportError("both family and like determine the names: give only one of them")
         with open_tensors(like) as source:
             return _to_names_of(
-                tensors,
+                weights,
                 _describe_example(source),
-                recorded,
-                scope=recorded.scope if scope is None else scope,
-                head=recorded.head if head is None else head,
+                as_is=as_is,
+                scope=weights.recorded.scope if scope is None else scope,
+                head=weights.recorded.head if head is None else head,
                 averages=averages,
             )
     if head is not None:
         raise ExportError("head names a layer of the checkpoint like, but like was not given")
-    target = identify_library(tensors)
-    config = recorded.config or _find_config(tensors)
-    native = to_native(tensors, target, config)
-    arrays = reverse(native, _rules_for(config, recorded, family, scope))
+    target = identify_library(weights.tensors)
+    config = weights.recorded.config or _find_config(target, weights.tensors)
+    native = to_native(weights.tensors, target, config)
+    _check_origin(weights, target, config, as_is=as_is)
+    arrays = reverse(native, _rules_for(config, weights.recorded, family, scope))
     if averages:
         arrays |= {name + AVERAGE_SUFFIX: array for name, array in arrays.items()}
     return arrays, config.name
@@ -260,24 +319,25 @@ def _describe_example(tensors: Mapping[str, Array]) -> _Example:
 
 
 def _to_names_of(
-    tensors: Mapping[str, Array],
+    weights: _Weights,
     example: _Example,
-    recorded: Recorded,
     *,
+    as_is: bool,
     scope: str | None,
     head: str | None,
     averages: bool,
 ) -> tuple[dict[str, Array], str]:
     """Return the arrays by the names of an example, in its dtypes, and the name of the network."""
-    target = identify_library(tensors)
+    target = identify_library(weights.tensors)
     planned = plan_with_strides_of(
         example.tensors,
-        lambda: recorded.config or _find_config(tensors),  # strides change no name
+        lambda: weights.recorded.config or _find_config(target, weights.tensors),  # strides change no name
         scope=scope,
         head=head,
     )
     assert planned.config is not None  # only rules of the user's own have no config
-    native = to_native(tensors, target, planned.config)
+    native = to_native(weights.tensors, target, planned.config)
+    _check_origin(weights, target, planned.config, as_is=as_is)
     raw = reverse(native, planned.report)
     averaged: dict[str, Array] = {}
     if planned.report.averaged:

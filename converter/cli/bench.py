@@ -12,6 +12,7 @@ from tfckpt.errors import MissingDependencyError
 from ..errors import ConversionError
 from ..libraries.models import find_library_model
 from ..model.published import PUBLISHED
+from .options import add_key_option
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description=HELP,
     )
     parser.add_argument("output", metavar="OUT", help="converted weights")
+    add_key_option(parser)
     parser.add_argument(
         "--size", metavar="PIXELS", type=_count, help="input size (default: the network's evaluation size)"
     )
@@ -65,7 +67,9 @@ def run(options: argparse.Namespace) -> int:
     """Load the network, time it and print the figures."""
     from ..loading import load_model
 
-    model = load_model(options.output)  # comes first because it explains how to install torch
+    model = load_model(
+        options.output, key=options.key, talk=say
+    )  # comes first because it explains how to install torch
     import torch
 
     from .timing import multiply_adds, peak_memory, time_models

@@ -13,10 +13,10 @@ from tfckpt.errors import CorruptionError, pluralize
 from tfckpt.files.json_text import read_json
 
 from ..errors import ConversionError, FeedError, GraphError
-from ..formats.files import LABELS_KEY, PREPROCESSING_KEY, read_native
+from ..formats.files import LABELS_KEY, PREPROCESSING_KEY, read_network
 from ..images.labels import read_labels
 from ..images.recipes import MAX_SIZE, Preprocessing
-from .options import add_network_options, add_opening_options, open_source
+from .options import add_key_option, add_network_options, add_opening_options, open_source
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--size", metavar="PIXELS", type=_size, help="input size (default: the preprocessing's)")
     parser.add_argument("--batch-size", metavar="N", type=_count, default=32, help="images per batch (default: 32)")
     parser.add_argument("--against", metavar="SRC", help="checkpoint or release whose graph also classifies the images")
+    add_key_option(parser)
     add_network_options(parser)
     add_opening_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -71,10 +72,10 @@ def run(options: argparse.Namespace) -> int:
     from ..loading import load_model
     from ..verification.evaluation import LabelledImages, evaluate, make_predictor, open_arrays, open_folder
 
-    metadata = read_native(options.output).metadata
+    metadata = read_network(options.output, options.key).metadata
     settings = _Settings(options, metadata)
     with _Against(options) as against:
-        model = load_model(options.output, strides=against.strides or options.strides)
+        model = load_model(options.output, strides=against.strides or options.strides, key=options.key, talk=say)
         classes = model.config.num_classes
         if not classes:
             raise ConversionError("the network has no classifier, so there is nothing to evaluate")
@@ -168,7 +169,12 @@ class _Against:
             return self
         self._checkpoint, _ = open_source(options.against, options)
         weights = verify_weights(
-            self._checkpoint, options.output, strides=options.strides, scope=options.scope, head=options.head
+            self._checkpoint,
+            options.output,
+            strides=options.strides,
+            scope=options.scope,
+            head=options.head,
+            key=options.key,
         )
         if not weights.ok:
             name = os.path.basename(self._checkpoint.prefix)

@@ -52,6 +52,13 @@ def add_graph_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_key_option(parser: argparse.ArgumentParser) -> None:
+    """Add --key."""
+    parser.add_argument(
+        "--key", metavar="KEY", help="weights to take, if OUT has several, such as state_dict_ema or state_dict.model"
+    )
+
+
 def add_release_option(parser: argparse.ArgumentParser) -> None:
     """Add --release."""
     parser.add_argument(

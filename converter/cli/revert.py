@@ -10,6 +10,7 @@ from tfckpt.cli.render import say
 from tfckpt.errors import pluralize
 
 from ..reverting import FAMILIES, RevertReport, revert
+from .options import add_key_option
 
 HELP = """\
 Write PyTorch weights as a TensorFlow checkpoint.
@@ -18,7 +19,9 @@ Write PyTorch weights as a TensorFlow checkpoint.
   tf2torch revert s.safetensors -o efficientnetv2-s/model.ckpt            with the names of the released code
 
 OUT is a file or folder that tf2torch wrote, or a state dict of an EfficientNet of timm, torchvision, transformers or
-efficientnet-pytorch. Every tensor must be assigned, or nothing is written.
+efficientnet-pytorch, also inside a checkpoint of timm's or Lightning's training. The command says which weights it
+takes, and what it assumes about the model that a state dict does not show: its padding and epsilon.
+Every tensor must be assigned, or nothing is written.
 """
 
 
@@ -43,6 +46,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument(
         "--scope", metavar="NAME", help="start of the names (default: as converted, else the network's name)"
+    )
+    add_key_option(parser)
+    parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="also accept weights of a model that computes something else than TensorFlow: torchvision's, unless "
+        "converter.same_padding_ changed it, and timm's without tf_ in its name",
     )
     parser.add_argument("--head", metavar="NAME", help="name of the dense layer in SRC that is the classifier")
     parser.add_argument(
@@ -76,6 +86,8 @@ def run(options: argparse.Namespace) -> int:
             with_averages=options.with_averages,
             checkpoint_state="keep" if options.state == "keep" else options.state == "new",
             overwrite=options.force,
+            as_is=options.as_is,
+            key=options.key,
         )
     finally:
         if like is not None:
@@ -91,6 +103,7 @@ def summary(report: RevertReport) -> str:
         lines.append(f"averages  {len(report.averages)}, equal to the variables")
     if report.copied:
         lines.append(f"copied    {len(report.copied)}, unchanged")
+    lines += [f"note      {note}" for note in report.notes]
     written = len(report.names) + len(report.averages) + len(report.copied)
     lines.append(f"output    {report.prefix}: {pluralize(written, 'tensor')}, {report.nbytes:,} bytes")
     return "\n".join(lines)

@@ -6,20 +6,23 @@ A name with an ending of `FORMATS` is a file of that format; a name without an e
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from tfckpt.errors import CheckpointNotFoundError, CorruptionError
+from tfckpt.errors import CheckpointNotFoundError, CorruptionError, printable
 from tfckpt.files.json_text import read_json
 
-from .._typing import PathLike, Progress
-from ..errors import ExportError
+from .._typing import Array, PathLike, Progress
+from ..errors import ConversionError, ExportError
 from ..libraries import recognition as state_dicts
-from ..libraries.folders import REPLACEABLE, STEM, build_text_files
+from ..libraries.folders import REPLACEABLE, STEM, build_text_files, read_architecture
 from ..libraries.tables import map_to_library
 from ..libraries.targets import TABLES
 from ..model.config import EfficientNetConfig
 from . import npz, pth, safetensors, sharded
 from .atomic import atomic_file, atomic_folder, check_free, check_free_folder
 from .output import CONFIG_KEY, LABELS_KEY, PREPROCESSING_KEY, PROVENANCE_KEY, TARGET_KEY, Format, Output, TensorFile
+from .state_dicts import choose_state
 
 __all__ = [
     "CONFIG_KEY",
@@ -28,6 +31,7 @@ __all__ = [
     "PREPROCESSING_KEY",
     "PROVENANCE_KEY",
     "TARGET_KEY",
+    "NetworkFile",
     "Output",
     "TensorFile",
     "atomic_file",
@@ -36,7 +40,9 @@ __all__ = [
     "choose_format",
     "is_folder_name",
     "is_output",
+    "name_natively",
     "read_native",
+    "read_network",
     "read_output",
     "recorded_config",
     "write_output",
@@ -125,7 +131,8 @@ def is_output(path: PathLike) -> bool:
     path = os.fspath(path)
     if os.path.isdir(path):
         return _find_weights(path) is not None
-    return path.endswith(sharded.INDEX_ENDING) or os.path.splitext(path)[1].lower() in FORMATS
+    has_ending = path.endswith(sharded.INDEX_ENDING) or os.path.splitext(path)[1].lower() in FORMATS
+    return has_ending or pth.is_training_file(path)
 
 
 def read_output(path: PathLike) -> TensorFile:
@@ -142,26 +149,59 @@ def read_output(path: PathLike) -> TensorFile:
         return sharded.read(path)
     if is_folder_name(path) and not os.path.lexists(path):
         raise CheckpointNotFoundError("file or folder not found", path=path)
+    if pth.is_training_file(path):
+        return pth.read(path)
     return choose_format(path).read(path)
 
 
-def read_native(path: PathLike) -> TensorFile:
+class NetworkFile(NamedTuple):
+    """The tensors of one network in a file, by their names without prefix, and the file's metadata.
+
+    `architecture` is the model that the file, or the config of its folder, names; `notes` say what was chosen.
+    """
+
+    tensors: dict[str, Array]
+    metadata: dict[str, str]
+    architecture: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_network(path: PathLike, key: str | None = None) -> NetworkFile:
+    """Read the only network in a file or a folder, or the one that `key` names (`formats.state_dicts`)."""
+    path = os.fspath(path)
+    if not os.path.isdir(path) and (path.lower().endswith(".pth") or pth.is_training_file(path)):
+        file = pth.read_state_dicts(path)
+        chosen = choose_state(file.state_dicts, key)
+        return NetworkFile(file.arrays(chosen.tensors), {}, file.architecture, chosen.notes)
+    output = read_output(path)
+    if CONFIG_KEY in output.metadata:
+        if key is not None:
+            raise ConversionError(f"the file has one network, so there is no key {printable(key)} to choose")
+        return NetworkFile(*output)
+    chosen = choose_state({"": output.tensors}, key)
+    return NetworkFile(chosen.tensors, output.metadata, read_architecture(path), chosen.notes)
+
+
+def read_native(path: PathLike, key: str | None = None) -> TensorFile:
     """Read an output under our own names, even if it was written for a library.
 
     The metadata name the library and the network. A file without metadata, such as any `.pth`, is recognised if its
     names are exactly those of a published network; otherwise it keeps its names.
     """
-    path = os.fspath(path)
-    output = read_output(path)
-    names = (
-        _recorded_names(output, path) if TARGET_KEY in output.metadata else state_dicts.find_own_names(output.tensors)
-    )
-    if names is None:
-        return output
-    return TensorFile({names.get(name, name): array for name, array in output.tensors.items()}, output.metadata)
+    file = read_network(path, key)
+    return TensorFile(name_natively(file, os.fspath(path)), file.metadata)
 
 
-def recorded_config(output: TensorFile, path: str) -> EfficientNetConfig | None:
+def name_natively(file: NetworkFile, path: str) -> dict[str, Array]:
+    """Return the tensors of a file by our own names, as far as the file or the names show them."""
+    if TARGET_KEY in file.metadata:
+        names: Mapping[str, str] | None = _recorded_names(file, path)
+    else:
+        names = state_dicts.find_own_names(file.tensors)
+    return {(names or {}).get(name, name): array for name, array in file.tensors.items()}
+
+
+def recorded_config(output: TensorFile | NetworkFile, path: str) -> EfficientNetConfig | None:
     """Return the config in the metadata of an output, or None.
 
     Raises `CorruptionError` if it is not valid, or if it has more blocks than the output has tensors, because the names
@@ -179,7 +219,7 @@ def recorded_config(output: TensorFile, path: str) -> EfficientNetConfig | None:
     return config
 
 
-def _recorded_names(output: TensorFile, path: str) -> dict[str, str]:
+def _recorded_names(output: NetworkFile, path: str) -> dict[str, str]:
     """Return our names by the library's, for the library and the network in the metadata of a file."""
     config = recorded_config(output, path)
     if config is None:

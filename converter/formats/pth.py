@@ -1,18 +1,24 @@
-"""A plain PyTorch state dict, written by `torch.save`: only tensors, so that `weights_only=True` loads it.
+"""PyTorch state dicts: written as plain ones by `torch.save`, so that `weights_only=True` loads them.
 
+Reading also takes what training programs save, a state dict inside other dicts (`formats.state_dicts`).
 The format cannot store provenance; `.safetensors` can.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
-from typing import Any, BinaryIO
+import pickle
+import threading
+from collections.abc import Mapping
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from tfckpt._typing import ByteSource
 from tfckpt.errors import (
+    CheckpointError,
     CheckpointNotFoundError,
     CorruptionError,
     MissingDependencyError,
@@ -29,11 +35,18 @@ from tfckpt.storage.local import LocalStorage
 from .._typing import Array, PathLike, Progress
 from ..errors import ExportError
 from .output import Output, TensorFile, materialize
+from .state_dicts import find_state_dicts
 
 #: Limit of the pickle that lists the tensors, at about 100 bytes each; unpickling can need 60 times its size.
 MAX_PICKLE_BYTES = 4 << 20
 #: Bytes that tensors may take in addition to twice the size of the file.
 _FREE = 64 << 20
+#: PyTorch's list of allowed classes belongs to the process.
+_ALLOWING = threading.Lock()
+#: Most classes that a message names.
+_SHOWN = 4
+#: Endings of files that training programs save; `.pth` is our own too.
+_ENDINGS = (".pt", ".ckpt", ".bin", ".tar")
 #: Dtypes of ml_dtypes by their names in PyTorch; they are exchanged as bytes, since neither library knows the other's.
 _BY_BYTES = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 
@@ -58,8 +71,55 @@ def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -
         raise ExportError(f"PyTorch cannot write the file ({error})") from error
 
 
+class StateDictFile(NamedTuple):
+    """The state dicts in a file by their paths, and the architecture that it names, if it names one.
+
+    `arrays` must be used to read them.
+    """
+
+    state_dicts: dict[str, Mapping[str, Any]]
+    architecture: str | None
+    path: str
+    allowed: int
+
+    def arrays(self, tensors: Mapping[str, Any]) -> dict[str, Array]:
+        """Return the tensors of a state dict as arrays; raise `CorruptionError` if they claim more than the file."""
+        arrays: dict[str, Array] = {}
+        for name, tensor in tensors.items():
+            try:
+                arrays[name] = to_array(tensor)
+            except TypeError as error:
+                raise CorruptionError(str(error), path=self.path, tensor=name) from error
+        claimed = sum(array.nbytes for array in arrays.values())
+        if claimed > self.allowed:  # tensors can be views that repeat a few bytes
+            raise CorruptionError(f"its tensors claim {claimed} bytes in a smaller file", path=self.path)
+        return arrays
+
+
+def is_training_file(path: PathLike) -> bool:
+    """Return whether a path has an ending of training programs and is an archive that `torch.save` wrote."""
+    path = os.fspath(path)
+    if not path.lower().endswith(_ENDINGS) or not os.path.isfile(path):
+        return False
+    with contextlib.suppress(CheckpointError), contextlib.closing(LocalStorage().open(path)) as source:
+        return detect_archive(source) == "zip" and any(
+            member.name.endswith("/data.pkl") for member in zip_format.read_members(source, DEFAULT_LIMITS)
+        )
+    return False
+
+
 def read(path: PathLike) -> TensorFile:
-    """Read a plain state dict; no code in the file is executed."""
+    """Read the only state dict in a file; no code in the file is executed."""
+    file = read_state_dicts(path)
+    if len(file.state_dicts) > 1:
+        listed = ", ".join(map(printable, file.state_dicts))
+        raise CorruptionError(f"several state dicts, expected one: {listed}", path=file.path)
+    (tensors,) = file.state_dicts.values()
+    return TensorFile(file.arrays(tensors), {})
+
+
+def read_state_dicts(path: PathLike) -> StateDictFile:
+    """Read a file with one state dict or several; no code in the file is executed."""
     torch = _import_torch("reading")
     path = os.fspath(path)
     try:
@@ -70,24 +130,43 @@ def read(path: PathLike) -> TensorFile:
         _check_records(source)
         allowed = _FREE + 2 * source.size
     try:
-        state_dict = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path, torch)
     except Exception as error:  # damaged files raise many kinds of errors in PyTorch's readers
         # PyTorch's message recommends unsafe loading, so it is only the chained cause.
-        raise CorruptionError("not a state dict that torch.load reads with weights_only=True", path=path) from error
-    if not isinstance(state_dict, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state_dict.items()
-    ):
-        raise CorruptionError("not a plain state dict: expected only tensors with names", path=path)
-    arrays: dict[str, Array] = {}
-    for name, tensor in state_dict.items():
-        try:
-            arrays[name] = to_array(tensor)
-        except TypeError as error:
-            raise CorruptionError(str(error), path=path, tensor=name) from error
-    claimed = sum(array.nbytes for array in arrays.values())
-    if claimed > allowed:  # tensors can be views that repeat a few bytes
-        raise CorruptionError(f"its tensors claim {claimed} bytes in a file of {source.size}", path=path)
-    return TensorFile(arrays, {})
+        classes = ", ".join(printable(abridged(name)) for name in _list_classes(path, torch)[:_SHOWN])
+        found = f"; it also holds {classes}: save only the state dict, torch.save(model.state_dict(), ...)"
+        raise CorruptionError(
+            f"not a state dict that torch.load reads with weights_only=True{found if classes else ''}", path=path
+        ) from error
+    state_dicts = find_state_dicts(content, lambda value: isinstance(value, torch.Tensor))
+    if not state_dicts:
+        raise CorruptionError("no state dict: expected only tensors with names, or a dict that has them", path=path)
+    return StateDictFile(state_dicts, _find_architecture(content), path, allowed)
+
+
+def _load(path: str, torch: Any) -> Any:
+    """Return the contents of a file: tensors, plain values, and the arguments that timm's training program saves."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        if _list_classes(path, torch) != ["argparse.Namespace"]:
+            raise
+    with _ALLOWING, torch.serialization.safe_globals([argparse.Namespace]):  # has attributes and runs no code
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _list_classes(path: str, torch: Any) -> list[str]:
+    """Return the classes and functions in a file that weights_only=True refuses, if PyTorch can list them."""
+    find = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)  # since PyTorch 2.6
+    with contextlib.suppress(Exception):  # the file may be damaged
+        return sorted(map(str, find(path))) if find is not None else []
+    return []
+
+
+def _find_architecture(content: Mapping[str, Any]) -> str | None:
+    """Return the model that timm's training names."""
+    architecture = content.get("arch")
+    return architecture if isinstance(architecture, str) else None
 
 
 def _check_records(source: ByteSource) -> None:

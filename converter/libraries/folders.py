@@ -11,9 +11,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
+
+from tfckpt.files.json_text import read_json
 
 from ..images.recipes import CROP_PADDING, Preprocessing
 from ..model.architectures import CONFIGS, V1_SCALING
@@ -30,6 +33,8 @@ REPLACEABLE = re.compile(
     r"|model\.safetensors|model-[0-9]{5}-of-[0-9]{5}\.safetensors|model\.safetensors\.index\.json"
 )
 
+#: Largest `config.json` that is read.
+_MAX_BYTES = 1 << 20
 #: Pillow's numbers for the two methods, as used by transformers.
 _RESAMPLE = {"bilinear": 2, "legacy-bicubic": 3}
 _NO_LABEL = "LABEL_"
@@ -60,6 +65,20 @@ def build_text_files(
         if preprocessing is not None:
             files["preprocessor_config.json"] = _dump_json(_build_transformers_preprocessor(preprocessing))
     return files
+
+
+def read_architecture(folder: str) -> str | None:
+    """Return the model that timm's `config.json` in a folder names, or None."""
+    path = os.path.join(folder, "config.json")
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open(path, "rb") as file:
+            config = read_json(file.read(_MAX_BYTES))
+    except (OSError, ValueError):
+        return None
+    architecture = config.get("architecture") if isinstance(config, dict) else None
+    return architecture if isinstance(architecture, str) else None
 
 
 def _build_timm_config(

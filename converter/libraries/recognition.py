@@ -6,7 +6,8 @@ The first parts of names determine the library; names and shapes determine the n
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterable, Iterator, Mapping
 
 from tfckpt.errors import pluralize, printable
 from tfckpt.tensors.casting import FLOATS
@@ -16,7 +17,7 @@ from ..errors import ConversionError, Shape, UnknownModelError
 from ..model.architectures import CONFIGS
 from ..model.config import EfficientNetConfig
 from ..model.names import native_targets
-from .models import TargetName, find_library_model
+from .models import TARGETS, TargetName, find_library_model
 from .tables import map_to_library
 from .targets import TABLES
 
@@ -78,6 +79,21 @@ def find_own_names(tensors: Mapping[str, Array]) -> dict[str, str] | None:
                 if names.keys() == tensors.keys():
                     return names
     return None
+
+
+def find_prefixes(names: Iterable[str]) -> list[str]:
+    """Return what stands before the names of each network, by its first convolution; empty, or ending in a dot."""
+    stems = _list_stems()
+    prefixes = dict.fromkeys(
+        name.removesuffix(stem) for name in names for stem in stems if name == stem or name.endswith(f".{stem}")
+    )
+    return list(prefixes)
+
+
+@functools.cache
+def _list_stems() -> tuple[str, ...]:
+    """Return the name of the first convolution in each library."""
+    return tuple(_list_names(target, CONFIGS["efficientnet-b0"])["stem.conv.weight"] for target in TARGETS)
 
 
 def identify_library(tensors: Mapping[str, Array]) -> TargetName:

@@ -19,7 +19,7 @@ from tfckpt.files.json_text import read_json
 from .._typing import Array, PathLike, Progress, SourceLike
 from ..conversion import open_tensors, plan_conversion, plan_with_strides_of
 from ..families.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
-from ..formats.files import PROVENANCE_KEY, TensorFile, read_native, recorded_config
+from ..formats.files import PROVENANCE_KEY, NetworkFile, TensorFile, read_native, read_output, recorded_config
 from ..mapping.layout import LAYOUTS
 from ..mapping.modules import Into
 from ..mapping.rules import Move, RuleSet
@@ -124,15 +124,17 @@ def verify_weights(
     head: str | None = None,
     rules: RuleSet | PathLike | None = None,
     into: Into | None = None,
+    key: str | None = None,
     progress: Progress | None = None,
 ) -> WeightsReport:
     """Compare an output with its source; only a few copies of one tensor are in memory at a time.
 
     Weights, scope and head default to those recorded in the output, or else to `ema`, the only scope and no head.
     If the source does not show its strides, they are those of the output's config.
-    `rules` and `into` are those of a conversion by rules.
+    `rules` and `into` are those of a conversion by rules. `key` chooses one of several networks in a file of a training
+    program.
     """
-    converted = read_native(output)
+    converted = read_native(output, key) if rules is None else read_output(output)
     recorded = Recorded.of(converted, os.fspath(output))
     with open_tensors(source) as tensors:
         choice = weights or recorded.weights or "ema"
@@ -205,13 +207,15 @@ class Recorded:
     rules: str | None = None
 
     @classmethod
-    def of(cls, output: TensorFile, path: str) -> Recorded:
+    def of(cls, output: TensorFile | NetworkFile, path: str) -> Recorded:
         """Return the options in the metadata; raise `CorruptionError` if they are not valid."""
         config = recorded_config(output, path)
         if config is None:
             return cls()
+        if PROVENANCE_KEY not in output.metadata:  # fine-tuned weights, from `save_model`
+            return cls(config)
         try:
-            provenance = read_json(output.metadata.get(PROVENANCE_KEY, "{}"))
+            provenance = read_json(output.metadata[PROVENANCE_KEY])
             weights = provenance["weights"]["choice"]
             scope = provenance["rules"]["scope"]
             head = provenance["rules"].get("head")

@@ -247,7 +247,7 @@ def test_state_dict_of_a_librarys_own_model_gets_tensorflows_names(build: Callab
         for number, (name, tensor) in enumerate(module.state_dict().items())
     }
 
-    arrays = to_tensorflow_names(state_dict)
+    arrays = to_tensorflow_names(state_dict, as_is=build is torchvision)
 
     expected = list(networks.variables(dataclasses.replace(CONFIGS[model], num_classes=10)))
     numbers = [int(tensor.flatten()[0]) for tensor in state_dict.values() if tensor.shape]

@@ -15,6 +15,11 @@ from pathlib import Path
 import numpy as np
 
 import tfckpt
+from converter.libraries.models import TargetName
+from converter.libraries.tables import map_to_library
+from converter.libraries.targets import TABLES
+from converter.model.architectures import CONFIGS
+from converter.model.names import native_targets
 from tests.builders import INT32, Bundle
 from tests.converter import networks
 from tests.tfckpt.v1.v1_files import V1File
@@ -346,6 +351,50 @@ def _release_files() -> dict[str, bytes]:
 @_makes("release.tgz")
 def _release(path: Path) -> None:
     path.write_bytes(served()["mirror/v2/efficientnetv2-b0.tgz"])
+
+
+@_makes("training.pth.tar")
+def _training(path: Path) -> None:
+    """Save the digits network as a training program does, with the averages of its weights."""
+    import torch
+
+    state_dict = torch.load(COPIES["finetuned.pth"], weights_only=True)
+    wrapped = {f"module.{name}": tensor for name, tensor in state_dict.items()}
+    torch.save({"epoch": 3, "state_dict": wrapped, "state_dict_ema": state_dict}, path)
+
+
+@_makes("lightning.ckpt")
+def _lightning(path: Path) -> None:
+    import torch
+
+    state_dict = torch.load(COPIES["finetuned.pth"], weights_only=True)
+    wrapped = {f"model.{name}": tensor for name, tensor in state_dict.items()}
+    torch.save({"global_step": 3, "state_dict": {**wrapped, "criterion.weight": torch.ones(10)}}, path)
+
+
+def _save_b0(path: Path, target: TargetName, **more: str) -> None:
+    """Save B0 under the names of a library, or with `more` keys like timm's training program."""
+    import torch
+
+    config = CONFIGS["efficientnet-b0"]
+    names = map_to_library(TABLES[target], config, target)
+    state_dict = {names[name]: torch.zeros(shape) for name, shape in native_targets(config).items()}
+    torch.save({"state_dict": state_dict, **more} if more else state_dict, path)
+
+
+@_makes("torchvision.pth")
+def _torchvision(path: Path) -> None:
+    _save_b0(path, "torchvision")
+
+
+@_makes("timm.pth")
+def _timm(path: Path) -> None:
+    _save_b0(path, "timm")
+
+
+@_makes("timm-training.pth")
+def _timm_training(path: Path) -> None:
+    _save_b0(path, "timm", arch="efficientnet_b0")
 
 
 RULES = """\
