@@ -13,7 +13,7 @@ import converter.errors
 import tfckpt.cli
 import tfckpt.tensorflow_stub.errors
 import tfckpt.train.errors
-from tfckpt.cli.command import exit_code_of
+from tfckpt.cli.command import choose_exit_code
 from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ReportedError, StorageError
 
 EXIT_CODES = {
@@ -88,4 +88,4 @@ def test_help_lists_every_exit_code(command: types.ModuleType) -> None:
 )
 def test_worst_finding_decides_the_exit_code(errors: list[CheckpointError], code: int) -> None:
     """Damage is worse than a missing file, which is worse than an unsupported feature."""
-    assert exit_code_of(errors) == code
+    assert choose_exit_code(errors) == code

@@ -44,15 +44,19 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("output", metavar="OUT", help="converted weights")
     add_key_option(parser)
     parser.add_argument(
-        "--size", metavar="PIXELS", type=_count, help="input size (default: the network's evaluation size)"
+        "--size", metavar="PIXELS", type=_parse_count, help="input size (default: the network's evaluation size)"
     )
-    parser.add_argument("--batch", metavar="N", type=_count, default=1, help="images per batch (default: 1)")
-    parser.add_argument("--runs", metavar="N", type=_count, default=20, help="number of timed passes (default: 20)")
+    parser.add_argument("--batch", metavar="N", type=_parse_count, default=1, help="images per batch (default: 1)")
+    parser.add_argument(
+        "--runs", metavar="N", type=_parse_count, default=20, help="number of timed passes (default: 20)"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="where to run (default: cpu)")
     parser.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="dtype of weights and inputs (default: float32)"
     )
-    parser.add_argument("--threads", metavar="N", type=_count, help="number of CPU threads (default: torch's choice)")
+    parser.add_argument(
+        "--threads", metavar="N", type=_parse_count, help="number of CPU threads (default: torch's choice)"
+    )
     parser.add_argument("--compile", action="store_true", help="compile the network with torch.compile")
     parser.add_argument("--channels-last", action="store_true", help="store weights and images in NHWC order")
     parser.add_argument("--fuse-bn", action="store_true", help="fold batch norms into the convolutions")
@@ -72,15 +76,15 @@ def run(options: argparse.Namespace) -> int:
     )  # comes first because it explains how to install torch
     import torch
 
-    from .timing import multiply_adds, peak_memory, time_models
+    from .timing import count_multiply_adds, get_peak_memory, time_models
 
     config = model.config
     size: int | None = options.size or config.eval_size
     if size is None:
         raise ConversionError("the network has no evaluation size; give one with --size")
-    device = _device(options.device)
+    device = _get_device(options.device)
     dtype: torch.dtype = getattr(torch, options.dtype)
-    timm_model = None if options.against is None else _timm_model(config.name)
+    timm_model = None if options.against is None else _create_timm_model(config.name)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     images = torch.randn(options.batch, config.in_channels, size, size).to(device, dtype)
@@ -89,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     prepared = prepared.to(device, dtype).to(memory_format=layout)  # type: ignore[call-overload]
     images = images.contiguous(memory_format=layout)
-    operations = multiply_adds(prepared, images)
+    operations = count_multiply_adds(prepared, images)
     models: list[Any] = [torch.compile(prepared) if options.compile else prepared]
     if timm_model is not None:
         models.append(timm_model.eval().to(device, dtype))
@@ -104,8 +108,8 @@ def run(options: argparse.Namespace) -> int:
         "channels_last": options.channels_last,
         "fuse_bn": options.fuse_bn,
         "torch": torch.__version__,
-        **_times(timings[0]),
-        "peak_memory_bytes": peak_memory(device),
+        **_to_figures(timings[0]),
+        "peak_memory_bytes": get_peak_memory(device),
         "parameters": parameters,
         "multiply_adds": operations,
     }
@@ -117,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
             "size": config.eval_size,
         }
     if timm_model is not None:
-        figures["timm"] = _times(timings[1])
+        figures["timm"] = _to_figures(timings[1])
         figures["ratio_to_timm"] = timings[0].median / timings[1].median
     print(json.dumps(figures, indent=2) if options.json else _format(figures))
     return 0
@@ -137,7 +141,7 @@ def _fold_norms(model: EfficientNet) -> EfficientNet:
     return folded.eval()
 
 
-def _times(timing: Timing) -> dict[str, float]:
+def _to_figures(timing: Timing) -> dict[str, float]:
     return {
         "median_ms": timing.median * 1000,
         "p90_ms": timing.p90 * 1000,
@@ -172,7 +176,7 @@ def _format(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _device(name: str) -> torch.device:
+def _get_device(name: str) -> torch.device:
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
@@ -182,7 +186,7 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _timm_model(name: str) -> nn.Module:
+def _create_timm_model(name: str) -> nn.Module:
     """Return timm's network of the same name, with random weights."""
     timm_name = find_library_model("timm", name)
     if timm_name is None:
@@ -198,7 +202,7 @@ def _timm_model(name: str) -> nn.Module:
     return model
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     try:
         count = int(text)
     except ValueError:

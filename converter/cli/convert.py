@@ -161,13 +161,13 @@ def run(options: argparse.Namespace) -> int:
         print(f"changed   {line}")
     for line in prepared.notes:
         print(f"note      {line}")
-    print(f"output    {output}, {_size(output):,} bytes")
+    print(f"output    {output}, {_measure_output(output):,} bytes")
     if options.report is not None:
         print(f"report    {options.report}")
     return 0
 
 
-def _size(output: str) -> int:
+def _measure_output(output: str) -> int:
     """Return the size of a file, or of all files in a folder, in bytes."""
     if not is_folder_name(output):
         return os.stat(output).st_size

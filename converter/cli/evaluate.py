@@ -57,8 +57,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         metavar="RELEASE",
         help="release whose preprocessing to use, or a preprocessing.json (default: that in OUT)",
     )
-    parser.add_argument("--size", metavar="PIXELS", type=_size, help="input size (default: the preprocessing's)")
-    parser.add_argument("--batch-size", metavar="N", type=_count, default=32, help="images per batch (default: 32)")
+    parser.add_argument("--size", metavar="PIXELS", type=_parse_size, help="input size (default: the preprocessing's)")
+    parser.add_argument(
+        "--batch-size", metavar="N", type=_parse_count, default=32, help="images per batch (default: 32)"
+    )
     parser.add_argument("--against", metavar="SRC", help="checkpoint or release whose graph also classifies the images")
     add_key_option(parser)
     add_network_options(parser)
@@ -131,7 +133,7 @@ class _Settings:
         if self._options.labels is not None:
             names = read_labels(self._options.labels)
         elif LABELS_KEY in self._metadata:
-            names = recorded_labels(self._metadata[LABELS_KEY], self._options.output)
+            names = parse_recorded_labels(self._metadata[LABELS_KEY], self._options.output)
         else:
             return None
         if len(names) != classes:
@@ -139,7 +141,7 @@ class _Settings:
         return names
 
 
-def recorded_labels(text: str, path: str) -> tuple[str, ...]:
+def parse_recorded_labels(text: str, path: str) -> tuple[str, ...]:
     """Return the labels in the metadata of an output."""
     try:
         labels = read_json(text)
@@ -192,14 +194,14 @@ class _Against:
             self._checkpoint.close()
 
 
-def _size(text: str) -> int:
-    size = _count(text)
+def _parse_size(text: str) -> int:
+    size = _parse_count(text)
     if size > MAX_SIZE:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 1 to {MAX_SIZE}")
     return size
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")

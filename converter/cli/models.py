@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from tfckpt.cli.render import complain, table
+from tfckpt.cli.render import complain, format_table
 from tfckpt.errors import pluralize
 
 from ..releases.table import Release, find_releases
@@ -49,14 +49,14 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps([release.to_dict() for release in releases], indent=2))
     elif releases:
         header = ["name", "classes", "input", "parameters", "top-1", "preprocessing", "timm", "torchvision"]
-        print(table(header, list(map(_row, releases)), right="lrrrrlll"))
+        print(format_table(header, list(map(_format_row, releases)), right="lrrrrlll"))
         print(f"{pluralize(len(releases), 'release')}; --json adds addresses and the models of other libraries")
     else:
         complain(f"no release matches {options.pattern!r}", command="tf2torch")
     return 0 if releases else 3
 
 
-def _row(release: Release) -> list[str]:
+def _format_row(release: Release) -> list[str]:
     return [
         release.name,
         f"{release.classes:,}",

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import tfckpt
 from tfckpt.addresses import plain_address
-from tfckpt.cli.opening import add_limit_option, limits_of
+from tfckpt.cli.opening import add_limit_option, get_limits
 from tfckpt.cli.render import say
 from tfckpt.errors import CheckpointNotFoundError
 
@@ -28,7 +28,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strides",
         metavar="1,2,2,1",
-        type=_strides,
+        type=_parse_strides,
         help="stride of each stage, for an unpublished network whose checkpoint has no graph (.meta)",
     )
     parser.add_argument(
@@ -64,7 +64,7 @@ def add_release_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--release",
         metavar="NAME",
-        type=_release,
+        type=_parse_release,
         help="the release in SRC, if several fit its names and shapes (default: from the name of SRC or its folder)",
     )
 
@@ -73,7 +73,10 @@ def add_opening_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for downloading releases and keeping them, and --limit."""
     add_limit_option(parser)
     parser.add_argument(
-        "--base-url", metavar="URL", type=_base_url, help="address to download releases from (default: their publisher)"
+        "--base-url",
+        metavar="URL",
+        type=_parse_base_url,
+        help="address to download releases from (default: their publisher)",
     )
     parser.add_argument(
         "--cache",
@@ -96,7 +99,7 @@ def open_source(source: str, options: argparse.Namespace) -> tuple[tfckpt.Checkp
         with progress_bar("fetching") as progress:
             path = fetch(release, base_url=options.base_url, cache=options.cache, progress=progress, talk=say)
     try:
-        checkpoint = tfckpt.open(path, limits=limits_of(options), graph=getattr(options, "graph", None))
+        checkpoint = tfckpt.open(path, limits=get_limits(options), graph=getattr(options, "graph", None))
     except CheckpointNotFoundError as error:
         close = find_close_releases(source) if release is None and not os.path.lexists(source) else []
         if close:
@@ -139,14 +142,14 @@ def _exists(name: str) -> bool:
     return any(glob.glob(name + ending) for ending in endings)
 
 
-def _release(text: str) -> str:
+def _parse_release(text: str) -> str:
     try:
         return find_release(text).name
     except UnknownModelError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _base_url(text: str) -> str:
+def _parse_base_url(text: str) -> str:
     try:
         check_base_url(text)
     except ValueError as error:
@@ -194,7 +197,7 @@ def _format_option(name: str, value: object) -> list[str]:
     return [f"{name}={text}"] if name.startswith("--") else [name + text]
 
 
-def _strides(text: str) -> tuple[int, ...]:
+def _parse_strides(text: str) -> tuple[int, ...]:
     try:
         strides = tuple(int(part) for part in text.split(","))
     except ValueError:

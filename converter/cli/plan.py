@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tfckpt
-from tfckpt.cli.render import say, table
+from tfckpt.cli.render import format_table, say
 from tfckpt.errors import pluralize, printable
 
 from ..conversion import RulesDraft, draft_by_rules, plan_conversion
@@ -125,7 +125,7 @@ def _print_network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, r
 def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespace) -> int:
     """Print what the user's rules do, and what is left."""
     draft = drafted.draft
-    left = _unmatched(drafted)
+    left = _find_unmatched(drafted)
     missing = {finding.target: finding.shape for finding in draft.missing}
     proposals = propose(left, missing, scope=rules.scope, names=rules.names) if options.into is not None else []
     if options.show_rules:
@@ -133,7 +133,7 @@ def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespac
     elif options.proposals:
         _print_proposals(proposals, rules, is_new_file=options.rules is None)
     elif options.json:
-        print(json.dumps(_record(drafted, proposals), indent=2, ensure_ascii=False))
+        print(json.dumps(_to_data(drafted, proposals), indent=2, ensure_ascii=False))
     else:
         variables = {source.name: source.variable for source in drafted.selection.sources}
         _print_table(draft.moves, variables)
@@ -162,7 +162,7 @@ def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespac
     return 0 if draft.complete else 1
 
 
-def _unmatched(drafted: RulesDraft) -> list[Source]:
+def _find_unmatched(drafted: RulesDraft) -> list[Source]:
     """Return the sources that no rule matches."""
     unmapped = {finding.name for finding in drafted.draft.unmapped if finding.target is None}
     return [source for source in drafted.selection.sources if source.shown in unmapped]
@@ -187,7 +187,7 @@ def _print_table(moves: Sequence[Move], variables: Mapping[str, str]) -> None:
         ]
         for move in moves
     ]
-    print(table(header, rows))
+    print(format_table(header, rows))
 
 
 def _print_proposals(proposals: Sequence[Proposal], rules: RuleSet, *, is_new_file: bool) -> None:
@@ -199,7 +199,7 @@ def _print_proposals(proposals: Sequence[Proposal], rules: RuleSet, *, is_new_fi
         print("\n".join(proposal.lines()))
 
 
-def _record(drafted: RulesDraft, proposals: Sequence[Proposal]) -> Mapping[str, Any]:
+def _to_data(drafted: RulesDraft, proposals: Sequence[Proposal]) -> Mapping[str, Any]:
     """Return everything as plain values, for JSON."""
     draft = drafted.draft
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import tfckpt
-from tfckpt.cli.opening import add_limit_option, limits_of
+from tfckpt.cli.opening import add_limit_option, get_limits
 from tfckpt.cli.render import say
 from tfckpt.errors import pluralize
 
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     like = None
     try:
         if options.like is not None:
-            like = tfckpt.open(options.like, limits=limits_of(options))
+            like = tfckpt.open(options.like, limits=get_limits(options))
             for note in like.notes:
                 say(note)
         report = revert(
@@ -92,11 +92,11 @@ def run(options: argparse.Namespace) -> int:
     finally:
         if like is not None:
             like.close()
-    print(summary(report))
+    print(format_summary(report))
     return 0
 
 
-def summary(report: RevertReport) -> str:
+def format_summary(report: RevertReport) -> str:
     """Return a summary of a few lines."""
     lines = [f"network   {report.network}", f"variables {len(report.names)}"]
     if report.averages:

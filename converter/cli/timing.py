@@ -52,7 +52,7 @@ def time_models(models: list[Callable[[Tensor], Tensor]], images: Tensor, *, run
     return [Timing(tuple(times), len(images)) for times in seconds]
 
 
-def multiply_adds(model: nn.Module, images: Tensor) -> int:
+def count_multiply_adds(model: nn.Module, images: Tensor) -> int:
     """Count the multiply-adds of all convolutions and dense layers for one image of the batch."""
     total = 0
 
@@ -76,7 +76,7 @@ def multiply_adds(model: nn.Module, images: Tensor) -> int:
     return total
 
 
-def peak_memory(device: torch.device) -> int | None:
+def get_peak_memory(device: torch.device) -> int | None:
     """Return the peak memory so far in bytes: of tensors on a GPU, else of the process; None if it is unknown."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))

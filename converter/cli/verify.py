@@ -75,7 +75,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--size",
         metavar="PIXELS",
-        type=_size,
+        type=_parse_size,
         help="height and width of the probe (default: the graph's size, else the network's, at most 224)",
     )
     parser.add_argument(
@@ -84,7 +84,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--tolerance",
         metavar="T",
-        type=_tolerance,
+        type=_parse_tolerance,
         help="allowed difference of a layer, relative to its largest value (default: 8 times the graph's own float32 "
         f"noise in that layer; for --golden {FLOAT32_TOLERANCE:g})",
     )
@@ -131,11 +131,11 @@ def run(options: argparse.Namespace) -> int:
                 progress=progress,
             )
         print(weights.summary(), flush=True)
-        layers, reasons = _layers(options, checkpoint, weights)
+        layers, reasons = _prove_layers(options, checkpoint, weights)
     recorded = None
     if golden is not None and weights.config is not None:
         try:
-            recorded = _recorded(options, weights, golden)
+            recorded = _compare_recorded(options, weights, golden)
         except ConversionError:
             if weights.ok:
                 raise
@@ -166,7 +166,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _layers(
+def _prove_layers(
     options: argparse.Namespace, checkpoint: tfckpt.Checkpoint, weights: WeightsReport
 ) -> tuple[LayersReport | None, list[str]]:
     """Compare the layers if there is a graph; else return the reasons why they are not proved."""
@@ -202,14 +202,14 @@ def _layers(
         model,
         weights,
         ProbeOptions(probe=options.probe, seed=options.seed, size=options.size),
-        preprocessing=_preprocessing(options),
+        preprocessing=_find_preprocessing(options),
         double=options.float64,
         tolerance=options.tolerance,
     )
     return layers, []
 
 
-def _preprocessing(options: argparse.Namespace) -> Preprocessing | None:
+def _find_preprocessing(options: argparse.Namespace) -> Preprocessing | None:
     """Return how an image becomes a probe, or None if the output does not record it."""
     if options.probe is None:
         return None
@@ -221,7 +221,9 @@ def _preprocessing(options: argparse.Namespace) -> Preprocessing | None:
         return None
 
 
-def _recorded(options: argparse.Namespace, weights: WeightsReport, golden: dict[str, Array]) -> ActivationsReport:
+def _compare_recorded(
+    options: argparse.Namespace, weights: WeightsReport, golden: dict[str, Array]
+) -> ActivationsReport:
     """Compare with the values that TensorFlow recorded."""
     from ..loading import load_model
 
@@ -230,7 +232,7 @@ def _recorded(options: argparse.Namespace, weights: WeightsReport, golden: dict[
     return compare(model, golden, tolerance=FLOAT32_TOLERANCE if options.tolerance is None else options.tolerance)
 
 
-def _tolerance(text: str) -> float:
+def _parse_tolerance(text: str) -> float:
     try:
         tolerance = float(text)
     except ValueError:
@@ -240,7 +242,7 @@ def _tolerance(text: str) -> float:
     return tolerance
 
 
-def _size(text: str) -> int:
+def _parse_size(text: str) -> int:
     size = int(text) if text.isdecimal() else 0
     if not 1 <= size <= _LARGEST_SIZE:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 1 to {_LARGEST_SIZE}")

@@ -148,7 +148,7 @@ def report_misuse(run: Callable[[argparse.Namespace], int]) -> Callable[[argpars
     return checked
 
 
-def exit_code_of(errors: Iterable[CheckpointError]) -> int:
+def choose_exit_code(errors: Iterable[CheckpointError]) -> int:
     """Return the exit code for a list of findings: damage comes before missing files, and those before the rest.
 
     It is 0 if there are no findings.

@@ -7,7 +7,7 @@ import argparse
 from ..writing.edit import copy
 from . import opening, render
 from .command import report_misuse
-from .outputs import add_output_options, add_selection_options, check_target, state_update, summary
+from .outputs import add_output_options, add_selection_options, check_target, format_summary, get_state_update
 
 HELP = """\
 Copy a checkpoint, or part of it, to another prefix.
@@ -61,11 +61,11 @@ def run(options: argparse.Namespace) -> int:
                 no_optimizer=options.no_optimizer,
                 ema_to_raw=options.ema_to_raw,
                 to_v2=options.to_v2,
-                checkpoint_state=state_update(options),
+                checkpoint_state=get_state_update(options),
                 overwrite=options.force,
                 progress=progress,
             )
     finally:
         progress.close()
-    print(summary(report))
+    print(format_summary(report))
     return 0

@@ -40,7 +40,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--exclude", metavar="GLOB", action="append", default=[], help="no names that match; may be repeated"
     )
-    parser.add_argument("--most", type=_row_count, default=20, metavar="N", help="rows of each list (default: 20)")
+    parser.add_argument(
+        "--most", type=_parse_row_count, default=20, metavar="N", help="rows of each list (default: 20)"
+    )
     parser.add_argument("--json", action="store_true", help="write JSON, with all rows")
     opening.add_options(parser)
     parser.set_defaults(run=run)
@@ -67,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         finally:
             progress.close()
     if options.json:
-        print(render.as_json(_as_data(comparison)))
+        print(render.to_json(_to_data(comparison)))
     else:
         _print(comparison, options.most)
     return 0 if comparison.ok else 1
@@ -77,55 +79,57 @@ def _print(comparison: Comparison, most: int) -> None:
     for label, names in (("only in A", comparison.only_first), ("only in B", comparison.only_second)):
         if names:
             print(f"{label}: {pluralize(len(names), 'tensor')}")
-            _list([printable(name) for name in names], most)
+            _print_list([printable(name) for name in names], most)
     if comparison.changed:
         print(f"other type or shape: {pluralize(len(comparison.changed), 'tensor')}")
-        _list([f"{printable(a.name)}  {_kind(a)} -> {_kind(b)}" for a, b in comparison.changed], most)
+        _print_list(
+            [f"{printable(a.name)}  {_format_kind(a)} -> {_format_kind(b)}" for a, b in comparison.changed], most
+        )
     if comparison.different:
         print(f"other values: {pluralize(len(comparison.different), 'tensor')}")
         rows = [
             [
                 printable(d.name),
-                _number(d.max_abs),
-                _number(d.max_rel),
+                _format_number(d.max_abs),
+                _format_number(d.max_rel),
                 f"{d.count:,} of {d.size:,}",
-                render.shape(d.index),
+                render.format_shape(d.index),
             ]
             for d in comparison.different[:most]
         ]
         header = ["name", "max|A-B|", "max|A-B|/|B|", "differing elements", "largest at"]
-        print("\n".join("  " + line for line in render.table(header, rows, right="lrrrl").split("\n")))
-        _more(len(comparison.different), most)
+        print("\n".join("  " + line for line in render.format_table(header, rows, right="lrrrl").split("\n")))
+        _print_more(len(comparison.different), most)
     equal = f"{pluralize(comparison.equal, 'tensor')} equal"
     print(equal if not comparison.ok else f"{equal}, nothing differs")
 
 
-def _kind(info: TensorInfo) -> str:
-    return f"{render.dtype(info)} {render.shape(info.shape)}"
+def _format_kind(info: TensorInfo) -> str:
+    return f"{render.format_dtype(info.tf_dtype)} {render.format_shape(info.shape)}"
 
 
-def _list(lines: list[str], most: int) -> None:
+def _print_list(lines: list[str], most: int) -> None:
     for line in lines[:most]:
         print(f"  {line}")
-    _more(len(lines), most)
+    _print_more(len(lines), most)
 
 
-def _more(count: int, most: int) -> None:
+def _print_more(count: int, most: int) -> None:
     if count > most:
         print(f"  and {count - most:,} more (show them with --most)")
 
 
-def _row_count(text: str) -> int:
+def _parse_row_count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows")
     return int(text)
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.3g}"
 
 
-def _as_data(comparison: Comparison) -> object:
+def _to_data(comparison: Comparison) -> object:
     return {
         "ok": comparison.ok,
         "only_in_a": list(comparison.only_first),
@@ -133,8 +137,8 @@ def _as_data(comparison: Comparison) -> object:
         "changed": [
             {
                 "name": a.name,
-                "a": {"dtype": render.dtype(a), "shape": list(a.shape)},
-                "b": {"dtype": render.dtype(b), "shape": list(b.shape)},
+                "a": {"dtype": render.format_dtype(a.tf_dtype), "shape": list(a.shape)},
+                "b": {"dtype": render.format_dtype(b.tf_dtype), "shape": list(b.shape)},
             }
             for a, b in comparison.changed
         ],

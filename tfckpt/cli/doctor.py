@@ -8,7 +8,7 @@ import dataclasses
 from ..checks.diagnosis import diagnose
 from ..errors import printable
 from . import opening, render
-from .command import exit_code_of
+from .command import choose_exit_code
 
 HELP = """\
 Say what a path is, what is missing or damaged, the likely cause, and what to do.
@@ -37,10 +37,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(options: argparse.Namespace) -> int:
     """Diagnose the path."""
-    diagnosis = diagnose(options.path, limits=opening.limits_of(options))
+    diagnosis = diagnose(options.path, limits=opening.get_limits(options))
     if options.json:
         print(
-            render.as_json(
+            render.to_json(
                 {"ok": diagnosis.error is None, "findings": list(map(dataclasses.asdict, diagnosis.findings))}
             )
         )
@@ -52,4 +52,4 @@ def run(options: argparse.Namespace) -> int:
             if finding.advice:
                 print(f"{' ' * (width + 11)}{'do: ' if finding.level == 'problem' else ''}{finding.advice}")
         print("no problem found" if diagnosis.error is None else "see PROBLEM above")
-    return 0 if diagnosis.error is None else exit_code_of((diagnosis.error,))
+    return 0 if diagnosis.error is None else choose_exit_code((diagnosis.error,))

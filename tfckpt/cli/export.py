@@ -7,7 +7,7 @@ import argparse
 from ..errors import CorruptionError, pluralize
 from ..writing.export import ExportReport, export
 from . import opening, render
-from .command import exit_code_of, report_misuse
+from .command import choose_exit_code, report_misuse
 from .outputs import add_selection_options
 
 HELP = """\
@@ -90,18 +90,18 @@ def run(options: argparse.Namespace) -> int:
             progress.close()
     for error in report.errors:
         render.say(str(error))
-    print(render.as_json(_as_data(report)) if options.json else _summary(report, options.output))
-    return exit_code_of(report.errors)
+    print(render.to_json(_to_data(report)) if options.json else _format_summary(report, options.output))
+    return choose_exit_code(report.errors)
 
 
-def _summary(report: ExportReport, out: str) -> str:
+def _format_summary(report: ExportReport, out: str) -> str:
     where = out if len(report.files) == 1 else f"{out} ({pluralize(len(report.files), 'file')})"
-    lines = [f"{pluralize(len(report.tensors), 'tensor')}, {render.size(report.nbytes)} -> {where}"]
+    lines = [f"{pluralize(len(report.tensors), 'tensor')}, {render.format_size(report.nbytes)} -> {where}"]
     lines += [f"left out: {pluralize(len(names), 'tensor')} ({reason})" for reason, names in report.left_out.items()]
     return "\n".join(lines)
 
 
-def _as_data(report: ExportReport) -> object:
+def _to_data(report: ExportReport) -> object:
     return {
         "tensors": list(report.tensors),
         "files": list(report.files),

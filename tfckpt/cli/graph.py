@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         if options.node is not None:
             return _show_nodes(meta_graph.graph, options.node, json=options.json)
         if options.json:
-            print(render.as_json(_as_data(meta_graph)))
+            print(render.to_json(_to_data(meta_graph)))
         else:
             _print_summary(meta_graph)
     return 0
@@ -75,32 +75,39 @@ def _print_summary(meta_graph: MetaGraph) -> None:
         print(f"tags {', '.join(map(printable, meta_graph.tags))}")
     for signature in meta_graph.signatures.values():
         if signature.name != INIT_SIGNATURE:
-            print(f"signature {_signature(signature)}")
-    ops, inner = _op_counts(graph)
-    rows = [[printable(op), f"{ops[op]:,}", f"{inner[op]:,}"] for op in sorted({*ops, *inner}, key=_by_use(ops, inner))]
+            print(f"signature {_format_signature(signature)}")
+    ops, inner = _count_ops(graph)
+    rows = [
+        [printable(op), f"{ops[op]:,}", f"{inner[op]:,}"] for op in sorted({*ops, *inner}, key=_sort_by_use(ops, inner))
+    ]
     print()
-    print(render.table(["op", "nodes", "in functions"], rows, right="lrr"))
-    variables = _variables(meta_graph)
+    print(render.format_table(["op", "nodes", "in functions"], rows, right="lrr"))
+    variables = _list_variables(meta_graph)
     if variables:
         rows = [
-            [printable(str(row["name"])), _text(row["dtype"]), _text(row["shape"]), _YES_NO[str(row["trainable"])]]
+            [
+                printable(str(row["name"])),
+                _format_value(row["dtype"]),
+                _format_value(row["shape"]),
+                _YES_NO[str(row["trainable"])],
+            ]
             for row in variables
         ]
         print()
-        print(render.table(["variable", "dtype", "shape", "trainable"], rows))
+        print(render.format_table(["variable", "dtype", "shape", "trainable"], rows))
 
 
-def _op_counts(graph: Graph) -> tuple[collections.Counter[str], collections.Counter[str]]:
+def _count_ops(graph: Graph) -> tuple[collections.Counter[str], collections.Counter[str]]:
     """Count the nodes of each op, in the graph and in its functions."""
     inner = collections.Counter(node.op for function in graph.functions.values() for node in function.nodes)
     return collections.Counter(node.op for node in graph), inner
 
 
-def _by_use(ops: Mapping[str, int], inner: Mapping[str, int]) -> Callable[[str], tuple[int, str]]:
+def _sort_by_use(ops: Mapping[str, int], inner: Mapping[str, int]) -> Callable[[str], tuple[int, str]]:
     return lambda op: (-ops.get(op, 0) - inner.get(op, 0), op)
 
 
-def _variables(meta_graph: MetaGraph) -> list[dict[str, object]]:
+def _list_variables(meta_graph: MetaGraph) -> list[dict[str, object]]:
     """Return name, dtype and shape of each variable, and whether it is trained if a collection says so."""
     trainable = {variable.name: variable.trainable for variable in meta_graph.variables}
     return [
@@ -122,20 +129,20 @@ def _show_nodes(graph: Graph, pattern: str, *, json: bool) -> int:
         render.complain(f"none of {len(graph):,} nodes matches {pattern!r}")
         return 3
     if json:
-        print(render.as_json([_node_as_data(name, node) for name, node in nodes.items()]))
+        print(render.to_json([_node_to_data(name, node) for name, node in nodes.items()]))
     elif len(nodes) == 1:
         ((name, node),) = nodes.items()
         print(f"{printable(name)}  {printable(node.op)}")
         for reference in node.inputs:
             print(f"  input {printable(reference)}")
         for attribute in node.attributes:
-            print(f"  {printable(attribute)} = {printable(_attribute(node, attribute))}")
+            print(f"  {printable(attribute)} = {printable(_format_attribute(node, attribute))}")
     else:
         rows = [
             [printable(name), printable(node.op), ", ".join(map(printable, node.inputs))]
             for name, node in nodes.items()
         ]
-        print(render.table(["node", "op", "inputs"], rows))
+        print(render.format_table(["node", "op", "inputs"], rows))
     return 0
 
 
@@ -150,40 +157,40 @@ def _find_nodes(graph: Graph, pattern: str) -> Iterable[tuple[str, Node]]:
     return [(node.name, node) for node in graph if matches(node.name, pattern)]
 
 
-def _attribute(node: Node, name: str) -> str:
+def _format_attribute(node: Node, name: str) -> str:
     """Format an attribute; one that cannot be read becomes its error, so that the listing goes on."""
     try:
-        return _text(node.attributes[name])
+        return _format_value(node.attributes[name])
     except CheckpointError as error:
         return f"({error.message})"
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, np.ndarray):
         shown = np.array2string(value, threshold=8, edgeitems=2, separator=", ").replace("\n", "")
-        return f"{value.dtype} {render.shape(value.shape)} {shown}"
+        return f"{value.dtype} {render.format_shape(value.shape)} {shown}"
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(_text, value)) + "]"
+        return "[" + ", ".join(map(_format_value, value)) + "]"
     return "unknown" if value is None else str(value)
 
 
-def _signature(signature: Signature) -> str:
-    inputs, outputs = _tensors(signature.inputs), _tensors(signature.outputs)
+def _format_signature(signature: Signature) -> str:
+    inputs, outputs = _format_tensors(signature.inputs), _format_tensors(signature.outputs)
     return f"{printable(signature.name)}({inputs}) -> {outputs or 'nothing'}"
 
 
-def _tensors(tensors: Mapping[str, SignatureTensor]) -> str:
-    return ", ".join(f"{printable(name)}: {_describe(tensor)}" for name, tensor in tensors.items())
+def _format_tensors(tensors: Mapping[str, SignatureTensor]) -> str:
+    return ", ".join(f"{printable(name)}: {_format_tensor(tensor)}" for name, tensor in tensors.items())
 
 
-def _describe(tensor: SignatureTensor) -> str:
+def _format_tensor(tensor: SignatureTensor) -> str:
     kind = "" if tensor.kind == "dense" else f"{tensor.kind} "
-    return f"{kind}{tensor.dtype} {_text(tensor.shape)}"
+    return f"{kind}{tensor.dtype} {_format_value(tensor.shape)}"
 
 
-def _as_data(meta_graph: MetaGraph) -> object:
+def _to_data(meta_graph: MetaGraph) -> object:
     graph = meta_graph.graph
-    ops, inner = _op_counts(graph)
+    ops, inner = _count_ops(graph)
     return {
         "nodes": len(graph),
         "functions": {name: len(function.nodes) for name, function in graph.functions.items()},
@@ -192,19 +199,20 @@ def _as_data(meta_graph: MetaGraph) -> object:
         "signatures": {
             name: {
                 "method_name": signature.method_name,
-                "inputs": _tensors_as_data(signature.inputs),
-                "outputs": _tensors_as_data(signature.outputs),
+                "inputs": _tensors_to_data(signature.inputs),
+                "outputs": _tensors_to_data(signature.outputs),
             }
             for name, signature in meta_graph.signatures.items()
         },
         "ops": {
-            op: {"nodes": ops[op], "in_functions": inner[op]} for op in sorted({*ops, *inner}, key=_by_use(ops, inner))
+            op: {"nodes": ops[op], "in_functions": inner[op]}
+            for op in sorted({*ops, *inner}, key=_sort_by_use(ops, inner))
         },
-        "variables": _variables(meta_graph),
+        "variables": _list_variables(meta_graph),
     }
 
 
-def _tensors_as_data(tensors: Mapping[str, SignatureTensor]) -> object:
+def _tensors_to_data(tensors: Mapping[str, SignatureTensor]) -> object:
     return {
         name: {
             "name": tensor.name,
@@ -217,10 +225,10 @@ def _tensors_as_data(tensors: Mapping[str, SignatureTensor]) -> object:
     }
 
 
-def _node_as_data(name: str, node: Node) -> object:
+def _node_to_data(name: str, node: Node) -> object:
     return {
         "name": name,
         "op": node.op,
         "inputs": list(node.inputs),
-        "attributes": {attribute: _attribute(node, attribute) for attribute in node.attributes},
+        "attributes": {attribute: _format_attribute(node, attribute) for attribute in node.attributes},
     }

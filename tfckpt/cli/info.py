@@ -34,9 +34,9 @@ def run(options: argparse.Namespace) -> int:
     with opening.open_checkpoint(options.path, options) as checkpoint:
         summary = summarize(checkpoint)
     if options.json:
-        print(render.as_json(dataclasses.asdict(summary)))
+        print(render.to_json(dataclasses.asdict(summary)))
         return 0
-    rows = list(_rows(summary))
+    rows = list(_format_rows(summary))
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
         print(f"{label.ljust(width)}  {value}")
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _rows(summary: Summary) -> list[tuple[str, str]]:
+def _format_rows(summary: Summary) -> list[tuple[str, str]]:
     kind = [f"{summary.format}, {summary.style}"]
     if summary.saved_model:
         kind.append("in a SavedModel")
@@ -62,22 +62,20 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
         ("tensors", f"{summary.tensors:,}"),
         ("elements", f"{summary.elements:,}"),
         ("parameters", f"{summary.parameters:,}"),
-        ("bytes", f"{summary.nbytes:,} ({render.size(summary.nbytes)})"),
-        ("optimizer", _share(summary.optimizer_tensors, summary.optimizer_nbytes, summary.nbytes)),
-        ("moving averages", _share(summary.average_tensors, summary.average_nbytes, summary.nbytes)),
-        ("types", ", ".join(f"{_short(name)} x {count:,}" for name, count in summary.dtypes.items()) or "none"),
+        ("bytes", f"{summary.nbytes:,} ({render.format_size(summary.nbytes)})"),
+        ("optimizer", _format_share(summary.optimizer_tensors, summary.optimizer_nbytes, summary.nbytes)),
+        ("moving averages", _format_share(summary.average_tensors, summary.average_nbytes, summary.nbytes)),
+        (
+            "types",
+            ", ".join(f"{render.format_dtype(name)} x {count:,}" for name, count in summary.dtypes.items()) or "none",
+        ),
     ]
     if summary.partitioned_tensors:
         rows.append(("in slices", pluralize(summary.partitioned_tensors, "tensor")))
     return rows
 
 
-def _short(name: str) -> str:
-    short = name.removeprefix("DT_").lower()
-    return {"float": "float32", "double": "float64", "half": "float16"}.get(short, short)
-
-
-def _share(tensors: int, nbytes: int, total: int) -> str:
+def _format_share(tensors: int, nbytes: int, total: int) -> str:
     if not tensors:
         return "none"
-    return f"{pluralize(tensors, 'tensor')}, {render.size(nbytes)} ({nbytes / max(total, 1):.0%})"
+    return f"{pluralize(tensors, 'tensor')}, {render.format_size(nbytes)} ({nbytes / max(total, 1):.0%})"

@@ -67,10 +67,10 @@ def run(options: argparse.Namespace) -> int:
         infos.sort(key=_SORT_KEYS[options.sort])
         missing = checkpoint.missing_files()
         if options.json:
-            print(render.as_json(_as_data(checkpoint, infos, missing)))
+            print(render.to_json(_to_data(checkpoint, infos, missing)))
         elif infos:
             _print_table(infos, long=options.long)
-            print(_totals(infos, checkpoint))
+            print(_format_totals(infos, checkpoint))
         else:
             render.say(
                 "no tensors"
@@ -96,7 +96,10 @@ def matches(name: str, pattern: str | None) -> bool:
 
 def _print_table(infos: list[TensorInfo], *, long: bool) -> None:
     header = ["name", "dtype", "shape", "bytes"]
-    rows = [[printable(info.name), render.dtype(info), render.shape(info.shape), f"{info.nbytes:,}"] for info in infos]
+    rows = [
+        [printable(info.name), render.format_dtype(info.tf_dtype), render.format_shape(info.shape), f"{info.nbytes:,}"]
+        for info in infos
+    ]
     if long:
         header += ["shard", "offset", "crc32c", "slices"]
         for row, info in zip(rows, infos, strict=True):
@@ -106,18 +109,20 @@ def _print_table(infos: list[TensorInfo], *, long: bool) -> None:
                 "-" if info.crc32c is None else f"{info.crc32c:08x}",
                 " ".join(map(str, info.slices)) or "-",
             ]
-    print(render.table(header, rows, right="lllrrrll"))
+    print(render.format_table(header, rows, right="lllrrrll"))
 
 
-def _totals(infos: list[TensorInfo], checkpoint: Checkpoint) -> str:
+def _format_totals(infos: list[TensorInfo], checkpoint: Checkpoint) -> str:
     elements = sum(info.size for info in infos if info.tf_dtype != "DT_STRING")
     nbytes = sum(info.nbytes for info in infos)
     index_files = 1 if checkpoint.format == V2 else 0
     shards = pluralize(len(checkpoint.files) - index_files, "data shard")
-    return f"{pluralize(len(infos), 'tensor')}, {pluralize(elements, 'element')}, {render.size(nbytes)} in {shards}"
+    return (
+        f"{pluralize(len(infos), 'tensor')}, {pluralize(elements, 'element')}, {render.format_size(nbytes)} in {shards}"
+    )
 
 
-def _as_data(checkpoint: Checkpoint, infos: list[TensorInfo], missing: dict[str, tuple[str, ...]]) -> object:
+def _to_data(checkpoint: Checkpoint, infos: list[TensorInfo], missing: dict[str, tuple[str, ...]]) -> object:
     return {
         "prefix": checkpoint.prefix,
         "format": checkpoint.format,
@@ -126,7 +131,7 @@ def _as_data(checkpoint: Checkpoint, infos: list[TensorInfo], missing: dict[str,
         "tensors": [
             {
                 "name": info.name,
-                "dtype": render.dtype(info),
+                "dtype": render.format_dtype(info.tf_dtype),
                 "shape": list(info.shape),
                 "nbytes": info.nbytes,
                 "shard": info.shard,
@@ -146,10 +151,10 @@ def _list_checkpoints(path: str, *, json: bool) -> int:
         for item in checkpoints(path)
     ]
     if json:
-        print(render.as_json([dataclasses.asdict(item) | {"timestamp": _json_time(item.timestamp)} for item in known]))
+        print(render.to_json([dataclasses.asdict(item) | {"timestamp": _json_time(item.timestamp)} for item in known]))
     elif known:
-        rows = [[printable(item.prefix), _time(item.timestamp), _state(item)] for item in known]
-        print(render.table(["checkpoint", "written (UTC)", ""], rows))
+        rows = [[printable(item.prefix), _format_time(item.timestamp), _describe_state(item)] for item in known]
+        print(render.format_table(["checkpoint", "written (UTC)", ""], rows))
     else:
         render.complain(f"{path}: no checkpoint in this folder")
     for item in known:
@@ -158,7 +163,7 @@ def _list_checkpoints(path: str, *, json: bool) -> int:
     return 0 if known else 3
 
 
-def _time(timestamp: float | None) -> str:
+def _format_time(timestamp: float | None) -> str:
     """Format seconds since 1970 as a date; a value that is not a date, such as nan, stays a number."""
     if timestamp is None:
         return "-"
@@ -173,7 +178,7 @@ def _json_time(timestamp: float | None) -> object:
     return timestamp if timestamp is None or math.isfinite(timestamp) else str(timestamp)
 
 
-def _state(item: KnownCheckpoint) -> str:
+def _describe_state(item: KnownCheckpoint) -> str:
     """Describe the state of a checkpoint in a few words."""
     words = [
         "latest" if item.is_latest else "",

@@ -9,7 +9,7 @@ from ..errors import NameConflictError, pluralize, printable
 from ..writing.edit import merge
 from . import opening, render
 from .command import report_misuse
-from .outputs import add_output_options, check_target, state_update, summary
+from .outputs import add_output_options, check_target, format_summary, get_state_update
 
 HELP = """\
 Write one checkpoint with the tensors of several.
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
                 [stack.enter_context(opening.open_checkpoint(source, options)) for source in options.sources],
                 options.target,
                 shards=options.shards,
-                checkpoint_state=state_update(options),
+                checkpoint_state=get_state_update(options),
                 overwrite=options.force,
                 progress=progress,
             )
@@ -57,5 +57,5 @@ def run(options: argparse.Namespace) -> int:
         return 1
     finally:
         progress.close()
-    print(summary(report))
+    print(format_summary(report))
     return 0

@@ -58,12 +58,12 @@ def parse_limit(text: str) -> RaisedLimit:
 @contextlib.contextmanager
 def open_checkpoint(path: str, options: argparse.Namespace) -> Iterator[Checkpoint]:
     """Open a checkpoint, and say what the user should know about how it was found."""
-    with open_path(path, limits=limits_of(options)) as checkpoint:
+    with open_path(path, limits=get_limits(options)) as checkpoint:
         for note in checkpoint.notes:
             render.say(note)
         yield checkpoint
 
 
-def limits_of(options: argparse.Namespace) -> Limits:
+def get_limits(options: argparse.Namespace) -> Limits:
     """Return the limits, with those that --limit raised."""
     return Limits(**dict(options.limit))

@@ -59,15 +59,15 @@ def add_output_options(parser: argparse.ArgumentParser, *, shards: str | None) -
     parser.add_argument("-f", "--force", action="store_true", help="overwrite an existing checkpoint")
 
 
-def state_update(options: argparse.Namespace) -> StateUpdate:
+def get_state_update(options: argparse.Namespace) -> StateUpdate:
     """Return the value of --state in the form of the library's argument `checkpoint_state`."""
     return "keep" if options.state == "keep" else options.state == "new"
 
 
-def summary(report: Report) -> str:
+def format_summary(report: Report) -> str:
     """Return a summary of what was written."""
     written = len(report.copied) + len(report.converted)
-    lines = [f"{pluralize(written, 'tensor')}, {render.size(report.nbytes)} written to {report.prefix}"]
+    lines = [f"{pluralize(written, 'tensor')}, {render.format_size(report.nbytes)} written to {report.prefix}"]
     if report.converted:
         lines.append(f"  {len(report.converted):,} re-encoded, {len(report.copied):,} copied as bytes")
     if report.averaged:

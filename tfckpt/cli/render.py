@@ -11,14 +11,13 @@ from collections.abc import Sequence
 
 from ..addresses import hide_secrets
 from ..errors import printable
-from ..tensors.info import TensorInfo
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?", re.IGNORECASE)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> str:
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> str:
     """Align columns under their headings; `right` has one character per column, "l" or "r": "lrl"."""
     sides = right.ljust(len(header), "l")[: len(header)]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
@@ -29,7 +28,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = 
     return "\n".join(lines)
 
 
-def size(nbytes: int) -> str:
+def format_size(nbytes: int) -> str:
     """Format a number of bytes: 512 bytes, 1.5 KiB."""
     value = float(nbytes)
     for unit in _UNITS:
@@ -48,18 +47,18 @@ def parse_size(text: str) -> int:
     return size
 
 
-def shape(dimensions: Sequence[int]) -> str:
+def format_shape(dimensions: Sequence[int]) -> str:
     """Format a shape as a list: [2, 3], or [] for a scalar."""
     return "[" + ", ".join(map(str, dimensions)) + "]"
 
 
-def dtype(info: TensorInfo) -> str:
-    """Return TensorFlow's short name of a tensor's type, such as float32, qint8 or string."""
-    name = info.tf_dtype.removeprefix("DT_").lower()
+def format_dtype(tf_dtype: str) -> str:
+    """Return TensorFlow's short name of a type, such as float32, qint8 or string, for a name such as DT_FLOAT."""
+    name = tf_dtype.removeprefix("DT_").lower()
     return {"float": "float32", "double": "float64", "half": "float16"}.get(name, name)
 
 
-def as_json(value: object) -> str:
+def to_json(value: object) -> str:
     """Return indented JSON with non-ASCII characters escaped."""
     return json.dumps(value, indent=2)
 

@@ -56,21 +56,21 @@ def run(options: argparse.Namespace) -> int:
         render.complain(f"{options.script}: no such script")
         return _NO_SCRIPT
     folder = os.getcwd() if options.is_module else os.path.dirname(os.path.abspath(options.script))
-    with stand_in(), _arguments([options.script, *options.arguments], folder):
+    with stand_in(), _set_arguments([options.script, *options.arguments], folder):
         try:
             if options.is_module:
                 runpy.run_module(options.script, run_name="__main__", alter_sys=True)
             else:
                 runpy.run_path(options.script, run_name="__main__")
         except Exception as error:
-            error.__traceback__ = _trace_of_script(error.__traceback__)
+            error.__traceback__ = _cut_traceback(error.__traceback__)
             sys.excepthook(type(error), error, error.__traceback__)
             return error.exit_code if isinstance(error, CheckpointError) else _SCRIPT_FAILED
     return 0
 
 
 @contextlib.contextmanager
-def _arguments(arguments: list[str], folder: str) -> Iterator[None]:
+def _set_arguments(arguments: list[str], folder: str) -> Iterator[None]:
     """Set `sys.argv` for the script and let it import from its folder first; restore both afterwards."""
     before = sys.argv, list(sys.path)
     sys.argv = arguments
@@ -81,7 +81,7 @@ def _arguments(arguments: list[str], folder: str) -> Iterator[None]:
         sys.argv, sys.path[:] = before
 
 
-def _trace_of_script(trace: types.TracebackType | None) -> types.TracebackType | None:
+def _cut_traceback(trace: types.TracebackType | None) -> types.TracebackType | None:
     """Return the part of a traceback that begins in the script."""
     while trace is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
         trace = trace.tb_next

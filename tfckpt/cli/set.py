@@ -14,7 +14,7 @@ from ..storage.local import LocalStorage
 from ..writing.edit import replace
 from . import opening, render
 from .command import report_misuse
-from .outputs import add_output_options, check_target, state_update, summary
+from .outputs import add_output_options, check_target, format_summary, get_state_update
 
 HELP = """\
 Copy a checkpoint with new values for some tensors.
@@ -68,13 +68,13 @@ def run(options: argparse.Namespace) -> int:
                 values,
                 options.output,
                 allow_change=options.allow_change,
-                checkpoint_state=state_update(options),
+                checkpoint_state=get_state_update(options),
                 overwrite=options.force,
                 progress=progress,
             )
     finally:
         progress.close()
-    print(summary(report))
+    print(format_summary(report))
     return 0
 
 

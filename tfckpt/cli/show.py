@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..errors import printable
+from ..errors import pluralize, printable
 from ..tensors.info import TensorInfo
 from . import opening, render
 
@@ -60,18 +60,19 @@ def run(options: argparse.Namespace) -> int:
         try:
             part = array[options.slice] if options.slice else array
         except IndexError as error:
-            render.complain(f"--slice does not fit the shape {render.shape(info.shape)}: {error}")
+            render.complain(f"--slice does not fit the shape {render.format_shape(info.shape)}: {error}")
             return 2
         part = np.asarray(part, dtype=array.dtype)  # an index of integers alone returns a scalar
         if options.json:
-            print(render.as_json(_as_data(info, part, stats=options.stats)))
+            print(render.to_json(_to_data(info, part, stats=options.stats)))
             return 0
-        print(f"{printable(info.name)}  {render.dtype(info)}  {render.shape(info.shape)}  {info.nbytes:,} bytes")
+        kind = f"{render.format_dtype(info.tf_dtype)}  {render.format_shape(info.shape)}"
+        print(f"{printable(info.name)}  {kind}  {pluralize(info.nbytes, 'byte')}")
         if options.stats:
-            rows = [[key, _number(value)] for key, value in statistics(part).items()]
-            print(render.table(["", "value"], rows, right="lr").split("\n", 1)[1])
+            rows = [[key, _format_number(value)] for key, value in compute_statistics(part).items()]
+            print(render.format_table(["", "value"], rows, right="lr").split("\n", 1)[1])
         else:
-            print(_values(part, everything=options.all))
+            print(_format_values(part, everything=options.all))
     return 0
 
 
@@ -96,14 +97,14 @@ def parse_index(text: str) -> tuple[int | slice | EllipsisType, ...]:
     return tuple(parts)
 
 
-def _values(array: Array, *, everything: bool) -> str:
+def _format_values(array: Array, *, everything: bool) -> str:
     threshold = array.size + 1 if everything else 200
     if array.dtype == object:
-        return np.array2string(array, threshold=threshold, formatter={"object": _text}, separator=", ")
+        return np.array2string(array, threshold=threshold, formatter={"object": _format_element}, separator=", ")
     return np.array2string(array, threshold=threshold, separator=", ")
 
 
-def _text(value: Any) -> str:
+def _format_element(value: Any) -> str:
     """Format a string element: text if it is printable UTF-8, else a bytes literal; long ones are cut."""
     shown = value if len(value) <= 200 else value[:200]
     try:
@@ -114,14 +115,18 @@ def _text(value: Any) -> str:
     return literal if shown is value else f"{literal}... ({len(value):,} bytes)"
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.8g}"
 
 
-def _as_data(info: TensorInfo, array: Array, *, stats: bool) -> object:
-    data: dict[str, object] = {"name": info.name, "dtype": render.dtype(info), "shape": list(info.shape)}
+def _to_data(info: TensorInfo, array: Array, *, stats: bool) -> object:
+    data: dict[str, object] = {
+        "name": info.name,
+        "dtype": render.format_dtype(info.tf_dtype),
+        "shape": list(info.shape),
+    }
     if stats:
-        return data | {"statistics": {key: _json_number(value) for key, value in statistics(array).items()}}
+        return data | {"statistics": {key: _json_number(value) for key, value in compute_statistics(array).items()}}
     return data | {"values": _json_values(array)}
 
 
@@ -146,7 +151,7 @@ def _json_number(value: float) -> object:
     return value if isinstance(value, int) or np.isfinite(value) else str(float(value))
 
 
-def statistics(array: Array) -> dict[str, float]:
+def compute_statistics(array: Array) -> dict[str, float]:
     """Return elements, min, max, mean, std, zeros and non-finite; min to std are those of the finite values.
 
     Complex numbers count by their absolute value, strings by their length in bytes.

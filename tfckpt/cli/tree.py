@@ -45,7 +45,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("-l", "--long", action="store_true", help="also show full names and keys")
     parser.add_argument("--all", action="store_true", help="also draw objects that saved no values")
-    parser.add_argument("--depth", type=_depth, metavar="N", help="draw at most this many levels")
+    parser.add_argument("--depth", type=_parse_depth, metavar="N", help="draw at most this many levels")
     parser.add_argument("--json", action="store_true", help="write JSON")
     opening.add_options(parser)
     parser.set_defaults(run=run, optional="below")
@@ -57,15 +57,15 @@ def run(options: argparse.Namespace) -> int:
         graph = checkpoint.object_graph
         options.below = options.below.rstrip("/")
         if options.json:
-            data = _as_data(checkpoint, graph, options.below)
+            data = _to_data(checkpoint, graph, options.below)
             if data is None:
                 return _report_missing(options.below)
-            print(render.as_json(data))
+            print(render.to_json(data))
             return 0
         if graph is None:
-            top, hidden = _tree_of_names(checkpoint, options.below), 0
+            top, hidden = _build_name_tree(checkpoint, options.below), 0
         else:
-            top, hidden = _tree_of_objects(checkpoint, graph, options)
+            top, hidden = _build_object_tree(checkpoint, graph, options)
         if top is None:
             return _report_missing(options.below)
         glyphs = _Glyphs.for_output()
@@ -126,24 +126,24 @@ def _draw(top: _Item, glyphs: _Glyphs, depth: int | None) -> Iterator[str]:
             stack.extend(below[::-1])
 
 
-def _tree_of_objects(
+def _build_object_tree(
     checkpoint: Checkpoint, graph: ObjectGraph, options: argparse.Namespace
 ) -> tuple[_Item | None, int]:
     """Return the tree from the node at `options.below`, or None, and the number of objects left out."""
     start = graph.find(options.below)
     if start is None:
         return None, 0
-    parents = _parents(graph)
+    parents = _find_parents(graph)
     names = sorted(checkpoint)
-    stored = {node.id: list(_tensors(checkpoint.reader, names, node)) for node in graph.nodes}
-    kept = _with_values(graph, parents, stored)
+    stored = {node.id: list(_iterate_saved_values(checkpoint.reader, names, node)) for node in graph.nodes}
+    kept = _find_nodes_with_values(graph, parents, stored)
     slots = {variable.key: variable.slots for variable in checkpoint.variables()}
     top = _Item("")
     hidden = 0
     work = [(start, _ROOT if start.id == 0 else printable(start.path or str(start.id)), top)]
     while work:
         node, name, item = work.pop()
-        item.text, details = _lines(stored[node.id], name, slots, long=options.long)
+        item.text, details = _format_lines(stored[node.id], name, slots, long=options.long)
         for child_name, number in node.children.items():
             child = graph.nodes[number]
             if not options.all and number not in kept:
@@ -151,7 +151,7 @@ def _tree_of_objects(
                 continue
             below = _Item("")
             item.below.append(below)
-            if parents.get(number) == node.id and _joined(node, child_name) == child.path:
+            if parents.get(number) == node.id and _join(node, child_name) == child.path:
                 work.append((child, printable(child_name), below))
                 continue
             below.text = f"{printable(child_name)} {_LINK} {printable(child.path or '') or _ROOT}"
@@ -159,21 +159,21 @@ def _tree_of_objects(
     return top, hidden
 
 
-def _joined(node: ObjectNode, name: str) -> str:
+def _join(node: ObjectNode, name: str) -> str:
     return f"{node.path}/{escape(name)}" if node.path else escape(name)
 
 
-def _parents(graph: ObjectGraph) -> dict[int, int]:
+def _find_parents(graph: ObjectGraph) -> dict[int, int]:
     """Map each node to the node it is drawn under: the one its path leads through."""
     parents: dict[int, int] = {}
     for node in graph.nodes:
         for name, number in node.children.items():
-            if number and node.path is not None and graph.nodes[number].path == _joined(node, name):
+            if number and node.path is not None and graph.nodes[number].path == _join(node, name):
                 parents.setdefault(number, node.id)
     return parents
 
 
-def _with_values(graph: ObjectGraph, parents: dict[int, int], stored: dict[int, list[_Stored]]) -> set[int]:
+def _find_nodes_with_values(graph: ObjectGraph, parents: dict[int, int], stored: dict[int, list[_Stored]]) -> set[int]:
     """Return the nodes that saved a value or have a descendant that did, and the root."""
     kept = {0}
     for node in graph.nodes:
@@ -184,7 +184,7 @@ def _with_values(graph: ObjectGraph, parents: dict[int, int], stored: dict[int, 
     return kept
 
 
-def _tensors(reader: TensorReader, names: list[str], node: ObjectNode) -> Iterator[_Stored]:
+def _iterate_saved_values(reader: TensorReader, names: list[str], node: ObjectNode) -> Iterator[_Stored]:
     """Yield the saved values of a node; the tensors of a hash table have its key, a dash and a suffix."""
     for attribute in node.attributes:
         if attribute.checkpoint_key in reader:
@@ -197,14 +197,15 @@ def _tensors(reader: TensorReader, names: list[str], node: ObjectNode) -> Iterat
             yield key.rpartition("/")[2], "", reader.info(key)
 
 
-def _lines(
+def _format_lines(
     stored: list[_Stored], name: str, slots: dict[str, tuple[Slot, ...]], *, long: bool
 ) -> tuple[str, list[_Item]]:
     """Return the line of a node, which includes the value of a variable, and items for its other saved values."""
     details = []
     for attribute, full_name, info in stored:
         slot_names = ", ".join(printable(slot.name) for slot in slots.get(info.name, ()))
-        text = f"  {render.dtype(info)} {render.shape(info.shape)}{f'  slots {slot_names}' if slot_names else ''}"
+        text = f"  {render.format_dtype(info.tf_dtype)} {render.format_shape(info.shape)}"
+        text += f"  slots {slot_names}" if slot_names else ""
         if long:
             text += f"  {printable(full_name) or '-'}  {printable(info.name)}"
         if attribute == VARIABLE_VALUE:
@@ -214,7 +215,7 @@ def _lines(
     return name, details
 
 
-def _tree_of_names(checkpoint: Checkpoint, below: str) -> _Item | None:
+def _build_name_tree(checkpoint: Checkpoint, below: str) -> _Item | None:
     """Return the tree of a name-based checkpoint, or of the names below one, or None if there are none."""
     top = _Item(printable(below) or _ROOT)
     items: dict[tuple[int, str], _Item] = {}  # by the identity of their parent, and their part of the name
@@ -231,17 +232,17 @@ def _tree_of_names(checkpoint: Checkpoint, below: str) -> _Item | None:
                 child = items[id(item), part] = _Item(printable(part))
                 item.below.append(child)
             item = child
-        item.text += f"  {render.dtype(info)} {render.shape(info.shape)}"
+        item.text += f"  {render.format_dtype(info.tf_dtype)} {render.format_shape(info.shape)}"
     return top if has_match else None
 
 
-def _depth(text: str) -> int:
+def _parse_depth(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of levels")
     return int(text)
 
 
-def _as_data(checkpoint: Checkpoint, graph: ObjectGraph | None, below: str) -> object | None:
+def _to_data(checkpoint: Checkpoint, graph: ObjectGraph | None, below: str) -> object | None:
     """Return the data for JSON, of the object at a path and those below it; None if there is no such object."""
     variables = checkpoint.variables()
     nodes: list[ObjectNode] = []
@@ -251,7 +252,7 @@ def _as_data(checkpoint: Checkpoint, graph: ObjectGraph | None, below: str) -> o
             return None
         nodes = list(graph.nodes)
         if below:
-            nodes = _descendants(graph, start)
+            nodes = _find_descendants(graph, start)
             paths = {node.path for node in nodes}
             variables = tuple(variable for variable in variables if variable.path in paths)
     elif below:
@@ -268,17 +269,17 @@ def _as_data(checkpoint: Checkpoint, graph: ObjectGraph | None, below: str) -> o
                 "key": variable.key,
                 "path": variable.path,
                 "full_name": variable.full_name,
-                "dtype": render.dtype(variable.info),
+                "dtype": render.format_dtype(variable.info.tf_dtype),
                 "shape": list(variable.info.shape),
                 "slots": [dataclasses.asdict(slot) for slot in variable.slots],
             }
             for variable in variables
         ],
-        "nodes": [_node_as_data(node) for node in nodes],
+        "nodes": [_node_to_data(node) for node in nodes],
     }
 
 
-def _descendants(graph: ObjectGraph, start: ObjectNode) -> list[ObjectNode]:
+def _find_descendants(graph: ObjectGraph, start: ObjectNode) -> list[ObjectNode]:
     """Return a node and all nodes below it, each once: children and an optimizer's slot variables."""
     seen = {start.id}
     work = [start]
@@ -291,7 +292,7 @@ def _descendants(graph: ObjectGraph, start: ObjectNode) -> list[ObjectNode]:
     return [node for node in graph.nodes if node.id in seen]
 
 
-def _node_as_data(node: ObjectNode) -> object:
+def _node_to_data(node: ObjectNode) -> object:
     return {
         "id": node.id,
         "path": node.path,

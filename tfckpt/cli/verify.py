@@ -7,7 +7,7 @@ import argparse
 from ..checks.integrity import Verification, verify
 from ..errors import pluralize, printable
 from . import opening, render
-from .command import exit_code_of
+from .command import choose_exit_code
 
 HELP = """\
 Read every block and every tensor of a checkpoint and verify every checksum.
@@ -42,22 +42,22 @@ def run(options: argparse.Namespace) -> int:
         finally:
             progress.close()
         if options.json:
-            print(render.as_json(_as_data(checkpoint.prefix, result)))
+            print(render.to_json(_to_data(checkpoint.prefix, result)))
         else:
             for error in result.errors:
                 print(error)
-            print(_summary(result))
-    return exit_code_of(result.errors)
+            print(_format_summary(result))
+    return choose_exit_code(result.errors)
 
 
-def _summary(result: Verification) -> str:
-    undamaged = f"{pluralize(len(result.whole), 'tensor')}, {render.size(result.nbytes)}"
+def _format_summary(result: Verification) -> str:
+    undamaged = f"{pluralize(len(result.whole), 'tensor')}, {render.format_size(result.nbytes)}"
     if result.ok:
         return f"{undamaged}: all checksums match"
     return f"{pluralize(len(result.errors), 'finding')}; undamaged: {undamaged}"
 
 
-def _as_data(prefix: str, result: Verification) -> object:
+def _to_data(prefix: str, result: Verification) -> object:
     return {
         "prefix": prefix,
         "ok": result.ok,

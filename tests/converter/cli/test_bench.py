@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from converter import load_model  # noqa: E402
 from converter.cli import main  # noqa: E402
-from converter.cli.timing import Timing, multiply_adds  # noqa: E402
+from converter.cli.timing import Timing, count_multiply_adds  # noqa: E402
 from converter.model import CONFIGS, EfficientNet  # noqa: E402
 
 Capture = pytest.CaptureFixture[str]
@@ -60,7 +60,7 @@ def test_multiply_adds_match_the_published_number() -> None:
     """The README of the released code says 0.72 billion for B0 at 224 pixels; the batch size does not matter."""
     config = CONFIGS["efficientnetv2-b0"]
 
-    count = multiply_adds(EfficientNet(config).eval(), torch.zeros(2, 3, 224, 224))
+    count = count_multiply_adds(EfficientNet(config).eval(), torch.zeros(2, 3, 224, 224))
 
     assert count == pytest.approx(0.72e9, rel=0.02)
 

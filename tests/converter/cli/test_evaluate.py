@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch", reason="the network is run")
 
 from converter.cli import main
-from converter.cli.evaluate import recorded_labels
+from converter.cli.evaluate import parse_recorded_labels
 from converter.formats.files import read_output
 from converter.formats.safetensors import write_tensors
 from tfckpt.errors import CorruptionError
@@ -116,10 +116,10 @@ def test_labels_name_the_folders(output: pathlib.Path, tmp_path: pathlib.Path) -
 def test_invalid_labels_in_an_output_are_corruption(text: str) -> None:
     """Metadata is checked like any other input."""
     with pytest.raises(CorruptionError) as caught:
-        recorded_labels(text, "x.safetensors")
+        parse_recorded_labels(text, "x.safetensors")
 
     assert caught.value.path == "x.safetensors"
-    assert recorded_labels('["a", "b"]', "x.safetensors") == ("a", "b")
+    assert parse_recorded_labels('["a", "b"]', "x.safetensors") == ("a", "b")
 
 
 def test_folders_named_by_numbers_are_these_classes(output: pathlib.Path, tmp_path: pathlib.Path) -> None:

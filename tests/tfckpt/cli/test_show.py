@@ -11,7 +11,7 @@ import pytest
 
 import tfckpt
 from tfckpt.cli import main
-from tfckpt.cli.show import parse_index, statistics
+from tfckpt.cli.show import compute_statistics, parse_index
 
 KERNEL = "efficientnetv2-digits/stem/conv2d/kernel"
 
@@ -38,7 +38,7 @@ def test_show_stats_agree_with_numpy(digits: pathlib.Path, capsys: pytest.Captur
 
 def test_statistics_ignore_non_finite_values() -> None:
     """NaN and infinities are only counted."""
-    result = statistics(np.array([0.0, 1.0, -3.0, np.nan, np.inf]))
+    result = compute_statistics(np.array([0.0, 1.0, -3.0, np.nan, np.inf]))
 
     assert result == pytest.approx(
         {"elements": 5, "min": -3.0, "max": 1.0, "mean": -2 / 3, "std": np.std([0, 1, -3]), "zeros": 1, "non-finite": 2}
@@ -47,7 +47,7 @@ def test_statistics_ignore_non_finite_values() -> None:
 
 def test_statistics_of_an_empty_tensor_are_counts() -> None:
     """There is no minimum, maximum or mean."""
-    assert statistics(np.empty((0, 3), np.float32)) == {"elements": 0, "zeros": 0, "non-finite": 0}
+    assert compute_statistics(np.empty((0, 3), np.float32)) == {"elements": 0, "zeros": 0, "non-finite": 0}
 
 
 def test_show_of_an_unknown_name_suggests_close_ones(digits: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
