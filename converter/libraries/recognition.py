@@ -50,7 +50,7 @@ def to_native(tensors: Mapping[str, Array], target: TargetName, config: Efficien
             native[ours] = array
     known = set(names.values())
     problems += [f"unexpected: {printable(name)} {list(tensors[name].shape)}" for name in tensors if name not in known]
-    raise_problems(problems, f"the state dict does not match {printable(config.name)}")
+    raise_problems(problems, f"the state dict does not match the network ({printable(config.name)})")
     return native
 
 

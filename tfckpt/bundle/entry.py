@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .. import protos
 from .._typing import ByteView
 from ..coding.crc32c import crc32c, mask, unmask
-from ..errors import CorruptionError, UnsupportedFeatureError, checksum_mismatch
+from ..errors import CorruptionError, UnsupportedFeatureError, checksum_mismatch, pluralize
 from ..limits import Limits, check_limit
 from ..tensors.dense import check_shape
 from ..tensors.dtypes import VARIANT, DataType, data_type
@@ -121,5 +121,5 @@ class BundleEntry(NamedTuple):
         """Raise `ChecksumError` if a checksum was computed and differs from the entry's."""
         if computed is not None and computed != self.crc32c:
             raise checksum_mismatch(
-                f"payload of {self.size} bytes", stored=self.crc32c, computed=computed, offset=self.offset
+                f"payload of {pluralize(self.size, 'byte')}", stored=self.crc32c, computed=computed, offset=self.offset
             )

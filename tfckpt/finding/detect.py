@@ -21,6 +21,7 @@ from ..errors import (
     abridged,
     find_close_names,
     join_some,
+    pluralize,
     say_close_names,
 )
 from ..graphs import saved_model
@@ -90,7 +91,7 @@ def explain_bad_index(storage: Storage, prefix: str, error: CorruptionError) -> 
     content = describe_file(source, naming.index_name(prefix))
     if content == UNKNOWN:
         return CorruptionError(
-            f"not an index file: {source.size} bytes without the magic number of a table at the end; "
+            f"not an index file: {pluralize(source.size, 'byte')} without the magic number of a table at the end; "
             "it may be truncated or damaged: download it again",
             path=source.name,
         )

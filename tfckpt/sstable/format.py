@@ -19,7 +19,7 @@ import dataclasses
 from .._typing import ByteSource, ByteView
 from ..coding import varint
 from ..coding.crc32c import crc32c, unmask
-from ..errors import CorruptionError, checksum_mismatch, past_end
+from ..errors import CorruptionError, checksum_mismatch, past_end, pluralize
 from ..limits import Limits, check_limit
 
 FOOTER_SIZE = 48
@@ -118,7 +118,7 @@ def read_block(source: ByteSource, handle: BlockHandle, limits: Limits, *, what:
     computed = crc32c(raw[: handle.size + 1])
     if stored != computed:
         raise checksum_mismatch(
-            f"{what} of {handle.size} bytes", stored=stored, computed=computed, offset=handle.offset
+            f"{what} of {pluralize(handle.size, 'byte')}", stored=stored, computed=computed, offset=handle.offset
         )
     tag, contents = raw[handle.size], raw[: handle.size]
     if tag == UNCOMPRESSED:
