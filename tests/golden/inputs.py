@@ -142,6 +142,11 @@ def _no_shard(folder: Path) -> None:
     _digits(folder)[1].unlink()
 
 
+@_makes("objects-without-data")
+def _objects_without_data(folder: Path) -> None:
+    shutil.copytree(COPIES["legacy_optimizer"], folder, ignore=shutil.ignore_patterns("*.data-*"))
+
+
 @_makes("no-index")
 def _no_index(folder: Path) -> None:
     _digits(folder)[0].unlink()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ..checkpoint import Checkpoint
 from ..graphs.object_graph import GRAPH_KEY
 from ..graphs.training_state import AVERAGE_SUFFIX, optimizer_state
+from .objects import find_objects
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Summary:
 
     `elements` counts the elements of all numeric tensors; `parameters` leaves out optimizer state, moving averages and
     step counters. `big_endian` and `producer`, the writer's version, are None for V1.
+    `objects_from_keys` is True if the object graph is in a missing data shard: only the keys then show what belongs to
+    an optimizer.
     `dtypes` has the number of tensors by TensorFlow's type name.
     """
 
@@ -37,13 +40,15 @@ class Summary:
     average_tensors: int
     average_nbytes: int
     partitioned_tensors: int
+    objects_from_keys: bool
     dtypes: Mapping[str, int]
 
 
 def summarize(checkpoint: Checkpoint) -> Summary:
     """Summarize a checkpoint; reads the index and the graphs, but no other tensors."""
     infos = {info.name: info for info in checkpoint.infos()}
-    optimizer = set(optimizer_state(infos, checkpoint.object_graph))
+    objects = find_objects(checkpoint)
+    optimizer = set(optimizer_state(infos, objects.graph))
     averages = {name for name in infos if name.endswith(AVERAGE_SUFFIX)} - optimizer
     others = optimizer | averages | {name for name in infos if name.rsplit("/", 1)[-1] == "global_step"}
     others |= {name for name in infos if name.startswith("save_counter/")}
@@ -72,6 +77,7 @@ def summarize(checkpoint: Checkpoint) -> Summary:
         average_tensors=len(averages),
         average_nbytes=sum(infos[name].nbytes for name in averages),
         partitioned_tensors=sum(bool(info.slices) for info in infos.values()),
+        objects_from_keys=objects.from_keys,
         dtypes=dict(sorted(dtypes.items(), key=lambda pair: (-pair[1], pair[0]))),
     )
 

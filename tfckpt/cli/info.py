@@ -42,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"{label.ljust(width)}  {value}")
     for path in summary.missing_files:
         render.complain(f"{path}: this data shard is missing")
+    if summary.objects_from_keys:
+        render.say(render.OBJECTS_FROM_KEYS)
     return 0
 
 

@@ -73,6 +73,12 @@ def complain(text: str, *, command: str = "tfckpt") -> None:
     say(f"{command}: {text}")
 
 
+#: Said if the object graph cannot be read; the missing data shard is named in a line of its own.
+OBJECTS_FROM_KEYS = (
+    "the object graph is in a missing data shard; objects are those that the keys name, and other names are unknown"
+)
+
+
 class Progress:
     """A progress line on standard error, drawn on terminals only, at most ten times a second, removed at the end."""
 

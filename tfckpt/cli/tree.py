@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from ..checkpoint import Checkpoint
+from ..checks.objects import find_objects
 from ..errors import pluralize, printable
-from ..graphs.object_graph import VARIABLE_VALUE, ObjectGraph, ObjectNode, Slot, escape
+from ..graphs.object_graph import VARIABLE_VALUE, ObjectGraph, ObjectNode, Slot, escape, list_variables
 from ..tensors.info import TensorInfo
 from ..tensors.reading import TensorReader
 from . import opening, render
@@ -54,7 +55,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(options: argparse.Namespace) -> int:
     """Draw; exit code 3 if there is no such object."""
     with opening.open_checkpoint(options.path, options) as checkpoint:
-        graph = checkpoint.object_graph
+        graph, from_keys = find_objects(checkpoint)
+        if from_keys:
+            for path in checkpoint.missing_files():
+                render.complain(f"{path}: this data shard is missing")
+            render.say(render.OBJECTS_FROM_KEYS)
         options.below = options.below.rstrip("/")
         if options.json:
             data = _to_data(checkpoint, graph, options.below)
@@ -137,7 +142,7 @@ def _build_object_tree(
     names = sorted(checkpoint)
     stored = {node.id: list(_iterate_saved_values(checkpoint.reader, names, node)) for node in graph.nodes}
     kept = _find_nodes_with_values(graph, parents, stored)
-    slots = {variable.key: variable.slots for variable in checkpoint.variables()}
+    slots = {variable.key: variable.slots for variable in list_variables(checkpoint.reader, graph)}
     top = _Item("")
     hidden = 0
     work = [(start, _ROOT if start.id == 0 else printable(start.path or str(start.id)), top)]
@@ -244,7 +249,7 @@ def _parse_depth(text: str) -> int:
 
 def _to_data(checkpoint: Checkpoint, graph: ObjectGraph | None, below: str) -> object | None:
     """Return the data for JSON, of the object at a path and those below it; None if there is no such object."""
-    variables = checkpoint.variables()
+    variables = list_variables(checkpoint.reader, graph)
     nodes: list[ObjectNode] = []
     if graph is not None:
         start = graph.find(below)
