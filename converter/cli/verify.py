@@ -7,6 +7,7 @@ import os
 
 import tfckpt
 from tfckpt.errors import MissingDependencyError
+from tfckpt.files.atomic import strip_separators
 
 from .._typing import Array
 from ..errors import ConversionError, ExportError, GraphError
@@ -152,7 +153,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"unproved  {reason}")
     proof = Proof(
         source=os.path.basename(checkpoint.prefix),
-        output=os.path.basename(options.output.rstrip(os.sep)),
+        output=os.path.basename(strip_separators(options.output)),
         weights=weights,
         layers=layers,
         golden=recorded,

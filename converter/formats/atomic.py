@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import tfckpt.files.atomic
 from tfckpt.errors import WriteError, join_some
-from tfckpt.files.atomic import sync_folder, temporary_name
+from tfckpt.files.atomic import strip_separators, sync_folder, temporary_name
 
 from .._typing import PathLike
 from ..errors import ExportError
@@ -64,7 +64,7 @@ def atomic_folder(path: PathLike, *, force: bool = False, replaceable: re.Patter
     Every file in it is on disk before the rename. With `force`, an earlier output is renamed first and removed last.
     On any exception the new folder is removed and `path` does not change; an `OSError` becomes an `ExportError`.
     """
-    path = os.fspath(path).rstrip(os.sep) or os.sep
+    path = strip_separators(os.fspath(path))
     check_free_folder(path, force=force, replaceable=replaceable)
     temporary = temporary_name(path)
     aside = temporary[:-1] + "-"
@@ -109,7 +109,7 @@ def _check_name(path: str, *, force: bool) -> None:
     """Raise `ExportError` if the name is taken or its folder does not exist."""
     if os.path.lexists(path) and not force:
         raise ExportError("the output exists; use --force (force=True) to overwrite it", path=path)
-    folder = os.path.dirname(path.rstrip(os.sep)) or "."
+    folder = os.path.dirname(strip_separators(path)) or "."
     if not os.path.isdir(folder):
         raise ExportError(f"folder {folder} does not exist; create it first", path=path)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, printable
+from tfckpt.files.atomic import strip_separators
 from tfckpt.files.json_text import read_json
 
 from .._typing import Array, PathLike, Progress
@@ -70,7 +71,7 @@ def choose_format(path: PathLike) -> Format:
 
 def is_folder_name(path: PathLike) -> bool:
     """Return whether an output of this name is a folder, since the name has no ending."""
-    return not os.path.splitext(os.fspath(path).rstrip(os.sep))[1]
+    return not os.path.splitext(strip_separators(os.fspath(path)))[1]
 
 
 def check_output(path: PathLike, *, force: bool, shard_size: int | None = None) -> None:

@@ -36,7 +36,7 @@ from tfckpt.errors import (
     WriteError,
     printable,
 )
-from tfckpt.files.atomic import atomic_file, sync_folder, writing
+from tfckpt.files.atomic import atomic_file, replace, sync_folder, writing
 from tfckpt.files.json_text import read_json
 from tfckpt.files.lock import FileLock
 from tfckpt.finding.file_kinds import describe_file
@@ -188,8 +188,7 @@ def _download(
             _write_record(path, fingerprint, address=address, version=facts.version)
         elif fingerprint != recorded:
             raise _make_error(path, recorded, str(fingerprint), address)
-        with writing(path):
-            os.replace(part.path, path)
+        replace(part.path, path)
     sync_folder(os.path.dirname(path))
 
 

@@ -7,6 +7,8 @@ import dataclasses
 import os
 from typing import Any
 
+from tfckpt.files.atomic import strip_separators
+
 from .._typing import PathLike
 from ..conversion import ConversionResult
 from ..formats.files import Output
@@ -120,7 +122,7 @@ def build_report(result: ConversionResult, output: Output, path: PathLike, *, co
     return FullReport(
         conversion=conversion,
         output=OutputRecord(
-            name=os.path.basename(os.fspath(path).rstrip(os.sep)),
+            name=os.path.basename(strip_separators(os.fspath(path))),
             target=output.target,
             model=output.model,
             names=dict(output.names) or {name: name for name in output.tensors},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ntpath
 import os
 from typing import Literal, TypeAlias
 
@@ -12,7 +13,7 @@ from ..bundle import naming
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
 from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ResourceError, past_end, pluralize
-from ..finding.state_file import STATE_NAME, read_state
+from ..finding.state_file import STATE_NAME, read_state, windows_name
 from ..limits import DEFAULT_LIMITS, Limits
 
 Level: TypeAlias = Literal["ok", "note", "problem"]
@@ -141,7 +142,8 @@ def _check_state_file(checkpoint: Checkpoint) -> list[Finding]:
         return [Finding("note", "state file", str(error))]
     if state is None:
         return []
-    latest = storage.split(state.model_checkpoint_path)[1]
+    path = state.model_checkpoint_path
+    latest = windows_name(path) or storage.split(path)[1]
     if latest == name:
         return [Finding("ok", "state file", "names this checkpoint as the latest")]
     return [Finding("note", "state file", f"names {latest or 'nothing'} as the latest, not this checkpoint")]
@@ -152,6 +154,8 @@ _USAGE = "pass the prefix of a checkpoint (the path without .index), one of its 
 
 def _advise(error: CheckpointError) -> str:
     """Return what to do, or nothing if the message already says it."""
+    if ntpath.basename(error.path or "") == STATE_NAME and "state" in error.message.lower():
+        return "correct the state file or remove it; its checkpoints can be opened by their prefixes"
     if isinstance(error, CorruptionError):
         return "download the file again; `tfckpt verify` lists the damage, and `tfckpt export --salvage` saves the rest"
     return ""

@@ -25,11 +25,19 @@ def stoppable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = {number: signal.signal(number, _stop) for number in _signals()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            # None is a handler that was not set from Python, and that Python cannot set again.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _signals() -> list[int]:
+    """Return the signals that ask to stop: on Windows also that of Ctrl-Break, since SIGTERM is not delivered there."""
+    numbers = (getattr(signal, name, None) for name in ("SIGTERM", "SIGBREAK"))
+    return [number for number in numbers if number is not None]
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -19,6 +19,8 @@ from ..errors import CheckpointError, CheckpointExistsError, WriteError
 #: Buffer size; larger writes bypass the buffer.
 _BUFFER_BYTES = 1 << 20
 _MAX_NAME_CHARACTERS = 255
+#: Codes of Windows for a file that cannot be replaced because it is open or mapped.
+_IN_USE = (5, 32, 1224)
 #: In a temporary name, separates the file's name from 16 hexadecimal digits.
 TEMPORARY_MARK = ".writing-"
 
@@ -80,8 +82,7 @@ class PendingFile:
     def commit(self) -> None:
         """Rename the file to its final name, replacing any file there; syncing the folder is left to the caller."""
         self.sync()
-        with writing(self.path):
-            os.replace(self.temporary, self.path)
+        replace(self.temporary, self.path)
         self._is_pending = False
 
     def discard(self) -> None:
@@ -100,6 +101,31 @@ class PendingFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
+
+
+def replace(temporary: str, path: str) -> None:
+    """Rename a file to its final name, replacing any file there.
+
+    Windows refuses this while the old file is open or mapped: then the old file remains, and the error says so.
+    """
+    with writing(path):
+        try:
+            os.replace(temporary, path)
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in _IN_USE:
+                raise
+            raise WriteError(
+                "cannot replace the file while it is in use; close the checkpoint and the arrays that were read from "
+                "it, or write to another name",
+                path=path,
+            ) from None
+
+
+def strip_separators(path: str) -> str:
+    """Return a path without separators at its end; the path of a root is returned unchanged."""
+    separators = os.sep + (os.altsep or "")
+    drive, rest = os.path.splitdrive(path)
+    return drive + (rest.rstrip(separators) or rest[:1])
 
 
 @contextlib.contextmanager

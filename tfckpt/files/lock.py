@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from types import TracebackType
@@ -64,7 +65,15 @@ class FileLock:
 def _lock(descriptor: int) -> bool:
     """Lock a file, or return False if there are no locks here; raise `BlockingIOError` if another process has it."""
     if sys.platform == "win32":
-        return False
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EDEADLK):
+                raise BlockingIOError(error.errno, error.strerror) from None
+            return False
+        return True
     import fcntl
 
     try:

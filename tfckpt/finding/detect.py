@@ -32,7 +32,7 @@ from ..storage.base import Storage
 from ..v1 import naming as v1_naming
 from ..v1.keys import LIST_KEY
 from .file_kinds import KERAS_ADVICE, KERAS_ENDINGS, UNKNOWN, describe_file
-from .state_file import STATE_NAME, read_state
+from .state_file import STATE_NAME, read_state, windows_name, windows_relative
 
 V1, V2 = "V1", "V2"
 _TEMPORARY = "_temp"
@@ -335,21 +335,22 @@ def find_named(storage: Storage, folder: str, path: str, limits: Limits = DEFAUL
     """Return the checkpoint that a path in a folder's state file refers to; None if it does not exist.
 
     A relative path is relative to the folder.
-    If the path does not exist, the folder may have been moved: then the same name next to the state file is used, and a
-    note says so.
+    If the path does not exist, the folder may have been moved, or be from Windows: then the same name next to the state
+    file is used, and a note says so.
     """
     named = storage.join(folder, path)
     match = find_prefix(storage, named, limits)
     if match is not None:
         return match
-    name = storage.split(path)[1]
-    moved = storage.join(folder, name)
-    if not name or moved == named:
+    for name in (storage.split(path)[1], windows_relative(path), windows_name(path)):
+        moved = storage.join(folder, name) if name else named
+        match = find_prefix(storage, moved, limits) if moved != named else None
+        if match is not None:
+            break
+    else:
         return None
-    match = find_prefix(storage, moved, limits)
-    if match is None:
-        return None
-    note = f"the state file names {abridged(named)}, which does not exist; reading {moved} next to it instead"
+    shown = named if windows_name(path) is None else path
+    note = f"the state file names {abridged(shown)}, which does not exist; reading {moved} next to it instead"
     return dataclasses.replace(match, notes=(note, *match.notes))
 
 

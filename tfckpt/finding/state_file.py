@@ -7,13 +7,21 @@ A CheckpointState message in protobuf's text format, as training jobs write it::
     all_model_checkpoint_paths: "model.ckpt-322"
 
 A relative path is relative to the folder of the state file.
+
+On Windows, TensorFlow writes `"C:\\\\train\\\\model.ckpt-322"`, and people who edit the file there also write
+`"C:\\train\\model.ckpt-322"`, where the format would read `\\t` as a tab, and add a byte-order mark.
 """
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import dataclasses
+import ntpath
 import os
+import re
 import time
+from typing import Any
 
 from .. import protos
 from ..errors import CorruptionError, error_context
@@ -23,6 +31,11 @@ from ..storage.base import Storage
 from ..storage.local import LocalStorage
 
 STATE_NAME = "checkpoint"
+#: A path that begins with a drive, or a server, and backslashes that are not escaped.
+_RAW_DRIVE = re.compile(r"""["'](?:[A-Za-z]:\\(?!\\)|\\\\(?!\\))""")
+
+#: Escapes that TensorFlow writes: a backslash, and the bytes of characters that are not ASCII.
+_ESCAPED = re.compile(r"\\(?:\\|[0-7]{3})")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,10 +49,16 @@ class CheckpointState:
 
 
 def read_state(
-    storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS, *, name: str = STATE_NAME
+    storage: Storage,
+    folder: str,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    name: str = STATE_NAME,
+    is_strict: bool = False,
 ) -> CheckpointState | None:
     """Read the state file of a folder; return None if it does not exist.
 
+    A byte-order mark and backslashes that are not escaped are accepted, unless `is_strict`, as TensorFlow is.
     Raises `CorruptionError` if it does not parse, where TensorFlow warns and goes on without it.
     """
     path = storage.join(folder, name)
@@ -50,16 +69,46 @@ def read_state(
         check_limit(limits, "max_state_bytes", source.size, "state file is too large")
         data = bytes(source.read(0, source.size))
         source.close()
-        try:
-            message = protos.parse_text("CheckpointState", data.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise CorruptionError("the state file is not UTF-8 text", offset=error.start) from error
+        message = protos.parse_text("CheckpointState", _decode(data, "utf-8")) if is_strict else _parse(_decode(data))
     return CheckpointState(
         message.model_checkpoint_path,
         tuple(message.all_model_checkpoint_paths),
         tuple(message.all_model_checkpoint_timestamps),
         message.last_preserved_timestamp,
     )
+
+
+def windows_name(path: str) -> str | None:
+    """Return the last name of a path with backslashes, read as a path of Windows; None for other paths."""
+    return ntpath.basename(path) if "\\" in path else None
+
+
+def windows_relative(path: str) -> str | None:
+    """Return a relative path with backslashes as one with slashes; None for other paths."""
+    return path.replace("\\", "/") if "\\" in path and path[0] not in "/\\" and not ntpath.splitdrive(path)[0] else None
+
+
+def _decode(data: bytes, encoding: str = "utf-8-sig") -> str:
+    if encoding == "utf-8-sig" and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise CorruptionError("the state file is not UTF-8 text", offset=error.start) from error
+
+
+def _parse(text: str) -> Any:
+    """Parse a state file whose backslashes are escaped, or not."""
+    if _RAW_DRIVE.search(text):
+        return protos.parse_text("CheckpointState", text.replace("\\", "\\\\"))
+    try:
+        return protos.parse_text("CheckpointState", text)
+    except CorruptionError:
+        if "\\" not in text or _ESCAPED.search(text):
+            raise
+        with contextlib.suppress(CorruptionError):
+            return protos.parse_text("CheckpointState", text.replace("\\", "\\\\"))
+        raise
 
 
 def encode_state(state: CheckpointState) -> bytes:

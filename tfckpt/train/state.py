@@ -35,7 +35,7 @@ def get_checkpoint_state(checkpoint_dir: PathLike, latest_filename: str | None =
         return None
     folder, file_name = storage.split(state_path)
     try:
-        state = read_state(storage, folder, name=file_name)
+        state = read_state(storage, folder, name=file_name, is_strict=True)
     except CorruptionError as error:
         if isinstance(error.__cause__, UnicodeDecodeError):
             raise error.__cause__ from None

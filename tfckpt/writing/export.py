@@ -24,7 +24,7 @@ from .._typing import Array, PathLike, Progress
 from ..checkpoint import Checkpoint
 from ..checks.integrity import verify
 from ..errors import CheckpointExistsError, UnsupportedFeatureError, join_some
-from ..files.atomic import PendingFile, atomic_file, check_folder, check_free, sync_folder, writing
+from ..files.atomic import PendingFile, atomic_file, check_folder, check_free, strip_separators, sync_folder, writing
 from ..files.safetensors import DTYPES, LazyTensor, count_bytes, write_safetensors
 from ..graphs.lookup import select
 from ..graphs.training_state import AVERAGE_SUFFIX, optimizer_state
@@ -131,7 +131,7 @@ def export(
     nbytes = sum(tensor.nbytes for tensor in tensors)
     advance = count_bytes(tensors, progress)
     if kind == "npy-folder":
-        files = _write_folder(path.rstrip("/" + os.sep), tensors, overwrite=overwrite, advance=advance)
+        files = _write_folder(strip_separators(path), tensors, overwrite=overwrite, advance=advance)
     elif kind == "npz":
         files = _write_npz(path, tensors, overwrite=overwrite, advance=advance)
     else:

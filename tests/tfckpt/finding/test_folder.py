@@ -27,7 +27,6 @@ CASES: dict[str, Record] = {case["name"]: case for case in TABLE["cases"]}
 #: State files that do not parse. TensorFlow warns and returns None; here they raise an error.
 UNPARSED = {
     "octal_not_utf8",
-    "byte_order_mark",
     "number_hexadecimal",
     "number_octal",
     "number_spaced_minus",
@@ -53,6 +52,7 @@ DIFFERENT = {
     "with_index_ending": None,
     "absolute_gone": "folder/ckpt-1",
     "address": "folder/ckpt-1",
+    "byte_order_mark": "folder/ckpt-1",
 }
 
 

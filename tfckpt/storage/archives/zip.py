@@ -192,6 +192,7 @@ def _parse_entry(directory: ByteView, position: int, start: int, number: int) ->
         )
     raw_name = bytes(directory[name_start:extra_start])
     name = raw_name.decode("utf-8", "surrogateescape") if flags & _UTF8 else raw_name.decode("cp437")
+    name = name.replace("\\", "/")  # some archivers for Windows write backslashes, which the specification forbids
     extra = directory[extra_start : extra_start + extra_length]
     size, packed, offset = _read_zip64((size, packed, offset), extra, where)
     file_type = (attributes >> 16) & _FILE_TYPE if made_by >> 8 == _UNIX else 0
