@@ -155,7 +155,9 @@ _USAGE = "pass the prefix of a checkpoint (the path without .index), one of its 
 def _advise(error: CheckpointError) -> str:
     """Return what to do, or nothing if the message already says it."""
     if ntpath.basename(error.path or "") == STATE_NAME and "state" in error.message.lower():
-        return "correct the state file or remove it; its checkpoints can be opened by their prefixes"
+        if isinstance(error, CorruptionError):
+            return "correct the state file or remove it; its checkpoints can be opened by their prefixes"
+        return "put the files of that checkpoint back, or correct the state file"
     if isinstance(error, CorruptionError):
         return "download the file again; `tfckpt verify` lists the damage, and `tfckpt export --salvage` saves the rest"
     return ""
