@@ -22,7 +22,7 @@ from .images.labels import check_labels
 from .images.recipes import Preprocessing
 from .libraries.models import TARGETS, TargetName
 from .libraries.tables import map_to_library
-from .libraries.targets import TABLES, find_model, list_notes
+from .libraries.targets import TABLES, find_model, list_label_notes, list_notes
 from .model.config import EfficientNetConfig
 from .reporting.record import build_report
 from .reporting.renderers import choose_renderer
@@ -90,7 +90,7 @@ def prepare(
         model=model,
         names=names,
         changes=tuple(changes),
-        notes=() if config is None else list_notes(target, config, preprocessing),
+        notes=() if config is None else (*list_notes(target, config, preprocessing), *list_label_notes(target, labels)),
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
     )

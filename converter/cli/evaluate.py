@@ -89,13 +89,15 @@ def run(options: argparse.Namespace) -> int:
                 size=options.size,
             )
         else:
-            data = open_folder(
+            data = folder = open_folder(
                 options.data,
                 classes=classes,
                 labels=settings.labels(classes),
                 preprocessing=settings.preprocessing(),
                 size=options.size,
             )
+            for note in folder.notes:
+                say(note)
         with progress_bar("classifying", counts=True) as progress:
             result = evaluate(
                 make_predictor(model),

@@ -50,6 +50,22 @@ def check_labels(labels: Sequence[str], *, path: str | None = None) -> None:
             raise ExportError(f"label {number} is not one line of text: {printable(abridged(label))!r}", path=path)
 
 
+def find_duplicates(labels: Sequence[str]) -> dict[str, list[int]]:
+    """Return the numbers of the classes of every label that several classes have, such as ImageNet's "crane"."""
+    numbers: dict[str, list[int]] = {}
+    for number, label in enumerate(labels):
+        numbers.setdefault(label, []).append(number)
+    return {label: found for label, found in numbers.items() if len(found) > 1}
+
+
+def make_unique(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels with the number of the class after each that several classes have, such as `crane (134)`."""
+    unique = tuple(labels)
+    while duplicates := find_duplicates(unique):
+        unique = tuple(f"{label} ({number})" if label in duplicates else label for number, label in enumerate(unique))
+    return unique
+
+
 def _parse_json(value: object) -> list[str]:
     if isinstance(value, dict):
         numbers = [str(number) for number in range(len(value))]

@@ -18,6 +18,7 @@ from typing import Any
 
 from tfckpt.files.json_text import read_json
 
+from ..images.labels import make_unique
 from ..images.recipes import CROP_PADDING, Preprocessing
 from ..model.architectures import CONFIGS, V1_SCALING
 from ..model.config import EfficientNetConfig
@@ -119,7 +120,8 @@ def _build_transformers_config(
     """Return the `EfficientNetConfig` of transformers."""
     size = find_input_size(config, preprocessing)
     base, width, depth = _find_scaling(config)
-    names = labels or [f"{_NO_LABEL}{number}" for number in range(config.num_classes)]
+    # The ids of equal labels would overwrite each other.
+    names = make_unique(labels) if labels else [f"{_NO_LABEL}{number}" for number in range(config.num_classes)]
     return {
         "architectures": ["EfficientNetForImageClassification"],
         "model_type": "efficientnet",

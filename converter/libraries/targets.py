@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from tfckpt.errors import printable
+from collections.abc import Sequence
+
+from tfckpt.errors import abridged, pluralize, printable
 
 from ..errors import ExportError
+from ..images.labels import find_duplicates
 from ..images.recipes import Preprocessing
 from ..model.architectures import CONFIGS
 from ..model.config import EfficientNetConfig
@@ -84,6 +87,19 @@ def list_notes(target: TargetName, config: EfficientNetConfig, preprocessing: Pr
             "it pads like TensorFlow for any size",
         )
     return ()
+
+
+def list_label_notes(target: TargetName, labels: Sequence[str] | None) -> tuple[str, ...]:
+    """Return a note on labels that the target's config cannot have twice."""
+    duplicates = {} if labels is None or target != "transformers" else find_duplicates(labels)
+    if not duplicates:
+        return ()
+    label, numbers = next(iter(duplicates.items()))
+    more = f", and {pluralize(len(duplicates) - 1, 'other label')}" if len(duplicates) > 1 else ""
+    return (
+        f"several classes have the label {printable(abridged(label))} ({', '.join(map(str, numbers))}){more}: "
+        "config.json, which needs each label once, has the number of the class after it",
+    )
 
 
 def find_input_size(config: EfficientNetConfig, preprocessing: Preprocessing | None) -> int:

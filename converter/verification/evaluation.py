@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tfckpt.errors import CheckpointNotFoundError, printable
+from tfckpt.errors import CheckpointNotFoundError, abridged, printable
 
 from .._typing import Array, Progress
 from ..errors import ConversionError, FeedError
+from ..images.labels import find_duplicates
 from .activations import load_golden
 
 if TYPE_CHECKING:
@@ -178,10 +179,14 @@ def make_oracle_predictor(graph: ReferenceGraph, pairing: Pairing, weights: Weig
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageFolder:
-    """Image files with their class numbers, and a function that preprocesses a file."""
+    """Image files with their class numbers, and a function that preprocesses a file.
+
+    `notes` say how the classes were numbered if names did not show it.
+    """
 
     files: tuple[tuple[str, int], ...]
     read: Callable[[str], Array]
+    notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -223,8 +228,8 @@ def open_folder(
 ) -> ImageFolder:
     """Return the images of a folder that has a subfolder for each class.
 
-    The class of a subfolder is the position of its name in `labels`, or its name if it is a number, or its alphabetical
-    position if there is a subfolder for every class.
+    The class of a subfolder is the position of its name in `labels`, or its name if it is a number and not a label, or
+    without labels its alphabetical position if there is a subfolder for every class.
     Raises `CheckpointNotFoundError` if the folder does not exist, or `FeedError` if it is not organized like this.
     """
     from ..images.preprocessing import prepare_image
@@ -234,14 +239,14 @@ def open_folder(
     names = [name for name in _list(folder) if os.path.isdir(os.path.join(folder, name)) and not name.startswith(".")]
     if not names:
         raise FeedError(f"{folder} has no subfolders, expected one with images for each class")
-    numbers = _number_classes(names, classes, labels)
+    numbers, notes = _number_classes(names, classes, labels)
     files: list[tuple[str, int]] = []
     for name, number in zip(names, numbers, strict=True):
         images = [entry for entry in _list(os.path.join(folder, name)) if entry.lower().endswith(ENDINGS)]
         if not images:
             raise FeedError(f"the class folder {printable(name)} has no images ({', '.join(ENDINGS)})")
         files += [(os.path.join(folder, name, entry), number) for entry in images]
-    return ImageFolder(tuple(files), lambda path: prepare_image(path, preprocessing, size=size))
+    return ImageFolder(tuple(files), lambda path: prepare_image(path, preprocessing, size=size), notes)
 
 
 def open_arrays(
@@ -278,24 +283,46 @@ def _list(folder: str) -> list[str]:
         raise CheckpointNotFoundError(f"cannot be read ({error.strerror or error})", path=folder) from error
 
 
-def _number_classes(names: Sequence[str], classes: int, labels: Sequence[str] | None) -> list[int]:
-    """Return the class number of each folder."""
+def _number_classes(
+    names: Sequence[str], classes: int, labels: Sequence[str] | None
+) -> tuple[list[int], tuple[str, ...]]:
+    """Return the class number of each folder, and notes."""
     if labels is not None:
-        positions = {label: number for number, label in enumerate(labels)}
-        unknown = [name for name in names if name not in positions]
-        if unknown:
-            raise FeedError(
-                f"folders without a label: {', '.join(map(printable, unknown))}; the labels begin with {labels[:3]}"
-            )
-        return [positions[name] for name in names]
-    if all(name.isascii() and name.isdigit() for name in names):
-        return [int(name) for name in names]
+        return _number_by_labels(names, labels), ()
+    if all(map(_is_number, names)):
+        return [int(name) for name in names], ()
     if len(names) != classes:
         raise FeedError(
             f"{len(names)} class folders for a network of {classes} classes: name the folders by the numbers of "
             "their classes, or give --labels with the names of all classes in order"
         )
-    return list(range(len(names)))
+    first, last = (printable(abridged(name)) for name in (names[0], names[-1]))
+    note = (
+        f"the class folders are numbered in alphabetical order, from {first} as class 0 to {last} as class "
+        f"{classes - 1}; if the network was trained with another order, give it with --labels"
+    )
+    return list(range(len(names))), (note,)
+
+
+def _number_by_labels(names: Sequence[str], labels: Sequence[str]) -> list[int]:
+    """Return the class number of each folder: the position of its label, or its name if that is a number."""
+    duplicates = find_duplicates(labels)
+    ambiguous = [
+        f"{printable(name)} (classes {', '.join(map(str, duplicates[name]))})" for name in names if name in duplicates
+    ]
+    if ambiguous:
+        raise FeedError(f"folders whose label several classes have: {', '.join(ambiguous)}; name them by number")
+    positions = {label: number for number, label in enumerate(labels)}
+    unknown = [name for name in names if name not in positions and not _is_number(name)]
+    if unknown:
+        raise FeedError(
+            f"folders without a label: {', '.join(map(printable, unknown))}; the labels begin with {labels[:3]}"
+        )
+    return [positions[name] if name in positions else int(name) for name in names]
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit()
 
 
 def _count_correct(logits: Array, labels: Array, top: int) -> int:

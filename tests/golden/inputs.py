@@ -444,6 +444,7 @@ def _dense(folder: Path) -> None:
 def _labels(folder: Path) -> None:
     folder.mkdir()
     (folder / "ten.txt").write_text("zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n")
+    (folder / "twice.txt").write_text("zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\ntwo\n")
     (folder / "three.txt").write_text("a\nb\nc\n")
     (folder / "odd.json").write_text(json.dumps(["two\nlines", *map(str, range(9))]))
 
@@ -482,6 +483,7 @@ def _folders(folder: Path) -> None:
         "some": ["seven", "two"],
         "ten-and-more": ["seven", "ten"],
         "11": ["3", "10"],
+        "numbers": ["7", "9"],
     }.items():
         for name in names:
             (folder / kind / name).mkdir(parents=True)
