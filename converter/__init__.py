@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .mapping.rules_file import read_rules
     from .model import CONFIGS, EfficientNet, EfficientNetConfig, StageConfig
     from .model.same_padding import same_padding_
-    from .preprocessing import preprocess, preprocessing_of
+    from .preprocessing import ImageTransform, preprocess, preprocessing_of
     from .releases.downloads import fetch
     from .reverting import RevertReport, revert, to_tensorflow_names
 
@@ -55,6 +55,7 @@ __all__ = [
     "GraphError",
     "GraphLimitError",
     "GraphModule",
+    "ImageTransform",
     "MappingError",
     "OtherNetworkError",
     "Preprocessing",
@@ -89,6 +90,7 @@ _MODULES = {
     "EfficientNet": ".model",
     "EfficientNetConfig": ".model",
     "GraphModule": ".engine",
+    "ImageTransform": ".preprocessing",
     "Preprocessing": ".images.recipes",
     "ReferenceGraph": ".engine",
     "RevertReport": ".reverting",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError
@@ -10,16 +11,18 @@ from tfckpt.files.json_text import read_json
 from tfckpt.files.reading import open_file
 
 from ._typing import Array, PathLike
-from .errors import ConversionError
+from .errors import ConversionError, FeedError
 from .formats.files import PREPROCESSING_KEY, is_output, read_output
-from .images.preprocessing import prepare_image
+from .images.preprocessing import prepare_image, replace_size
 from .images.recipes import Preprocessing
 from .libraries.folders import PREPROCESSING_NAME
 from .releases.table import find_release
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
+ImageLike: TypeAlias = "PathLike | Array | Image"
 ReleaseLike: TypeAlias = str | os.PathLike[str] | Preprocessing
 
 #: Largest `preprocessing.json` that is read.
@@ -27,24 +30,54 @@ _MAX_BYTES = 1 << 20
 
 
 @overload
-def preprocess(image: Tensor, release: ReleaseLike, *, size: int | None = None) -> Tensor: ...
+def preprocess(image: Tensor | Sequence[Tensor], release: ReleaseLike, *, size: int | None = None) -> Tensor: ...
 @overload
-def preprocess(image: PathLike | Array, release: ReleaseLike, *, size: int | None = None) -> Array: ...
+def preprocess(image: ImageLike | Sequence[ImageLike], release: ReleaseLike, *, size: int | None = None) -> Array: ...
 
 
 def preprocess(image: Any, release: ReleaseLike, *, size: int | None = None) -> Any:
-    """Crop, resize and normalize an image like a release's evaluation; return float32 of shape (1, 3, size, size).
+    """Crop, resize and normalize images like a release's evaluation; return float32 of shape (N, 3, size, size).
 
-    `image` is a uint8 array or tensor of shape (height, width, 3), and the result has the same type; or it is the path
-    of an image file, which Pillow opens (extra `images`), and the result is an array.
+    An image is a uint8 array or tensor of shape (height, width, 3), Pillow's image, or the path of an image file, which
+    Pillow opens (extra `images`). A batch is an array or tensor of shape (N, height, width, 3), or a list of images,
+    which may differ in size. Tensors give a tensor, and everything else gives an array.
     `release` is the name of a release, a `preprocessing.json`, converted weights that record their preprocessing, or a
     `Preprocessing`. `size` in pixels replaces its input size, and the crop changes with it.
 
-    Raises `FeedError`, a `ValueError`, for an image of a wrong dtype or shape, `TypeError` for other objects, and the
-    errors of `preprocessing_of`.
+    Raises `FeedError`, a `ValueError`, for an image of a wrong dtype, shape or mode, `TypeError` for other objects, and
+    the errors of `preprocessing_of`.
     """
-    settings = release if isinstance(release, Preprocessing) else preprocessing_of(release)
-    return prepare_image(image, settings, size=size)
+    return prepare_image(image, _find_settings(release), size=size)
+
+
+class ImageTransform:
+    """Preprocessing for PyTorch's data sets: a callable from one image to a float32 tensor of shape (3, size, size).
+
+    The arguments are those of `preprocess`, and `settings` are the result. It can be pickled, so that the workers of a
+    `DataLoader` can use it.
+    """
+
+    def __init__(self, release: ReleaseLike, *, size: int | None = None) -> None:
+        settings = _find_settings(release)
+        self.settings = settings if size is None else replace_size(settings, size)
+
+    def __repr__(self) -> str:
+        """Return the settings in one line."""
+        return f"ImageTransform({self.settings.describe()})"
+
+    def __call__(self, image: ImageLike | Tensor) -> Tensor:
+        """Return an image as an input of the network, without the axis of the batch."""
+        import torch
+
+        prepared = prepare_image(image, self.settings)
+        if len(prepared) != 1:
+            raise FeedError(f"expected one image, found a batch of {len(prepared)}")
+        tensor: Tensor = torch.as_tensor(prepared[0])
+        return tensor
+
+
+def _find_settings(release: ReleaseLike) -> Preprocessing:
+    return release if isinstance(release, Preprocessing) else preprocessing_of(release)
 
 
 def preprocessing_of(release: PathLike) -> Preprocessing:

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfckpt.errors import CorruptionError, MissingDependencyError
-from tfckpt.files.reading import open_file
-
 from .._typing import Array
 from ..errors import FeedError
+from .decoding import open_image, to_pixels
 from .recipes import RECIPES, Preprocessing, get_recipe
 from .resize import central_crop, resize
 
@@ -21,33 +19,54 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CHANNELS = 3
-#: Image formats for Pillow. It has more, but runs other programs for some, such as Ghostscript for PostScript.
-_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def prepare_image(image: Any, settings: Preprocessing, *, size: int | None = None) -> Any:
-    """Crop, resize and normalize an image; return float32 of shape (1, 3, size, size).
+    """Crop, resize and normalize images; return float32 of shape (N, 3, size, size), where one image is a batch of one.
 
-    `image` is a uint8 array or tensor of shape (height, width, 3), and the result has the same type; or it is the path
-    of an image file, which Pillow opens (extra `images`), and the result is an array.
+    An image is a uint8 array or tensor of shape (height, width, 3), Pillow's image, or the path of an image file, which
+    Pillow opens (extra `images`). A batch is an array or tensor of shape (N, height, width, 3), or a list of images,
+    which may differ in size. Tensors give a tensor on their device, and everything else gives an array.
     `size` in pixels replaces the size of the settings, and the crop changes with it.
 
-    Raises `FeedError`, a `ValueError`, for an image of a wrong dtype or shape, and `TypeError` for other objects.
+    Raises `FeedError`, a `ValueError`, for an image of a wrong dtype, shape or mode, and `TypeError` for other objects.
     """
     if size is not None:
-        settings = _replace_size(settings, size)
+        settings = replace_size(settings, size)
+    if isinstance(image, list | tuple):
+        if not image:
+            raise FeedError("the batch has no images")
+        prepared = [prepare_image(one, settings) for one in image]
+        if all(isinstance(one, np.ndarray) for one in prepared):
+            return np.concatenate(prepared)
+        return sys.modules["torch"].cat(prepared)
     if isinstance(image, (str, os.PathLike)):
         path = os.fspath(image)
-        return _prepare(_open_image(path), settings, name=path)
+        return _prepare(open_image(path), settings, name=path)
     if isinstance(image, np.ndarray):
-        return _prepare(image, settings)
+        return _prepare_batch(image, settings)
     torch: Any = sys.modules.get("torch")  # a tensor exists only if torch is imported
     if torch is not None and isinstance(image, torch.Tensor):
         if image.dtype != torch.uint8:  # NumPy does not support every dtype of torch
             raise FeedError(f"image has dtype {image.dtype}, expected uint8 pixels from 0 to 255")
-        tensor: Tensor = torch.from_numpy(_prepare(image.detach().cpu().numpy(), settings))
+        tensor: Tensor = torch.from_numpy(_prepare_batch(image.detach().cpu().numpy(), settings))
         return tensor.to(image.device)
-    raise TypeError(f"image is {type(image).__name__}, expected an array or tensor (height, width, 3), or a path")
+    pillow: Any = sys.modules.get("PIL.Image")
+    if pillow is not None and isinstance(image, pillow.Image):
+        return _prepare(to_pixels(image), settings)
+    raise TypeError(
+        f"image is {type(image).__name__}, expected an array or tensor (height, width, 3) or (N, height, width, 3), "
+        "Pillow's image, a path, or a list of them"
+    )
+
+
+def _prepare_batch(images: Array, settings: Preprocessing) -> Array:
+    """Return an image or a batch of images as (N, 3, size, size) float32."""
+    if images.ndim != 4:
+        return _prepare(images, settings)
+    if not len(images):
+        raise FeedError("the batch has no images")
+    return np.concatenate([_prepare(image, settings) for image in images])
 
 
 def _prepare(image: Array, settings: Preprocessing, *, name: str = "image") -> Array:
@@ -64,24 +83,8 @@ def _prepare(image: Array, settings: Preprocessing, *, name: str = "image") -> A
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
 
 
-def _replace_size(settings: Preprocessing, size: int) -> Preprocessing:
+def replace_size(settings: Preprocessing, size: int) -> Preprocessing:
     """Return the settings for a different size; the crop changes only if a recipe defines it."""
     if settings.recipe in RECIPES:
         return get_recipe(settings.recipe, size)
     return dataclasses.replace(settings, size=size)
-
-
-def _open_image(path: str) -> Array:
-    """Return the RGB pixels of an image file."""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise MissingDependencyError("Pillow", extra="images", purpose="opening an image file") from error
-    with open_file(path) as file:
-        try:
-            with Image.open(file, formats=_FORMATS) as image:
-                return np.asarray(image.convert("RGB"))
-        except UnidentifiedImageError as error:
-            raise CorruptionError(f"not an image of a supported format ({', '.join(_FORMATS)})", path=path) from error
-        except Exception as error:  # decoders raise various exceptions for damaged files
-            raise CorruptionError(f"cannot decode the image ({error})", path=path) from error

@@ -218,11 +218,11 @@ def test_image_file_with_too_many_pixels_is_rejected(tmp_path: pathlib.Path, mon
         (make_image().astype(np.float32), "float32"),
         (make_image()[:, :, 0], r"\[40, 50\]"),
         (make_image()[:, :, :1], r"\[40, 50, 1\]"),
-        (make_image()[None], r"\[1, 40, 50, 3\]"),
+        (make_image()[None, None], r"\[1, 1, 40, 50, 3\]"),
         (make_image(0, 50), r"\[0, 50, 3\]"),
         (make_image(1, 50), r"\[1, 50, 3\]"),
     ],
-    ids=["floats", "grey", "one channel", "batch", "no rows", "a line, cropped"],
+    ids=["floats", "grey", "one channel", "five axes", "no rows", "a line, cropped"],
 )
 def test_invalid_image_is_rejected(wrong: Array, token: str) -> None:
     """The error contains the dtype or shape, of an array and of a tensor; a similar image is accepted."""
