@@ -63,8 +63,9 @@ class ConversionResult:
 
     `state_dict` has the keys of our PyTorch module, in its order, and `config` describes that module.
     If rules of the user's own were used, the keys are those of the user's module, and `config` is None.
-    The arrays are read-only views of the checkpoint's memory map where possible, with the strides that the layout gave
-    them. They stay valid after the checkpoint is closed.
+    The arrays of `convert` are in C order. Those that the checkpoint stores in the same order are views of its memory
+    map where possible. They are read-only unless the checkpoint was opened with `writable=True`, and stay valid after
+    it is closed.
     """
 
     state_dict: dict[str, Array]
@@ -105,10 +106,47 @@ def convert(
     `rules`, a rule set or the path of one as TOML, convert any other network. `into` is the target, a module or a
     mapping of names to shapes; without it every result of the rules is accepted. The options that describe an
     EfficientNet cannot be combined with rules.
-    Every tensor is compared with its checksum while it is read.
+    Every tensor is compared with its checksum while it is read, and then brought into C order if it is not: the memory
+    needed is the size of the result. `tf2torch convert` writes files without that.
 
     Raises `UnknownModelError`, a `MappingError` with all findings, or any error of `tfckpt` about the checkpoint.
     """
+    result = convert_to_views(
+        source,
+        model=model,
+        weights=weights,
+        strides=strides,
+        scope=scope,
+        head=head,
+        release=release,
+        rules=rules,
+        into=into,
+        graph=graph,
+        progress=progress,
+    )
+    for name, array in result.state_dict.items():
+        if not array.flags.c_contiguous:
+            ordered = array.copy(order="C")
+            ordered.flags.writeable = array.flags.writeable
+            result.state_dict[name] = ordered  # one at a time, so that no more than one is in memory twice
+    return result
+
+
+def convert_to_views(
+    source: SourceLike,
+    *,
+    model: str = "auto",
+    weights: WeightsChoice = "ema",
+    strides: Sequence[int] | None = None,
+    scope: str | None = None,
+    head: str | None = None,
+    release: str | None = None,
+    rules: RuleSet | PathLike | None = None,
+    into: Into | None = None,
+    graph: PathLike | None = None,
+    progress: Progress | None = None,
+) -> ConversionResult:
+    """Convert like `convert`, but leave the arrays with the strides that the layouts gave them: nothing is copied."""
     with open_tensors(source) as tensors:
         planned = plan_conversion(
             tensors,

@@ -36,7 +36,7 @@ from .formats.state_dicts import choose_state, find_state_dicts
 from .libraries.models import TargetName
 from .libraries.origin import describe_origin
 from .libraries.recognition import identify_config, identify_library, raise_problems, to_native
-from .mapping.reversal import reverse
+from .mapping.reversal import reverse_to_views
 from .mapping.rules import RuleSet
 from .model.architectures import CONFIGS
 from .model.config import EfficientNetConfig
@@ -97,14 +97,15 @@ def to_tensorflow_names(
     state dict does not show, so it is only accepted with `as_is`.
     A prefix such as `module.` before every name is removed. `key` chooses one of several networks.
 
-    Arrays are views of the state dict's memory where possible.
+    Arrays are in C order, and views of the state dict's memory where that allows it.
     Raises `UnknownModelError`, or a `ConversionError` that lists everything missing, unexpected or mismatched.
     """
     weights = _from_mapping(state_dict, key, Recorded(config))
     arrays, _ = _to_tensorflow(
         weights, like, as_is=as_is, family=family, scope=scope, head=head, averages=with_averages
     )
-    return arrays
+    copies = {id(array): array.copy(order="C") for array in arrays.values() if not array.flags.c_contiguous}
+    return {name: copies.get(id(array), array) for name, array in arrays.items()}
 
 
 def revert(
@@ -286,7 +287,7 @@ def _to_tensorflow(
     config = weights.recorded.config or _find_config(target, weights.tensors)
     native = to_native(weights.tensors, target, config)
     _check_origin(weights, target, config, as_is=as_is)
-    arrays = reverse(native, _rules_for(config, weights.recorded, family, scope))
+    arrays = reverse_to_views(native, _rules_for(config, weights.recorded, family, scope))
     if averages:
         arrays |= {name + AVERAGE_SUFFIX: array for name, array in arrays.items()}
     return arrays, config.name
@@ -338,7 +339,7 @@ def _to_names_of(
     assert planned.config is not None  # only rules of the user's own have no config
     native = to_native(weights.tensors, target, planned.config)
     _check_origin(weights, target, planned.config, as_is=as_is)
-    raw = reverse(native, planned.report)
+    raw = reverse_to_views(native, planned.report)
     averaged: dict[str, Array] = {}
     if planned.report.averaged:
         averaged = {name: array for name, array in raw.items() if is_average(name)}
@@ -347,7 +348,9 @@ def _to_names_of(
             raw_plan = plan_conversion(
                 example.tensors, weights="raw", strides=strides, scope=planned.report.scope, head=head
             )
-            raw = reverse(native, raw_plan.report)  # equal to the averages: other values would be a second network
+            raw = reverse_to_views(
+                native, raw_plan.report
+            )  # equal to the averages: other values would be a second network
     if averages:
         if example.is_object_based:
             raise ExportError(

@@ -7,7 +7,7 @@ import os
 
 from tfckpt.cli.render import parse_size
 
-from ..conversion import convert
+from ..conversion import convert_to_views
 from ..exporting import check_report, prepare, writing_report
 from ..families.averages import WEIGHTS_CHOICES
 from ..formats.changes import DTYPES
@@ -130,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
     uses_rules = options.rules is not None or options.into is not None
     checkpoint, release = open_source(options.source, options)
     with checkpoint, progress_bar("reading") as progress:
-        result = convert(
+        result = convert_to_views(
             checkpoint,
             model=options.model,
             weights=options.weights,

@@ -19,10 +19,8 @@ import numpy as np
 
 from tfckpt._typing import ByteSource, ByteView
 from tfckpt.errors import (
-    CheckpointNotFoundError,
     CorruptionError,
     LimitExceededError,
-    StorageError,
     error_context,
     printable,
 )
@@ -33,10 +31,10 @@ from tfckpt.storage.archives import zip as zip_format
 from tfckpt.storage.archives.compression import Allowance, Unpacker
 from tfckpt.storage.archives.kinds import detect_archive
 from tfckpt.storage.archives.zip import ZipMember
-from tfckpt.storage.local import LocalStorage
 
 from .._typing import Array, PathLike, Progress
 from ..errors import ExportError
+from .opening import open_weights
 from .output import METADATA_NAME, Output, TensorFile, check_names, materialize
 
 #: Kinds of numeric NumPy dtypes.
@@ -73,11 +71,7 @@ def read(path: PathLike) -> TensorFile:
     verified. Arrays of objects are refused, since reading them means unpickling.
     """
     path = os.fspath(path)
-    try:
-        source = LocalStorage().open(path)
-    except StorageError as error:
-        raise CheckpointNotFoundError(error.message, path=path) from error
-    with contextlib.closing(source), error_context(path=path), _limit_errors():
+    with contextlib.closing(open_weights(path)) as source, error_context(path=path), _limit_errors():
         if detect_archive(source) != "zip":
             raise CorruptionError("not an archive of arrays (.npz)")
         allowance = Allowance(source.size, DEFAULT_LIMITS)

@@ -19,10 +19,8 @@ import numpy as np
 from tfckpt._typing import ByteSource
 from tfckpt.errors import (
     CheckpointError,
-    CheckpointNotFoundError,
     CorruptionError,
     MissingDependencyError,
-    StorageError,
     abridged,
     error_context,
     printable,
@@ -30,10 +28,10 @@ from tfckpt.errors import (
 from tfckpt.limits import DEFAULT_LIMITS
 from tfckpt.storage.archives import zip as zip_format
 from tfckpt.storage.archives.kinds import detect_archive
-from tfckpt.storage.local import LocalStorage
 
 from .._typing import Array, PathLike, Progress
 from ..errors import ExportError
+from .opening import open_weights
 from .output import Output, TensorFile, materialize
 from .state_dicts import find_state_dicts
 
@@ -101,7 +99,7 @@ def is_training_file(path: PathLike) -> bool:
     path = os.fspath(path)
     if not path.lower().endswith(_ENDINGS) or not os.path.isfile(path):
         return False
-    with contextlib.suppress(CheckpointError), contextlib.closing(LocalStorage().open(path)) as source:
+    with contextlib.suppress(CheckpointError), contextlib.closing(open_weights(path)) as source:
         return detect_archive(source) == "zip" and any(
             member.name.endswith("/data.pkl") for member in zip_format.read_members(source, DEFAULT_LIMITS)
         )
@@ -122,11 +120,7 @@ def read_state_dicts(path: PathLike) -> StateDictFile:
     """Read a file with one state dict or several; no code in the file is executed."""
     torch = _import_torch("reading")
     path = os.fspath(path)
-    try:
-        source = LocalStorage().open(path)
-    except StorageError as error:
-        raise CheckpointNotFoundError(error.message, path=path) from error
-    with contextlib.closing(source), error_context(path=path):
+    with contextlib.closing(open_weights(path)) as source, error_context(path=path):
         _check_records(source)
         allowed = _FREE + 2 * source.size
     try:

@@ -7,9 +7,9 @@ are optional.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-import mmap
 import os
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
@@ -19,11 +19,11 @@ import numpy as np
 from tfckpt.errors import CorruptionError, abridged, past_end, printable
 from tfckpt.files.json_text import read_json
 from tfckpt.files.npy import MAX_AXES
-from tfckpt.files.reading import open_file
 from tfckpt.files.safetensors import DTYPES, LazyTensor, count_bytes, write_safetensors
 
 from .._typing import PathLike, Progress
 from ..errors import ExportError
+from .opening import open_weights
 from .output import METADATA_NAME, Output, TensorFile, Writable, check_names, materialize
 
 #: The limit of the format for a header, in bytes.
@@ -55,15 +55,14 @@ def write_tensors(
 
 
 def read(path: PathLike) -> TensorFile:
-    """Read a file; the tensors are views of its memory map, which stays open as long as they exist.
+    """Read a file; the tensors are views of its memory map, which is private and stays as long as they exist.
 
     Every claim of the header is compared with the file before it is used.
     Raises `CheckpointNotFoundError`, or `CorruptionError` if the file breaks a rule of the format.
     """
     path = os.fspath(path)
-    with open_file(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
+    with contextlib.closing(open_weights(path)) as source:
+        view = source.read(0, source.size)
     header, data = _split_header(view, path)
     metadata = header.pop(METADATA_NAME, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):

@@ -17,7 +17,9 @@ from .rules import RuleSet, find_origins
 
 
 def reverse(state_dict: Mapping[str, Any], rules: RuleSet | ConversionReport) -> dict[str, Array]:
-    """Return TensorFlow's arrays by name, in the order of the state dict; arrays are views where possible.
+    """Return TensorFlow's arrays by name, in the order of the state dict.
+
+    Arrays are in C order, and views of the state dict's memory where that allows it.
 
     With the rules of a conversion (`ConversionResult.rules`, or from a file) the names are those that rules match; if
     several rules produce a target, the first is used, and the channel multiplier of a depthwise kernel is assumed to
@@ -25,6 +27,12 @@ def reverse(state_dict: Mapping[str, Any], rules: RuleSet | ConversionReport) ->
     Values are arrays or PyTorch tensors in memory. Constants have no source and are left out.
     Raises `ConversionError` listing all tensors that no rule produces or whose rank does not match their layout.
     """
+    arrays = reverse_to_views(state_dict, rules)
+    return {name: array if array.flags.c_contiguous else array.copy(order="C") for name, array in arrays.items()}
+
+
+def reverse_to_views(state_dict: Mapping[str, Any], rules: RuleSet | ConversionReport) -> dict[str, Array]:
+    """Reverse like `reverse`, but leave the arrays with the strides that the layouts gave them: nothing is copied."""
     if isinstance(rules, ConversionReport):
         return _reverse_by_report(state_dict, rules)
     origins = find_origins(state_dict, rules)

@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -14,9 +15,10 @@ import pytest
 
 import converter
 import tfckpt
-from converter.conversion import convert, plan_conversion
+from converter.conversion import convert, convert_to_views, plan_conversion
 from converter.errors import ConversionError, UnknownModelError
 from converter.families.averages import WeightsChoice
+from converter.mapping.rules import Rule
 from tfckpt.errors import ChecksumError
 
 from . import networks
@@ -91,15 +93,70 @@ def test_digits_without_their_graph_need_strides(
     assert convert(prefix, strides=(1, 2, 2, 1)).config == convert(digits).config
 
 
-def test_arrays_are_views_that_outlive_the_checkpoint(digits: pathlib.Path) -> None:
-    """A conversion copies nothing, and its arrays stay valid after the checkpoint is closed."""
+def test_arrays_outlive_the_checkpoint_and_are_views_where_the_order_is_the_same(digits: pathlib.Path) -> None:
+    """Nothing is copied that need not be; all arrays stay valid after the checkpoint is closed."""
     with tfckpt.open(digits) as checkpoint:
         result = convert(checkpoint)
 
-    kernel = result.state_dict["stem.conv.weight"]
-    assert not kernel.flags.owndata
-    assert not kernel.flags.writeable
-    assert np.isfinite(kernel).all()
+    assert not result.state_dict["stem.bn.weight"].flags.owndata
+    assert np.isfinite(result.state_dict["stem.conv.weight"]).all()
+    assert not any(result.state_dict[name].flags.writeable for name in ("stem.bn.weight", "stem.conv.weight"))
+
+
+def test_every_array_is_in_c_order_with_the_values_of_the_views(digits: pathlib.Path) -> None:
+    """Writers that ignore strides would write transposed kernels wrong; 28 of 132 arrays are transposed."""
+    result = convert(digits)
+    views = convert_to_views(digits).state_dict
+
+    assert list(result.state_dict) == list(views)
+    assert all(array.flags.c_contiguous for array in result.state_dict.values())
+    assert sum(not array.flags.c_contiguous for array in views.values()) == 28
+    assert all(np.array_equal(result.state_dict[name], array) for name, array in views.items())
+
+
+def test_writers_that_ignore_strides_write_a_state_dict_right(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The library of the safetensors format, for NumPy."""
+    safetensors = pytest.importorskip("safetensors.numpy")
+    state_dict = convert(digits).state_dict
+
+    safetensors.save_file(state_dict, tmp_path / "x.safetensors")
+
+    converter.export(convert(digits), tmp_path / "ours.safetensors")
+    written, ours = (safetensors.load_file(tmp_path / name) for name in ("x.safetensors", "ours.safetensors"))
+    assert len(written) == 132
+    assert all(np.array_equal(written[name], array) for name, array in ours.items())
+
+
+def test_arrays_of_a_writable_checkpoint_can_be_changed(digits: pathlib.Path) -> None:
+    """Transposed or not, and without an effect on the next conversion."""
+    with tfckpt.open(digits, writable=True) as checkpoint:
+        first = convert(checkpoint).state_dict
+        for name in ("stem.bn.weight", "stem.conv.weight"):
+            first[name] *= 2
+        second = convert(checkpoint).state_dict
+
+    for name in ("stem.bn.weight", "stem.conv.weight"):
+        assert np.array_equal(first[name], 2 * second[name])
+
+
+def test_memory_of_a_conversion_is_the_size_of_the_result(tmp_path: pathlib.Path) -> None:
+    """Arrays are brought into C order one at a time, and views copy nothing; NumPy's allocations are counted."""
+    kernel = np.zeros((8, 8, 128, 128), np.float32)
+    tfckpt.save({f"k{number}": kernel for number in range(8)}, tmp_path / "model")
+    rules = converter.RuleSet(name="test", version="1", rules=(Rule("k{n}", "k{n}", "conv2d"),))
+    targets = {f"k{number}": (128, 128, 8, 8) for number in range(8)}
+
+    def peak(action: Callable[..., object]) -> int:
+        tracemalloc.start()
+        kept = action(tmp_path / "model", rules=rules, into=targets)
+        assert kept is not None
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    peak(convert)  # imports what is imported on first use
+    assert peak(convert_to_views) < kernel.nbytes
+    assert peak(convert) < 9 * kernel.nbytes
 
 
 def test_path_and_open_checkpoint_and_arrays_convert_alike(digits: pathlib.Path) -> None:

@@ -61,6 +61,16 @@ def test_converted_file_is_restored_under_the_released_names_byte_for_byte(
     require_same_bytes(tmp_path / "model.ckpt", digits, used)
 
 
+def test_arrays_under_tensorflows_names_are_in_c_order(converted: ConversionResult) -> None:
+    """An average is still the same array as its variable."""
+    arrays = to_tensorflow_names(converted.state_dict, scope="net", with_averages=True)
+
+    assert all(array.flags.c_contiguous for array in arrays.values())
+    averages = [name for name in arrays if name.endswith("/ExponentialMovingAverage")]
+    assert averages
+    assert all(arrays[name] is arrays[name.removesuffix("/ExponentialMovingAverage")] for name in averages)
+
+
 def test_averages_are_added_as_copies_on_request(converted: ConversionResult, tmp_path: pathlib.Path) -> None:
     """Code that restores averages reads the same values as code that does not."""
     report = revert(converted.state_dict, tmp_path / "model", scope="net", with_averages=True, checkpoint_state=True)

@@ -46,6 +46,13 @@ def test_reverse_restores_names_and_layouts() -> None:
     assert np.array_equal(arrays["net/a/depthwise_kernel"], depthwise)
 
 
+def test_reversed_arrays_are_in_c_order() -> None:
+    """Also those of a state dict that is itself in C order, whose kernels are transposed on the way."""
+    arrays = reverse({"a.weight": np.ones((3, 2)), "a.bias": np.ones(3)}, RULES)
+
+    assert all(array.flags.c_contiguous for array in arrays.values())
+
+
 def test_reverse_accepts_pytorch_tensors() -> None:
     """The state dict of a trained module can be passed directly."""
     torch = pytest.importorskip("torch", reason="the state dict is PyTorch's")
