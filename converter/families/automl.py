@@ -59,6 +59,18 @@ _RULES = (
 
 _IGNORES = (Ignore("global_step", "training step counter"),)
 
+#: Networks of tensorflow/tpu, folders condconv and tpu of models/official/efficientnet.
+_OTHERS = (
+    (
+        re.compile(r"(?:.*/)?(?:depthwise_)?condconv_kernel"),
+        "CondConv, which mixes the kernels of its experts for each image",
+    ),
+    (
+        re.compile(r"(?:.*/)?blocks_[0-9]+/space2depth/.*"),
+        "EfficientNet-X, which has space-to-depth convolutions in its blocks",
+    ),
+)
+
 _DEPTHWISE = "depthwise_conv2d/depthwise_kernel"
 _FIRST = "conv2d/kernel"
 _SECOND = "conv2d_1/kernel"
@@ -99,4 +111,5 @@ AUTOML = Family(
     rules=_RULES,
     ignores=_IGNORES,
     block_ids=number_blocks,
+    others=_OTHERS,
 )

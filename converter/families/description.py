@@ -8,6 +8,7 @@ Shapes do not determine strides, so a description has no strides.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -177,6 +178,7 @@ def build_stage(blocks: Sequence[BlockConfig], stride: int) -> StageConfig:
     if ratio is None:
         raise ValueError(f"no squeeze-excite ratio up to 1 turns {first.in_channels} channels into {first.se_channels}")
     return StageConfig(
+        expand_from=first.expand_from,
         block=first.block,
         repeats=len(blocks),
         kernel=first.kernel,
@@ -196,9 +198,9 @@ def format_stage(blocks: Sequence[BlockConfig]) -> str:
     return f"{text} SE {first.se_channels}" if first.se_channels else text
 
 
-def list_blocks_without_strides(config: EfficientNetConfig) -> tuple[BlockConfig, ...]:
-    """Return the blocks of a config with stride 1, for comparison with a `Description`."""
-    return tuple(dataclasses.replace(block.config, stride=1) for block in config.blocks())
+def list_blocks_as_described(config: EfficientNetConfig) -> tuple[BlockConfig, ...]:
+    """Return the blocks of a config as `describe` reads them from their shapes, for comparison with a `Description`."""
+    return tuple(_strip_block(block.config) for block in config.blocks())
 
 
 def may_add_input(block: BlockConfig) -> bool:
@@ -229,9 +231,14 @@ def _read_block(shapes: Mapping[str, Shape], parts: Parts, channels: int, anatom
     if channels and in_channels != channels:
         return f"has {in_channels} input channels, but the layer before it has {channels} outputs"
     expanded = depthwise[2] if depthwise is not None else first[3] if parts.expand else in_channels
-    expansion, rest = divmod(expanded, in_channels)
-    if rest or (expansion > 1) != (parts.expand is not None):
-        return f"expands {in_channels} channels to {expanded}, expected a multiple"
+    if parts.expand is None and expanded != in_channels:
+        return f"has {expanded} channels after {in_channels}, but no convolution that expands them"
+    widened = _read_out_channels(shapes, parts, anatomy) or expanded
+    if widened != expanded:
+        return f"expands {in_channels} channels to {widened}, but its depthwise convolution has {expanded}"
+    if parts.expand is not None and expanded == 1:
+        return f"expands {in_channels} channels to 1, expected more"
+    expansion, expand_from = _split_expansion(expanded, in_channels, project[3]) if parts.expand else (1, None)
     return BlockConfig(
         block="fused" if depthwise is None else "mbconv",
         kernel=first[0],
@@ -240,7 +247,39 @@ def _read_block(shapes: Mapping[str, Shape], parts: Parts, channels: int, anatom
         in_channels=in_channels,
         out_channels=project[3],
         se_channels=se,
+        expand_from=expand_from,
     )
+
+
+def _strip_block(block: BlockConfig) -> BlockConfig:
+    """Return a block with only what shapes determine."""
+    expansion, expand_from = 1, None
+    if block.expansion > 1:
+        expansion, expand_from = _split_expansion(block.expanded_channels, block.in_channels, block.out_channels)
+    return BlockConfig(
+        block=block.block,
+        kernel=block.kernel,
+        stride=1,
+        expansion=expansion,
+        in_channels=block.in_channels,
+        out_channels=block.out_channels,
+        se_channels=block.se_channels,
+        expand_from=expand_from,
+    )
+
+
+def _split_expansion(expanded: int, in_channels: int, out_channels: int) -> tuple[int, int | None]:
+    """Return an expansion above 1 and the channels that it is counted from, None for the block's input channels.
+
+    Both together determine only the expanded channels. Where these are not a multiple of the input channels, a multiple
+    of the output channels is preferred: the next blocks of the stage have the same expansion then.
+    """
+    for counted in (in_channels, out_channels):
+        expansion, rest = divmod(expanded, counted)
+        if not rest and expansion > 1:
+            return expansion, None if counted == in_channels else counted
+    expansion = next((factor for factor in range(2, math.isqrt(expanded) + 1) if expanded % factor == 0), expanded)
+    return expansion, expanded // expansion
 
 
 def _read_in_channels(shapes: Mapping[str, Shape], parts: Parts, depthwise: Shape | None, anatomy: Anatomy) -> int:
@@ -252,14 +291,22 @@ def _read_in_channels(shapes: Mapping[str, Shape], parts: Parts, depthwise: Shap
     return anatomy.kernel_sizes(name, first)[2] if len(first) == 4 else 0
 
 
+def _read_out_channels(shapes: Mapping[str, Shape], parts: Parts, anatomy: Anatomy) -> int:
+    """Return the output channels of the kernel that expands, 0 if there is none."""
+    name = parts.expand or ""
+    shape = shapes.get(name, ())
+    return anatomy.kernel_sizes(name, shape)[3] if len(shape) == 4 else 0
+
+
 def _find_se_ratio(blocks: Sequence[BlockConfig]) -> float | None:
     """Return the ratio that matches the squeeze-excite width of every block, or None; 0 without squeeze-excite."""
     if not any(block.se_channels for block in blocks):
         return 0.0
     # Rounding may miss the lower end of the interval of ratios for a width, so its middle is tried too.
-    own = [(block.se_channels + part) / block.in_channels for block in blocks for part in (0, 0.5)]
+    widths = [(block.se_channels, block.expand_from or block.in_channels) for block in blocks]
+    own = [(se + part) / counted for se, counted in widths for part in (0, 0.5)]
     for ratio in (_USUAL_SE_RATIO, *own):
-        if ratio <= 1 and all(block.se_channels == max(1, int(block.in_channels * ratio)) for block in blocks):
+        if ratio <= 1 and all(se == max(1, int(counted * ratio)) for se, counted in widths):
             return ratio
     return None
 

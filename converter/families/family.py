@@ -39,6 +39,8 @@ class Family:
     `own` matches the start of names, without scope, that belong to a network; all others are outside the network.
     `classifier` is the name of the last dense layer.
     `block_ids` returns the ids of a config's blocks in names.
+    `others` are networks of the same code that we cannot express: what matches the name of one of their variables, with
+    or without scope, and what they are.
     `version` is incremented whenever a rule changes; outputs record it.
     """
 
@@ -53,6 +55,7 @@ class Family:
     rules: tuple[Rule, ...]
     ignores: tuple[Ignore, ...]
     block_ids: Callable[[EfficientNetConfig], Sequence[str]]
+    others: tuple[tuple[re.Pattern[str], str], ...] = ()
 
     def name_variables(self, variables: Iterable[SourceVariable]) -> list[tuple[str, SourceVariable]]:
         """Return every variable with the name that the rules of this family match."""

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from ..errors import Shape, UnknownModelError
 from ..model.architectures import CONFIGS
-from ..model.config import EfficientNetConfig
+from ..model.config import Activation, BlockConfig, EfficientNetConfig
 from . import description
 from .description import Anatomy, Description
 from .graph_facts import BlockFunctions, GraphFacts
@@ -23,6 +23,9 @@ from .graph_facts import BlockFunctions, GraphFacts
 #: Lowest fraction of equal blocks at which a damaged network counts as a published one; the rules then list the
 #: tensors that are missing or different.
 _NEAR = 0.5
+
+#: The activation of version 1 and 2.
+_USUAL_ACTIVATION: Activation = "silu"
 
 CUSTOM = "custom"
 
@@ -135,8 +138,10 @@ def _match_published(
         return None
     if functions is not None and not _match_stages(config, functions):
         return None
-    checked = "published strides" if graph_strides is None else "strides in the graph match"
-    return Recognition(config, (f"names and shapes match {name}", checked))
+    checked = ["published strides" if graph_strides is None else "strides in the graph match"]
+    if functions is None and config.activation != _USUAL_ACTIVATION:
+        checked.append(f"published activation: {config.activation}")
+    return Recognition(config, (f"names and shapes match {name}", *checked))
 
 
 def _describe_custom(
@@ -185,11 +190,29 @@ def _describe_custom(
             head_channels=network.head_channels,
             num_classes=network.num_classes,
             in_channels=network.in_channels,
+            activation=_assume_activation(blocks),
         )
     except ValueError as error:
         raise UnknownModelError(f"not the shapes of an EfficientNet: {error}. The stages are\n{table}") from error
-    origin = "strides as specified" if graph_strides is None else "strides from the graph"
-    return Recognition(config, ("described from names and shapes", origin))
+    evidence = [
+        "described from names and shapes",
+        "strides as specified" if graph_strides is None else "strides from the graph",
+    ]
+    if functions is None and config.activation != _USUAL_ACTIVATION:
+        evidence.append(f"no squeeze-and-excitation: activation {config.activation} is assumed")
+    return Recognition(config, tuple(evidence))
+
+
+def _assume_activation(blocks: Sequence[BlockConfig]) -> Activation:
+    """Return the activation of the published networks of this form: those without squeeze-and-excitation differ.
+
+    Lite has only MBConv blocks, and EdgeTPU begins with a fused block that expands, which version 2 does not.
+    """
+    if any(block.se_channels for block in blocks):
+        return _USUAL_ACTIVATION
+    if all(block.block == "mbconv" for block in blocks):
+        return "relu6"
+    return "relu" if blocks[0].block == "fused" and blocks[0].expansion > 1 else _USUAL_ACTIVATION
 
 
 def _match_stages(config: EfficientNetConfig, functions: _Blocks) -> bool:
@@ -306,7 +329,7 @@ def _find_same_shapes(network: Description) -> str | None:
         same = same and network.head_channels == (0 if network.headless else config.head_channels)
         if (
             same
-            and network.blocks == description.list_blocks_without_strides(config)
+            and network.blocks == description.list_blocks_as_described(config)
             and _has_same_stages(network, config)
         ):
             return name
@@ -325,7 +348,7 @@ def _find_nearest(network: Description) -> tuple[str, float]:
     """Return the published network with the most equal blocks, and their fraction."""
     agreement = {}
     for name, config in CONFIGS.items():
-        blocks = description.list_blocks_without_strides(config)
+        blocks = description.list_blocks_as_described(config)
         same = sum(one == other for one, other in zip(network.blocks, blocks, strict=False))
         agreement[name] = same / max(len(network.blocks), len(blocks))
     best = max(agreement, key=lambda name: agreement[name])
@@ -338,7 +361,7 @@ def _describe_nearest(network: Description) -> str:
     if agreement < _NEAR:
         return "none is similar"
     config = CONFIGS[name]
-    blocks = description.list_blocks_without_strides(config)
+    blocks = description.list_blocks_as_described(config)
     for index, (one, other) in enumerate(zip(network.blocks, blocks, strict=False)):
         if one is not None and one != other:
             published, stored = description.format_stage([other]), description.format_stage([one])

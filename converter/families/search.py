@@ -98,6 +98,7 @@ def prepare(
     own = [(name, variable) for name, variable in variables if family.owns(name, scope)]
     others = [(name, variable) for name, variable in variables if not family.owns(name, scope)]
     shapes = {strip_average(name).removeprefix(scope): variable.shape for name, variable in own}
+    _check_kind(family, (strip_average(name) for name, _ in variables))
     layers = _find_dense_layers(others)
     set_aside: list[Ignored] = []
     notes: list[str] = []
@@ -191,6 +192,18 @@ def _find_network(inventory: Inventory, scope: str | None) -> _Network:
     if networks:
         raise UnknownModelError(f"the checkpoint contains several networks, under {shown}; choose one with --scope")
     raise UnknownModelError(_describe_failure(inventory))
+
+
+def _check_kind(family: Family, names: Iterable[str]) -> None:
+    """Raise `UnknownModelError` for a network of the same code that is not an EfficientNet as we have it."""
+    for name in names:
+        for pattern, what in family.others:
+            if pattern.fullmatch(name):
+                raise UnknownModelError(
+                    f"the network is {what} ({printable(name)}), and cannot be converted; its graph runs in PyTorch "
+                    'with these weights: converter.graph_module(converter.load_graph(PATH), outputs=["logits"]), where '
+                    "PATH is a SavedModel or a checkpoint with a .meta file"
+                )
 
 
 def _describe_failure(inventory: Inventory) -> str:

@@ -1,7 +1,7 @@
 """Recipes: the preprocessing of images that each group of checkpoints is evaluated with.
 
 Sources: google/automl, folder efficientnetv2, `preprocessing.py` and `preprocess_legacy.py`; tensorflow/tpu,
-`efficientnet/eval_ckpt_main.py` for AdvProp; `keras.applications.efficientnet` and `efficientnet_v2`.
+`efficientnet/eval_ckpt_main.py` for AdvProp, Lite and EdgeTPU; `keras.applications.efficientnet` and `efficientnet_v2`.
 
 ::
 
@@ -10,6 +10,7 @@ Sources: google/automl, folder efficientnetv2, `preprocessing.py` and `preproces
     v2-finetuned   (x - 127.5) / 127.5         none                       bilinear         all V2 21k-ft1k
     v1             ImageNet mean, deviation    always, ceil               legacy bicubic   V2 b0 to b3 1k; V1
     v1-advprop     (x - 127.5) / 127.5         always, ceil               legacy bicubic   V1 AdvProp
+    lite           (x - 127) / 128             always, ceil               legacy bicubic   Lite and EdgeTPU
     keras-v2       (x - 128) / 128             none                       bilinear         Keras V2 s, m, l
     keras-v1       ImageNet mean, deviation    none                       bilinear         Keras V1, V2 b0 to b3
 
@@ -43,6 +44,7 @@ _SQUASHED_FROM = 320
 
 _128: Triple = (128.0, 128.0, 128.0)
 _127: Triple = (127.5, 127.5, 127.5)
+_LITE_MEAN: Triple = (127.0, 127.0, 127.0)
 _IMAGENET_MEAN: Triple = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 _IMAGENET_STD: Triple = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
@@ -80,7 +82,12 @@ class Preprocessing:
             "floor": f"center crop {self.crop_fraction:.3f}",
             "ceil": f"center crop {self.crop_fraction:.3f}",
         }[self.crop]
-        pixels = {_128: "(x - 128) / 128", _127: "(x - 127.5) / 127.5", _IMAGENET_MEAN: "ImageNet mean and deviation"}
+        pixels = {
+            _128: "(x - 128) / 128",
+            _127: "(x - 127.5) / 127.5",
+            _LITE_MEAN: "(x - 127) / 128",
+            _IMAGENET_MEAN: "ImageNet mean and deviation",
+        }
         normalization = pixels.get(self.mean, f"(x - {_format(self.mean)}) / {_format(self.std)}")
         return f"{crop}, {self.resize.replace('-', ' ')} to {self.size}, {normalization}"
 
@@ -148,6 +155,7 @@ RECIPES: dict[str, tuple[Triple, Triple, Crop, Resize]] = {
     "v2-finetuned": (_127, _127, "none", "bilinear"),
     "v1": (_IMAGENET_MEAN, _IMAGENET_STD, "ceil", "legacy-bicubic"),
     "v1-advprop": (_127, _127, "ceil", "legacy-bicubic"),
+    "lite": (_LITE_MEAN, _128, "ceil", "legacy-bicubic"),
     "keras-v2": (_128, _128, "none", "bilinear"),
     "keras-v1": (_IMAGENET_MEAN, _IMAGENET_STD, "none", "bilinear"),
 }

@@ -37,7 +37,8 @@ def find_library_model(target: TargetName, architecture: str) -> str | None:
     if target == "native":
         return architecture
     if target == "timm":
-        return f"tf_{architecture.replace('-', '_')}"
+        # timm calls EdgeTPU-S `es`.
+        return "tf_" + architecture.replace("-edgetpu-", "-e").lower().replace("-", "_")
     if target == "torchvision":
         return _TORCHVISION.get(architecture)
     if architecture not in EFFICIENTNET_V1:

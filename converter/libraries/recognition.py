@@ -114,7 +114,10 @@ def identify_library(tensors: Mapping[str, Array]) -> TargetName:
 def identify_config(target: TargetName, tensors: Mapping[str, Array]) -> EfficientNetConfig:
     """Return the published network with the most matching tensors; raise `UnknownModelError` if too few match."""
     candidates = [_adapt(target, config, tensors) for config in _iterate_published(target)]
-    best = max(candidates, key=lambda config: _count_matches(tensors, target, config))
+    # A network without squeeze-and-excitation matches one with it as well; the one with fewer other tensors is meant.
+    best = max(
+        candidates, key=lambda config: (_count_matches(tensors, target, config), -len(_list_names(target, config)))
+    )
     if _count_matches(tensors, target, best) < _ENOUGH * len(_list_weights(best)):
         raise UnknownModelError(
             "no published EfficientNet has these names and shapes; pass a checkpoint of the network with --like"

@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .architectures import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2
+from .architectures import CONFIGS, EFFICIENTNET_EDGETPU, EFFICIENTNET_LITE, EFFICIENTNET_V1, EFFICIENTNET_V2
 from .config import BlockConfig, EfficientNetConfig, StageConfig
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIGS",
+    "EFFICIENTNET_EDGETPU",
+    "EFFICIENTNET_LITE",
     "EFFICIENTNET_V1",
     "EFFICIENTNET_V2",
     "BlockConfig",

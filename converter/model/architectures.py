@@ -4,9 +4,11 @@ This module imports neither torch nor NumPy.
 
 Sources: Tan and Le, "EfficientNet" (arXiv 1905.11946), table 1 and the compound scaling; Tan and Le, "EfficientNetV2"
 (arXiv 2104.00298), tables 4 and 9; sizes, dropout, rounding and survival probability as in the released TensorFlow
-code (google/automl, folder efficientnetv2; for the rounding of version 1 tensorflow/tpu).
+code (google/automl, folder efficientnetv2; for the rounding of version 1, and for the Lite and EdgeTPU networks,
+tensorflow/tpu, folder models/official/efficientnet).
 """
 
+import dataclasses
 import functools
 import math
 from typing import TypeAlias
@@ -69,9 +71,20 @@ _V1_BASE: tuple[_Row, ...] = (
     ("mbconv", 4, 5, 2, 6, 112, 192),
     ("mbconv", 1, 3, 1, 6, 192, 320),
 )
+_EDGETPU_BASE: tuple[_Row, ...] = (
+    ("fused", 1, 3, 1, 4, 24, 24),
+    ("fused", 2, 3, 2, 8, 24, 32),
+    ("fused", 4, 3, 2, 8, 32, 48),
+    ("mbconv", 5, 5, 2, 8, 48, 96),
+    ("mbconv", 4, 5, 1, 8, 96, 144),
+    ("mbconv", 2, 5, 2, 8, 144, 192),
+)
+_STEM_CHANNELS = 32
 _HEAD_CHANNELS = 1280
 _SE_RATIO = 0.25
 _IMAGENET_CLASSES = 1000
+#: Classes of the EdgeTPU networks, of which class 0 is the background.
+_CLASSES_WITH_BACKGROUND = 1001
 
 # (rows, width, depth, train size, eval size, dropout)
 _V2_TABLE: dict[str, _Scaling] = {
@@ -95,6 +108,18 @@ _V1_TABLE: dict[str, _Scaling] = {
     "efficientnet-b7": (_V1_BASE, 2.0, 3.1, 600, 600, 0.5),
     "efficientnet-b8": (_V1_BASE, 2.2, 3.6, 672, 672, 0.5),
     "efficientnet-l2": (_V1_BASE, 4.3, 5.3, 800, 800, 0.5),
+}
+_LITE_TABLE: dict[str, _Scaling] = {
+    "efficientnet-lite0": (_V1_BASE, 1.0, 1.0, 224, 224, 0.2),
+    "efficientnet-lite1": (_V1_BASE, 1.0, 1.1, 240, 240, 0.2),
+    "efficientnet-lite2": (_V1_BASE, 1.1, 1.2, 260, 260, 0.3),
+    "efficientnet-lite3": (_V1_BASE, 1.2, 1.4, 280, 280, 0.3),
+    "efficientnet-lite4": (_V1_BASE, 1.4, 1.8, 300, 300, 0.3),
+}
+_EDGETPU_TABLE: dict[str, _Scaling] = {
+    "efficientnet-edgetpu-S": (_EDGETPU_BASE, 1.0, 1.0, 224, 224, 0.2),
+    "efficientnet-edgetpu-M": (_EDGETPU_BASE, 1.0, 1.1, 240, 240, 0.2),
+    "efficientnet-edgetpu-L": (_EDGETPU_BASE, 1.2, 1.4, 300, 300, 0.3),
 }
 
 
@@ -144,10 +169,46 @@ def _scale(name: str, row: _Scaling, *, guarded: bool) -> EfficientNetConfig:
     )
 
 
+def _scale_lite(name: str, row: _Scaling) -> EfficientNetConfig:
+    """Return a Lite network: as version 1, but stem, head and the repeats of the first and last stage do not scale."""
+    scaled = _scale(name, row, guarded=True)
+    rows = row[0]
+    stages = [dataclasses.replace(stage, se_ratio=0.0) for stage in scaled.stages]
+    stages[0] = dataclasses.replace(stages[0], in_channels=_STEM_CHANNELS, repeats=rows[0][1])
+    stages[-1] = dataclasses.replace(stages[-1], repeats=rows[-1][1])
+    return dataclasses.replace(
+        scaled, stem_channels=_STEM_CHANNELS, stages=tuple(stages), head_channels=_HEAD_CHANNELS, activation="relu6"
+    )
+
+
+def _scale_edgetpu(name: str, row: _Scaling) -> EfficientNetConfig:
+    """Return an EdgeTPU network: the first block expands from the table's channels, not from those of the stem."""
+    scaled = _scale(name, row, guarded=True)
+    stem = round_channels(_STEM_CHANNELS, row[1], guarded=True)
+    first, *others = (dataclasses.replace(stage, se_ratio=0.0) for stage in scaled.stages)
+    first = dataclasses.replace(first, in_channels=stem, expand_from=first.in_channels, residual=False)
+    return dataclasses.replace(
+        scaled,
+        stem_channels=stem,
+        stages=(first, *others),
+        num_classes=_CLASSES_WITH_BACKGROUND,
+        activation="relu",
+    )
+
+
 EFFICIENTNET_V2: dict[str, EfficientNetConfig] = {
     key: _scale(key, row, guarded=False) for key, row in _V2_TABLE.items()
 }
 EFFICIENTNET_V1: dict[str, EfficientNetConfig] = {key: _scale(key, row, guarded=True) for key, row in _V1_TABLE.items()}
 #: Width and depth factors of the version 1 networks, relative to efficientnet-b0.
 V1_SCALING: dict[str, tuple[float, float]] = {key: (row[1], row[2]) for key, row in _V1_TABLE.items()}
-CONFIGS: dict[str, EfficientNetConfig] = {**EFFICIENTNET_V2, **EFFICIENTNET_V1}
+EFFICIENTNET_LITE: dict[str, EfficientNetConfig] = {key: _scale_lite(key, row) for key, row in _LITE_TABLE.items()}
+EFFICIENTNET_EDGETPU: dict[str, EfficientNetConfig] = {
+    key: _scale_edgetpu(key, row) for key, row in _EDGETPU_TABLE.items()
+}
+CONFIGS: dict[str, EfficientNetConfig] = {
+    **EFFICIENTNET_V2,
+    **EFFICIENTNET_V1,
+    **EFFICIENTNET_LITE,
+    **EFFICIENTNET_EDGETPU,
+}

@@ -1,7 +1,7 @@
 """The table of released checkpoints: address, network, training and preprocessing.
 
 Sources: the tables of google/automl (folder efficientnetv2, README) and tensorflow/tpu (models/official/efficientnet,
-README) for addresses and published accuracy; `converter.model` for the rest.
+README, also of its folders lite and edgetpu) for addresses and published accuracy; `converter.model` for the rest.
 The published accuracy is top-1 on the validation images of ImageNet, None if none was published.
 """
 
@@ -17,7 +17,7 @@ from tfckpt.errors import say_close_names
 from ..errors import UnknownModelError
 from ..images.recipes import Preprocessing, get_recipe
 from ..libraries.models import TARGETS, find_library_model
-from ..model.architectures import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2
+from ..model.architectures import CONFIGS, EFFICIENTNET_EDGETPU, EFFICIENTNET_LITE, EFFICIENTNET_V1, EFFICIENTNET_V2
 from ..model.config import EfficientNetConfig
 
 #: The address of the directory with all archives.
@@ -117,6 +117,18 @@ _NOISY_STUDENT_TOP1 = {
     "l2_475": 88.2,
     "l2": 88.4,
 }
+_LITE_TOP1 = {
+    "efficientnet-lite0": 75.1,
+    "efficientnet-lite1": 76.7,
+    "efficientnet-lite2": 77.6,
+    "efficientnet-lite3": 79.8,
+    "efficientnet-lite4": 81.5,
+}
+_EDGETPU_TOP1 = {
+    "efficientnet-edgetpu-S": 77.2,
+    "efficientnet-edgetpu-M": 78.7,
+    "efficientnet-edgetpu-L": 80.6,
+}
 
 
 def _list_v2_releases() -> list[Release]:
@@ -196,7 +208,26 @@ def _list_v1_releases() -> list[Release]:
     return releases
 
 
-RELEASES: dict[str, Release] = {release.name: release for release in (*_list_v2_releases(), *_list_v1_releases())}
+def _list_edge_releases() -> list[Release]:
+    networks = EFFICIENTNET_LITE | EFFICIENTNET_EDGETPU
+    return [
+        Release(
+            name=name,
+            path=f"lite/{name}.tar.gz" if name in EFFICIENTNET_LITE else f"{name}.tar.gz",
+            architecture=name,
+            training="ImageNet-1k" if name in EFFICIENTNET_LITE else "ImageNet-1k, with a background class",
+            classes=networks[name].num_classes,
+            size=networks[name].eval_size or _21K_SIZE,
+            recipe="lite",
+            top1=top1,
+        )
+        for name, top1 in (_LITE_TOP1 | _EDGETPU_TOP1).items()
+    ]
+
+
+RELEASES: dict[str, Release] = {
+    release.name: release for release in (*_list_v2_releases(), *_list_v1_releases(), *_list_edge_releases())
+}
 
 
 def find_release(name: str) -> Release:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import UnknownModelError
-from ..model.architectures import CONFIGS, EFFICIENTNET_V2
+from ..model.architectures import CONFIGS, EFFICIENTNET_EDGETPU, EFFICIENTNET_LITE, EFFICIENTNET_V2
 from ..model.config import EfficientNetConfig
 
 IMAGENET_CLASSES = 1000
@@ -103,6 +103,8 @@ def _list_candidates(config: EfficientNetConfig) -> tuple[str, ...]:
             return (name + _21K,)
         plain = () if name in _NO_1K else (name,)
         return (*plain, name + _FINETUNED) if config.num_classes == IMAGENET_CLASSES else ()
+    if name in EFFICIENTNET_LITE or name in EFFICIENTNET_EDGETPU:
+        return (name,) if config.num_classes == CONFIGS[name].num_classes else ()
     if config.num_classes != IMAGENET_CLASSES:
         return ()
     noisy = () if name in _NO_NOISY else (name + _NOISY,)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
-from ..model.architectures import EFFICIENTNET_V1, EFFICIENTNET_V2
+from ..model.architectures import EFFICIENTNET_EDGETPU, EFFICIENTNET_LITE, EFFICIENTNET_V1, EFFICIENTNET_V2
 from ..model.config import EfficientNetConfig
 from ..model.names import native_targets
 from ..model.published import PUBLISHED
@@ -46,7 +46,9 @@ def list_variants(config: EfficientNetConfig, nbytes: int) -> tuple[Variant, ...
     A network that was not published counts as version 2 if it has fused blocks, else as version 1.
     """
     fused = any(stage.block == "fused" for stage in config.stages)
-    configs = EFFICIENTNET_V2 if config.name in EFFICIENTNET_V2 or fused else EFFICIENTNET_V1
+    tables = (EFFICIENTNET_V2, EFFICIENTNET_V1, EFFICIENTNET_LITE, EFFICIENTNET_EDGETPU)
+    own = [table for table in tables if config.name in table]
+    configs = own[0] if own else EFFICIENTNET_V2 if fused else EFFICIENTNET_V1
     variants = [_variant(other, count_float32_bytes(other)) for name, other in configs.items() if name != config.name]
     variants.append(dataclasses.replace(_variant(config, nbytes), converted=True))
     return tuple(sorted(variants, key=lambda variant: (variant.parameters, variant.name)))

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from converter.model.architectures import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2, round_channels, round_repeats
+from converter.model.architectures import (
+    CONFIGS,
+    EFFICIENTNET_EDGETPU,
+    EFFICIENTNET_LITE,
+    EFFICIENTNET_V1,
+    EFFICIENTNET_V2,
+    round_channels,
+    round_repeats,
+)
 from converter.model.config import EfficientNetConfig, StageConfig
 
 STAGE = StageConfig(
@@ -93,12 +101,35 @@ def test_number_of_parameters_is_the_printed_one(name: str) -> None:
     assert PRINTED.keys() == PUBLISHED.keys()
 
 
-def test_configs_contain_both_versions() -> None:
-    """There are eight networks of version 2 and ten of version 1, each under its name."""
-    assert len(EFFICIENTNET_V2) == 8
-    assert len(EFFICIENTNET_V1) == 10
-    assert {**EFFICIENTNET_V2, **EFFICIENTNET_V1} == CONFIGS
+def test_configs_contain_every_table() -> None:
+    """Each network of each table is there under its name."""
+    tables = (EFFICIENTNET_V2, EFFICIENTNET_V1, EFFICIENTNET_LITE, EFFICIENTNET_EDGETPU)
+
+    assert list(map(len, tables)) == [8, 10, 5, 3]
+    assert {name: config for table in tables for name, config in table.items()} == CONFIGS
     assert [config.name for config in CONFIGS.values()] == list(CONFIGS)
+
+
+def test_lite_scales_neither_stem_nor_head_nor_the_repeats_of_the_outer_stages() -> None:
+    """Widths and the other repeats are those of the version 1 network of the same scaling, without its gates."""
+    lite, b4 = CONFIGS["efficientnet-lite4"], CONFIGS["efficientnet-b4"]
+
+    assert (lite.stem_channels, lite.head_channels, lite.activation) == (32, 1280, "relu6")
+    assert [stage.repeats for stage in lite.stages] == [1, 4, 4, 6, 6, 8, 1]
+    assert [stage.repeats for stage in b4.stages] == [2, 4, 4, 6, 6, 8, 2]
+    assert [stage.out_channels for stage in lite.stages] == [stage.out_channels for stage in b4.stages]
+    assert not any(block.config.se_channels for block in lite.blocks())
+
+
+@pytest.mark.parametrize(("size", "stem", "expanded"), [("S", 32, 96), ("M", 32, 96), ("L", 40, 128)])
+def test_first_block_of_edgetpu_expands_from_the_nominal_channels(size: str, stem: int, expanded: int) -> None:
+    """In L these are 4 times 32 channels, although the stem has 40; and no block of the stage adds its input."""
+    config = CONFIGS[f"efficientnet-edgetpu-{size}"]
+    first = [block.config for block in config.blocks() if block.stage == 0]
+
+    assert (config.stem_channels, first[0].in_channels, first[0].expanded_channels) == (stem, stem, expanded)
+    assert not any(block.has_residual for block in first)
+    assert all(block.expanded_channels == 4 * block.in_channels for block in first[1:])
 
 
 def test_sizes_and_rates_match_the_released_code() -> None:
