@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from tfckpt.errors import abridged, pluralize, printable
@@ -22,6 +23,20 @@ TABLES: dict[TargetName, Table] = {
 }
 #: The batch norm epsilon of the libraries' models; `same_padding_` sets it in torchvision's.
 _LIBRARY_EPSILON = 1e-3
+
+#: Fields that may differ from those of the published network: the libraries' models can have these values, `find_model`
+#: checks them by itself, or inference does not depend on them.
+_FREE = (
+    "num_classes",
+    "in_channels",
+    "dropout",
+    "drop_path",
+    "bn_epsilon",
+    "bn_momentum",
+    "train_size",
+    "eval_size",
+    "folded_bn",
+)
 
 
 def find_model(target: TargetName, config: EfficientNetConfig) -> str:
@@ -45,16 +60,11 @@ def find_model(target: TargetName, config: EfficientNetConfig) -> str:
 
 
 def _is_published(config: EfficientNetConfig) -> bool:
-    """Return whether a config is the published one of its name, for any classes and input channels."""
+    """Return whether a config computes the same as the published one of its name, apart from `_FREE` fields."""
     published = CONFIGS.get(config.name)
     if published is None:
         return False
-    return (published.stages, published.stem_channels, published.stem_stride, published.head_channels) == (
-        config.stages,
-        config.stem_channels,
-        config.stem_stride,
-        config.head_channels,
-    )
+    return config == dataclasses.replace(published, **{name: getattr(config, name) for name in _FREE})
 
 
 def list_notes(target: TargetName, config: EfficientNetConfig, preprocessing: Preprocessing | None) -> tuple[str, ...]:

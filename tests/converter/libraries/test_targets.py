@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -15,6 +16,9 @@ from converter.errors import ExportError
 from converter.exporting import export
 from converter.formats.files import read_native, read_output
 from converter.libraries.models import TargetName
+from converter.libraries.recognition import identify_config
+from converter.libraries.targets import find_model
+from converter.model.architectures import CONFIGS
 from tests.conftest import slow
 from tests.converter.networks import arrays
 
@@ -274,3 +278,66 @@ def test_sharded_directory_contains_every_tensor_once(v2: ConversionResult, tmp_
     assert set(tensors) == set(index["weight_map"]) == set(v2.state_dict)
     for name, array in v2.state_dict.items():
         np.testing.assert_array_equal(tensors[name], array)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "efficientnet-lite0",
+        *map(slow, ["efficientnet-lite1", "efficientnet-lite2", "efficientnet-lite3", "efficientnet-lite4"]),
+        *map(slow, ["efficientnet-edgetpu-S", "efficientnet-edgetpu-L"]),
+        "efficientnet-edgetpu-M",
+    ],
+)
+def test_edge_networks_load_strictly_into_timm_with_the_same_logits(name: str, tmp_path: pathlib.Path) -> None:
+    """Activations, additions and expansions are timm's too."""
+    pytest.importorskip("tests.torchvision_operators")
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    result = convert_network(name)
+    assert result.required_config().name == name
+
+    export(result, tmp_path / "folder", target="timm")
+
+    model = timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True)
+    assert_same(compute_logits(model), compute_own_logits(result))
+
+
+def test_state_dict_without_squeeze_and_excitation_is_recognized(tmp_path: pathlib.Path) -> None:
+    """Every tensor of Lite0 has the shape of one of B0, which has more."""
+    export(convert_network("efficientnet-lite0"), tmp_path / "lite0.pth", target="timm")
+
+    tensors = read_output(tmp_path / "lite0.pth").tensors
+
+    assert identify_config("timm", tensors).name == "efficientnet-lite0"
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "activation": {"activation": "relu6"},
+    "gate": {"gate": "hard_sigmoid"},
+    "gate_activation": {"gate_activation": "relu"},
+    "pooling": {"pooling": "max"},
+    "stem_kernel": {"stem_kernel": 5},
+    "head_channels": {"head_channels": 1408},
+}
+STAGE_CHANGES: dict[str, dict[str, Any]] = {
+    "stage activation": {"activation": "relu"},
+    "residual": {"residual": False},
+    "expand_from": {"expand_from": 8},
+}
+
+
+@pytest.mark.parametrize("change", [*CHANGES, *STAGE_CHANGES])
+@pytest.mark.parametrize("target", ["timm", "torchvision", "transformers", "efficientnet-pytorch"])
+def test_network_that_computes_something_else_is_not_a_published_one(target: TargetName, change: str) -> None:
+    """The name alone does not decide: any field that changes the logits does, and the unchanged network is accepted."""
+    published = CONFIGS["efficientnet-b0"]
+    if change in CHANGES:
+        changed = dataclasses.replace(published, **CHANGES[change])
+    else:
+        stages = list(published.stages)
+        stages[1] = dataclasses.replace(stages[1], **STAGE_CHANGES[change])
+        changed = dataclasses.replace(published, stages=tuple(stages))
+
+    assert find_model(target, dataclasses.replace(published, dropout=0.0, eval_size=256))
+    with pytest.raises(ExportError, match=target):
+        find_model(target, changed)
