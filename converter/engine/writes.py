@@ -38,6 +38,9 @@ _FUNCTIONS = {
     **dict.fromkeys(("Case", "StatelessCase"), (("branches",), 1)),
 }
 
+#: Stands for the begin of a call: what runs before the call runs before everything in the function.
+_BEGIN = Node("^begin", "NoOp", (), {})
+
 _Key: TypeAlias = tuple[int, str]
 #: A variable: the key of its node, or the position of an argument of the outermost body.
 _Variable: TypeAlias = "_Key | int"
@@ -133,7 +136,6 @@ class _Ancestry:
         self._past: dict[_Key, _Past] = {}
         self._finished: set[_Key] = set()
         self._dead: dict[_Key, set[int] | None] = {}  # dead outputs; None for all of them
-        self._controls: dict[int, list[Site]] = {}
 
     def check(self, sites: Sequence[Site]) -> GraphError | None:
         """Return an error for the first site that reads a variable after it is written."""
@@ -211,24 +213,20 @@ class _Ancestry:
                 self._finish(site)
 
     def _parents(self, site: Site) -> Iterator[Site]:
-        for reference in data_inputs(site.node):
-            end = self._resolve(site.scope, reference)
-            if isinstance(end, tuple):
-                yield end[0]
-        yield from _control_inputs(site.scope, site.node)
-        yield from self._controls_of_calls(site.scope)
-
-    def _controls_of_calls(self, scope: Scope) -> list[Site]:
-        """Return what runs before the call of a body, and before the calls around it."""
-        if scope.identity not in self._controls:
-            controls: list[Site] = []
-            inner = scope
-            while inner.caller is not None:
-                name = inner.prefix.removeprefix(inner.caller.prefix).removesuffix("/")
-                controls += _control_inputs(inner.caller, inner.caller.body.nodes[name])
-                inner = inner.caller
-            self._controls[scope.identity] = controls
-        return self._controls[scope.identity]
+        scope = site.scope
+        if site.node is not _BEGIN:
+            for reference in data_inputs(site.node):
+                end = self._resolve(scope, reference)
+                if isinstance(end, tuple):
+                    yield end[0]
+            yield from _control_inputs(scope, site.node)
+            if scope.caller is not None:
+                yield Site(scope, _BEGIN)
+        elif scope.caller is not None:
+            name = scope.prefix.removeprefix(scope.caller.prefix).removesuffix("/")
+            yield from _control_inputs(scope.caller, scope.caller.body.nodes[name])
+            if scope.caller.caller is not None:
+                yield Site(scope.caller, _BEGIN)
 
     def _finish(self, site: Site) -> None:
         past = self._past[site.key]

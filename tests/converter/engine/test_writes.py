@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -68,3 +69,24 @@ def test_write_before_the_call_of_a_function_is_found() -> None:
         graph(*parts, passes).run("outer", {"x": np.float32(1)})
 
     assert (caught.value.node, caught.value.op) == ("outer/inner/r", "ReadVariableOp")
+
+
+def test_control_dependencies_of_a_call_cost_no_more_than_their_number() -> None:
+    """What runs before a call is not listed for each operation in its function."""
+    names = [f"n{number}" for number in range(3000)]
+    body = [node(name, "Neg", before) for before, name in zip(["x", *(f"{n}:y:0" for n in names)], names, strict=False)]
+    parts = (
+        node("v", "VarHandleOp"),
+        *(node(name, "NoOp") for name in names),
+        node("r", "ReadVariableOp", "v"),
+        call("c", "long", "r", *(f"^{name}" for name in names)),
+        function("long", *body, returns=f"{names[-1]}:y:0"),
+    )
+    loaded = graph(*parts)
+    tracemalloc.start()
+
+    loaded.plan(["c"], {})
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64 << 20
