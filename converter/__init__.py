@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .preprocessing import ImageTransform, preprocess, preprocessing_of
     from .releases.downloads import fetch
     from .reverting import RevertReport, revert, to_tensorflow_names
+    from .saving import save_model
 
 __all__ = [
     "CONFIGS",
@@ -80,6 +81,7 @@ __all__ = [
     "reverse",
     "revert",
     "same_padding_",
+    "save_model",
     "to_tensorflow_names",
 ]
 
@@ -108,6 +110,7 @@ _MODULES = {
     "reverse": ".mapping.reversal",
     "revert": ".reverting",
     "same_padding_": ".model.same_padding",
+    "save_model": ".saving",
     "to_tensorflow_names": ".reverting",
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import html
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import tfckpt
-from tfckpt.errors import printable
+from tfckpt.errors import pluralize, printable
 from tfckpt.graphs.graph_file import read_graph_file
 
 from ._typing import Array, PathLike, Progress, SourceLike
@@ -57,7 +58,7 @@ class ConversionPlan:
     read: Callable[[Sequence[str]], Iterator[Array]] = dataclasses.field(compare=False, repr=False)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class ConversionResult:
     """A converted network.
 
@@ -72,6 +73,15 @@ class ConversionResult:
     config: EfficientNetConfig | None
     report: ConversionReport
     rules: RuleSet
+
+    def __repr__(self) -> str:
+        """Return network, size and source in one line."""
+        size = f"{pluralize(len(self.state_dict), 'tensor')}, {self.report.nbytes:,} bytes"
+        return f"<ConversionResult {printable(self.report.network)}, {size}, from {printable(self.report.source)}>"
+
+    def _repr_html_(self) -> str:
+        """Return the summary of the report, for notebooks."""
+        return f"<pre>{html.escape(self.report.summary())}</pre>"
 
     def required_config(self) -> EfficientNetConfig:
         """Return the config; raise `ConversionError` if there is none."""

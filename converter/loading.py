@@ -82,7 +82,7 @@ def load_model(
         with error_context(path=path):
             config = _read_config(output, path, strides) or config_from_state_dict(arrays, strides=strides)
             _check_weights_choice(output, weights)
-            _check_tensors(arrays, config)
+            check_tensors(arrays, config)
             tensors = {name: _to_tensor(name, array) for name, array in arrays.items()}
         for note in _list_notes(output, config):
             if talk is not None:
@@ -161,7 +161,7 @@ def _check_weights_choice(output: NetworkFile, weights: WeightsChoice | None) ->
         )
 
 
-def _check_tensors(arrays: Mapping[str, Array], config: EfficientNetConfig) -> None:
+def check_tensors(arrays: Mapping[str, Array], config: EfficientNetConfig) -> None:
     """Raise `MappingError` unless names and shapes match the config, before anything of its size is allocated."""
     targets = native_targets(config)
     shapes = {name: array.shape for name, array in arrays.items()}

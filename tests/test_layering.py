@@ -50,6 +50,7 @@ LAYERS = {
     "converter.loading": 16,
     "converter.preprocessing": 16,
     "converter.reporting": 16,
+    "converter.saving": 17,
     "converter.verification": 17,
     "converter.exporting": 18,
     "converter.reverting": 18,

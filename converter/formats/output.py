@@ -52,15 +52,16 @@ def materialize(tensor: Writable) -> Array:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """A conversion to be written: tensors by the target's names, and metadata.
+    """A network to be written: tensors by the target's names, and metadata.
 
+    `report` is that of the conversion, or None for weights that were trained afterwards.
     `config` is None if the network is not an EfficientNet; `changes` are sentences about changes after the conversion.
     `model` is the target's name of the network; `names` maps our names to the target's, and is empty for our own.
     """
 
     tensors: Mapping[str, Writable]
     config: EfficientNetConfig | None
-    report: ConversionReport
+    report: ConversionReport | None
     target: TargetName = "native"
     model: str | None = None
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -71,13 +72,14 @@ class Output:
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata that a file stores with the tensors, as strings."""
-        provenance = self.report.provenance()
-        if self.changes:
-            provenance["changes"] = list(self.changes)
         metadata = {"format": "pt"}  # tools of the safetensors format expect this for PyTorch
         if self.config is not None:
             metadata[CONFIG_KEY] = json.dumps(self.config.to_dict())
-        metadata[PROVENANCE_KEY] = json.dumps(provenance)
+        if self.report is not None:
+            provenance = self.report.provenance()
+            if self.changes:
+                provenance["changes"] = list(self.changes)
+            metadata[PROVENANCE_KEY] = json.dumps(provenance)
         if self.preprocessing is not None:
             metadata[PREPROCESSING_KEY] = json.dumps(self.preprocessing.to_dict())
         if self.labels is not None:
