@@ -10,10 +10,9 @@ import dataclasses
 import functools
 import importlib
 import io
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .. import __version__
 from ..addresses import hide_secrets, plain_address
@@ -22,6 +21,10 @@ from .help import HelpFormatter
 from .render import complain, say
 from .sigterm import EXIT_CODE as STOPPED
 from .sigterm import Stopped, stoppable
+from .streams import discard, replace_closed, write_message
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _WRONG_USAGE = 2
 _INTERRUPTED = 130
@@ -67,24 +70,34 @@ class Command:
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Run one verb and return its exit code; on wrong usage the parser exits with 2."""
+        replace_closed()
         if isinstance(sys.stdout, io.TextIOWrapper):
             # Escape characters that the output's encoding lacks, as Python does on standard error.
             sys.stdout.reconfigure(errors="backslashreplace")
-        options = self._parse(sys.argv[1:] if arguments is None else arguments)
         try:
+            code = self._run(sys.argv[1:] if arguments is None else arguments)
+        except SystemExit as leaving:
+            failure = self._flush()
+            raise SystemExit(leaving.code or failure) from None
+        failure = self._flush()
+        return code or failure
+
+    def _run(self, arguments: Sequence[str]) -> int:
+        """Run one verb and return its exit code."""
+        try:
+            options = self._parse(arguments)
             with stoppable():
                 code: int = options.run(options)
-            sys.stdout.flush()
         except ReportedError as error:
             self._complain(f"{error}{self.checksum_hint}" if isinstance(error, ChecksumError) else str(error))
             return error.exit_code
         except BrokenPipeError:
-            # The reader of the pipe, such as `head`, has closed it; Python must not complain when it flushes at exit.
-            _discard_output()
+            # The reader of the pipe, such as `head`, has closed it.
+            discard(sys.stdout)
             return 0
         except OSError as error:
             # Writing to standard output failed, for example on a full disk; for other files it is a ReportedError.
-            _discard_output()
+            discard(sys.stdout)
             self._complain(str(error))
             return WriteError.exit_code
         except KeyboardInterrupt as error:
@@ -94,6 +107,19 @@ class Command:
             self._complain(f"stopped by the system{self._note(error)}")
             return STOPPED
         return code
+
+    def _flush(self) -> int:
+        """Write what is buffered, and return the exit code of a failure, or 0."""
+        write_message("", end="")
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            discard(sys.stdout)
+        except OSError as error:
+            discard(sys.stdout)
+            self._complain(str(error))
+            return WriteError.exit_code
+        return 0
 
     def _parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse the arguments, and accept a verb's optional last argument after options too: `ls PATH --long PATTERN`.
@@ -127,9 +153,12 @@ class _Parser(argparse.ArgumentParser):
         """Print the message and exit with code 2."""
         super().error(hide_secrets(message))
 
-
-def _discard_output() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Print help and errors; unlike the method of `argparse`, raise `OSError` if standard output is full."""
+        if file is None or file is sys.stderr:
+            write_message(message, end="")
+        else:
+            file.write(message)
 
 
 def report_misuse(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ..addresses import hide_secrets
 from ..errors import printable
+from .streams import write_message
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
@@ -65,7 +66,7 @@ def to_json(value: object) -> str:
 
 def say(text: str) -> None:
     """Print one line to standard error, with control characters escaped and without the secrets of addresses."""
-    print(printable(hide_secrets(text)), file=sys.stderr)
+    write_message(printable(hide_secrets(text)))
 
 
 def complain(text: str, *, command: str = "tfckpt") -> None:
@@ -94,9 +95,9 @@ class Progress:
             self._shown_at = now
             filled = 30 * done // max(total, 1)
             bar = "#" * filled + "-" * (30 - filled)
-            print(f"\r{self._label} [{bar}] {done:,}/{total:,}", end="", file=sys.stderr, flush=True)
+            write_message(f"\r{self._label} [{bar}] {done:,}/{total:,}", end="")
 
     def close(self) -> None:
         """Remove the line."""
         if self._is_terminal and self._shown_at:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            write_message("\r\x1b[K", end="")
