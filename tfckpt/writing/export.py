@@ -6,6 +6,7 @@ Each tensor is read when it is written, so only one is in memory at a time.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -15,7 +16,7 @@ import re
 import shutil
 import urllib.parse
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -42,6 +43,9 @@ INDEX_NAME = "index.json"
 #: Zip stores the length of a name in 16 bits; every name gets a suffix.
 _LONGEST_ZIP_NAME = 0xFFFF - len(".npy")
 _LONGEST_FILE_NAME = 200
+#: Names that Windows gives to devices, whatever follows a dot, and those of files in which macOS keeps attributes.
+_RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)\d) *(\.|$)|\._", re.IGNORECASE)
+_ESCAPE_OR_CAPITAL = re.compile(r"%[0-9A-F]{2}|[A-Z]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -326,9 +330,8 @@ def _write_folder(
     with writing(path):
         os.mkdir(temporary)
     try:
-        files: dict[str, str] = {}
+        files = _name_files(tensor.name for tensor in tensors)
         for tensor in tensors:
-            files[tensor.name] = _file_name(tensor.name)
             with PendingFile(os.path.join(temporary, files[tensor.name])) as pending:
                 np.lib.format.write_array(pending.file, np.asanyarray(tensor.load()), allow_pickle=False)
                 pending.commit()
@@ -346,10 +349,37 @@ def _write_folder(
     return tuple(os.path.join(path, name) for name in (INDEX_NAME, *files.values()))
 
 
-def _file_name(name: str) -> str:
-    """Return a file name for a tensor: percent-encoded, and if that is too long, its beginning and a digest."""
-    raw = name.encode("utf-8", "surrogateescape")
-    quoted = urllib.parse.quote(raw, safe=" ()+,=@^_{}~")
+def _name_files(names: Iterable[str]) -> dict[str, str]:
+    """Map each tensor to the name of its file, which is different from the others on every disk.
+
+    Names are percent-encoded, so they are ASCII, and urllib.parse.unquote restores all but the very long ones.
+    Letters that would be the only difference on a disk that ignores case are encoded too: `A/w` and `a/w` become
+    `%41%2Fw.npy` and `a%2Fw.npy`.
+    """
+    quoted = {name: _quote(name) for name in names}
+    counts = collections.Counter(file.lower() for file in quoted.values())
+    return {
+        name: _shorten(file if counts[file.lower()] == 1 else _encode_capitals(file), name)
+        for name, file in quoted.items()
+    }
+
+
+def _quote(name: str) -> str:
+    """Percent-encode a name, also `~`, which would allow short names of Windows, and reserved names such as `nul`."""
+    quoted = urllib.parse.quote(_encode(name), safe=" ()+,=@^_{}").replace("~", "%7E")
+    return f"%{ord(quoted[0]):02X}{quoted[1:]}" if _RESERVED.match(quoted) else quoted
+
+
+def _encode_capitals(quoted: str) -> str:
+    return _ESCAPE_OR_CAPITAL.sub(lambda match: match[0] if len(match[0]) > 1 else f"%{ord(match[0]):02X}", quoted)
+
+
+def _shorten(quoted: str, name: str) -> str:
+    """Return a file name; a very long one is the beginning of the name and a digest, after the mark `~`."""
     if len(quoted) > _LONGEST_FILE_NAME:
-        quoted = f"{quoted[: _LONGEST_FILE_NAME - 41]}-{hashlib.sha256(raw).hexdigest()[:40]}"
+        quoted = f"{quoted[: _LONGEST_FILE_NAME - 41]}~{hashlib.sha256(_encode(name)).hexdigest()[:40]}"
     return f"{quoted}.npy"
+
+
+def _encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import urllib.parse
 from collections.abc import Callable
 
 import numpy as np
@@ -65,6 +66,48 @@ def test_names_like_paths_stay_inside_an_exported_folder(tmp_path: pathlib.Path)
     for name in names:
         assert (out / index[name]).parent == out
         np.testing.assert_array_equal(np.load(out / index[name]), source[name])
+
+
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        (["A/w", "a/w", "B/w"], ["%41%2Fw", "a%2Fw", "B%2Fw"]),
+        (["NUL", "nul", "x"], ["%4EUL", "%6Eul", "x"]),
+        (["con", "Aux.1", "lpt9 ", "com1 .x", "control"], ["%63on", "%41ux.1", "%6Cpt9 ", "%63om1 .x", "control"]),
+        (["caf\u00e9", "cafe\u0301", "a.", "a ", "a"], ["caf%C3%A9", "cafe%CC%81", "a.", "a ", "a"]),
+        (["longna~1", "._x"], ["longna%7E1", "%2E_x"]),
+    ],
+    ids=["case", "case of a device", "devices", "accents and ends", "short names and attributes"],
+)
+def test_files_of_a_folder_are_distinct_on_every_disk(
+    names: list[str], files: list[str], tmp_path: pathlib.Path
+) -> None:
+    """Disks ignore case or the form of accents, and Windows has devices and short names; reading gives the names."""
+    source = save(tmp_path, **{name: np.float32(number) for number, name in enumerate(names)})
+
+    export(source, tmp_path / "out")
+
+    index = json.loads((tmp_path / "out" / "index.json").read_text())
+    assert index == {name: f"{file}.npy" for name, file in zip(names, files, strict=True)}
+    for number, name in enumerate(names):
+        assert np.load(tmp_path / "out" / index[name]) == number
+        assert urllib.parse.unquote(index[name]) == f"{name}.npy"
+
+
+def test_shortened_name_differs_from_every_other(tmp_path: pathlib.Path) -> None:
+    """Names that differ in case at their end, and one that is the file name of another."""
+    names = ["x" * 300 + "A", "x" * 300 + "a"]
+    export(save(tmp_path, **{name: np.float32(0) for name in names}), tmp_path / "first")
+    index = json.loads((tmp_path / "first" / "index.json").read_text())
+    names.append(index[names[0]].removesuffix(".npy"))
+
+    second = tfckpt.save({name: np.float32(0) for name in names}, tmp_path / "other")
+    with tfckpt.open(second) as source:
+        export(source, tmp_path / "second")
+
+    files = json.loads((tmp_path / "second" / "index.json").read_text())
+    assert len({file.lower() for file in files.values()}) == 3
+    assert max(map(len, files.values())) <= 204
 
 
 @pytest.mark.parametrize(
