@@ -99,10 +99,10 @@ class Checkpoint(Mapping[str, Array]):
         return self.read(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.reader.names())
+        return self.reader.iterate_names()
 
     def __len__(self) -> int:
-        return len(self.reader.names())
+        return sum(1 for _ in self.reader.iterate_names())
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._lookup(name) is not None
