@@ -14,6 +14,7 @@ timm's training checkpoints and folders name the model; nothing else does.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from tfckpt.errors import abridged, printable
@@ -22,6 +23,9 @@ from ..model.config import EfficientNetConfig
 from .models import TORCHVISION_OTHER_EPSILON, TargetName, find_library_model
 
 _TIMM_PREFIX = "tf_"
+#: A model of timm in what its files call the architecture, also after `hf-hub:` and before the tag of its weights.
+#: Without a name, timm's training writes the class, `efficientnet`, which shows nothing.
+_TIMM_MODEL = re.compile(r"(?:.*[:/])?((?:tf_)?efficientnet(?:v2)?_\w+)(?:\.\w+)?")
 #: timm has these networks only as `tf_` models.
 _ONLY_TENSORFLOW = ("efficientnetv2-b",)
 
@@ -62,7 +66,8 @@ def describe_origin(target: TargetName, config: EfficientNetConfig, architecture
 
 def _describe_timm(config: EfficientNetConfig, architecture: str | None) -> Origin | None:
     difference = "pads stride-2 convolutions differently from TensorFlow, and its batch norms have epsilon 1e-5"
-    if architecture is None:
+    named = None if architecture is None else _TIMM_MODEL.fullmatch(architecture)
+    if named is None:
         model = find_library_model("timm", config.name)
         if model is None or config.name.startswith(_ONLY_TENSORFLOW):
             return None
@@ -70,6 +75,6 @@ def _describe_timm(config: EfficientNetConfig, architecture: str | None) -> Orig
             f"assumed: the weights are those of timm's {model}; "
             f"{model.removeprefix(_TIMM_PREFIX)} has the same names and shapes, but it {difference}"
         )
-    if architecture.startswith(_TIMM_PREFIX):
+    if named[1].startswith(_TIMM_PREFIX):
         return None
-    return Origin(f"timm's {printable(abridged(architecture))} {difference}, not {config.bn_epsilon:g}", differs=True)
+    return Origin(f"timm's {printable(abridged(named[1]))} {difference}, not {config.bn_epsilon:g}", differs=True)
