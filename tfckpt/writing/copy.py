@@ -16,6 +16,7 @@ import numpy as np
 from .._typing import Array, PathLike, Progress
 from ..bundle.writer import BundleWriter
 from ..checkpoint import Checkpoint
+from ..errors import pluralize
 from ..finding.state_file import update_state
 from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
@@ -63,10 +64,12 @@ def write(
     dtype: str | None = None,
     join: bool = False,
 ) -> Report:
-    """Write a checkpoint with these items."""
+    """Write a checkpoint with these items; `ValueError` for more data shards than payloads."""
     prefix = os.fspath(prefix)
     # The size decides between an empty tensor and the one that begins at the same offset.
     steps = sorted(_plan_steps(items, dtype=dtype, join=join), key=lambda step: (step.position, step.nbytes))
+    if not keep_shards and shards > max(len(steps), 1):
+        raise ValueError(f"{shards:,} data shards for {pluralize(len(steps), 'tensor')}; use at most one per tensor")
     total = sum(step.nbytes for step in steps)
     copied: dict[str, None] = {}
     converted: dict[str, None] = {}

@@ -54,7 +54,7 @@ def copy(
       It is enough if the globs select one of the two.
     - `rename` are pairs of a regular expression and a replacement, applied to every name in this order.
     - `dtype` converts float16, bfloat16, float32 and float64 tensors to one of these; other types do not change.
-    - `shards` is the number of data shards; by default tensors stay in their shards.
+    - `shards` is the number of data shards, at most one per tensor; by default tensors stay in their shards.
     - `to_v2` decodes payloads that cannot be copied as bytes, those of V1 and big-endian checkpoints, and joins slices.
 
     In an object-based checkpoint objects move with their keys, so that TensorFlow restores them at their new paths;
@@ -76,6 +76,8 @@ def copy(
         targets = rename_all(origins, patterns)
         if not targets:
             raise ValueError("no tensor is left to write")
+        if GRAPH_KEY in targets.values():
+            raise ValueError(f"no tensor can be renamed to {GRAPH_KEY}, the name of the object graph")
         items = [Item(target, checkpoint, origins[name]) for name, target in targets.items()]
         with_graph = GRAPH_KEY in checkpoint.reader and not matches_any(GRAPH_KEY, exclude)
         if with_graph:

@@ -250,6 +250,8 @@ def to_values(name: str, value: object, tf_dtype: str | None) -> tuple[DataType,
         raise type(error)(f"{printable(name)!r}: {error}") from None
     if default.numpy_name != data_type.numpy_name:
         raise TypeError(f"{printable(name)!r}: an array of {array.dtype} cannot be stored as {data_type.name}")
+    if name == GRAPH_KEY and not (data_type.is_string and array.shape == ()):
+        raise ValueError(f"{name} is the name of the object graph, a single string")
     return data_type, array
 
 

@@ -259,9 +259,23 @@ def test_damaged_payload_is_not_copied(small: pathlib.Path, tmp_path: pathlib.Pa
         {"rename": [("^net/b$", "")]},
         {"dtype": "int8"},
         {"dtype": "float31"},
+        {"rename": [("^net/b$", "_CHECKPOINTABLE_OBJECT_GRAPH")]},
         {"shards": 0},
+        {"shards": 100_000},
     ],
-    ids=["include", "nothing left", "regex", "replacement", "unused", "empty name", "integer", "dtype", "shards"],
+    ids=[
+        "include",
+        "nothing left",
+        "regex",
+        "replacement",
+        "unused",
+        "empty name",
+        "integer",
+        "dtype",
+        "name of the object graph",
+        "no shard",
+        "more shards than tensors",
+    ],
 )
 def test_invalid_option_of_a_copy_is_refused(
     options: dict[str, object], small: pathlib.Path, tmp_path: pathlib.Path
@@ -269,6 +283,33 @@ def test_invalid_option_of_a_copy_is_refused(
     """Nothing is written."""
     with pytest.raises(ValueError):
         tfckpt.copy(small, tmp_path / "a", **options)  # type: ignore[arg-type]  # one option at a time
+
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_copy_can_have_a_shard_for_each_tensor(small: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """One more is refused, for a merge as well."""
+    number = len(contents(small))
+
+    tfckpt.copy(small, tmp_path / "a", shards=number)
+
+    assert contents(tmp_path / "a") == contents(small)
+    with pytest.raises(ValueError):
+        tfckpt.copy(small, tmp_path / "b", shards=number + 1)
+    with pytest.raises(ValueError):
+        tfckpt.merge([small], tmp_path / "b", shards=number + 1)
+    assert not list(tmp_path.glob("b.*"))
+
+
+@pytest.mark.parametrize("value", [np.zeros(3, np.float32), np.array([b"a"], object)])
+def test_only_a_string_can_have_the_name_of_the_object_graph(
+    value: np.ndarray[tuple[int, ...], np.dtype[np.generic]], small: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Otherwise the checkpoint could not be read as an object-based one."""
+    with pytest.raises(ValueError):
+        tfckpt.save({"_CHECKPOINTABLE_OBJECT_GRAPH": value}, tmp_path / "a")
+    with pytest.raises(ValueError):
+        tfckpt.replace(small, {"_CHECKPOINTABLE_OBJECT_GRAPH": value}, tmp_path / "a", allow_change=True)
 
     assert not list(tmp_path.glob("a.*"))
 
