@@ -13,9 +13,18 @@ import converter.cli
 import tfckpt.cli
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "writing.md"
-_COMMANDS = {"tfckpt": tfckpt.cli.main, "tf2torch": converter.cli.main}
 _COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
+
+
+def make_folder(arguments: list[str]) -> int:
+    """Do what `mkdir` does."""
+    for folder in arguments:
+        pathlib.Path(folder).mkdir()
+    return 0
+
+
+_COMMANDS = {"tfckpt": tfckpt.cli.main, "tf2torch": converter.cli.main, "mkdir": make_folder}
 
 
 def test_examples_of_the_page_run_and_print_what_it_shows(
@@ -30,8 +39,6 @@ def test_examples_of_the_page_run_and_print_what_it_shows(
     os.symlink(data / "digits-train", "digits-train")
     os.symlink(data / "digits" / "efficientnetv2-digits", "digits")
     os.symlink(data / "reverted" / "finetuned.pth", "finetuned.pth")
-    pathlib.Path("averaged").mkdir()
-    pathlib.Path("tuned").mkdir()
     names: dict[str, object] = {}
 
     blocks = _BLOCK.findall(PAGE.read_text(encoding="utf-8"))
