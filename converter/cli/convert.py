@@ -83,9 +83,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     output = parser.add_argument_group("output")
     output.add_argument(
         "--target",
+        metavar="LIBRARY",
         choices=TARGETS,
         default="native",
-        help="library whose names the tensors get; a folder also gets that library's config (default: native)",
+        help="library whose names the tensors get; a folder also gets that library's config: "
+        "%(choices)s (default: %(default)s)",
     )
     output.add_argument("--dtype", choices=DTYPES, help="dtype of the floating-point tensors (default: as stored)")
     classes = output.add_mutually_exclusive_group()

@@ -26,7 +26,7 @@ HELP = """\
 Classify labelled images with converted weights, and report top-1 and top-5 accuracy.
 
   tf2torch evaluate s.safetensors --data imagenet/val                       one folder per class
-  tf2torch evaluate s.safetensors --data digits.npz --against efficientnetv2-digits
+  tf2torch evaluate s.safetensors --data digits.npz --against model.ckpt-322
 
 Images are preprocessed as for the evaluation of the release. An .npz contains the arrays images, NHWC (float32 inputs
 or uint8 pixels), and labels. With --against, the graph saved with the checkpoint classifies the images too, without

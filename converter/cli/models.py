@@ -11,12 +11,11 @@ from tfckpt.errors import pluralize
 from ..releases.table import Release, find_releases
 
 HELP = """\
-List the released checkpoints: classes, input size, parameters, published top-1 accuracy, preprocessing, and the
-models of other libraries that can load their weights.
+List the released checkpoints: classes, input size, parameters and published top-1 accuracy.
 
   tf2torch models
-  tf2torch models 'efficientnetv2-*-21k'
-  tf2torch models b0 --json              also show addresses
+  tf2torch models 'efficientnetv2-*-21k' --long   also show preprocessing, and models of other libraries that fit
+  tf2torch models b0 --json                       also show addresses
 
 Other commands accept the name of a release in place of a path, download it once, and keep it in a cache:
 
@@ -38,6 +37,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         default="*",
         help="only names that match a glob, or that contain this text",
     )
+    parser.add_argument(
+        "--long", action="store_true", help="also show preprocessing, and the models of other libraries that fit"
+    )
     parser.add_argument("--json", action="store_true", help="write JSON")
     parser.set_defaults(run=run)
 
@@ -48,9 +50,13 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([release.to_dict() for release in releases], indent=2))
     elif releases:
-        header = ["name", "classes", "input", "parameters", "top-1", "preprocessing", "timm", "torchvision"]
-        print(format_table(header, list(map(_format_row, releases)), right="lrrrrlll"))
-        print(f"{pluralize(len(releases), 'release')}; --json adds addresses and the models of other libraries")
+        header = ["name", "classes", "input", "parameters", "top-1"]
+        heading, *rows = format_table(header, list(map(_format_row, releases)), right="lrrrr").splitlines()
+        print(heading)
+        for release, row in zip(releases, rows, strict=True):
+            print("\n".join([row, *(_describe(release) if options.long else [])]))
+        hint = "--json adds addresses" if options.long else "--long adds preprocessing and models of other libraries"
+        print(f"{pluralize(len(releases), 'release')}; {hint}")
     else:
         complain(f"no release matches {options.pattern!r}", command="tf2torch")
     return 0 if releases else 3
@@ -63,7 +69,10 @@ def _format_row(release: Release) -> list[str]:
         str(release.size),
         f"{release.parameters:,}",
         "-" if release.top1 is None else f"{release.top1:.1f} %",
-        release.preprocessing.describe(),
-        release.fits.get("timm", "-"),
-        release.fits.get("torchvision", "-"),
     ]
+
+
+def _describe(release: Release) -> list[str]:
+    """Return the lines that --long adds; next to the other columns they would not fit into 80."""
+    fits = (f"{library}: {release.fits[library]}" for library in ("timm", "torchvision") if library in release.fits)
+    return [f"    {line}" for line in (release.preprocessing.describe(), *fits)]

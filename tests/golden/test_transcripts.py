@@ -149,6 +149,27 @@ def test_output_matches_the_transcript(path: Path, tmp_path: Path, monkeypatch: 
         pytest.fail("\n".join([*difference, "", "to accept this change, run: make golden"]), pytrace=False)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([name, "--help"] for name in COMMANDS),
+        *([name, verb, "--help"] for name, package in COMMANDS.items() for verb in package._COMMAND.verbs),
+        ["tf2torch", "models"],
+        ["tf2torch", "models", "--long"],
+    ],
+    ids=" ".join,
+)
+def test_help_and_tables_fit_80_columns(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Usage and examples too."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with contextlib.suppress(SystemExit):
+        COMMANDS[arguments[0]].main(arguments[1:])
+
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
 def test_every_verb_has_a_transcript() -> None:
     """Each command has one too, for its own help and errors."""
     expected = {f"{name}-{verb}" for name, package in COMMANDS.items() for verb in package._COMMAND.verbs}

@@ -14,7 +14,7 @@ Copy a checkpoint, or part of it, to another prefix.
 
   tfckpt cp model.ckpt-322 new/model
   tfckpt cp model.ckpt-322 new/model --ema-to-raw --no-optimizer     only the averaged weights
-  tfckpt cp model.ckpt-322 new/model --include 'net/*' --rename '^net/=backbone/'
+  tfckpt cp model.ckpt-322 new/model --include 'net/*' --rename '^net/=body/'
   tfckpt cp old.ckpt new/model --to-v2                               from V1
 
 Unchanged payloads are copied as bytes, after their checksums have been verified.

@@ -15,7 +15,7 @@ Write the tensors of a checkpoint, unchanged, to a file that other libraries can
 
   tfckpt export model.ckpt-322 -o weights.safetensors
   tfckpt export model.ckpt-322 -o weights.npz --no-optimizer --ema
-  tfckpt export model.ckpt-322 -o arrays/ --include '*/kernel' --strip-prefix net/
+  tfckpt export model.ckpt -o arrays/ --include '*/kernel' --strip-prefix net/
   tfckpt export huge.ckpt -o model.safetensors --shard-size 5GB
 
 The ending of OUT selects the format: .safetensors, .npz, or a folder of .npy files for a slash or no ending.

@@ -46,17 +46,6 @@ def test_command_without_torch_names_the_extra(
     assert "tfckpt[torch]" in process.stderr
 
 
-@pytest.mark.parametrize("verb", ["convert", "plan", "verify", "evaluate", "bench", "revert", "models", "ops"])
-def test_help_fits_a_narrow_terminal(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """At 80 columns only the commands of examples may be wider: they are not wrapped."""
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit):
-        main([verb, "--help"])
-
-    lines = capsys.readouterr().out.partition("\n\n")[2].splitlines()
-    assert [line for line in lines if len(line) > 80 and not line.startswith("  tf2torch ")] == []
-
-
 def test_help_on_a_wide_terminal_is_not_wrapped(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """Examples have their explanation on the same line."""
     monkeypatch.setenv("COLUMNS", "125")
