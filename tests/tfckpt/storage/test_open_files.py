@@ -27,10 +27,11 @@ SHARDS = 300
 
 @contextlib.contextmanager
 def descriptors_limited(free: int) -> Iterator[None]:
-    """Let the process open at most so many more files."""
+    """Let the process open at most so many more files, or fewer if its limit cannot be raised."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = max(int(name) for name in os.listdir(FOLDER))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1 + free, hard))
+    wanted = used + 1 + free
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
     try:
         yield
     finally:
