@@ -67,12 +67,16 @@ class ConversionResult:
     The arrays of `convert` are in C order. Those that the checkpoint stores in the same order are views of its memory
     map where possible. They are read-only unless the checkpoint was opened with `writable=True`, and stay valid after
     it is closed.
+    `source` is what was converted, and `graph` the path of its graph if one was given, for the proof before the result
+    is written.
     """
 
     state_dict: dict[str, Array]
     config: EfficientNetConfig | None
     report: ConversionReport
     rules: RuleSet
+    source: SourceLike | None = dataclasses.field(default=None, compare=False, repr=False)
+    graph: PathLike | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         """Return network, size and source in one line."""
@@ -183,7 +187,7 @@ def convert_to_views(
     for constant in planned.plan.constants:
         state_dict[constant.target] = np.full(planned.targets[constant.target], constant.value, constant.dtype)
     ordered = {target: state_dict[target] for target in planned.targets}
-    return ConversionResult(ordered, planned.config, planned.report, planned.rules)
+    return ConversionResult(ordered, planned.config, planned.report, planned.rules, source, graph)
 
 
 def plan_conversion(
@@ -210,7 +214,6 @@ def plan_conversion(
         return _plan_by_rules(source, _load_rules(rules), into, weights)
     if into is not None:
         raise ValueError("into is the target of rules, but no rules are given")
-    graph_path = source.path if graph is None else os.fspath(graph)
     meta_graph, graph_notes = _read_graph(source, graph)
     prepared = search.prepare(
         source.inventory,
@@ -219,7 +222,7 @@ def plan_conversion(
         strides=strides,
         scope=scope,
         head=head,
-        read_graph=None if meta_graph is None else reader_of(meta_graph, graph_path),
+        read_graph=None if meta_graph is None else reader_of(meta_graph),
     )
     targets = native_targets(prepared.config)
     try:
@@ -231,7 +234,7 @@ def plan_conversion(
     releases = identify_releases(prepared.config, prepared.family.name, source.path, requested=release)
     reading = prepared.reading
     if reading is not None:
-        check_account(prepared, planned, graph=graph_path)
+        check_account(prepared, planned, graph=source.path if graph is None else os.fspath(graph))
         graph_notes += reading.notes
     notes = [*prepared.notes, *graph_notes, *_describe_input_normalization(source, prepared.input_statistics)]
     if not releases.is_decided:

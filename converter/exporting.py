@@ -7,17 +7,21 @@ changes can be combined.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
+import tfckpt
+from tfckpt import Checkpoint
 from tfckpt.errors import pluralize
 
-from ._typing import PathLike, Progress
+from ._typing import Array, PathLike, Progress, SourceLike
 from .conversion import ConversionResult
 from .errors import ExportError
 from .formats.changes import cast_tensors, fold_batch_norms, replace_classifier
 from .formats.files import Output, atomic_file, check_free, check_output, write_output
 from .formats.output import Writable
+from .formats.proof import ProofRecord
 from .images.labels import check_labels
 from .images.recipes import Preprocessing
 from .libraries.models import TARGETS, TargetName
@@ -26,6 +30,7 @@ from .libraries.targets import TABLES, find_model, list_label_notes, list_notes
 from .model.config import EfficientNetConfig
 from .reporting.record import build_report
 from .reporting.renderers import choose_renderer
+from .verification.publishing import ProofChoice, Prover, check_proof_choice
 
 
 def prepare(
@@ -108,15 +113,23 @@ def export(
     preprocessing: Preprocessing | None = None,
     shard_size: int | None = None,
     report: PathLike | None = None,
+    proof: ProofChoice = "auto",
     force: bool = False,
     progress: Progress | None = None,
-) -> None:
+) -> ProofRecord | None:
     """Write a conversion to a file, in the format of its ending, or to a folder if the name has no ending.
 
     The options up to `preprocessing` are those of `prepare`. A folder is split into shards of at most `shard_size`
     bytes. `report` is the path of a report to write, JSON or HTML by its ending.
     Nothing is overwritten without `force`, and a failure or an interruption leaves nothing behind.
+
+    Before the output gets its name, what was written is proved: its weights against the source, and its layers against
+    the graph saved with the source, if there is one and torch is installed. `proof="require"` raises if the layers
+    cannot be proved, and `proof="none"` proves nothing. The record of the proof is stored in the output and returned.
+
+    Raises `VerificationError` if the output does not agree with its source; then nothing is written.
     """
+    check_proof_choice(proof)
     check_output(path, force=force, shard_size=shard_size)
     if report is not None:
         check_report(report, path, force=force)
@@ -129,8 +142,31 @@ def export(
         labels=labels,
         preprocessing=preprocessing,
     )
-    with writing_report(report, result, output, path, force=force):
-        write_output(output, path, shard_size=shard_size, force=force, progress=progress)
+    with contextlib.ExitStack() as stack:
+        prover = None
+        if proof != "none":
+            source = stack.enter_context(_open_source(result.source))
+            prover = Prover(result, output, source, required=proof == "require")
+        with writing_report(report, result, output, path, prover=prover, force=force):
+            write_output(output, path, shard_size=shard_size, force=force, prove=prover, progress=progress)
+    return None if prover is None else prover.record
+
+
+@contextlib.contextmanager
+def _open_source(source: SourceLike | None) -> Iterator[Mapping[str, Array] | None]:
+    """Yield the source of a conversion, opened again if it is closed; None if that fails."""
+    if isinstance(source, Checkpoint) and not source.is_open:
+        source = source.prefix
+    if source is None or isinstance(source, Mapping):
+        yield source
+        return
+    try:
+        checkpoint = tfckpt.open(source)
+    except tfckpt.CheckpointError:
+        yield None
+        return
+    with checkpoint:
+        yield checkpoint
 
 
 def check_report(report: PathLike, path: PathLike, *, force: bool) -> None:
@@ -148,11 +184,13 @@ def writing_report(
     output: Output,
     path: PathLike,
     *,
+    prover: Prover | None = None,
     command: str | None = None,
     force: bool = False,
 ) -> Iterator[None]:
     """Write a report of the output that the block writes to `path`, if `report` is not None and the block succeeds.
 
+    `prover` has the record of the proof when the block ends.
     `command` is the command line that repeats the conversion.
     """
     if report is None:
@@ -160,5 +198,7 @@ def writing_report(
         return
     render = choose_renderer(report)
     with atomic_file(report, force=force) as file:
-        file.write(render(build_report(result, output, path, command=command)).encode())
+        full = build_report(result, output, path, command=command)
         yield
+        proof = None if prover is None else prover.record
+        file.write(render(dataclasses.replace(full, proof=proof)).encode())

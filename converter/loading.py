@@ -110,6 +110,16 @@ def _list_notes(output: NetworkFile, config: EfficientNetConfig) -> list[str]:
     return [*output.notes, *([origin.sentence] if origin is not None else [])]
 
 
+def build_model(config: EfficientNetConfig, arrays: Mapping[str, Array]) -> EfficientNet:
+    """Return the network of a config with these weights, in float32 and eval mode.
+
+    Raises `MappingError` if names or shapes do not match the config.
+    """
+    network = _import_network()
+    check_tensors(arrays, config)
+    return _build(network, config, {name: _to_tensor(name, array) for name, array in arrays.items()}).eval()
+
+
 def _import_network() -> type[EfficientNet]:
     """Import the class of the network; raise `MissingDependencyError` without torch."""
     try:

@@ -185,7 +185,8 @@ ACTIONS = {
         "else: raise AssertionError"
     ),
     "converting": (
-        "import converter, sys\nconverter.export(converter.convert(sys.argv[2]), sys.argv[1] + '.safetensors')"
+        "import converter, sys\n"
+        "converter.export(converter.convert(sys.argv[2]), sys.argv[1] + '.safetensors', proof='none')"
     ),
 }
 

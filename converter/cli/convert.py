@@ -18,6 +18,7 @@ from ..mapping.modules import import_module
 from ..model.architectures import CONFIGS
 from ..releases.table import find_preprocessing
 from ..reporting.renderers import FORMATS as REPORTS
+from ..verification.publishing import Prover
 from .options import (
     SOURCE_HELP,
     add_graph_option,
@@ -44,6 +45,10 @@ Write the network of a TensorFlow checkpoint as PyTorch weights.
 
 The command determines the network, its number of classes and the scope of its names from the checkpoint.
 It uses every tensor once or reports why it is left out; otherwise it writes nothing.
+
+Before OUT gets its name, what was written is proved: its weights against the checkpoint byte for byte, and its layers
+against the graph saved with the checkpoint. That needs a graph and PyTorch; the last line says what was proved.
+If something differs, nothing is written and the exit code is 1.
 """
 
 
@@ -111,6 +116,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         type=parse_size,
         help="split the weights in a folder into files of at most this size, such as 5GB, with an index",
     )
+    proof = parser.add_mutually_exclusive_group()
+    proof.add_argument("--no-proof", action="store_true", help="write OUT without a proof")
+    proof.add_argument(
+        "--require-proof",
+        action="store_true",
+        help="write nothing if the layers cannot be proved, for example without a graph (exit code 5)",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite OUT and FILE if they exist")
     parser.add_argument(
         "--report",
@@ -131,33 +143,42 @@ def run(options: argparse.Namespace) -> int:
         check_report(options.report, output, force=options.force)
     uses_rules = options.rules is not None or options.into is not None
     checkpoint, release = open_source(options.source, options)
-    with checkpoint, progress_bar("reading") as progress:
-        result = convert_to_views(
-            checkpoint,
-            model=options.model,
-            weights=options.weights,
-            strides=options.strides,
-            scope=options.scope,
-            head=options.head,
-            release=None if uses_rules else options.release or release,
-            rules=options.rules,
-            into=None if options.into is None else import_module(options.into),
-            progress=progress,
+    with checkpoint:
+        with progress_bar("reading") as progress:
+            result = convert_to_views(
+                checkpoint,
+                model=options.model,
+                weights=options.weights,
+                strides=options.strides,
+                scope=options.scope,
+                head=options.head,
+                release=None if uses_rules else options.release or release,
+                rules=options.rules,
+                into=None if options.into is None else import_module(options.into),
+                graph=options.graph,
+                progress=progress,
+            )
+        prepared = prepare(
+            result,
+            target=options.target,
+            dtype=options.dtype,
+            num_classes=options.num_classes,
+            fuse_bn=options.fuse_bn,
+            labels=labels,
+            preprocessing=None if result.config is None else find_preprocessing(result.report.releases, result.config),
         )
-    prepared = prepare(
-        result,
-        target=options.target,
-        dtype=options.dtype,
-        num_classes=options.num_classes,
-        fuse_bn=options.fuse_bn,
-        labels=labels,
-        preprocessing=None if result.config is None else find_preprocessing(result.report.releases, result.config),
-    )
-    # The address an archive comes from does not change the result, and it may contain a password.
-    command = format_command(options, ("report", "force", "base_url", "cache"))
-    reporting = writing_report(options.report, result, prepared, output, command=command, force=options.force)
-    with reporting, progress_bar("writing") as progress:
-        write_output(prepared, output, shard_size=options.shard_size, force=options.force, progress=progress)
+        # The address an archive comes from does not change the result, and it may contain a password.
+        command = format_command(options, ("report", "force", "base_url", "cache"))
+        prover = None
+        if not options.no_proof:
+            prover = Prover(result, prepared, checkpoint, required=options.require_proof)
+        reporting = writing_report(
+            options.report, result, prepared, output, prover=prover, command=command, force=options.force
+        )
+        with reporting, progress_bar("writing") as progress:
+            write_output(
+                prepared, output, shard_size=options.shard_size, force=options.force, prove=prover, progress=progress
+            )
     print(result.report.summary())
     for line in prepared.changes:
         print(f"changed   {line}")
@@ -166,6 +187,10 @@ def run(options: argparse.Namespace) -> int:
     print(f"output    {output}, {_measure_output(output):,} bytes")
     if options.report is not None:
         print(f"report    {options.report}")
+    if prover is not None and prover.record is not None:
+        if prover.record.explanation is not None and prover.record.is_unexpected:
+            print(f"unproved  {prover.record.explanation}")
+        print(prover.record.line)
     return 0
 
 

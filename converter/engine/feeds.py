@@ -17,15 +17,19 @@ from .values import Array, Tensor, Value, is_float, is_floating, numpy_dtype, to
 Feedable: TypeAlias = Any
 
 
-def convert_feed(name: str, node: Node, fed: Feedable, dtype: torch.dtype) -> Value:
+def convert_feed(name: str, node: Node, fed: Feedable, dtype: torch.dtype, *, any_size: bool = False) -> Value:
     """Convert a fed value to the form the engine computes with.
 
-    Raises `FeedError` if its dtype or shape does not match the placeholder.
+    Raises `FeedError` if its dtype or shape does not match the placeholder; with `any_size`, only the number of axes of
+    the shape counts.
     """
     declared = _declared_type(node)
     value = fed if isinstance(fed, Tensor) else _to_array(name, fed, declared)
     _check_type(name, value, declared)
-    _check_shape(name, tuple(value.shape), _declared_shape(node))
+    declared_shape = _declared_shape(node)
+    if any_size and declared_shape is not None:
+        declared_shape = (-1,) * len(declared_shape)
+    _check_shape(name, tuple(value.shape), declared_shape)
     if isinstance(value, Tensor):
         return value.to(dtype) if value.is_floating_point() else value
     if is_floating(value):

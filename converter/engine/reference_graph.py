@@ -151,6 +151,7 @@ class ReferenceGraph:
         *,
         dtype: str | torch.dtype = ...,
         weights: Weights = ...,
+        any_size: bool = ...,
     ) -> Array: ...
     @overload
     def run(
@@ -160,6 +161,7 @@ class ReferenceGraph:
         *,
         dtype: str | torch.dtype = ...,
         weights: Weights = ...,
+        any_size: bool = ...,
     ) -> list[Array]: ...
     def run(
         self,
@@ -168,9 +170,10 @@ class ReferenceGraph:
         *,
         dtype: str | torch.dtype = "float32",
         weights: Weights = "graph",
+        any_size: bool = False,
     ) -> Array | list[Array]:
         """Return the values of one tensor, or of several; see `Evaluator.run`."""
-        return self.evaluator(dtype=dtype, weights=weights).run(fetches, feeds)
+        return self.evaluator(dtype=dtype, weights=weights).run(fetches, feeds, any_size=any_size)
 
     def operations(
         self, fetches: Sequence[str], feeds: Mapping[str, Feedable] | Sequence[str] = (), *, weights: Weights = "graph"
@@ -237,18 +240,23 @@ class Evaluator:
 
     @overload
     def run(  # type: ignore[overload-overlap]  # a str is one name, though it is a sequence too
-        self, fetches: str, feeds: Mapping[str, Feedable] | None = ...
+        self, fetches: str, feeds: Mapping[str, Feedable] | None = ..., *, any_size: bool = ...
     ) -> Array: ...
     @overload
-    def run(self, fetches: Sequence[str], feeds: Mapping[str, Feedable] | None = ...) -> list[Array]: ...
-    def run(self, fetches: str | Sequence[str], feeds: Mapping[str, Feedable] | None = None) -> Array | list[Array]:
+    def run(
+        self, fetches: Sequence[str], feeds: Mapping[str, Feedable] | None = ..., *, any_size: bool = ...
+    ) -> list[Array]: ...
+    def run(
+        self, fetches: str | Sequence[str], feeds: Mapping[str, Feedable] | None = None, *, any_size: bool = False
+    ) -> Array | list[Array]:
         """Return the values of one tensor, or of several, as new arrays.
 
         `feeds` sets the values of tensors by name: of placeholders, or of any other tensor, which is then not computed.
         Only operations that the fetches need are run. If some of them are not supported, nothing is run.
+        With `any_size`, placeholders take other sizes than they declare, with the same number of axes.
         """
         names = [fetches] if isinstance(fetches, str) else list(fetches)
-        values = self._run(names, feeds or {}, None)
+        values = self._run(names, feeds or {}, None, any_size=any_size)
         arrays = [_to_result(name, value) for name, value in zip(names, values, strict=True)]
         return arrays[0] if isinstance(fetches, str) else arrays
 
@@ -279,13 +287,15 @@ class Evaluator:
             self._runnables[key] = runnable
         return self._runnables[key]
 
-    def _run(self, fetches: Sequence[str], feeds: Mapping[str, Feedable], watcher: Any) -> list[Value]:
+    def _run(
+        self, fetches: Sequence[str], feeds: Mapping[str, Feedable], watcher: Any, *, any_size: bool = False
+    ) -> list[Value]:
         fed: dict[TensorKey, Value] = {}
         for name, value in feeds.items():
             key, node = self.graph.locate(name)
             if key in fed:
                 raise FeedError(f"the tensor {name} is fed twice")
-            fed[key] = convert_feed(name, node, value, self.dtype)
+            fed[key] = convert_feed(name, node, value, self.dtype, any_size=any_size)
         runnable = self.runnable(fetches, {name: known_bool(value) for name, value in feeds.items()})
         with torch.inference_mode():
             return runnable.run(Run(self.variables, self.constants, watcher), fed)

@@ -9,9 +9,9 @@ import shutil
 from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
-import tfckpt.files.atomic
+import tfckpt
 from tfckpt.errors import WriteError, join_some
-from tfckpt.files.atomic import strip_separators, sync_folder, temporary_name
+from tfckpt.files.atomic import PendingFile, strip_separators, sync_folder, temporary_name
 
 from .._typing import PathLike
 from ..errors import ExportError
@@ -32,10 +32,17 @@ def atomic_file(path: PathLike, *, force: bool = False) -> Iterator[BinaryIO]:
     The bytes are on disk before the rename.
     On any exception the new file is removed and `path` does not change; an `OSError` becomes an `ExportError`.
     """
+    with pending_file(path, force=force) as pending:
+        yield pending.file
+
+
+@contextlib.contextmanager
+def pending_file(path: PathLike, *, force: bool = False) -> Iterator[PendingFile]:
+    """Open a new file as `atomic_file` does, for a block that also reads it under its temporary name."""
     path = os.fspath(path)
     check_free(path, force=force)
-    with export_errors(path), tfckpt.files.atomic.PendingFile(path) as pending:
-        yield pending.file
+    with export_errors(path), PendingFile(path) as pending:
+        yield pending
         pending.sync()
         check_free(path, force=force)
         pending.commit()

@@ -5,9 +5,10 @@ A name with an ending of `FORMATS` is a file of that format; a name without an e
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, printable
 from tfckpt.files.atomic import strip_separators
@@ -16,13 +17,24 @@ from tfckpt.files.json_text import read_json
 from .._typing import Array, PathLike, Progress
 from ..errors import ConversionError, ExportError
 from ..libraries import recognition as state_dicts
-from ..libraries.folders import REPLACEABLE, STEM, build_text_files, read_architecture
+from ..libraries.folders import PROOF_NAME, REPLACEABLE, STEM, build_text_files, read_architecture
 from ..libraries.tables import map_to_library
 from ..libraries.targets import TABLES
 from ..model.config import EfficientNetConfig
 from . import npz, pth, safetensors, sharded
-from .atomic import atomic_file, atomic_folder, check_free, check_free_folder
-from .output import CONFIG_KEY, LABELS_KEY, PREPROCESSING_KEY, PROVENANCE_KEY, TARGET_KEY, Format, Output, TensorFile
+from .atomic import atomic_file, atomic_folder, check_free, check_free_folder, pending_file
+from .output import (
+    CONFIG_KEY,
+    LABELS_KEY,
+    PREPROCESSING_KEY,
+    PROOF_KEY,
+    PROVENANCE_KEY,
+    TARGET_KEY,
+    Format,
+    Output,
+    Seal,
+    TensorFile,
+)
 from .state_dicts import choose_state
 
 __all__ = [
@@ -30,6 +42,7 @@ __all__ = [
     "FORMATS",
     "LABELS_KEY",
     "PREPROCESSING_KEY",
+    "PROOF_KEY",
     "PROVENANCE_KEY",
     "TARGET_KEY",
     "NetworkFile",
@@ -54,6 +67,10 @@ FORMATS: dict[str, Format] = {
     ".pth": Format(pth.write, pth.read),
     ".npz": Format(npz.write, npz.read),
 }
+
+
+#: Proves the tensors of a file that is not published yet, by their written names, and returns the record of the proof.
+Prove: TypeAlias = Callable[[TensorFile], Mapping[str, Any]]
 
 
 def choose_format(path: PathLike) -> Format:
@@ -93,20 +110,37 @@ def write_output(
     *,
     shard_size: int | None = None,
     force: bool = False,
+    prove: Prove | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write an output of `prepare`; the options are those of `converter.export`."""
+    """Write an output of `prepare`; the options are those of `converter.export`.
+
+    `prove` reads the complete file before it gets its name; if it raises an exception, nothing is published. The record
+    that it returns is stored with the tensors, if the format has a place for it.
+    """
     check_output(path, force=force, shard_size=shard_size)
     if is_folder_name(path):
-        _write_folder(output, path, force=force, shard_size=shard_size, progress=progress)
+        _write_folder(output, path, force=force, shard_size=shard_size, prove=prove, progress=progress)
         return
     chosen = choose_format(path)
-    with atomic_file(path, force=force) as file:
-        chosen.write(output, file, progress=progress)
+    with pending_file(path, force=force) as pending:
+        seal = None if prove is None else _make_seal(prove, lambda: chosen.read(pending.temporary))
+        chosen.write(output, pending.file, seal=seal, progress=progress)
+
+
+def _make_seal(prove: Prove, read: Callable[[], TensorFile]) -> Seal:
+    """Return the seal that proves what `read` returns."""
+    return lambda: {PROOF_KEY: json.dumps(prove(read()))}
 
 
 def _write_folder(
-    output: Output, path: PathLike, *, force: bool, shard_size: int | None, progress: Progress | None
+    output: Output,
+    path: PathLike,
+    *,
+    force: bool,
+    shard_size: int | None,
+    prove: Prove | None,
+    progress: Progress | None,
 ) -> None:
     """Write a folder with its texts and weights, completely or not at all."""
     if shard_size is not None and output.target == "timm":
@@ -124,7 +158,20 @@ def _write_folder(
         for name, text in files.items():
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                 file.write(text)
-        sharded.write(folder, STEM, output, shard_size=shard_size, progress=progress)
+        seal = None if prove is None else _seal_folder(folder, _make_seal(prove, lambda: read_output(folder)))
+        sharded.write(folder, STEM, output, shard_size=shard_size, seal=seal, progress=progress)
+
+
+def _seal_folder(folder: str, seal: Seal) -> Seal:
+    """Return a seal that also writes the proof to a file of the folder."""
+
+    def seal_and_write() -> Mapping[str, str]:
+        metadata = seal()
+        with open(os.path.join(folder, PROOF_NAME), "w", encoding="utf-8") as file:
+            file.write(json.dumps(json.loads(metadata[PROOF_KEY]), indent=2) + "\n")
+        return metadata
+
+    return seal_and_write
 
 
 def is_output(path: PathLike) -> bool:

@@ -35,7 +35,7 @@ from tfckpt.storage.archives.zip import ZipMember
 from .._typing import Array, PathLike, Progress
 from ..errors import ExportError
 from .opening import open_weights
-from .output import METADATA_NAME, Output, TensorFile, check_names, materialize
+from .output import METADATA_NAME, Output, Seal, TensorFile, check_names, materialize
 
 #: Kinds of numeric NumPy dtypes.
 _KINDS = "biufc"
@@ -45,7 +45,7 @@ _LONGEST_NAME = 0xFFFF - len(".npy")
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -> None:
+def write(output: Output, file: BinaryIO, *, seal: Seal | None = None, progress: Progress | None = None) -> None:
     """Write an output, one tensor at a time; raise `ExportError` for a dtype or a name that `.npz` does not support."""
     for name, tensor in output.tensors.items():
         if tensor.dtype.kind == "V" or tensor.dtype.name not in np.sctypeDict:
@@ -61,7 +61,10 @@ def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -
             done += array.nbytes
             if progress is not None:
                 progress(done, total)
-        _add(archive, METADATA_NAME, np.frombuffer(json.dumps(output.metadata()).encode(), np.uint8))
+    file.flush()
+    metadata = output.metadata() if seal is None else {**output.metadata(), **seal()}
+    with zipfile.ZipFile(file, "a") as archive:
+        _add(archive, METADATA_NAME, np.frombuffer(json.dumps(metadata).encode(), np.uint8))
 
 
 def read(path: PathLike) -> TensorFile:

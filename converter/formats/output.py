@@ -24,6 +24,8 @@ PREPROCESSING_KEY = "tf2torch.preprocessing"
 LABELS_KEY = "tf2torch.labels"
 #: The library whose names the tensors have; not present in an output with our own names.
 TARGET_KEY = "tf2torch.target"
+#: What was proved about the output before it was published.
+PROOF_KEY = "tf2torch.proof"
 #: The name of the metadata among the names of tensors.
 METADATA_NAME = "__metadata__"
 
@@ -116,11 +118,20 @@ def check_names(names: Iterable[str], kind: str, *, longest: int | None = None) 
             raise ExportError(f"{kind} cannot store a tensor with the name {printable(abridged(name))!r}")
 
 
+#: Proves the tensors that were written, and returns the metadata that are known only then.
+Seal: TypeAlias = Callable[[], Mapping[str, str]]
+
+
 class Writer(Protocol):
     """A function that writes an output to an open file and reports progress."""
 
-    def __call__(self, output: Output, file: BinaryIO, *, progress: Progress | None = None) -> None:
-        """Write the output; raise `ExportError` if the format does not support it, `OSError` if writing fails."""
+    def __call__(
+        self, output: Output, file: BinaryIO, *, seal: Seal | None = None, progress: Progress | None = None
+    ) -> None:
+        """Write the output; raise `ExportError` if the format does not support it, `OSError` if writing fails.
+
+        `seal` is called when the file can be read with all its tensors; what it returns is added to the metadata.
+        """
 
 
 class Reader(Protocol):

@@ -32,7 +32,7 @@ from tfckpt.storage.archives.kinds import detect_archive
 from .._typing import Array, PathLike, Progress
 from ..errors import ExportError
 from .opening import open_weights
-from .output import Output, TensorFile, materialize
+from .output import Output, Seal, TensorFile, materialize
 from .state_dicts import find_state_dicts
 
 #: Limit of the pickle that lists the tensors, at about 100 bytes each; unpickling can need 60 times its size.
@@ -49,8 +49,8 @@ _ENDINGS = (".pt", ".ckpt", ".bin", ".tar")
 _BY_BYTES = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 
 
-def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -> None:
-    """Write the state dict; all tensors are in memory at the same time."""
+def write(output: Output, file: BinaryIO, *, seal: Seal | None = None, progress: Progress | None = None) -> None:
+    """Write the state dict; all tensors are in memory at the same time, and metadata have no place."""
     torch = _import_torch("writing")
     total = output.nbytes
     done = 0
@@ -67,6 +67,9 @@ def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise ExportError(f"PyTorch cannot write the file ({error})") from error
+    if seal is not None:
+        file.flush()
+        seal()
 
 
 class StateDictFile(NamedTuple):

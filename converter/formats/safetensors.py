@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -24,21 +25,29 @@ from tfckpt.files.safetensors import DTYPES, LazyTensor, count_bytes, write_safe
 from .._typing import PathLike, Progress
 from ..errors import ExportError
 from .opening import open_weights
-from .output import METADATA_NAME, Output, TensorFile, Writable, check_names, materialize
+from .output import METADATA_NAME, Output, Seal, TensorFile, Writable, check_names, materialize
 
 #: The limit of the format for a header, in bytes.
 MAX_HEADER_BYTES = 100_000_000
 
+#: Space for metadata that are known only when the tensors are written.
+SEAL_BYTES = 4096
+
 _NAMES = {name: dtype for dtype, name in DTYPES.items()}
 
 
-def write(output: Output, file: BinaryIO, *, progress: Progress | None = None) -> None:
+def write(output: Output, file: BinaryIO, *, seal: Seal | None = None, progress: Progress | None = None) -> None:
     """Write an output with its metadata; raise `ExportError` for a dtype that the format does not support."""
-    write_tensors(output.tensors, output.metadata(), file, progress=progress)
+    write_tensors(output.tensors, output.metadata(), file, seal=seal, progress=progress)
 
 
 def write_tensors(
-    tensors: Mapping[str, Writable], metadata: Mapping[str, str], file: BinaryIO, *, progress: Progress | None = None
+    tensors: Mapping[str, Writable],
+    metadata: Mapping[str, str],
+    file: BinaryIO,
+    *,
+    seal: Seal | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write arrays with any strides; shapes determine the size of the file before the first array is computed."""
     for name, tensor in tensors.items():
@@ -51,7 +60,25 @@ def write_tensors(
         LazyTensor(name, tensor.dtype, tensor.shape, functools.partial(materialize, tensor))
         for name, tensor in tensors.items()
     ]
-    write_safetensors(file, lazy, metadata, progress=count_bytes(lazy, progress))
+    reserved = 0 if seal is None else SEAL_BYTES
+    write_safetensors(file, lazy, metadata, reserved=reserved, progress=count_bytes(lazy, progress))
+    if seal is not None:
+        file.flush()
+        _add_metadata(file, seal())
+
+
+def _add_metadata(file: BinaryIO, added: Mapping[str, str]) -> None:
+    """Rewrite the header with more metadata, in the space reserved for them."""
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(length))
+    header.setdefault(METADATA_NAME, {}).update(added)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    if len(text) > length:
+        raise ExportError(f"the metadata need {len(text)} bytes, but the header has {length}")
+    file.seek(8)
+    file.write(text.ljust(length))
+    file.seek(0, os.SEEK_END)
 
 
 def read(path: PathLike) -> TensorFile:

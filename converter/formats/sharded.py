@@ -22,7 +22,7 @@ from tfckpt.files.reading import open_file
 
 from .._typing import PathLike, Progress
 from . import safetensors
-from .output import Output, TensorFile, Writable
+from .output import Output, Seal, TensorFile, Writable
 
 INDEX_ENDING = ".safetensors.index.json"
 #: An index only lists names, so a larger file is refused.
@@ -54,20 +54,37 @@ def format_index(output: Output, shards: list[dict[str, Writable]], names: list[
     return json.dumps({"metadata": {"total_size": output.nbytes}, "weight_map": weight_map}, indent=2) + "\n"
 
 
-def write(folder: str, stem: str, output: Output, *, shard_size: int | None, progress: Progress | None = None) -> None:
-    """Write `STEM.safetensors` into a folder, or shards with an index if there are more than `shard_size` bytes."""
+def write(
+    folder: str,
+    stem: str,
+    output: Output,
+    *,
+    shard_size: int | None,
+    seal: Seal | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write `STEM.safetensors` into a folder, or shards with an index if there are more than `shard_size` bytes.
+
+    What `seal` returns is added to the metadata of a single file; shards are left as they are.
+    """
     shards = [dict(output.tensors)] if shard_size is None else split_tensors(output, shard_size)
     names = [f"{stem}.safetensors"] if len(shards) == 1 else name_shards(stem, len(shards))
     before = 0
     for shard, name in zip(shards, names, strict=True):
-        with open(os.path.join(folder, name), "wb") as file:
+        with open(os.path.join(folder, name), "w+b") as file:  # a seal reads the header again
             safetensors.write_tensors(
-                shard, output.metadata(), file, progress=_offset_progress(progress, before, output.nbytes)
+                shard,
+                output.metadata(),
+                file,
+                seal=seal if len(shards) == 1 else None,
+                progress=_offset_progress(progress, before, output.nbytes),
             )
         before += sum(tensor.nbytes for tensor in shard.values())
     if len(shards) > 1:
         with open(os.path.join(folder, stem + INDEX_ENDING), "w", encoding="utf-8") as file:
             file.write(format_index(output, shards, names))
+        if seal is not None:
+            seal()
 
 
 def read(path: PathLike) -> TensorFile:

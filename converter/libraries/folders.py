@@ -5,7 +5,7 @@
     target                  files saved with the weights (model.safetensors, or shards and their index)
     timm                    config.json, for timm.create_model("local-dir:FOLDER")
     transformers            config.json, preprocessor_config.json, for from_pretrained("FOLDER")
-    all                     preprocessing.json, labels.txt
+    all                     preprocessing.json, labels.txt, proof.json
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from .targets import find_input_size, list_odd_blocks
 STEM = "model"
 PREPROCESSING_NAME = "preprocessing.json"
 LABELS_NAME = "labels.txt"
+PROOF_NAME = "proof.json"
 #: Files of such a directory; replacing the directory may remove them.
 REPLACEABLE = re.compile(
-    r"config\.json|preprocessor_config\.json|preprocessing\.json|labels\.txt"
+    r"config\.json|preprocessor_config\.json|preprocessing\.json|labels\.txt|proof\.json"
     r"|model\.safetensors|model-[0-9]{5}-of-[0-9]{5}\.safetensors|model\.safetensors\.index\.json"
 )
 

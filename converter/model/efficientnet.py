@@ -90,7 +90,8 @@ class EfficientNet(nn.Module):
         Convolutions: normal, variance 2 / fan-out; the fan-out of a depthwise kernel is its area.
         Classifier: uniform within 1 / sqrt(classes), bias 0. Biases of SE: 0. Batch norm: weight 1, bias 0.
         """
-        self.apply(_initialize)
+        if not self.stem.conv.weight.is_meta:  # without memory; drawing numbers there imports all of PyTorch's compiler
+            self.apply(_initialize)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a new one with random weights, or by none for 0 classes."""

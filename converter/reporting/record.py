@@ -12,6 +12,7 @@ from tfckpt.files.atomic import strip_separators
 from .._typing import PathLike
 from ..conversion import ConversionResult
 from ..formats.files import Output
+from ..formats.proof import ProofRecord
 from ..images.recipes import Preprocessing
 from ..mapping.report import ConversionReport
 from ..releases.table import find_preprocessing
@@ -78,6 +79,7 @@ class FullReport:
     `statistics` describe the converted tensors by our names, before any change for the output.
     `preprocessing` is None and `variants` is empty if the network is not an EfficientNet.
     `command` repeats the conversion; it is None if Python code converted.
+    `proof` is None if nothing was proved.
     """
 
     conversion: ConversionReport
@@ -87,6 +89,7 @@ class FullReport:
     preprocessing: PreprocessingCard | None
     variants: tuple[Variant, ...]
     command: str | None
+    proof: ProofRecord | None = None
 
     @property
     def ok(self) -> bool:
@@ -104,6 +107,7 @@ class FullReport:
         return {
             "command": self.command,
             "output": self.output.to_dict(),
+            "proof": None if self.proof is None else self.proof.to_dict(),
             "remarks": [remark.to_dict() for remark in self.remarks],
             "preprocessing": None if self.preprocessing is None else self.preprocessing.to_dict(),
             "family": [variant.to_dict() for variant in self.variants],

@@ -36,6 +36,7 @@ def list_facts(report: FullReport) -> list[tuple[str, str]]:
         ("target", output.target + (f", its model {output.model}" if output.model is not None else "")),
         ("classifier", f"the dense layer {conversion.head}" if conversion.head is not None else ""),
         ("labels", f"{output.labels:,} class names" if output.labels is not None else ""),
+        ("proof", "not asked for" if report.proof is None else report.proof.line),
         ("scope", conversion.scope),
         ("rules", f"{conversion.rules}, version {conversion.rules_version}"),
     ]

@@ -24,6 +24,7 @@ from .._typing import Array
 from ..errors import GraphError, Shape
 from .comparison import measure
 from .layers_report import ILL_CONDITIONED, LayerRecord, LayersReport
+from .outputs import compare_outputs, find_outputs
 from .pairing import POOLED, Pair, Pairing
 
 if TYPE_CHECKING:
@@ -44,30 +45,51 @@ _FINER = 2.0**-29
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OracleRun:
-    """The oracle's output of each layer for one probe, NHWC or NC, in float64 (`exact`) and float32 (`narrow`)."""
+    """The oracle's output of each layer for one probe, NHWC or NC, in float64 (`exact`) and float32 (`narrow`).
+
+    `outputs` are the final outputs of the graph by name, in float64.
+    """
 
     pairing: Pairing
     probe: Array
     exact: Mapping[str, Array]
     narrow: Mapping[str, Array]
     graph: str
+    outputs: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every value of the oracle is finite; nothing can be compared with others."""
+        layers = (*self.exact.values(), *self.narrow.values())
+        return all(bool(np.isfinite(values).all()) for values in layers)
 
     def noise(self, layer: str) -> float:
         """Return the difference of the oracle's float32 from its float64, relative to the layer's largest value."""
         return measure(self.narrow[layer], self.exact[layer])[1]
 
 
-def run_oracle(graph: ReferenceGraph, pairing: Pairing, probe: Array, weights: Weights) -> OracleRun:
-    """Run the graph on a probe (NHWC) in both precisions, up to the last paired layer."""
+def run_oracle(
+    graph: ReferenceGraph, pairing: Pairing, probe: Array, weights: Weights, *, any_size: bool = False
+) -> OracleRun:
+    """Run the graph on a probe (NHWC) in both precisions, up to its final outputs.
+
+    With `any_size`, the probe may have another size than the graph declares.
+    """
     names = list(dict.fromkeys(pair.tensor for pair in pairing.pairs))
     probe = probe.astype(np.float32)  # the same values in both precisions
     fed = probe.transpose(0, 3, 1, 2) if pairing.channels_first else probe
     feeds: dict[str, Any] = {pairing.input: fed, **dict.fromkeys(pairing.switches, False)}
-    values = []
-    for dtype in ("float64", "float32"):
-        outputs = dict(zip(names, graph.run(names, feeds, dtype=dtype, weights=weights), strict=True))
-        values.append({pair.layer: _to_channels_last(outputs[pair.tensor], pair) for pair in pairing.pairs})
-    return OracleRun(pairing, probe, values[0], values[1], graph.path)
+    final = find_outputs(graph, pairing, weights)
+    fetches = list(dict.fromkeys([*names, *final]))
+    exact, narrow = (
+        dict(zip(wanted, graph.run(wanted, feeds, dtype=dtype, weights=weights, any_size=any_size), strict=True))
+        for wanted, dtype in ((fetches, "float64"), (names, "float32"))
+    )
+    values = [
+        {pair.layer: _to_channels_last(outputs[pair.tensor], pair) for pair in pairing.pairs}
+        for outputs in (exact, narrow)
+    ]
+    return OracleRun(pairing, probe, values[0], values[1], graph.path, {name: exact[name] for name in final})
 
 
 def compare_layers(
@@ -113,7 +135,15 @@ def compare_layers(
                 allowed,
             )
         )
-    return LayersReport(dtype=dtype, graph=run.graph, probe=probe_name, records=tuple(records))
+    final = tuple(compare_outputs(run.pairing, run.exact, run.outputs))
+    return LayersReport(
+        dtype=dtype,
+        graph=run.graph,
+        probe=probe_name,
+        records=tuple(records),
+        outputs=final,
+        size=run.probe.shape[1],
+    )
 
 
 def exact_copy(model: EfficientNet, pairing: Pairing) -> EfficientNet:

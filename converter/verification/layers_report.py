@@ -58,12 +58,42 @@ class LayerRecord:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class OutputRecord:
+    """A final output of the graph and the function of our last layer that comes closest to it.
+
+    `difference` is relative to the largest value of the output, in float64.
+    """
+
+    tensor: str
+    function: str
+    difference: float
+    cause: str | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the output is this function, which NaN never is."""
+        return self.difference <= ALONE_TOLERANCE
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        if self.agrees:
+            return f"{printable(self.tensor)} is {self.function}"
+        text = f"{printable(self.tensor)} differs from {self.function}: relative difference {self.difference:.2g}"
+        return text if self.cause is None else f"{text}\n  cause: {self.cause}"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return values for JSON."""
+        return {**dataclasses.asdict(self), "difference": finite_or_none(self.difference), "agrees": self.agrees}
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LayersReport(ComparisonReport):
     """A comparison of all layers, in network order.
 
     `dtype` is the dtype in which our network ran, `graph` the path of the oracle's graph, and `probe` describes the
     input. `causes` are faults of structure, as pairs of a layer and a sentence; see `diagnosis`.
+    `outputs` compares the final outputs of the graph. `size` is the side of the input in pixels.
     """
 
     dtype: str
@@ -71,6 +101,8 @@ class LayersReport(ComparisonReport):
     probe: str
     records: tuple[LayerRecord, ...]
     causes: tuple[tuple[str, str], ...] = ()
+    outputs: tuple[OutputRecord, ...] = ()
+    size: int | None = None
 
     @property
     def noise(self) -> float:
@@ -102,7 +134,7 @@ class LayersReport(ComparisonReport):
             lines.append(
                 f"{pluralize(len(following), 'other layer')} affected by this, first {printable(following[0].layer)}"
             )
-        return lines
+        return lines + [f"the graph's output {output}" for output in self.outputs if not output.agrees]
 
     def summary(self) -> str:
         """Return the result in a few lines."""
@@ -117,6 +149,7 @@ class LayersReport(ComparisonReport):
             f"          alone in float64 {alone:.1e}, least cosine {least:.9f}; "
             f"the oracle's own float32 noise {self.noise:.1e}",
         ]
+        lines += [f"output    {output}" for output in self.outputs]
         if self.ill_conditioned:
             lines.append("          the network is ill-conditioned: float32 is mostly noise, so float64 decides")
         return "\n".join(lines)
@@ -177,10 +210,13 @@ class LayersReport(ComparisonReport):
                 }
                 for record in self.records
             ],
+            "outputs": [output.to_dict() for output in self.outputs],
         }
 
     def headline(self) -> str:
         """Return how many layers differ, and the first faulty one."""
         count = sum(not record.agrees for record in self.records)
         first = "" if self.first is None else f", first fault in {self.first.layer}"
+        if not count:
+            return "the layers agree with the oracle's, but the final output of the graph is not the network's"
         return f"the layers do not agree with the oracle's: {count} of {len(self.records)}{first}"

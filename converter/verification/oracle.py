@@ -28,11 +28,17 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeOptions:
-    """Options of the input: `probe` is `random`, or the path of an `.npz` or an image; None is the default, random."""
+    """Options of the input: `probe` is `random`, or the path of an `.npz` or an image; None is the default, random.
+
+    `size` is the requested side in pixels.
+    With `small`, the side is the smallest of at least `SMALL_SIZE` at which every layer has the parity of its own size,
+    also if the graph declares that size: paddings depend only on the parity.
+    """
 
     probe: str | None = None
     seed: int = 0
     size: int | None = None
+    small: bool = False
 
 
 def build_oracle(checkpoint: Checkpoint) -> ReferenceGraph | None:
@@ -81,17 +87,23 @@ def prove_layers(
     preprocessing: Preprocessing | None = None,
     double: bool = False,
     tolerance: float | None = None,
+    needs_finite: bool = False,
+    is_final: bool = True,
 ) -> LayersReport:
     """Compare a model with the graph saved with its checkpoint, and look for faults of structure if they differ.
 
-    `preprocessing` is for a probe that is an image.
+    `preprocessing` is for a probe that is an image. Unless the comparison `is_final`, no causes are looked for.
+    With `needs_finite`, a graph whose own values are infinite or NaN for the probe raises a `GraphError`; otherwise its
+    layers do not agree with anything.
     Raises `GraphError` if the graph cannot run or computes another network, `FeedError` if the probe does not match.
     """
     pairing = pair_output(graph, weights)
     probe, name = _make_probe(pairing, model.config, options, preprocessing)
-    run = run_oracle(graph, pairing, probe, choose_oracle_weights(weights))
+    run = run_oracle(graph, pairing, probe, choose_oracle_weights(weights), any_size=options.small)
+    if needs_finite and not run.is_finite:
+        raise GraphError(f"the values of the graph {graph.path} are not finite for a {name}")
     report = compare_layers(model, run, double=double, tolerance=tolerance, probe_name=name)
-    if report.ok:
+    if report.ok or not is_final:
         return report
     return dataclasses.replace(report, causes=diagnose(model, run, report, graph=graph))
 
@@ -100,9 +112,10 @@ def _make_probe(
     pairing: Pairing, config: EfficientNetConfig, options: ProbeOptions, preprocessing: Preprocessing | None
 ) -> tuple[Array, str]:
     """Return the input and its description."""
-    shape = probes.choose_shape(
-        pairing.input_shape, config.in_channels, size=options.size, usual=config.eval_size or config.train_size
-    )
+    usual = config.eval_size or config.train_size
+    shape = probes.choose_shape(pairing.input_shape, config.in_channels, size=options.size, usual=usual)
+    if options.small:
+        shape = probes.shrink(shape)
     if options.probe in (None, probes.RANDOM):
         probe = probes.make_random_probe(shape, options.seed)
         name = f"random probe, seed {options.seed}"

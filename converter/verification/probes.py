@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ..images.recipes import Preprocessing
 
 RANDOM = "random"
+#: The least side of a small probe: below twice the total stride of 32, the last layers would only see paddings.
+SMALL_SIZE = 65
+#: Sides that are equal modulo this number have the same parity in all layers of a network of total stride 32.
+_PERIOD = 64
 #: Pixels of a side if neither graph nor network determine it; a larger probe only takes longer.
 DEFAULT_SIZE = 64
 MAX_DEFAULT_SIZE = 224
@@ -35,6 +39,13 @@ def choose_shape(declared: Shape | None, channels: int, *, size: int | None, usu
             raise FeedError(f"the graph takes images of {sides[0]} by {sides[1]} pixels, not of size {size}")
         chosen.append(side if side > 0 else size or min(usual or DEFAULT_SIZE, MAX_DEFAULT_SIZE))
     return (batch if batch > 0 else 1, *chosen, channels)
+
+
+def shrink(shape: Shape) -> Shape:
+    """Return the shape of a small probe with the same paddings in every layer, and a single image."""
+    batch, height, width, channels = shape
+    height, width = (min(side, SMALL_SIZE + (side - SMALL_SIZE) % _PERIOD) for side in (height, width))
+    return batch, height, width, channels
 
 
 def make_random_probe(shape: Shape, seed: int) -> Array:

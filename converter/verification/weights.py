@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,12 @@ from tfckpt.files.json_text import read_json
 
 from .._typing import Array, PathLike, Progress, SourceLike
 from ..conversion import open_tensors, plan_conversion, plan_with_strides_of
+from ..errors import Shape
 from ..families.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
 from ..formats.files import PROVENANCE_KEY, NetworkFile, TensorFile, read_native, read_output, recorded_config
 from ..mapping.layout import LAYOUTS
 from ..mapping.modules import Into
+from ..mapping.report import ConversionReport
 from ..mapping.rules import Move, RuleSet
 from ..model.config import EfficientNetConfig
 from .comparison import ComparisonReport
@@ -149,26 +151,55 @@ def verify_weights(
                 scope=recorded.scope if scope is None else scope,
                 head=recorded.head if head is None else head,
             )
-        records = []
-        done = 0
-        for move in planned.plan.moves:
-            array = tensors[move.source]
-            records.append(_compare(array, converted.tensors.get(move.target), move.layout, move.target, move.source))
-            done += array.nbytes
-            if progress is not None:
-                progress(done, planned.report.nbytes)
-    for constant in planned.plan.constants:
-        array = np.full(planned.targets[constant.target], constant.value, constant.dtype)
-        records.append(_compare(array, converted.tensors.get(constant.target), "identity", constant.target, None))
+        return compare_weights(
+            planned.report,
+            planned.config,
+            tensors.__getitem__,
+            planned.targets,
+            converted.tensors,
+            recorded=recorded.config,
+            progress=progress,
+        )
+
+
+def compare_weights(
+    report: ConversionReport,
+    config: EfficientNetConfig | None,
+    read: Callable[[str], Array],
+    targets: Mapping[str, Shape],
+    converted: Mapping[str, Array],
+    *,
+    recorded: EfficientNetConfig | None = None,
+    progress: Progress | None = None,
+) -> WeightsReport:
+    """Compare converted tensors by our names with the source tensors that `read` returns.
+
+    `targets` has the shape of every target, and `recorded` is the config in the metadata of the output.
+    """
+    moves = tuple(
+        Move(record.source, record.source_shape, record.layout, record.target, record.target_shape)
+        for record in report.tensors
+    )
+    records = []
+    done = 0
+    for move in moves:
+        array = read(move.source)
+        records.append(_compare(array, converted.get(move.target), move.layout, move.target, move.source))
+        done += array.nbytes
+        if progress is not None:
+            progress(done, report.nbytes)
+    for constant in report.constants:
+        array = np.full(targets[constant.target], constant.value, constant.dtype)
+        records.append(_compare(array, converted.get(constant.target), "identity", constant.target, None))
     expected = {record.target for record in records}
     return WeightsReport(
-        config=planned.config,
-        weights=planned.report.weights,
+        config=config,
+        weights=report.weights,
         records=tuple(records),
-        unexpected=tuple(sorted(set(converted.tensors) - expected)),
-        config_differences=_compare_configs(recorded.config, planned.config),
-        nbytes=planned.report.nbytes,
-        moves=planned.plan.moves,
+        unexpected=tuple(sorted(set(converted) - expected)),
+        config_differences=_compare_configs(recorded, config),
+        nbytes=report.nbytes,
+        moves=moves,
     )
 
 

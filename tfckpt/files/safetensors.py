@@ -82,10 +82,12 @@ def write_safetensors(
     tensors: Sequence[LazyTensor],
     metadata: Mapping[str, str],
     *,
+    reserved: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write a whole file from its start; raise `KeyError` for a dtype that the format cannot represent.
 
+    The header ends with at least `reserved` spaces, for metadata that are known only later.
     Tensors are loaded by several threads.
     `progress` is called after each tensor with its size in bytes.
     """
@@ -100,7 +102,7 @@ def write_safetensors(
             "data_offsets": [begin, end],
         }
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (reserved + -(len(text) + reserved) % 8)
     file.write(len(text).to_bytes(8, "little"))
     file.write(text)
     begin = 8 + len(text)
