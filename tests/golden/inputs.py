@@ -223,6 +223,30 @@ def _unfinished(folder: Path) -> None:
     (folder / "model.ckpt-9_temp" / "part-00000-of-00001.data-00000-of-00001").write_bytes(bytes(100))
 
 
+@_makes("confusing")
+def _confusing(folder: Path) -> None:
+    """Folders as people have them after downloads and copies that went wrong."""
+
+    def write(name: str) -> Path:
+        return Bundle().add("w", INT32, [40], bytes(160)).write(folder / name, "m")
+
+    for name in ("hdf5", "lost-index", "gzipped", "only-graph", "pointer", "copy", "split", "folders/run"):
+        (folder / name).mkdir(parents=True)
+    (folder / "hdf5" / "checkpoint").write_bytes(KINDS["weights.h5"])
+    write("lost-index").with_name("m.index").unlink()
+    for member in write("gzipped").parent.iterdir():
+        member.rename(f"{member}.gz")
+    (folder / "only-graph" / "m.meta").write_bytes(b"")
+    (folder / "only-graph" / "checkpoint").write_text('model_checkpoint_path: "m"')
+    shard = "m.data-00000-of-00001"
+    write("pointer").with_name(shard).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    write("copy").with_name(shard).rename(folder / "copy" / f"{shard} (1)")
+    write("split").with_name(shard).unlink()
+    for part in ("aa", "ab"):
+        (folder / "split" / f"{shard}.{part}").write_bytes(bytes(80))
+    write("folders/run")
+
+
 @_makes("two-of-three")
 def _two_of_three(folder: Path) -> None:
     folder.mkdir()

@@ -13,6 +13,8 @@ from ..bundle import naming
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
 from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ResourceError, past_end, pluralize
+from ..finding.file_kinds import describe_wrong_download
+from ..finding.folder_advice import describe_renamed
 from ..finding.state_file import STATE_NAME, read_state, windows_name
 from ..limits import DEFAULT_LIMITS, Limits
 
@@ -95,21 +97,27 @@ def _check_shards(checkpoint: Checkpoint) -> tuple[list[Finding], list[Checkpoin
     findings: list[Finding] = []
     errors: list[CheckpointError] = []
     missing = checkpoint.missing_files()
+    folder, _ = checkpoint.storage.split(checkpoint.prefix)
+    renamed = describe_renamed(checkpoint.storage.list(folder)) if missing else {}
     for shard_id, (path, nbytes) in enumerate(checkpoint.reader.shard_sizes().items()):
         what = f"data shard {shard_id}"
         if path in missing:
             lost = f"{pluralize(len(missing[path]), 'tensor')} cannot be read"
             errors.append(CheckpointNotFoundError(f"the data shard is missing; {lost}", path=path))
             found = f"{path} is missing; {lost}"
-            findings.append(Finding("problem", what, found, "put the file next to the index, or download it again"))
+            name = checkpoint.storage.split(path)[1]
+            advice = renamed.get(name, "put the file next to the index, or download it again")
+            findings.append(Finding("problem", what, found, advice))
             continue
         source = checkpoint.storage.open(path)
         size = source.size
+        content = describe_wrong_download(source) if size < nbytes else ""
         source.close()
         if size < nbytes:
             errors.append(past_end("data shard", needed=nbytes, available=size, path=path))
             found = f"{path} has {pluralize(size, 'byte')}, its tensors need {nbytes:,}"
-            findings.append(Finding("problem", what, found, "the file is incomplete; download it again"))
+            advice = f"the file is {content}" if content else "the file is incomplete; download it again"
+            findings.append(Finding("problem", what, found, advice))
         else:
             findings.append(Finding("ok", what, f"{path}, {pluralize(size, 'byte')}"))
     return findings, errors
@@ -154,7 +162,8 @@ _USAGE = "pass the prefix of a checkpoint (the path without .index), one of its 
 
 def _advise(error: CheckpointError) -> str:
     """Return what to do, or nothing if the message already says it."""
-    if ntpath.basename(error.path or "") == STATE_NAME and "state" in error.message.lower():
+    is_about_state = "state" in error.message.lower() and not error.message.startswith("not a state file")
+    if ntpath.basename(error.path or "") == STATE_NAME and is_about_state:
         if isinstance(error, CorruptionError):
             return "correct the state file or remove it; its checkpoints can be opened by their prefixes"
         return "put the files of that checkpoint back, or correct the state file"

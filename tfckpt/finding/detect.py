@@ -31,7 +31,8 @@ from ..sstable.table import Table
 from ..storage.base import Storage
 from ..v1 import naming as v1_naming
 from ..v1.keys import LIST_KEY
-from .file_kinds import KERAS_ADVICE, KERAS_ENDINGS, UNKNOWN, describe_file
+from .file_kinds import KERAS_ADVICE, KERAS_ENDINGS, TEXT, UNKNOWN, describe_file
+from .folder_advice import describe_missing_index, describe_subfolders
 from .state_file import STATE_NAME, read_state, windows_name, windows_relative
 
 V1, V2 = "V1", "V2"
@@ -286,9 +287,10 @@ def _find_in_folder(storage: Storage, folder: str, limits: Limits) -> Match:
     keras = next((name for name in endings if storage.is_file(storage.join(folder, name))), None)
     if keras is not None:
         content += f"; {keras} is a Keras file: {KERAS_ADVICE}"
+    reason = describe_missing_index(names) or describe_subfolders(storage, folder, names)
     raise CheckpointNotFoundError(
         _describe_unfinished(storage, folder, "", names)
-        or f"no checkpoint in this folder: no *.index file and no state file; {content}",
+        or f"no checkpoint in this folder: {reason or f'no *.index file and no state file; {content}'}",
         path=folder,
     )
 
@@ -314,7 +316,10 @@ def _find_in_saved_model(storage: Storage, folder: str) -> Match:
 
 def _follow_state(storage: Storage, folder: str, limits: Limits) -> Match:
     path = storage.join(folder, STATE_NAME)
-    state = read_state(storage, folder, limits)
+    try:
+        state = read_state(storage, folder, limits)
+    except CorruptionError as error:
+        raise _explain_bad_state(storage, path, error) from None
     if state is None or not state.model_checkpoint_path:
         raise CheckpointNotFoundError(
             f"the state file names no checkpoint{_describe_alternatives(storage, folder, limits)}", path=path
@@ -323,12 +328,23 @@ def _follow_state(storage: Storage, folder: str, limits: Limits) -> Match:
     if match is not None:
         return match
     named = storage.join(folder, state.model_checkpoint_path)
+    reason = describe_missing_index(storage.list(folder), storage.split(named)[1])
     raise CheckpointNotFoundError(
         f"the state file names {abridged(state.model_checkpoint_path)}, but "
-        f"{abridged(naming.index_name(named))} does not exist"
+        f"{abridged(naming.index_name(named))} does not exist{': ' if reason else ''}{reason}"
         f"{_describe_alternatives(storage, folder, limits)}",
         path=path,
     )
+
+
+def _explain_bad_state(storage: Storage, path: str, error: CorruptionError) -> CheckpointError:
+    """Return the error for a state file that cannot be parsed: `error` itself if it is text, else what the file is."""
+    source = storage.open(path)
+    content = describe_file(source)
+    source.close()
+    if content in (UNKNOWN, TEXT):
+        return error
+    return CheckpointNotFoundError(f"not a state file but {content}", path=path)
 
 
 def find_named(storage: Storage, folder: str, path: str, limits: Limits = DEFAULT_LIMITS) -> Match | None:
@@ -370,6 +386,9 @@ def _not_found_error(storage: Storage, path: str) -> CheckpointNotFoundError:
     unfinished = _describe_unfinished(storage, folder, name, names)
     if unfinished:
         return CheckpointNotFoundError(unfinished, path=path)
+    reason = describe_missing_index(names, f"{name}.")
+    if reason:
+        return CheckpointNotFoundError(f"no such checkpoint: {reason}", path=path)
     shards = [other for other in names if naming.prefix_of_member(other) == name]
     if shards:
         return CheckpointNotFoundError(

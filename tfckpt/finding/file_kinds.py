@@ -7,19 +7,24 @@ from ..coding.crc32c import crc32c, mask
 from ..sstable.format import is_table
 
 UNKNOWN = "a file of unknown type"
+TEXT = "a text file"
 
 KERAS_ADVICE = "load it with Keras and save a checkpoint: tf.train.Checkpoint(model=model).write('PREFIX')"
 KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
-_MAGICS = (
+#: What a download that went wrong leaves under the right name.
+_WRONG_DOWNLOADS = (
     (b"\x1f\x8b", "gzip data; decompress it first"),
     (b"version https://git-lfs", "a Git LFS pointer; download the file itself with: git lfs pull"),
+    (b"<!DOCTYPE", "an HTML page; the download probably failed"),
+    (b"<html", "an HTML page; the download probably failed"),
+    (b"<?xml", "an XML document; the download probably failed"),
+)
+_MAGICS = (
+    *_WRONG_DOWNLOADS,
     (b"GGUF", "a GGUF model"),
     (b"\x80\x02", "a pickle"),
     (b"\x80\x04", "a pickle"),
     (b"\x93NUMPY", "a NumPy .npy array"),
-    (b"<!DOCTYPE", "an HTML page; the download probably failed"),
-    (b"<html", "an HTML page; the download probably failed"),
-    (b"<?xml", "an XML document; the download probably failed"),
 )
 
 
@@ -51,7 +56,13 @@ def describe_file(source: ByteSource, path: str = "") -> str:
         if error.start < len(head) - 3:
             return _describe_by_name(path)
         text = head[: error.start].decode("utf-8")
-    return "a text file" if all(c.isprintable() or c in "\r\n\t" for c in text) else _describe_by_name(path)
+    return TEXT if all(c.isprintable() or c in "\r\n\t" for c in text) else _describe_by_name(path)
+
+
+def describe_wrong_download(source: ByteSource) -> str:
+    """Return what a file is that is smaller than it should be, or nothing if its first bytes do not show it."""
+    head = bytes(source.read(0, min(source.size, 512)))
+    return next((words for magic, words in _WRONG_DOWNLOADS if head.startswith(magic)), "")
 
 
 def _describe_by_name(path: str) -> str:
