@@ -78,7 +78,9 @@ class Command:
             code = self._run(sys.argv[1:] if arguments is None else arguments)
         except SystemExit as leaving:
             failure = self._flush()
-            raise SystemExit(leaving.code or failure) from None
+            if failure and not leaving.code:
+                raise SystemExit(failure) from None
+            raise
         failure = self._flush()
         return code or failure
 
