@@ -129,7 +129,7 @@ def _format_number(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.3g}"
 
 
-def _to_data(comparison: Comparison) -> object:
+def _to_data(comparison: Comparison) -> dict[str, object]:
     return {
         "ok": comparison.ok,
         "only_in_a": list(comparison.only_first),

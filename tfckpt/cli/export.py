@@ -101,7 +101,7 @@ def _format_summary(report: ExportReport, out: str) -> str:
     return "\n".join(lines)
 
 
-def _to_data(report: ExportReport) -> object:
+def _to_data(report: ExportReport) -> dict[str, object]:
     return {
         "tensors": list(report.tensors),
         "files": list(report.files),

@@ -129,7 +129,7 @@ def _show_nodes(graph: Graph, pattern: str, *, json: bool) -> int:
         render.complain(f"none of {len(graph):,} nodes matches {pattern!r}")
         return 3
     if json:
-        print(render.to_json([_node_to_data(name, node) for name, node in nodes.items()]))
+        print(render.to_json({"nodes": [_node_to_data(name, node) for name, node in nodes.items()]}))
     elif len(nodes) == 1:
         ((name, node),) = nodes.items()
         print(f"{printable(name)}  {printable(node.op)}")
@@ -188,7 +188,7 @@ def _format_tensor(tensor: SignatureTensor) -> str:
     return f"{kind}{tensor.dtype} {_format_value(tensor.shape)}"
 
 
-def _to_data(meta_graph: MetaGraph) -> object:
+def _to_data(meta_graph: MetaGraph) -> dict[str, object]:
     graph = meta_graph.graph
     ops, inner = _count_ops(graph)
     return {

@@ -122,7 +122,7 @@ def _format_totals(infos: list[TensorInfo], checkpoint: Checkpoint) -> str:
     )
 
 
-def _to_data(checkpoint: Checkpoint, infos: list[TensorInfo], missing: dict[str, tuple[str, ...]]) -> object:
+def _to_data(checkpoint: Checkpoint, infos: list[TensorInfo], missing: dict[str, tuple[str, ...]]) -> dict[str, object]:
     return {
         "prefix": checkpoint.prefix,
         "format": checkpoint.format,
@@ -151,10 +151,11 @@ def _list_checkpoints(path: str, *, json: bool) -> int:
         for item in checkpoints(path)
     ]
     if json:
-        print(render.to_json([dataclasses.asdict(item) | {"timestamp": _json_time(item.timestamp)} for item in known]))
+        rows = [dataclasses.asdict(item) | {"timestamp": _json_time(item.timestamp)} for item in known]
+        print(render.to_json({"checkpoints": rows}))
     elif known:
-        rows = [[printable(item.prefix), _format_time(item.timestamp), _describe_state(item)] for item in known]
-        print(render.format_table(["checkpoint", "written (UTC)", ""], rows))
+        cells = [[printable(item.prefix), _format_time(item.timestamp), _describe_state(item)] for item in known]
+        print(render.format_table(["checkpoint", "written (UTC)", ""], cells))
     else:
         render.complain(f"{path}: no checkpoint in this folder")
     for item in known:

@@ -51,11 +51,14 @@ def run(options: argparse.Namespace) -> int:
                 progress=progress,
             )
     except NameConflictError as error:
-        for name, sources in error.conflicts.items():
-            print(f"{printable(name)}  in {', '.join(map(printable, sources))}")
+        if options.json:
+            print(render.to_json({"conflicts": error.conflicts}))
+        else:
+            for name, sources in error.conflicts.items():
+                print(f"{printable(name)}  in {', '.join(map(printable, sources))}")
         render.complain(f"{pluralize(len(error.conflicts), 'name')} in more than one checkpoint; nothing was written")
         return 1
     finally:
         progress.close()
-    print(format_summary(report))
+    print(format_summary(report, json=options.json))
     return 0

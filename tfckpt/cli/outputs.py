@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 
 from ..errors import pluralize
@@ -57,6 +58,7 @@ def add_output_options(parser: argparse.ArgumentParser, *, shards: str | None) -
         help="record the checkpoint in the folder's `checkpoint` file: alone, or in addition to those listed there",
     )
     parser.add_argument("-f", "--force", action="store_true", help="overwrite an existing checkpoint")
+    parser.add_argument("--json", action="store_true", help="write JSON")
 
 
 def get_state_update(options: argparse.Namespace) -> StateUpdate:
@@ -64,8 +66,10 @@ def get_state_update(options: argparse.Namespace) -> StateUpdate:
     return "keep" if options.state == "keep" else options.state == "new"
 
 
-def format_summary(report: Report) -> str:
-    """Return a summary of what was written."""
+def format_summary(report: Report, *, json: bool) -> str:
+    """Return a summary of what was written, as lines of text or as JSON."""
+    if json:
+        return render.to_json(dataclasses.asdict(report))
     written = len(report.copied) + len(report.converted)
     lines = [f"{pluralize(written, 'tensor')}, {render.format_size(report.nbytes)} written to {report.prefix}"]
     if report.converted:

@@ -7,11 +7,14 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..addresses import hide_secrets
 from ..errors import printable
 from .streams import write_message
+
+#: Version of the JSON of both commands, which docs/json.md describes; fields may be added without a new version.
+SCHEMA_VERSION = 1
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
@@ -59,9 +62,9 @@ def format_dtype(tf_dtype: str) -> str:
     return {"float": "float32", "double": "float64", "half": "float16"}.get(name, name)
 
 
-def to_json(value: object) -> str:
-    """Return indented JSON with non-ASCII characters escaped."""
-    return json.dumps(value, indent=2)
+def to_json(data: Mapping[str, object]) -> str:
+    """Return indented JSON with the version of its schema and non-ASCII characters escaped."""
+    return json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2)
 
 
 def say(text: str) -> None:

@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             )
     finally:
         progress.close()
-    print(format_summary(report))
+    print(format_summary(report, json=options.json))
     return 0
 
 

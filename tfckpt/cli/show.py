@@ -119,7 +119,7 @@ def _format_number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.8g}"
 
 
-def _to_data(info: TensorInfo, array: Array, *, stats: bool) -> object:
+def _to_data(info: TensorInfo, array: Array, *, stats: bool) -> dict[str, object]:
     data: dict[str, object] = {
         "name": info.name,
         "dtype": render.format_dtype(info.tf_dtype),

@@ -247,7 +247,7 @@ def _parse_depth(text: str) -> int:
     return int(text)
 
 
-def _to_data(checkpoint: Checkpoint, graph: ObjectGraph | None, below: str) -> object | None:
+def _to_data(checkpoint: Checkpoint, graph: ObjectGraph | None, below: str) -> dict[str, object] | None:
     """Return the data for JSON, of the object at a path and those below it; None if there is no such object."""
     variables = list_variables(checkpoint.reader, graph)
     nodes: list[ObjectNode] = []

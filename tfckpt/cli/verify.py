@@ -57,7 +57,7 @@ def _format_summary(result: Verification) -> str:
     return f"{pluralize(len(result.errors), 'finding')}; undamaged: {undamaged}"
 
 
-def _to_data(prefix: str, result: Verification) -> object:
+def _to_data(prefix: str, result: Verification) -> dict[str, object]:
     return {
         "prefix": prefix,
         "ok": result.ok,

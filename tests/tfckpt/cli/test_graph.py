@@ -30,7 +30,7 @@ def test_graph_prints_summary_and_node_as_json(capsys: pytest.CaptureFixture[str
     assert main(["graph", SAVED_MODEL, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert main(["graph", SAVER, "layer/kernel", "--json"]) == 0
-    (node,) = json.loads(capsys.readouterr().out)[:1]
+    (node,) = json.loads(capsys.readouterr().out)["nodes"][:1]
 
     assert summary["tags"] == ["serve"]
     assert summary["signatures"].keys() == {"classify", "serving_default"}

@@ -31,7 +31,7 @@ def test_ls_all_prints_json(folder: str, capsys: pytest.CaptureFixture[str]) -> 
     """The list has a record for each checkpoint, from the oldest to the newest."""
     assert main(["ls", folder, "--all", "--json"]) == 0
 
-    records = json.loads(capsys.readouterr().out)
+    records = json.loads(capsys.readouterr().out)["checkpoints"]
     assert [record["prefix"] for record in records] == ["f/m-9", "f/m-20", "f/m-30"]
     assert records[1]["timestamp"] == "nan"
     assert records[2] == {

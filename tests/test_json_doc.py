@@ -1,0 +1,120 @@
+"""docs/json.md describes the JSON of every verb: each field is in a table, and each row is seen in an output."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import tfckpt
+import tfckpt.cli
+
+PAGE = (pathlib.Path(__file__).parents[1] / "docs" / "json.md").read_text(encoding="utf-8")
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "text": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
+#: Section -> commands whose outputs have all its fields. DATA is the folder of the test data.
+COMMANDS = {
+    "`tfckpt ls`": ["ls a", "ls half", "ls DATA/tensorflow/partitioned"],
+    "`tfckpt ls --all`": ["ls . --all", "ls DATA/tensorflow/manager/absolute --all"],
+    "`tfckpt show`": ["show a w", "show a w --stats"],
+    "`tfckpt info`": ["info a", "info half", "info DATA/tensorflow/v1/saver"],
+    "`tfckpt tree`": ["tree DATA/tensorflow/objects-more/legacy_optimizer", "tree a"],
+    "`tfckpt graph`": ["graph DATA/savedmodel", "graph DATA/tensorflow/savedmodel-tf1"],
+    "`tfckpt graph NODE`": ["graph DATA/tensorflow/v1/saver *"],
+    "`tfckpt verify`": ["verify a", "verify half"],
+    "`tfckpt doctor`": ["doctor a", "doctor nothing"],
+    "`tfckpt diff`": ["diff a b", "diff a a"],
+    "`tfckpt export`": ["export a -o x.npz --include w", "export half -o y.npz --salvage"],
+    "`tfckpt cp`, `tfckpt merge`, `tfckpt set`": [
+        "cp train c --ema-to-raw --dtype float16 --exclude step",
+        "merge a other d",
+        "set a w=w.npy -o e",
+    ],
+    "Conflicts of `tfckpt merge`": ["merge a a f"],
+}
+
+
+def read_tables() -> dict[str, dict[str, str]]:
+    """Return the type of each field, by section."""
+    sections = re.findall(r"^## (.*)\n((?:(?!## ).*\n?)*)", PAGE, re.MULTILINE)
+    return {title: dict(re.findall(r"^\| `(.*?)` \| (.*?) \|", text, re.MULTILINE)) for title, text in sections}
+
+
+def walk(value: object, path: str, table: dict[str, str]) -> Iterator[tuple[str, object]]:
+    """Yield the fields of an output with the paths that the page gives them, and each with its value."""
+    if path in table:
+        yield path, value
+    elif isinstance(value, list):
+        for item in value:
+            yield from walk(item, f"{path}[]", table)
+        yield f"{path}[]", None
+    elif isinstance(value, dict):
+        is_map = any(name.startswith(f"{path}.*") for name in table)
+        for name, item in value.items():
+            yield from walk(item, f"{path}.*" if is_map else f"{path}.{name}".lstrip("."), table)
+    else:
+        yield path, value
+
+
+def has_type(value: object, words: str) -> bool:
+    """Return whether a value has one of the documented types; an integer is not a boolean."""
+    return words.startswith("any") or any(
+        isinstance(value, TYPES[word]) and (not isinstance(value, bool) or word == "boolean")
+        for word in words.removesuffix(", optional").split(" or ")
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """Some small checkpoints in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    average = "w/ExponentialMovingAverage"
+    tfckpt.save({"w": np.float32([1, 2]), "s": np.array([b"x"], object), "t": np.zeros(2), "u": np.zeros(2)}, "a")
+    tfckpt.save({"w": np.float32([1, 3]), "t": np.zeros(3), "v": np.zeros(2)}, "b")
+    tfckpt.save({"other": np.zeros(2)}, "other")
+    tfckpt.save({"w": np.float32([1]), average: np.float32([2]), "step": np.int64(1)}, "train")
+    tfckpt.copy("a", "half", shards=2)
+    pathlib.Path("half.data-00000-of-00002").unlink()
+    np.save("w.npy", np.float32([7, 8]))
+    return tmp_path
+
+
+def test_every_verb_with_json_has_a_table() -> None:
+    """And every section has commands here."""
+    verbs = {verb for verb in tfckpt.cli._COMMAND.verbs if verb != "run"}
+
+    assert set(re.findall(r"`tfckpt (\w+)", "".join(COMMANDS))) == verbs
+    assert COMMANDS.keys() == read_tables().keys()
+
+
+@pytest.mark.parametrize("section", COMMANDS)
+def test_output_has_the_documented_fields(
+    section: str, folder: pathlib.Path, data: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each has a documented type, and each row of the table is in one of the outputs."""
+    table = read_tables()[section]
+    seen: set[str] = set()
+
+    for command in COMMANDS[section]:
+        tfckpt.cli.main([*command.replace("DATA", str(data)).split(), "--json"])
+        output = json.loads(capsys.readouterr().out)
+        assert output.pop("schema_version") == 1
+        fields = list(walk(output, "", table))
+        wrong = [(path, value) for path, value in fields if path in table and not has_type(value, table[path])]
+        assert [pair for pair in wrong if pair[1] is not None or not pair[0].endswith("[]")] == []
+        unknown = {path for path, value in fields if path not in table and value is not None}
+        assert unknown == set()
+        required = {path.split(".")[0].split("[")[0] for path, words in table.items() if "optional" not in words}
+        assert required <= output.keys()
+        seen |= {path for path, _ in fields}
+
+    assert table.keys() <= seen
