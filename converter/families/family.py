@@ -41,6 +41,7 @@ class Family:
     `block_ids` returns the ids of a config's blocks in names.
     `others` are networks of the same code that we cannot express: what matches the name of one of their variables, with
     or without scope, and what they are.
+    `assumption` is what is assumed about the code's own settings if there is no graph, as a note.
     `version` is incremented whenever a rule changes; outputs record it.
     """
 
@@ -56,6 +57,7 @@ class Family:
     ignores: tuple[Ignore, ...]
     block_ids: Callable[[EfficientNetConfig], Sequence[str]]
     others: tuple[tuple[re.Pattern[str], str], ...] = ()
+    assumption: str | None = None
 
     def name_variables(self, variables: Iterable[SourceVariable]) -> list[tuple[str, SourceVariable]]:
         """Return every variable with the name that the rules of this family match."""

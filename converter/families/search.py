@@ -22,13 +22,15 @@ from .automl_objects import AUTOML_OBJECTS
 from .averages import Selection, WeightsChoice, select_weights, strip_average
 from .description import describe
 from .family import Family
+from .garden_legacy import GARDEN_LEGACY
 from .graph_facts import facts_of
+from .kecam import KECAM
 from .keras_applications import KERAS, NORMALIZATION
 from .recognition import recognize, suggest_model
 from .variables import Inventory, SourceVariable
 
 #: The family for paths comes first, because paths are unique and full names may not be.
-FAMILIES: tuple[Family, ...] = (AUTOML_OBJECTS, AUTOML, KERAS)
+FAMILIES: tuple[Family, ...] = (AUTOML_OBJECTS, AUTOML, KERAS, GARDEN_LEGACY, KECAM)
 
 #: Most names shown in the error for a checkpoint without a network.
 _SHOWN = 3
@@ -77,6 +79,10 @@ class _Network(NamedTuple):
     family: Family
     scope: str
     variables: Sequence[tuple[str, SourceVariable]]
+
+    def count_own(self) -> int:
+        """Return the number of variables that belong to the network."""
+        return sum(self.family.owns(name, self.scope) for name, _ in self.variables)
 
 
 def prepare(
@@ -127,6 +133,8 @@ def prepare(
     names = {strip_average(variable.key): strip_average(name).removeprefix(scope) for name, variable in own}
     names |= {strip_average(v.full_name): strip_average(name).removeprefix(scope) for name, v in own if v.full_name}
     reading = None if read_graph is None else read_graph(names.keys())
+    if reading is None and family.assumption is not None:
+        notes.append(family.assumption)
     recognition = recognize(
         shapes,
         family.anatomy,
@@ -167,8 +175,8 @@ def to_source(name: str, variable: SourceVariable) -> Source:
 
 def _find_network(inventory: Inventory, scope: str | None) -> _Network:
     """Return the only network, or the network under a scope, which may be passed without its final slash."""
-    networks: list[_Network] = []
-    stems: set[str] = set()
+    found: dict[str, _Network] = {}
+    named: list[_Network] = []
     wanted = scope if scope is None or not scope or scope.endswith("/") else scope + "/"
     for family in FAMILIES:
         variables = family.name_variables(inventory.variables)
@@ -178,11 +186,16 @@ def _find_network(inventory: Inventory, scope: str | None) -> _Network:
             if its_scope is not None:
                 by_scope.setdefault(its_scope, set()).add(variable.key)
         for its_scope, keys in sorted(by_scope.items()):
+            network = _Network(family, its_scope, variables)
             if wanted == its_scope:
-                return _Network(family, its_scope, variables)
-            if not keys & stems:  # otherwise an earlier family has found it
-                networks.append(_Network(family, its_scope, variables))
-            stems |= keys
+                named.append(network)
+            # Families may give the stem the same name; then the one that has more of the other names is meant.
+            others = {id(found[key]): found[key] for key in keys if key in found}
+            if all(network.count_own() > other.count_own() for other in others.values()):
+                found.update(dict.fromkeys(keys, network))
+    if named:
+        return max(named, key=_Network.count_own)
+    networks = list({id(network): network for network in found.values()}.values())
     shown = ", ".join(repr(printable(network.scope)) for network in networks)
     if wanted is not None:
         where = f"only under {shown}" if networks else "and none elsewhere"
@@ -201,8 +214,8 @@ def _check_kind(family: Family, names: Iterable[str]) -> None:
             if pattern.fullmatch(name):
                 raise UnknownModelError(
                     f"the network is {what} ({printable(name)}), and cannot be converted; its graph runs in PyTorch "
-                    'with these weights: converter.graph_module(converter.load_graph(PATH), outputs=["logits"]), where '
-                    "PATH is a SavedModel or a checkpoint with a .meta file"
+                    "with these weights: converter.graph_module(converter.load_graph(PATH)), where PATH is a SavedModel "
+                    'or, with outputs=["logits"], a checkpoint with a .meta file'
                 )
 
 
@@ -241,7 +254,7 @@ def _find_similar_names(family: Family, inventory: Inventory) -> set[str]:
 
 
 def _list_stems() -> str:
-    return " or ".join(dict.fromkeys(family.anatomy.stem for family in (AUTOML, AUTOML_OBJECTS, KERAS)))
+    return " or ".join(dict.fromkeys(family.anatomy.stem for family in (AUTOML, AUTOML_OBJECTS, KERAS, GARDEN_LEGACY)))
 
 
 def _ignore_others(

@@ -15,6 +15,9 @@ from ..model.config import EfficientNetConfig
 IMAGENET_CLASSES = 1000
 IMAGENET_21K_CLASSES = 21_843
 
+#: Families of names of the released code.
+_OF_RELEASES = ("automl", "automl-objects")
+
 _21K = "-21k"
 _FINETUNED = "-21k-ft1k"
 _ADVPROP = "-advprop"
@@ -77,6 +80,8 @@ def _identify(config: EfficientNetConfig, family: str, path: str) -> Releases:
         if config.num_classes != IMAGENET_CLASSES:
             return Releases((), f"{classes}: not the weights that Keras provides", True)
         return Releases((f"keras-{config.name}",), f"{classes}: as provided by Keras", True)
+    if family not in _OF_RELEASES:
+        return Releases((), f"{classes}: the releases have other names", True)
     names = _list_candidates(config)
     if not names:
         return Releases((), f"{classes}: no release has this number", True)
