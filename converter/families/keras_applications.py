@@ -44,6 +44,9 @@ _RULES = (
     Rule("top_bn/{bn}", "head.bn.{bn}"),
     Rule("predictions/kernel", "classifier.weight", "dense"),
     Rule("predictions/bias", "classifier.bias"),
+    # The package `efficientnet` has the other names of Keras applications.
+    Rule("probs/kernel", "classifier.weight", "dense"),
+    Rule("probs/bias", "classifier.bias"),
 )
 
 _IGNORES = (
@@ -101,6 +104,14 @@ def _list_block_ids(config: EfficientNetConfig) -> list[str]:
     return [_format_block_id(block.stage + 1, block.position) for block in config.blocks()]
 
 
+#: keras_hub names its blocks like Keras applications, and their layers otherwise, or inside the block.
+_OTHERS = (
+    (
+        re.compile(r"(?:.*/)?block[0-9]+._(?:dwconv_bn/.+|project/kernel|/block[0-9]+._.+)"),
+        "an EfficientNet of keras_hub, which pads symmetrically and has another epsilon",
+    ),
+)
+
 _LETTERS = re.escape(_FIRST_LETTER) + "-" + re.escape(chr(ord(_FIRST_LETTER) + _MAX_REPEATS - 1))
 
 KERAS = Family(
@@ -112,17 +123,18 @@ KERAS = Family(
     anatomy=Anatomy(
         stem="stem_conv/kernel",
         head="top_conv/kernel",
-        head_parts=("top_conv/", "top_bn/", "predictions/"),
-        classifier_biases=("predictions/bias",),
+        head_parts=("top_conv/", "top_bn/", "predictions/", "probs/"),
+        classifier_biases=("predictions/bias", "probs/bias"),
         block=re.compile(rf"block([1-9][0-9]?[{_LETTERS}])_(.+)", re.DOTALL),
         block_name="block{}_",
         sort_ids=_sort_ids,
         find_parts=_find_parts,
         find_stage=_get_stage,
     ),
-    own=re.compile(rf"(?:stem_(?:conv|bn)|block[0-9]+[{_LETTERS}]_[^/]+|top_(?:conv|bn)|predictions)/"),
+    own=re.compile(rf"(?:stem_(?:conv|bn)|block[0-9]+[{_LETTERS}]_[^/]+|top_(?:conv|bn)|predictions|probs)/"),
     classifier="predictions",
     rules=_RULES,
     ignores=_IGNORES,
     block_ids=_list_block_ids,
+    others=_OTHERS,
 )

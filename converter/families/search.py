@@ -214,8 +214,8 @@ def _check_kind(family: Family, names: Iterable[str]) -> None:
             if pattern.fullmatch(name):
                 raise UnknownModelError(
                     f"the network is {what} ({printable(name)}), and cannot be converted; its graph runs in PyTorch "
-                    "with these weights: converter.graph_module(converter.load_graph(PATH)), where PATH is a SavedModel "
-                    'or, with outputs=["logits"], a checkpoint with a .meta file'
+                    "with these weights: converter.graph_module(converter.load_graph(PATH)), where PATH is a SavedModel"
+                    ' or, with outputs=["logits"], a checkpoint with a .meta file'
                 )
 
 

@@ -87,6 +87,32 @@ def test_every_variable_is_mapped_to_its_target(name: str) -> None:
         assert array.flat[0] == number, variable.target
 
 
+def test_classifier_of_the_package_efficientnet_is_recognized() -> None:
+    """The package has the names of Keras applications, but calls the classifier `probs`; `--head` is not needed."""
+    rows = published()["EfficientNetB0"]["variables"]
+    arrays = {row[1].replace("predictions/", "probs/"): networks.number_array(0, tuple(row[2])) for row in rows}
+
+    report = convert(arrays).report
+
+    assert {tensor.target for tensor in report.tensors if tensor.variable.startswith("probs/")} == {
+        "classifier.weight",
+        "classifier.bias",
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["block1a_dwconv_bn/gamma", "block1a_project/kernel", "block3a_/block3a_expand_conv/kernel"]
+)
+def test_network_of_keras_hub_is_refused_by_name(name: str) -> None:
+    """Names as keras_hub gives them; without such a variable the network is converted."""
+    rows = published()["EfficientNetB0"]["variables"]
+    arrays = {row[1]: networks.number_array(0, tuple(row[2])) for row in rows}
+    assert convert(arrays).config == CONFIGS["efficientnet-b0"]
+
+    with pytest.raises(UnknownModelError, match="keras_hub"):
+        convert({**arrays, name: networks.number_array(0, (3,))})
+
+
 def test_two_backbones_in_one_model_need_a_scope() -> None:
     """Their full names occur twice, so the path of the object that contains the layers is the scope."""
     variables = []
