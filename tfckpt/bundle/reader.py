@@ -121,11 +121,9 @@ class BundleReader:
 
     def missing_shards(self) -> dict[str, tuple[str, ...]]:
         """Return the paths of missing data shards, each with the names of the tensors that need it."""
-        missing = {
-            shard_id: path
-            for shard_id, path in enumerate(map(self.shard_path, range(self._header.num_shards)))
-            if not self._storage.is_file(path)
-        }
+        paths = [self.shard_path(shard_id) for shard_id in range(self._header.num_shards)]
+        found = self._storage.find_files(paths)
+        missing = {shard_id: path for shard_id, path in enumerate(paths) if path not in found}
         return {path: tuple(self._names_by_shard.get(shard_id, ())) for shard_id, path in missing.items()}
 
     def read(self, name: str, *, verify: bool = True, index: Index = None) -> Array:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..checkpoint import Checkpoint
 from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ResourceError
+from ..tensors.reading import read_ahead
 from .undecoded import is_variant, read_bytes
 
 
@@ -41,7 +42,8 @@ def verify(checkpoint: Checkpoint, *, progress: Callable[[int, int], None] | Non
     extents: list[tuple[int, int, int, str]] = []
     missing: dict[str | None, CheckpointError] = {}
     nbytes = 0
-    for number, name in enumerate(names, 1):
+    ahead = read_ahead(checkpoint.reader, names, is_remote=checkpoint.storage.is_remote)
+    for number, name in enumerate(ahead, 1):
         try:
             info = checkpoint.info(name)
             if is_variant(info):

@@ -34,6 +34,10 @@ class Storage(Protocol):
     def is_file(self, path: str) -> bool:
         """Return whether the path is a file."""
 
+    def find_files(self, paths: Sequence[str]) -> set[str]:
+        """Return those of the paths that are files; a remote storage needs few or parallel requests for many."""
+        return {path for path in paths if self.is_file(path)}
+
     def is_folder(self, path: str) -> bool:
         """Return whether the path is a folder."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -167,13 +168,27 @@ def _read_remote(reader: TensorReader, names: Sequence[str], threads: int, verif
             yield from _read(reader, window, min(threads, os.cpu_count() or 1), verify)
 
 
+def read_ahead(reader: TensorReader, names: Sequence[str], *, is_remote: bool) -> Iterator[str]:
+    """Yield the names in order; while the caller reads a tensor of a remote checkpoint, its data is held.
+
+    The data is fetched 64 MiB at a time, by several connections.
+    """
+    if not is_remote:
+        yield from names
+        return
+    for window in _group(reader, names, _WINDOW_BYTES):
+        with reader.prefetch(window, _CONNECTIONS):
+            yield from window
+
+
 def _group(reader: TensorReader, names: Sequence[str], size: int) -> Iterator[list[str]]:
     """Yield runs of names with payloads of at least `size` bytes together, except for the last run."""
     group: list[str] = []
     total = 0
     for name in names:
         group.append(name)
-        total += reader.info(name).nbytes
+        with contextlib.suppress(CheckpointError):  # the caller gets the same error when it reads the tensor
+            total += reader.info(name).nbytes
         if total >= size:
             yield group
             group, total = [], 0

@@ -16,7 +16,7 @@ import re
 import shutil
 import urllib.parse
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -31,6 +31,7 @@ from ..graphs.lookup import select
 from ..graphs.training_state import AVERAGE_SUFFIX, optimizer_state
 from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
+from ..tensors.reading import read_ahead
 from .selection import check_float_type, compile_renames, rename_all, use_averages
 
 if TYPE_CHECKING:
@@ -194,16 +195,19 @@ def _plan_tensors(
     patterns = [*stripped, *compile_renames(rename)]
     targets = rename_all(origins, patterns)
     tensors = []
+    ahead = read_ahead(checkpoint.reader, list(origins.values()), is_remote=checkpoint.storage.is_remote)
     for name, origin in origins.items():
         info = checkpoint.info(origin)
         changes = target_float is not None and info.dtype.name in FLOATS and info.dtype.name != target_float
         dtype = data_type_named(target_float or "").to_numpy() if changes else info.dtype
-        load = functools.partial(_load, checkpoint, origin, dtype)
+        load = functools.partial(_load, checkpoint, origin, dtype, ahead)
         tensors.append(LazyTensor(targets[name], dtype, info.shape, load))
     return tensors
 
 
-def _load(checkpoint: Checkpoint, name: str, dtype: np.dtype[Any]) -> Array:
+def _load(checkpoint: Checkpoint, name: str, dtype: np.dtype[Any], ahead: Iterator[str]) -> Array:
+    """Read a tensor, after `ahead` has come to it: tensors are written in the order in which they were planned."""
+    next(ahead, None)
     return cast_floats(checkpoint.read(name), dtype, name=name)
 
 

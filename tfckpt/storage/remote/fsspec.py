@@ -46,6 +46,7 @@ class FsspecTransport:
         parts = split_address(address)
         assert parts is not None, "only addresses have a file system"
         self._parts = parts
+        self._facts: dict[str, Facts] = {}
         protocol = parts.scheme.removesuffix("://")
         try:
             import fsspec
@@ -79,11 +80,14 @@ class FsspecTransport:
             if info.get("size") is None:
                 raise StorageError("the file system does not report the size of the file", path=address)
             version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None), None)
-            return Facts(int(info["size"]), version)
+            facts = Facts(int(info["size"]), version)
+            self._facts.setdefault(address, facts)
+            return facts
 
     def read(self, address: str, offset: int, length: int) -> Part:
-        """Return exactly these bytes; the facts are compared before and after."""
-        return self._read(address, self.stat(address), offset, length)
+        """Return exactly these bytes; the facts are compared with the first ones, after the bytes have arrived."""
+        facts = self._facts.get(address) or self.stat(address)
+        return self._read(address, facts, offset, length)
 
     def read_end(self, address: str, length: int) -> Part:
         """Return the last bytes."""

@@ -14,12 +14,14 @@ Every response is compared with the first one of its file: a file that changes i
 from __future__ import annotations
 
 import contextlib
+import functools
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from ..._typing import ByteSource, ByteView
-from ...errors import CheckpointNotFoundError
+from ...errors import CheckpointError, CheckpointNotFoundError, ResourceError
 from ..base import DATA_SHARD, Storage
 from ..local import check_range
 from .http import file_changed_error
@@ -36,6 +38,10 @@ MAX_GAP_BYTES = 16 << 10
 #: Merged ranges are split into pieces of this many bytes, so that several connections share a large one.
 PIECE_BYTES = 8 << 20
 
+#: Most requests at a time when many files are looked for.
+CONNECTIONS = 8
+
+_T = TypeVar("_T")
 _RECENT_PARTS = 2
 _FOLDER_MARKERS = ("checkpoint", "saved_model.pb")
 
@@ -62,6 +68,24 @@ class RemoteStorage(Storage):
         """Return whether the file exists; costs a request the first time."""
         file = self._file(path)
         return file is not None and file.exists()
+
+    def find_files(self, paths: Sequence[str]) -> set[str]:
+        """Return those of the paths that are files: by one listing of each folder, else by parallel requests."""
+        found: set[str] = set()
+        unknown: list[str] = []
+        folders: dict[str, list[str]] = {}
+        for path in paths:
+            folders.setdefault(self.split(path)[0], []).append(path)
+        for folder, members in folders.items():
+            names = {self.join(folder, name) for name in self.list(folder)} if len(members) > 1 else set()
+            found.update(names.intersection(members))
+            if not names:
+                unknown += members
+        if unknown:
+            with ThreadPoolExecutor(min(CONNECTIONS, len(unknown))) as pool:
+                exist = pool.map(self.is_file, unknown)
+                found.update(path for path, exists in zip(unknown, exist, strict=True) if exists)
+        return found
 
     def is_folder(self, path: str) -> bool:
         """Return whether the address is a folder.
@@ -104,22 +128,28 @@ class RemoteStorage(Storage):
     @contextlib.contextmanager
     def prefetch(self, ranges: Mapping[str, Sequence[tuple[int, int]]], threads: int) -> Iterator[None]:
         """Fetch ranges of files, merged over small gaps, over at most `threads` connections."""
-        pieces: list[tuple[RemoteFile, int, int]] = []
-        for path, wanted in ranges.items():
-            file = self._file(path)
-            if file is not None and file.exists():
-                pieces += [(file, offset, length) for offset, length in merge_ranges(wanted, file.size)]
-        if not pieces:
+        files = [(file, wanted) for path, wanted in ranges.items() if (file := self._file(path)) is not None]
+        if not files:
             yield
             return
-        with ThreadPoolExecutor(max(1, min(threads, len(pieces)))) as pool:
-            parts = list(pool.map(lambda piece: piece[0].read_part(*piece[1:]), pieces))
+        with ThreadPoolExecutor(threads) as pool:
+            exist = pool.map(lambda item: _attempt(item[0].exists), files)
+            pieces = [
+                (file, offset, length)
+                for (file, wanted), exists in zip(files, exist, strict=True)
+                if exists
+                for offset, length in merge_ranges(wanted, file.size)
+            ]
+            parts = list(
+                pool.map(lambda piece: _attempt(functools.partial(piece[0].read_part, piece[1], piece[2])), pieces)
+            )
+        held = [(file, part) for (file, _, _), part in zip(pieces, parts, strict=True) if part is not None]
         try:
-            for (file, _, _), part in zip(pieces, parts, strict=True):
+            for file, part in held:
                 file.hold(part)
             yield
         finally:
-            for (file, _, _), part in zip(pieces, parts, strict=True):
+            for file, part in held:
                 file.release(part)
 
     def copy(self, path: str, sink: Sink, check: Callable[[int], None]) -> None:
@@ -312,6 +342,16 @@ class RemoteSource:
         if file is None:
             raise ValueError(f"{self._name} is closed")
         return file
+
+
+def _attempt(request: Callable[[], _T]) -> _T | None:
+    """Return the result of a request, None if it fails: a later read of the same bytes raises the error."""
+    try:
+        return request()
+    except ResourceError:
+        raise
+    except CheckpointError:
+        return None
 
 
 def merge_ranges(ranges: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
