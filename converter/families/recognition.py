@@ -265,8 +265,10 @@ def _apply_functions(
         gate_activation=None if same or len(inner) != 1 else inner.pop(),
         pooling=graph.pooling or config.pooling,
     )
+    if config.name == CUSTOM:  # an activation that was assumed from the shapes is known now
+        config = dataclasses.replace(config, activation=_USUAL_ACTIVATION)
     if changed == config:
-        return recognition
+        return Recognition(changed, recognition.evidence)
     differences = "; ".join(_list_differences(config, changed))
     if forced:
         raise UnknownModelError(f"{config.name} was asked for, but the graph computes another network: {differences}")
