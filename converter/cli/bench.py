@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
-from tfckpt.cli.render import say
+from tfckpt.cli.render import say, to_json
 from tfckpt.errors import MissingDependencyError
 
 from ..errors import ConversionError
@@ -123,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
     if timm_model is not None:
         figures["timm"] = _to_figures(timings[1])
         figures["ratio_to_timm"] = timings[0].median / timings[1].median
-    print(json.dumps(figures, indent=2) if options.json else _format(figures))
+    print(to_json(figures) if options.json else _format(figures))
     return 0
 
 

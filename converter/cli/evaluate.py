@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from typing import TYPE_CHECKING
 
 import tfckpt
-from tfckpt.cli.render import say
+from tfckpt.cli.render import say, to_json
 from tfckpt.errors import CorruptionError, pluralize
 from tfckpt.files.json_text import read_json
 
@@ -107,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
                 batch_size=options.batch_size,
                 progress=progress,
             )
-    print(json.dumps(result.to_dict()) if options.json else result.summary())
+    print(to_json(result.to_dict()) if options.json else result.summary())
     return 1 if result.differing else 0
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from tfckpt.cli.render import complain, format_table
+from tfckpt.cli.render import complain, format_table, to_json
 from tfckpt.errors import pluralize
 
 from ..releases.table import Release, find_releases
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     """List the releases; exit code 3 if nothing matches."""
     releases = find_releases(options.pattern)
     if options.json:
-        print(json.dumps([release.to_dict() for release in releases], indent=2))
+        print(to_json({"releases": [release.to_dict() for release in releases]}))
     elif releases:
         header = ["name", "classes", "input", "parameters", "top-1"]
         heading, *rows = format_table(header, list(map(_format_row, releases)), right="lrrrr").splitlines()

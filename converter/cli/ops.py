@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+
+from tfckpt.cli.render import to_json
 
 HELP = """\
 List the TensorFlow operations that tf2torch can run, as proof of a conversion or as a PyTorch module.
@@ -37,11 +38,11 @@ def run(options: argparse.Namespace) -> int:
 
     supported = supported_ops()
     if not options.names:
-        print(json.dumps(supported) if options.json else "\n".join(supported))
+        print(to_json({"ops": supported}) if options.json else "\n".join(supported))
         return 0
     answers = {name: name in supported for name in options.names}
     if options.json:
-        print(json.dumps(answers))
+        print(to_json({"supported": answers}))
     else:
         width = max(map(len, answers))
         for name, is_supported in answers.items():

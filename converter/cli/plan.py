@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tfckpt
-from tfckpt.cli.render import format_table, say
+from tfckpt.cli.render import format_table, say, to_json
 from tfckpt.errors import pluralize, printable
 
 from ..conversion import RulesDraft, draft_by_rules, plan_conversion
@@ -133,7 +132,7 @@ def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespac
     elif options.proposals:
         _print_proposals(proposals, rules, is_new_file=options.rules is None)
     elif options.json:
-        print(json.dumps(_to_data(drafted, proposals), indent=2, ensure_ascii=False))
+        print(to_json(_to_data(drafted, proposals)))
     else:
         variables = {source.name: source.variable for source in drafted.selection.sources}
         _print_table(draft.moves, variables)

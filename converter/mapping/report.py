@@ -11,7 +11,7 @@ import dataclasses
 from typing import Any
 
 from tfckpt.errors import pluralize, printable
-from tfckpt.files.json_text import format_json
+from tfckpt.files.json_text import SCHEMA_VERSION, format_json
 
 from ..errors import Shape
 
@@ -140,7 +140,7 @@ class ConversionReport:
 
     def to_json(self) -> str:
         """Return the report as JSON text; it is deterministic."""
-        return format_json(self.to_dict())
+        return format_json({"schema_version": SCHEMA_VERSION, **self.to_dict()})
 
     def summary(self) -> str:
         """Return a summary of a few lines."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from tfckpt.files.json_text import format_json
+from tfckpt.files.json_text import SCHEMA_VERSION, format_json
 
 from .._typing import PathLike
 from .html import render_page
@@ -15,7 +15,7 @@ from .record import FullReport
 
 def to_json(report: FullReport) -> str:
     """Return the report as JSON text."""
-    return format_json(report.to_dict())
+    return format_json({"schema_version": SCHEMA_VERSION, **report.to_dict()})
 
 
 def to_html(report: FullReport) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tfckpt.files.json_text import format_json
+from tfckpt.files.json_text import SCHEMA_VERSION, format_json
 
 from ..reporting.pages import choose_by_ending
 from .html import render_page
@@ -13,7 +13,7 @@ from .report import Proof
 
 def to_json(proof: Proof) -> str:
     """Return the proof as JSON text."""
-    return format_json(proof.to_dict())
+    return format_json({"schema_version": SCHEMA_VERSION, **proof.to_dict()})
 
 
 def to_html(proof: Proof) -> str:

@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from ..addresses import hide_secrets
 from ..errors import printable
+from ..files.json_text import SCHEMA_VERSION
 from .streams import write_message
-
-#: Version of the JSON of both commands, which docs/json.md describes; fields may be added without a new version.
-SCHEMA_VERSION = 1
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}

@@ -11,6 +11,9 @@ from typing import Any
 
 #: Most values in one text, counted by commas and brackets. A safetensors header has ten per tensor.
 MAX_VALUES = 2_000_000
+#: Version of the JSON that both commands write for programs, which docs/json.md describes.
+#: Fields may be added without a new version.
+SCHEMA_VERSION = 1
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -13,7 +13,7 @@ def test_models_lists_all_releases_of_efficientnetv2(capsys: pytest.CaptureFixtu
     """There are eight networks with three releases each, except that xl has no plain ImageNet-1k release."""
     assert main(["models", "efficientnetv2-*", "--json"]) == 0
 
-    releases = {release["name"]: release for release in json.loads(capsys.readouterr().out)}
+    releases = {release["name"]: release for release in json.loads(capsys.readouterr().out)["releases"]}
     assert len(releases) == 23
     assert "efficientnetv2-xl" not in releases
     small = releases["efficientnetv2-s"]

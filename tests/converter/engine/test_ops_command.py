@@ -30,11 +30,11 @@ def test_ops_answers_for_names(names: list[str], code: int, capsys: pytest.Captu
 
 
 def test_ops_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """The output is a list without names, and an object with names."""
+    """Without names the list of operations, and with names an answer for each."""
     main(["ops", "--json"])
-    table = json.loads(capsys.readouterr().out)
+    table = json.loads(capsys.readouterr().out)["ops"]
     main(["ops", "--json", "Conv2D"])
-    answers = json.loads(capsys.readouterr().out)
+    answers = json.loads(capsys.readouterr().out)["supported"]
 
     assert "Conv2D" in table
     assert answers == {"Conv2D": True}
