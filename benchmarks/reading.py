@@ -33,6 +33,10 @@ def listing() -> Iterator[Result]:
         prefix = checkpoints.entries(count)
         seconds = best(lambda prefix=prefix: list_all(prefix), runs=9)
         yield Result(f"open and list {count:,} tensors", seconds * _MILLISECONDS, limit, True, "ms")
+    for count, limit in ((20_000, 60.0), (1_000_000, 3000.0)):
+        prefix = checkpoints.entries(count)
+        seconds = best(lambda prefix=prefix: count_names(prefix), runs=3)
+        yield Result(f"names of {count:,} tensors", seconds * _MILLISECONDS, limit, True, "ms")
     prefix = checkpoints.entries(20_000)
     with tfckpt.open(prefix) as checkpoint:
         name = list(checkpoint)[12_345]
@@ -65,6 +69,12 @@ def reading(tensorflow: str | None) -> Iterator[Result]:
             theirs = read_with_tensorflow(tensorflow, path)
             ours = best(lambda path=path: _read_all(path), runs=7)
             yield Result(f"read {label}, verified", theirs / ours, 3.0, False, "x TensorFlow's rate")
+
+
+def count_names(prefix: pathlib.Path) -> int:
+    """Open a checkpoint and iterate over its names, which decodes no entry."""
+    with tfckpt.open(prefix) as checkpoint:
+        return sum(1 for _ in checkpoint)
 
 
 def list_all(prefix: pathlib.Path) -> None:

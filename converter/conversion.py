@@ -214,6 +214,7 @@ def plan_conversion(
         return _plan_by_rules(source, _load_rules(rules), into, weights)
     if into is not None:
         raise ValueError("into is the target of rules, but no rules are given")
+    graph_path = source.path if graph is None else os.fspath(graph)
     meta_graph, graph_notes = _read_graph(source, graph)
     prepared = search.prepare(
         source.inventory,
@@ -222,7 +223,7 @@ def plan_conversion(
         strides=strides,
         scope=scope,
         head=head,
-        read_graph=None if meta_graph is None else reader_of(meta_graph),
+        read_graph=None if meta_graph is None else reader_of(meta_graph, graph_path),
     )
     targets = native_targets(prepared.config)
     try:
@@ -234,7 +235,7 @@ def plan_conversion(
     releases = identify_releases(prepared.config, prepared.family.name, source.path, requested=release)
     reading = prepared.reading
     if reading is not None:
-        check_account(prepared, planned, graph=source.path if graph is None else os.fspath(graph))
+        check_account(prepared, planned, graph=graph_path)
         graph_notes += reading.notes
     notes = [*prepared.notes, *graph_notes, *_describe_input_normalization(source, prepared.input_statistics)]
     if not releases.is_decided:

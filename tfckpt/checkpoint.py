@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -9,6 +10,7 @@ from types import TracebackType
 from ._threads import cached_property
 from ._typing import Array, Buffer, PathLike
 from .bundle import naming
+from .errors import CheckpointError
 from .finding import detect
 from .finding.open_reader import OpenedReader, open_reader
 from .graphs import lookup, saved_model
@@ -20,6 +22,7 @@ from .graphs.saved_model import SavedModel
 from .limits import DEFAULT_LIMITS, Limits
 from .storage.base import Storage
 from .storage.locate import Options
+from .tensors.html import format_html
 from .tensors.indexing import Index
 from .tensors.info import TensorInfo
 from .tensors.reading import TensorReader, read_many
@@ -101,10 +104,10 @@ class Checkpoint(Mapping[str, Array]):
         return self.read(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.reader.names())
+        return self.reader.iterate_names()
 
     def __len__(self) -> int:
-        return len(self.reader.names())
+        return sum(1 for _ in self.reader.iterate_names())
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._lookup(name) is not None
@@ -120,9 +123,27 @@ class Checkpoint(Mapping[str, Array]):
         """Describe a tensor without reading it; the `name` of the record is the checkpoint key."""
         return self.reader.info(self._find_key(name))
 
-    def infos(self) -> Iterator[TensorInfo]:
-        """Describe all tensors without reading them, in the order of their names."""
-        return self.reader.infos()
+    def _repr_html_(self) -> str:
+        """Return a table of the first tensors, for notebooks."""
+        if self._reader is None:
+            return f"<p>{html.escape(repr(self))}</p>"
+        try:
+            return format_html(repr(self), self.infos(), len(self))
+        except CheckpointError as error:  # the index may be damaged
+            return f"<p>{html.escape(f'{self!r}: {error}')}</p>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Return the names that IPython offers after `checkpoint["`."""
+        return [] if self._reader is None else list(self)
+
+    def infos(self, pattern: str | None = None) -> Iterator[TensorInfo]:
+        """Describe tensors without reading them, in the order of their names.
+
+        With `pattern`, these are the tensors that `tfckpt ls` lists for it: those whose names match a glob, in which
+        `*` also matches slashes, or contain a text without wildcards.
+        """
+        infos = self.reader.infos()
+        return infos if pattern is None else (info for info in infos if lookup.matches(info.name, pattern))
 
     def read(self, name: str, *, index: Index = None, verify: bool = True) -> Array:
         """Return a tensor as an array in C order: a view of the mapped file if possible, else a copy.

@@ -17,11 +17,13 @@ class Limits:
 
     #: One block of a table, stored and uncompressed. TensorFlow's blocks have 256 KiB, or more for one large entry.
     max_block_bytes: int = 1 << 30
-    #: Entries of one table. Each can take only 4 bytes in the file, but about 400 bytes of memory when listed.
-    max_entries: int = 150_000
+    #: Entries of one table, including the slices of partitioned variables. Unless the limit is changed, the size of
+    #: the file is a limit too: 150,000 entries, and one more for every 8 bytes. An entry takes 15 bytes or more.
+    max_entries: int = 5_000_000
     #: All keys of one table together, uncompressed. In the file each key omits the bytes it shares with the key before
-    #: it, so a small file can claim any amount.
-    max_key_bytes: int = 32 << 20
+    #: it, so a small file can claim any amount. Unless the limit is changed, the size of the file is a limit too:
+    #: 32 MiB, and 8 times the size.
+    max_key_bytes: int = 512 << 20
     #: One entry of a bundle's index. Partitioned variables have the largest ones, with about 20 bytes per slice.
     max_entry_bytes: int = 4 << 20
     #: Data shards of one bundle. The largest published checkpoints have a few thousand.
@@ -48,6 +50,16 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def limits_of_table(limits: Limits, nbytes: int) -> Limits:
+    """Return the limits for a table of `nbytes` bytes: defaults for large files would let a small one claim much."""
+    changes = {
+        name: maximum
+        for name, maximum in (("max_entries", 150_000 + nbytes // 8), ("max_key_bytes", (32 << 20) + 8 * nbytes))
+        if maximum < getattr(limits, name) == getattr(DEFAULT_LIMITS, name)
+    }
+    return dataclasses.replace(limits, **changes)
 
 
 def check_limit(

@@ -19,9 +19,12 @@ from .search import Preparation
 _SERVING = "serving_default"
 
 
-def reader_of(graph: tfckpt.MetaGraph) -> Callable[[Collection[str]], Reading | None]:
-    """Return a function that reads the network whose variables have given keys."""
-    return functools.partial(_read, graph)
+def reader_of(graph: tfckpt.MetaGraph, path: str) -> Callable[[Collection[str]], Reading | None]:
+    """Return a function that reads the network whose variables have given keys.
+
+    It raises `OtherNetworkError` if an operation belongs to no layer. `path` is where the graph can be loaded from.
+    """
+    return functools.partial(_read, graph, path)
 
 
 def check_account(prepared: Preparation, plan: Plan, *, graph: str) -> None:
@@ -43,8 +46,11 @@ def check_account(prepared: Preparation, plan: Plan, *, graph: str) -> None:
         raise OtherNetworkError(findings, graph=graph)
 
 
-def _read(graph: tfckpt.MetaGraph, keys: Collection[str]) -> Reading | None:
+def _read(graph: tfckpt.MetaGraph, path: str, keys: Collection[str]) -> Reading | None:
     signatures = sorted(graph.signatures.items(), key=lambda item: item[0] != _SERVING)
     outputs = [tensor.name for name, one in signatures if not name.startswith("__") for tensor in one.outputs.values()]
     nodes, functions = graph.graph.nodes, graph.graph.functions
-    return read_network(nodes, functions, outputs=outputs, owns=lambda key: strip_average(key) in keys)
+    reading = read_network(nodes, functions, outputs=outputs, owns=lambda key: strip_average(key) in keys)
+    if reading is not None and reading.findings:
+        raise OtherNetworkError(reading.findings, graph=path)
+    return reading

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from .config import Activation, Gate
 
+#: 0.2 as TensorFlow stores it, in float32.
+_LEAKY_SLOPE = 0.20000000298023224
 _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "silu": lambda: nn.SiLU(inplace=True),
     "relu": lambda: nn.ReLU(inplace=True),
     "relu6": lambda: nn.ReLU6(inplace=True),
     "hard_swish": lambda: nn.Hardswish(inplace=True),
     "elu": lambda: nn.ELU(inplace=True),
-    "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),
+    "leaky_relu": lambda: nn.LeakyReLU(_LEAKY_SLOPE, inplace=True),
     "selu": lambda: nn.SELU(inplace=True),
     "mish": lambda: nn.Mish(inplace=True),
 }

@@ -86,6 +86,10 @@ class Region:
 
     def function(self) -> Function | None:
         """Return the function that the region is, None if it is none that a layer may have."""
+        with np.errstate(all="ignore"):  # parameters in wrong roles, such as a negative variance
+            return self._find_function()
+
+    def _find_function(self) -> Function | None:
         variables = self._variables
         if not variables and not self._normalizes():
             return self._plain()
@@ -277,9 +281,16 @@ def axes_of(term: Term) -> tuple[int, ...] | None:
 def passes_elements(term: Term) -> bool:
     """Return True if a term computes each element from the same element of its inputs, for given statistics."""
     return (
-        (term.op in ELEMENTWISE or term.op == "CrossReplicaSum" or _is_batch_statistic(term))
+        (term.op in ELEMENTWISE or term.op == "CrossReplicaSum" or _is_statistic(term))
         or (term.op in BATCH_NORMS and term.output == 0)
     )  # fmt: skip
+
+
+def _is_statistic(term: Term) -> bool:
+    """Return True for a mean over the batch, however its one value for each channel is arranged."""
+    while term.op in {"Squeeze", "Reshape", "ExpandDims"}:
+        term = term.args[0]
+    return _is_batch_statistic(term)
 
 
 def _is_batch_statistic(term: Term) -> bool:

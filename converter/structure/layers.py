@@ -22,6 +22,8 @@ _CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative"}
 #: Operations that only arrange the one value that pooling leaves of each channel.
 _ARRANGING = {"Reshape", "Squeeze", "ExpandDims"}
 _POOLS = {"Mean": "avg", "Max": "max", "AvgPool": "avg", "MaxPool": "max"}
+_TO_CHANNELS_FIRST = (0, 3, 1, 2)
+_TO_CHANNELS_LAST = (0, 2, 3, 1)
 _PADS = {"Pad", "PadV2"}
 _SUMS = {"Add", "AddV2", "AddN"}
 #: Findings after which reading stops: more say nothing new.
@@ -112,7 +114,10 @@ class _Walk:
             dataclasses.replace(layer, shortcut=None if layer.shortcut is None else count - layer.shortcut)
             for layer in reversed(self._layers)
         ]
-        if self._shortcuts:
+        if image.depth:
+            stop = next((leaf for leaf in leaves(image) if leaf.op not in _CONVOLUTIONS), image)
+            self._find(stop, f"{stop.op} between the layers", "a layer of the network")
+        elif self._shortcuts:
             term = next(iter(self._shortcuts))
             self._find(term, "an addition of what is not an input of the layers before it", "the input of its block")
         return Layers(tuple(layers), dense, pooling, image, tuple(self._findings))
@@ -142,14 +147,15 @@ class _Walk:
         main, added = self._without_shortcut(term)
         if added is not None:
             self._shortcuts.setdefault(added, []).append(len(self._layers))
-        base = _base(main)
-        if base is None or base.op not in _CONVOLUTIONS or base.kernel is None:
-            if base is not None and base.op in _CONVOLUTIONS:
-                self._find(base, "a kernel that is computed", "a variable")
+        conv = _convolution_under(main)
+        if conv is None:
             return None
-        function = self._function(main, base)
-        self._layers.append(self._convolution(base, function))
-        below = base.args[0]
+        if conv.kernel is None:
+            self._find(conv, "a kernel that is computed", "a variable")
+            return None
+        function = self._function(main, conv)
+        self._layers.append(self._convolution(conv, function))
+        below = conv.args[0]
         return below.args[0] if below.op in _PADS else below
 
     def _gate(self, gate: Gate) -> None:
@@ -175,7 +181,7 @@ class _Walk:
 
     def _without_gate(self, term: Term) -> tuple[Term, Gate | None]:
         """Split a map times its factors into the map and squeeze-and-excitation."""
-        if term.op != "Mul" or len(term.args) != 2 or len(leaves(term)) != 2:
+        if term.op != "Mul" or len(term.args) != 2 or len(leaves(term)) < 2:
             return term, None
         factors, value = sorted(term.args, key=_reach, reverse=True)
         expand, below = self._small(factors)
@@ -191,27 +197,30 @@ class _Walk:
 
     def _small(self, term: Term) -> tuple[Layer | None, Term | None]:
         """Return a convolution of squeeze-and-excitation and what it is applied to."""
-        base = _base(term)
-        if base is None or base.op != "Conv2D" or base.kernel is None:
+        term = _arranged(term)
+        conv = _convolution_under(term)
+        if conv is None or conv.op != "Conv2D" or conv.kernel is None:
             return None, None
-        return self._convolution(base, self._function(term, base)), base.args[0]
+        return self._convolution(conv, self._function(term, conv)), conv.args[0]
 
-    def _function(self, term: Term, base: Term) -> Function | None:
+    def _function(self, term: Term, conv: Term) -> Function | None:
         """Return what is applied to a convolution's output, and note the first operation that is not accounted for."""
-        self._first = base.attributes.get("data_format") == b"NCHW"
-        channels = _channels(base)
-        function = Region(term, base, channels=channels, channels_first=self._first).function()
+        self._first = _is_channels_first(conv)
+        channels = _channels(conv)
+        base = leaves(term)[0]  # the convolution, or its transposition
+        first = _is_channels_first(base)
+        function = Region(term, base, channels=channels, channels_first=first).function()
         if function is not None:
             return function
         blamed, lower = term, term
         while lower is not base:
             data = [arg for arg in lower.args if arg.has_data and arg is not lower]
             lower = min(data, key=lambda arg: len(Region(arg, base, channels=1, channels_first=False).terms))
-            function = Region(lower, base, channels=channels, channels_first=self._first).function()
+            function = Region(lower, base, channels=channels, channels_first=first).function()
             if function is not None:
                 break
             blamed = lower
-        what = f"{blamed.op} applied to the output of {base.node}"
+        what = f"{blamed.op} applied to the output of {conv.node}"
         self._find(blamed, what, "a batch norm, a bias or an activation that the network can have")
         return None
 
@@ -224,7 +233,7 @@ class _Walk:
             _spatial(base, "strides"),
             _spatial(base, "dilations"),
             self._padding(base),
-            "NCHW" if self._first else "NHWC",
+            "NCHW" if _is_channels_first(base) else "NHWC",
             function,
         )
 
@@ -254,8 +263,11 @@ class _Walk:
             if term.op in _PADS or term.op == "Transpose":
                 term = term.args[0]
                 continue
-            base = _base(_lowest(term))
-            if base is None or base.op not in _CONVOLUTIONS:
+            base = _lowest(term)
+            if base.op == "Transpose":
+                term = base
+                continue
+            if base.op not in _CONVOLUTIONS:
                 break
             strides.append(_spatial(base, "strides") or 1)
             term = base.args[0]
@@ -271,25 +283,15 @@ class _Walk:
             return None
         value = term.args[0]
         if term.op in {"Mean", "Max"}:
-            first = self._map_is_first(value)
+            first = _is_channels_first(_lowest(value))
             return (kind, value) if axes_of(term) == ((2, 3) if first else (1, 2)) else None
         side = self._side_of(value)
         window = _spatial(term, "ksize")
         return (kind, value) if side is not None and window == side and term.attributes["padding"] == b"VALID" else None
 
-    def _map_is_first(self, term: Term) -> bool:
-        """Return True if a map has its channels before height and width."""
-        turned = False
-        while term.op == "Transpose":
-            term, turned = term.args[0], not turned
-        base = _base(_lowest(term))
-        return (base is not None and base.attributes.get("data_format") == b"NCHW") != turned
-
     def _turned(self, term: Term) -> Term | None:
         """Return what a transposition between the two orders of axes is applied to."""
-        order = term.args[1].value if len(term.args) == 2 else None
-        expected = (0, 3, 1, 2) if self._first else (0, 2, 3, 1)
-        if order is None or tuple(int(axis) for axis in order.ravel()) != expected:
+        if _order(term) != (_TO_CHANNELS_FIRST if self._first else _TO_CHANNELS_LAST):
             return None
         self._first = not self._first
         return term.args[0]
@@ -302,6 +304,28 @@ def _base(term: Term) -> Term | None:
     """Return the one term that a map is computed from element by element, None if there are several."""
     bases = leaves(term)
     return bases[0] if len(bases) == 1 else None
+
+
+def _convolution_under(term: Term) -> Term | None:
+    """Return the convolution that a map is computed from, which programs transpose where they cannot run it."""
+    base = _base(term)
+    if base is not None and base.op == "Transpose" and _order(base) in (_TO_CHANNELS_FIRST, _TO_CHANNELS_LAST):
+        below = base.args[0]
+        base = below if _is_channels_first(below) != _is_channels_first(base) else None
+    return base if base is not None and base.op in _CONVOLUTIONS else None
+
+
+def _is_channels_first(term: Term) -> bool:
+    """Return True if a convolution's output, or a transposed map, has its channels before height and width."""
+    if term.op == "Transpose":
+        return _order(term) == _TO_CHANNELS_FIRST
+    return term.attributes.get("data_format") == b"NCHW"
+
+
+def _order(term: Term) -> tuple[int, ...]:
+    """Return the axes of a transposition, empty if they are not constant."""
+    order = term.args[1].value if term.op == "Transpose" and len(term.args) == 2 else None
+    return () if order is None else tuple(int(axis) for axis in order.ravel())
 
 
 def _lowest(term: Term) -> Term:
@@ -332,7 +356,7 @@ def leaves(term: Term) -> list[Term]:
 
 def _arranged(term: Term) -> Term:
     """Return what is arranged anew: one value for each channel is the same in every arrangement."""
-    while term.op in _ARRANGING and term.args:
+    while term.args and (term.op in _ARRANGING or _order(term)[:1] == (0,)):
         term = term.args[0]
     return term
 

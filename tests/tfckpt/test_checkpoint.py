@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import html
 import inspect
 import pathlib
 import struct
@@ -210,3 +211,60 @@ def test_info_is_a_frozen_record(prefix: pathlib.Path) -> None:
     assert info.size == 4
     with pytest.raises(AttributeError):
         info.name = "other"  # type: ignore[misc]  # what is tested
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        (None, ["m", "step", "words"]),
+        ("*s*", ["step", "words"]),
+        ("or", ["words"]),
+        ("M", []),
+        ("[mw]*", ["m", "words"]),
+    ],
+)
+def test_infos_are_those_of_the_names_that_match(prefix: pathlib.Path, pattern: str | None, names: list[str]) -> None:
+    """As in `tfckpt ls`: a glob for whole names, or a part of them."""
+    with tfckpt.open(prefix) as checkpoint:
+        assert [info.name for info in checkpoint.infos(pattern)] == names
+
+
+def test_ipython_completes_names(prefix: pathlib.Path) -> None:
+    """The hook of IPython and Jupyter for keys; a closed checkpoint has none."""
+    with tfckpt.open(prefix) as checkpoint:
+        assert checkpoint._ipython_key_completions_() == ["m", "step", "words"]
+    assert checkpoint._ipython_key_completions_() == []
+
+
+def test_notebook_shows_a_table_of_the_first_tensors(tmp_path: pathlib.Path) -> None:
+    """Names are escaped, and thousands of tensors make no long output."""
+    bundle = Bundle().add("<b>", builders.FLOAT, [2], bytes(8))
+    for number in range(30):
+        bundle.add(f"w{number:02d}", builders.INT64, [], bytes(8))
+
+    with tfckpt.open(bundle.write(tmp_path)) as checkpoint:
+        shown = checkpoint._repr_html_()
+
+    assert "&lt;b&gt;" in shown
+    assert "<b>" not in shown
+    assert shown.count("<tr>") == 21
+    assert "and 11 more tensors" in shown
+    assert "31 tensors" in shown
+    assert "&lt;closed Checkpoint" in checkpoint._repr_html_()
+
+
+def test_notebook_shows_what_is_wrong_with_a_damaged_index(tmp_path: pathlib.Path) -> None:
+    """A display must not raise."""
+    bundle = Bundle()
+    for number in range(8):
+        bundle.add(f"w{number}", builders.FLOAT, [1], bytes(4))
+    prefix = bundle.write(tmp_path, index=bundle.index(per_block=2))
+    index = prefix.with_name("model.index")
+    data = bytearray(index.read_bytes())
+    data[data.index(b"w5") + 3] ^= 1
+    index.write_bytes(data)
+
+    with tfckpt.open(prefix) as checkpoint, pytest.raises(tfckpt.CorruptionError) as caught:
+        list(checkpoint)
+    with tfckpt.open(prefix) as checkpoint:
+        assert caught.value.message in html.unescape(checkpoint._repr_html_())

@@ -1,7 +1,7 @@
 """The reader of V2 checkpoints.
 
 Looking up one name reads the footer, the index block and one data block of the index.
-Listing reads and checks the whole index.
+Listing reads and checks every block of the index; listing only names decodes no entry.
 Data shards are opened when their first tensor is read.
 """
 
@@ -22,8 +22,6 @@ from ..errors import (
     CheckpointNotFoundError,
     ChecksumError,
     CorruptionError,
-    LimitExceededError,
-    ResourceError,
     TensorNotFoundError,
     TruncatedError,
     UnsupportedFeatureError,
@@ -33,7 +31,6 @@ from ..errors import (
     say_close_names,
 )
 from ..limits import DEFAULT_LIMITS, Limits
-from ..sstable.table import Table
 from ..storage.base import Storage
 from ..tensors.dense import check_rank, decode_dense
 from ..tensors.indexing import Index, Selection, gather, select
@@ -42,12 +39,8 @@ from ..tensors.reading import Payload
 from ..tensors.slices import TensorSlice, check_cover
 from ..tensors.strings import decode_strings
 from . import naming
-from .entry import BundleEntry, BundleHeader
-from .listing import Listing, check_slice_keys
-
-_HEADER_KEY = b""
-#: `salvage` stops after this many errors; an index that is damaged everywhere would need gigabytes for its errors.
-_MAX_ERRORS = 10_000
+from .entry import BundleEntry
+from .index import BundleIndex
 
 
 class BundleReader:
@@ -63,12 +56,8 @@ class BundleReader:
         self._lock = Lock()
         self._shards: dict[int, ByteSource] = {}
         self._index = storage.open(naming.index_name(prefix))
-        with error_context(path=self._index.name):
-            self._table = Table(self._index, limits)
-            first = self._table.first()
-            if first is None or first[0] != _HEADER_KEY:
-                raise CorruptionError("table without a bundle header: its first key is not the empty key")
-            self._header = BundleHeader.decode(first[1], limits)
+        self._entries = BundleIndex(self._index, limits)
+        self._header = self._entries.header
 
     @property
     def num_shards(self) -> int:
@@ -101,15 +90,22 @@ class BundleReader:
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all tensors, sorted by their bytes; slices are not listed."""
-        return tuple(map(decode_name, self._entries))
+        return self._entries.names if self._entries.is_kept else tuple(self._entries.iterate_names())
+
+    def iterate_names(self) -> Iterator[str]:
+        """Yield the names of all tensors like `names`, one at a time if there are very many.
+
+        Keys and blocks are checked; entries are not decoded, so a damaged one is an error only when it is used.
+        """
+        return self._entries.iterate_names()
 
     def __contains__(self, name: str) -> bool:
         """Return whether there is a tensor of this name."""
-        return self._lookup(encode_name(name)) is not None
+        return self._entries.find(encode_name(name)) is not None
 
     def entries(self) -> Iterator[tuple[str, BundleEntry]]:
         """Yield the name and the entry of every tensor, in the order of `names`."""
-        return ((decode_name(key), entry) for key, entry in self._entries.items())
+        return ((decode_name(key), entry) for key, entry in self._entries.iterate_entries())
 
     def info(self, name: str) -> TensorInfo:
         """Describe a tensor from its entry in the index; `TensorNotFoundError` if there is none."""
@@ -187,31 +183,15 @@ class BundleReader:
         ranges: dict[str, list[tuple[int, int]]] = {}
         with contextlib.suppress(CheckpointError):  # `read` raises the same error with the name of the tensor
             for name in names:
-                entry = self._lookup(encode_name(name))
+                entry = self._entries.find(encode_name(name))
                 for _, part in self._find_parts(name, entry) if entry is not None else ():
                     ranges.setdefault(self.shard_path(part.shard_id), []).append((part.offset, part.size))
         with self._storage.prefetch(ranges, threads):
             yield
 
     def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
-        """List names despite damage in the index: return all names that can be found, in order, and the errors.
-
-        Damaged blocks and entries are skipped. The search stops if a limit is exceeded or there are thousands of
-        errors.
-        """
-        errors: list[CheckpointError] = []
-        listing = Listing(self._limits)
-        with _collect_errors(errors):
-            self._table.check_metaindex()
-        with _collect_errors(errors, limits=True):
-            for number in range(self._table.block_count):
-                with _collect_errors(errors):
-                    for key, value in self._table.block_entries(number):
-                        with _collect_errors(errors):
-                            self._add_entry(listing, key, value)
-                        if len(errors) >= _MAX_ERRORS:
-                            return tuple(map(decode_name, listing.without_slices())), errors
-        return tuple(map(decode_name, listing.without_slices())), errors
+        """List names despite damage in the index: return all names that can be found, in order, and the errors."""
+        return self._entries.salvage()
 
     def close(self) -> None:
         """Close the files; arrays stay valid."""
@@ -220,37 +200,8 @@ class BundleReader:
         for source in (self._index, *shards):
             source.close()
 
-    @cached_property
-    def _entries(self) -> Mapping[bytes, BundleEntry]:
-        """The entries of all tensors in key order, without the header and the slices."""
-        listing = Listing(self._limits)
-        for key, value in self._table:
-            self._add_entry(listing, key, value)
-        return listing.without_slices()
-
-    def _add_entry(self, listing: Listing, key: bytes, value: ByteView) -> None:
-        if key != _HEADER_KEY:
-            try:
-                listing.add(key, BundleEntry.decode(value, self._header, self._limits))
-            except CheckpointError as error:
-                with error_context(path=self._index.name, tensor=decode_name(key)):
-                    raise error
-
-    def _lookup(self, key: bytes | None) -> BundleEntry | None:
-        """Return the entry of a key, from the listing if there is one, else with a lookup in the index."""
-        if not key:
-            return None
-        # The keys of slices begin with a zero byte; only the listing can distinguish them from names of tensors.
-        if "_entries" in self.__dict__ or key.startswith(b"\0"):
-            return self._entries.get(key)
-        value = self._table.get(key)
-        if value is None:
-            return self._entries.get(key)  # list, so that a damaged index is an error and not a missing name
-        with error_context(path=self._index.name, tensor=decode_name(key)):
-            return BundleEntry.decode(value, self._header, self._limits)
-
     def _find_entry(self, name: str) -> BundleEntry:
-        entry = self._lookup(encode_name(name))
+        entry = self._entries.find(encode_name(name))
         if entry is None:
             close = find_close_names(name, self.names())
             hint = say_close_names(close)
@@ -259,24 +210,7 @@ class BundleReader:
 
     def _find_parts(self, name: str, entry: BundleEntry) -> list[tuple[TensorSlice, BundleEntry]]:
         """Return the slices of a tensor with their entries; a tensor that is not partitioned is one slice."""
-        if not entry.slices:
-            return [(TensorSlice.whole(len(entry.shape)), entry)]
-        parts = []
-        key = encode_name(name) or b""
-        check_slice_keys(key, entry, self._limits)
-        for piece in entry.slices:
-            value = self._table.get(piece.key(key))
-            if value is None:
-                raise CorruptionError(f"slice {piece} of the tensor has no entry in the index")
-            part = BundleEntry.decode(value, self._header, self._limits)
-            expected = piece.shape(entry.shape)
-            if part.slices or part.shape != expected or part.data_type != entry.data_type:
-                raise CorruptionError(
-                    f"slice {piece} is stored as {part.data_type.name} {list(part.shape)}, "
-                    f"expected {entry.data_type.name} {list(expected)}"
-                )
-            parts.append((piece, part))
-        return parts
+        return self._entries.find_parts(encode_name(name) or b"", entry)
 
     def _open_payload(self, entry: BundleEntry) -> ByteSource:
         """Check that type, shape and size of an entry without slices agree, and open its data shard."""
@@ -394,7 +328,7 @@ class BundleReader:
         lost = self._names_by_shard.get(shard_id, ())
         return CheckpointNotFoundError(
             f"data shard {shard_id} of {self._header.num_shards} is missing; "
-            f"{len(lost)} of {len(self._entries)} tensors cannot be read without it; "
+            f"{len(lost)} of {self._entries.count} tensors cannot be read without it; "
             "put the file next to the index",
             path=self.shard_path(shard_id),
         )
@@ -409,17 +343,3 @@ class BundleReader:
                 nbytes = sum(part.size for _, part in self._find_parts(name, entry))
         dtype = data_type.to_numpy()
         return TensorInfo(name, dtype, data_type.enum_name, entry.shape, nbytes, *location, entry.slices)
-
-
-@contextlib.contextmanager
-def _collect_errors(errors: list[CheckpointError], *, limits: bool = False) -> Iterator[None]:
-    """Append a `CheckpointError` to the list and suppress it; a `LimitExceededError` only with `limits`."""
-    try:
-        yield
-    except ResourceError:
-        raise
-    except CheckpointError as error:
-        if isinstance(error, LimitExceededError) and not limits:
-            raise
-        # Drop the traceback to save memory, since there may be thousands of errors.
-        errors.append(error.with_traceback(None))

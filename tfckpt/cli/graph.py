@@ -10,10 +10,10 @@ import numpy as np
 
 from ..errors import CheckpointError, pluralize, printable
 from ..graphs.graph import Graph, Node
+from ..graphs.lookup import matches
 from ..graphs.meta_graph import MetaGraph, Signature, SignatureTensor
 from ..graphs.saved_model import INIT_SIGNATURE
 from . import opening, render
-from .ls import matches
 
 HELP = """\
 Summarise the graph saved with a checkpoint: ops, variables and signatures.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import fnmatch
 import math
 from collections.abc import Callable
 from typing import Any
@@ -63,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     if options.all:
         return _list_checkpoints(options.path, json=options.json)
     with opening.open_checkpoint(options.path, options) as checkpoint:
-        infos = [info for info in checkpoint.infos() if matches(info.name, options.pattern)]
+        infos = list(checkpoint.infos(options.pattern))
         infos.sort(key=_SORT_KEYS[options.sort])
         missing = checkpoint.missing_files()
         if options.json:
@@ -83,15 +82,6 @@ def run(options: argparse.Namespace) -> int:
             effect = pluralize(len(names), "tensor") + " cannot be read" if names else unlisted
             render.complain(f"{path}: this data shard is missing; {effect}")
     return 3 if options.pattern is not None and not infos else 0
-
-
-def matches(name: str, pattern: str | None) -> bool:
-    """Return whether a name matches a glob, or contains a text without wildcards; every name matches None."""
-    if pattern is None:
-        return True
-    if any(c in pattern for c in "*?["):
-        return fnmatch.fnmatchcase(name, pattern)
-    return pattern in name
 
 
 def _print_table(infos: list[TensorInfo], *, long: bool) -> None:

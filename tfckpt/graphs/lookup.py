@@ -71,3 +71,12 @@ def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str])
 def matches_any(name: str, patterns: Iterable[str]) -> bool:
     """Return whether any of the globs matches the whole name; `*` also matches slashes."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def matches(name: str, pattern: str | None) -> bool:
+    """Return whether a name matches a glob, or contains a text without wildcards; every name matches None."""
+    if pattern is None:
+        return True
+    if any(c in pattern for c in "*?["):
+        return fnmatch.fnmatchcase(name, pattern)
+    return pattern in name

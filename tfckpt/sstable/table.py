@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from .._threads import Lock
 from .._typing import ByteSource, ByteView
 from ..errors import CorruptionError, error_context, format_key
-from ..limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits, limits_of_table
 from .block import Block, Budget
 from .format import BlockHandle, check_handle, read_block, read_footer
 
@@ -36,7 +36,7 @@ class Table:
     def __init__(self, source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> None:
         """Read and check the footer and the index block."""
         self._source = source
-        self._limits = limits
+        self._limits = limits_of_table(limits, source.size)
         self._cache: dict[int, Block] = {}
         self._checked: set[int] = set()
         self._cached_bytes = 0
@@ -44,6 +44,11 @@ class Table:
         with error_context(path=source.name):
             self._footer = read_footer(source)
             self._separators, self._handles = self._read_index()
+
+    @property
+    def limits(self) -> Limits:
+        """The limits for a table of this size."""
+        return self._limits
 
     @property
     def block_count(self) -> int:

@@ -68,6 +68,9 @@ class TensorReader(Protocol):
     def names(self) -> tuple[str, ...]:
         """Return the names of all tensors, sorted by their bytes."""
 
+    def iterate_names(self) -> Iterator[str]:
+        """Yield the names like `names`, one at a time if there are very many."""
+
     def __contains__(self, name: str) -> bool:
         """Return whether there is a tensor of this name."""
 

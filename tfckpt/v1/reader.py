@@ -140,6 +140,10 @@ class V1Reader:
         """Return the names of all tensors, sorted by their bytes."""
         return tuple(map(decode_name, self._tensors))
 
+    def iterate_names(self) -> Iterator[str]:
+        """Yield the names of all tensors like `names`."""
+        return map(decode_name, self._tensors)
+
     def __contains__(self, name: str) -> bool:
         """Return whether there is a tensor of this name."""
         return encode_name(name) in self._tensors

@@ -264,7 +264,7 @@ def test_error_of_a_damaged_entry_has_path_and_tensor(tmp_path: pathlib.Path) ->
         with pytest.raises(tfckpt.CorruptionError) as lookup:
             checkpoint.info("w")
         with pytest.raises(tfckpt.CorruptionError) as listing:
-            list(checkpoint)
+            list(checkpoint.infos())
 
     for caught in (lookup, listing):
         assert (caught.value.path, caught.value.tensor) == (f"{prefix}.index", "w")

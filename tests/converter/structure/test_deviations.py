@@ -1,0 +1,122 @@
+"""Networks of the released code that are changed in one place are converted right or refused with the node.
+
+The archives in tests/data/deviations hold TensorFlow's float64 values; those in tests/data/random-networks hold the
+names, shapes and graphs of some of the networks that tests/random_networks.py counts.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pathlib
+import tarfile
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfckpt
+from converter.conversion import convert, plan_conversion
+from converter.errors import OtherNetworkError
+
+DATA = pathlib.Path(__file__).parents[2] / "data"
+ACTIVATIONS = {None: "silu", "silu_native": "silu", "hswish": "hard_swish"}
+
+RIGHT = {
+    "relu6-without-gates": "activation relu6",
+    "hard-swish": "activation hard_swish",
+    "relu": "activation relu",
+    "hard-sigmoid": "gate hard_sigmoid",
+    "max-pooling": "pooling max",
+    "no-additions": "stage 0 does not add inputs to outputs; stage 2 does not add inputs to outputs",
+    "one-activation": "gate activation silu; stage 2 has activation relu",
+}
+
+REFUSED = {
+    "dilation": ("efficientnetv2-b0/blocks_3/depthwise_conv2d/depthwise/BatchToSpaceND", "BatchToSpaceND"),
+    "valid": ("efficientnetv2-b0/stem/conv2d/Conv2D", "Conv2D"),
+    "clipped": ("efficientnetv2-b0/blocks_4/clip_by_value/Minimum", "Minimum"),
+    "activation-inside": ("efficientnetv2-b0/blocks_2/mul_1", "Mul"),
+    "scaled-logits": ("mul", "Mul"),
+}
+
+
+def truth_of(path: pathlib.Path) -> Any:
+    """Read the input and TensorFlow's output of a case."""
+    with tarfile.open(path) as archive:
+        member = archive.extractfile("truth.npz")
+        assert member is not None
+        return np.load(io.BytesIO(member.read()))
+
+
+def compute(path: pathlib.Path, image: Any) -> Any:
+    """Convert a case and run it in float64."""
+    pytest.importorskip("torch")
+    from ...random_networks import compute as run
+
+    return run(convert(path), image)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_network_that_a_configuration_can_describe_is_right(name: str) -> None:
+    """Its logits are TensorFlow's to 1e-10 in float64, and the report says what came from the graph."""
+    path = DATA / "deviations" / f"{name}.tgz"
+    truth = truth_of(path)
+
+    logits = compute(path, truth["input"])
+
+    assert np.abs(logits - truth["output"]).max() <= 1e-10 * np.abs(truth["output"]).max()
+    assert convert(path).report.evidence[-1] == f"from the graph: {RIGHT[name]}"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_network_that_no_configuration_describes_is_refused_with_its_node(name: str) -> None:
+    """The error has every operation that is not accounted for, and says what works instead."""
+    with pytest.raises(OtherNetworkError) as caught:
+        convert(DATA / "deviations" / f"{name}.tgz")
+
+    assert (caught.value.node, caught.value.op) == REFUSED[name]
+    assert "graph_module" in str(caught.value)
+
+
+def test_scale_and_shift_of_the_image_are_left_to_the_caller() -> None:
+    """The report has them, and an image that was scaled gives TensorFlow's logits."""
+    path = DATA / "deviations" / "scaled-input.tgz"
+    truth = truth_of(path)
+
+    logits = compute(path, (truth["input"] - 0.5) * 2)
+
+    assert np.abs(logits - truth["output"]).max() <= 1e-10 * np.abs(truth["output"]).max()
+    assert convert(path).report.inputs == ("x * (2) + (-1) (mul)",)
+
+
+def test_softmax_of_the_logits_is_left_to_the_caller() -> None:
+    """The converted network gives logits."""
+    path = DATA / "deviations" / "softmax.tgz"
+    truth = truth_of(path)
+
+    exponentials = np.exp(compute(path, truth["input"]))
+
+    assert np.allclose(exponentials / exponentials.sum(1, keepdims=True), truth["output"], rtol=1e-10)
+    assert convert(path).report.outputs == ("softmax of the logits (Softmax)",)
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "random-networks").glob("*.tgz")), ids=lambda path: path.stem)
+def test_random_networks_of_the_released_code_are_read_or_refused(path: pathlib.Path) -> None:
+    """Activation, epsilon and class count are those that were drawn; group normalization is refused."""
+    with tarfile.open(path) as archive:
+        member = archive.extractfile("drawn.json")
+        assert member is not None
+        drawn = json.load(member)["model"]
+
+    with tfckpt.open(path) as checkpoint:
+        if drawn["bn_type"] == "gn":
+            with pytest.raises(OtherNetworkError):
+                plan_conversion(checkpoint)
+            return
+        config = plan_conversion(checkpoint).config
+
+    assert config is not None
+    assert config.activation == ACTIVATIONS.get(drawn["act_fn"], drawn["act_fn"])
+    assert config.bn_epsilon == drawn["bn_epsilon"]
+    assert config.gate_activation is None

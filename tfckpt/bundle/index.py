@@ -1,0 +1,190 @@
+"""The index of a bundle: its header, and the entry of every tensor and tensor slice.
+
+Listing names needs no entry to be decoded, unless there are slices, whose keys only their tensors' entries determine.
+The entries of a small index are kept when they are listed; those of a large one are read again for every listing.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import operator
+from collections.abc import Iterator, Mapping
+
+from .._threads import cached_property
+from .._typing import ByteSource, ByteView
+from ..coding.names import decode_name
+from ..errors import CheckpointError, CorruptionError, LimitExceededError, ResourceError, error_context
+from ..limits import Limits
+from ..sstable.table import Table
+from ..tensors.slices import TensorSlice
+from .entry import BundleEntry, BundleHeader
+from .listing import Listing, check_slice_keys
+
+_HEADER_KEY = b""
+#: First byte of the keys of slices; few names begin with it.
+_SLICE_MARK = b"\0"
+#: `salvage` stops after this many errors; an index that is damaged everywhere would need gigabytes for its errors.
+_MAX_ERRORS = 10_000
+#: Size of the largest index whose entries are kept: some 40,000 entries of 400 bytes of memory each.
+_KEPT_BYTES = 2 << 20
+
+
+class BundleIndex:
+    """An open index file; thread-safe."""
+
+    def __init__(self, source: ByteSource, limits: Limits) -> None:
+        """Read the header; the caller closes the source."""
+        self._source = source
+        self._limits = limits
+        self._is_checked = self._is_damaged = False
+        with error_context(path=source.name):
+            self._table = Table(source, limits)
+            first = self._table.first()
+            if first is None or first[0] != _HEADER_KEY:
+                raise CorruptionError("table without a bundle header: its first key is not the empty key")
+            self.header = BundleHeader.decode(first[1], limits)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether names and entries stay in memory once they are listed."""
+        return self._source.size <= _KEPT_BYTES
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of all tensors, sorted by their bytes; for an index that is kept."""
+        return tuple(map(decode_name, self._keys()))
+
+    def iterate_names(self) -> Iterator[str]:
+        """Yield the names of all tensors, sorted by their bytes."""
+        return iter(self.names) if self.is_kept else map(decode_name, self._keys())
+
+    @cached_property
+    def count(self) -> int:
+        """The number of tensors."""
+        return len(self.names) if self.is_kept else sum(1 for _ in self._keys())
+
+    def iterate_entries(self) -> Iterator[tuple[bytes, BundleEntry]]:
+        """Yield key and entry of every tensor, in the order of the keys, without the slices."""
+        if self.is_kept or self._has_entries or self._has_slices:
+            yield from self._entries.items()
+            return
+        for key, value in itertools.islice(self._table, 1, None):
+            yield key, self._decode(key, value)
+
+    def find(self, key: bytes | None) -> BundleEntry | None:
+        """Return the entry of a tensor, from the listing if there is one, else with a lookup in the table."""
+        if not key:
+            return None
+        # Only the listing can distinguish the keys of slices from the names of tensors.
+        if self._has_entries or key.startswith(_SLICE_MARK):
+            return self._entries.get(key)
+        if self.is_kept and "names" in self.__dict__ and not self._is_damaged:
+            try:
+                return self._entries.get(key)
+            except CheckpointError:  # only of the damaged entry
+                self._is_damaged = True
+        value = self._table.get(key)
+        if value is not None:
+            return self._decode(key, value)
+        if not self._is_checked:  # so that a damaged index is an error and not a missing name
+            collections.deque(self.iterate_entries(), maxlen=0)
+            self._is_checked = True
+        return None
+
+    def find_parts(self, key: bytes, entry: BundleEntry) -> list[tuple[TensorSlice, BundleEntry]]:
+        """Return the slices of a tensor with their entries; a tensor that is not partitioned is one slice."""
+        if not entry.slices:
+            return [(TensorSlice.whole(len(entry.shape)), entry)]
+        parts = []
+        check_slice_keys(key, entry, self._table.limits)
+        for piece in entry.slices:
+            value = self._table.get(piece.key(key))
+            if value is None:
+                raise CorruptionError(f"slice {piece} of the tensor has no entry in the index")
+            part = BundleEntry.decode(value, self.header, self._limits)
+            expected = piece.shape(entry.shape)
+            if part.slices or part.shape != expected or part.data_type != entry.data_type:
+                raise CorruptionError(
+                    f"slice {piece} is stored as {part.data_type.name} {list(part.shape)}, "
+                    f"expected {entry.data_type.name} {list(expected)}"
+                )
+            parts.append((piece, part))
+        return parts
+
+    def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
+        """List names despite damage: return all names that can be found, in order, and the errors.
+
+        Damaged blocks and entries are skipped. The search stops if a limit is exceeded or there are thousands of
+        errors.
+        """
+        errors: list[CheckpointError] = []
+        listing = Listing(self._table.limits)
+        with _collect_errors(errors):
+            self._table.check_metaindex()
+        with _collect_errors(errors, limits=True):
+            for number in range(self._table.block_count):
+                with _collect_errors(errors):
+                    for key, value in self._table.block_entries(number):
+                        with _collect_errors(errors):
+                            self._add(listing, key, value)
+                        if len(errors) >= _MAX_ERRORS:
+                            return tuple(map(decode_name, listing.without_slices())), errors
+        return tuple(map(decode_name, listing.without_slices())), errors
+
+    @property
+    def _has_entries(self) -> bool:
+        return "_entries" in self.__dict__
+
+    @property
+    def _has_slices(self) -> bool:
+        """Whether a key may be that of a slice; such keys come first."""
+        second = self._table.seek(_SLICE_MARK)
+        return second is not None and second[0].startswith(_SLICE_MARK)
+
+    @cached_property
+    def _entries(self) -> Mapping[bytes, BundleEntry]:
+        """The entries of all tensors in key order, without the header and the slices."""
+        listing = Listing(self._table.limits)
+        for key, value in self._table:
+            self._add(listing, key, value)
+        return listing.without_slices()
+
+    def _keys(self) -> Iterator[bytes]:
+        if self._has_entries:
+            yield from self._entries
+            return
+        pairs = itertools.islice(self._table, 1, None)  # without the header
+        for key, _ in pairs:
+            if key.startswith(_SLICE_MARK):
+                yield from self._entries
+                return
+            yield key
+            break
+        yield from map(operator.itemgetter(0), pairs)
+
+    def _add(self, listing: Listing, key: bytes, value: ByteView) -> None:
+        if key != _HEADER_KEY:
+            listing.add(key, self._decode(key, value))
+
+    def _decode(self, key: bytes, value: ByteView) -> BundleEntry:
+        try:
+            return BundleEntry.decode(value, self.header, self._limits)
+        except CheckpointError as error:
+            with error_context(path=self._source.name, tensor=decode_name(key)):
+                raise error
+
+
+@contextlib.contextmanager
+def _collect_errors(errors: list[CheckpointError], *, limits: bool = False) -> Iterator[None]:
+    """Append a `CheckpointError` to the list and suppress it; a `LimitExceededError` only with `limits`."""
+    try:
+        yield
+    except ResourceError:
+        raise
+    except CheckpointError as error:
+        if isinstance(error, LimitExceededError) and not limits:
+            raise
+        # Drop the traceback to save memory, since there may be thousands of errors.
+        errors.append(error.with_traceback(None))
