@@ -356,6 +356,7 @@ def _build_report(
             source.facts[move.source].dtype.name,
             source.facts[move.source].crc32c,
             variables[move.source],
+            move.source in averages,
         )
         for move in planned.moves
     )
@@ -366,7 +367,7 @@ def _build_report(
         parameters=sum(math.prod(record.target_shape) for record in records),
         evidence=(),
         weights=weights,
-        averaged=sum(move.source in averages for move in planned.moves),
+        averaged=sum(record.averaged for record in records),
         scope=rules.scope,
         rules=rules.name,
         rules_version=rules.version,

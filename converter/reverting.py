@@ -342,7 +342,8 @@ def _to_names_of(
     raw = reverse_to_views(native, planned.report)
     averaged: dict[str, Array] = {}
     if planned.report.averaged:
-        averaged = {name: array for name, array in raw.items() if is_average(name)}
+        averages_of_example = {record.source for record in planned.report.tensors if record.averaged}
+        averaged = {name: array for name, array in raw.items() if name in averages_of_example}
         with contextlib.suppress(MappingError):  # the example may have averages without raw values
             strides = tuple(stage.stride for stage in planned.config.stages)
             raw_plan = plan_conversion(

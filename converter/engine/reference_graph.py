@@ -114,6 +114,11 @@ class ReferenceGraph:
             sources = captured_sources(self._program, self._objects, self.checkpoint.object_graph) | sources
         return sources
 
+    @property
+    def averages(self) -> Mapping[str, str]:
+        """The moving average of each variable in the checkpoint, by name."""
+        return self._store.averages
+
     @cached_property
     def trainable(self) -> Mapping[str, bool]:
         """Whether each variable was trained; variables of which the graph does not say are missing."""

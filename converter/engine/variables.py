@@ -9,6 +9,7 @@ A variable that none of these mentions is looked up by its name.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -20,7 +21,7 @@ from tfckpt.errors import find_close_names, printable, say_close_names
 from tfckpt.graphs.graph import Node
 from tfckpt.graphs.object_graph import ObjectGraph
 from tfckpt.graphs.saved_objects import SavedObjects
-from tfckpt.graphs.training_state import AVERAGE_SUFFIX
+from tfckpt.graphs.training_state import AVERAGE_SUFFIX, moving_averages
 
 from .bodies import MAX_LINKS, Program, data_inputs
 from .limits import ReferenceLimits
@@ -44,12 +45,12 @@ class Source:
     name: str
     part: tuple[slice, ...] | None = None
 
-    def with_weights(self, weights: Weights, names: Checkpoint) -> Source:
-        """Return the source of the raw value, or of the average if the checkpoint has one."""
+    def with_weights(self, weights: Weights, averages: Mapping[str, str]) -> Source:
+        """Return the source of the raw value, or of the average if `averages` has one for the variable."""
         if weights == "graph":
             return self
         raw = self.name.removesuffix(AVERAGE_SUFFIX)
-        name = raw + AVERAGE_SUFFIX if weights == "averages" and raw + AVERAGE_SUFFIX in names else raw
+        name = averages.get(raw, raw) if weights == "averages" else raw
         return dataclasses.replace(self, name=name)
 
 
@@ -207,6 +208,14 @@ class VariableStore:
         self._sources = sources
         self._checkpoint = checkpoint
 
+    @functools.cached_property
+    def averages(self) -> dict[str, str]:
+        """The moving average of each variable in the checkpoint, by name."""
+        if self._checkpoint is None:
+            return {}
+        averages = moving_averages(self._checkpoint, self._checkpoint.object_graph)
+        return {variable: average for average, variable in averages.items()}
+
     def source(self, name: str, node: Node, weights: Weights) -> Source:
         """Return the source of a variable's value, whether or not the checkpoint contains it."""
         source = self._sources().get(name)
@@ -217,7 +226,7 @@ class VariableStore:
             stored = self._checkpoint if self._checkpoint is not None else ()
             matches = [candidate for candidate in candidates if candidate in stored]
             source = Source((matches or candidates)[0])
-        return source if self._checkpoint is None else source.with_weights(weights, self._checkpoint)
+        return source if self._checkpoint is None else source.with_weights(weights, self.averages)
 
     def read(self, variables: Mapping[str, Node], weights: Weights) -> dict[str, Array]:
         """Return the values of variables.
@@ -239,7 +248,8 @@ class VariableStore:
             raise GraphError(
                 "\n".join([f"the graph does not match the checkpoint {self._checkpoint.prefix}: {count}", *problems])
             )
-        if weights == "averages" and not any(source.name.endswith(AVERAGE_SUFFIX) for source in sources.values()):
+        averages = set(self.averages.values())
+        if weights == "averages" and not any(source.name in averages for source in sources.values()):
             raise GraphError(f"the checkpoint {self._checkpoint.prefix} has no moving averages of these variables")
         return {name: self._value(source) for name, source in sources.items()}
 

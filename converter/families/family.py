@@ -63,7 +63,7 @@ class Family:
         """Return every variable with the name that the rules of this family match."""
         pairs = [(variable.name(self.names), variable) for variable in variables]
         if self.containers and find_duplicates(name for name, _ in pairs):
-            pairs = [(_get_container(variable.path) + name, variable) for name, variable in pairs]
+            pairs = [(_get_container(strip_average(variable.path)) + name, variable) for name, variable in pairs]
         return pairs
 
     def find_scope(self, name: str) -> str | None:

@@ -293,7 +293,7 @@ def _find_dense_layers(others: Iterable[tuple[str, SourceVariable]]) -> list[Den
         layer, _, last = name.rpartition("/")
         bias = by_name.get(f"{layer}/bias")
         if last == "kernel" and len(variable.shape) == 2 and bias is not None and bias.shape == variable.shape[1:]:
-            layers.append(DenseLayer(layer, variable.path.rpartition("/")[0], *variable.shape))
+            layers.append(DenseLayer(layer, strip_average(variable.path).rpartition("/")[0], *variable.shape))
     return layers
 
 

@@ -15,7 +15,13 @@ from typing import NamedTuple
 import tfckpt
 from tfckpt.errors import printable
 from tfckpt.graphs.object_graph import GRAPH_KEY, VALUE_SUFFIX
-from tfckpt.graphs.training_state import OptimizerState, optimizer_state
+from tfckpt.graphs.training_state import (
+    AVERAGE_SUFFIX,
+    OptimizerState,
+    model_paths,
+    moving_averages,
+    optimizer_state,
+)
 
 from ..errors import Shape
 from ..mapping.rules import Ignored, Names
@@ -30,17 +36,22 @@ _EXPORT_COPIES = "variables/"
 
 
 class SourceVariable(NamedTuple):
-    """A variable and its names; a name-based checkpoint has the same for all three, and `full_name` may be empty."""
+    """A variable and its names; a name-based checkpoint has the same for all three, and `full_name` may be empty.
+
+    A moving average in an optimizer has the names of its variable, with the suffix of moving averages; `variable_key`
+    is the key of that variable, and empty for others.
+    """
 
     key: str
     shape: Shape
     path: str
     full_name: str
+    variable_key: str = ""
 
     def name(self, names: Names) -> str:
         """Return the name that a rule set matches; the path replaces an empty full name."""
         if names == "key":
-            return self.key
+            return self.variable_key + AVERAGE_SUFFIX if self.variable_key else self.key
         return (self.full_name or self.path) if names == "full_name" else self.path
 
 
@@ -75,18 +86,39 @@ def inventory_from_checkpoint(checkpoint: tfckpt.Checkpoint, graph: tfckpt.Objec
     """Return the inventory of an object-based checkpoint."""
     state = optimizer_state(checkpoint, graph)
     copies = find_exported_copies(checkpoint)
+    paths = model_paths(graph)
     variables = []
     reasons = {GRAPH_KEY: _REASON_GRAPH, **{key: _describe_state(of) for key, of in state.items()}}
     for row in checkpoint.variables():
-        path = row.path if row.path is not None else row.key.removesuffix(VALUE_SUFFIX)
+        path = paths.get(row.key, row.path)
+        path = path if path is not None else row.key.removesuffix(VALUE_SUFFIX)
         reason = _REASON_COPY if row.key in copies else reasons.get(row.key) or _find_reason(path)
         if reason is None:
             variables.append(SourceVariable(row.key, row.info.shape, path, row.full_name))
         else:
             reasons[row.key] = reason
+    variables += _list_averages(checkpoint, graph, {variable.key: variable for variable in variables})
+    variables.sort(key=lambda variable: variable.key)
     used = {variable.key for variable in variables}
     set_aside = tuple(Ignored(key, reasons.get(key, _REASON_OTHER)) for key in checkpoint if key not in used)
     return Inventory(tuple(variables), set_aside, True)
+
+
+def _list_averages(
+    checkpoint: tfckpt.Checkpoint, graph: tfckpt.ObjectGraph, variables: Mapping[str, SourceVariable]
+) -> list[SourceVariable]:
+    """Return the moving averages in optimizers; those with names of their own are variables already."""
+    return [
+        SourceVariable(
+            average,
+            checkpoint.info(average).shape,
+            variables[key].path + AVERAGE_SUFFIX,
+            variables[key].full_name and variables[key].full_name + AVERAGE_SUFFIX,
+            key,
+        )
+        for average, key in moving_averages(checkpoint, graph).items()
+        if key in variables and average not in variables
+    ]
 
 
 def find_exported_copies(checkpoint: tfckpt.Checkpoint) -> dict[str, str]:

@@ -32,7 +32,7 @@ class FileRecord:
 class TensorRecord:
     """A converted tensor: `crc32c` is the source's stored checksum, None if it has no checksum of its own.
 
-    `variable` is the name that rules match, without the suffix of moving averages.
+    `variable` is the name that rules match, without the suffix of moving averages; `averaged` is True for an average.
     """
 
     source: str
@@ -43,6 +43,7 @@ class TensorRecord:
     dtype: str
     crc32c: int | None
     variable: str = ""
+    averaged: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from tfckpt import Checkpoint
 
 from .._typing import Array
 from ..errors import ConversionError, GraphError
-from ..families.averages import is_average
 from ..images.recipes import Preprocessing, get_recipe
 from ..model.config import EfficientNetConfig
 from . import probes
@@ -63,7 +62,7 @@ def build_oracle(checkpoint: Checkpoint) -> ReferenceGraph | None:
 
 def choose_oracle_weights(report: WeightsReport) -> Weights:
     """Return the choice of weights for the oracle, which is that of the conversion."""
-    return "averages" if any(is_average(move.source) for move in report.moves) else "raw"
+    return "averages" if report.averages else "raw"
 
 
 def pair_output(graph: ReferenceGraph, weights: WeightsReport) -> Pairing:

@@ -100,7 +100,7 @@ def _check_variables(graph: ReferenceGraph, keys: Mapping[str, str], weights: We
     """Raise `GraphError` unless the graph has the variables of the network."""
     known = {source.name for source in graph.sources.values()}
     if graph.checkpoint is not None:
-        known |= {source.with_weights(weights, graph.checkpoint).name for source in graph.sources.values()}
+        known |= {source.with_weights(weights, graph.averages).name for source in graph.sources.values()}
     unknown = [(target, key) for target, key in keys.items() if known and key not in known]
     if unknown:
         count = f"it does not have {len(unknown)} of the network's {len(keys)} variables"

@@ -19,7 +19,7 @@ from tfckpt.files.json_text import read_json
 from .._typing import Array, PathLike, Progress, SourceLike
 from ..conversion import open_tensors, plan_conversion, plan_with_strides_of
 from ..errors import Shape
-from ..families.averages import WEIGHTS_CHOICES, WeightsChoice, is_average
+from ..families.averages import WEIGHTS_CHOICES, WeightsChoice
 from ..formats.files import PROVENANCE_KEY, NetworkFile, TensorFile, read_native, read_output, recorded_config
 from ..mapping.layout import LAYOUTS
 from ..mapping.modules import Into
@@ -64,6 +64,7 @@ class WeightsReport(ComparisonReport):
     """A comparison of all weights: each target of the plan, unexpected tensors, and differences of the config.
 
     `config` is that of the source, or None if rules of the user's own describe the network.
+    `averages` are the source's tensors that are moving averages.
     """
 
     config: EfficientNetConfig | None
@@ -73,6 +74,7 @@ class WeightsReport(ComparisonReport):
     config_differences: tuple[str, ...]
     nbytes: int
     moves: tuple[Move, ...] = ()
+    averages: frozenset[str] = frozenset()
 
     def findings(self) -> list[str]:
         """Return everything that differs, one a line."""
@@ -108,7 +110,7 @@ class WeightsReport(ComparisonReport):
 
     def _kinds(self) -> dict[str, int]:
         """Count the source tensors of each kind: "ema" takes the raw value of a variable without an average."""
-        averaged = [is_average(record.source) for record in self.records if record.source is not None]
+        averaged = [record.source in self.averages for record in self.records if record.source is not None]
         return {"moving averages": sum(averaged), "raw values": len(averaged) - sum(averaged)}
 
     def headline(self) -> str:
@@ -200,6 +202,7 @@ def compare_weights(
         config_differences=_compare_configs(recorded, config),
         nbytes=report.nbytes,
         moves=moves,
+        averages=frozenset(record.source for record in report.tensors if record.averaged),
     )
 
 

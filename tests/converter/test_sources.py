@@ -18,8 +18,10 @@ import tfckpt  # noqa: E402
 from converter.cli import main  # noqa: E402
 from converter.conversion import ConversionResult, convert  # noqa: E402
 from converter.errors import UnknownModelError  # noqa: E402
+from converter.families.averages import WeightsChoice  # noqa: E402
 from converter.families.keras_applications import NORMALIZATION  # noqa: E402
 from converter.mapping.reversal import reverse  # noqa: E402
+from converter.mapping.rules import Rule, RuleSet  # noqa: E402
 from converter.model import EfficientNet  # noqa: E402
 from tests.arrays import distance  # noqa: E402
 
@@ -87,6 +89,54 @@ def test_network_of_keras_3_agrees_with_tensorflow(data: pathlib.Path, form: str
     copies = [record for record in result.report.ignored if "copy" in record.reason]
     assert len(copies) == (94 if form == "exported" else 0)
     require_agreement(result, data / "keras" / "v2" / "golden.npz")
+
+
+@pytest.mark.parametrize(("case", "averaged"), [("averages-keras3", 62), ("averages-slots", 94)])
+@pytest.mark.parametrize("weights", ["ema", "raw"])
+def test_averages_in_an_optimizer_agree_with_tensorflow(
+    data: pathlib.Path, case: str, averaged: int, weights: WeightsChoice
+) -> None:
+    """The raw values are those of the network without an optimizer, although the optimizer of Keras 3 lists them."""
+    result = convert(data / "keras" / case, strides=V2_STRIDES, weights=weights)
+
+    assert result.report.averaged == (averaged if weights == "ema" else 0)
+    assert len(result.report.tensors) == 94
+    golden = data / "keras" / "v2" / "golden.npz"
+    if weights == "raw":
+        require_agreement(result, golden)
+        return
+    model = EfficientNet(result.required_config()).eval()
+    model.load_state_dict({name: torch.tensor(np.array(array)) for name, array in result.state_dict.items()})
+    with np.load(golden) as values, np.load(data / "keras" / case / "averages.npz") as averages:
+        with torch.inference_mode():
+            logits = model(torch.tensor(values["input"]).permute(0, 3, 1, 2)).numpy()
+        assert distance(logits, averages["logits"]) < 1e-5
+        assert distance(logits, values["logits"]) > 1e-2
+
+
+def test_rules_for_paths_reach_every_variable_of_a_model_that_an_optimizer_lists(data: pathlib.Path) -> None:
+    """A pattern for everything below the model takes the same variables with and without an optimizer."""
+    rules = RuleSet(
+        name="all",
+        version="1",
+        names="path",
+        scope="",
+        rules=(Rule("model/{path...}", "{path}"),),
+        ignores=(),
+        constants=(),
+        words={},
+    )
+
+    raw = convert(data / "keras" / "averages-keras3", rules=rules, weights="raw")
+    alone = convert(data / "keras" / "keras3" / "checkpoint", rules=rules)
+    averages = convert(data / "keras" / "averages-keras3", rules=rules)
+
+    assert len(raw.state_dict) == 94
+    pairs = zip(sorted(raw.state_dict.items()), sorted(alone.state_dict.items()), strict=True)
+    for (name, array), (other, expected) in pairs:
+        assert name.removeprefix("_functional/") == other.removeprefix("_functional/")
+        assert np.array_equal(array, expected)
+    assert averages.report.averaged == 62
 
 
 @pytest.mark.parametrize("form", ["save_weights", "checkpoint", "saved_model"])
@@ -204,6 +254,7 @@ def test_output_of_every_source_is_verified_without_repeating_options(
     """The output records scope, strides, head and the choice of weights."""
     sources = {"objects": ["--strides", "1,2,2,1"], "savedmodel": [], "keras/v1/saved_model": []}
     strides = ["--strides", ",".join(map(str, V2_STRIDES))]
+    sources |= {"keras/averages-keras3": strides, "keras/averages-slots": strides}
     sources |= {"keras/v2/checkpoint": strides, "keras/nested-newer": [*strides, "--head", "breeds"]}
     for number, (source, options) in enumerate(sources.items()):
         output = str(tmp_path / f"{number}.safetensors")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ..checkpoint import Checkpoint
 from ..graphs.object_graph import GRAPH_KEY
-from ..graphs.training_state import AVERAGE_SUFFIX, optimizer_state
+from ..graphs.training_state import moving_averages, optimizer_state
 from .objects import find_objects
 
 
@@ -48,8 +48,8 @@ def summarize(checkpoint: Checkpoint) -> Summary:
     """Summarize a checkpoint; reads the index and the graphs, but no other tensors."""
     infos = {info.name: info for info in checkpoint.infos()}
     objects = find_objects(checkpoint)
-    optimizer = set(optimizer_state(infos, objects.graph))
-    averages = {name for name in infos if name.endswith(AVERAGE_SUFFIX)} - optimizer
+    averages = moving_averages(infos, objects.graph).keys()
+    optimizer = optimizer_state(infos, objects.graph).keys() - averages
     others = optimizer | averages | {name for name in infos if name.rsplit("/", 1)[-1] == "global_step"}
     others |= {name for name in infos if name.startswith("save_counter/")}
     numeric = {name: info for name, info in infos.items() if info.tf_dtype not in _NOT_NUMERIC}

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -225,7 +225,7 @@ def decode_object_graph(data: bytes, limits: Limits = DEFAULT_LIMITS) -> ObjectG
         raise CorruptionError("the object graph has no nodes")
     children = [_children(number, node, count) for number, node in enumerate(message.nodes)]
     slots = [_slots(number, node, count) for number, node in enumerate(message.nodes)]
-    paths = _paths(children, slots, limits)
+    paths = find_paths(children, slots, limits)
     return ObjectGraph(
         tuple(
             ObjectNode(
@@ -251,7 +251,7 @@ def list_variables(reader: TensorReader, graph: ObjectGraph | None) -> tuple[Var
     """
     if graph is None:
         return tuple(Variable(info.name, None, info.name, info) for info in reader.infos())
-    values = [_value_of(node) for node in graph.nodes]
+    values = [value_of(node) for node in graph.nodes]
     slots: dict[int, list[Slot]] = {}
     slot_nodes: set[int] = set()
     for optimizer, reference in graph.slots():
@@ -267,6 +267,43 @@ def list_variables(reader: TensorReader, graph: ObjectGraph | None) -> tuple[Var
             variable = Variable(key, node.path, value.full_name, reader.info(key), tuple(slots.get(node.id, ())))
             variables[key] = variable
     return tuple(variables[key] for key in reader.names() if key in variables)
+
+
+def find_paths(
+    children: Sequence[Mapping[str, int]],
+    slots: Sequence[Sequence[SlotReference]] = (),
+    limits: Limits = DEFAULT_LIMITS,
+) -> list[str | None]:
+    """Return the path of each node, or None: first breadth first, then those of the slot variables."""
+    paths: list[str | None] = [None] * len(children)
+    paths[0] = ""
+    total = 0
+
+    def set_path(number: int, path: str) -> None:
+        nonlocal total
+        paths[number] = path
+        total += len(path)
+        # The total grows with the square of the length of a chain of nodes, so a small file could claim any memory.
+        check_limit(limits, "max_key_bytes", total, "the paths of the object graph are too long in total")
+
+    queue = collections.deque([0])
+    while queue:
+        number = queue.popleft()
+        for name, child in children[number].items():
+            if paths[child] is None:
+                set_path(child, f"{paths[number]}/{escape(name)}" if number else escape(name))
+                queue.append(child)
+    for number, references in enumerate(slots):
+        for slot in references:
+            variable, optimizer = paths[slot.variable], paths[number]
+            if paths[slot.slot_variable] is None and variable is not None and optimizer is not None:
+                set_path(slot.slot_variable, f"{variable}{SLOT_MARK}{optimizer}/{escape(slot.slot_name)}")
+    return paths
+
+
+def value_of(node: ObjectNode) -> ObjectAttribute | None:
+    """Return the attribute of a variable's value, None if the node is not a variable."""
+    return next((attribute for attribute in node.attributes if attribute.name == VARIABLE_VALUE), None)
 
 
 def escape(name: str) -> str:
@@ -342,35 +379,3 @@ def _slots(number: int, node: Any, count: int) -> tuple[SlotReference, ...]:
 def _check_node(number: int, count: int, what: str) -> None:
     if not 0 <= number < count:
         raise CorruptionError(f"object graph: {what} is node {number}, but there are only {count} nodes")
-
-
-def _paths(children: list[dict[str, int]], slots: list[tuple[SlotReference, ...]], limits: Limits) -> list[str | None]:
-    """Return the path of each node, or None: first breadth first, then those of the slot variables."""
-    paths: list[str | None] = [None] * len(children)
-    paths[0] = ""
-    total = 0
-
-    def set_path(number: int, path: str) -> None:
-        nonlocal total
-        paths[number] = path
-        total += len(path)
-        # The total grows with the square of the length of a chain of nodes, so a small file could claim any memory.
-        check_limit(limits, "max_key_bytes", total, "the paths of the object graph are too long in total")
-
-    queue = collections.deque([0])
-    while queue:
-        number = queue.popleft()
-        for name, child in children[number].items():
-            if paths[child] is None:
-                set_path(child, f"{paths[number]}/{escape(name)}" if number else escape(name))
-                queue.append(child)
-    for number, references in enumerate(slots):
-        for slot in references:
-            variable, optimizer = paths[slot.variable], paths[number]
-            if paths[slot.slot_variable] is None and variable is not None and optimizer is not None:
-                set_path(slot.slot_variable, f"{variable}{SLOT_MARK}{optimizer}/{escape(slot.slot_name)}")
-    return paths
-
-
-def _value_of(node: ObjectNode) -> ObjectAttribute | None:
-    return next((attribute for attribute in node.attributes if attribute.name == VARIABLE_VALUE), None)

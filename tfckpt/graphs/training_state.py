@@ -10,6 +10,12 @@ Without an object graph, names show it: an optimizer of TensorFlow 1 names a slo
     net/kernel/adam_m       slot m of AdamWeightDecay                         (google-research/bert, optimization.py)
     net/kernel_slot_vr      slot vr of Mesh TensorFlow's Adafactor            (mesh_tensorflow/optimize.py)
     net/kernel/ExponentialMovingAverage                                       (tf.train.ExponentialMovingAverage)
+
+Later programs keep moving averages in an optimizer, and the object graph shows their variables::
+
+    slot `average`                   TensorFlow Addons (MovingAverage, SWA), Model Garden (ExponentialMovingAverage)
+    _model_variables_moving_average  `use_ema=True` of Keras: Keras 3 lists the variables in the same order, and
+                                     Keras 2 names an average OPTIMIZER/average/VARIABLE
 """
 
 from __future__ import annotations
@@ -18,7 +24,8 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 
-from .object_graph import SLOT_MARK, VALUE_SUFFIX, ObjectGraph, ObjectNode
+from ..limits import DEFAULT_LIMITS, Limits
+from .object_graph import SLOT_MARK, VALUE_SUFFIX, ObjectGraph, ObjectNode, find_paths, value_of
 
 AVERAGE_SUFFIX = "/ExponentialMovingAverage"
 
@@ -28,6 +35,13 @@ _KERAS_CHILDREN = {"_iterations", "_variables"}
 _LEGACY_CHILDREN = {"iter", "decay"}
 #: Where an optimizer of Keras 3 lists the model's variables, which are not its own.
 _TRAINED = "_trainable_variables"
+
+#: The slot of an average.
+_AVERAGE_SLOT = "average"
+#: Where an optimizer of Keras lists averages.
+_AVERAGES = "_model_variables_moving_average"
+#: Separator of an optimizer and a variable in the full name of an average of Keras 2.
+_AVERAGE_MARK = "/average/"
 
 #: Optimizers that name a slot VARIABLE/OPTIMIZER, and further slots VARIABLE/OPTIMIZER_1 and so on.
 _NUMBERED = (
@@ -98,6 +112,37 @@ def optimizer_state(names: Iterable[str], graph: ObjectGraph | None) -> dict[str
     return {name: state[name] for name in present if name in state}
 
 
+def moving_averages(names: Iterable[str], graph: ObjectGraph | None) -> dict[str, str]:
+    """Return the name of each moving average, with the name of its variable, which may be missing.
+
+    `names` are all names of a checkpoint, and `graph` is its object graph, or None for a name-based one.
+    An average in an optimizer counts only if the object graph shows its variable.
+    """
+    present = dict.fromkeys(names)
+    variables = {
+        name: name.removesuffix(AVERAGE_SUFFIX)
+        for name in present
+        if name.endswith(AVERAGE_SUFFIX) and name != AVERAGE_SUFFIX
+    }
+    for average, variable in () if graph is None else _averages_in_optimizers(graph):
+        if average in present and variable in present:
+            variables[average] = variable
+    return {name: variables[name] for name in present if name in variables}
+
+
+def model_paths(graph: ObjectGraph, limits: Limits = DEFAULT_LIMITS) -> dict[str, str]:
+    """Return the path of each variable that can be reached without an optimizer, by its key.
+
+    The shortest path, which is the variable's own, leads through the optimizer if that lists the model's variables.
+    """
+    children = [{} if _is_optimizer(node) else node.children for node in graph.nodes]
+    return {
+        value.checkpoint_key: path
+        for node, path in zip(graph.nodes, find_paths(children, limits=limits), strict=True)
+        if path is not None and (value := value_of(node)) is not None
+    }
+
+
 def state_by_name(name: str) -> tuple[str | None, OptimizerState | None]:
     """Return the variable that a name is a slot of, or None, and the optimizer state that it looks like, or None."""
     path, mark, slot = name.removesuffix(VALUE_SUFFIX).rpartition(SLOT_MARK)
@@ -110,6 +155,31 @@ def state_by_name(name: str) -> tuple[str | None, OptimizerState | None]:
         if match := pattern.fullmatch(name):
             return match["variable"], OptimizerState(optimizer or match["optimizer"], match["slot"])
     return None, None
+
+
+def _averages_in_optimizers(graph: ObjectGraph) -> Iterator[tuple[str, str]]:
+    """Yield the keys of each moving average in an optimizer and of its variable."""
+    for _, reference in graph.slots():
+        if reference.slot_name == _AVERAGE_SLOT:
+            yield from _pair_keys(graph.nodes[reference.slot_variable], graph.nodes[reference.variable])
+    for optimizer in graph.nodes:
+        if _AVERAGES not in optimizer.children:
+            continue
+        trained = graph.nodes[optimizer.children[_TRAINED]].children if _TRAINED in optimizer.children else {}
+        for number, child in graph.nodes[optimizer.children[_AVERAGES]].children.items():
+            average = graph.nodes[child]
+            if number in trained:
+                yield from _pair_keys(average, graph.nodes[trained[number]])
+            elif (value := value_of(average)) is not None:
+                matches = graph.with_full_name(value.full_name.partition(_AVERAGE_MARK)[2])
+                if len(matches) == 1:  # equal names do not say which of their variables it is
+                    yield value.checkpoint_key, matches[0].checkpoint_key
+
+
+def _pair_keys(average: ObjectNode, variable: ObjectNode) -> Iterator[tuple[str, str]]:
+    values = value_of(average), value_of(variable)
+    if values[0] is not None and values[1] is not None:
+        yield values[0].checkpoint_key, values[1].checkpoint_key
 
 
 def _is_optimizer(node: ObjectNode) -> bool:

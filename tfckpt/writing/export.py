@@ -28,7 +28,7 @@ from ..errors import CheckpointExistsError, UnsupportedFeatureError, join_some
 from ..files.atomic import PendingFile, atomic_file, check_folder, check_free, strip_separators, sync_folder, writing
 from ..files.safetensors import DTYPES, LazyTensor, count_bytes, write_safetensors
 from ..graphs.lookup import select
-from ..graphs.training_state import AVERAGE_SUFFIX, optimizer_state
+from ..graphs.training_state import moving_averages, optimizer_state
 from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
 from ..tensors.reading import read_ahead
@@ -169,7 +169,7 @@ def _choose_tensors(
     left_out["state of an optimizer"] = tuple(sorted(optimizer))
     chosen -= strings | opaque | optimizer
     if weights == "raw":
-        averages = {name for name in chosen if name.endswith(AVERAGE_SUFFIX)}
+        averages = moving_averages(names, checkpoint.object_graph).keys() & chosen
         left_out["moving averages"] = tuple(sorted(averages))
         chosen -= averages
     if weights != "ema":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..checkpoint import Checkpoint
 from ..errors import NameConflictError, join_some, printable
-from ..graphs.training_state import AVERAGE_SUFFIX
+from ..graphs.training_state import AVERAGE_SUFFIX, moving_averages
 from ..tensors.casting import FLOATS
 from ..tensors.dtypes import data_type_named
 
@@ -18,16 +18,20 @@ def use_averages(checkpoint: Checkpoint, names: Sequence[str], chosen: set[str])
     Raises `ValueError` if there are no averages, or one differs from its variable in type or shape.
     """
     present = set(names)
-    averages = {name for name in present if name.endswith(AVERAGE_SUFFIX) and name != AVERAGE_SUFFIX}
-    if not averages:
-        raise ValueError(f"{printable(checkpoint.prefix)} has no moving averages (names ending in {AVERAGE_SUFFIX})")
+    variables = moving_averages(present, checkpoint.object_graph)
+    if not variables:
+        raise ValueError(
+            f"{printable(checkpoint.prefix)} has no moving averages "
+            f"(names ending in {AVERAGE_SUFFIX}, or averages of variables in an optimizer)"
+        )
+    averages = {variable: average for average, variable in variables.items()}
     origins: dict[str, str] = {}
     for name in names:
-        variable = name.removesuffix(AVERAGE_SUFFIX) if name in averages else name
-        average = variable + AVERAGE_SUFFIX
+        variable = variables.get(name, name)
+        average = averages.get(variable)
         if name not in chosen:
             continue
-        if average not in averages:
+        if average is None:
             origins[variable] = variable
             continue
         if variable in present:

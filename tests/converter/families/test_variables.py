@@ -17,14 +17,19 @@ CASES: list[dict[str, Any]] = json.loads((FOLDER / "expected.json").read_text())
 
 @pytest.mark.parametrize("case", CASES[:-1], ids=lambda case: case["prefix"].partition("/")[0])
 def test_state_of_object_based_optimizers_is_set_aside(case: dict[str, Any]) -> None:
-    """Only the model's variables remain; the reason for all other tensors names the optimizer."""
+    """Only the model's variables and their averages remain; the reason for all others names the optimizer."""
     with tfckpt.open(FOLDER / case["prefix"]) as checkpoint:
         assert checkpoint.object_graph is not None
         inventory = inventory_from_checkpoint(checkpoint, checkpoint.object_graph)
 
-    assert [variable.key for variable in inventory.variables] == case["model"]
+    variables = [variable for variable in inventory.variables if not variable.variable_key]
+    averages = [variable for variable in inventory.variables if variable.variable_key]
+    assert [variable.key for variable in variables] == case["model"]
+    assert [variable.full_name for variable in averages] == [
+        f"{variable.full_name}/ExponentialMovingAverage" for variable in variables if averages
+    ]
     reasons = [ignored.reason for ignored in inventory.set_aside if not ignored.name.startswith("_CHECKPOINTABLE")]
-    assert len(reasons) == len(case["tensors"]) - len(case["model"]) - 1
+    assert len(reasons) == len(case["tensors"]) - len(inventory.variables) - 1
     assert all(reason.endswith("of the optimizer optimizer") for reason in reasons)
 
 

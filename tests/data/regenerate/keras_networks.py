@@ -184,8 +184,8 @@ def listed(prefix: str) -> list[list[Any]]:
     ]
 
 
-def make_keras3(folder: Path) -> None:
-    """The `v2` network with its values in Keras 3, which calls every kernel a kernel and exports variables twice."""
+def v2_of_keras3() -> Any:
+    """The `v2` network with its values in Keras 3, which calls every kernel a kernel."""
     from keras.src.applications import efficientnet_v2 as of_keras3
 
     model = of_keras3.EfficientNetV2(
@@ -204,11 +204,74 @@ def make_keras3(folder: Path) -> None:
     values = {variable.name.removesuffix(":0"): variable.numpy() for variable in reference.weights}
     for variable in model.weights:
         variable.assign(values[variable.path.replace("dwconv2/kernel", "dwconv2/depthwise_kernel")])
+    return model
+
+
+def make_keras3(folder: Path) -> None:
+    """The network of Keras 3, which exports variables twice."""
+    model = v2_of_keras3()
     tf.train.Checkpoint(model=model).write(str(folder / "checkpoint" / "ckpt"))
     model.export(str(folder / "exported"), verbose=False)
     with np.load(folder.parent / "v2" / "golden.npz") as recorded:
         logits = model(recorded["input"], training=False).numpy()
         assert np.abs(logits - recorded["logits"]).max() < 1e-5
+
+
+class Averages(tf_keras.optimizers.legacy.Optimizer):
+    """The slots of TensorFlow Addons' MovingAverage and of Model Garden's ExponentialMovingAverage."""
+
+    def __init__(self) -> None:
+        super().__init__("MovingAverage")
+
+    def _create_slots(self, var_list: list[Any]) -> None:
+        for variable in var_list:
+            self.add_slot(variable, "average")
+
+
+def other_values(variables: list[Any]) -> list[np.ndarray[Any, Any]]:
+    """Values near those of the variables, and not equal to them."""
+    generator = np.random.default_rng(7)
+    return [
+        (variable.numpy() * generator.uniform(0.75, 1.25, tuple(variable.shape))).astype(np.float32)
+        for variable in variables
+    ]
+
+
+def record_averages(model: Any, averages: list[Any], variables: list[Any], path: Path) -> None:
+    """Write the logits of the model with its averages, for the input of `v2`."""
+    for variable, average in zip(variables, averages, strict=True):
+        variable.assign(average)
+    with np.load(TARGET / "v2" / "golden.npz") as recorded:
+        np.savez_compressed(path, logits=np.asarray(model(recorded["input"], training=False)))
+
+
+def make_averages_keras3(folder: Path) -> None:
+    """A compiled model of Keras 3 with the averages of `use_ema=True`, saved without naming its optimizer."""
+    import keras
+
+    model = v2_of_keras3()
+    variables = model.trainable_variables
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True), "mse")
+    model.optimizer.build(variables)
+    values = other_values(variables)
+    averages = model.optimizer._model_variables_moving_average
+    for average, value in zip(averages, values, strict=True):
+        average.assign(value)
+    tf.train.Checkpoint(model=model).write(str(folder / "ckpt"))
+    record_averages(model, averages, variables, folder / "averages.npz")
+
+
+def make_averages_slots(folder: Path) -> None:
+    """Averages of all weights, moving statistics too, in slots named `average`."""
+    model, optimizer = v2(), Averages()
+    fill(model, 1)
+    optimizer._create_slots(model.weights)
+    values = other_values(model.weights)
+    averages = [optimizer.get_slot(variable, "average") for variable in model.weights]
+    for average, value in zip(averages, values, strict=True):
+        average.assign(value)
+    tf.train.Checkpoint(model=model, optimizer=optimizer).write(str(folder / "ckpt"))
+    record_averages(model, averages, model.weights, folder / "averages.npz")
 
 
 CASES = {
@@ -218,6 +281,8 @@ CASES = {
     "nested-newer": make_nested_newer,
     "published": make_names,
     "keras3": make_keras3,
+    "averages-keras3": make_averages_keras3,
+    "averages-slots": make_averages_slots,
 }
 
 

@@ -13,7 +13,13 @@ import tfckpt
 from tfckpt.checks.summary import summarize
 from tfckpt.graphs.object_graph import GRAPH_KEY, VALUE_SUFFIX, decode_object_graph, read_graph_payload
 from tfckpt.graphs.object_graph_writer import parse_graph
-from tfckpt.graphs.training_state import AVERAGE_SUFFIX, OptimizerState, optimizer_state
+from tfckpt.graphs.training_state import (
+    AVERAGE_SUFFIX,
+    OptimizerState,
+    model_paths,
+    moving_averages,
+    optimizer_state,
+)
 
 FOLDER = pathlib.Path(__file__).parents[2] / "data" / "tensorflow" / "optimizers"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "expected.json").read_text())["checkpoints"]
@@ -52,14 +58,15 @@ def test_copy_without_optimizer_keeps_exactly_the_model(case: dict[str, Any], tm
 
 @recorded
 def test_summary_counts_optimizer_state_separately(case: dict[str, Any]) -> None:
-    """Only the variables of the model count as parameters."""
+    """Only the variables of the model count as parameters; averages in an optimizer count as averages."""
     with tfckpt.open(FOLDER / case["prefix"]) as checkpoint:
         summary = summarize(checkpoint)
         parameters = sum(checkpoint.info(name).size for name in case["model"])
         others = OTHERS & set(checkpoint)
 
     assert summary.parameters == parameters
-    assert summary.optimizer_tensors == summary.tensors - len(case["model"]) - len(others)
+    assert summary.average_tensors == (2 if "keras2-sgd" in case["prefix"] else 0)
+    assert summary.optimizer_tensors + summary.average_tensors == summary.tensors - len(case["model"]) - len(others)
 
 
 def test_state_has_the_optimizer_and_the_slot() -> None:
@@ -116,6 +123,64 @@ def test_names_show_state_only_with_their_variable(name: str, state: OptimizerSt
 def test_slot_is_recognized_if_only_the_average_of_its_variable_exists() -> None:
     """Some checkpoints store averages instead of the variables."""
     assert optimizer_state(["w" + AVERAGE_SUFFIX, "w/RMSProp"], None) == {"w/RMSProp": OptimizerState("RMSProp", "")}
+
+
+@pytest.mark.parametrize(
+    ("case", "averages"),
+    [("averages-keras3", 62), ("averages-slots", 94), ("keras3/checkpoint", 0)],
+    ids=["use_ema of Keras 3", "slots", "none"],
+)
+def test_averages_in_an_optimizer_belong_to_their_variables(data: pathlib.Path, case: str, averages: int) -> None:
+    """Each has the shape of its variable, which belongs to the model, and its own values."""
+    with tfckpt.open(data / "keras" / case) as checkpoint:
+        pairs = moving_averages(checkpoint, checkpoint.object_graph)
+        state = optimizer_state(checkpoint, checkpoint.object_graph)
+
+        assert summarize(checkpoint).average_tensors == len(pairs) == len(set(pairs.values())) == averages
+        for average, variable in pairs.items():
+            assert average in state
+            assert variable not in state
+            assert checkpoint.info(average).shape == checkpoint.info(variable).shape
+
+
+def test_averages_of_keras_2_are_found_by_full_name() -> None:
+    """The full name of an average contains that of its variable, in another order than the variables."""
+    prefix = FOLDER / "keras2-sgd-schedule" / "ckpt"
+    with tfckpt.open(prefix) as checkpoint:
+        pairs = moving_averages(checkpoint, checkpoint.object_graph)
+
+    assert pairs == {
+        f"optimizer/_variables/{number}{VALUE_SUFFIX}": f"model/dense/{name}{VALUE_SUFFIX}"
+        for number, name in ((1, "bias"), (2, "kernel"))
+    }
+
+
+@pytest.mark.parametrize("case", ["averages-keras3", "averages-slots"])
+def test_copy_moves_averages_from_an_optimizer_to_their_variables(
+    data: pathlib.Path, case: str, tmp_path: pathlib.Path
+) -> None:
+    """The averages themselves are left out, and so is the rest of the optimizer if that is asked for."""
+    tfckpt.copy(data / "keras" / case, tmp_path / "copy", ema_to_raw=True, no_optimizer=True)
+
+    with tfckpt.open(data / "keras" / case) as source, tfckpt.open(tmp_path / "copy") as copy:
+        averages = {variable: name for name, variable in moving_averages(source, source.object_graph).items()}
+        assert len([name for name in copy if name != GRAPH_KEY]) == 94
+        assert averages.keys() <= set(copy)
+        for name in copy:
+            if name != GRAPH_KEY:
+                assert np.array_equal(copy[name], source[averages.get(name, name)])
+        assert moving_averages(copy, copy.object_graph) == {}
+
+
+def test_path_of_a_variable_leads_through_the_model() -> None:
+    """The shortest path of a trained variable of Keras 3 leads through the optimizer, which lists it."""
+    with tfckpt.open(FOLDER / "keras3-adam" / "ckpt") as checkpoint:
+        assert checkpoint.object_graph is not None
+        paths = model_paths(checkpoint.object_graph)
+
+    key = "optimizer/_trainable_variables/0" + VALUE_SUFFIX
+    assert paths[key] == "model/_functional/_operations/1/_kernel"
+    assert "optimizer/_variables/2" + VALUE_SUFFIX not in paths
 
 
 def save_objects(prefix: pathlib.Path, *paths: str) -> pathlib.Path:
