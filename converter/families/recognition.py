@@ -170,11 +170,12 @@ def _describe_custom(
             if graph is None
             else "the graph does not contain its convolutions"
         )
-        example = ",".join(["1", *["2"] * (len(stages) - 1)])
+        names = ",".join(f"S{number}" for number in range(len(stages)))
         raise UnknownModelError(
             f"no published EfficientNet has these shapes ({_describe_nearest(network)}), and the strides are unknown: "
-            f"{reason}. Pass a stride for each stage, for example --strides {example} "
-            f"(in Python strides=({example.replace(',', ', ')})). The stages are\n{table}"
+            f"{reason}. Shapes do not show them, and wrong ones convert to a wrong network: look them up in the code "
+            f"that built the network, and pass --strides {names} (in Python strides=({names.replace(',', ', ')})), one "
+            f"for each stage. The stages are\n{table}"
         )
     elif len(strides) != len(stages):
         raise UnknownModelError(f"got {len(strides)} strides ({_join(strides)}) for {len(stages)} stages:\n{table}")

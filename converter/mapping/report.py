@@ -102,6 +102,19 @@ class ConversionReport:
     outputs: tuple[str, ...] = ()
 
     @property
+    def assumed(self) -> str | None:
+        """What no graph shows and is assumed, as a sentence; None if there is a graph or no config."""
+        if self.config is None or self.operations is not None:
+            return None
+        activations = dict.fromkeys(
+            stage["activation"] or self.config["activation"] for stage in ({"activation": None}, *self.config["stages"])
+        )
+        return (
+            f"activation {' and '.join(activations)}, batch norm epsilon {self.config['bn_epsilon']:g}, padding SAME: "
+            "no graph shows them"
+        )
+
+    @property
     def network(self) -> str:
         """The name of the network, or of the rules if the user's own rules were used."""
         return str(self.config["name"]) if self.config is not None else self.rules
@@ -123,6 +136,7 @@ class ConversionReport:
             **self.provenance(),
             "releases": list(self.releases),
             "notes": list(self.notes),
+            "assumed": self.assumed,
             "graph": {"operations": self.operations, "input": list(self.inputs), "output": list(self.outputs)},
             "config": self.config,
             "totals": {
@@ -158,6 +172,7 @@ class ConversionReport:
             + (f", {describe_classes(self.config['num_classes'])}" if self.config is not None else ""),
             *(f"          {sentence}" for sentence in self.evidence),
             *([] if self.operations is None else [f"graph     {self.operations:,} operations, all accounted for"]),
+            *([] if self.assumed is None else [f"assumed   {self.assumed}"]),
             *(f"input     {printable(sentence)}, left to the caller" for sentence in self.inputs),
             *(f"output    {printable(sentence)}, left to the caller" for sentence in self.outputs),
             f"weights   {weights}",

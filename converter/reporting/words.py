@@ -30,6 +30,7 @@ def list_facts(report: FullReport) -> list[tuple[str, str]]:
         ("source", conversion.source),
         ("network", f"{conversion.network}: {conversion.parameters:,} parameters" + _classes(report)),
         ("decided by", "; ".join(conversion.evidence)),
+        ("assumed", conversion.assumed or ""),
         ("weights", weights),
         ("tensors", describe_totals(report)),
         ("output", f"{pluralize(output.tensors, 'tensor')}, {output.nbytes:,} bytes, {_dtypes(output.dtypes)}"),
