@@ -124,12 +124,7 @@ def prepare(
         others = [pair for pair in others if pair not in head_variables]
         shapes = {strip_average(name).removeprefix(scope): variable.shape for name, variable in own}
     elif not any(_is_classifier(family, scope, name) for name, _ in own):
-        notes += [
-            f"the dense layer {printable(layer.name)} with {layer.classes} classes matches the network's width; "
-            f"--head {printable(layer.name)} makes it the classifier"
-            for layer in layers
-            if width and layer.in_features == width
-        ]
+        notes += _suggest_head(layers, width)
     names = {strip_average(variable.key): strip_average(name).removeprefix(scope) for name, variable in own}
     names |= {strip_average(v.full_name): strip_average(name).removeprefix(scope) for name, v in own if v.full_name}
     reading = None if read_graph is None else read_graph(names.keys())
@@ -277,8 +272,9 @@ def _find_group(name: str, variable: SourceVariable, scope: str) -> str:
     """Return the group of a variable: its name up to the first part that differs from the scope.
 
     A name without slash, such as `Variable`, is not informative, so the path is used instead.
+    So is the path of a variable of the root: an optimizer's counter that the program saves as `step` is `SGD/iter`.
     """
-    parts, shared = (name if "/" in name else variable.path).split("/"), scope.split("/")[:-1]
+    parts, shared = (name if "/" in name and "/" in variable.path else variable.path).split("/"), scope.split("/")[:-1]
     same = 0
     while same < min(len(parts) - 2, len(shared)) and parts[same] == shared[same]:
         same += 1
@@ -297,9 +293,31 @@ def _find_dense_layers(others: Iterable[tuple[str, SourceVariable]]) -> list[Den
     return layers
 
 
+def _suggest_head(layers: Sequence[DenseLayer], width: int) -> list[str]:
+    """Return notes on the dense layers outside a network of this width that could be its classifier."""
+    suited = [layer for layer in layers if width and layer.in_features == width]
+    if len(layers) == 1:
+        return [
+            f"the dense layer {printable(layer.name)} with {layer.classes} classes matches the network's width; "
+            f"--head {printable(layer.name)} makes it the classifier"
+            for layer in suited
+        ]
+    if not suited:
+        return []
+    return [
+        f"there are several dense layers outside the network: {_list_layers(layers)}. They are left out. If one of "
+        "them alone gives the result, --head NAME makes it the classifier; if they follow each other, add them in "
+        "PyTorch to the converted network, which returns features"
+    ]
+
+
+def _list_layers(layers: Sequence[DenseLayer]) -> str:
+    return ", ".join(f"{printable(layer.name)} ({layer.in_features} to {layer.classes})" for layer in layers)
+
+
 def _choose_layer(layers: Sequence[DenseLayer], head: str, width: int) -> DenseLayer:
     """Return the requested dense layer; raise `UnknownModelError` if it is missing or has the wrong width."""
-    available = ", ".join(f"{printable(layer.name)} ({layer.in_features} to {layer.classes})" for layer in layers)
+    available = _list_layers(layers)
     for layer in layers:
         if head.rstrip("/") in (layer.name, layer.path):
             if width != layer.in_features:

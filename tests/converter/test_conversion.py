@@ -218,6 +218,7 @@ def test_report_is_complete_as_json(digits: pathlib.Path) -> None:
         "dtype": "float32",
         "crc32c": f"{stored:08x}",
         "variable": SCOPE + "stem/conv2d/kernel",
+        "averaged": True,
     }
     assert {"source": "global_step", "reason": "training step counter"} in report["ignored"]
     assert set(report["versions"]) == {"tfckpt", "numpy"}

@@ -11,7 +11,8 @@ from converter.conversion import convert, plan_conversion
 from converter.errors import MappingError, UnknownModelError
 from converter.exporting import export
 from converter.families.keras_applications import KERAS
-from converter.families.search import FAMILIES
+from converter.families.search import FAMILIES, prepare
+from converter.families.variables import Inventory, SourceVariable
 from converter.model.architectures import CONFIGS
 from converter.verification.weights import verify_weights
 
@@ -104,6 +105,32 @@ def test_requested_dense_layer_becomes_the_classifier() -> None:
     assert result.state_dict["classifier.bias"].flat[0] == -2
     assert not [record for record in result.report.ignored if "breeds" in record.source]
     assert result.report.head == "breeds"
+
+
+def test_no_layer_is_suggested_as_the_classifier_if_there_are_several() -> None:
+    """With the first of two layers that follow each other as the classifier, the network would compute other logits."""
+    one = write_with_dense()
+    two = write_with_dense(name="hidden")
+    two["breeds/kernel"] = networks.number_array(-3, (151, 7))
+    two["breeds/bias"] = networks.number_array(-4, (7,))
+
+    (suggestion,) = convert(one).report.notes
+    (note,) = convert(two).report.notes
+
+    assert "--head breeds makes it" in suggestion
+    assert "breeds (151 to 7), hidden (1280 to 151)" in note
+    assert "--head hidden" not in note
+
+
+def test_counter_at_the_root_is_not_part_of_an_optimizer() -> None:
+    """A program may save the counter of its optimizer as its step: the path says so, and the full name does not."""
+    arrays = networks.arrays("efficientnetv2-b0", averages=False)
+    variables = tuple(SourceVariable(name, array.shape, f"model/{name}", name) for name, array in arrays.items())
+    step = SourceVariable("step", (), "step", "SGD/iter")
+
+    prepared = prepare(Inventory((*variables, step), (), True))
+
+    assert prepared.others == {"step": 1}
 
 
 def test_moving_averages_of_a_requested_dense_layer_are_used() -> None:
