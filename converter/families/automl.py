@@ -7,8 +7,9 @@ form has its own rules and its own group; `family.map_blocks` lists the forms.
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import Shape
 from ..mapping.rules import Ignore, Rule
@@ -91,6 +92,9 @@ def _find_parts(shapes: Mapping[str, Shape]) -> Parts:
     )
 
 
+_NUMBERED_STEM = re.compile(r"(?:.*/)?stem_([1-9][0-9]{0,3})/conv2d/kernel(?:/ExponentialMovingAverage)?")
+_DENSE = re.compile(r"(?:.*/)?(head(?:_[0-9]+)?/dense(?:_[0-9]+)?)/bias(?:/ExponentialMovingAverage)?")
+
 AUTOML = Family(
     name="automl",
     title="names of the released code (google/automl, tensorflow/tpu)",
@@ -113,3 +117,43 @@ AUTOML = Family(
     block_ids=number_blocks,
     others=_OTHERS,
 )
+
+
+def number_layers(names: Iterable[str]) -> tuple[Family, ...]:
+    """Return this family for every number that stems have in names: `stem_1` of the second network of one process.
+
+    The code names only blocks itself, so that Keras numbers the stems, heads and dense layers of all networks of a
+    process, each kind for itself::
+
+        first     stem/conv2d      head/conv2d      head/dense
+        second    stem_1/conv2d    head_1/conv2d    head/dense_1
+    """
+    present = list(names)
+    stems = {match[1] for name in present if (match := _NUMBERED_STEM.fullmatch(name))}
+    layers = {match[1] for name in present if (match := _DENSE.fullmatch(name))}
+    return tuple(_with_number(number, sorted(layers)) for number in sorted(stems, key=int))
+
+
+def _with_number(number: str, layers: Sequence[str]) -> Family:
+    """Return this family with a number at the stem and at the head, and these dense layers as the classifier."""
+    stem, head = f"stem_{number}/", f"head_{number}/"
+    rules = [
+        dataclasses.replace(rule, source=re.sub("^stem/", stem, re.sub("^head/", head, rule.source)))
+        for rule in _RULES
+        if "/dense/" not in rule.source
+    ]
+    for layer in layers:
+        rules += [Rule(f"{layer}/kernel", "classifier.weight", "dense"), Rule(f"{layer}/bias", "classifier.bias")]
+    return dataclasses.replace(
+        AUTOML,
+        anatomy=dataclasses.replace(
+            AUTOML.anatomy,
+            stem=f"{stem}conv2d/kernel",
+            head=f"{head}conv2d/kernel",
+            head_parts=("head/", head),
+            classifier_biases=tuple(f"{layer}/bias" for layer in layers),
+        ),
+        own=re.compile(rf"(?:{stem[:-1]}|blocks_[0-9]+|head|{head[:-1]})/"),
+        classifier=layers[0] if layers else f"{head}dense",
+        rules=tuple(rules),
+    )

@@ -17,7 +17,7 @@ from ..errors import Shape, UnknownModelError
 from ..mapping.rules import Ignored, RuleSet, Source, find_ignore_reason
 from ..model.config import EfficientNetConfig
 from ..structure.reading import Reading
-from .automl import AUTOML
+from .automl import AUTOML, number_layers
 from .automl_objects import AUTOML_OBJECTS
 from .averages import Selection, WeightsChoice, select_weights, strip_average
 from .description import describe
@@ -173,7 +173,8 @@ def _find_network(inventory: Inventory, scope: str | None) -> _Network:
     found: dict[str, _Network] = {}
     named: list[_Network] = []
     wanted = scope if scope is None or not scope or scope.endswith("/") else scope + "/"
-    for family in FAMILIES:
+    numbered = number_layers(variable.name(AUTOML.names) for variable in inventory.variables)
+    for family in (*FAMILIES, *numbered):
         variables = family.name_variables(inventory.variables)
         by_scope: dict[str, set[str]] = {}
         for name, variable in variables:

@@ -108,6 +108,32 @@ def test_classifier_is_found_under_both_names(dense: str) -> None:
     assert result.config.num_classes == 1000
 
 
+@pytest.mark.parametrize(
+    ("stem", "head", "dense"),
+    [("stem_1", "head_1", "head/dense_1"), ("stem_12", "head_12", "head_12/dense"), ("stem_1", "head_1", "head/dense")],
+    ids=["second network", "graph mode", "dense layer first"],
+)
+def test_second_network_of_a_process_has_numbers_at_stem_and_head(stem: str, head: str, dense: str) -> None:
+    """Keras numbers the layers that the code does not name; the network and its values are the same.
+
+    The first names are those that TensorFlow 2.21 gives to the second EffNetV2Model of one process.
+    """
+    arrays = networks.arrays("efficientnetv2-b0")
+    renamed = {
+        name.replace("/stem/", f"/{stem}/").replace("head/dense/", f"{dense}/")
+        if "/dense/" in name
+        else name.replace("/stem/", f"/{stem}/").replace("/head/", f"/{head}/"): array
+        for name, array in arrays.items()
+    }
+
+    first, second = convert(arrays), convert(renamed)
+
+    assert second.config == first.config
+    assert second.state_dict.keys() == first.state_dict.keys()
+    for name, array in first.state_dict.items():
+        assert np.array_equal(second.state_dict[name], array)
+
+
 def test_two_classifiers_are_ambiguous() -> None:
     """The finding lists both candidates; each of them alone is accepted, as the previous test shows."""
     arrays = networks.arrays("efficientnetv2-b0", averages=False)
