@@ -22,7 +22,7 @@ def use_averages(checkpoint: Checkpoint, names: Sequence[str], chosen: set[str])
     if not variables:
         raise ValueError(
             f"{printable(checkpoint.prefix)} has no moving averages "
-            f"(names ending in {AVERAGE_SUFFIX}, or averages of variables in an optimizer)"
+            f"(no names ending in {AVERAGE_SUFFIX}, and none in an optimizer)"
         )
     averages = {variable: average for average, variable in variables.items()}
     origins: dict[str, str] = {}
