@@ -191,7 +191,8 @@ def compare_weights(
         if progress is not None:
             progress(done, report.nbytes)
     for constant in report.constants:
-        array = np.full(targets[constant.target], constant.value, constant.dtype)
+        shape = targets.get(constant.target, ())  # a changed result may lack it, which the comparison reports
+        array = np.full(shape, constant.value, constant.dtype)
         records.append(_compare(array, converted.get(constant.target), "identity", constant.target, None))
     expected = {record.target for record in records}
     return WeightsReport(

@@ -106,6 +106,19 @@ def test_tensor_that_differs_from_the_source_is_not_published(result: Conversion
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["stem.conv.weight", "stem.bn.num_batches_tracked"])
+def test_result_that_lacks_a_tensor_is_not_published(
+    result: ConversionResult, tmp_path: pathlib.Path, name: str
+) -> None:
+    """A variable and a constant; a caller may have changed the state dict."""
+    state_dict = {key: array for key, array in result.state_dict.items() if key != name}
+
+    with pytest.raises(VerificationError):
+        converter.export(dataclasses.replace(result, state_dict=state_dict), tmp_path / "d.safetensors")
+
+    assert os.listdir(tmp_path) == []
+
+
 def test_without_a_graph_only_the_weights_are_proved(tmp_path: pathlib.Path) -> None:
     """That is recorded, and an error if the proof of layers is required."""
     for path in DIGITS.iterdir():
