@@ -17,6 +17,7 @@ from ..images.recipes import Preprocessing
 from ..mapping.modules import import_module
 from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, compare, load_golden
 from ..verification.layers_report import LayersReport
+from ..verification.recorded import check_recorded, describe_record, read_recorded
 from ..verification.renderers import FORMATS, choose_renderer
 from ..verification.report import Proof
 from ..verification.weights import WeightsReport, verify_weights
@@ -37,6 +38,7 @@ Prove that converted weights are the checkpoint's, and that the network computes
   tf2torch verify efficientnetv2-s s.safetensors
   tf2torch verify efficientnetv2-s s.safetensors --float64 --report s.html
   tf2torch verify efficientnetv2-s s.safetensors --golden probe.npz      also with values that TensorFlow recorded
+  tf2torch verify s.safetensors      show the proof recorded in it, and whether its tensors are those that were proved
 
 Weights: reversing every layout reproduces the checkpoint's bytes.
 
@@ -44,7 +46,11 @@ Layers: the graph saved with the checkpoint (.meta, saved_model.pb) runs without
 and every layer of the converted network is compared with it. Without a graph, only the weights are proved.
 If a layer differs, experiments look for the cause in its structure.
 
-The exit code is 0 if everything agrees, else 1.
+The record: `tf2torch convert` stores what it proved in the output. With OUT alone, verify shows it and compares the
+SHA-256 of the tensors, without the source and without PyTorch. The record is not signed: whoever can change the tensors
+can change it too, and only a comparison with SRC is independent of it.
+
+The exit code is 0 if everything agrees, 1 if something differs, and 5 if OUT is alone and has no record.
 """
 _LARGEST_SIZE = 4096
 
@@ -56,8 +62,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="prove converted weights against the checkpoint and its graph",
         description=HELP,
     )
-    parser.add_argument("source", metavar="SRC", help=SOURCE_HELP)
-    parser.add_argument("output", metavar="OUT", help="file or folder that was converted from SRC")
+    parser.add_argument("source", metavar="SRC", help=f"{SOURCE_HELP}; or OUT alone")
+    parser.add_argument("output", metavar="OUT", nargs="?", help="file or folder that was converted from SRC")
     parser.add_argument(
         "--weights",
         choices=WEIGHTS_CHOICES,
@@ -104,11 +110,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--report", metavar="FILE", help=f"also write the whole comparison; FILE ends in {' or '.join(FORMATS)}"
     )
     parser.add_argument("--force", action="store_true", help="overwrite an existing report")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, optional="output", parser=parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare and report; a difference in one part does not stop the comparison of the others."""
+    if options.output is None:
+        return _show_recorded(options)
     require_one_way(options)
     golden = None if options.golden is None else load_golden(options.golden)
     render = None
@@ -164,6 +172,20 @@ def run(options: argparse.Namespace) -> int:
             file.write(render(proof).encode())
         print(f"report    {options.report}")
     proof.require()
+    return 0
+
+
+def _show_recorded(options: argparse.Namespace) -> int:
+    """Show the proof recorded in an output, and raise if it has none or if its tensors are not those proved."""
+    parser: argparse.ArgumentParser = options.parser
+    for action in parser._actions:
+        if action.option_strings and getattr(options, action.dest, action.default) != action.default:
+            parser.error(f"{action.option_strings[0]} needs both SRC and OUT")
+    record, tensors = read_recorded(options.source)
+    print(describe_record(record, options.source), flush=True)
+    check_recorded(record, tensors)
+    print("tensors   those that were proved: their SHA-256 is")
+    print(f"          {record.tensors_sha256}")
     return 0
 
 

@@ -110,6 +110,8 @@ def normalize(line: str, folder: Path, server: str) -> str:
     """Replace everything that differs between runs, machines and releases."""
     line = line.replace(str(folder), "FOLDER").replace(server, "http://server/")
     line = line.replace(f" {tfckpt.__version__}", " VERSION")
+    if line.startswith("  versions "):
+        line = re.sub(r"(\w+) [^ ,]+(?=,|$)", r"\1 VERSION", line)
     # Differences and cosines of float32 results depend on the processor.
     line = re.sub(
         r"\b\d\.\de[-+]\d\d\b|\b(?!1e-05)\de-\d\d\b|\b[01]\.\d{9}\b", lambda number: "N".ljust(len(number[0])), line

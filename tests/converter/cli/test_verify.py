@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import converter
 from converter.cli import main
-from converter.formats.files import read_output
+from converter.formats.files import PROOF_KEY, read_output
+from converter.formats.proof import hash_tensors, read_proof
 from converter.formats.safetensors import write_tensors
+from tests.conftest import DATA
 
 Capture = pytest.CaptureFixture[str]
 
@@ -363,3 +366,67 @@ def test_verify_escapes_characters_the_output_encoding_lacks(
 
     assert code == 0
     assert b"1\\xd732\\xd732\\xd73" in shown.getvalue()
+
+
+@pytest.fixture(scope="module")
+def proved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
+    """Outputs with a recorded proof, by name."""
+    folder = tmp_path_factory.mktemp("proved")
+    result = converter.convert(DATA / "digits" / "efficientnetv2-digits")
+    paths = {name: folder / name for name in ("d.safetensors", "d.npz", "folder", "shards")}
+    for name, path in paths.items():
+        converter.export(result, path, shard_size=100_000 if name == "shards" else None)
+    return paths
+
+
+@pytest.mark.parametrize("name", ["d.safetensors", "d.npz", "folder", "shards"])
+def test_output_alone_shows_its_recorded_proof(
+    name: str, proved: dict[str, pathlib.Path], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """The hash of the tensors is computed again, without PyTorch; an index of shards finds the file of its folder."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    path = proved[name]
+    record = read_proof(read_output(path), path)
+    assert record is not None
+
+    assert main(["verify", str(path)]) == 0
+
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in (record.line, record.tensors_sha256, *record.files, *record.files.values()))
+    if name == "shards":
+        assert main(["verify", str(path / "model.safetensors.index.json")]) == 0
+
+
+def test_output_alone_with_a_changed_weight_is_not_what_was_proved(
+    proved: dict[str, pathlib.Path], tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """The record is kept, and the exit code is 1."""
+    path = tmp_path / "d.safetensors"
+    shutil.copy(proved["d.safetensors"], path)
+    change_weight(path)
+
+    assert main(["verify", str(path)]) == 1
+
+    assert hash_tensors(read_output(path).tensors) in capsys.readouterr().err
+
+
+def test_output_alone_without_a_record_proves_nothing(output: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A file without a record, and a `.pth`, which has no place for one; a damaged record is corruption."""
+    tensors, metadata = read_output(output)
+    without = {name: text for name, text in metadata.items() if name != PROOF_KEY}
+    for name, values in (("none", without), ("damaged", {**without, PROOF_KEY: "{}"})):
+        with (tmp_path / f"{name}.safetensors").open("wb") as file:
+            write_tensors(tensors, values, file)
+    (tmp_path / "state.pth").write_bytes(bytes(10))
+
+    codes = {path.stem: main(["verify", str(path)]) for path in tmp_path.iterdir() if path != output}
+
+    assert codes == {"none": 5, "damaged": 4, "state": 5}
+
+
+def test_options_of_the_comparison_need_both_arguments(output: pathlib.Path) -> None:
+    """They would be ignored with OUT alone."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["verify", str(output), "--float64"])
+
+    assert stopped.value.code == 2
