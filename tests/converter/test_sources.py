@@ -159,11 +159,12 @@ def test_keras_version_1_agrees_with_tensorflow_after_its_own_preprocessing(data
 
 
 def test_keras_checkpoint_without_graph_has_the_stages_of_its_names(data: pathlib.Path) -> None:
-    """Stages of equal widths are distinguished by the names of their layers, so the hint has six strides."""
+    """Stages of equal widths are distinguished by the names of their layers, so the error lists six."""
     with pytest.raises(UnknownModelError) as caught:
         convert(data / "keras" / "v2" / "save_weights")
 
-    assert "--strides 1,2,2,2,2,2" in str(caught.value)
+    assert "stage 5: MBConv" in str(caught.value)
+    assert "stage 6" not in str(caught.value)
 
 
 @pytest.mark.parametrize("head", ["breeds", "layer_with_weights-1"], ids=["by name", "by path"])
