@@ -158,11 +158,14 @@ class Prover:
 
     def _build_graph(self) -> ReferenceGraph | None:
         """Return the graph to compare with, that of the conversion or the one saved with the source, or None."""
+        if not isinstance(self._source, Checkpoint):
+            return None
+        if self._result.graph is None and self._source.meta_graph is None:
+            return None  # before torch is imported, which costs a second and 100 MB
+
         from ..engine.loading import load_graph
         from .oracle import build_oracle
 
-        if not isinstance(self._source, Checkpoint):
-            return None
         if self._result.graph is not None:
             return load_graph(self._result.graph, checkpoint=self._source)
         return build_oracle(self._source)

@@ -113,7 +113,7 @@ def test_interruption_leaves_nothing(digits: pathlib.Path, tmp_path: pathlib.Pat
         "import sys, time\n"
         "import converter.formats.files as files\n"
         "from converter.cli import main\n"
-        "def slow(result, file, *, progress=None):\n"
+        "def slow(result, file, **options):\n"
         "    file.write(b'half')\n"
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"

@@ -45,7 +45,7 @@ def test_network_in_onnx_is_right_for_every_size(sizes: dict[int, Any]) -> None:
     check_sizes(model, run, make_images(*SIZES))
 
 
-@pytest.mark.parametrize("children", [3, slow(None)], ids=["features", "whole"])
+@pytest.mark.parametrize("children", [slow(3), slow(None)], ids=["features", "whole"])
 def test_torchvision_with_same_padding_is_right_in_onnx(children: int | None) -> None:
     """The exported convolutions compute the padding for each size."""
     pytest.importorskip("tests.torchvision_operators")
@@ -59,7 +59,7 @@ def test_torchvision_with_same_padding_is_right_in_onnx(children: int | None) ->
     check_sizes(model, run, make_images(*SIZES))
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(1, 2), (2, 3), (3, 2), (2, 2), (5, 3)])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 2), (3, 2), slow(2, 3), slow(2, 2), slow(5, 3)])
 def test_same_convolution_in_onnx_is_right_for_every_size(kernel: int, stride: int) -> None:
     """If the kernel is smaller than the stride, some rows are skipped, but none may be cropped."""
     torch.manual_seed(0)
