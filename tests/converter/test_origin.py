@@ -100,6 +100,7 @@ def write_folder(folder: pathlib.Path, architecture: str) -> pathlib.Path:
     return folder
 
 
+@pytest.mark.slow
 def test_architecture_in_timms_folder_decides(tmp_path: pathlib.Path) -> None:
     """`efficientnet_b0` is refused, `tf_efficientnet_b0` is accepted without an assumption, a file alone with one."""
     other = write_folder(tmp_path / "other", "efficientnet_b0")

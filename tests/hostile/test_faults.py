@@ -25,7 +25,8 @@ NOBODY = 65534
 
 #: Every command that writes; `OUT` stands for the path of its output and `SRC` for its source.
 COMMANDS = {
-    "convert": ["tf2torch", "convert", "SRC", "-o", "OUT.safetensors"],
+    # Without the proof, which would start torch once for each kill and changes nothing on the disk.
+    "convert": ["tf2torch", "convert", "SRC", "-o", "OUT.safetensors", "--no-proof"],
     "export": ["tfckpt", "export", "SRC", "-o", "OUT.safetensors"],
     "export npz": ["tfckpt", "export", "SRC", "-o", "OUT.npz"],
     "export folder": ["tfckpt", "export", "SRC", "-o", "OUT/", "--include", "*/kernel"],

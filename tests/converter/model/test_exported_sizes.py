@@ -79,6 +79,7 @@ def test_exported_program_contains_no_maximum_of_sizes() -> None:
     assert "sym_max" not in {getattr(node.target, "__name__", "") for node in program.graph.nodes}
 
 
+@pytest.mark.slow
 def test_named_sizes_keep_their_range_if_the_last_map_can_be_one_pixel() -> None:
     """With a reduction of 32, 32 pixels become one, and `torch.export` must not treat size 1 as a special case."""
     torch.manual_seed(0)

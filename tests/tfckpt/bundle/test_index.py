@@ -108,6 +108,7 @@ def test_slices_of_a_large_index_are_not_names(tmp_path: pathlib.Path, monkeypat
         assert checkpoint["x"].tolist() == [1, 2]
 
 
+@pytest.mark.slow
 def test_fifty_tables_in_a_thousand_partitions_with_two_slots_open(tmp_path: pathlib.Path) -> None:
     """Slices count as entries, and 150,150 of them are not too many for a file of their size."""
     piece = builders.entry_proto(builders.UINT8, [1], size=1, crc=1)
