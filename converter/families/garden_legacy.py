@@ -7,13 +7,13 @@ A block's id is its stack and its number in the stack, both from 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ..errors import Shape
 from ..mapping.rules import Ignore, Rule
-from ..model.config import EfficientNetConfig
 from .description import Anatomy, Parts
 from .family import Family
+from .stacked import StackedIds
 
 _RULES = (
     Rule("stem_conv2d/kernel", "stem.conv.weight", "conv2d"),
@@ -51,22 +51,7 @@ def _find_parts(shapes: Mapping[str, Shape]) -> Parts:
     )
 
 
-def _split_id(block_id: str) -> tuple[int, int]:
-    stack, _, number = block_id.partition("/block_")
-    return int(stack), int(number)
-
-
-def _sort_ids(ids: Iterable[str]) -> list[str]:
-    """Return all ids: stacks from 0 to the last, each from its block 0 to its last block."""
-    repeats: dict[int, int] = {}
-    for stack, number in map(_split_id, ids):
-        repeats[stack] = max(repeats.get(stack, 0), number + 1)
-    stacks = range(max(repeats, default=-1) + 1)
-    return [f"{stack}/block_{number}" for stack in stacks for number in range(repeats.get(stack, 1))]
-
-
-def _list_block_ids(config: EfficientNetConfig) -> list[str]:
-    return [f"{block.stage}/block_{block.position}" for block in config.blocks()]
+_IDS = StackedIds("/block_")
 
 
 GARDEN_LEGACY = Family(
@@ -82,13 +67,13 @@ GARDEN_LEGACY = Family(
         classifier_biases=("logits/bias",),
         block=re.compile(r"stack_((?:0|[1-9][0-9]?)/block_(?:0|[1-9][0-9]?))/(.+)", re.DOTALL),
         block_name="stack_{}/",
-        sort_ids=_sort_ids,
+        sort_ids=_IDS.sort,
         find_parts=_find_parts,
-        find_stage=lambda block_id: _split_id(block_id)[0],
+        find_stage=_IDS.find_stage,
     ),
     own=re.compile(r"(?:stem_(?:conv2d|bn)|stack_[0-9]+/block_[0-9]+/[^/]+|top_(?:conv2d|bn)|logits)/"),
     classifier="logits",
     rules=_RULES,
     ignores=_IGNORES,
-    block_ids=_list_block_ids,
+    block_ids=_IDS.list_all,
 )

@@ -7,14 +7,14 @@ Stem and classifier have the names of Keras applications.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ..errors import Shape
 from ..mapping.rules import Ignore, Rule
-from ..model.config import EfficientNetConfig
 from .description import Anatomy, Parts
 from .family import Family
 from .keras_applications import NORMALIZATION
+from .stacked import StackedIds
 
 _RULES = (
     Rule("stem_conv/kernel", "stem.conv.weight", "conv2d"),
@@ -60,22 +60,7 @@ def _find_parts(shapes: Mapping[str, Shape]) -> Parts:
     )
 
 
-def _split_id(block_id: str) -> tuple[int, int]:
-    stack, _, number = block_id.partition("_block")
-    return int(stack), int(number)
-
-
-def _sort_ids(ids: Iterable[str]) -> list[str]:
-    """Return all ids: stacks from 0 to the last, each from its block 0 to its last block."""
-    repeats: dict[int, int] = {}
-    for stack, number in map(_split_id, ids):
-        repeats[stack] = max(repeats.get(stack, 0), number + 1)
-    stacks = range(max(repeats, default=-1) + 1)
-    return [f"{stack}_block{number}" for stack in stacks for number in range(repeats.get(stack, 1))]
-
-
-def _list_block_ids(config: EfficientNetConfig) -> list[str]:
-    return [f"{block.stage}_block{block.position}" for block in config.blocks()]
+_IDS = StackedIds("_block")
 
 
 KECAM = Family(
@@ -91,15 +76,15 @@ KECAM = Family(
         classifier_biases=("predictions/bias",),
         block=re.compile(r"stack_((?:0|[1-9][0-9]?)_block(?:0|[1-9][0-9]?))_(.+)", re.DOTALL),
         block_name="stack_{}_",
-        sort_ids=_sort_ids,
+        sort_ids=_IDS.sort,
         find_parts=_find_parts,
-        find_stage=lambda block_id: _split_id(block_id)[0],
+        find_stage=_IDS.find_stage,
     ),
     own=re.compile(r"(?:stem_(?:conv|bn)|stack_[0-9]+_block[0-9]+_[^/]+|post_(?:conv|bn)|predictions)/"),
     classifier="predictions",
     rules=_RULES,
     ignores=_IGNORES,
-    block_ids=_list_block_ids,
+    block_ids=_IDS.list_all,
     assumption=(
         "assumed, because there is no graph: the model was not built with is_torch_mode=True, which has the same names "
         "and shapes, but pads symmetrically and has epsilon 1e-5; a SavedModel shows it"
