@@ -192,7 +192,8 @@ class OtherNetworkError(ConversionError):
         lines += [f"  {finding}" for finding in self.findings]
         lines.append(
             "the graph itself runs in PyTorch with these weights: "
-            f"converter.graph_module(converter.load_graph({printable(graph)!r}))"
+            f"converter.graph_module({printable(graph)!r}), "
+            "with outputs=[NAME] for a graph without signatures, as in a .meta file"
         )
         super().__init__("\n".join(lines))
 

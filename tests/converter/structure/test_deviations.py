@@ -120,3 +120,23 @@ def test_random_networks_of_the_released_code_are_read_or_refused(path: pathlib.
     assert config.activation == ACTIVATIONS.get(drawn["act_fn"], drawn["act_fn"])
     assert config.bn_epsilon == drawn["bn_epsilon"]
     assert config.gate_activation is None
+
+
+def test_graph_of_a_refused_network_runs_as_the_message_says(tmp_path: pathlib.Path) -> None:
+    """A `.meta` has no signatures, so the alternative names an output."""
+    pytest.importorskip("torch")
+    import torch
+
+    from converter import graph_module
+
+    with tarfile.open(DATA / "deviations" / "dilation.tgz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    with pytest.raises(OtherNetworkError) as caught:
+        convert(tmp_path)
+    prefix = str(caught.value).rpartition("graph_module('")[2].partition("'")[0]
+    truth = truth_of(DATA / "deviations" / "dilation.tgz")
+
+    image, expected = (truth[name] for name in truth.files[:2])
+    module = graph_module(prefix, outputs="efficientnetv2-b0/head_1/dense/BiasAdd", dtype="float64")
+
+    np.testing.assert_allclose(module(torch.from_numpy(image)).detach().numpy(), expected, rtol=0, atol=1e-9)
