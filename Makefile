@@ -13,10 +13,12 @@ demo: $(VENV)/.demo-installed
 
 # Spread over the cores; a single test is run quicker without: python -m pytest tests/...
 test: $(VENV)/.dev-installed
+	$(BIN)/python -m tests.transformers4
 	$(BIN)/python -m pytest --numprocesses=auto
 
 # The slow tests as well, and every point of those that choose some.
 test-all: $(VENV)/.dev-installed
+	$(BIN)/python -m tests.transformers4
 	$(BIN)/python -m pytest --numprocesses=auto --all
 
 # Rewrites the transcripts in tests/golden, which hold the wording of every command; read the difference before you commit.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -11,29 +11,24 @@ from typing import Any
 
 import pytest
 
+from tests.transformers4 import FOLDER, find_reason_to_skip
+
 MODELS = ["bert", "gpt2", "albert", "electra discriminator", "electra generator", "t5"]
 
 
-def _reason_to_skip() -> str:
-    """Return why the loaders cannot be tested, or nothing if they can."""
-    try:
-        version = importlib.metadata.version("transformers")
-        importlib.metadata.version("torch")
-    except importlib.metadata.PackageNotFoundError as error:
-        return f"{error.name} is not installed"
-    return "" if version.startswith("4.") else f"transformers {version} has no loaders for TensorFlow's checkpoints"
-
-
-pytestmark = pytest.mark.skipif(bool(_reason_to_skip()), reason=_reason_to_skip() or "can be tested")
+_REASON = find_reason_to_skip()
+pytestmark = pytest.mark.skipif(bool(_REASON), reason=_REASON or "can be tested")
 
 
 @pytest.fixture(scope="module")
 def loaded(request: pytest.FixtureRequest) -> dict[str, dict[str, str]]:
-    """The output of the script under `tfckpt run`."""
+    """The output of the script under `tfckpt run`, with release 4 of transformers."""
+    pytest.importorskip("torch", reason="the loaders are PyTorch's")
     folder = request.path.parents[2] / "data" / "transformers"
     command = [sys.executable, "-m", "tfckpt", "run", str(folder / "digests.py"), str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
 
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
     assert process.returncode == 0, process.stderr
     digests: dict[str, dict[str, str]] = json.loads(process.stdout)
