@@ -9,6 +9,7 @@ from types import TracebackType
 
 from ._threads import cached_property
 from ._typing import Array, Buffer, PathLike
+from .addresses import plain_address, split_address
 from .bundle import naming
 from .errors import CheckpointError
 from .finding import detect
@@ -52,7 +53,9 @@ class Checkpoint(Mapping[str, Array]):
         graph: PathLike | None = None,
     ) -> None:
         """Wrap an open reader; use `tfckpt.open` instead."""
-        self._graph = None if graph is None else os.path.abspath(graph)
+        self._graph = None if graph is None else os.fspath(graph)
+        if self._graph is not None and split_address(self._graph) is None:
+            self._graph = os.path.abspath(self._graph)
         self._storage = opened.storage
         self._reader: TensorReader | None = opened.reader
         self._prefix = opened.prefix
@@ -207,8 +210,8 @@ class Checkpoint(Mapping[str, Array]):
 
     @property
     def graph_file(self) -> str | None:
-        """The path of the graph that was given to `tfckpt.open`, None if it was not."""
-        return self._graph
+        """The path of the graph that was given to `tfckpt.open`, without secrets; None if it was not."""
+        return None if self._graph is None else plain_address(self._graph)
 
     @cached_property
     def meta_graph(self) -> MetaGraph | None:
@@ -310,7 +313,8 @@ def open(
     With `writable=True` every array is a writable copy of its own: changing it changes neither the file nor what is
     read later.
 
-    `graph` is a local `.meta` file or SavedModel whose graph belongs to the checkpoint, if it has another name.
+    `graph` is the path or address of a `.meta` file or SavedModel whose graph belongs to the checkpoint, if it has
+    another name.
 
     Raises `CheckpointNotFoundError` if there is no checkpoint, with a message that says what is there instead;
     `CorruptionError` if the index is damaged; `UnsupportedFeatureError` if the format is newer than this reader; and

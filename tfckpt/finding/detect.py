@@ -29,6 +29,7 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..sstable.format import is_table
 from ..sstable.table import Table
 from ..storage.base import Storage
+from ..storage.clutter import drop_clutter
 from ..v1 import naming as v1_naming
 from ..v1.keys import LIST_KEY
 from .file_kinds import KERAS_ADVICE, KERAS_ENDINGS, TEXT, UNKNOWN, describe_file
@@ -37,8 +38,6 @@ from .state_file import STATE_NAME, read_state, windows_name, windows_relative
 
 V1, V2 = "V1", "V2"
 _TEMPORARY = "_temp"
-#: Names that the archiver and the Finder of macOS add to archives.
-CLUTTER = frozenset({"__MACOSX", ".DS_Store"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,18 +109,6 @@ def is_v1_file(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> 
         return False
     finally:
         source.close()
-
-
-def drop_clutter(names: Iterable[str]) -> list[str]:
-    """Return the names of a folder without those that macOS adds: `__MACOSX`, `.DS_Store`, and `._NAME` next to NAME.
-
-    `._NAME` contains attributes of the file NAME; `._model.index` would look like another checkpoint.
-    """
-    names = list(names)
-    present = set(names)
-    return [
-        name for name in names if name not in CLUTTER and not (name.startswith("._") and name[len("._") :] in present)
-    ]
 
 
 def list_checkpoints(storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS) -> list[Match]:

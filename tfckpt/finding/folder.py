@@ -17,7 +17,6 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..storage.base import Storage
 from ..storage.locate import Options, locate
 from . import detect
-from .only_one import only_folder
 from .state_file import STATE_NAME, CheckpointState, read_state
 
 _DIGITS = re.compile(r"(\d+)")
@@ -95,7 +94,7 @@ def _open_folder(directory: PathLike, limits: Limits) -> Iterator[tuple[Storage,
     """
     place = locate(directory, Options(limits=limits))
     try:
-        yield place.storage, place.path if place.tree is None else only_folder(place.tree)
+        yield place.storage, place.path if place.tree is None else place.tree.top_folder()
     finally:
         place.storage.close()
 

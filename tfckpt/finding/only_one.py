@@ -5,21 +5,11 @@ from __future__ import annotations
 from ..errors import CheckpointNotFoundError, join_some, pluralize
 from ..graphs import saved_model
 from ..limits import DEFAULT_LIMITS, Limits
+from ..storage.clutter import CLUTTER
 from ..storage.memory import TreeStorage
 from . import detect
 from .file_kinds import KERAS_ADVICE
 from .state_file import STATE_NAME
-
-
-def only_folder(storage: TreeStorage) -> str:
-    """Return the top folder: below the root, as long as a folder contains only one folder and nothing else."""
-    folder = storage.root
-    while True:
-        names = detect.drop_clutter(storage.list(folder))
-        below = storage.join(folder, names[0]) if len(names) == 1 else None
-        if below is None or not storage.is_folder(below):
-            return folder
-        folder = below
 
 
 def find_anywhere(storage: TreeStorage, limits: Limits = DEFAULT_LIMITS) -> detect.Match:
@@ -29,11 +19,11 @@ def find_anywhere(storage: TreeStorage, limits: Limits = DEFAULT_LIMITS) -> dete
     Otherwise there must be one checkpoint in all, or one folder with checkpoints, which has a state file.
     Raises `CheckpointNotFoundError` that lists the checkpoints if there are several, and the files if there is none.
     """
-    folder = only_folder(storage)
+    folder = storage.top_folder()
     if _names_its_checkpoint(storage, folder):
         return detect.find(storage, folder, limits)
     matches_of: dict[str, list[detect.Match]] = {}
-    names = (name for name in storage.names() if detect.CLUTTER.isdisjoint(name.split("/")))
+    names = (name for name in storage.names() if CLUTTER.isdisjoint(name.split("/")))
     for subfolder in sorted({storage.split(storage.root + name)[0] for name in names}):
         matches = detect.list_checkpoints(storage, subfolder, limits)
         if matches:

@@ -1,4 +1,4 @@
-"""A graph in a file of any name: a `.meta` file, or a SavedModel by its folder or file."""
+"""A graph in a file of any name: a `.meta` file, or a SavedModel by its folder or file, wherever `open` can read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 from .._typing import PathLike
 from ..errors import CheckpointNotFoundError
 from ..limits import DEFAULT_LIMITS, Limits
-from ..storage.local import LocalStorage
+from ..storage.base import Storage
+from ..storage.locate import Options, locate_path
 from .meta_graph import MetaGraph, read_meta_graph
 from .saved_model import FILE_NAME, is_saved_model, read_saved_model
 
@@ -15,12 +16,18 @@ _META = ".meta"
 
 
 def read_graph_file(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> MetaGraph:
-    """Return the meta graph at a local path.
+    """Return the meta graph at a local path, at an address, or in an archive (`models.zip!run/eval.meta`).
 
     Raises `CheckpointNotFoundError` if there is nothing or a file of another kind.
     """
-    storage = LocalStorage()
-    place = os.fspath(path)
+    storage, place = locate_path(os.fspath(path), Options(limits=limits))
+    try:
+        return _read(storage, place, limits)
+    finally:
+        storage.close()
+
+
+def _read(storage: Storage, place: str, limits: Limits) -> MetaGraph:
     folder, name = storage.split(place)
     if is_saved_model(storage, place):
         return read_saved_model(storage, place, limits).meta_graph

@@ -93,6 +93,23 @@ def locate(path_or_files: PathLike | Mapping[str, Buffer], options: Options) -> 
     return Place(storage, plain, remote=storage)
 
 
+def locate_path(path: str, options: Options) -> tuple[Storage, str]:
+    """Return the storage and the path in it that a path or an address refers to; the caller closes the storage.
+
+    For a whole archive, also one at an address without an archive's extension, this is its top folder.
+    """
+    place = locate(path, options)
+    try:
+        archive = open_as_archive(place, options)
+    except BaseException:
+        place.storage.close()
+        raise
+    if archive is not None:
+        place.storage.close()
+        place = archive
+    return place.storage, place.path if place.tree is None else place.tree.top_folder()
+
+
 def open_as_archive(place: Place, options: Options) -> Place | None:
     """Open a remote file as an archive if its content says that it is one; else return None."""
     storage, path = place.remote, place.path

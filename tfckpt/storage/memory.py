@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from .._typing import Buffer, ByteSource, ByteView
 from ..errors import CheckpointNotFoundError, UnsupportedFeatureError
 from .base import Storage
+from .clutter import drop_clutter
 from .local import check_range
 
 
@@ -49,6 +50,16 @@ class TreeStorage(Storage):
     def root(self) -> str:
         """The path of the top folder."""
         return self._root
+
+    def top_folder(self) -> str:
+        """Return the path of the top folder: below the root, as long as a folder contains only one folder."""
+        folder = self._root
+        while True:
+            names = drop_clutter(self.list(folder))
+            below = self.join(folder, names[0]) if len(names) == 1 else None
+            if below is None or not self.is_folder(below):
+                return folder
+            folder = below
 
     def open(self, path: str) -> ByteSource:
         """Open a file; raise `UnsupportedFeatureError` for a refused name."""
