@@ -1,6 +1,8 @@
 """The connections between operations of a graph: which read which, and which depend on variables or on the image.
 
 Names do not matter: a variable is identified by its checkpoint key, an operation by its inputs.
+Nor does the form of an activation or a gate: it is all that is computed element by element from one tensor alone.
+Which function that is decides the comparison of values.
 """
 
 from __future__ import annotations
@@ -18,9 +20,52 @@ KERNELS = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2
 NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 _ARITHMETIC = frozenset({"Add", "AddV2", "Sub", "Mul", "RealDiv"})
 _ADDITIONS = frozenset({"Add", "AddV2", "AddN"})
-_UNARY_ACTIVATIONS = frozenset({"Relu", "Relu6", "Elu", "Selu", "LeakyRelu", "Tanh", "Softplus", "HardSwish"})
+#: Operations that compute each element from the same element of their inputs.
+#: `structure` has a list of its own, because the two rooms are independent opinions on one graph.
+_ELEMENTWISE = _ARITHMETIC | frozenset(
+    {
+        "Abs",
+        "Cast",
+        "ClipByValue",
+        "Div",
+        "DivNoNan",
+        "Elu",
+        "Erf",
+        "Erfc",
+        "Exp",
+        "Expm1",
+        "Greater",
+        "GreaterEqual",
+        "Identity",
+        "LeakyRelu",
+        "Less",
+        "LessEqual",
+        "Log",
+        "Log1p",
+        "LogicalNot",
+        "Maximum",
+        "Minimum",
+        "Neg",
+        "Pow",
+        "Reciprocal",
+        "Relu",
+        "Relu6",
+        "Rsqrt",
+        "Select",
+        "SelectV2",
+        "Selu",
+        "Sigmoid",
+        "Softplus",
+        "Softsign",
+        "Sqrt",
+        "Square",
+        "Tanh",
+    }
+)
 #: The longest chain to follow between two operations of a layer.
 _MAX_LINKS = 12
+#: The most operations of one activation; mish and GELU have about ten.
+_MAX_ACTIVATION = 64
 
 
 class Wiring:
@@ -107,39 +152,41 @@ class Wiring:
         return step.op in _ARITHMETIC and len(others) == 1 and self._is_weight(others[0])
 
     def follow_activation(self, tensor: str) -> str:
-        """Return the result of the activation of a tensor, an operation or a gate as in Swish, or else the tensor."""
-        for step in self.find_readers(tensor):
-            if step.op in _UNARY_ACTIVATIONS:
-                return step.name
-            if step.op == "Mul" and len(step.inputs) == 2:
-                other = step.inputs[1] if step.inputs[0] == tensor else step.inputs[0]
-                if other != tensor and self._is_gate_of(other, tensor):
-                    return step.name
-        return tensor
+        """Return the result of the activation of a tensor: of all that is computed element by element from it alone."""
+        region = self._grow_activation(tensor)
+        ends = [
+            name
+            for name in region
+            if any(step.name not in region for step in self.find_readers(name)) or name == region[-1]
+        ]
+        # The gradients of an activation are computed from its input too, but only activations are read by layers.
+        layers = [
+            name
+            for name in ends
+            if any(step.name not in region and step.op not in _ELEMENTWISE for step in self.find_readers(name))
+        ]
+        return (layers or ends)[-1]
+
+    def _grow_activation(self, tensor: str) -> list[str]:
+        """Return a tensor and all that is computed element by element from it alone, inputs before their readers."""
+        region = {tensor: None}
+        for name in (waiting := [tensor]):  # grows as it goes
+            for step in self.find_readers(name):
+                data = {one for one in step.inputs if one in region or self.is_data(one) or self._is_weight(one)}
+                if step.op in _ELEMENTWISE and step.name not in region and data <= region.keys():
+                    region[step.name] = None
+                    waiting.append(step.name)
+            if len(region) > _MAX_ACTIVATION:
+                return [tensor]
+        return list(region)
 
     def follow_gate(self, tensor: str) -> str | None:
         """Return the tensor that is scaled by a gate computed from a tensor, or None."""
-        for gate in self.find_readers(tensor):
-            if gate.op == "Sigmoid":
-                products = [step for step in self.find_readers(gate.name) if step.op == "Mul"]
-                if products:
-                    return products[0].name
+        gate = self.follow_activation(tensor)
+        for step in self.find_readers(gate):
+            if step.op == "Mul" and all(map(self.is_data, step.inputs)):
+                return self.follow_activation(step.name)  # a hard sigmoid may divide after the product
         return None
-
-    def _is_gate_of(self, gate: str, tensor: str) -> bool:
-        has_sigmoid = False
-        for _ in range(4):
-            if gate == tensor:
-                return has_sigmoid
-            operation = self.find_producer(gate)
-            if operation is None or operation.op not in ("Sigmoid", "Mul", "Identity", "Cast"):
-                return False
-            has_sigmoid |= operation.op == "Sigmoid"
-            data = [name for name in operation.inputs if self.is_data(name)]
-            if len(data) != 1:
-                return False
-            gate = data[0]
-        return False
 
     def follow_residual(self, tensor: str) -> str | None:
         """Return the sum of a tensor and another one that depends on the image, or None."""

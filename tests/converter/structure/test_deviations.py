@@ -140,3 +140,18 @@ def test_graph_of_a_refused_network_runs_as_the_message_says(tmp_path: pathlib.P
     module = graph_module(prefix, outputs="efficientnetv2-b0/head_1/dense/BiasAdd", dtype="float64")
 
     np.testing.assert_allclose(module(torch.from_numpy(image)).detach().numpy(), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [*RIGHT, "scaled-input", "softmax"])
+def test_every_layer_of_a_right_network_is_proved(name: str, tmp_path: pathlib.Path) -> None:
+    """Whatever its activations and gates are made of, each layer is paired with the graph's and agrees with it."""
+    pytest.importorskip("torch")
+    from converter.exporting import export
+
+    result = convert(DATA / "deviations" / f"{name}.tgz")
+
+    record = export(result, tmp_path / "out.safetensors", proof="require")
+
+    assert record is not None
+    assert record.layers is not None
+    assert record.layers.count == 28 - 14 * (name == "relu6-without-gates") - 4 * (name == "no-additions")

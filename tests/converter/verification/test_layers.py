@@ -393,6 +393,30 @@ def test_pairing_does_not_depend_on_names(digits: Case) -> None:
     assert [pair.tensor for pair in pairing.pairs] == [names[pair.tensor] for pair in digits.pairing.pairs]
 
 
+@pytest.mark.parametrize(
+    ("name", "part", "layer"),
+    [
+        ("hard-sigmoid", "se.gate", "se"),
+        ("hard-swish", "se.act", "se.expand"),
+        ("hard-swish", "depthwise.act", "depthwise"),
+        ("relu", "expand.act", "expand"),
+    ],
+)
+def test_wrong_function_is_found_whatever_the_right_one_is_made_of(name: str, part: str, layer: str) -> None:
+    """A hard swish is five operations in the graph; a network that has another function there differs in that layer."""
+    case = open_case(f"deviations/{name}.tgz", "raw")
+    wrong = nn.Sigmoid() if part == "se.gate" else nn.SiLU()
+    block = case.model.get_submodule("stages.1.0")
+
+    before = compare_layers(case.model, case.run, double=True)
+    block.set_submodule(part, wrong)
+    after = compare_layers(case.model, case.run, double=True)
+    case.checkpoint.close()
+
+    assert before.ok
+    assert find_faulty(after)[0] == f"stages.1.0.{layer}"
+
+
 def test_graph_of_another_checkpoint_is_refused_with_the_missing_variables(digits: Case) -> None:
     """The error lists every variable of the network that the graph does not have."""
     other = open_case("savedmodel", "raw")
