@@ -42,9 +42,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "run",
         help="run a script that reads checkpoints with TensorFlow's functions",
         description=HELP,
-        usage="tfckpt run [-h] [-m] SCRIPT [ARGUMENT ...]",
+        usage="tfckpt run [-h] [-m] [--seem-installed] SCRIPT [ARGUMENT ...]",
     )
     parser.add_argument("-m", action="store_true", dest="is_module", help="SCRIPT is a module name, as with python -m")
+    parser.add_argument(
+        "--seem-installed",
+        action="store_true",
+        help="answer libraries that ask whether TensorFlow is installed that it is; by default it is not",
+    )
     parser.add_argument("script", metavar="SCRIPT", help="path of a Python script")
     parser.add_argument("arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="arguments of the script")
     parser.set_defaults(run=run)
@@ -56,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         render.complain(f"{options.script}: no such script")
         return _NO_SCRIPT
     folder = os.getcwd() if options.is_module else os.path.dirname(os.path.abspath(options.script))
-    with stand_in(), _set_arguments([options.script, *options.arguments], folder):
+    with stand_in(seem_installed=options.seem_installed), _set_arguments([options.script, *options.arguments], folder):
         try:
             if options.is_module:
                 runpy.run_module(options.script, run_name="__main__", alter_sys=True)

@@ -119,6 +119,7 @@ def _list_contents() -> dict[str, dict[str, object]]:
         "compat.v2": top,
         "compat.v2.train": reading,
         **{f"compat.v2.{name}": offered for name, offered in shared.items()},
+        "core": {},
         "pywrap_tensorflow": {"NewCheckpointReader": train.NewCheckpointReader},
         "python": {},
         "python.pywrap_tensorflow": {"NewCheckpointReader": train.NewCheckpointReader},
