@@ -13,6 +13,7 @@ from converter.errors import GraphError
 from tfckpt.errors import find_close_names, say_close_names
 from tfckpt.graphs.graph import Function, Graph, Node
 
+from .dropout import replace_dropout
 from .registry import output_names
 
 #: Operations that call the function named in their attribute `f`.
@@ -23,6 +24,10 @@ MERGES = {"Merge", "RefMerge"}
 PLACEHOLDERS = {"Placeholder", "PlaceholderWithDefault"}
 #: The longest chain of operations that is followed to one particular node, such as the constant behind a predicate.
 MAX_LINKS = 64
+
+
+#: Operations without a value that anyone would fetch.
+_NO_VALUES = {"Assert", "Const", "NoOp", "Placeholder", "RestoreV2", "SaveV2", "VarHandleOp", "VariableV2"}
 
 
 def data_inputs(node: Node) -> tuple[str, ...]:
@@ -74,11 +79,15 @@ class Body:
 
 
 class Program:
-    """A graph and its library of functions; the body of a function is built on first use."""
+    """A graph and its library of functions; the body of a function is built on first use.
 
-    def __init__(self, graph: Graph) -> None:
+    Dropout is an operation of its own in the bodies, or left out unless `dropout`.
+    """
+
+    def __init__(self, graph: Graph, *, dropout: bool = False) -> None:
         self.graph = graph
-        self.main = Body("", graph.nodes, graph.functions)
+        self.dropout = dropout
+        self.main = Body("", replace_dropout(graph.nodes, is_active=dropout), graph.functions)
         self._bodies: dict[str, Body] = {}
 
     def function(self, name: str, *, caller: Node) -> Body:
@@ -90,7 +99,8 @@ class Program:
                 raise GraphError(
                     f"calls the function {name}, which the graph does not define{hint}", node=caller.name, op=caller.op
                 )
-            self._bodies[name] = _make_body(function, self.graph.functions)
+            nodes = replace_dropout(function.nodes, is_active=self.dropout)
+            self._bodies[name] = _make_body(function, nodes, self.graph.functions)
         return self._bodies[name]
 
     def called_function(self, node: Node) -> str | None:
@@ -100,7 +110,7 @@ class Program:
         return node.op if node.op in self.graph.functions else None
 
 
-def _make_body(function: Function, functions: Mapping[str, Function]) -> Body:
+def _make_body(function: Function, nodes: Sequence[Node], functions: Mapping[str, Function]) -> Body:
     for argument in (*function.inputs, *function.outputs):
         if argument.number_attribute or argument.type_list_attribute:
             raise GraphError(
@@ -111,9 +121,15 @@ def _make_body(function: Function, functions: Mapping[str, Function]) -> Body:
         raise GraphError(f"the function {function.name} has no value for its output {missing[0]}")
     return Body(
         function.name,
-        function.nodes,
+        nodes,
         functions,
         arguments=[argument.name for argument in function.inputs],
         returns=[function.returns[output.name] for output in function.outputs],
         is_function=True,
     )
+
+
+def find_ends(graph: Graph) -> tuple[str, ...]:
+    """Return the nodes with a value on which no other node depends, in stored order."""
+    used = {reference.removeprefix("^").partition(":")[0] for node in graph for reference in node.inputs}
+    return tuple(node.name for node in graph if node.name not in used and node.op not in _NO_VALUES)

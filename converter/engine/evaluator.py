@@ -13,6 +13,7 @@ from tfckpt.errors import CheckpointError
 from tfckpt.graphs.graph import Node
 
 from .bodies import IFS, MERGES, PLACEHOLDERS
+from .dropout import DROPOUT
 from .limits import ReferenceLimits
 from .ops.indexing import gather_nd, gather_rows
 from .planner import Plan, Step
@@ -25,10 +26,12 @@ from .values import (
     Resource,
     Tensor,
     Value,
+    host_float,
     is_floating,
     make_shape_array,
     to_bool,
     to_int,
+    to_number,
     to_tensor,
 )
 from .variables import HANDLES
@@ -42,16 +45,19 @@ _NO_OUTPUT = "the requested output does not exist"
 
 
 class Run:
-    """The state shared by the steps of one run: variables, constants, and an optional watcher."""
+    """The state shared by the steps of one run: variables, constants, an optional watcher, and the mode."""
 
-    __slots__ = ("constants", "variables", "watcher")
+    __slots__ = ("constants", "is_training", "variables", "watcher")
 
     def __init__(
         self,
         variables: Mapping[str, Tensor],
         constants: Mapping[tuple[str, str], Value],
         watcher: Watcher | None = None,
+        *,
+        is_training: bool = False,
     ) -> None:
+        self.is_training = is_training
         self.variables = variables
         self.constants = constants
         self.watcher = watcher
@@ -163,12 +169,15 @@ def _describe(value: Value) -> str:
 
 
 def read_constant(step: Step, dtype: torch.dtype) -> Value:
-    """Return the value of a constant: a tensor if it is floating-point, otherwise a host array."""
+    """Return the value of a constant: a host array if it consists of integers or of one number, otherwise a tensor.
+
+    Single numbers decide sizes, such as the step of a range, which must be known while a module is exported.
+    """
     value = step.node.attributes.get("value")
     if not isinstance(value, np.ndarray):
         raise GraphError("the constant has no value", node=step.name, op=step.node.op)
     if is_floating(value):
-        return to_weight(value, dtype)
+        return value.astype(host_float(dtype)) if value.size == 1 else to_weight(value, dtype)
     if value.dtype.kind in "iubO":
         return value
     raise GraphError(f"constants of type {value.dtype} are not supported", node=step.name, op=step.node.op)
@@ -203,6 +212,9 @@ def _make_action(step: Step, dtype: torch.dtype, limits: ReferenceLimits, inner:
     if op in _READS:
         read = _READS[op]
         return lambda run, inputs: read(call, run, *inputs)
+    if op == DROPOUT:
+        is_keep = bool(node.attributes.get("is_keep"))
+        return lambda run, inputs: _drop(call, run, *inputs, is_keep=is_keep)
     if op in IFS:
         then, otherwise = inner
         return lambda run, inputs: tuple((then if to_bool(inputs[0]) else otherwise).run(run, {}, inputs[1:]))
@@ -222,6 +234,18 @@ def _read_feed(run: Run, inputs: Sequence[Value]) -> Value:
     if inputs:
         return inputs[0]
     raise GraphError("has no value: feed it")
+
+
+def _drop(call: Call, run: Run, value: Value, probability: Value, *, is_keep: bool) -> Value:
+    """Return the value with dropout; the value itself unless the run is one of training."""
+    if not run.is_training:
+        return value
+    x = to_tensor(value, call.dtype)
+    if isinstance(probability, np.ndarray):
+        number = to_number(probability)
+        return torch.nn.functional.dropout(x, 1 - number if is_keep else number)
+    kept = to_tensor(probability, call.dtype) if is_keep else 1 - to_tensor(probability, call.dtype)
+    return torch.where(torch.rand_like(x) < kept, x / kept, torch.zeros_like(x))
 
 
 def _choose_branch(branches: Sequence[Runnable], index: int) -> Runnable:

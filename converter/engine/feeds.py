@@ -11,17 +11,19 @@ from converter.errors import FeedError
 from tfckpt.graphs.graph import Node
 
 from .bodies import PLACEHOLDERS
-from .values import Array, Tensor, Value, is_float, is_floating, numpy_dtype, to_tensor
+from .values import Array, Tensor, Value, host_float, is_float, is_floating, numpy_dtype, to_dtype, to_tensor
 
 #: An array, a tensor, a number, or nested lists of numbers.
 Feedable: TypeAlias = Any
 
 
-def convert_feed(name: str, node: Node, fed: Feedable, dtype: torch.dtype, *, any_size: bool = False) -> Value:
+def convert_feed(
+    name: str, node: Node, fed: Feedable, dtype: torch.dtype, *, any_size: bool = False, on_host: bool = False
+) -> Value:
     """Convert a fed value to the form the engine computes with.
 
     Raises `FeedError` if its dtype or shape does not match the placeholder; with `any_size`, only the number of axes of
-    the shape counts.
+    the shape counts. With `on_host`, a number stays a host array.
     """
     declared = _declared_type(node)
     value = fed if isinstance(fed, Tensor) else _to_array(name, fed, declared)
@@ -31,9 +33,9 @@ def convert_feed(name: str, node: Node, fed: Feedable, dtype: torch.dtype, *, an
         declared_shape = (-1,) * len(declared_shape)
     _check_shape(name, tuple(value.shape), declared_shape)
     if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
+        return to_dtype(value, dtype) if value.is_floating_point() else value
     if is_floating(value):
-        return to_tensor(value, dtype)
+        return value.astype(host_float(dtype)) if on_host and value.size == 1 else to_tensor(value, dtype)
     # Scalars stay on the host, where they can decide branches and shapes.
     if value.ndim == 0 or value.dtype.kind not in "iub" or value.dtype.name in ("uint16", "uint32", "uint64"):
         return value

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from converter.errors import FeedError, GraphError
+from converter.errors import FeedError
 from tfckpt import Checkpoint
 from tfckpt.graphs.graph import Node
-from tfckpt.graphs.meta_graph import Signature, SignatureTensor
 
 from .evaluator import Run, Runnable
 from .feeds import Feedable, convert_feed
+from .interface import Interface, Names, choose_interface
 from .loading import load_graph
-from .planner import Plan
+from .ports import Port
 from .reference_graph import Evaluator, ReferenceGraph
 from .scopes import TensorKey
-from .values import Tensor, Value
+from .values import Tensor, Value, to_tensor, torch_dtype
 from .variables import Weights
-
-#: Operations that pass the value of a variable through.
-_PASS_THROUGH = {"ReadVariableOp", "Identity", "Cast"}
-_BATCH_NORMS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
-_STATISTICS = ("moving_mean", "moving_variance")
-
-Names = str | Sequence[str] | Mapping[str, str]
+from .weights import find_frozen_weights, find_statistics, plain_name
 
 
 def graph_module(
@@ -38,36 +33,37 @@ def graph_module(
     inputs: Names | None = None,
     outputs: Names | None = None,
     signature: str | None = None,
+    tags: Sequence[str] | None = None,
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     weights: Weights = "graph",
+    constants: Mapping[str, Feedable] | None = None,
+    dropout: bool = False,
     dtype: str | torch.dtype = "float32",
 ) -> GraphModule:
     """Return the part of a graph between `inputs` and `outputs` as a module.
 
-    `path` is a path as for `load_graph`, or a loaded graph.
+    `path`, `tags` and `checkpoint` are those of `load_graph`; `path` may also be a loaded graph.
     `inputs` and `outputs` are names of tensors: a single one, a sequence, or a mapping from names of your own.
     By default they are those of the signature (`serving_default`, or the only one), in alphabetical order.
     For a graph without signatures `outputs` is required, and the inputs are the placeholders they depend on.
+    `constants` sets tensors to fixed values by name, such as `{"is_training": False}`; they are not inputs then.
+    With `dropout`, dropout is active while the module is in training mode; otherwise it is left out.
     `dtype` is float32 or float64; the module always computes in it.
     """
     if not isinstance(path, ReferenceGraph):
-        with load_graph(path, checkpoint=checkpoint) as graph:
+        with load_graph(path, checkpoint=checkpoint, tags=tags) as graph:
             return graph_module(
-                graph, inputs=inputs, outputs=outputs, signature=signature, weights=weights, dtype=dtype
+                graph,
+                inputs=inputs,
+                outputs=outputs,
+                signature=signature,
+                weights=weights,
+                constants=constants,
+                dropout=dropout,
+                dtype=dtype,
             )
-    graph = path
-    chosen = _choose_signature(graph, signature, is_needed=inputs is None and outputs is None)
-    if outputs is None:
-        if chosen is None:
-            raise GraphError("the graph has no signature that names its outputs: pass outputs=")
-        outputs = _signature_names(chosen.name, "output", chosen.outputs)
-    if inputs is None:
-        inputs = (
-            _signature_names(chosen.name, "input", chosen.inputs)
-            if chosen is not None
-            else [name for name in graph.placeholders if name in _reachable_names(graph, _tensor_names(outputs))]
-        )
-    return GraphModule(graph, inputs, outputs, weights=weights, dtype=dtype)
+    interface = choose_interface(path, inputs, outputs, signature=signature, constants=constants, dropout=dropout)
+    return GraphModule(path, interface, weights=weights, dtype=dtype)
 
 
 class Scope(nn.Module):
@@ -77,8 +73,10 @@ class Scope(nn.Module):
 class GraphModule(nn.Module):
     """A part of a TensorFlow graph; its variables are parameters, and their name scopes are submodules.
 
-    Inputs are passed in order or by name; tensors keep TensorFlow's shapes, for example NHWC for images.
-    The result is a tensor for a single output, a tuple for a sequence, and a dict for a mapping.
+    `inputs` and `outputs` describe its interface: the arguments of `forward` are the keys of the inputs as valid Python
+    names. Inputs are passed in order or by name; tensors keep TensorFlow's shapes, for example NHWC for images.
+    The result is a tensor for a single output, a tuple for a sequence, and a dict for a mapping or a signature.
+    In a frozen graph the constants that were variables are parameters, with the names of their nodes.
     Moving statistics of batch norms and variables that are not floating-point are buffers.
     A variable that the program did not train is a parameter without a gradient.
     A graph for inference never updates moving statistics: training continues with fixed ones.
@@ -87,136 +85,148 @@ class GraphModule(nn.Module):
     def __init__(
         self,
         graph: ReferenceGraph,
-        inputs: Names,
-        outputs: Names,
+        interface: Interface,
         *,
         weights: Weights = "graph",
         dtype: str | torch.dtype = "float32",
     ) -> None:
         """Use `graph_module`."""
         super().__init__()
-        self.input_names = _tensor_names(inputs)
-        self.output_names = _tensor_names(outputs)
-        self._keywords = tuple(inputs) if isinstance(inputs, Mapping) else tuple(map(_keyword, self.input_names))
-        self._output_form = "one" if isinstance(outputs, str) else "dict" if isinstance(outputs, Mapping) else "tuple"
-        self.output_keys = tuple(outputs) if isinstance(outputs, Mapping) else ()
+        self.inputs: tuple[Port, ...] = interface.inputs
+        self.outputs: tuple[Port, ...] = interface.outputs
+        self.output_form = interface.output_form
+        #: TensorFlow's name of each parameter and buffer, by its name in the module.
+        self.variable_names: dict[str, str] = {}
+        self._arguments = tuple(port.argument for port in self.inputs)
+        # Each module has a class of its own, so that its `forward` has the inputs as arguments.
+        self.__class__ = type(type(self).__name__, (type(self),), {"forward": _make_forward(self._arguments)})
         # Not a shared evaluator: its variables become the parameters of this module.
-        evaluator = Evaluator(graph, dtype=dtype, weights=weights)
+        evaluator = Evaluator(graph, dtype=dtype, weights=weights, dropout=interface.dropout)
         self._dtype = evaluator.dtype
-        self._feed_targets: list[tuple[TensorKey, Node]] = [graph.locate(name) for name in self.input_names]
-        self._runnable: Runnable = evaluator.runnable(self.output_names, dict.fromkeys(self.input_names))
-        fixed = _find_statistics(self._runnable.plan)
+        self._feed_targets: list[tuple[TensorKey, Node]] = [graph.locate(port.tensor) for port in self.inputs]
+        self._fixed: dict[TensorKey, Value] = {}
+        for name, value in interface.constants.items():
+            target, node = graph.locate(name)
+            self._fixed[target] = convert_feed(name, node, value, self._dtype, on_host=True)
+        feeds = {port.tensor: None for port in self.inputs} | interface.known_constants()
+        self._runnable: Runnable = evaluator.runnable([port.tensor for port in self.outputs], feeds)
+        fixed = find_statistics(self._runnable.plan)
         self._variables: list[tuple[str, nn.Module, str]] = []
         for name, value in evaluator.variables.items():
             is_parameter = value.is_floating_point() and name not in fixed
-            self._register(name, value, is_parameter=is_parameter, is_trained=graph.trainable.get(name, True))
+            owner, attribute = self._register(
+                name, name, value, is_parameter=is_parameter, is_trained=graph.trainable.get(name, True)
+            )
+            self._variables.append((name, owner, attribute))
         self._constants: dict[tuple[str, str], Value] = {}
-        self._tensors: list[tuple[tuple[str, str], str]] = []
+        self._tensors: list[tuple[tuple[str, str], nn.Module, str]] = []
+        frozen = find_frozen_weights(self._runnable.plan, evaluator.constants)
         for number, (key, constant) in enumerate(evaluator.constants.items()):
-            if isinstance(constant, Tensor):
+            if key in frozen:
+                tensor, name = to_tensor(constant, self._dtype), frozen[key]
+                place = self._register(plain_name(name), name, tensor, is_parameter=name not in fixed, is_trained=True)
+                self._tensors.append((key, *place))
+            elif isinstance(constant, Tensor):
                 self.register_buffer(f"_constant_{number}", constant, persistent=False)
-                self._tensors.append((key, f"_constant_{number}"))
+                self._tensors.append((key, self, f"_constant_{number}"))
             else:
                 self._constants[key] = constant
 
-    def _register(self, name: str, value: Tensor, *, is_parameter: bool, is_trained: bool) -> None:
-        """Register a variable under its scopes; append `_` to a name that is already taken."""
-        *scopes, last = (part.replace(".", "_") or "_" for part in name.split("/"))
+    def _register(
+        self, path: str, name: str, value: Tensor, *, is_parameter: bool, is_trained: bool
+    ) -> tuple[nn.Module, str]:
+        """Register a variable under its scopes, and return its module and attribute there.
+
+        A name that is already taken gets a `_`.
+        """
+        *scopes, last = (part.replace(".", "_") or "_" for part in path.split("/"))
         owner: nn.Module = self
+        names = []
         for scope in scopes:
             while not isinstance(getattr(owner, scope, None), Scope) and hasattr(owner, scope):
                 scope += "_"  # noqa: PLW2901 (the next free name)
             if not hasattr(owner, scope):
                 owner.add_module(scope, Scope())
             owner = getattr(owner, scope)
+            names.append(scope)
         while hasattr(owner, last):
             last += "_"
         if is_parameter:
             owner.register_parameter(last, nn.Parameter(value, requires_grad=is_trained))
         else:
             owner.register_buffer(last, value)
-        self._variables.append((name, owner, last))
+        self.variable_names[".".join([*names, last])] = name
+        return owner, last
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """TensorFlow's names of the inputs."""
+        return tuple(port.tensor for port in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """TensorFlow's names of the outputs."""
+        return tuple(port.tensor for port in self.outputs)
+
+    @property
+    def output_keys(self) -> tuple[str, ...]:
+        """The keys of the result if it is a dict; else empty."""
+        return tuple(port.key for port in self.outputs) if self.output_form == "dict" else ()
 
     def forward(self, *args: Feedable, **kwargs: Feedable) -> Any:
         """Compute the outputs; the inputs are tensors or arrays with TensorFlow's shapes."""
-        if len(args) > len(self._keywords):
-            raise TypeError(
-                f"{len(args)} inputs were passed, and the module has {len(self._keywords)}: {', '.join(self._keywords)}"
-            )
-        inputs = dict(zip(self._keywords, args, strict=False))
-        twice = inputs.keys() & kwargs.keys()
-        unknown = kwargs.keys() - set(self._keywords)
-        missing = set(self._keywords) - inputs.keys() - kwargs.keys()
-        if twice or unknown or missing:
-            names = sorted(twice or unknown or missing)
-            problem = "passed twice" if twice else "not an input" if unknown else "missing"
-            raise TypeError(f"{', '.join(names)}: {problem}; the inputs are {', '.join(self._keywords)}")
-        inputs |= kwargs
+        inputs = self._bind(args, kwargs)
         feeds = {
-            key: convert_feed(keyword, node, inputs[keyword], self._dtype)
-            for keyword, (key, node) in zip(self._keywords, self._feed_targets, strict=True)
+            key: convert_feed(port.key, node, inputs[port.argument], self._dtype)
+            for port, (key, node) in zip(self.inputs, self._feed_targets, strict=True)
         }
         variables = {name: getattr(owner, attribute) for name, owner, attribute in self._variables}
-        constants = self._constants | {key: getattr(self, attribute) for key, attribute in self._tensors}
-        values = [self._to_output(value) for value in self._runnable.run(Run(variables, constants), feeds)]
-        if self._output_form == "one":
-            return values[0]
-        return dict(zip(self.output_keys, values, strict=True)) if self._output_form == "dict" else tuple(values)
+        constants = self._constants | {key: getattr(owner, attribute) for key, owner, attribute in self._tensors}
+        run = Run(variables, constants, is_training=self.training)
+        values = self._runnable.run(run, feeds | self._fixed)
+        results = [self._to_output(port, value) for port, value in zip(self.outputs, values, strict=True)]
+        if self.output_form == "one":
+            return results[0]
+        return dict(zip(self.output_keys, results, strict=True)) if self.output_form == "dict" else tuple(results)
 
-    def _to_output(self, value: Value) -> Tensor:
+    def _bind(self, args: Sequence[Feedable], kwargs: Mapping[str, Feedable]) -> dict[str, Feedable]:
+        """Return the inputs by argument; a key that is not a valid name may be passed as a keyword, too."""
+        names = ", ".join(self._arguments)
+        if len(args) > len(self._arguments):
+            raise TypeError(f"{len(args)} inputs were passed, and the module has {len(self._arguments)}: {names}")
+        inputs = dict(zip(self._arguments, args, strict=False))
+        by_key = {port.key: port.argument for port in self.inputs}
+        named = {name if name in self._arguments else by_key.get(name, name): value for name, value in kwargs.items()}
+        for problem, wrong in (
+            ("passed twice", inputs.keys() & named.keys()),
+            ("not an input", named.keys() - set(self._arguments)),
+            ("missing", set(self._arguments) - inputs.keys() - named.keys()),
+        ):
+            if wrong:
+                raise TypeError(f"{', '.join(sorted(wrong))}: {problem}; the inputs are {names}")
+        return inputs | named
+
+    def _to_output(self, port: Port, value: Value) -> Tensor:
         if isinstance(value, Tensor):
             return value
-        if isinstance(value, np.ndarray) and value.dtype != object:
+        if isinstance(value, np.ndarray):
+            if value.dtype == object:
+                if any(isinstance(item, bytes | str) for item in value.ravel().tolist()):
+                    raise FeedError(f"the output {port.key} consists of strings, which PyTorch does not have")
+                # Sizes of an export, which have lost their dtype.
+                return to_tensor(value, self._dtype).to(torch_dtype(port.dtype or "int32", self._dtype))
             return torch.tensor(value)
-        raise FeedError("an output is not a tensor")
+        raise FeedError(f"the output {port.key} is not a tensor")
 
 
-def _choose_signature(graph: ReferenceGraph, name: str | None, *, is_needed: bool) -> Signature | None:
-    if name is not None or (is_needed and graph.signatures):
-        return graph.signature(name)
-    return None
+def _make_forward(arguments: Sequence[str]) -> Callable[..., Any]:
+    """Return a `forward` whose signature shows these arguments, as `torch.export` and people read it."""
 
+    def forward(self: GraphModule, *args: Feedable, **kwargs: Feedable) -> Any:
+        return GraphModule.forward(self, *args, **kwargs)
 
-def _signature_names(signature: str, what: str, tensors: Mapping[str, SignatureTensor]) -> dict[str, str]:
-    """Return the names of a signature's tensors; raise `GraphError` if one is not dense."""
-    for name, tensor in tensors.items():
-        if not tensor.name:
-            parts = ", ".join(tensor.components) or "nothing"
-            raise GraphError(
-                f"the {what} {name} of the signature {signature} is a {tensor.kind} tensor, which is not supported; "
-                f"it consists of {parts}: pass the names of dense tensors as {what}s="
-            )
-    return {name: tensor.name for name, tensor in tensors.items()}
-
-
-def _tensor_names(names: Names) -> tuple[str, ...]:
-    if isinstance(names, str):
-        return (names,)
-    return tuple(names.values()) if isinstance(names, Mapping) else tuple(names)
-
-
-def _keyword(name: str) -> str:
-    """Return a tensor's name as the name of a keyword argument."""
-    return "".join(character if character.isalnum() else "_" for character in name.removesuffix(":0"))
-
-
-def _reachable_names(graph: ReferenceGraph, outputs: Sequence[str]) -> set[str]:
-    return {operation.name for operation in graph.operations(outputs)}
-
-
-def _find_statistics(plan: Plan) -> set[str]:
-    """Return the variables that batch norms use as mean and variance, and those with the names of moving statistics."""
-    names = set()
-    for step in plan.all_steps():
-        if step.node.op == "VarHandleOp" and step.name.endswith(_STATISTICS):
-            names.add(step.name)
-    steps = {step.slot: step for step in plan.steps}
-    for step in plan.steps:
-        if step.node.op in _BATCH_NORMS:
-            for slot, _ in step.inputs[3:]:
-                source = steps.get(slot)
-                while source is not None and source.node.op in _PASS_THROUGH and source.inputs:
-                    source = steps.get(source.inputs[0][0])
-                if source is not None:
-                    names.add(source.name)
-    return names
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in ("self", *arguments)]
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by `inspect.signature`
+    forward.__doc__ = GraphModule.forward.__doc__
+    return forward

@@ -61,17 +61,21 @@ class Plan:
         used = {slot for step in self.steps for slot, _ in step.inputs}
         return {position for position, slot in self.arguments.items() if slot in used}
 
-    def all_steps(self) -> list[Step]:
-        """Return every step, including those of branches and loops."""
-        steps: list[Step] = []
+    def all_plans(self) -> list[Plan]:
+        """Return this plan and those of its branches and loops."""
+        plans: list[Plan] = []
         pending, seen = [self], set()
         while pending:
             plan = pending.pop()
             if id(plan) not in seen:
                 seen.add(id(plan))
-                steps += plan.steps
+                plans.append(plan)
                 pending += [branch for step in plan.steps for branch in step.branches]
-        return steps
+        return plans
+
+    def all_steps(self) -> list[Step]:
+        """Return every step, including those of branches and loops."""
+        return [step for plan in self.all_plans() for step in plan.steps]
 
 
 class Planner:

@@ -17,7 +17,7 @@ from tfckpt.graphs.graph import Graph, Node
 from tfckpt.graphs.meta_graph import Signature
 from tfckpt.graphs.saved_objects import SavedObjects
 
-from .bodies import Program
+from .bodies import Program, find_ends
 from .evaluator import Run, Runnable, to_weight
 from .feeds import Feedable, convert_feed, known_bool
 from .limits import DEFAULT_LIMITS, ReferenceLimits
@@ -114,6 +114,10 @@ class ReferenceGraph:
             sources = captured_sources(self._program, self._objects, self.checkpoint.object_graph) | sources
         return sources
 
+    @cached_property
+    def _with_dropout(self) -> Program:
+        return Program(self.graph, dropout=True)
+
     @property
     def averages(self) -> Mapping[str, str]:
         """The moving average of each variable in the checkpoint, by name."""
@@ -129,6 +133,16 @@ class ReferenceGraph:
     def placeholders(self) -> tuple[str, ...]:
         """The names of the graph's placeholders, in stored order."""
         return tuple(node.name for node in self.graph if node.op == "Placeholder")
+
+    @property
+    def default_placeholders(self) -> tuple[str, ...]:
+        """The names of the placeholders that have a value unless they are fed, in stored order."""
+        return tuple(node.name for node in self.graph if node.op == "PlaceholderWithDefault")
+
+    @cached_property
+    def ends(self) -> tuple[str, ...]:
+        """The operations on whose values nothing depends, in stored order; candidates for outputs."""
+        return find_ends(self.graph)
 
     def signature(self, name: str | None = None) -> Signature:
         """Return a signature of a SavedModel; by default `serving_default`, or the only one."""
@@ -181,12 +195,17 @@ class ReferenceGraph:
         return self.evaluator(dtype=dtype, weights=weights).run(fetches, feeds, any_size=any_size)
 
     def operations(
-        self, fetches: Sequence[str], feeds: Mapping[str, Feedable] | Sequence[str] = (), *, weights: Weights = "graph"
+        self,
+        fetches: Sequence[str],
+        feeds: Mapping[str, Feedable] | Sequence[str] = (),
+        *,
+        weights: Weights = "graph",
+        dropout: bool = False,
     ) -> tuple[Operation, ...]:
         """Return the operations that some fetches need, in order, including those that cannot be run; run nothing."""
         check_weights(weights)
         values = feeds if isinstance(feeds, Mapping) else dict.fromkeys(feeds)
-        planner = Planner(self._program, self.limits)
+        planner = Planner(self._with_dropout if dropout else self._program, self.limits)
         plan = planner.plan(fetches, {name: known_bool(value) for name, value in values.items()})
         names = {step.slot: step.name for step in plan.steps}
         names |= {slot: name for (name, _), slot in plan.feeds.items()}
@@ -201,13 +220,13 @@ class ReferenceGraph:
             for step in plan.steps
         )
 
-    def plan(self, fetches: Sequence[str], feeds: Mapping[str, bool | None]) -> Plan:
-        """Return the plan for some fetches.
+    def plan(self, fetches: Sequence[str], feeds: Mapping[str, bool | None], *, dropout: bool = False) -> Plan:
+        """Return the plan for some fetches; dropout is left out unless `dropout`.
 
         Raises one `UnsupportedOpError` for all operations that cannot be run, and `GraphError` if a variable is read
         after a control dependency changes it.
         """
-        planner = Planner(self._program, self.limits)
+        planner = Planner(self._with_dropout if dropout else self._program, self.limits)
         plan = planner.plan(fetches, feeds)
         if planner.unsupported:
             raise UnsupportedOpError(list(planner.unsupported.items()))
@@ -232,10 +251,16 @@ class Evaluator:
     """A graph that runs in one dtype, with raw or averaged weights; plans and variables are kept between runs."""
 
     def __init__(
-        self, graph: ReferenceGraph, *, dtype: str | torch.dtype = "float32", weights: Weights = "graph"
+        self,
+        graph: ReferenceGraph,
+        *,
+        dtype: str | torch.dtype = "float32",
+        weights: Weights = "graph",
+        dropout: bool = False,
     ) -> None:
         check_weights(weights)
         self.graph = graph
+        self.dropout = dropout
         self.dtype = _check_dtype(dtype)
         self.weights = weights
         self.variables: dict[str, Tensor] = {}
@@ -283,7 +308,7 @@ class Evaluator:
         """Return the runnable plan for some fetches, and read its variables; it is created once for the same names."""
         key = tuple(fetches), tuple(sorted(feeds.items(), key=lambda item: item[0]))
         if key not in self._runnables:
-            plan = self.graph.plan(fetches, feeds)
+            plan = self.graph.plan(fetches, feeds, dropout=self.dropout)
             runnable = Runnable(plan, self.dtype, self.graph.limits, self.constants, self._branches)
             handles = {step.name: step.node for step in plan.all_steps() if step.node.op in HANDLES}
             missing = {name: node for name, node in handles.items() if name not in self.variables}

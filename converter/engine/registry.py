@@ -16,6 +16,7 @@ import torch
 
 from converter.errors import GraphError, GraphLimitError
 
+from .dropout import DROPOUT
 from .limits import ReferenceLimits
 from .values import is_known, torch_dtype
 
@@ -99,7 +100,7 @@ def find_op(name: str) -> Op | None:
 def is_supported(name: str) -> bool:
     """Return whether an operation can be run."""
     _load()
-    return name in _TABLE or name in CONTROL
+    return name in _TABLE or name in CONTROL or name == DROPOUT
 
 
 def output_names(name: str) -> tuple[str, ...]:

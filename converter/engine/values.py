@@ -108,7 +108,7 @@ def to_tensor(value: Value, dtype: torch.dtype, device: torch.device | None = No
         raise TypeError(f"expected a tensor, not a {type(value).__name__}")
     if value.dtype == object:
         # During an export these are symbols, which only PyTorch can turn into a tensor.
-        return _stack_symbols(value, device)
+        return _stack_symbols(value, dtype, device)
     if is_floating(value):
         return torch.from_numpy(value.astype(_NUMPY_FLOATS[dtype])).to(device)
     if not value.flags.writeable or not value.dtype.isnative:
@@ -116,12 +116,27 @@ def to_tensor(value: Value, dtype: torch.dtype, device: torch.device | None = No
     return torch.from_numpy(value).to(device)
 
 
-def _stack_symbols(value: Array, device: torch.device | None) -> Tensor:
+def _stack_symbols(value: Array, dtype: torch.dtype, device: torch.device | None) -> Tensor:
     items = value.ravel().tolist()
     if any(isinstance(item, bytes | str) for item in items):
         raise TypeError("expected numbers, not strings")
-    scalars = [torch.scalar_tensor(item, dtype=torch.int64, device=device) for item in items]
-    return torch.stack(scalars).reshape(value.shape) if scalars else torch.empty(value.shape, dtype=torch.int64)
+    kind = dtype if any(isinstance(item, float | torch.SymFloat) for item in items) else torch.int64
+    scalars = [torch.scalar_tensor(item, dtype=kind, device=device) for item in items]
+    return torch.stack(scalars).reshape(value.shape) if scalars else torch.empty(value.shape, dtype=kind)
+
+
+def is_known_true(condition: Any) -> bool:
+    """Return whether a comparison is true; of symbols of an export, whether it is for every size."""
+    if isinstance(condition, bool):
+        return condition
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # an export has loaded it
+
+    return statically_known_true(condition)
+
+
+def to_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor in a dtype; the tensor itself if it has this dtype, since an export would record a check."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def to_tensors(dtype: torch.dtype, *values: Value) -> list[Tensor]:
@@ -152,6 +167,13 @@ def to_int(value: Value) -> int:
     """Return the integer of a scalar."""
     (number,) = to_ints(value)
     return number
+
+
+def to_number(value: Value) -> Any:
+    """Return the number of a scalar; a symbol during an export if it comes from a shape."""
+    if isinstance(value, np.ndarray | Tensor):
+        return value.reshape(()).item()
+    raise TypeError(f"expected a number, not a {type(value).__name__}")
 
 
 def to_bool(value: Value) -> bool:

@@ -6,6 +6,7 @@ Integers on the host stay there, so that arithmetic on shapes never becomes part
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -22,7 +23,10 @@ from converter.engine.values import (
     host_float,
     is_float,
     is_floating,
+    is_known_true,
     numpy_dtype,
+    to_dtype,
+    to_number,
     to_tensor,
     to_tensors,
 )
@@ -37,21 +41,47 @@ def unary(name: str, on_tensor: TensorFunction, on_host: HostFunction | None = N
 
     def kernel(call: Call, x: Value) -> Value:
         if on_host is not None and isinstance(x, np.ndarray):
-            return _like(on_host(x), x)
+            with np.errstate(all="ignore"):
+                return _like(on_host(x), x)
         return on_tensor(to_tensor(x, call.dtype))
 
     op(name, outputs=("y",))(kernel)
 
 
-def binary(*names: str, on_tensor: TensorFunction, on_host: HostFunction | None = None) -> None:
-    """Register an operation on two operands that are broadcast."""
+def binary(
+    *names: str, on_tensor: TensorFunction, on_host: HostFunction | None = None, takes_numbers: bool = False
+) -> None:
+    """Register an operation on two operands that are broadcast.
+
+    With `takes_numbers`, `on_tensor` takes a Python number in place of one of its operands, so that an exported module
+    has the number itself.
+    """
 
     def kernel(call: Call, x: Value, y: Value) -> Value:
-        if on_host is not None and isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
-            return _like(on_host(x, y), x if x.dtype != object else y)
+        if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+            if on_host is not None:
+                with np.errstate(all="ignore"):
+                    return _like(on_host(x, y), x if x.dtype != object else y)
+        elif takes_numbers:
+            x, y = _as_number(x, y), _as_number(y, x)
+            if not (isinstance(x, Tensor | float) and isinstance(y, Tensor | float)):
+                x, y = to_tensors(call.dtype, x, y)
+            return on_tensor(x, y)
         return on_tensor(*to_tensors(call.dtype, x, y))
 
     op(*names, outputs=("z",))(kernel)
+
+
+def _as_number(operand: Value, other: Value) -> Any:
+    """Return an operand of one floating-point number as a Python number, if broadcasting it adds no axis."""
+    is_number = (
+        isinstance(operand, np.ndarray)
+        and operand.dtype.kind == "f"
+        and operand.size == 1
+        and isinstance(other, Tensor)
+        and operand.ndim <= other.ndim
+    )
+    return operand.item() if is_number else operand  # type: ignore[union-attr]  # an array, as checked above
 
 
 def _like(result: Any, operand: Array) -> Array:
@@ -110,8 +140,10 @@ unary("Tan", torch.tan)
 unary("Tanh", torch.tanh)
 
 
-def _divide(x: Tensor, y: Tensor) -> Tensor:
+def _divide(x: Tensor | float, y: Tensor | float) -> Tensor:
     """Divide as TensorFlow's Div does: integers are rounded toward zero."""
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+        return x / y  # type: ignore[return-value]  # one of them is a tensor
     return torch.div(x, y) if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
 
 
@@ -153,15 +185,10 @@ def _host_truncate(x: Array, y: Array) -> Any:
 
 
 def _host_floor(x: Array, y: Array) -> Any:
-    """Divide, rounding down."""
+    """Divide, rounding down; of floating-point numbers the rounded quotient, as TensorFlow does."""
+    if is_floating(x):
+        return np.floor(x / y)
     return _floor_symbols(x, y) if object in (x.dtype, y.dtype) else np.floor_divide(x, y)
-
-
-def _is_known(condition: Any) -> bool:
-    """Return whether a comparison of symbols is true for every size of the export."""
-    from torch.fx.experimental.symbolic_shapes import statically_known_true  # an export has loaded it
-
-    return statically_known_true(condition)
 
 
 def _floor_symbol(x: Any, y: Any) -> Any:
@@ -169,14 +196,14 @@ def _floor_symbol(x: Any, y: Any) -> Any:
 
     ONNX divides toward zero, so that only an exact division is right for negative dividends.
     """
-    return x // y if _is_known(x >= 0) else (x - x % y) // y
+    return x // y if is_known_true(x >= 0) else (x - x % y) // y
 
 
 def _truncate_symbol(x: Any, y: Any) -> Any:
     """Divide a symbol of an export, rounding toward zero; its sign must be known."""
-    if _is_known(x >= 0):
+    if is_known_true(x >= 0):
         return x // y
-    if _is_known(x <= 0):
+    if is_known_true(x <= 0):
         return -(-x // y)
     raise GraphError(f"cannot export the division of {x}, a size that may be negative")
 
@@ -189,7 +216,7 @@ def _host_divide(x: Array, y: Array) -> Any:
     return np.divide(x, y) if is_floating(x) else _host_truncate(x, y)
 
 
-binary("Add", "AddV2", on_tensor=torch.add, on_host=np.add)
+binary("Add", "AddV2", on_tensor=operator.add, on_host=np.add, takes_numbers=True)
 binary("Atan2", on_tensor=torch.atan2)
 binary("BitwiseAnd", on_tensor=torch.bitwise_and, on_host=np.bitwise_and)
 binary("BitwiseOr", on_tensor=torch.bitwise_or, on_host=np.bitwise_or)
@@ -202,13 +229,13 @@ binary("LeftShift", on_tensor=torch.bitwise_left_shift, on_host=np.left_shift)
 binary("Maximum", on_tensor=torch.maximum, on_host=np.maximum)
 binary("Minimum", on_tensor=torch.minimum, on_host=np.minimum)
 binary("Mod", "TruncateMod", on_tensor=torch.fmod, on_host=_host_divisor(np.fmod))
-binary("Mul", on_tensor=torch.mul, on_host=np.multiply)
+binary("Mul", on_tensor=operator.mul, on_host=np.multiply, takes_numbers=True)
 binary("MulNoNan", on_tensor=_no_nan(torch.mul, 1))
-binary("Pow", on_tensor=torch.pow, on_host=np.power)
-binary("RealDiv", on_tensor=_divide, on_host=_host_divisor(_host_divide))
+binary("Pow", on_tensor=torch.pow, on_host=np.power, takes_numbers=True)
+binary("RealDiv", on_tensor=_divide, on_host=_host_divisor(_host_divide), takes_numbers=True)
 binary("RightShift", on_tensor=torch.bitwise_right_shift, on_host=np.right_shift)
 binary("SquaredDifference", on_tensor=lambda x, y: torch.square(x - y), on_host=lambda x, y: np.square(x - y))
-binary("Sub", on_tensor=torch.sub, on_host=np.subtract)
+binary("Sub", on_tensor=operator.sub, on_host=np.subtract, takes_numbers=True)
 binary(
     "TruncateDiv", on_tensor=lambda x, y: torch.div(x, y, rounding_mode="trunc"), on_host=_host_divisor(_host_truncate)
 )
@@ -271,14 +298,16 @@ def cast(call: Call, x: Value) -> Value:
     """Convert to another dtype; integers are rounded toward zero, and floating-point types are all the same here."""
     source, target = call.type_name("SrcT"), call.type_name("DstT")
     if isinstance(x, np.ndarray):
-        if x.dtype == object and not is_float(target):
-            return x  # a symbol of an export has no dtype
-        if x.dtype == object:
-            return to_tensor(x, call.dtype).to(call.dtype)
+        if x.dtype == object:  # symbols of an export
+            return np.asarray((_to_symbolic_float if is_float(target) else _to_symbolic_int)(x), object)
         return x.astype(numpy_dtype(target, call.dtype))
     if is_float(source) and is_float(target):
         return x
-    return to_tensor(x, call.dtype).to(call.torch_dtype("DstT"))
+    return to_dtype(to_tensor(x, call.dtype), call.torch_dtype("DstT"))
+
+
+_to_symbolic_float = np.frompyfunc(torch.sym_float, 1, 1)
+_to_symbolic_int = np.frompyfunc(torch.sym_int, 1, 1)
 
 
 @op("L2Loss")
@@ -297,8 +326,7 @@ def fake_quantize_fixed(call: Call, inputs: Value) -> Value:
 @op("FakeQuantWithMinMaxVars", outputs=("outputs",))
 def fake_quantize(call: Call, inputs: Value, low: Value, high: Value) -> Value:
     """Round to the steps of a quantization whose range is set by inputs."""
-    low, high = to_tensors(call.dtype, low, high)
-    return _fake_quantize(call, to_tensor(inputs, call.dtype), float(low), float(high))
+    return _fake_quantize(call, to_tensor(inputs, call.dtype), to_number(low), to_number(high))
 
 
 def _fake_quantize(call: Call, x: Tensor, low: float, high: float) -> Tensor:

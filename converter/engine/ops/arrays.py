@@ -8,7 +8,17 @@ import numpy as np
 import torch
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Array, Value, numpy_dtype, to_int, to_ints, to_tensor, to_tensors
+from converter.engine.values import (
+    Array,
+    Value,
+    numpy_dtype,
+    to_int,
+    to_ints,
+    to_number,
+    to_tensor,
+    to_tensors,
+    torch_dtype,
+)
 from converter.errors import GraphError
 
 from .shapes import shape_of
@@ -109,7 +119,7 @@ def pad(call: Call, value: Value, paddings: Value, constant: Value | None = None
     """Pad every axis with a constant before and after."""
     pairs = _read_pairs(paddings)
     _check_padded_size(call, value, pairs)
-    fill = 0 if constant is None else to_tensor(constant, call.dtype).item()
+    fill = 0 if constant is None else to_number(constant)
     if isinstance(value, np.ndarray):
         return np.pad(value, pairs, constant_values=fill) if pairs else value
     return torch.nn.functional.pad(
@@ -153,6 +163,8 @@ def fill(call: Call, dims: Value, value: Value) -> Value:
     call.check_size(sizes)
     if isinstance(value, np.ndarray) and value.dtype.kind in "iubO" and all(type(size) is int for size in sizes):
         return np.full(sizes, value)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return torch.full(sizes, value.item(), dtype=call.dtype)
     return to_tensor(value, call.dtype).reshape(()).expand(sizes)
 
 
@@ -160,14 +172,16 @@ def fill(call: Call, dims: Value, value: Value) -> Value:
 def make_range(call: Call, start: Value, limit: Value, delta: Value) -> Value:
     """Return the numbers from `start` to `limit`, exclusive, in steps of `delta`."""
     kind = call.type_name("Tidx", "int32")
-    first, last, step = (to_tensor(value, call.dtype).item() for value in (start, limit, delta))
-    if step == 0:
+    first, last, step = map(to_number, (start, limit, delta))
+    if type(step) in (int, float) and step == 0:
         raise GraphError("the step of a range must not be 0")
+    if any(type(number) not in (int, float) for number in (first, last, step)):
+        return to_tensor(torch.arange(first, last, step, dtype=torch_dtype(kind, call.dtype)), call.dtype)
     call.check_size([max(0, int((last - first) / step))])
     if kind.startswith("int"):
         return np.arange(int(first), int(last), int(step)).astype(numpy_dtype(kind, call.dtype))
     count = max(0, int(np.ceil(np.float64(last - first) / np.float64(step))))
-    return first + torch.arange(count, dtype=call.dtype) * step
+    return to_tensor(first + torch.arange(count, dtype=call.dtype) * step, call.dtype)
 
 
 @op("LinSpace")

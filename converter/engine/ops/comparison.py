@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Value, to_tensor, to_tensors
+from converter.engine.values import Tensor, Value, to_tensor, to_tensors
 
 from .arithmetic import HostFunction, TensorFunction
 
@@ -69,6 +69,13 @@ def select(call: Call, condition: Value, then: Value, otherwise: Value) -> Value
     condition, then, otherwise = to_tensors(call.dtype, condition, then, otherwise)
     if condition.ndim == 1 and then.ndim > 1:
         condition = condition.reshape([-1] + [1] * (then.ndim - 1))
+    return _select(condition, then, otherwise)
+
+
+def _select(condition: Tensor, then: Tensor, otherwise: Tensor) -> Tensor:
+    """Select with logic if the values are booleans: runtimes of ONNX cannot select these."""
+    if then.dtype == otherwise.dtype == torch.bool:
+        return (condition & then) | (~condition & otherwise)
     return torch.where(condition, then, otherwise)
 
 
@@ -77,8 +84,7 @@ def select_v2(call: Call, condition: Value, then: Value, otherwise: Value) -> Va
     """Select element by element; all three inputs are broadcast."""
     if all(isinstance(value, np.ndarray) for value in (condition, then, otherwise)):
         return np.asarray(np.where(condition, then, otherwise))  # type: ignore[arg-type]  # all are arrays, as checked above
-    condition, then, otherwise = to_tensors(call.dtype, condition, then, otherwise)
-    return torch.where(condition, then, otherwise)
+    return _select(*to_tensors(call.dtype, condition, then, otherwise))
 
 
 @op("Where", outputs=("index",))

@@ -15,7 +15,7 @@ from converter.engine.registry import Call, op
 from converter.engine.values import Tensor, Value, to_ints, to_tensors
 from converter.errors import GraphError
 
-from .windows import Window, pad_if_needed, read_window, take_spatial
+from .windows import Window, count_places, has_no_place, pad_if_needed, read_window, take_spatial
 
 _FORWARD: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -58,7 +58,7 @@ def _convolve_by_shifts(window: Window, x: Tensor, weight: Tensor) -> Tensor:
     x, _ = pad_if_needed(x, window.paddings(x.shape[2:], (height, width)), symmetric=False)
     x = x.movedim(1, -1).unsqueeze(-1)  # batch, rows, columns, channels, 1
     extents = [
-        (dilation, stride, max((size - (taps - 1) * dilation - 1 + stride) // stride, 0))
+        (dilation, stride, count_places(size, taps, stride, dilation))
         for size, taps, stride, dilation in zip(
             x.shape[1:3], (height, width), window.strides, window.dilations, strict=True
         )
@@ -83,6 +83,11 @@ def _is_pointwise(window: Window, weight: Tensor) -> bool:
 
 def _convolve(window: Window, x: Tensor, weight: Tensor, groups: int) -> Tensor:
     pairs = window.paddings(x.shape[2:], weight.shape[2:])
+    kernel = weight.shape[2:]
+    padded = [size + before + after for size, (before, after) in zip(x.shape[2:], pairs, strict=True)]
+    if has_no_place(padded, kernel, window.dilations):
+        places = map(count_places, padded, kernel, window.strides, window.dilations)
+        return x.new_zeros([x.shape[0], weight.shape[0], *places])
     x, padding = pad_if_needed(x, pairs)
     return _FORWARD[weight.ndim - 2](x, weight, None, window.strides, padding, window.dilations, groups)
 

@@ -14,9 +14,20 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Array, Tensor, Value, to_array, to_ints, to_tensor, to_tensors
+from converter.engine.values import (
+    Array,
+    Tensor,
+    Value,
+    is_known_true,
+    to_array,
+    to_dtype,
+    to_ints,
+    to_tensor,
+    to_tensors,
+)
 from converter.errors import GraphError
 
 _F32 = np.float32
@@ -39,21 +50,44 @@ def _sample_positions(call: Call, source: int, target: int) -> Array:
     return np.asarray(numbers * scale)
 
 
+def _is_symbolic(*sizes: Any) -> bool:
+    """Return whether some sizes are symbols of an export."""
+    return any(type(size) is not int for size in sizes)
+
+
+def _symbolic_positions(call: Call, source: Any, target: Any, shift: float) -> Tensor:
+    """Return the same positions, plus `shift`, as a float32 tensor that is computed from symbols of an export."""
+    numbers = torch.arange(target, dtype=torch.float32)
+    rows, places = (torch.scalar_tensor(size, dtype=torch.float32) for size in (source, target))
+    align = call.flag("align_corners")
+    scale = (rows - 1) / torch.clamp(places - 1, min=1) if align else rows / places
+    return (numbers + 0.5) * scale + (shift - 0.5) if call.flag("half_pixel_centers") else numbers * scale + shift
+
+
 def _check_target(call: Call, images: Tensor, size: Value) -> tuple[int, int]:
     height, width = to_ints(size)
-    if images.ndim != 4 or min(height, width) < 1 or min(images.shape[1:3]) < 1:
+    sizes = [size for size in (height, width, *images.shape[1:3]) if not _is_symbolic(size)]
+    if images.ndim != 4 or min(sizes, default=1) < 1:
         raise GraphError(f"images of shape {list(images.shape)} cannot be resized to {height} by {width}")
     call.check_size([images.shape[0], height, width, images.shape[3]])
     return height, width
 
 
-def _take_rows(x: Tensor, axis: int, index: Array) -> Tensor:
+def _take_rows(x: Tensor, axis: int, index: Array | Tensor) -> Tensor:
+    if isinstance(index, Tensor):
+        return x.index_select(axis, index.to(torch.int64))
     return x.index_select(axis, torch.from_numpy(index.astype(np.int64)).to(x.device))
 
 
-def _broadcast_weights(x: Tensor, axis: int, weights: Array) -> Tensor:
+def _broadcast_weights(x: Tensor, axis: int, weights: Array | Tensor) -> Tensor:
     shape = [-1 if at == axis else 1 for at in range(x.ndim)]
+    if isinstance(weights, Tensor):
+        return to_dtype(weights, x.dtype).reshape(shape)
     return torch.from_numpy(weights.astype(np.float64)).to(x.device, x.dtype).reshape(shape)
+
+
+def _interpolate(x: Tensor, target: tuple[int, int], mode: str, *, align_corners: bool | None = None) -> Tensor:
+    return F.interpolate(x.movedim(-1, 1), target, mode=mode, align_corners=align_corners).movedim(1, -1)
 
 
 @op("ResizeBilinear", outputs=("resized_images",))
@@ -61,15 +95,28 @@ def resize_bilinear(call: Call, images: Value, size: Value) -> Value:
     """Resize by interpolating between the four nearest pixels."""
     x = to_tensor(images, call.dtype)
     target = _check_target(call, x, size)
-    x = x.to(call.dtype)
+    x = to_dtype(x, call.dtype)
+    align = call.flag("align_corners")
+    if x.dtype == torch.float32 and (align or call.flag("half_pixel_centers")):
+        # PyTorch's grids are the same, but in float64 it does not round positions as TensorFlow does.
+        return _interpolate(x, target, "bilinear", align_corners=align)
     for axis in (2, 1):
         length = x.shape[axis]
-        positions = _sample_positions(call, length, target[axis - 1])
-        floor = np.floor(positions)
-        lower, upper = np.maximum(floor, 0), np.minimum(np.ceil(positions), length - 1)
+        lower, upper, fraction = _linear_taps(call, length, target[axis - 1])
         before, after = _take_rows(x, axis, lower), _take_rows(x, axis, upper)
-        x = before + (after - before) * _broadcast_weights(x, axis, positions - floor)
+        x = before + (after - before) * _broadcast_weights(x, axis, fraction)
     return x
+
+
+def _linear_taps(call: Call, source: int, target: int) -> tuple[Any, Any, Any]:
+    """Return the indices of two pixels for each target pixel, and the weight of the second one."""
+    if _is_symbolic(source, target):
+        places = _symbolic_positions(call, source, target, 0.0)
+        below = places.floor()
+        return below.clamp(min=0), torch.minimum(places.ceil(), torch.scalar_tensor(source - 1)), places - below
+    positions = _sample_positions(call, source, target)
+    floor = np.floor(positions)
+    return np.maximum(floor, 0), np.minimum(np.ceil(positions), source - 1), positions - floor
 
 
 @op("ResizeNearestNeighbor", outputs=("resized_images",))
@@ -77,15 +124,28 @@ def resize_nearest(call: Call, images: Value, size: Value) -> Value:
     """Resize by taking the nearest pixel."""
     x = to_tensor(images, call.dtype)
     target = _check_target(call, x, size)
+    is_half_pixel, align = call.flag("half_pixel_centers"), call.flag("align_corners")
+    is_multiple = all(
+        is_known_true(size % length == 0) for size, length in zip(target, x.shape[1:3], strict=True)
+    )  # then both grids take the same pixels
+    if x.dtype == torch.float32 and not align and (not is_half_pixel or is_multiple):
+        return _interpolate(x, target, "nearest")
     for axis in (1, 2):
-        length = x.shape[axis]
-        numbers = np.arange(target[axis - 1], dtype=_F32)
-        half = _F32(0.5) if call.flag("half_pixel_centers") else _F32(0)
-        positions = (numbers + half) * _scale(call, length, target[axis - 1])
-        # TensorFlow rounds halves up, unlike np.round.
-        rounded = np.floor(positions + _F32(0.5)) if call.flag("align_corners") else np.floor(positions)
-        x = _take_rows(x, axis, np.clip(rounded, 0, length - 1))
+        x = _take_rows(x, axis, _nearest_taps(call, x.shape[axis], target[axis - 1]))
     return x
+
+
+def _nearest_taps(call: Call, source: int, target: int) -> Array | Tensor:
+    """Return the index of a pixel for each target pixel."""
+    is_half_pixel, align = call.flag("half_pixel_centers"), call.flag("align_corners")
+    if _is_symbolic(source, target):
+        places = _symbolic_positions(call, source, target, 0.5 if is_half_pixel or align else 0.0)
+        return torch.minimum(places.floor().clamp(min=0), torch.scalar_tensor(source - 1))
+    numbers = np.arange(target, dtype=_F32)
+    positions = (numbers + (_F32(0.5) if is_half_pixel else _F32(0))) * _scale(call, source, target)
+    # TensorFlow rounds halves up, unlike np.round.
+    rounded = np.floor(positions + _F32(0.5)) if align else np.floor(positions)
+    return np.asarray(np.clip(rounded, 0, source - 1))
 
 
 @op("ResizeBicubic", outputs=("resized_images",))
@@ -93,7 +153,7 @@ def resize_bicubic(call: Call, images: Value, size: Value) -> Value:
     """Resize with a cubic kernel over the sixteen nearest pixels; a is -0.5 on half-pixel centres, otherwise -0.75."""
     x = to_tensor(images, call.dtype)
     target = _check_target(call, x, size)
-    x = x.to(call.dtype)
+    x = to_dtype(x, call.dtype)
     for axis in (2, 1):
         index, weights = _cubic_taps(call, x.shape[axis], target[axis - 1])
         parts = (_take_rows(x, axis, index[tap]) * _broadcast_weights(x, axis, weights[tap]) for tap in range(4))
@@ -126,7 +186,7 @@ def resize_area(call: Call, images: Value, size: Value) -> Value:
     """Resize by averaging over the area that each target pixel covers."""
     x = to_tensor(images, call.dtype)
     target = _check_target(call, x, size)
-    x = x.to(call.dtype)
+    x = to_dtype(x, call.dtype)
     for axis in (1, 2):
         length = x.shape[axis]
         scale = _scale(call, length, target[axis - 1])
@@ -152,7 +212,7 @@ def scale_and_translate(call: Call, images: Value, size: Value, scale: Value, tr
     """Resample with the kernel that the node names; `antialias` widens it when an image is made smaller."""
     x = to_tensor(images, call.dtype)
     target = _check_target(call, x, size)
-    x = x.to(call.dtype)
+    x = to_dtype(x, call.dtype)
     scales, shifts = to_array(scale).ravel().tolist(), to_array(translation).ravel().tolist()
     for axis in (1, 2):
         matrix = _kernel_matrix(call, x.shape[axis], target[axis - 1], scales[axis - 1], shifts[axis - 1])
@@ -216,7 +276,7 @@ def crop_and_resize(call: Call, images: Value, boxes: Value, owners: Value, size
     x, corners, owner = to_tensors(call.dtype, images, boxes, owners)
     height, width = to_ints(size)
     call.check_size([corners.shape[0], height, width, x.shape[3]])
-    x, owner = x.to(call.dtype), owner.long()
+    x, owner = to_dtype(x, call.dtype), to_dtype(owner, torch.int64)
     fill = float(call.get("extrapolation_value", 0.0))
     is_nearest = call.get("method", "bilinear") == "nearest"
     rows, columns = (

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Array, Tensor, Value, to_int, to_ints, to_tensor, to_tensors
+from converter.engine.values import Array, Tensor, Value, to_dtype, to_int, to_ints, to_tensor, to_tensors
 from converter.errors import GraphError
 
 from .shapes import shape_of
@@ -117,7 +117,7 @@ def gather_rows(call: Call, params: Value, indices: Value, axis: int, batch_dims
     axis %= table.ndim
     batch_dims = batch_dims + rows.ndim if batch_dims < 0 else batch_dims
     if not batch_dims:
-        taken = table.index_select(axis, rows.reshape(-1).long())
+        taken = table.index_select(axis, to_dtype(rows.reshape(-1), torch.int64))
         return taken.reshape([*table.shape[:axis], *rows.shape, *table.shape[axis + 1 :]])
     moved = table.movedim(axis, batch_dims)
     index = [
@@ -126,7 +126,7 @@ def gather_rows(call: Call, params: Value, indices: Value, axis: int, batch_dims
         )
         for batch in range(batch_dims)
     ]
-    position = (*index, rows.long())
+    position = (*index, to_dtype(rows, torch.int64))
     taken = moved[position]  # batch…, rows…, the axes between the batch and the axis, the rest
     between = range(rows.ndim, rows.ndim + axis - batch_dims)
     return taken.movedim(tuple(between), tuple(range(batch_dims, axis))) if between else taken
@@ -143,7 +143,7 @@ def gather_nd(call: Call, params: Value, indices: Value) -> Value:
     table, rows = to_tensors(call.dtype, params, indices)
     if rows.shape[-1] == 0:
         return table.expand([*rows.shape[:-1], *table.shape])
-    return table[tuple(rows.long().unbind(-1))]
+    return table[tuple(to_dtype(rows, torch.int64).unbind(-1))]
 
 
 @op("ScatterNd")
@@ -152,14 +152,14 @@ def scatter_nd(call: Call, indices: Value, updates: Value, shape: Value) -> Valu
     sizes = to_ints(shape)
     call.check_size(sizes)
     rows, new = to_tensors(call.dtype, indices, updates)
-    return new.new_zeros(sizes).index_put(tuple(rows.long().unbind(-1)), new, accumulate=True)
+    return new.new_zeros(sizes).index_put(tuple(to_dtype(rows, torch.int64).unbind(-1)), new, accumulate=True)
 
 
 @op("TensorScatterUpdate")
 def tensor_scatter_update(call: Call, tensor: Value, indices: Value, updates: Value) -> Value:
     """Return the tensor with the values at some positions replaced."""
     table, rows, new = to_tensors(call.dtype, tensor, indices, updates)
-    return table.index_put(tuple(rows.long().unbind(-1)), new)
+    return table.index_put(tuple(to_dtype(rows, torch.int64).unbind(-1)), new)
 
 
 @op("TensorScatterAdd", "TensorScatterSub")
@@ -167,7 +167,7 @@ def tensor_scatter_add(call: Call, tensor: Value, indices: Value, updates: Value
     """Return the tensor with values added or subtracted at some positions."""
     table, rows, new = to_tensors(call.dtype, tensor, indices, updates)
     new = -new if call.op == "TensorScatterSub" else new
-    return table.index_put(tuple(rows.long().unbind(-1)), new, accumulate=True)
+    return table.index_put(tuple(to_dtype(rows, torch.int64).unbind(-1)), new, accumulate=True)
 
 
 @op("OneHot")
@@ -188,7 +188,7 @@ def top_k_v2(call: Call, value: Value, k: Value) -> tuple[Value, Value]:
     if count > tensor.shape[-1]:
         raise GraphError(f"cannot take the largest {count} of {tensor.shape[-1]} entries")
     values, order = tensor.sort(dim=-1, descending=True, stable=True)
-    return values[..., :count], order[..., :count].to(call.torch_dtype("index_type", "int32"))
+    return values[..., :count], to_dtype(order[..., :count], call.torch_dtype("index_type", "int32"))
 
 
 @op("SegmentSum", "SegmentMean", "SegmentMax", "SegmentMin", "SegmentProd")
@@ -219,5 +219,5 @@ def _reduce_segments(call: Call, rows: Tensor, numbers: Tensor, count: int, *, e
         start = limits.min if kind == "Max" else limits.max
     target = rows.new_full(shape, start)
     width = math.prod(rows.shape[1:])
-    index = numbers.long().reshape(-1, 1).expand(-1, width).reshape(rows.shape)
+    index = to_dtype(numbers, torch.int64).reshape(-1, 1).expand(-1, width).reshape(rows.shape)
     return target.scatter_reduce(0, index, rows, reduction, include_self=False)

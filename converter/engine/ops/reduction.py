@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from converter.engine.registry import Call, op
-from converter.engine.values import Array, Tensor, Value, to_int, to_ints, to_tensor
+from converter.engine.values import Array, Tensor, Value, to_dtype, to_int, to_ints, to_tensor
 from converter.errors import GraphError
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
@@ -26,7 +26,7 @@ def _reduction(name: str, on_tensor: Reduction, on_host: HostReduction | None = 
         tensor = to_tensor(value, call.dtype)
         chosen = sorted({_check_axis(axis, tensor.ndim) for axis in to_ints(axes)})
         # Without axes TensorFlow reduces nothing, but PyTorch would reduce all of them.
-        reduced = on_tensor(tensor, chosen, keep).to(tensor.dtype) if chosen else tensor
+        reduced = to_dtype(on_tensor(tensor, chosen, keep), tensor.dtype) if chosen else tensor
         return reduced.abs() if name == "EuclideanNorm" else reduced
 
     op(name)(kernel)
@@ -43,6 +43,11 @@ def _mean(tensor: Tensor, axes: list[int], keep: bool) -> Tensor:
         return tensor.mean(axes, keep)
     count = math.prod(tensor.shape[axis] for axis in axes)
     return torch.div(tensor.sum(axes, keep), count, rounding_mode="trunc")
+
+
+def _sum_dtype(tensor: Tensor) -> torch.dtype | None:
+    """Return the dtype in which integers are added: their own, as in TensorFlow; None for other tensors."""
+    return None if tensor.is_floating_point() else tensor.dtype
 
 
 def _one_by_one(function: Callable[[Tensor, int, bool], Tensor]) -> Reduction:
@@ -90,9 +95,15 @@ _reduction(
     lambda x, axes, keep: x.min(axes, keepdims=keep),
 )
 _reduction(
-    "Prod", _one_by_one(lambda x, axis, keep: x.prod(axis, keep)), lambda x, axes, keep: x.prod(axes, keepdims=keep)
+    "Prod",
+    _one_by_one(lambda x, axis, keep: x.prod(axis, keep, dtype=_sum_dtype(x))),
+    lambda x, axes, keep: x.prod(axes, keepdims=keep),
 )
-_reduction("Sum", lambda x, axes, keep: x.sum(axes, keep), lambda x, axes, keep: x.sum(axes, keepdims=keep))
+_reduction(
+    "Sum",
+    lambda x, axes, keep: x.sum(axes, keep, dtype=_sum_dtype(x)),
+    lambda x, axes, keep: x.sum(axes, keepdims=keep),
+)
 
 
 @op("ArgMax", "ArgMin")
@@ -102,7 +113,7 @@ def extreme_position(call: Call, value: Value, axis: Value) -> Value:
     if tensor.dtype == torch.bool:
         tensor = tensor.to(torch.uint8)
     function = torch.argmax if call.op == "ArgMax" else torch.argmin
-    return function(tensor, to_int(axis)).to(call.torch_dtype("output_type", "int64"))
+    return to_dtype(function(tensor, to_int(axis)), call.torch_dtype("output_type", "int64"))
 
 
 @op("Cumsum", "Cumprod", outputs=("out",))

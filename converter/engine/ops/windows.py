@@ -87,6 +87,23 @@ def read_window(call: Call, strides: Sequence[int], dilations: Sequence[int] = (
     )
 
 
+def has_no_place(sizes: Sequence[int], kernel: Sequence[int], dilations: Sequence[int]) -> bool:
+    """Return whether a window is larger than a padded image along some axis, so that the result has no pixels.
+
+    TensorFlow returns an empty tensor then, and PyTorch's operations raise an error. Symbols of an export are assumed
+    to be large enough.
+    """
+    return any(
+        type(size) is int and size < (width - 1) * dilation + 1
+        for size, width, dilation in zip(sizes, kernel, dilations, strict=True)
+    )
+
+
+def count_places(size: int, width: int, stride: int, dilation: int = 1) -> int:
+    """Return the number of positions of a window along an axis of a padded image."""
+    return max((size - (width - 1) * dilation - 1 + stride) // stride, 0)
+
+
 def take_spatial(numbers: Sequence[int], *, is_last: bool) -> tuple[int, ...]:
     """Return the numbers of the spatial axes, from one number for each axis."""
     return tuple(numbers[1:-1] if is_last else numbers[2:])

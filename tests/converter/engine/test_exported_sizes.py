@@ -65,7 +65,7 @@ def test_windows_with_same_padding_are_right_in_onnx(kind: str, dtype: str) -> N
     torch.manual_seed(0)
     module = graph_module(graph(placeholder("x", 2, -1, -1, 2), *WINDOWS[kind]), inputs="x", outputs="y", dtype=dtype)
 
-    run = export_to_onnx(module, torch.randn(2, 45, 38, 2), {"args": ({1: DYNAMIC, 2: DYNAMIC},)})
+    run = export_to_onnx(module, torch.randn(2, 45, 38, 2), {"x": {1: DYNAMIC, 2: DYNAMIC}})
 
     check_sizes(module, run, [torch.randn(2, *size, 2) for size in SIZES])
 
@@ -84,7 +84,7 @@ def test_rounding_up_by_negative_numbers_is_right_in_onnx() -> None:
     )
     module = graph_module(graph(*parts), inputs="x", outputs="y")
 
-    run = export_to_onnx(module, torch.randn(10, 3), {"args": ({0: DYNAMIC},)})
+    run = export_to_onnx(module, torch.randn(10, 3), {"x": {0: DYNAMIC}})
 
     assert [run(torch.zeros(size, 3)).shape for size in (8, 9, 12, 13)] == [(4, 3), (5, 3), (6, 3), (7, 3)]
 
@@ -103,8 +103,8 @@ def test_truncating_division_of_a_negative_size_is_right_in_onnx() -> None:
     )
     module = graph_module(graph(*parts), inputs="x", outputs="y")
 
-    program = torch.export.export(module, (torch.randn(10, 3),), dynamic_shapes={"args": ({0: DYNAMIC},)}).module()
-    run = export_to_onnx(module, torch.randn(10, 3), {"args": ({0: DYNAMIC},)})
+    program = torch.export.export(module, (torch.randn(10, 3),), dynamic_shapes={"x": {0: DYNAMIC}}).module()
+    run = export_to_onnx(module, torch.randn(10, 3), {"x": {0: DYNAMIC}})
 
     for size, half in ((8, 4), (9, 4), (13, 6)):
         assert run(torch.zeros(size, 3)).shape == program(torch.zeros(size, 3)).shape == (half, 3)

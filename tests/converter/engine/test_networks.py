@@ -65,7 +65,7 @@ def test_module_exports_with_any_batch(name: str, folder: Callable[[str], Path])
     inputs = inputs_of(name, module)
     batch = torch.export.Dim("batch", min=1, max=64)
 
-    program = torch.export.export(module, inputs, dynamic_shapes={"args": tuple({0: batch} for _ in inputs)})
+    program = torch.export.export(module, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
     outputs = program.module()(*(value[:1] for value in inputs))
 
     expected = load_golden(name)

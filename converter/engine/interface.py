@@ -1,0 +1,141 @@
+"""The choice of a module's inputs and outputs, from what a caller names, a signature, or the placeholders."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from converter.errors import GraphError, TensorNameError
+from tfckpt.errors import find_close_names, printable
+from tfckpt.graphs.meta_graph import Signature, SignatureTensor
+
+from .feeds import Feedable, known_bool
+from .ports import Port, make_identifiers, output_dtype, output_shape
+from .reference_graph import ReferenceGraph
+
+Names = str | Sequence[str] | Mapping[str, str]
+#: The form of a module's result: one tensor, a tuple, or a dict by key.
+OutputForm = Literal["one", "tuple", "dict"]
+#: The most names that an error lists.
+_MOST_NAMES = 8
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Interface:
+    """The inputs and outputs of a part of a graph, and the tensors that have fixed values, by TensorFlow's names."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    output_form: OutputForm
+    constants: Mapping[str, Feedable] = dataclasses.field(default_factory=dict)
+    #: Whether dropout is active in training mode.
+    dropout: bool = False
+
+    def known_constants(self) -> dict[str, bool | None]:
+        """Return the value of each constant that can decide branches before anything runs; None for the others."""
+        return {name: known_bool(value) for name, value in self.constants.items()}
+
+
+def choose_interface(
+    graph: ReferenceGraph,
+    inputs: Names | None = None,
+    outputs: Names | None = None,
+    *,
+    signature: str | None = None,
+    constants: Mapping[str, Feedable] | None = None,
+    dropout: bool = False,
+) -> Interface:
+    """Return the interface of a module; the arguments are those of `graph_module`.
+
+    Raises `TensorNameError` for a signature or tensor that does not exist, and `GraphError` if the outputs are unknown.
+    """
+    chosen = None
+    if signature is not None or (inputs is None and outputs is None and graph.signatures):
+        chosen = graph.signature(signature)
+    if outputs is None:
+        if chosen is None:
+            raise GraphError(f"the graph has no signature that names its outputs: pass outputs={_list_ends(graph)}")
+        outputs = _signature_names(chosen, "output")
+    fixed = _locate_constants(graph, constants or {}, chosen)
+    if inputs is None and chosen is not None:
+        inputs = {key: name for key, name in _signature_names(chosen, "input").items() if name not in fixed}
+    elif inputs is None:
+        needed = {operation.name for operation in graph.operations(_tensor_names(outputs), fixed, dropout=dropout)}
+        inputs = [name for name in graph.placeholders if name in needed]
+    described = {} if chosen is None else {tensor.name: tensor for tensor in chosen.inputs.values()}
+    described_outputs = {} if chosen is None else {tensor.name: tensor for tensor in chosen.outputs.values()}
+    form: OutputForm = "one" if isinstance(outputs, str) else "dict" if isinstance(outputs, Mapping) else "tuple"
+    return Interface(
+        _make_ports(graph, inputs, described),
+        _make_ports(graph, outputs, described_outputs),
+        form,
+        fixed,
+        dropout,
+    )
+
+
+def signature_ports(signature: Signature, kind: Literal["input", "output"]) -> tuple[Port, ...]:
+    """Return the inputs or outputs of a signature; a tensor that is not dense has the name ""."""
+    tensors = signature.inputs if kind == "input" else signature.outputs
+    return tuple(
+        Port(key, identifier, tensor.name, tensor.dtype, tensor.shape)
+        for (key, tensor), identifier in zip(tensors.items(), make_identifiers(list(tensors)), strict=True)
+    )
+
+
+def _make_ports(graph: ReferenceGraph, names: Names, described: Mapping[str, SignatureTensor]) -> tuple[Port, ...]:
+    tensors = _tensor_names(names)
+    keys = list(names) if isinstance(names, Mapping) else [name.removesuffix(":0") for name in tensors]
+    ports = []
+    for key, identifier, name in zip(keys, make_identifiers(keys), tensors, strict=True):
+        (_, index), node = graph.locate(name)
+        known = described.get(name)
+        dtype = output_dtype(node, index) if known is None else known.dtype
+        shape = output_shape(node, index) if known is None else known.shape
+        ports.append(Port(key, identifier, name, dtype, shape))
+    return tuple(ports)
+
+
+def _locate_constants(
+    graph: ReferenceGraph, constants: Mapping[str, Feedable], signature: Signature | None
+) -> dict[str, Feedable]:
+    """Return the constants by the names of their tensors; they may be named by the keys of the signature."""
+    keys = {} if signature is None else {key: tensor.name for key, tensor in signature.inputs.items() if tensor.name}
+    located = {}
+    for name, value in constants.items():
+        tensor = keys.get(name, name)
+        try:
+            graph.locate(tensor)
+        except TensorNameError as error:
+            close = find_close_names(name, [*keys, *graph.placeholders, *graph.default_placeholders])
+            if not close:
+                raise
+            raise TensorNameError(f"the graph has no tensor {name}", name=name, close_names=close) from error
+        located[tensor] = value
+    return located
+
+
+def _signature_names(signature: Signature, what: Literal["input", "output"]) -> dict[str, str]:
+    """Return the names of a signature's tensors; raise `GraphError` if one is not dense."""
+    tensors = signature.inputs if what == "input" else signature.outputs
+    for name, tensor in tensors.items():
+        if not tensor.name:
+            parts = ", ".join(tensor.components) or "nothing"
+            raise GraphError(
+                f"the {what} {name} of the signature {signature.name} is a {tensor.kind} tensor, which is not "
+                f"supported; it consists of {parts}: pass the names of dense tensors as {what}s="
+            )
+    return {name: tensor.name for name, tensor in tensors.items()}
+
+
+def _list_ends(graph: ReferenceGraph) -> str:
+    ends = [printable(name) for name in graph.ends]
+    more = f" or {len(ends) - _MOST_NAMES} more" if len(ends) > _MOST_NAMES else ""
+    return f"NAME; nothing depends on {', '.join(ends[:_MOST_NAMES])}{more}" if ends else "NAME"
+
+
+def _tensor_names(names: Names) -> tuple[str, ...]:
+    if isinstance(names, str):
+        return (names,)
+    return tuple(names.values()) if isinstance(names, Mapping) else tuple(names)
