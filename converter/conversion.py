@@ -41,6 +41,36 @@ _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 _MAX_STATISTICS = 8
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionOptions:
+    """What a caller says about a conversion; `convert` describes each."""
+
+    model: str = "auto"
+    weights: WeightsChoice = "ema"
+    strides: Sequence[int] | None = None
+    scope: str | None = None
+    head: str | None = None
+    release: str | None = None
+    rules: RuleSet | PathLike | None = None
+    into: Into | None = None
+    graph: PathLike | None = None
+
+    def check(self) -> None:
+        """Raise `ValueError` for an unknown choice of weights, and for options that cannot be combined."""
+        if self.weights not in WEIGHTS_CHOICES:
+            raise ValueError(f"weights is {self.weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
+        network = (self.strides, self.scope, self.head, self.release)
+        if self.rules is not None and (self.model != "auto" or any(option is not None for option in network)):
+            options = "model, strides, scope, head and release"
+            raise ValueError(f"{options} describe an EfficientNet and cannot be combined with rules")
+        if self.rules is None and self.into is not None:
+            raise ValueError("into is the target of rules, but no rules are given")
+
+
+#: Everything is found in the checkpoint.
+_DEFAULTS = ConversionOptions()
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ConversionPlan:
     """The network, the conversion of each tensor, and the report; no tensor has been read yet.
@@ -125,8 +155,7 @@ def convert(
 
     Raises `UnknownModelError`, a `MappingError` with all findings, or any error of `tfckpt` about the checkpoint.
     """
-    result = convert_to_views(
-        source,
+    options = ConversionOptions(
         model=model,
         weights=weights,
         strides=strides,
@@ -136,8 +165,8 @@ def convert(
         rules=rules,
         into=into,
         graph=graph,
-        progress=progress,
     )
+    result = convert_to_views(source, options, progress=progress)
     for name, array in result.state_dict.items():
         if not array.flags.c_contiguous:
             ordered = array.copy(order="C")
@@ -147,33 +176,11 @@ def convert(
 
 
 def convert_to_views(
-    source: SourceLike,
-    *,
-    model: str = "auto",
-    weights: WeightsChoice = "ema",
-    strides: Sequence[int] | None = None,
-    scope: str | None = None,
-    head: str | None = None,
-    release: str | None = None,
-    rules: RuleSet | PathLike | None = None,
-    into: Into | None = None,
-    graph: PathLike | None = None,
-    progress: Progress | None = None,
+    source: SourceLike, options: ConversionOptions = _DEFAULTS, *, progress: Progress | None = None
 ) -> ConversionResult:
     """Convert like `convert`, but leave the arrays with the strides that the layouts gave them: nothing is copied."""
     with open_tensors(source) as tensors:
-        planned = plan_conversion(
-            tensors,
-            model=model,
-            weights=weights,
-            strides=strides,
-            scope=scope,
-            head=head,
-            release=release,
-            rules=rules,
-            into=into,
-            graph=graph,
-        )
+        planned = plan_conversion(tensors, options)
         state_dict: dict[str, Array] = {}
         total = planned.report.nbytes
         done = 0
@@ -187,52 +194,34 @@ def convert_to_views(
     for constant in planned.plan.constants:
         state_dict[constant.target] = np.full(planned.targets[constant.target], constant.value, constant.dtype)
     ordered = {target: state_dict[target] for target in planned.targets}
-    return ConversionResult(ordered, planned.config, planned.report, planned.rules, source, graph)
+    return ConversionResult(ordered, planned.config, planned.report, planned.rules, source, options.graph)
 
 
-def plan_conversion(
-    tensors: Mapping[str, Array],
-    *,
-    model: str = "auto",
-    weights: WeightsChoice = "ema",
-    strides: Sequence[int] | None = None,
-    scope: str | None = None,
-    head: str | None = None,
-    release: str | None = None,
-    rules: RuleSet | PathLike | None = None,
-    into: Into | None = None,
-    graph: PathLike | None = None,
-) -> ConversionPlan:
+def plan_conversion(tensors: Mapping[str, Array], options: ConversionOptions = _DEFAULTS) -> ConversionPlan:
     """Plan a conversion from names, shapes and the graph; options and errors are those of `convert`."""
-    if weights not in WEIGHTS_CHOICES:
-        raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
+    options.check()
     source = _describe_source(tensors)
-    if rules is not None:
-        if model != "auto" or any(option is not None for option in (strides, scope, head, release)):
-            options = "model, strides, scope, head and release"
-            raise ValueError(f"{options} describe an EfficientNet and cannot be combined with rules")
-        return _plan_by_rules(source, _load_rules(rules), into, weights)
-    if into is not None:
-        raise ValueError("into is the target of rules, but no rules are given")
-    graph_path = source.path if graph is None else os.fspath(graph)
-    meta_graph, graph_notes = _read_graph(source, graph)
+    if options.rules is not None:
+        return _plan_by_rules(source, _load_rules(options.rules), options.into, options.weights)
+    graph_path = source.path if options.graph is None else os.fspath(options.graph)
+    meta_graph, graph_notes = _read_graph(source, options.graph)
     prepared = search.prepare(
         source.inventory,
-        model=model,
-        weights=weights,
-        strides=strides,
-        scope=scope,
-        head=head,
+        model=options.model,
+        weights=options.weights,
+        strides=options.strides,
+        scope=options.scope,
+        head=options.head,
         read_graph=None if meta_graph is None else reader_of(meta_graph, graph_path),
     )
     targets = native_targets(prepared.config)
     try:
         planned = plan(prepared.selection.sources, prepared.rules, targets, set_aside=prepared.selection.set_aside)
     except MappingError as error:
-        if model == "auto":
+        if options.model == "auto":
             raise
-        raise error.with_hint(f"{model} was requested; {prepared.suggest_model()}") from None
-    releases = identify_releases(prepared.config, prepared.family.name, source.path, requested=release)
+        raise error.with_hint(f"{options.model} was requested; {prepared.suggest_model()}") from None
+    releases = identify_releases(prepared.config, prepared.family.name, source.path, requested=options.release)
     reading = prepared.reading
     if reading is not None:
         check_account(prepared, planned, graph=graph_path)
@@ -241,12 +230,12 @@ def plan_conversion(
     if not releases.is_decided:
         notes.append(releases.sentence)
     report = dataclasses.replace(
-        _build_report(source, planned, rules=prepared.rules, selection=prepared.selection, weights=weights),
+        _build_report(source, planned, rules=prepared.rules, selection=prepared.selection, weights=options.weights),
         config=prepared.config.to_dict(),
         parameters=prepared.config.parameter_count(),
         evidence=(*prepared.evidence, *([releases.sentence] if releases.is_decided and releases.sentence else [])),
         releases=releases.names,
-        head=head,
+        head=options.head,
         operations=None if reading is None else reading.operations,
         inputs=() if reading is None else reading.inputs,
         outputs=() if reading is None else reading.outputs,
@@ -256,13 +245,7 @@ def plan_conversion(
 
 
 def plan_with_strides_of(
-    tensors: Mapping[str, Array],
-    describe: Callable[[], EfficientNetConfig | None],
-    *,
-    weights: WeightsChoice = "ema",
-    strides: Sequence[int] | None = None,
-    scope: str | None = None,
-    head: str | None = None,
+    tensors: Mapping[str, Array], describe: Callable[[], EfficientNetConfig | None], options: ConversionOptions
 ) -> ConversionPlan:
     """Plan a conversion, with the strides of the network that `describe` returns if the source does not show its own.
 
@@ -270,14 +253,14 @@ def plan_with_strides_of(
     If it returns None or raises `UnknownModelError`, or its strides do not help, the first error is raised.
     """
     try:
-        return plan_conversion(tensors, weights=weights, strides=strides, scope=scope, head=head)
+        return plan_conversion(tensors, options)
     except UnknownModelError:
-        if strides is None:
+        if options.strides is None:
             with contextlib.suppress(UnknownModelError):
                 config = describe()
                 if config is not None:
                     strides = tuple(stage.stride for stage in config.stages)
-                    return plan_conversion(tensors, weights=weights, strides=strides, scope=scope, head=head)
+                    return plan_conversion(tensors, dataclasses.replace(options, strides=strides))
         raise
 
 

@@ -18,7 +18,7 @@ from tfckpt.errors import CorruptionError, MissingDependencyError, error_context
 from tfckpt.files.json_text import read_json
 
 from ._typing import Array, PathLike
-from .conversion import ConversionResult, convert_to_views
+from .conversion import ConversionOptions, ConversionResult, convert_to_views
 from .errors import ConversionError, MappingError, Mismatch, Missing, UnknownModelError, Unmapped
 from .families.averages import WEIGHTS_CHOICES, WeightsChoice
 from .families.state_dict import config_from_state_dict
@@ -90,7 +90,10 @@ def load_model(
     else:
         if key is not None:
             raise ValueError("key chooses weights in a file of a training program, not in a checkpoint of TensorFlow")
-        result = convert_to_views(source, weights=weights or "ema", strides=strides, scope=scope, head=head)
+        result = convert_to_views(
+            source,
+            ConversionOptions(weights=weights or "ema", strides=strides, scope=scope, head=head),
+        )
         config, tensors = _from_result(result)
     model = _build(network, config, tensors)
     if num_classes is not None and num_classes != config.num_classes:

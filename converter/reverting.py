@@ -22,7 +22,7 @@ from tfckpt.graphs.training_state import AVERAGE_SUFFIX
 from tfckpt.tensors.casting import FLOATS, cast_floats
 
 from ._typing import Array, PathLike, SourceLike
-from .conversion import open_tensors, plan_conversion, plan_with_strides_of
+from .conversion import ConversionOptions, open_tensors, plan_conversion, plan_with_strides_of
 from .errors import ConversionError, ExportError, MappingError, UnknownModelError
 from .families.automl import AUTOML
 from .families.averages import is_average
@@ -333,8 +333,7 @@ def _to_names_of(
     planned = plan_with_strides_of(
         example.tensors,
         lambda: weights.recorded.config or _find_config(target, weights.tensors),  # strides change no name
-        scope=scope,
-        head=head,
+        ConversionOptions(scope=scope, head=head),
     )
     assert planned.config is not None  # only rules of the user's own have no config
     native = to_native(weights.tensors, target, planned.config)
@@ -347,7 +346,8 @@ def _to_names_of(
         with contextlib.suppress(MappingError):  # the example may have averages without raw values
             strides = tuple(stage.stride for stage in planned.config.stages)
             raw_plan = plan_conversion(
-                example.tensors, weights="raw", strides=strides, scope=planned.report.scope, head=head
+                example.tensors,
+                ConversionOptions(weights="raw", strides=strides, scope=planned.report.scope, head=head),
             )
             raw = reverse_to_views(
                 native, raw_plan.report

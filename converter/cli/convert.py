@@ -7,7 +7,7 @@ import os
 
 from tfckpt.cli.render import parse_size
 
-from ..conversion import convert_to_views
+from ..conversion import ConversionOptions, convert_to_views
 from ..exporting import check_report, prepare, writing_report
 from ..families.averages import WEIGHTS_CHOICES
 from ..formats.changes import DTYPES
@@ -147,15 +147,17 @@ def run(options: argparse.Namespace) -> int:
         with progress_bar("reading") as progress:
             result = convert_to_views(
                 checkpoint,
-                model=options.model,
-                weights=options.weights,
-                strides=options.strides,
-                scope=options.scope,
-                head=options.head,
-                release=None if uses_rules else options.release or release,
-                rules=options.rules,
-                into=None if options.into is None else import_module(options.into),
-                graph=options.graph,
+                ConversionOptions(
+                    model=options.model,
+                    weights=options.weights,
+                    strides=options.strides,
+                    scope=options.scope,
+                    head=options.head,
+                    release=None if uses_rules else options.release or release,
+                    rules=options.rules,
+                    into=None if options.into is None else import_module(options.into),
+                    graph=options.graph,
+                ),
                 progress=progress,
             )
         prepared = prepare(

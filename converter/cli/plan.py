@@ -10,7 +10,7 @@ import tfckpt
 from tfckpt.cli.render import format_table, say, to_json
 from tfckpt.errors import pluralize, printable
 
-from ..conversion import RulesDraft, draft_by_rules, plan_conversion
+from ..conversion import ConversionOptions, RulesDraft, draft_by_rules, plan_conversion
 from ..errors import Ambiguity, Mismatch, Missing, Unmapped
 from ..families.averages import WEIGHTS_CHOICES
 from ..families.search import FAMILIES
@@ -99,12 +99,14 @@ def _print_network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, r
     """Print the plan for a network of a known family; `release` is the release that was downloaded, or None."""
     planned = plan_conversion(
         checkpoint,
-        model=options.model,
-        weights=options.weights,
-        strides=options.strides,
-        scope=options.scope,
-        head=options.head,
-        release=options.release or release,
+        ConversionOptions(
+            model=options.model,
+            weights=options.weights,
+            strides=options.strides,
+            scope=options.scope,
+            head=options.head,
+            release=options.release or release,
+        ),
     )
     if options.show_rules:
         print(to_toml(planned.rules), end="")

@@ -17,7 +17,7 @@ from tfckpt.errors import CorruptionError, pluralize, printable
 from tfckpt.files.json_text import read_json
 
 from .._typing import Array, PathLike, Progress, SourceLike
-from ..conversion import open_tensors, plan_conversion, plan_with_strides_of
+from ..conversion import ConversionOptions, open_tensors, plan_conversion, plan_with_strides_of
 from ..errors import Shape
 from ..families.averages import WEIGHTS_CHOICES, WeightsChoice
 from ..formats.files import PROVENANCE_KEY, NetworkFile, TensorFile, read_native, read_output, recorded_config
@@ -143,15 +143,17 @@ def verify_weights(
     with open_tensors(source) as tensors:
         choice = weights or recorded.weights or "ema"
         if rules is not None:
-            planned = plan_conversion(tensors, weights=choice, rules=rules, into=into)
+            planned = plan_conversion(tensors, ConversionOptions(weights=choice, rules=rules, into=into))
         else:
             planned = plan_with_strides_of(
                 tensors,
                 lambda: recorded.config,
-                weights=choice,
-                strides=strides,
-                scope=recorded.scope if scope is None else scope,
-                head=recorded.head if head is None else head,
+                ConversionOptions(
+                    weights=choice,
+                    strides=strides,
+                    scope=recorded.scope if scope is None else scope,
+                    head=recorded.head if head is None else head,
+                ),
             )
         return compare_weights(
             planned.report,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.conversion import convert, plan_conversion
+from converter.conversion import ConversionOptions, convert, plan_conversion
 from converter.errors import MappingError, UnknownModelError
 from converter.model.architectures import CONFIGS
 
@@ -80,7 +80,7 @@ def test_several_networks_need_a_scope() -> None:
 
     with pytest.raises(UnknownModelError, match="'a/', 'b/'"):
         plan_conversion(arrays)
-    planned = plan_conversion(arrays, scope="b")
+    planned = plan_conversion(arrays, ConversionOptions(scope="b"))
 
     assert planned.config.name == "efficientnet-b1"
     ignored = {record.source for record in planned.report.ignored if record.reason.endswith(" in a")}
@@ -92,9 +92,9 @@ def test_error_for_a_wrong_scope_names_the_right_one() -> None:
     arrays = networks.arrays("efficientnetv2-b0", averages=False)
 
     with pytest.raises(UnknownModelError, match=r"'other/'.*'net/'"):
-        plan_conversion(arrays, scope="other")
-    assert plan_conversion(arrays, scope="net").report.scope == "net/"
-    assert plan_conversion(arrays, scope="net/").report.scope == "net/"
+        plan_conversion(arrays, ConversionOptions(scope="other"))
+    assert plan_conversion(arrays, ConversionOptions(scope="net")).report.scope == "net/"
+    assert plan_conversion(arrays, ConversionOptions(scope="net/")).report.scope == "net/"
 
 
 @pytest.mark.parametrize("dense", ["head/dense", "head_1/dense"])

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import pytest
 
-from converter.conversion import plan_conversion
+from converter.conversion import ConversionOptions, plan_conversion
 from converter.errors import MappingError, Shape, UnknownModelError
 from converter.families.automl import AUTOML
 from converter.families.graph_facts import GraphFacts
@@ -239,7 +239,7 @@ def test_requested_model_is_used_if_it_matches() -> None:
     """Requesting the right model changes only the evidence."""
     arrays = networks.arrays("efficientnetv2-b1")
 
-    planned = plan_conversion(arrays, model="efficientnetv2-b1")
+    planned = plan_conversion(arrays, ConversionOptions(model="efficientnetv2-b1"))
 
     assert planned.config == CONFIGS["efficientnetv2-b1"]
     (evidence,) = planned.report.evidence
@@ -251,7 +251,7 @@ def test_error_for_a_wrong_model_names_the_right_one() -> None:
     arrays = networks.arrays("efficientnetv2-b1", averages=False)
 
     with pytest.raises(MappingError) as caught:
-        plan_conversion(arrays, model="efficientnetv2-b2")
+        plan_conversion(arrays, ConversionOptions(model="efficientnetv2-b2"))
 
     assert caught.value.hint is not None
     assert "efficientnetv2-b1" in caught.value.hint

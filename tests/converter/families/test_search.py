@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from converter.conversion import convert, plan_conversion
+from converter.conversion import ConversionOptions, convert, plan_conversion
 from converter.errors import MappingError, UnknownModelError
 from converter.exporting import export
 from converter.families.keras_applications import KERAS
@@ -158,8 +158,8 @@ def test_requested_dense_layer_replaces_the_classifier() -> None:
 def test_dense_layer_of_a_wrong_width_cannot_be_the_classifier() -> None:
     """The error contains both widths; a layer of the right width is accepted."""
     with pytest.raises(UnknownModelError, match=r"breeds .*640.*1280"):
-        plan_conversion(write_with_dense(width=640), head="breeds")
-    assert plan_conversion(write_with_dense(), head="breeds").config is not None
+        plan_conversion(write_with_dense(width=640), ConversionOptions(head="breeds"))
+    assert plan_conversion(write_with_dense(), ConversionOptions(head="breeds")).config is not None
     assert plan_conversion(write_with_dense(width=640)).report.notes == ()
 
 
@@ -168,7 +168,7 @@ def test_dense_layer_cannot_be_the_classifier_without_a_head() -> None:
     arrays = {**write_detector("efficientnet-b0"), "x/kernel": np.ones((320, 5)), "x/bias": np.ones(5)}
 
     with pytest.raises(UnknownModelError, match=r"x .*320"):
-        plan_conversion(arrays, head="x")
+        plan_conversion(arrays, ConversionOptions(head="x"))
 
 
 def test_error_for_a_different_network_names_the_most_similar_family() -> None:

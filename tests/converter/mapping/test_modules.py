@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from converter.conversion import convert, plan_conversion
+from converter.conversion import ConversionOptions, convert, plan_conversion
 from converter.errors import ConversionError, MappingError
 from converter.mapping.modules import import_module, read_targets
 from converter.mapping.rules import Constant, Ignore, Rule, RuleSet
@@ -144,7 +144,7 @@ def test_rule_that_matches_no_tensor_is_noted() -> None:
     """Such a pattern is probably a mistake, but it does no harm."""
     rules = RuleSet(name="x", version="1", rules=(*RULES.rules, Rule("unused", "c")), ignores=RULES.ignores)
 
-    (note,) = plan_conversion(ARRAYS, rules=rules).report.notes
+    (note,) = plan_conversion(ARRAYS, ConversionOptions(rules=rules)).report.notes
 
     assert "unused" in note
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from converter.conversion import plan_conversion
+from converter.conversion import ConversionOptions, plan_conversion
 from converter.errors import UnknownModelError
 from converter.model.architectures import CONFIGS, EFFICIENTNET_V1, EFFICIENTNET_V2
 from converter.model.config import EfficientNetConfig
@@ -112,7 +112,9 @@ def test_requested_release_is_used(name: str) -> None:
 
 def test_requested_release_is_evidence() -> None:
     """The report contains the request and no note."""
-    report = plan_conversion(networks.arrays("efficientnetv2-s"), release="efficientnetv2-s-21k-ft1k").report
+    report = plan_conversion(
+        networks.arrays("efficientnetv2-s"), ConversionOptions(release="efficientnetv2-s-21k-ft1k")
+    ).report
 
     assert report.evidence[-1].endswith("requested: efficientnetv2-s-21k-ft1k")
     assert report.notes == ()

@@ -6,7 +6,7 @@ import pathlib
 from typing import NamedTuple
 
 import tfckpt
-from converter.conversion import ConversionPlan, plan_conversion
+from converter.conversion import ConversionOptions, ConversionPlan, plan_conversion
 from converter.engine.reference_graph import ReferenceGraph
 from converter.engine.variables import Weights
 from converter.families.averages import WeightsChoice
@@ -39,7 +39,7 @@ def keys_of(planned: ConversionPlan) -> dict[str, str]:
 def open_case(path: str, choice: WeightsChoice = "ema", *, seed: int = 0) -> Case:
     """Open a checkpoint of the test data, and run its graph on a random probe of a suitable size."""
     checkpoint = tfckpt.open(DATA / path)
-    planned = plan_conversion(checkpoint, weights=choice)
+    planned = plan_conversion(checkpoint, ConversionOptions(weights=choice))
     graph = build_oracle(checkpoint)
     assert graph is not None
     assert planned.config is not None

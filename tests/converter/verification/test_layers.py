@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="both networks run in PyTorch")
 from torch import nn  # noqa: E402
 
 import tfckpt  # noqa: E402
-from converter.conversion import plan_conversion  # noqa: E402
+from converter.conversion import ConversionOptions, plan_conversion  # noqa: E402
 from converter.errors import GraphError, VerificationError  # noqa: E402
 from converter.families.averages import WeightsChoice  # noqa: E402
 from converter.loading import load_model  # noqa: E402
@@ -466,4 +466,4 @@ def test_checkpoint_without_a_graph_has_no_oracle() -> None:
 
     with tfckpt.open(DATA / "objects") as checkpoint:
         assert build_oracle(checkpoint) is None
-        assert plan_conversion(checkpoint, strides=(1, 2, 2, 1)).config is not None
+        assert plan_conversion(checkpoint, ConversionOptions(strides=(1, 2, 2, 1))).config is not None
