@@ -8,37 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import html
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 import tfckpt
 from tfckpt.errors import pluralize, printable
-from tfckpt.graphs.graph_file import read_graph_file
 
 from ._typing import Array, PathLike, Progress, SourceLike
 from .errors import ConversionError, MappingError, Shape, UnknownModelError
 from .families import search
 from .families.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights
 from .families.graph_account import check_account, reader_of
-from .families.variables import Inventory, inventory_from_checkpoint, inventory_from_names
 from .mapping.layout import LAYOUTS
 from .mapping.modules import Into, read_targets
-from .mapping.report import ConstantRecord, ConversionReport, FileRecord, IgnoredRecord, TensorRecord
+from .mapping.report import ConstantRecord, ConversionReport, IgnoredRecord, TensorRecord
 from .mapping.rules import Draft, Plan, RuleSet, derive_targets, draft, plan
 from .model.config import EfficientNetConfig
 from .model.names import native_targets
 from .releases.which import identify_releases
-
-#: Keras's EfficientNetV1 stores standard deviations as variances, and corrects this in a second Rescaling layer.
-_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-#: A note lists the statistics of at most so many channels.
-_MAX_STATISTICS = 8
+from .sources import Source, describe_input_normalization, describe_source, open_tensors, read_graph
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,11 +192,11 @@ def convert_to_views(
 def plan_conversion(tensors: Mapping[str, Array], options: ConversionOptions = _DEFAULTS) -> ConversionPlan:
     """Plan a conversion from names, shapes and the graph; options and errors are those of `convert`."""
     options.check()
-    source = _describe_source(tensors)
+    source = describe_source(tensors)
     if options.rules is not None:
         return _plan_by_rules(source, _load_rules(options.rules), options.into, options.weights)
     graph_path = source.path if options.graph is None else os.fspath(options.graph)
-    meta_graph, graph_notes = _read_graph(source, options.graph)
+    meta_graph, graph_notes = read_graph(source, options.graph)
     prepared = search.prepare(
         source.inventory,
         model=options.model,
@@ -226,7 +218,7 @@ def plan_conversion(tensors: Mapping[str, Array], options: ConversionOptions = _
     if reading is not None:
         check_account(prepared, planned, graph=graph_path)
         graph_notes += reading.notes
-    notes = [*prepared.notes, *graph_notes, *_describe_input_normalization(source, prepared.input_statistics)]
+    notes = [*prepared.notes, *graph_notes, *describe_input_normalization(source, prepared.input_statistics)]
     if not releases.is_decided:
         notes.append(releases.sentence)
     report = dataclasses.replace(
@@ -264,7 +256,7 @@ def plan_with_strides_of(
         raise
 
 
-def _plan_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> ConversionPlan:
+def _plan_by_rules(source: Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> ConversionPlan:
     drafted = _draft_by_rules(source, rules, into, weights)
     idle = [printable(rule.source) for rule in drafted.draft.idle]
     try:
@@ -295,10 +287,10 @@ def draft_by_rules(
     weights: WeightsChoice = "ema",
 ) -> RulesDraft:
     """Apply rules to a checkpoint's names and shapes; the result may be incomplete, and no tensor is read."""
-    return _draft_by_rules(_describe_source(tensors), _load_rules(rules), into, weights)
+    return _draft_by_rules(describe_source(tensors), _load_rules(rules), into, weights)
 
 
-def _draft_by_rules(source: _Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> RulesDraft:
+def _draft_by_rules(source: Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> RulesDraft:
     inventory = source.inventory
     named = [search.to_source(variable.name(rules.names), variable) for variable in inventory.variables]
     selection = select_weights(named, weights)
@@ -316,7 +308,7 @@ def _load_rules(rules: RuleSet | PathLike) -> RuleSet:
 
 
 def _build_report(
-    source: _Source,
+    source: Source,
     planned: Plan,
     *,
     rules: RuleSet,
@@ -360,118 +352,3 @@ def _build_report(
         nbytes=sum(source.facts[move.source].nbytes for move in planned.moves),
         versions={"tfckpt": tfckpt.__version__, "numpy": np.__version__},
     )
-
-
-@contextlib.contextmanager
-def open_tensors(source: SourceLike) -> Iterator[Mapping[str, Array]]:
-    """Yield the tensors of a source, and close the checkpoint if it was opened here."""
-    if isinstance(source, Mapping):
-        yield source
-    else:
-        with tfckpt.open(source) as checkpoint:
-            yield checkpoint
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Facts:
-    """What is known about a source tensor before it is read."""
-
-    shape: Shape
-    dtype: np.dtype[Any]
-    nbytes: int
-    crc32c: int | None
-
-    @property
-    def is_numeric(self) -> bool:
-        """Whether the tensor holds numbers rather than strings."""
-        return not self.dtype.hasobject
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Source:
-    """A source of a conversion: a checkpoint, name-based or object-based, or arrays in memory.
-
-    `name` is shown in reports; `path` is empty for arrays.
-    `graph` and `files` read nothing until they are called; `read` yields tensors in the order of the given names.
-    """
-
-    name: str
-    path: str
-    facts: Mapping[str, _Facts]
-    inventory: Inventory
-    graph: Callable[[], tfckpt.MetaGraph | None]
-    files: Callable[[], tuple[FileRecord, ...]]
-    read: Callable[[Sequence[str]], Iterator[Array]]
-
-
-def _describe_source(tensors: Mapping[str, Array]) -> _Source:
-    """Describe a source; nothing else in this module asks what kind it is."""
-    if not isinstance(tensors, tfckpt.Checkpoint):
-        facts = {name: _Facts(array.shape, array.dtype, array.nbytes, None) for name, array in sorted(tensors.items())}
-        return _Source(
-            name="arrays in memory",
-            path="",
-            facts=facts,
-            inventory=_inventory_by_name(facts),
-            graph=lambda: None,
-            files=tuple,
-            read=lambda names: (tensors[name] for name in names),
-        )
-    facts = {info.name: _Facts(info.shape, info.dtype, info.nbytes, info.crc32c) for info in tensors.infos()}
-    objects = tensors.object_graph
-    return _Source(
-        name=os.path.basename(tensors.prefix),
-        path=tensors.prefix,
-        facts=facts,
-        inventory=_inventory_by_name(facts) if objects is None else inventory_from_checkpoint(tensors, objects),
-        graph=lambda: tensors.meta_graph,
-        files=lambda: _record_files(tensors),
-        read=lambda names: (array for _, array in tensors.read_many(names)),  # by several threads, verified
-    )
-
-
-def _inventory_by_name(facts: Mapping[str, _Facts]) -> Inventory:
-    return inventory_from_names({name: fact.shape for name, fact in facts.items()})
-
-
-def _describe_input_normalization(source: _Source, keys: Mapping[str, str]) -> list[str]:
-    """Return a note on the statistics by which a network normalizes its own input, if there are any."""
-    if not {"mean", "variance"} <= set(keys):
-        return []
-    statistics = [keys[name] for name in ("mean", "variance")]
-    if max(math.prod(source.facts[key].shape) for key in statistics) > _MAX_STATISTICS:
-        return []
-    arrays = (np.asarray(array, np.float64).ravel() for array in source.read(statistics))
-    means, variances = arrays
-    mean, variance = (", ".join(f"{value:.4g}" for value in values) for values in (means, variances))
-    note = f"the network normalizes its own input: mean {mean}, variance {variance}; preprocessing has to do this"
-    if np.allclose(variances, _IMAGENET_DEVIATION, rtol=1e-3):
-        note += (
-            ". These variances are ImageNet's standard deviations: Keras divides by their square roots twice, "
-            "here and in a Rescaling layer after it"
-        )
-    return [note]
-
-
-def _read_graph(source: _Source, path: PathLike | None) -> tuple[tfckpt.MetaGraph | None, list[str]]:
-    """Return the graph saved with a checkpoint, if there is one, and a note if its form is unsupported."""
-    try:
-        return source.graph() if path is None else read_graph_file(path), []
-    except tfckpt.UnsupportedFeatureError as error:
-        return None, [f"the graph saved with the checkpoint is not used: {error}"]
-
-
-def _record_files(checkpoint: tfckpt.Checkpoint) -> tuple[FileRecord, ...]:
-    """Return a record of each file of a checkpoint; a missing shard has no size."""
-    records = []
-    for position, path in enumerate(checkpoint.files):
-        nbytes = checksum = None
-        if checkpoint.storage.is_file(path):
-            source = checkpoint.storage.open(path)
-            try:
-                nbytes = source.size
-                checksum = hashlib.sha256(source.read(0, nbytes)).hexdigest() if position == 0 else None
-            finally:
-                source.close()
-        records.append(FileRecord(os.path.basename(path), nbytes, checksum))
-    return tuple(records)

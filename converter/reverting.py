@@ -22,7 +22,7 @@ from tfckpt.graphs.training_state import AVERAGE_SUFFIX
 from tfckpt.tensors.casting import FLOATS, cast_floats
 
 from ._typing import Array, PathLike, SourceLike
-from .conversion import ConversionOptions, open_tensors, plan_conversion, plan_with_strides_of
+from .conversion import ConversionOptions, plan_conversion, plan_with_strides_of
 from .errors import ConversionError, ExportError, MappingError, UnknownModelError
 from .families.automl import AUTOML
 from .families.averages import is_average
@@ -40,6 +40,7 @@ from .mapping.reversal import reverse_to_views
 from .mapping.rules import RuleSet
 from .model.architectures import CONFIGS
 from .model.config import EfficientNetConfig
+from .sources import open_tensors
 from .verification.weights import Recorded
 
 FamilyName: TypeAlias = Literal["automl", "keras-applications"]

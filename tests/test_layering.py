@@ -45,6 +45,7 @@ LAYERS = {
     "converter.families": 13,
     "converter.libraries": 13,
     "converter.releases": 14,
+    "converter.sources": 14,
     "converter.conversion": 15,
     "converter.formats": 15,
     "converter.loading": 16,

@@ -17,7 +17,7 @@ from tfckpt.errors import CorruptionError, pluralize, printable
 from tfckpt.files.json_text import read_json
 
 from .._typing import Array, PathLike, Progress, SourceLike
-from ..conversion import ConversionOptions, open_tensors, plan_conversion, plan_with_strides_of
+from ..conversion import ConversionOptions, plan_conversion, plan_with_strides_of
 from ..errors import Shape
 from ..families.averages import WEIGHTS_CHOICES, WeightsChoice
 from ..formats.files import PROVENANCE_KEY, NetworkFile, TensorFile, read_native, read_output, recorded_config
@@ -26,6 +26,7 @@ from ..mapping.modules import Into
 from ..mapping.report import ConversionReport
 from ..mapping.rules import Move, RuleSet
 from ..model.config import EfficientNetConfig
+from ..sources import open_tensors
 from .comparison import ComparisonReport
 
 
