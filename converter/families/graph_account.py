@@ -48,9 +48,9 @@ def check_account(prepared: Preparation, plan: Plan, *, graph: str) -> None:
 
 def _read(graph: tfckpt.MetaGraph, path: str, keys: Collection[str]) -> Reading | None:
     signatures = sorted(graph.signatures.items(), key=lambda item: item[0] != _SERVING)
-    outputs = [tensor.name for name, one in signatures if not name.startswith("__") for tensor in one.outputs.values()]
+    returned = [[tensor.name for tensor in one.outputs.values()] for name, one in signatures if name[:2] != "__"]
     nodes, functions = graph.graph.nodes, graph.graph.functions
-    reading = read_network(nodes, functions, outputs=outputs, owns=lambda key: strip_average(key) in keys)
+    reading = read_network(nodes, functions, signatures=returned, owns=lambda key: strip_average(key) in keys)
     if reading is not None and reading.findings:
         raise OtherNetworkError(reading.findings, graph=path)
     return reading

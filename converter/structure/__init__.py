@@ -6,6 +6,7 @@
     arithmetic   element-wise operations in NumPy
     functions    what is computed between two layers, found by evaluating it: batch norm, bias, activation
     layers       the layers of a convolutional network, from its logits back to its image
+    endings      what is done with the logits: returned, changed, or only trained with
     reading      where the network is in a graph, what surrounds it, and what could not be accounted for
 
 `engine` runs the same graphs and is the second opinion: the two rooms share no code.

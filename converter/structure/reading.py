@@ -14,21 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from ..errors import Unaccounted
+from .endings import Consumers, Ending, below, follow
 from .functions import Region
 from .layers import Layer, Layers, leaves, read_layers
 from .terms import LAYER_OPS, GraphFunction, GraphNode, Term, TermReader
 
-#: Operations after the logits that turn them into what people read.
-_ENDINGS = {
-    "ArgMax": "argmax",
-    "LogSoftmax": "log-softmax",
-    "Sigmoid": "sigmoid",
-    "Softmax": "softmax",
-    "TopK": "the largest",
-    "TopKV2": "the largest",
-}
-#: Operations that compute one value from one of the logits, with constants.
-_SCALES = {"Mul", "RealDiv", "Div", "Add", "AddV2", "Sub", "BiasAdd", "Neg", "Maximum", "Minimum"}
 #: Operations that make images: what they do is preprocessing, which a converted network leaves to its caller.
 _PREPARING = ("Decode", "Resize", "TensorList", "TensorArray", "Crop", "ExtractGlimpse", "Reshape", "Squeeze", "Pack")
 #: Layers with which copies of a network are compared, at most.
@@ -62,23 +52,23 @@ def read_network(
     nodes: Iterable[GraphNode],
     functions: Mapping[str, GraphFunction] | None = None,
     *,
-    outputs: Sequence[str] = (),
+    signatures: Sequence[Sequence[str]] = (),
     owns: Callable[[str], bool] = lambda _: True,
 ) -> Reading | None:
     """Read the network whose kernels have keys that `owns` returns True for; None if the graph does not compute it.
 
-    `outputs` are the tensors that the graph's signatures return, the most important first.
+    `signatures` are the tensors that each of the graph's signatures returns, the most important signature first.
     """
-    return _Reader(TermReader(nodes, functions), outputs, owns).read()
+    return _Reader(TermReader(nodes, functions), signatures, owns).read()
 
 
 class _Reader:
-    def __init__(self, reader: TermReader, outputs: Sequence[str], owns: Callable[[str], bool]) -> None:
+    def __init__(self, reader: TermReader, signatures: Sequence[Sequence[str]], owns: Callable[[str], bool]) -> None:
         self._reader = reader
         self._owns = owns
         self._keys = _keys(reader)
-        self._ends = [self._reader.term(name) for name in outputs if name]
-        self._consumers: dict[str, list[GraphNode]] | None = None
+        self._signatures = [[reader.term(name) for name in names if name] for names in signatures]
+        self._consumers = Consumers(reader, self._signatures)
 
     def read(self) -> Reading | None:
         copies = self._copies(self._reader.terms)
@@ -113,10 +103,10 @@ class _Reader:
         Of copies for several signatures, only the one that the first returns counts.
         """
         own = [term for term in terms if self._is_own(term)]
-        for end in self._ends:
-            below = _below([end])
-            if any(term in below for term in own):
-                own = [term for term in own if term in below]
+        for ends in self._signatures:
+            reached = below(ends)
+            if any(term in reached for term in own):
+                own = [term for term in own if term in reached]
                 break
         deepest = max((term.depth for term in own), default=0)
         last = [term for term in own if term.depth == deepest]
@@ -130,17 +120,11 @@ class _Reader:
 
     def _one(self, last: Term) -> Reading:
         """Read one copy of the network."""
-        side, findings, outputs, bias = None, list[Unaccounted](), tuple[str, ...](), None
-        top = last
-        if last.op == "MatMul":
-            outputs, bias, problem = self._after(last)
-            findings += problem
-        else:
-            top = self._features(last)
-        side = _side(top)
-        layers = read_layers(top, side)
+        has_dense = last.op == "MatMul"
+        top = last if has_dense else self._features(last)
+        ending = follow(last, self._consumers) if has_dense else Ending((), None, ())
+        layers = read_layers(top, _side(top))
         inputs, problem = _before(layers)
-        findings = [*layers.findings, *problem, *findings]
         trained = sum(layer.norm is not None and layer.norm.is_trained for layer in layers.layers)
         notes = []
         if trained:
@@ -151,82 +135,28 @@ class _Reader:
         return Reading(
             layers=layers.layers,
             dense=layers.dense,
-            bias=bias,
+            bias=ending.bias,
             pooling=layers.pooling,
             keys=self._keys,
             inputs=inputs,
-            outputs=outputs,
-            findings=tuple(findings),
+            outputs=ending.outputs,
+            findings=(*layers.findings, *problem, *ending.findings),
             notes=tuple(notes),
             operations=_count(top),
         )
 
-    def _after(self, dense: Term) -> tuple[tuple[str, ...], str | None, list[Unaccounted]]:
-        """Say what follows the dense layer: the node of its bias, what is returned, and what is not accounted for."""
-        uses = self._uses(dense)
-        biased = next((use for use in uses if use.op in {"BiasAdd", "Add", "AddV2"} and use.has_variable), None)
-        variables = [] if biased is None else [arg for arg in biased.args if not arg.has_data]
-        bias = variables[0].node if len(variables) == 1 and variables[0].op == "Variable" else None
-        logits = dense if biased is None or bias is None else biased
-        says: list[str] = []
-        changed: list[Term] = []
-        plain = not (uses := self._uses(logits)) or logits in self._ends
-        for use in uses:
-            if use.op in _ENDINGS:
-                says.append(f"{_ENDINGS[use.op]} of the logits ({use.node})")
-                plain = True
-            elif use.op in _SCALES and all(arg is logits or arg.value is not None for arg in use.args):
-                changed.append(use)
-            else:
-                plain = plain or not self._ends  # a loss or a summary, which ends nothing
-        if changed and not plain:
-            what = f"{changed[0].op} applied to the logits"
-            return (
-                (),
-                bias,
-                [Unaccounted(changed[0].node, changed[0].op, what, "the logits, or softmax or sigmoid of them")],
-            )
-        if not plain and not says:
-            use = uses[0]
-            what = f"{use.op} applied to the logits"
-            return (), bias, [Unaccounted(use.node, use.op, what, "the logits, or softmax or sigmoid of them")]
-        if self._ends:
-            says += [f"also {use.op} of the logits ({use.node})" for use in changed]
-        return tuple(dict.fromkeys(says)), bias, []
-
-    def _uses(self, term: Term) -> list[Term]:
-        """Return the terms that are computed from a term: by what signatures return, or else anywhere in the graph."""
-        if self._ends and _reaches(self._ends, term):
-            seen = _below(self._ends)
-            return [one for one in seen if term in one.args]
-        if self._consumers is None:
-            self._consumers = {}
-            for node in self._reader.nodes.values():
-                for name in {one.partition(":")[0] for one in node.inputs if not one.startswith("^")}:
-                    self._consumers.setdefault(name, []).append(node)
-        uses: dict[Term, None] = {}
-        names = [term.node]
-        for name in names:  # grows as it goes
-            for node in self._consumers.get(name, ()):
-                one = self._reader.term(node.name)
-                if one is term:
-                    names.append(node.name)
-                elif term in one.args:
-                    uses[one] = None
-        return list(uses)
-
     def _features(self, last: Term) -> Term:
         """Return the map that the last convolution ends in: what is pooled, returned, or taken by other layers."""
-        top, uses = last, self._uses(last)
+        top, uses = last, self._consumers.uses(last)
         for _ in range(len(self._reader.terms)):
             region = [use for use in uses if use.has_data and _is_function_of(use, last)]
             if not region:
                 break
             top = max(region, key=lambda use: len(Region(use, last, channels=1, channels_first=False).terms))
-            uses = self._uses(top)
+            uses = self._consumers.uses(top)
         sums = [use for use in uses if use.op in {"Add", "AddV2"} and all(arg.has_data for arg in use.args)]
         if len(sums) == 1 and not sums[0].has_variable | False and sums[0].depth == last.depth:
-            top, uses = sums[0], self._uses(sums[0])
+            top, uses = sums[0], self._consumers.uses(sums[0])
         pools = [use for use in uses if use.op in {"Mean", "Max", "AvgPool", "MaxPool"}]
         return pools[0] if len(pools) == 1 else top
 
@@ -254,29 +184,13 @@ def _facts(reading: Reading) -> object:
     return [dataclasses.replace(layer, node="", gate=None) for layer in reading.layers], reading.pooling
 
 
-def _below(tops: Sequence[Term]) -> dict[Term, None]:
-    """Return all terms that terms are computed from."""
-    seen = dict.fromkeys(tops)
-    waiting = list(tops)
-    while waiting:
-        for arg in waiting.pop().args:
-            if arg not in seen:
-                seen[arg] = None
-                waiting.append(arg)
-    return seen
-
-
-def _reaches(tops: Sequence[Term], term: Term) -> bool:
-    return term in _below(tops)
-
-
 def _count(top: Term) -> int:
-    return sum(term.has_data for term in _below([top]))
+    return sum(term.has_data for term in below([top]))
 
 
 def _side(top: Term) -> int | None:
     """Return the height and width of the image, None if the graph does not fix them."""
-    for term in _below([top]):
+    for term in below([top]):
         shape = term.attributes.get("shape") if not term.args and term.has_data else None
         if isinstance(shape, tuple) and len(shape) == 4:
             sides = {shape[1:3], shape[2:4]}

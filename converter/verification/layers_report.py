@@ -134,7 +134,9 @@ class LayersReport(ComparisonReport):
             lines.append(
                 f"{pluralize(len(following), 'other layer')} affected by this, first {printable(following[0].layer)}"
             )
-        return lines + [f"the graph's output {output}" for output in self.outputs if not output.agrees]
+        # Others may be a second classifier's, or scaled logits next to the logits; the account of operations says so.
+        is_returned = any(output.agrees for output in self.outputs)
+        return lines + [f"the graph's output {output}" for output in self.outputs if not is_returned]
 
     def summary(self) -> str:
         """Return the result in a few lines."""

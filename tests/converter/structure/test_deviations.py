@@ -38,6 +38,7 @@ REFUSED = {
     "clipped": ("efficientnetv2-b0/blocks_4/clip_by_value/Minimum", "Minimum"),
     "activation-inside": ("efficientnetv2-b0/blocks_2/mul_1", "Mul"),
     "scaled-logits": ("mul", "Mul"),
+    "scaled-when-served": ("mul", "Mul"),
 }
 
 
@@ -88,6 +89,17 @@ def test_scale_and_shift_of_the_image_are_left_to_the_caller() -> None:
 
     assert np.abs(logits - truth["output"]).max() <= 1e-10 * np.abs(truth["output"]).max()
     assert convert(path).report.inputs == ("x * (2) + (-1) (mul)",)
+
+
+def test_logits_that_are_scaled_only_for_the_loss_are_right() -> None:
+    """What the graph returns decides, and nothing of the training counts."""
+    path = DATA / "deviations" / "scaled-when-trained.tgz"
+    truth = truth_of(path)
+
+    logits = compute(path, truth["input"])
+
+    assert np.abs(logits - truth["output"]).max() <= 1e-10 * np.abs(truth["output"]).max()
+    assert convert(path).report.outputs == ()
 
 
 def test_softmax_of_the_logits_is_left_to_the_caller() -> None:
@@ -142,7 +154,7 @@ def test_graph_of_a_refused_network_runs_as_the_message_says(tmp_path: pathlib.P
     np.testing.assert_allclose(module(torch.from_numpy(image)).detach().numpy(), expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", [*RIGHT, "scaled-input", "softmax"])
+@pytest.mark.parametrize("name", [*RIGHT, "scaled-input", "scaled-when-trained", "softmax"])
 def test_every_layer_of_a_right_network_is_proved(name: str, tmp_path: pathlib.Path) -> None:
     """Whatever its activations and gates are made of, each layer is paired with the graph's and agrees with it."""
     pytest.importorskip("torch")

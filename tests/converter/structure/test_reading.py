@@ -17,7 +17,7 @@ DATA = pathlib.Path(__file__).parents[2] / "data"
 
 def read(graph: Graph, *outputs: str) -> Reading:
     """Read the network of a graph that has one."""
-    reading = read_network(graph.nodes, outputs=outputs)
+    reading = read_network(graph.nodes, signatures=[outputs])
     assert reading is not None
     return reading
 
@@ -92,6 +92,59 @@ def test_scaled_logits_are_a_finding_and_softmax_is_an_output() -> None:
     assert read(scaled).findings[0].node == "scaled"
     assert read(soft).outputs == ("softmax of the logits (probabilities)",)
     assert read(soft, "probabilities:0").outputs == ("softmax of the logits (probabilities)",)
+
+
+def train(graph: Graph, logits: str) -> None:
+    """Add a loss of some logits, its mean over the batch, and a metric."""
+    labels = graph.add("labels", "Placeholder")
+    graph.add("loss", "SparseSoftmaxCrossEntropyWithLogits", logits, labels)
+    graph.add("total", "Mean", "loss", graph.constant("over all", np.int32([0])))
+    graph.add("right", "Equal", graph.add("classes", "ArgMax", "head/BiasAdd", graph.constant("axis", 1)), labels)
+    graph.add("accuracy", "Mean", "right", "over all")
+
+
+def double(graph: Graph, factor: str = "constant") -> str:
+    """Add logits times 2, or times a variable."""
+    by = graph.constant("two", np.float32(2)) if factor == "constant" else graph.variable("temperature", 1)
+    return graph.add("scaled", "Mul", "head/BiasAdd", by)
+
+
+@pytest.mark.parametrize("factor", ["constant", "variable"])
+@pytest.mark.parametrize("trained", ["plain", "scaled", "not"])
+@pytest.mark.parametrize("served", ["plain", "softmax", "scaled", "softmax of scaled", "not"])
+def test_scaled_logits_are_a_finding_if_they_are_what_the_graph_returns(trained: str, served: str, factor: str) -> None:
+    """What a graph returns decides, not what it is trained with; without an output, what it is trained with does."""
+    graph = classifier()
+    scaled = double(graph, factor)
+    if trained != "not":
+        train(graph, scaled if trained == "scaled" else "head/BiasAdd")
+    if served in ("plain", "softmax"):
+        graph.add("output", "Identity" if served == "plain" else "Softmax", "head/BiasAdd")
+    elif served != "not":
+        graph.add("output", "Identity" if served == "scaled" else "Softmax", scaled)
+    if trained != "scaled" and not served.endswith("scaled"):
+        graph.add("summary", "HistogramSummary", graph.constant("tag", b"scaled"), scaled)
+    if (trained, served) == ("not", "not"):
+        graph.add("also", "Identity", "head/BiasAdd")
+
+    findings = [finding.node for finding in read(graph).findings]
+
+    assert findings == (["scaled"] if served.endswith("scaled") or (trained, served) == ("scaled", "not") else [])
+
+
+def test_what_the_first_signature_returns_decides() -> None:
+    """Another signature may return the logits all the same."""
+    graph = classifier()
+    scaled = double(graph)
+
+    def find(*signatures: list[str]) -> tuple[int, tuple[str, ...]]:
+        reading = read_network(graph.nodes, signatures=signatures)
+        assert reading is not None
+        return len(reading.findings), reading.outputs
+
+    assert find([scaled], ["head/BiasAdd"]) == (1, ())
+    assert find(["head/BiasAdd"], [scaled]) == (0, ())
+    assert find(["head/BiasAdd", scaled]) == (0, ("also Mul of the logits (scaled)",))
 
 
 def test_losses_and_gradients_are_outside() -> None:
@@ -185,7 +238,7 @@ def test_graphs_of_real_programs_are_accounted_for(folder: str) -> None:
     assert meta is not None
     served = [one.name for one in meta.signatures.get("serving_default", EMPTY).outputs.values()]
 
-    reading = read_network(meta.graph.nodes, meta.graph.functions, outputs=served)
+    reading = read_network(meta.graph.nodes, meta.graph.functions, signatures=[served])
 
     assert reading is not None
     assert (reading.findings, reading.notes) == ((), ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import dataclasses
 import itertools
 import pathlib
 import re
@@ -371,6 +372,25 @@ def test_measure_compares_shapes_and_zeros() -> None:
     assert measure(zeros, np.zeros((2, 1)))[0] == float("inf")
     assert measure(zeros, zeros) == (0.0, 0.0, 1.0)
     assert measure(zeros + 1, zeros)[1] == float("inf")
+
+
+def test_graph_that_returns_other_values_than_the_logits_is_a_finding(digits: Case) -> None:
+    """The cause is a scale and shift if it is one; another output next to the logits changes nothing."""
+    logits = digits.run.exact["logits"]
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+
+    def compare_with(**outputs: np.ndarray) -> LayersReport:  # type: ignore[type-arg]
+        return compare_layers(digits.model, dataclasses.replace(digits.run, outputs=outputs), double=True)
+
+    scaled = compare_with(scaled=2 * logits + 1)
+
+    assert [record.function for record in compare_with(plain=logits, shares=shares).outputs] == [
+        "the logits",
+        "the softmax of the logits",
+    ]
+    assert not scaled.ok
+    assert scaled.outputs[0].cause == "the graph multiplies the logits by 2 and adds 1"
+    assert compare_with(plain=logits, scaled=2 * logits).ok
 
 
 def test_pairing_does_not_depend_on_names(digits: Case) -> None:

@@ -90,6 +90,25 @@ def other_activation_inside(model: Any) -> None:
     block._norm0 = tf.keras.Sequential([block._norm0, tf.keras.layers.ReLU()])
 
 
+def train(logits: Any) -> None:
+    """Add a loss of logits, and the step of an optimizer."""
+    labels = v1.placeholder(tf.int32, (None,), name="labels")
+    loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+    v1.train.GradientDescentOptimizer(0.1).minimize(loss, var_list=v1.global_variables())
+
+
+def serve_scaled(logits: Any) -> Any:
+    """Train with the logits, and return other ones."""
+    train(logits)
+    return logits * 1.5
+
+
+def train_scaled(logits: Any) -> Any:
+    """Train with other logits than are returned."""
+    train(logits * 1.5)
+    return tf.identity(logits)
+
+
 def unchanged(model: Any) -> None:
     """Change nothing."""
 
@@ -108,6 +127,8 @@ CASES: dict[str, tuple[dict[str, Any], Change, Callable[[Any], Any], Callable[[A
     "one-activation": ({}, one_activation, tf.identity, tf.identity),
     "activation-inside": ({}, other_activation_inside, tf.identity, tf.identity),
     "scaled-logits": ({}, unchanged, tf.identity, lambda logits: logits * 1.5),
+    "scaled-when-served": ({}, unchanged, tf.identity, serve_scaled),
+    "scaled-when-trained": ({}, unchanged, tf.identity, train_scaled),
     "scaled-input": ({}, unchanged, lambda image: (image - 0.5) * 2.0, tf.identity),
     "softmax": ({}, unchanged, tf.identity, tf.nn.softmax),
 }
