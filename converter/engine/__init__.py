@@ -11,9 +11,11 @@ As the oracle it is a second opinion, so it shares no code with the models and m
 from tfckpt.errors import MissingDependencyError
 
 try:
+    from .inspection import Cut, GraphInspection, PartInspection, UnsupportedOperation, inspect_graph
     from .limits import ReferenceLimits
     from .loading import load_graph
     from .module import GraphModule, graph_module
+    from .ports import Port
     from .reference_graph import Evaluator, Operation, ReferenceGraph
     from .registry import supported_ops
 except ModuleNotFoundError as missing:
@@ -22,12 +24,18 @@ except ModuleNotFoundError as missing:
     raise MissingDependencyError("torch", extra="torch", purpose="running a graph") from missing
 
 __all__ = [
+    "Cut",
     "Evaluator",
+    "GraphInspection",
     "GraphModule",
     "Operation",
+    "PartInspection",
+    "Port",
     "ReferenceGraph",
     "ReferenceLimits",
+    "UnsupportedOperation",
     "graph_module",
+    "inspect_graph",
     "load_graph",
     "supported_ops",
 ]

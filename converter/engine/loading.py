@@ -66,15 +66,20 @@ def load_graph(
         objects=source.meta_graph.objects,
         trainable={variable.name: variable.trainable for variable in source.meta_graph.variables},
         limits=limits,
+        kind=source.kind,
+        tags=source.meta_graph.tags,
+        other_tags=source.other_tags,
     )
 
 
 class _GraphSource(NamedTuple):
-    """A graph, its file, and the prefix at which its checkpoint is expected, or None."""
+    """A graph, its file, the prefix at which its checkpoint is expected, or None, and what kind of file it is."""
 
     meta_graph: MetaGraph
     path: str
     prefix: str | None
+    kind: str
+    other_tags: tuple[tuple[str, ...], ...] = ()
 
 
 def _locate(storage: LocalStorage, path: str, tags: Sequence[str] | None, limits: Limits) -> _GraphSource:
@@ -124,7 +129,7 @@ def _open_checkpoint(path: str | os.PathLike[str] | None, limits: Limits, *, is_
 def _read_meta(storage: LocalStorage, path: str, limits: Limits) -> _GraphSource:
     source = storage.open(path)
     try:
-        return _GraphSource(read_meta_graph(source, limits), path, path.removesuffix(_META))
+        return _GraphSource(read_meta_graph(source, limits), path, path.removesuffix(_META), "MetaGraph")
     finally:
         source.close()
 
@@ -138,7 +143,13 @@ def _read_saved_model(storage: LocalStorage, folder: str, tags: Sequence[str] | 
         model = decode_saved_model(source, limits)
     finally:
         source.close()
-    return _GraphSource(_choose_meta_graph(model, tags, path), path, storage.join(folder, *VARIABLES))
+    return _make_source(model, tags, path, storage.join(folder, *VARIABLES))
+
+
+def _make_source(model: SavedModel, tags: Sequence[str] | None, path: str, prefix: str | None) -> _GraphSource:
+    chosen = _choose_meta_graph(model, tags, path)
+    others = tuple(graph.tags for graph in model.meta_graphs if graph is not chosen)
+    return _GraphSource(chosen, path, prefix, "SavedModel", others)
 
 
 def _choose_meta_graph(model: SavedModel, tags: Sequence[str] | None, path: str) -> MetaGraph:
@@ -161,9 +172,9 @@ def _read_frozen(storage: LocalStorage, path: str, tags: Sequence[str] | None, l
             )
         data = source.read(0, source.size)
         if bytes(data[:1]) == _SAVED_MODEL_BEGINS:
-            return _GraphSource(_choose_meta_graph(decode_saved_model(source, limits), tags, path), path, None)
+            return _make_source(decode_saved_model(source, limits), tags, path, None)
         with error_context(path=path):
             graph = decode_graph(protos.parse("GraphDef", data), limits)
     finally:
         source.close()
-    return _GraphSource(MetaGraph(graph, (), "", {}, {}), path, None)
+    return _GraphSource(MetaGraph(graph, (), "", {}, {}), path, None, "GraphDef")

@@ -53,6 +53,15 @@ class Operation:
     variable: str | None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Survey:
+    """A plan that may not be fit to run: its unsupported operations by node, and a read of a changed variable."""
+
+    plan: Plan
+    unsupported: Mapping[str, str]
+    changed: GraphError | None
+
+
 class ReferenceGraph:
     """A TensorFlow graph that runs in PyTorch, on TensorFlow's own layouts.
 
@@ -72,9 +81,18 @@ class ReferenceGraph:
         objects: SavedObjects | None = None,
         trainable: Mapping[str, bool] | None = None,
         limits: ReferenceLimits = DEFAULT_LIMITS,
+        kind: str = "graph",
+        tags: Sequence[str] = (),
+        other_tags: Sequence[Sequence[str]] = (),
     ) -> None:
-        """Use `load_graph` instead; `owns_checkpoint` says whether `close` closes the checkpoint too."""
+        """Use `load_graph` instead; `owns_checkpoint` says whether `close` closes the checkpoint too.
+
+        `kind` is the kind of file, `tags` are those of the graph and `other_tags` those of others in the same file.
+        """
         self.path = path
+        self.kind = kind
+        self.tags = tuple(tags)
+        self.other_tags = tuple(map(tuple, other_tags))
         self.graph = graph
         self.checkpoint = checkpoint
         self.signatures = dict(signatures or {})
@@ -220,19 +238,28 @@ class ReferenceGraph:
             for step in plan.steps
         )
 
+    def survey(self, fetches: Sequence[str], feeds: Mapping[str, bool | None], *, dropout: bool = False) -> Survey:
+        """Return the plan for some fetches, with everything that prevents it from being run."""
+        planner = Planner(self._with_dropout if dropout else self._program, self.limits)
+        plan = planner.plan(fetches, feeds)
+        return Survey(plan, dict(planner.unsupported), planner.changed)
+
     def plan(self, fetches: Sequence[str], feeds: Mapping[str, bool | None], *, dropout: bool = False) -> Plan:
         """Return the plan for some fetches; dropout is left out unless `dropout`.
 
         Raises one `UnsupportedOpError` for all operations that cannot be run, and `GraphError` if a variable is read
         after a control dependency changes it.
         """
-        planner = Planner(self._with_dropout if dropout else self._program, self.limits)
-        plan = planner.plan(fetches, feeds)
-        if planner.unsupported:
-            raise UnsupportedOpError(list(planner.unsupported.items()))
-        if planner.changed is not None:
-            raise planner.changed
-        return plan
+        survey = self.survey(fetches, feeds, dropout=dropout)
+        if survey.unsupported:
+            raise UnsupportedOpError(list(survey.unsupported.items()))
+        if survey.changed is not None:
+            raise survey.changed
+        return survey.plan
+
+    def variable_shape(self, name: str, node: Node) -> tuple[int, ...] | None:
+        """Return the shape of a variable, from the checkpoint or as the graph declares it; None if it is unknown."""
+        return self._store.shape(name, node)
 
     def locate(self, name: str) -> tuple[TensorKey, Node]:
         """Return the key under which a tensor is fed, and the node that computes it."""

@@ -228,6 +228,14 @@ class VariableStore:
             source = Source((matches or candidates)[0])
         return source if self._checkpoint is None else source.with_weights(weights, self.averages)
 
+    def shape(self, name: str, node: Node) -> tuple[int, ...] | None:
+        """Return the shape of a variable, as stored or else as declared; None if it is not known."""
+        source = self.source(name, node, "graph")
+        if source.part is None and self._checkpoint is not None and source.name in self._checkpoint:
+            return tuple(self._checkpoint.info(source.name).shape)
+        declared = node.attributes.get("shape")
+        return declared if isinstance(declared, tuple) and -1 not in declared else None
+
     def read(self, variables: Mapping[str, Node], weights: Weights) -> dict[str, Array]:
         """Return the values of variables.
 
