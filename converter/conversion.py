@@ -6,6 +6,7 @@ reason.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import html
@@ -23,10 +24,12 @@ from .errors import ConversionError, MappingError, Shape, UnknownModelError
 from .families import search
 from .families.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights
 from .families.graph_account import check_account, reader_of
-from .mapping.layout import LAYOUTS
-from .mapping.modules import Into, read_targets
-from .mapping.report import ConstantRecord, ConversionReport, IgnoredRecord, TensorRecord
-from .mapping.rules import Draft, Plan, RuleSet, derive_targets, draft, plan
+from .mapping.constants import fill
+from .mapping.modules import Into, find_shared, read_targets
+from .mapping.moves import Move, group_by_source, join_target
+from .mapping.planning import Draft, Plan, derive_targets, draft, plan
+from .mapping.report import ConstantRecord, ConversionReport, IgnoredRecord, TensorRecord, TiedRecord
+from .mapping.rules import RuleSet
 from .model.config import EfficientNetConfig
 from .model.names import native_targets
 from .releases.which import identify_releases
@@ -70,6 +73,7 @@ class ConversionPlan:
     `config` is None if rules of the user's own describe the network.
     `targets` has the names and shapes of the result, in order.
     `read` yields the source's tensors in the order of the given names, while the source is open.
+    `shared` has the names of each tensor that the module of the target has under several.
     """
 
     config: EfficientNetConfig | None
@@ -78,6 +82,7 @@ class ConversionPlan:
     rules: RuleSet
     targets: Mapping[str, Shape]
     read: Callable[[Sequence[str]], Iterator[Array]] = dataclasses.field(compare=False, repr=False)
+    shared: Sequence[Sequence[str]] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -176,15 +181,21 @@ def convert_to_views(
         state_dict: dict[str, Array] = {}
         total = planned.report.nbytes
         done = 0
-        moves = planned.plan.moves
-        for move, stored in zip(moves, planned.read([move.source for move in moves]), strict=True):
-            array = LAYOUTS[move.layout].apply(stored)
-            state_dict[move.target] = array
-            done += array.nbytes
+        parts: dict[str, list[tuple[Move, Array]]] = collections.defaultdict(list)
+        moves = group_by_source(planned.plan.moves)
+        for (_, group), stored in zip(moves.items(), planned.read(list(moves)), strict=True):
+            for move in group:
+                parts[move.target].append((move, move.apply(stored)))
+            done += stored.nbytes
             if progress is not None:
                 progress(done, total)
+    for target in list(parts):
+        state_dict[target] = join_target(parts.pop(target))
     for constant in planned.plan.constants:
-        state_dict[constant.target] = np.full(planned.targets[constant.target], constant.value, constant.dtype)
+        state_dict[constant.target] = fill(planned.targets[constant.target], constant.value, constant.dtype)
+    for tie in planned.plan.tied:
+        state_dict[tie.target] = state_dict[tie.to]
+    _check_shared(planned.shared, state_dict)
     ordered = {target: state_dict[target] for target in planned.targets}
     return ConversionResult(ordered, planned.config, planned.report, planned.rules, source, options.graph)
 
@@ -258,7 +269,7 @@ def plan_with_strides_of(
 
 def _plan_by_rules(source: Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> ConversionPlan:
     drafted = _draft_by_rules(source, rules, into, weights)
-    idle = [printable(rule.source) for rule in drafted.draft.idle]
+    idle = [printable(str(rule)) for rule in drafted.draft.idle]
     try:
         planned = drafted.draft.to_plan()
     except MappingError as error:
@@ -267,7 +278,30 @@ def _plan_by_rules(source: Source, rules: RuleSet, into: Into | None, weights: W
         raise ConversionError(f"nothing to convert: the rules of {printable(rules.name)} match no tensor")
     report = _build_report(source, planned, rules=rules, selection=drafted.selection, weights=weights)
     notes = tuple(f"the rule {rule} matches no tensor" for rule in idle)
-    return ConversionPlan(None, planned, dataclasses.replace(report, notes=notes), rules, drafted.targets, source.read)
+    report = dataclasses.replace(report, notes=notes)
+    return ConversionPlan(None, planned, report, rules, drafted.targets, source.read, drafted.shared)
+
+
+def _check_shared(shared: Sequence[Sequence[str]], state_dict: Mapping[str, Array]) -> None:
+    """Raise `ConversionError` for names that are one tensor of the module, and whose values differ.
+
+    Loading the state dict would overwrite the first value with the second, without a word.
+    """
+    problems = []
+    for first, *others in shared:
+        for name in others:
+            if state_dict[name] is not state_dict[first] and not _is_same(state_dict[name], state_dict[first]):
+                problems.append(f"{printable(first)} and {printable(name)}")
+    if problems:
+        names = "\n  ".join(problems)
+        raise ConversionError(
+            f"the module has one tensor for each of these pairs, but the values for it differ:\n  {names}\n"
+            "build the module without the tie"
+        )
+
+
+def _is_same(one: Array, other: Array) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -277,6 +311,7 @@ class RulesDraft:
     draft: Draft
     selection: Selection
     targets: Mapping[str, Shape]
+    shared: Sequence[Sequence[str]] = ()
 
 
 def draft_by_rules(
@@ -296,7 +331,9 @@ def _draft_by_rules(source: Source, rules: RuleSet, into: Into | None, weights: 
     selection = select_weights(named, weights)
     targets = derive_targets(selection.sources, rules) if into is None else read_targets(into)
     set_aside = (*inventory.set_aside, *selection.set_aside)
-    return RulesDraft(draft(selection.sources, rules, targets, set_aside=set_aside), selection, targets)
+    shared = () if into is None else find_shared(into)
+    drafted = draft(selection.sources, rules, targets, set_aside=set_aside, shared=shared)
+    return RulesDraft(drafted, selection, targets, shared)
 
 
 def _load_rules(rules: RuleSet | PathLike) -> RuleSet:
@@ -332,6 +369,8 @@ def _build_report(
             source.facts[move.source].crc32c,
             variables[move.source],
             move.source in averages,
+            move.source_part,
+            move.target_part,
         )
         for move in planned.moves
     )
@@ -339,16 +378,19 @@ def _build_report(
         source=source.name,
         files=source.files(),
         config=None,
-        parameters=sum(math.prod(record.target_shape) for record in records),
+        parameters=sum(
+            math.prod(shape) for shape in {record.target: record.target_shape for record in records}.values()
+        ),
         evidence=(),
         weights=weights,
-        averaged=sum(record.averaged for record in records),
-        scope=rules.scope,
+        averaged=len({record.source for record in records if record.averaged}),
+        scope=", ".join(rules.scopes),
         rules=rules.name,
         rules_version=rules.version,
         tensors=records,
         ignored=tuple(IgnoredRecord(*ignored) for ignored in planned.ignored),
         constants=tuple(ConstantRecord(*constant) for constant in planned.constants),
-        nbytes=sum(source.facts[move.source].nbytes for move in planned.moves),
+        tied=tuple(TiedRecord(*tie) for tie in planned.tied),
+        nbytes=sum(source.facts[name].nbytes for name in group_by_source(planned.moves)),
         versions={"tfckpt": tfckpt.__version__, "numpy": np.__version__},
     )

@@ -69,7 +69,10 @@ class Missing:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A source whose converted shape, `found`, is not its target's; None if the layout needs another number of axes."""
+    """A source whose converted shape, `found`, is not its target's; None if the layout does not accept the source.
+
+    `problem` says what is wrong if it is neither the target's shape nor the number of axes.
+    """
 
     source: str
     source_shape: Shape
@@ -77,10 +80,13 @@ class Mismatch:
     target: str
     found: Shape | None
     expected: Shape
+    problem: str | None = None
 
     def __str__(self) -> str:
         """Return one line with both shapes."""
         text = f"mismatched: {printable(self.source)} {list(self.source_shape)}"
+        if self.problem is not None:
+            return f"{text} {printable(self.problem)}, needed for {printable(self.target)} {list(self.expected)}"
         if self.found is None:
             text += f" does not have the axes of layout {self.layout}"
             return f"{text}, needed for {printable(self.target)} {list(self.expected)}"

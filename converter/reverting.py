@@ -383,7 +383,7 @@ def _rules_for(config: EfficientNetConfig, recorded: Recorded, family: FamilyNam
     # Only version 1 begins with an unfused MBConv block, and Keras names its depthwise layers differently.
     is_version_1 = config.stages[0].block == "mbconv"
     unused = "block{block}_dwconv2/" if is_version_1 else "block{block}_dwconv/"
-    return dataclasses.replace(rules, rules=tuple(rule for rule in rules.rules if not rule.source.startswith(unused)))
+    return dataclasses.replace(rules, rules=tuple(rule for rule in rules.rules if not str(rule).startswith(unused)))
 
 
 def _cast(array: Array, name: str, dtypes: Mapping[str, np.dtype[Any]]) -> Array:

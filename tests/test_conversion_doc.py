@@ -48,7 +48,7 @@ def test_rules_shown_are_rules() -> None:
 
     rules = parse_rules(block)
 
-    assert (len(rules.rules), len(rules.ignores), len(rules.constants)) == (1, 1, 1)
+    assert (len(rules.rules), len(rules.ignores), len(rules.constants), len(rules.tied)) == (2, 1, 1, 1)
 
 
 def test_report_shown_is_written(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:

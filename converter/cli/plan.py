@@ -14,9 +14,12 @@ from ..conversion import ConversionOptions, RulesDraft, draft_by_rules, plan_con
 from ..errors import Ambiguity, Mismatch, Missing, Unmapped
 from ..families.averages import WEIGHTS_CHOICES
 from ..families.search import FAMILIES
+from ..mapping.constants import format_value
 from ..mapping.modules import import_module
+from ..mapping.moves import Move, Part, group_by_source
+from ..mapping.planning import Source
 from ..mapping.proposals import Proposal, propose
-from ..mapping.rules import NAMES, Move, RuleSet, Source
+from ..mapping.rules import NAMES, RuleSet
 from ..mapping.rules_file import read_rules, to_toml
 from ..model.architectures import CONFIGS
 from .options import (
@@ -128,7 +131,7 @@ def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespac
     draft = drafted.draft
     left = _find_unmatched(drafted)
     missing = {finding.target: finding.shape for finding in draft.missing}
-    proposals = propose(left, missing, scope=rules.scope, names=rules.names) if options.into is not None else []
+    proposals = propose(left, missing, scope=rules.scopes[0], names=rules.names) if options.into is not None else []
     if options.show_rules:
         print(to_toml(rules), end="")
     elif options.proposals:
@@ -139,7 +142,9 @@ def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespac
         variables = {source.name: source.variable for source in drafted.selection.sources}
         _print_table(draft.moves, variables)
         for filled in draft.constants:
-            print(f"constant  {printable(filled.target)} = {filled.value:g}: {printable(filled.reason)}")
+            print(f"constant  {printable(filled.target)} = {format_value(filled.value)}: {printable(filled.reason)}")
+        for tie in draft.tied:
+            print(f"tied      {printable(tie.target)} = {printable(tie.to)}: {tie.reason}")
         for ignored in draft.ignored:
             print(f"ignored   {printable(ignored.name)}: {printable(ignored.reason)}")
         findings: list[Unmapped | Missing | Mismatch | Ambiguity] = [
@@ -151,11 +156,12 @@ def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespac
         for finding in findings:
             print(finding)
         for rule in draft.idle:
-            print(f"unused: the rule {printable(rule.source)} matches no tensor")
+            print(f"unused: the rule {printable(str(rule))} matches no tensor")
         for proposal in proposals:
             print("\n".join(map(printable, proposal.lines())))
         print(
-            f"\n{len(draft.moves)} moved, {len(draft.ignored)} ignored, {len(draft.constants)} constant; "
+            f"\n{len(group_by_source(draft.moves))} moved, {len(draft.ignored)} ignored, "
+            f"{len(draft.constants)} constant, {len(draft.tied)} tied; "
             f"{len(draft.unmapped)} unmapped, {len(draft.missing)} missing, {len(draft.mismatched)} mismatched, "
             f"{len(draft.ambiguous)} ambiguous"
             + (f"; {pluralize(len(proposals), 'rule')} proposed" if proposals else "")
@@ -184,11 +190,21 @@ def _print_table(moves: Sequence[Move], variables: Mapping[str, str]) -> None:
             *([printable(variables[move.source])] if shows_variables else []),
             move.layout,
             printable(move.target),
-            f"{list(move.source_shape)} -> {list(move.target_shape)}",
+            f"{_format_part(move.source_shape, move.source_part)} -> "
+            f"{_format_part(move.target_shape, move.target_part)}",
         ]
         for move in moves
     ]
     print(format_table(header, rows))
+
+
+def _format_part(shape: Sequence[int], part: Part | None) -> str:
+    """Return a shape, of a part as `[10, 16][:6]` along the first axis, or `[10, 16][:, 4:8]` along the second."""
+    if part is None:
+        return str(list(shape))
+    stop = "" if part.stop == shape[part.axis] else part.stop
+    ranges = [":"] * part.axis + [f"{part.start or ''}:{stop}"]
+    return f"{list(shape)}[{', '.join(ranges)}]"
 
 
 def _print_proposals(proposals: Sequence[Proposal], rules: RuleSet, *, is_new_file: bool) -> None:
@@ -200,14 +216,21 @@ def _print_proposals(proposals: Sequence[Proposal], rules: RuleSet, *, is_new_fi
         print("\n".join(proposal.lines()))
 
 
+def _move_to_data(move: Move) -> dict[str, Any]:
+    """Return a move as plain values; a part of a tensor is an object."""
+    parts = {"source_part": move.source_part, "target_part": move.target_part}
+    return {**move._asdict(), **{key: None if part is None else part._asdict() for key, part in parts.items()}}
+
+
 def _to_data(drafted: RulesDraft, proposals: Sequence[Proposal]) -> Mapping[str, Any]:
     """Return everything as plain values, for JSON."""
     draft = drafted.draft
     return {
         "complete": draft.complete,
-        "moves": [move._asdict() for move in draft.moves],
+        "moves": [_move_to_data(move) for move in draft.moves],
         "ignored": [ignored._asdict() for ignored in draft.ignored],
         "constants": [filled._asdict() for filled in draft.constants],
+        "tied": [tie._asdict() for tie in draft.tied],
         "unmapped": [{"source": item.name, "shape": item.shape, "target": item.target} for item in draft.unmapped],
         "missing": [{"target": item.target, "shape": item.shape, "expected": item.expected} for item in draft.missing],
         "mismatched": [
@@ -217,11 +240,12 @@ def _to_data(drafted: RulesDraft, proposals: Sequence[Proposal]) -> Mapping[str,
                 "layout": item.layout,
                 "found": item.found,
                 "expected": item.expected,
+                "problem": item.problem,
             }
             for item in draft.mismatched
         ],
         "ambiguous": [{"name": item.name, "candidates": item.candidates} for item in draft.ambiguous],
-        "idle": [rule.source for rule in draft.idle],
+        "idle": [str(rule) for rule in draft.idle],
         "proposals": [
             {
                 "source": proposal.rule.source,

@@ -138,9 +138,9 @@ def _with_number(number: str, layers: Sequence[str]) -> Family:
     """Return this family with a number at the stem and at the head, and these dense layers as the classifier."""
     stem, head = f"stem_{number}/", f"head_{number}/"
     rules = [
-        dataclasses.replace(rule, source=re.sub("^stem/", stem, re.sub("^head/", head, rule.source)))
+        dataclasses.replace(rule, source=re.sub("^stem/", stem, re.sub("^head/", head, str(rule))))
         for rule in _RULES
-        if "/dense/" not in rule.source
+        if "/dense/" not in str(rule)
     ]
     for layer in layers:
         rules += [Rule(f"{layer}/kernel", "classifier.weight", "dense"), Rule(f"{layer}/bias", "classifier.bias")]

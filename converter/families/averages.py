@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from tfckpt.graphs.training_state import AVERAGE_SUFFIX
 
-from ..mapping.rules import Ignored, Source
+from ..mapping.planning import Ignored, Source
 
 WeightsChoice: TypeAlias = Literal["ema", "raw"]
 

@@ -85,7 +85,8 @@ class Family:
             names=self.names,
             scope=scope,
             rules=self.rules,
-            ignores=self.ignores,
+            # what is ignored may be outside the network
+            ignores=tuple(dataclasses.replace(ignore, scope="") for ignore in self.ignores) if scope else self.ignores,
             constants=CONSTANTS,
             words={**map_blocks(config, ids or self.block_ids(config)), "bn": BATCH_NORM},
         )

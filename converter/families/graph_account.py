@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 import tfckpt
 
 from ..errors import OtherNetworkError
-from ..mapping.rules import Plan
+from ..mapping.planning import Plan
 from ..structure.account import account_for
 from ..structure.reading import Reading, read_network
 from .averages import strip_average

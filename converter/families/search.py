@@ -14,7 +14,9 @@ from typing import NamedTuple
 from tfckpt.errors import find_close_names, join_some, pluralize, printable, say_close_names
 
 from ..errors import Shape, UnknownModelError
-from ..mapping.rules import Ignored, RuleSet, Source, find_ignore_reason
+from ..mapping.matching import find_ignore_reason
+from ..mapping.planning import Ignored, Source
+from ..mapping.rules import RuleSet
 from ..model.config import EfficientNetConfig
 from ..structure.reading import Reading
 from .automl import AUTOML, number_layers
@@ -243,7 +245,7 @@ def _describe_failure(inventory: Inventory) -> str:
 
 def _find_similar_names(family: Family, inventory: Inventory) -> set[str]:
     """Return the names that match a rule of a family under any scope and for any block."""
-    patterns = "|".join(re.sub(r"\\\{[^{}]*\\\}", "[^/]+", re.escape(rule.source)) for rule in family.rules)
+    patterns = "|".join(re.sub(r"\\\{[^{}]*\\\}", "[^/]+", re.escape(str(rule))) for rule in family.rules)
     pattern = re.compile(rf"(?:.*/)?(?:{patterns})", re.DOTALL)
     names = (strip_average(name) for name, _ in family.name_variables(inventory.variables))
     return {name for name in names if pattern.fullmatch(name)}

@@ -24,7 +24,8 @@ from tfckpt.graphs.training_state import (
 )
 
 from ..errors import Shape
-from ..mapping.rules import Ignored, Names
+from ..mapping.planning import Ignored
+from ..mapping.rules import Names
 
 _REASON_GRAPH = "object graph"
 _REASON_COUNTER = "save counter"

@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from ..mapping.rules import Rule, RuleSet, translate
+from ..mapping.matching import translate
+from ..mapping.rules import Rule, RuleSet
 from ..model.config import Block, EfficientNetConfig
 from ..model.names import FORMS, get_form, native_targets
 

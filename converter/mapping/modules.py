@@ -5,10 +5,11 @@ Modules are the user's code and imported only on request. This file does not imp
 
 from __future__ import annotations
 
+import collections
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 from tfckpt.errors import MissingDependencyError, printable
@@ -33,6 +34,18 @@ def read_targets(into: Into) -> dict[str, Shape]:
     if isinstance(into, Mapping):
         return {name: tuple(shape) for name, shape in into.items()}
     return {name: tuple(tensor.shape) for name, tensor in into.state_dict().items()}
+
+
+def find_shared(into: Into) -> list[tuple[str, ...]]:
+    """Return the names of each tensor that a module has under several, such as an embedding that is the output too."""
+    names: dict[int, list[str]] = collections.defaultdict(list)
+    for method in ("named_parameters", "named_buffers"):
+        named: Any = getattr(into, method, None)
+        if callable(named) and not isinstance(into, Mapping):
+            tensors: Iterable[tuple[str, object]] = named(remove_duplicate=False)
+            for name, tensor in tensors:
+                names[id(tensor)].append(name)
+    return [tuple(group) for group in names.values() if len(group) > 1]
 
 
 def import_module(specification: str) -> HasStateDict:

@@ -17,8 +17,10 @@ from tfckpt.errors import pluralize
 from tfckpt.graphs.training_state import state_by_name
 
 from ..errors import Shape
-from .layout import LAYOUTS
-from .rules import Ignore, Names, Rule, RuleSet, Source, draft, is_literal
+from .layout import get_layout
+from .matching import is_literal
+from .planning import Source, draft
+from .rules import Ignore, Names, Rule, RuleSet
 from .rules_file import format_ignore, format_rule
 
 #: Lowest similarity of the names of a proposed pair, from 0 to 1.
@@ -100,7 +102,7 @@ def _compare(sources: Sequence[Source], targets: Mapping[str, Shape], scope: str
         source_words = _split(source.variable.removeprefix(scope))
         paired: set[str] = set()
         for layout in _iterate_layouts(source):
-            for target in by_shape.get(LAYOUTS[layout].target_shape(source.shape), ()):
+            for target in by_shape.get(get_layout(layout).target_shape(source.shape), ()):
                 compared += 1
                 if target not in paired and compared <= MAX_PAIRS:
                     paired.add(target)
@@ -111,8 +113,7 @@ def _iterate_layouts(source: Source) -> Iterator[str]:
     """Yield the layouts that accept the rank of a source, the most likely first."""
     last = source.variable.rpartition("/")[2]
     for layout in (*_LAYOUTS_BY_LAST_PART.get(last, ()), "identity"):
-        axes = len(LAYOUTS[layout].permutation)
-        if axes in (0, len(source.shape)):
+        if get_layout(layout).rank in (None, len(source.shape)):
             yield layout
 
 

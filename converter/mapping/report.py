@@ -14,6 +14,7 @@ from tfckpt.errors import pluralize, printable
 from tfckpt.files.json_text import SCHEMA_VERSION, format_json
 
 from ..errors import Shape
+from .moves import Move, Part
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class TensorRecord:
     """A converted tensor: `crc32c` is the source's stored checksum, None if it has no checksum of its own.
 
     `variable` is the name that rules match, without the suffix of moving averages; `averaged` is True for an average.
+    `source_part` and `target_part` are the parts that were moved if the source was cut or the target joined.
     """
 
     source: str
@@ -44,6 +46,21 @@ class TensorRecord:
     crc32c: int | None
     variable: str = ""
     averaged: bool = False
+    source_part: Part | None = None
+    target_part: Part | None = None
+
+    @property
+    def move(self) -> Move:
+        """The move that converted the tensor."""
+        return Move(
+            self.source,
+            self.source_shape,
+            self.layout,
+            self.target,
+            self.target_shape,
+            self.source_part,
+            self.target_part,
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,11 +73,20 @@ class IgnoredRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ConstantRecord:
-    """A target filled with a scalar constant, and the reason."""
+    """A target filled with a constant, one value or several for equal parts of its first axis, and the reason."""
 
     target: str
-    value: float
+    value: float | tuple[float, ...]
     dtype: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TiedRecord:
+    """A target filled with the tensor of another target, and the reason."""
+
+    target: str
+    to: str
     reason: str
 
 
@@ -92,6 +118,7 @@ class ConversionReport:
     tensors: tuple[TensorRecord, ...]
     ignored: tuple[IgnoredRecord, ...]
     constants: tuple[ConstantRecord, ...]
+    tied: tuple[TiedRecord, ...] = dataclasses.field(default=(), kw_only=True)
     nbytes: int
     versions: dict[str, str]
     releases: tuple[str, ...] = ()
@@ -100,6 +127,16 @@ class ConversionReport:
     operations: int | None = None
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> int:
+        """The number of source tensors that were converted."""
+        return len({record.source for record in self.tensors})
+
+    @property
+    def filled(self) -> int:
+        """The number of targets that source tensors fill."""
+        return len({record.target for record in self.tensors})
 
     @property
     def assumed(self) -> str | None:
@@ -125,7 +162,7 @@ class ConversionReport:
             "source": self.source,
             "files": [dataclasses.asdict(file) for file in self.files],
             "model": {"name": self.network, "evidence": list(self.evidence)},
-            "weights": {"choice": self.weights, "averaged": self.averaged, "raw": len(self.tensors) - self.averaged},
+            "weights": {"choice": self.weights, "averaged": self.averaged, "raw": self.used - self.averaged},
             "rules": {"name": self.rules, "version": self.rules_version, "scope": self.scope, "head": self.head},
             "versions": dict(self.versions),
         }
@@ -140,17 +177,19 @@ class ConversionReport:
             "graph": {"operations": self.operations, "input": list(self.inputs), "output": list(self.outputs)},
             "config": self.config,
             "totals": {
-                "source_tensors": len(self.tensors) + len(self.ignored),
-                "used": len(self.tensors),
+                "source_tensors": self.used + len(self.ignored),
+                "used": self.used,
                 "ignored": len(self.ignored),
                 "constants": len(self.constants),
-                "targets": len(self.tensors) + len(self.constants),
+                "tied": len(self.tied),
+                "targets": self.filled + len(self.constants) + len(self.tied),
                 "parameters": self.parameters,
                 "bytes": self.nbytes,
             },
             "tensors": [_tensor_to_dict(record) for record in self.tensors],
             "ignored": [dataclasses.asdict(record) for record in self.ignored],
             "constants": [dataclasses.asdict(record) for record in self.constants],
+            "tied": [dataclasses.asdict(record) for record in self.tied],
         }
 
     def to_json(self) -> str:
@@ -159,7 +198,7 @@ class ConversionReport:
 
     def summary(self) -> str:
         """Return a summary of a few lines."""
-        raw = len(self.tensors) - self.averaged
+        raw = self.used - self.averaged
         reasons = collections.Counter(record.reason for record in self.ignored)
         if self.averaged:
             weights = f"{self.averaged} moving averages" + (f", {raw} raw values without average" if raw else "")
@@ -176,13 +215,22 @@ class ConversionReport:
             *(f"input     {printable(sentence)}, left to the caller" for sentence in self.inputs),
             *(f"output    {printable(sentence)}, left to the caller" for sentence in self.outputs),
             f"weights   {weights}",
-            f"tensors   {len(self.tensors)} used + {len(self.constants)} constant = "
-            f"{len(self.tensors) + len(self.constants)} targets, {self.nbytes:,} bytes",
+            f"tensors   {self.describe_targets()}, {self.nbytes:,} bytes",
+            *(f"tied      {printable(record.target)} = {printable(record.to)}" for record in self.tied),
             f"ignored   {len(self.ignored)}",
             *(f"          {count} × {reason}" for reason, count in sorted(reasons.items())),
             *(f"note      {note}" for note in self.notes),
         ]
         return "\n".join(lines)
+
+    def describe_targets(self) -> str:
+        """Return in words how many targets are filled, and with what."""
+        sources = f"{self.used} used"
+        if self.used != self.filled:
+            sources += f" for {self.filled}"
+        tied = f" + {len(self.tied)} tied" if self.tied else ""
+        total = self.filled + len(self.constants) + len(self.tied)
+        return f"{sources} + {len(self.constants)} constant{tied} = {pluralize(total, 'target')}"
 
 
 def describe_classes(count: int) -> str:
@@ -192,4 +240,8 @@ def describe_classes(count: int) -> str:
 
 def _tensor_to_dict(record: TensorRecord) -> dict[str, Any]:
     checksum = None if record.crc32c is None else f"{record.crc32c:08x}"
-    return {**dataclasses.asdict(record), "crc32c": checksum}
+    parts = {
+        key: None if part is None else part._asdict()
+        for key, part in (("source_part", record.source_part), ("target_part", record.target_part))
+    }
+    return {**dataclasses.asdict(record), "crc32c": checksum, **parts}

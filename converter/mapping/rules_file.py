@@ -5,12 +5,20 @@
     name = "bert"                 # recorded in outputs; default: the name of the file
     version = "1"
     names = "path"                # the names that patterns match: path, full_name or key (see `rules.Names`)
-    scope = "bert/"               # literal start of every source
+    scope = "bert/"               # literal start of every source; or a list of them, of which each is tried
 
     [[rule]]
     source = "encoder/layer_{n}/output/dense/kernel"
     target = "layers.{n}.output.weight"
-    layout = "dense"              # default: identity
+    layout = "dense"              # or axes, such as "1IO -> OI"; default: identity
+
+    [[rule]]
+    source = "cell/kernel"
+    layout = "IG -> GI"
+    cut = "I"                     # a part for each target; `join` is the opposite, with a list of sources
+    order = "G: i j f o -> i f j o"   # equal parts of an axis change places
+    target = ["weight_ih_l0", "weight_hh_l0"]
+    scope = "rnn/"                # instead of the file's; also in [[ignore]]
 
     [[ignore]]
     source = "global_step"
@@ -18,9 +26,13 @@
 
     [[constant]]
     target = "{layer...}.num_batches_tracked"
-    value = 0
+    value = 0                     # or a list: a value for each equal part of the first axis
     dtype = "int64"
     reason = "TensorFlow does not count batches"
+
+    [[tied]]                      # fills a target that nothing else fills
+    target = "lm_head.weight"
+    as = "wte.weight"
 
     [words.n]                     # a group with words matches only these; the target gets the translation
     "0" = "0"
@@ -28,6 +40,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import re
 import sys
@@ -37,20 +50,42 @@ from typing import Any, NoReturn, TypeAlias
 from tfckpt.errors import MissingDependencyError
 
 from ..errors import RulesError
-from .rules import NAMES, Constant, Ignore, Rule, RuleSet
+from .rules import NAMES, Constant, Ignore, Rule, RuleSet, Tied
 
 #: Largest file that is read.
 MAX_BYTES = 1 << 20
 
-_TABLES: dict[str, dict[str, type]] = {
-    "rule": {"source": str, "target": str, "layout": str},
-    "ignore": {"source": str, "reason": str},
-    "constant": {"target": str, "value": float, "dtype": str, "reason": str},
+
+class _Kind(enum.Enum):
+    """The kind of a value, as messages name it."""
+
+    STRING = "a string"
+    STRINGS = "a string or a list of strings"
+    NUMBERS = "a number or a list of numbers"
+
+
+_TABLES: dict[str, dict[str, _Kind]] = {
+    "rule": {
+        "source": _Kind.STRINGS,
+        "target": _Kind.STRINGS,
+        "layout": _Kind.STRING,
+        "cut": _Kind.STRING,
+        "join": _Kind.STRING,
+        "order": _Kind.STRING,
+        "scope": _Kind.STRING,
+    },
+    "ignore": {"source": _Kind.STRING, "reason": _Kind.STRING, "scope": _Kind.STRING},
+    "constant": {"target": _Kind.STRING, "value": _Kind.NUMBERS, "dtype": _Kind.STRING, "reason": _Kind.STRING},
+    "tied": {"target": _Kind.STRING, "as": _Kind.STRING},
 }
-_CLASSES: dict[str, Any] = {"rule": Rule, "ignore": Ignore, "constant": Constant}
-_OPTIONAL = {"layout"}
+_CLASSES: dict[str, Any] = {"rule": Rule, "ignore": Ignore, "constant": Constant, "tied": Tied}
+#: The fields of a rule set.
+_FIELDS = {"rule": "rules", "ignore": "ignores", "constant": "constants", "tied": "tied"}
+#: Keys that are words of Python's.
+_RENAMED = {"as": "to"}
+_OPTIONAL = {"layout", "cut", "join", "order", "scope"}
 _DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
-_STRINGS = ("name", "version", "names", "scope")
+_STRINGS = ("name", "version", "names")
 _LINE = re.compile(r"at line (\d+)")
 
 _Table: TypeAlias = Mapping[str, Any]
@@ -79,26 +114,27 @@ def parse_rules(text: str, *, name: str = "rules", path: str | None = None) -> R
     """Return the rule set in a TOML text; `name` is used if the text does not name it."""
     record = _load_toml(text, path)
     reader = _Reader(text, path)
-    reader.check_keys(record, {*_TABLES, *_STRINGS, "words"}, "the file")
+    reader.check_keys(record, {*_TABLES, *_STRINGS, "scope", "words"}, "the file")
     for key in _STRINGS:
         if not isinstance(record.get(key, ""), str):
             reader.fail(f"{key} is {record[key]!r}, expected a string")
     names = record.get("names", "path")
     if names not in NAMES:
         reader.fail(f"names is {names!r}, expected one of {', '.join(NAMES)}")
+    scope = reader.check_value(record.get("scope", ""), _Kind.STRINGS, "the file: scope")
     tables = {kind: reader.read_tables(record, kind) for kind in _TABLES}
     words = reader.read_words(record)
     entries: dict[str, list[Any]] = {kind: [] for kind in _CLASSES}
     for kind, entry_class in _CLASSES.items():
         for number, table in enumerate(tables[kind]):
-            entry: Any = entry_class(**table)
-            options: dict[str, Any] = {"rules": (), f"{kind}s": (entry,)}
+            entry: Any = entry_class(**{_RENAMED.get(key, key): value for key, value in table.items()})
+            options: dict[str, Any] = {"rules": (), _FIELDS[kind]: (entry,)}
             try:
                 RuleSet(name="", version="", **options)
             except ValueError as error:
                 reader.fail(str(error), kind, number)
             if kind == "rule" and entry in entries[kind]:
-                reader.fail(f"rule {entry.source!r} occurs twice", kind, number)
+                reader.fail(f"rule {str(entry)!r} occurs twice", kind, number)
             entries[kind].append(entry)
     if not entries["rule"]:
         reader.fail("no [[rule]]")
@@ -106,11 +142,9 @@ def parse_rules(text: str, *, name: str = "rules", path: str | None = None) -> R
         name=record.get("name", name),
         version=record.get("version", "1"),
         names=names,
-        scope=record.get("scope", ""),
-        rules=tuple(entries["rule"]),
-        ignores=tuple(entries["ignore"]),
-        constants=tuple(entries["constant"]),
+        scope=scope,
         words=words,
+        **{_FIELDS[kind]: tuple(found) for kind, found in entries.items()},
     )
 
 
@@ -121,7 +155,7 @@ def to_toml(rules: RuleSet) -> str:
         f"version = {_quote(rules.version)}",
         f"names = {_quote(rules.names)}",
     ]
-    lines += [f"scope = {_quote(rules.scope)}"] if rules.scope else []
+    lines += [f"scope = {_format(rules.scope)}"] if rules.scope != "" else []
     for rule in rules.rules:
         lines += format_rule(rule)
     for ignore in rules.ignores:
@@ -131,10 +165,12 @@ def to_toml(rules: RuleSet) -> str:
             "",
             "[[constant]]",
             f"target = {_quote(constant.target)}",
-            f"value = {constant.value!r}",
+            f"value = {_format(constant.value)}",
             f"dtype = {_quote(constant.dtype)}",
             f"reason = {_quote(constant.reason)}",
         ]
+    for tie in rules.tied:
+        lines += format_tied(tie)
     for group, words in rules.words.items():
         lines += ["", f"[words.{_quote(group)}]"]
         lines += [f"{_quote(word)} = {_quote(translation)}" for word, translation in words.items()]
@@ -143,13 +179,21 @@ def to_toml(rules: RuleSet) -> str:
 
 def format_rule(rule: Rule) -> list[str]:
     """Return the TOML lines of a rule, after an empty line."""
-    lines = ["", "[[rule]]", f"source = {_quote(rule.source)}", f"target = {_quote(rule.target)}"]
-    return lines if rule.layout == "identity" else [*lines, f"layout = {_quote(rule.layout)}"]
+    lines = ["", "[[rule]]", f"source = {_format(rule.source)}", f"target = {_format(rule.target)}"]
+    options = {"layout": None if rule.layout == "identity" else rule.layout, "cut": rule.cut, "join": rule.join}
+    options |= {"order": rule.order, "scope": rule.scope}
+    return lines + [f"{key} = {_quote(value)}" for key, value in options.items() if value is not None]
 
 
 def format_ignore(ignore: Ignore) -> list[str]:
     """Return the TOML lines of an ignore, after an empty line."""
-    return ["", "[[ignore]]", f"source = {_quote(ignore.source)}", f"reason = {_quote(ignore.reason)}"]
+    lines = ["", "[[ignore]]", f"source = {_quote(ignore.source)}", f"reason = {_quote(ignore.reason)}"]
+    return lines if ignore.scope is None else [*lines, f"scope = {_quote(ignore.scope)}"]
+
+
+def format_tied(tie: Tied) -> list[str]:
+    """Return the TOML lines of a tie, after an empty line."""
+    return ["", "[[tied]]", f"target = {_quote(tie.target)}", f"as = {_quote(tie.to)}"]
 
 
 def _load_toml(text: str, path: str | None) -> dict[str, Any]:
@@ -218,15 +262,19 @@ class _Reader:
                 if key in _OPTIONAL:
                     continue
                 self.fail(f"{what} has no {key}", kind, number)
-            value = checked[key]
-            numeric = expected is float and isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not numeric and not isinstance(value, expected):
-                self.fail(f"{what}: {key} is {value!r}, expected {_TYPE_NAMES[expected]}", kind, number)
+            value = checked[key] = self.check_value(checked[key], expected, f"{what}: {key}", kind, number)
             if key == "dtype" and value not in _DTYPES:
                 self.fail(f"{what}: dtype is {value!r}, expected one of {', '.join(_DTYPES)}", kind, number)
-            if key in ("source", "reason") and not value:
+            if key in ("source", "reason") and (not value or "" in (value if isinstance(value, tuple) else ())):
                 self.fail(f"{what} has an empty {key}", kind, number)
         return checked
+
+    def check_value(self, value: object, expected: _Kind, what: str, kind: str | None = None, number: int = 0) -> Any:
+        """Return a value, a list as a tuple; raise unless it is of the expected kind."""
+        items = value if isinstance(value, list) and expected in (_Kind.STRINGS, _Kind.NUMBERS) else [value]
+        if not items or not all(_is_of_kind(item, expected) for item in items):
+            self.fail(f"{what} is {value!r}, expected {expected.value}", kind, number)
+        return tuple(items) if isinstance(value, list) else value
 
     def _find_line(self, kind: str, number: int) -> int | None:
         """Return the line on which the `number`th table of a kind starts, or None."""
@@ -235,7 +283,17 @@ class _Reader:
         return lines[number] if number < len(lines) else None
 
 
-_TYPE_NAMES = {str: "a string", float: "a number"}
+def _is_of_kind(value: object, expected: _Kind) -> bool:
+    if expected is _Kind.NUMBERS:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, str)
+
+
+def _format(value: str | float | tuple[str, ...] | tuple[float, ...]) -> str:
+    """Return a string, a number, or a list of either as TOML."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_format, value))}]"
+    return _quote(value) if isinstance(value, str) else repr(value)
 
 
 def _quote(text: str) -> str:

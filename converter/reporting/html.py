@@ -173,7 +173,7 @@ def _render_tensors(report: FullReport) -> str:
     serious = {target for remark in report.remarks if remark.serious for target in remark.targets}
     choices = [
         ("all", len(listed)),
-        *((kind, counts[kind]) for kind in ("used", "constant", "ignored") if counts[kind]),
+        *((kind, counts[kind]) for kind in ("used", "constant", "tied", "ignored") if counts[kind]),
     ]
     buttons = "".join(
         f'<button type="button" data-kind="{kind}" aria-pressed="false">{kind} {count:,}</button>'
@@ -197,7 +197,12 @@ def _render_tensors(report: FullReport) -> str:
 
 def _render_row(report: FullReport, row: Row, serious: bool) -> str:
     begin = f'<tr data-kind="{row.kind}"{" class=bad" if serious else ""}>'
-    how = {"used": f"← {row.source}", "constant": f"constant {row.how}", "ignored": f"ignored: {row.how}"}[row.kind]
+    how = {
+        "used": f"← {row.source}",
+        "constant": f"constant {row.how}",
+        "tied": f"tied: {row.how}",
+        "ignored": f"ignored: {row.how}",
+    }[row.kind]
     name = _break_name(row.target or row.source) + "".join(
         f"<small>{_break_name(line)}</small>" for line in (row.written, how) if line
     )

@@ -102,7 +102,7 @@ class FullReport:
         for tensor in record["tensors"]:
             measured = self.statistics.get(tensor["target"])
             tensor["statistics"] = None if measured is None else measured.to_dict()
-        for tensor in (*record["tensors"], *record["constants"]):
+        for tensor in (*record["tensors"], *record["constants"], *record["tied"]):
             tensor["written_as"] = self.written_as(tensor["target"])
         return {
             "command": self.command,

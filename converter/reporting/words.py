@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tfckpt.errors import join_some, pluralize
 
+from ..mapping.constants import format_value
 from ..mapping.report import describe_classes
 from .record import FullReport
 from .statistics import Remark
@@ -20,7 +21,7 @@ ALL_WELL = "Every value is finite, no variance is negative, no layer is dead, an
 def list_facts(report: FullReport) -> list[tuple[str, str]]:
     """Return the facts about a conversion and its output, as pairs of a name and a text."""
     conversion, output = report.conversion, report.output
-    raw = len(conversion.tensors) - conversion.averaged
+    raw = conversion.used - conversion.averaged
     weights = f"{conversion.averaged:,} moving averages" if conversion.averaged else f"{raw:,} raw values"
     if conversion.averaged and raw:
         weights += f", {raw:,} raw values without an average"
@@ -46,12 +47,13 @@ def list_facts(report: FullReport) -> list[tuple[str, str]]:
 
 def describe_totals(report: FullReport) -> str:
     """Return how the counts of sources and targets add up."""
-    used, ignored, constants = (
-        len(records) for records in (report.conversion.tensors, report.conversion.ignored, report.conversion.constants)
-    )
+    conversion = report.conversion
+    used, filled, ignored = conversion.used, conversion.filled, len(conversion.ignored)
+    constants, tied = len(conversion.constants), len(conversion.tied)
     return (
         f"{used + ignored:,} in the source = {used:,} used + {ignored:,} ignored; "
-        f"{used + constants:,} targets = {used:,} used + {constants:,} constant"
+        f"{filled + constants + tied:,} targets = {filled:,} used + {constants:,} constant"
+        + (f" + {tied:,} tied" if tied else "")
     )
 
 
@@ -72,7 +74,7 @@ def format_number(value: float | None) -> str:
 
 
 class Row(NamedTuple):
-    """A row of the list of tensors, with the kind `used`, `constant` or `ignored`; empty cells are not shown.
+    """A row of the list of tensors, with the kind `used`, `constant`, `tied` or `ignored`; empty cells are not shown.
 
     `written` says whether the tensor was not written, or was written under another name.
     """
@@ -88,7 +90,7 @@ class Row(NamedTuple):
 
 
 def iterate_rows(report: FullReport) -> Iterator[Row]:
-    """Yield a row for each tensor: used, then constant, then ignored ones."""
+    """Yield a row for each tensor: used, then constant, tied and ignored ones."""
     for used in report.conversion.tensors:
         yield Row(
             "used",
@@ -102,7 +104,20 @@ def iterate_rows(report: FullReport) -> Iterator[Row]:
         )
     for filled in report.conversion.constants:
         written = _written(report, filled.target)
-        yield Row("constant", filled.target, written, "", f"{filled.value:g}: {filled.reason}", "", filled.dtype, "")
+        yield Row(
+            "constant",
+            filled.target,
+            written,
+            "",
+            f"{format_value(filled.value)}: {filled.reason}",
+            "",
+            filled.dtype,
+            "",
+        )
+    for tie in report.conversion.tied:
+        yield Row(
+            "tied", tie.target, _written(report, tie.target), "", f"the tensor {tie.to}: {tie.reason}", "", "", ""
+        )
     for ignored in report.conversion.ignored:
         yield Row("ignored", "", "", ignored.source, ignored.reason, "", "", "")
 

@@ -27,7 +27,7 @@ from ..errors import GraphError, UnsupportedOpError, VerificationError
 from ..formats.files import Output, TensorFile
 from ..formats.output import materialize
 from ..formats.proof import BY_RULES, NO_GRAPH, NO_TORCH, LayersProof, ProofRecord, hash_tensors
-from ..mapping.layout import LAYOUTS
+from ..mapping.moves import group_by_source, restore_source
 from .layers_report import ALONE_TOLERANCE, LayersReport
 from .report import Proof
 from .weights import WeightsReport, compare_weights
@@ -112,13 +112,12 @@ class Prover:
 
     def _compare_weights(self, tensors: Mapping[str, Array]) -> WeightsReport:
         result = self._result
-        layouts = {record.source: record for record in result.report.tensors}
+        moves = group_by_source(record.move for record in result.report.tensors)
 
         def read_again(name: str) -> Array:
             if self._source is not None:
                 return self._source[name]
-            record = layouts[name]
-            return LAYOUTS[record.layout].invert(result.state_dict[record.target], record.source_shape)
+            return restore_source(moves[name], result.state_dict)
 
         targets = {name: array.shape for name, array in result.state_dict.items()}
         return compare_weights(result.report, result.config, read_again, targets, tensors)
@@ -185,11 +184,11 @@ class Prover:
             versions["torch"] = str(torch.__version__)
             if isinstance(self._source, Checkpoint):
                 files |= _hash_graph(self._source)
-        moved = sum(record.source is not None for record in weights.records)
+        moved = len({record.source for record in weights.records if record.source is not None})
         return ProofRecord(
             source=self._result.report.source,
             weights=moved,
-            constants=len(weights.records) - moved,
+            constants=sum(record.source is None for record in weights.records),
             layers=None if report is None else _summarize(report),
             reason=layers.reason,
             explanation=layers.explanation,

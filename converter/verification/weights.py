@@ -21,13 +21,17 @@ from ..conversion import ConversionOptions, plan_conversion, plan_with_strides_o
 from ..errors import Shape
 from ..families.averages import WEIGHTS_CHOICES, WeightsChoice
 from ..formats.files import PROVENANCE_KEY, NetworkFile, TensorFile, read_native, read_output, recorded_config
-from ..mapping.layout import LAYOUTS
+from ..mapping.constants import fill
 from ..mapping.modules import Into
+from ..mapping.moves import Move, Part, group_by_source
 from ..mapping.report import ConversionReport
-from ..mapping.rules import Move, RuleSet
+from ..mapping.rules import RuleSet
 from ..model.config import EfficientNetConfig
 from ..sources import open_tensors
 from .comparison import ComparisonReport
+
+#: Dtypes that hold every value of another one exactly.
+_WIDER = {"bfloat16": ("float32", "float64"), "float16": ("float32", "float64"), "float32": ("float64",)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class WeightRecord:
 
     `differing` of `size` elements differ, the first at `first_index` in the source's axes.
     `problem` says why the elements could not be compared, or is None.
+    `widened` is True if the output has the source's values in a wider dtype, which holds all of them exactly.
     """
 
     target: str
@@ -44,6 +49,7 @@ class WeightRecord:
     differing: int = 0
     first_index: tuple[int, ...] | None = None
     problem: str | None = None
+    widened: bool = False
 
     @property
     def equal(self) -> bool:
@@ -65,7 +71,7 @@ class WeightsReport(ComparisonReport):
     """A comparison of all weights: each target of the plan, unexpected tensors, and differences of the config.
 
     `config` is that of the source, or None if rules of the user's own describe the network.
-    `averages` are the source's tensors that are moving averages.
+    `averages` are the source's tensors that are moving averages; `tied` are targets that are other targets' tensors.
     """
 
     config: EfficientNetConfig | None
@@ -76,6 +82,7 @@ class WeightsReport(ComparisonReport):
     nbytes: int
     moves: tuple[Move, ...] = ()
     averages: frozenset[str] = frozenset()
+    tied: frozenset[str] = frozenset()
 
     def findings(self) -> list[str]:
         """Return everything that differs, one a line."""
@@ -84,34 +91,51 @@ class WeightsReport(ComparisonReport):
         return lines + [f"config: {difference}" for difference in self.config_differences]
 
     def summary(self) -> str:
-        """Return the result in two lines."""
-        moved = [record.equal for record in self.records if record.source is not None]
-        constants = [record.equal for record in self.records if record.source is None]
+        """Return the result in a line for each kind of tensor."""
+        moved = self._judge_sources()
+        ties = [record.equal for record in self.records if record.source is None and record.target in self.tied]
+        constants = [
+            record.equal for record in self.records if record.source is None and record.target not in self.tied
+        ]
         kinds = [kind for kind, count in self._kinds().items() if count]
-        return (
+        widened = len({record.source for record in self.records if record.widened})
+        lines = [
             f"weights   {sum(moved)} of {len(moved)} source tensors reproduced byte for byte "
-            f"({self.nbytes:,} bytes, {' and '.join(kinds) or 'no values'})\n"
-            f"constants {sum(constants)} of {len(constants)} correct"
-        )
+            f"({self.nbytes:,} bytes, {' and '.join(kinds) or 'no values'})",
+            *([f"          {widened} of them widened exactly to another dtype"] if widened else []),
+            f"constants {sum(constants)} of {len(constants)} correct",
+            *([f"tied      {sum(ties)} of {len(ties)} equal to the tensors that they are tied to"] if ties else []),
+        ]
+        return "\n".join(lines)
+
+    def _judge_sources(self) -> list[bool]:
+        """Return for each source whether all its parts are equal."""
+        equal: dict[str, bool] = {}
+        for record in self.records:
+            if record.source is not None:
+                equal[record.source] = equal.get(record.source, True) and record.equal
+        return list(equal.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Return values for JSON; equal tensors are only counted."""
-        moved = [record for record in self.records if record.source is not None]
+        moved = self._judge_sources()
         return {
             "ok": self.ok,
             "choice": self.weights,
             "averaged": self._kinds()["moving averages"],
             "raw": self._kinds()["raw values"],
             "tensors": len(moved),
-            "equal": sum(record.equal for record in moved),
-            "constants": len(self.records) - len(moved),
+            "equal": sum(moved),
+            "constants": sum(record.source is None and record.target not in self.tied for record in self.records),
+            "tied": len(self.tied),
             "bytes": self.nbytes,
             "findings": self.findings(),
         }
 
     def _kinds(self) -> dict[str, int]:
         """Count the source tensors of each kind: "ema" takes the raw value of a variable without an average."""
-        averaged = [record.source in self.averages for record in self.records if record.source is not None]
+        sources = {record.source for record in self.records if record.source is not None}
+        averaged = [source in self.averages for source in sources]
         return {"moving averages": sum(averaged), "raw values": len(averaged) - sum(averaged)}
 
     def headline(self) -> str:
@@ -181,22 +205,21 @@ def compare_weights(
 
     `targets` has the shape of every target, and `recorded` is the config in the metadata of the output.
     """
-    moves = tuple(
-        Move(record.source, record.source_shape, record.layout, record.target, record.target_shape)
-        for record in report.tensors
-    )
+    moves = tuple(record.move for record in report.tensors)
     records = []
     done = 0
-    for move in moves:
-        array = read(move.source)
-        records.append(_compare(array, converted.get(move.target), move.layout, move.target, move.source))
+    for source, group in group_by_source(moves).items():
+        array = read(source)
+        records += [_compare(array, converted.get(move.target), move) for move in group]
         done += array.nbytes
         if progress is not None:
             progress(done, report.nbytes)
     for constant in report.constants:
-        shape = targets.get(constant.target, ())  # a changed result may lack it, which the comparison reports
-        array = np.full(shape, constant.value, constant.dtype)
-        records.append(_compare(array, converted.get(constant.target), "identity", constant.target, None))
+        shape = targets.get(constant.target)  # a changed result may lack it, which the comparison reports
+        array = np.zeros(0) if shape is None else fill(shape, constant.value, constant.dtype)
+        records.append(_compare_whole(array, converted.get(constant.target), constant.target))
+    for tie in report.tied:
+        records.append(_compare_whole(converted.get(tie.to, np.zeros(0)), converted.get(tie.target), tie.target))
     expected = {record.target for record in records}
     return WeightsReport(
         config=config,
@@ -207,26 +230,50 @@ def compare_weights(
         nbytes=report.nbytes,
         moves=moves,
         averages=frozenset(record.source for record in report.tensors if record.averaged),
+        tied=frozenset(record.target for record in report.tied),
     )
 
 
-def _compare(array: Array, converted: Array | None, layout: str, target: str, source: str | None) -> WeightRecord:
-    """Map a target back through its layout, and compare the bytes of its elements with those of the source."""
+def _compare(array: Array, converted: Array | None, move: Move) -> WeightRecord:
+    """Move a target back, and compare the bytes of its elements with those of its part of the source."""
+    part = array if move.source_part is None else move.source_part.of(array)
+    is_widened = converted is not None and converted.dtype.name in _WIDER.get(part.dtype.name, ())
+    if is_widened and converted is not None:
+        part = part.astype(converted.dtype)
+    problem = _find_problem(part, converted, move.target_shape)
+    if converted is None or problem is not None:
+        return WeightRecord(move.target, move.source, part.size, problem=problem)
+    record = _compare_elements(part, move.invert(converted), move.target, move.source, move.source_part)
+    return dataclasses.replace(record, widened=is_widened)
+
+
+def _compare_whole(array: Array, converted: Array | None, target: str) -> WeightRecord:
+    """Compare the bytes of a target with those of a constant, or of the target that it is tied to."""
+    problem = _find_problem(array, converted, array.shape)
+    if converted is None or problem is not None:
+        return WeightRecord(target, None, array.size, problem=problem)
+    return _compare_elements(array, converted, target, None, None)
+
+
+def _find_problem(array: Array, converted: Array | None, shape: Shape) -> str | None:
     if converted is None:
-        return WeightRecord(target, source, array.size, problem="not in the output")
+        return "not in the output"
     if converted.dtype != array.dtype:
-        problem = f"dtype {converted.dtype.name}, expected {array.dtype.name}"
-        return WeightRecord(target, source, array.size, problem=problem)
-    expected = LAYOUTS[layout].target_shape(array.shape)
-    if converted.shape != expected:
-        problem = f"shape {list(converted.shape)}, expected {list(expected)}"
-        return WeightRecord(target, source, array.size, problem=problem)
-    different = _view_bytes(LAYOUTS[layout].invert(converted, array.shape)) != _view_bytes(array)
+        return f"dtype {converted.dtype.name}, expected {array.dtype.name}"
+    return None if converted.shape == shape else f"shape {list(converted.shape)}, expected {list(shape)}"
+
+
+def _compare_elements(
+    array: Array, restored: Array, target: str, source: str | None, part: Part | None
+) -> WeightRecord:
+    different = _view_bytes(restored) != _view_bytes(array)
     positions = np.flatnonzero(different.any(axis=1))
     if not positions.size:
         return WeightRecord(target, source, array.size)
-    first = tuple(int(index) for index in np.unravel_index(positions[0], array.shape))
-    return WeightRecord(target, source, array.size, int(positions.size), first)
+    first = [int(index) for index in np.unravel_index(positions[0], array.shape)]
+    if part is not None:
+        first[part.axis] += part.start
+    return WeightRecord(target, source, array.size, int(positions.size), tuple(first))
 
 
 def _view_bytes(array: Array) -> np.ndarray[Any, np.dtype[np.uint8]]:

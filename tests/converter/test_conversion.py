@@ -207,6 +207,7 @@ def test_report_is_complete_as_json(digits: pathlib.Path) -> None:
         "used": 113,
         "ignored": 114,
         "constants": 19,
+        "tied": 0,
         "targets": 132,
         "parameters": 60_698,
         "bytes": 253_288,
@@ -223,6 +224,8 @@ def test_report_is_complete_as_json(digits: pathlib.Path) -> None:
         "crc32c": f"{stored:08x}",
         "variable": SCOPE + "stem/conv2d/kernel",
         "averaged": True,
+        "source_part": None,
+        "target_part": None,
     }
     assert {"source": "global_step", "reason": "training step counter"} in report["ignored"]
     assert set(report["versions"]) == {"tfckpt", "numpy"}

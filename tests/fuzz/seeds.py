@@ -159,7 +159,22 @@ def rules() -> list[bytes]:
     small = b"""name = "bert"
 version = "1"
 names = "path"
-scope = "bert/"
+scope = ["bert/", ""]
+[[rule]]
+source = "cell/kernel"
+target = ["ih", "hh"]
+layout = "1IG -> (GI)1"
+cut = "I"
+order = "G: i j f o -> i f j o"
+scope = ""
+[[rule]]
+source = ["{n}/q", "{n}/k"]
+target = "{n}.qk"
+layout = "O -> BO"
+join = "B"
+[[tied]]
+target = "{layer}.head"
+as = "{layer}.wte"
 [[rule]]
 source = "layer_{n}/{part}/kernel"
 target = "layers.{n}.{part}.weight"
@@ -169,7 +184,7 @@ source = "{variable...}/adam_m"
 reason = "optimizer"
 [[constant]]
 target = "{layer...}.num_batches_tracked"
-value = 0
+value = [0, 1]
 dtype = "int64"
 reason = "not counted"
 [words.part]

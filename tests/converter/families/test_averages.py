@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from converter.families.averages import REASON_AVERAGED, REASON_RAW, select_weights
-from converter.mapping.rules import Ignored, Source
+from converter.mapping.planning import Ignored, Source
 
 AVERAGE = Source("a/ExponentialMovingAverage", (1,), "a/ExponentialMovingAverage")
 SOURCES = [Source("a", (1,), "a"), AVERAGE, Source("b", (2,), "b")]

@@ -17,7 +17,7 @@ from converter.errors import MappingError, UnknownModelError
 from converter.families.keras_applications import KERAS
 from converter.families.search import prepare
 from converter.families.variables import Inventory, SourceVariable
-from converter.mapping.rules import plan
+from converter.mapping.planning import plan
 from converter.model.architectures import CONFIGS
 from converter.model.names import native_targets
 from tfckpt.graphs.object_graph import VALUE_SUFFIX

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from converter.errors import ConversionError, Shape
 from converter.families.search import FAMILIES, prepare
 from converter.families.variables import Inventory, SourceVariable
+from converter.mapping.planning import Source, plan
 from converter.mapping.proposals import propose
-from converter.mapping.rules import Source, plan
 from converter.model.architectures import CONFIGS
 from converter.model.names import native_targets
 

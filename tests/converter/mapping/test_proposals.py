@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from converter.errors import Shape
+from converter.mapping.planning import Source, draft
 from converter.mapping.proposals import Proposal, propose
-from converter.mapping.rules import Ignore, Rule, RuleSet, Source, draft
+from converter.mapping.rules import Ignore, Rule, RuleSet
 from converter.mapping.rules_file import parse_rules
 
 

@@ -7,7 +7,9 @@ import pickle
 import pytest
 
 from converter.errors import Ambiguity, MappingError, Mismatch, Missing, Shape, Unmapped
-from converter.mapping.rules import Constant, Filled, Ignore, Ignored, Move, Plan, Rule, RuleSet, Source, plan
+from converter.mapping.moves import Move
+from converter.mapping.planning import Filled, Ignored, Plan, Source, plan
+from converter.mapping.rules import Constant, Ignore, Rule, RuleSet
 
 
 def rule_set(*rules: Rule, **options: object) -> RuleSet:

@@ -8,7 +8,7 @@ import pytest
 
 from converter.errors import RulesError
 from converter.families.search import FAMILIES
-from converter.mapping.rules import Constant, Ignore, Rule, RuleSet
+from converter.mapping.rules import Constant, Ignore, Rule, RuleSet, Tied
 from converter.mapping.rules_file import MAX_BYTES, parse_rules, read_rules, to_toml
 from converter.model.architectures import CONFIGS
 
@@ -37,6 +37,18 @@ value = 0
 dtype = "int64"
 reason = "counts nothing"
 
+[[rule]]
+source = "cell/kernel"
+target = ["ih", "hh"]
+layout = "IG -> GI"
+cut = "I"
+order = "G: i j -> j i"
+scope = ""
+
+[[tied]]
+target = "head"
+as = "wte"
+
 [words.part]
 beta = "bias"
 """
@@ -49,9 +61,14 @@ def test_file_is_read_as_a_rule_set() -> None:
         version="2",
         names="full_name",
         scope="net/",
-        rules=(Rule("layer_{n}/kernel", "layers.{n}.weight", "dense"), Rule("layer_{n}/{part}", "layers.{n}.{part}")),
+        rules=(
+            Rule("layer_{n}/kernel", "layers.{n}.weight", "dense"),
+            Rule("layer_{n}/{part}", "layers.{n}.{part}"),
+            Rule("cell/kernel", ("ih", "hh"), "IG -> GI", cut="I", order="G: i j -> j i", scope=""),
+        ),
         ignores=(Ignore("{variable...}/Momentum", "slot"),),
         constants=(Constant("count", 0, "int64", "counts nothing"),),
+        tied=(Tied("head", "wte"),),
         words={"part": {"beta": "bias"}},
     )
 
@@ -92,6 +109,15 @@ def test_rule_set_without_name_is_named_after_its_file(tmp_path: pathlib.Path) -
         (("value = 0", f"value = 1{'0' * 400}"), 19, "int64"),
         (("value = 0", f"value = 1{'0' * 5000}"), None, "TOML"),
         (('source = "{variable...}/', 'source = "{v}/{v}/'), 15, "{v}/{v}"),
+        (("value = 0", "value = []"), 19, "[]"),
+        (("value = 0", "value = [0, 0.5]"), 19, "0.5"),
+        (('target = ["ih", "hh"]', 'target = ["ih", 3]'), 25, "3"),
+        (('target = ["ih", "hh"]', "target = []"), 25, "[]"),
+        (('target = ["ih", "hh"]', 'target = ["ih", "ih"]'), 25, "twice"),
+        (('source = "cell/kernel"', 'source = ["cell/kernel", ""]'), 25, "empty source"),
+        (('cut = "I"', 'cut = ["I"]'), 25, "cut"),
+        (('as = "wte"', 'as = "{wte}"'), 33, "wte"),
+        (('scope = "net/"', "scope = 3"), None, "scope"),
         (('names = "full_name"', 'names = "name"'), None, "'name'"),
         (('version = "2"', "version = 2"), None, "version"),
         (('version = "2"', 'version = "2"\ncolour = "red"'), None, "colour"),

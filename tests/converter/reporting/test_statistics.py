@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from converter.mapping.layout import LAYOUTS
+from converter.mapping.layout import get_layout
 from converter.mapping.report import TensorRecord
 from converter.reporting.statistics import Remark, Statistics, compute_statistics, find_remarks, find_roles
 
@@ -28,7 +28,7 @@ def test_statistics_are_equal_to_those_of_numpy(dtype: str, layout: str) -> None
     """The statistics agree for each dtype, for the strides of each layout, and for more than one chunk."""
     kind = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
     stored = (np.random.default_rng(0).standard_normal((3, 3, 190, 200)) * 50 + 3).astype(kind)
-    array = LAYOUTS[layout].apply(stored)
+    array = get_layout(layout).apply(stored)
     plain = stored.astype(np.float64)
 
     found = compute_statistics(array, layout)
@@ -80,7 +80,7 @@ def test_dead_channels_are_counted_along_the_output() -> None:
     kernel = np.zeros((1, 1, 4, 3), np.float32)
     kernel[0, 0, 1, 2] = 1
 
-    found = compute_statistics(LAYOUTS["conv2d"].apply(kernel), "conv2d")
+    found = compute_statistics(get_layout("conv2d").apply(kernel), "conv2d")
 
     assert found is not None
     assert (found.dead, found.channels) == (2, 3)
