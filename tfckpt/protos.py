@@ -36,7 +36,7 @@ def parse(name: str, data: bytes | memoryview) -> Any:
         raise CorruptionError(f"{len(data)} bytes do not parse as {name}: {error}") from error
 
 
-def parse_text(name: str, text: str) -> Any:
+def parse_text(name: str, text: str, *, allow_unknown_fields: bool = False) -> Any:
     """Parse a message in protobuf's text format; the `CorruptionError` for invalid text says line and column.
 
     If a singular field occurs twice, the last one wins, as in TensorFlow.
@@ -44,10 +44,29 @@ def parse_text(name: str, text: str) -> Any:
     from google.protobuf import text_format
 
     try:
-        return text_format.Merge(text, message_class(name)(), descriptor_pool=_pool())
+        return text_format.Merge(
+            text, message_class(name)(), allow_unknown_field=allow_unknown_fields, descriptor_pool=_pool()
+        )
     except (text_format.ParseError, ValueError, Warning) as error:
         # A bad escape is a UnicodeDecodeError before release 5 and a warning since then, which may be set to raise.
         raise CorruptionError(f"does not parse as {name}: {error}") from error
+    except RecursionError:
+        raise CorruptionError(f"does not parse as {name}: nested too deeply") from None
+
+
+def parse_json(name: str, value: Any) -> Any:
+    """Return the message of protobuf's JSON form, already read as Python values; unknown fields are skipped.
+
+    Raises `CorruptionError` if a value does not fit its field.
+    """
+    from google.protobuf import json_format
+
+    try:
+        return json_format.ParseDict(value, message_class(name)(), ignore_unknown_fields=True, descriptor_pool=_pool())
+    except (json_format.ParseError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptionError(f"does not parse as {name}: {error}") from error
+    except RecursionError:
+        raise CorruptionError(f"does not parse as {name}: nested too deeply") from None
 
 
 def format_text(message: Any) -> str:

@@ -66,6 +66,7 @@ _MODULES = (
     "comparison",
     "control",
     "convolution",
+    "fused",
     "images",
     "indexing",
     "linear",

@@ -24,6 +24,7 @@ from converter.mapping.reversal import reverse  # noqa: E402
 from converter.mapping.rules import Rule, RuleSet  # noqa: E402
 from converter.model import EfficientNet  # noqa: E402
 from tests.arrays import distance  # noqa: E402
+from tfckpt import protos  # noqa: E402
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -237,16 +238,20 @@ def test_reverse_returns_the_checkpoints_own_tensors(
         assert np.array_equal(by_name[record.variable], by_key[record.source])
 
 
-def test_graph_in_an_unsupported_form_is_a_note(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Variables saved with a SavedModel in text form convert with given strides, and a note says why."""
+def test_graph_in_text_form_is_converted(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The same tensors as with the binary form, and no option is needed."""
     shutil.copytree(data / "savedmodel", tmp_path / "model")
-    (tmp_path / "model" / "saved_model.pb").rename(tmp_path / "model" / "saved_model.pbtxt")
+    binary = tmp_path / "model" / "saved_model.pb"
+    text = protos.format_text(protos.parse("SavedModel", binary.read_bytes()))
+    (tmp_path / "model" / "saved_model.pbtxt").write_text(text, encoding="utf-8")
+    binary.unlink()
 
-    report = convert(tmp_path / "model" / "variables" / "variables", strides=(1, 2, 2, 1)).report
+    from_text, from_binary = convert(tmp_path / "model"), convert(data / "savedmodel")
 
-    (note,) = report.notes
-    assert "saved_model.pbtxt" in note
-    assert any("strides" in sentence for sentence in report.evidence)
+    assert from_text.report.notes == from_binary.report.notes
+    assert from_text.state_dict.keys() == from_binary.state_dict.keys()
+    for name, array in from_text.state_dict.items():
+        assert np.array_equal(array, from_binary.state_dict[name])
 
 
 def test_output_of_every_source_is_verified_without_repeating_options(

@@ -10,7 +10,7 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..storage.base import Storage
 from ..storage.locate import Options, locate_path
 from .meta_graph import MetaGraph, read_meta_graph
-from .saved_model import FILE_NAME, is_saved_model, read_saved_model
+from .saved_model import FILE_NAME, TEXT_FILE_NAME, is_saved_model, read_saved_model
 
 _META = ".meta"
 
@@ -33,7 +33,7 @@ def _read(storage: Storage, place: str, limits: Limits) -> MetaGraph:
         return read_saved_model(storage, place, limits).meta_graph
     if not storage.is_file(place):
         raise CheckpointNotFoundError("no graph: file not found", path=place)
-    if name == FILE_NAME:
+    if name in (FILE_NAME, TEXT_FILE_NAME):
         return read_saved_model(storage, folder, limits).meta_graph
     if not name.endswith(_META):
         raise CheckpointNotFoundError(f"no graph: expected a .meta file or a SavedModel ({FILE_NAME})", path=place)

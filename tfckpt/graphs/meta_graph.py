@@ -17,6 +17,7 @@ from ..limits import DEFAULT_LIMITS, Limits, check_limit
 from ..tensors.dtypes import data_type
 from .graph import Graph, decode_graph, decode_shape
 from .saved_objects import SavedObjects, decode_saved_objects
+from .text import TEXT_ENDINGS, read_text_message
 
 #: The collections whose values are VariableDef messages (TensorFlow `framework/ops.py`, GraphKeys).
 _VARIABLE_COLLECTIONS = (
@@ -115,7 +116,9 @@ def read_meta_graph(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> Meta
 
 
 def read_message(source: ByteSource, kind: str, limits: Limits) -> Any:
-    """Read the whole file and parse it as one message."""
+    """Read the whole file and parse it as one message, in text form if the name of the file says so."""
+    if source.name.endswith(TEXT_ENDINGS):
+        return read_text_message(source, kind, limits)[1]
     check_limit(limits, "max_graph_bytes", source.size, "graph file is too large", path=source.name)
     with error_context(path=source.name):
         return protos.parse(kind, source.read(0, source.size))

@@ -3,7 +3,7 @@
 ::
 
     FOLDER/saved_model.pb                          a SavedModel message: one or more meta graphs with different tags
-    FOLDER/saved_model.pbtxt                       or the same as text, which is rare and not read
+    FOLDER/saved_model.pbtxt                       or the same as text, which is rare
     FOLDER/variables/variables.index               the checkpoint, with the prefix FOLDER/variables/variables
     FOLDER/variables/variables.data-?????-of-?????
     FOLDER/assets, assets.extra, fingerprint.pb, tfhub_module.pb, keras_metadata.pb      not read
@@ -14,9 +14,10 @@ Source: TensorFlow `protobuf/saved_model.proto` and `saved_model/constants.h`.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from .._typing import ByteSource
-from ..errors import CorruptionError, UnsupportedFeatureError, error_context
+from ..errors import CorruptionError, error_context
 from ..limits import DEFAULT_LIMITS, Limits
 from ..storage.base import Storage
 from .meta_graph import MetaGraph, decode_meta_graph, read_message
@@ -67,15 +68,15 @@ def is_saved_model(storage: Storage, folder: str) -> bool:
     return any(storage.is_file(storage.join(folder, name)) for name in (FILE_NAME, TEXT_FILE_NAME))
 
 
+def find_file(storage: Storage, folder: str) -> str:
+    """Return the path of the SavedModel file in a folder, binary or text; that of the binary one if there is none."""
+    path, text = (storage.join(folder, name) for name in (FILE_NAME, TEXT_FILE_NAME))
+    return text if not storage.is_file(path) and storage.is_file(text) else path
+
+
 def read_saved_model(storage: Storage, folder: str, limits: Limits = DEFAULT_LIMITS) -> SavedModel:
-    """Read the SavedModel in a folder; `UnsupportedFeatureError` if it has only the text form."""
-    path = storage.join(folder, FILE_NAME)
-    if not storage.is_file(path) and storage.is_file(storage.join(folder, TEXT_FILE_NAME)):
-        raise UnsupportedFeatureError(
-            "a graph in the text form of SavedModel is not supported; the variables can be read",
-            path=storage.join(folder, TEXT_FILE_NAME),
-        )
-    source = storage.open(path)
+    """Read the SavedModel in a folder, from its binary file or else from the one in text form."""
+    source = storage.open(find_file(storage, folder))
     try:
         return decode_saved_model(source, limits)
     finally:
@@ -83,12 +84,17 @@ def read_saved_model(storage: Storage, folder: str, limits: Limits = DEFAULT_LIM
 
 
 def decode_saved_model(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> SavedModel:
-    """Read a `saved_model.pb` file."""
+    """Read a `saved_model.pb` or `saved_model.pbtxt` file."""
     message = read_message(source, "SavedModel", limits)
     with error_context(path=source.name):
-        if not message.meta_graphs:
-            raise CorruptionError("the SavedModel has no meta graph")
-        return SavedModel(
-            message.saved_model_schema_version,
-            tuple(decode_meta_graph(meta_graph, limits) for meta_graph in message.meta_graphs),
-        )
+        return decode_saved_model_message(message, limits)
+
+
+def decode_saved_model_message(message: Any, limits: Limits = DEFAULT_LIMITS) -> SavedModel:
+    """Return the SavedModel in a message; `CorruptionError` if it has no meta graph."""
+    if not message.meta_graphs:
+        raise CorruptionError("the SavedModel has no meta graph")
+    return SavedModel(
+        message.saved_model_schema_version,
+        tuple(decode_meta_graph(meta_graph, limits) for meta_graph in message.meta_graphs),
+    )

@@ -353,14 +353,6 @@ def test_file_without_a_graph_is_rejected(tmp_path: Path, content: bytes, error:
         load_graph(tmp_path / "graph.pb")
 
 
-def test_graph_in_text_form_is_rejected(tmp_path: Path) -> None:
-    """A `.pbtxt` file is a graph, but its form is not supported."""
-    (tmp_path / "graph.pbtxt").write_text(constant("x", 1.0))
-
-    with pytest.raises(GraphError, match=r"graph\.pbtxt"):
-        load_graph(tmp_path / "graph.pbtxt")
-
-
 def test_missing_file_is_reported_by_the_reader(tmp_path: Path) -> None:
     """If there is no file, the reader of checkpoints raises its own error."""
     with pytest.raises(CheckpointNotFoundError):

@@ -15,8 +15,12 @@ from .recorded import FAMILIES, Case, cases_of
 #: and half-precision ones have large errors.
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "half": 1e-2}
 #: Tested in `test_variables.py`: variables need a checkpoint, and TensorFlow 2.21 no longer creates some operations.
+#: Those of TensorFlow.js are tested in `test_loading.py`.
 ELSEWHERE = {
     "BatchNormWithGlobalNormalization",
+    "FusedDepthwiseConv2dNative",
+    "Prelu",
+    "_FusedDepthwiseConv2dNative",
     "ReadVariableOp",
     "RefIdentity",
     "RefMerge",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -15,9 +16,11 @@ from tests.arrays import digest
 from tests.builders import MemorySource
 from tests.tfckpt.recorded import TENSORFLOW, expected
 from tfckpt import protos
-from tfckpt.errors import CorruptionError, LimitExceededError, UnsupportedFeatureError
-from tfckpt.graphs.saved_model import SavedModel, decode_saved_model
+from tfckpt.errors import CorruptionError, LimitExceededError
+from tfckpt.graphs.saved_model import SavedModel, decode_saved_model, read_saved_model
+from tfckpt.graphs.text import read_text_message
 from tfckpt.limits import Limits
+from tfckpt.storage.local import LocalStorage
 
 CASES = ("savedmodel-tf1", "savedmodel-tf2")
 
@@ -158,16 +161,50 @@ def test_size_of_a_saved_model_file_is_limited() -> None:
     assert (caught.value.limit, caught.value.claimed) == ("max_graph_bytes", source.size)
 
 
-def test_variables_are_read_although_the_graph_is_in_text_form(tmp_path: Path) -> None:
-    """Asking for the graph raises an error that names saved_model.pbtxt."""
-    shutil.copytree(TENSORFLOW / "savedmodel-tf1" / "variables", tmp_path / "variables")
-    (tmp_path / "saved_model.pbtxt").write_text("saved_model_schema_version: 1\n")
+def test_saved_model_in_text_form_is_read(tmp_path: Path) -> None:
+    """With the names of TensorFlow's enumerations, and with fields that we do not read."""
+    shutil.copytree(TENSORFLOW / "savedmodel-tf1", tmp_path / "text")
+    binary = tmp_path / "text" / "saved_model.pb"
+    text = protos.format_text(protos.parse("SavedModel", binary.read_bytes()))
+    text = re.sub(r"(?m)^( *(?:d?type): )1$", r"\1DT_FLOAT", text) + '\nunknown_field { a: DT_FLOAT b: "DT_FLOAT" }\n'
+    assert "dtype: DT_FLOAT" in text
+    binary.unlink()
+    (tmp_path / "text" / "saved_model.pbtxt").write_text(text)
 
-    with tfckpt.open(tmp_path) as checkpoint:
+    with tfckpt.open(tmp_path / "text") as checkpoint, tfckpt.open(TENSORFLOW / "savedmodel-tf1") as original:
         assert list(checkpoint) == ["dense/bias", "dense/kernel"]
-        with pytest.raises(UnsupportedFeatureError) as caught:
-            checkpoint.graph  # noqa: B018  # reading it is what fails
-        assert caught.value.path == str(tmp_path / "saved_model.pbtxt")
+        assert checkpoint.signatures == original.signatures
+        assert checkpoint.graph is not None and original.graph is not None
+        for node, other in zip(checkpoint.graph, original.graph, strict=True):
+            assert (node.name, node.op, node.inputs) == (other.name, other.op, other.inputs)
+            assert repr(dict(node.attributes)) == repr(dict(other.attributes))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "garbage",
+        "saved_model_schema_version: 1\n",
+        "meta_graphs {",
+        "meta_graphs { graph_def { node { attr { key: 'T' value { type: DT_NONE } } } } }",
+    ],
+)
+def test_damaged_text_form_is_corrupt(tmp_path: Path, text: str) -> None:
+    """An empty file, a fragment and an unknown type are not SavedModels."""
+    (tmp_path / "saved_model.pbtxt").write_text(text)
+
+    with pytest.raises(CorruptionError):
+        read_saved_model(LocalStorage(), str(tmp_path))
+
+
+def test_deeply_nested_text_is_corrupt(tmp_path: Path) -> None:
+    """It does not reach the limit of Python's stack as an error of Python."""
+    text = "graph_def { node { attr { key: 'a' value { " + "func { attr { key: 'a' value { " * 2000
+    (tmp_path / "graph.pbtxt").write_text(text)
+
+    with pytest.raises(CorruptionError):
+        read_text_message(LocalStorage().open(str(tmp_path / "graph.pbtxt")), "MetaGraphDef")
 
 
 def test_signatures_are_found_from_any_path_of_a_saved_model() -> None:
