@@ -27,6 +27,7 @@ LAYERS = {
     "tfckpt.tensors": 2,
     "tfckpt.bundle": 3,
     "tfckpt.graphs": 3,
+    "tfckpt.keras": 3,
     "tfckpt.v1": 3,
     "tfckpt.finding": 4,
     "tfckpt.checkpoint": 5,

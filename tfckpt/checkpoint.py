@@ -6,6 +6,7 @@ import html
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
+from typing import Any
 
 from ._threads import cached_property
 from ._typing import Array, Buffer, PathLike
@@ -20,6 +21,7 @@ from .graphs.graph_file import read_graph_file
 from .graphs.meta_graph import MetaGraph, Signature, read_meta_graph
 from .graphs.object_graph import ObjectGraph, Variable, list_variables, read_object_graph
 from .graphs.saved_model import SavedModel
+from .keras.reader import KerasReader
 from .limits import DEFAULT_LIMITS, Limits
 from .storage.base import Storage
 from .storage.locate import Options
@@ -41,7 +43,7 @@ class Checkpoint(Mapping[str, Array]):
     Arrays are in C order, and marked as read-only unless the checkpoint was opened with `writable=True`. Those of a
     local little-endian checkpoint are views of the memory-mapped file, which take no extra memory and stay valid after
     `close`. The map is private, so that programs that write to an array all the same change memory and never the file.
-    Checksums are verified when a tensor is read, unless `verify=False`.
+    Checksums are verified when a tensor is read, unless `verify=False`; Keras files have none.
     Checkpoints are thread-safe.
     """
 
@@ -72,7 +74,7 @@ class Checkpoint(Mapping[str, Array]):
 
     @property
     def format(self) -> str:
-        """The name of the format: "V2" for a tensor bundle, "V1" for the older table files."""
+        """The name of the format: "V2" for a tensor bundle, "V1" for the older table files, or "Keras"."""
         return self.reader.format
 
     @property
@@ -199,8 +201,22 @@ class Checkpoint(Mapping[str, Array]):
         """Return a record of each variable, in key order: key, path, full name and slot variables.
 
         In a name-based checkpoint every tensor counts as a variable.
+        For a Keras file that has only paths, the full names are those of layer and variable, such as
+        `stem_conv/kernel`, if the file or its configuration names the layers.
         """
+        if isinstance(self.reader, KerasReader):
+            full_names = self.reader.full_names
+            return tuple(Variable(info.name, None, full_names.get(info.name, info.name), info) for info in self.infos())
         return list_variables(self.reader, self.object_graph)
+
+    @property
+    def keras_config(self) -> Any:
+        """The configuration of the Keras model in the file, as parsed JSON; None if there is none.
+
+        A `.keras` file has one, and an `.h5` file of a whole model.
+        Raises `CorruptionError` if it is not JSON.
+        """
+        return self.reader.config if isinstance(self.reader, KerasReader) else None
 
     @cached_property
     def saved_model(self) -> SavedModel | None:
@@ -303,6 +319,7 @@ def open(
 
     `path` is a prefix (`dir/model.ckpt-7`), any file of the checkpoint, a `checkpoint` state file, or a folder with
     a checkpoint: the latest one according to the state file, else the only one.
+    It can also be a Keras file: `.keras`, `.h5`, `.weights.h5`, or `.weights.json` with its shards.
     It can be a local path, a URL (`https://host/dir/model.ckpt-7`, or any protocol that fsspec supports, such as
     `gs://`), a path in an archive (`weights.tgz`, or `weights.tgz!dir/model.ckpt-7` if it contains several
     checkpoints), or a mapping from file names to bytes.

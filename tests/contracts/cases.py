@@ -1,4 +1,4 @@
-"""Checkpoints written by TensorFlow: one for each format and each layout of tensors.
+"""Checkpoints written by TensorFlow and Keras: one for each format and each layout of tensors.
 
 The tests open each of them in every place and compare the tensors with what TensorFlow read, which
 tests/data/tensorflow/README.md describes.
@@ -10,6 +10,8 @@ import dataclasses
 import json
 import pathlib
 from typing import Any
+
+from tests import keras_files
 
 DATA = pathlib.Path(__file__).parents[1] / "data" / "tensorflow"
 
@@ -50,6 +52,21 @@ class Case:
         return {tensor["name"]: tensor for tensor in record["tensors"]}
 
 
+@dataclasses.dataclass(frozen=True)
+class KerasCase(Case):
+    """A Keras file, and its shards if it has any."""
+
+    format: str = "Keras"
+
+    def files(self) -> dict[str, bytes]:
+        """Return the file, and its shards, by name."""
+        return keras_files.files_of(self.prefix)
+
+    def tensors(self) -> dict[str, dict[str, Any]]:
+        """Return the records of the tensors by name."""
+        return {tensor["name"]: tensor for tensor in keras_files.expected()[self.prefix]["tensors"]}
+
+
 CASES = {
     "V2": Case("dtypes", "ckpt"),
     "sliced": Case("slices", "ckpt"),
@@ -60,5 +77,10 @@ CASES = {
     "object-based": Case("objects-more", "legacy_optimizer/ckpt-1", sub="legacy_optimizer", inside=""),
     "SavedModel": Case("savedmodel-tf2", "variables/variables", inside=""),
     "V1": Case("v1", "sliced", "V1"),
+    "Keras-legacy": KerasCase("keras-files", "tf_keras-legacy.h5"),
+    "Keras-whole": KerasCase("keras-files", "keras3-float16.h5"),
+    "Keras-weights": KerasCase("keras-files", "keras3-bfloat16.weights.h5"),
+    "Keras-archive": KerasCase("keras-files", "tf_keras-bfloat16.keras"),
+    "Keras-sharded": KerasCase("keras-files", "keras3-sharded.weights.json"),
     "V1-sharded": Case("v1", "spread-?????-of-00003", "V1", needs_listing=True),
 }

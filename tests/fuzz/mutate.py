@@ -23,7 +23,7 @@ from tests.hostile.sealing import mutate, nudge
 
 #: Relative numbers of inputs; converting is a hundred times slower than the other targets.
 SHARES = {"index": 22, "sealed-index": 22, "data": 14, "v1": 6, "sealed-v1": 8, "object-graph": 8, "state": 4}
-SHARES |= {"archive": 6, "meta": 3, "saved-model": 4, "frozen-graph": 2, "convert": 1}
+SHARES |= {"archive": 6, "keras": 12, "meta": 3, "saved-model": 4, "frozen-graph": 2, "convert": 1}
 SHARES |= {"report": 1, "record": 3, "preprocessing": 3, "labels": 3, "rules": 2, "safetensors": 4, "npz": 3, "pth": 3}
 
 

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 
 from tests import builders
+from tests import keras_files as keras
 from tests.builders import Bundle
 from tests.tfckpt.v1.v1_files import V1File
 
@@ -97,6 +98,12 @@ def archives() -> list[bytes]:
                 zipped.writestr(zipfile.ZipInfo(name), data, method)
         contents.append(out.getvalue())
     return contents
+
+
+def keras_files() -> list[bytes]:
+    """Return the Keras files: HDF5, and zip archives with it."""
+    names = [name for name in keras.expected() if not name.endswith(".json")]
+    return [keras.files_of(name)[name] for name in names]
 
 
 def graphs(ending: str) -> list[bytes]:

@@ -212,6 +212,17 @@ def _archive(data: bytes) -> list[str]:
     return steps.errors
 
 
+def _keras(data: bytes) -> list[str]:
+    """Use the bytes as an HDF5 file or, if they begin like a zip archive, as a `.keras` file."""
+    name = "m.keras" if data.startswith(b"PK") else "m.h5"
+    steps = Steps()
+    checkpoint = steps(lambda: tfckpt.open({name: data}))
+    if checkpoint is not None:
+        with checkpoint:
+            steps(lambda: checkpoint.keras_config)
+    return steps.errors + use({name: data})
+
+
 def _meta(data: bytes) -> list[str]:
     steps = Steps()
     with tfckpt.open({**seeds.bundles()[0], "model.meta": data}) as checkpoint:
@@ -407,6 +418,7 @@ TARGETS = {
         Target("object-graph", seeds.object_graphs, _object_graph),
         Target("state", seeds.state_files, _state),
         Target("archive", seeds.archives, _archive),
+        Target("keras", seeds.keras_files, _keras),
         Target("meta", lambda: seeds.graphs(".meta"), _meta),
         Target("saved-model", lambda: seeds.graphs("saved_model.pb"), _saved_model),
         Target("frozen-graph", seeds.frozen_graphs, _frozen),

@@ -75,6 +75,11 @@ class BundleReader:
         return self._header.big_endian
 
     @property
+    def has_checksums(self) -> bool:
+        """Always True: every payload has one."""
+        return True
+
+    @property
     def can_copy(self) -> bool:
         """Whether payloads can be copied unchanged to a new checkpoint, which is always little-endian."""
         return not self._header.big_endian

@@ -13,6 +13,7 @@ from ..bundle import naming
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
 from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ResourceError, past_end, pluralize
+from ..finding.detect import KERAS
 from ..finding.file_kinds import describe_wrong_download
 from ..finding.folder_advice import describe_renamed
 from ..finding.state_file import STATE_NAME, read_state, windows_name
@@ -58,16 +59,18 @@ def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Diagnosis:
         if damage:
             findings += [Finding("problem", "index", str(error), _advise(error)) for error in damage]
         else:
-            findings.append(Finding("ok", "index", f"{pluralize(len(names), 'tensor')}, every block checked"))
+            checked = "every block checked" if checkpoint.reader.has_checksums else "all structures checked"
+            findings.append(Finding("ok", "index", f"{pluralize(len(names), 'tensor')}, {checked}"))
         if not damage:
             shards, shard_errors = _check_shards(checkpoint)
             findings += shards
             errors += shard_errors
         findings += [*_check_graph(checkpoint, errors), *_check_state_file(checkpoint)]
         if not errors:
-            findings.append(
-                Finding("note", "tensors", "not read", "`tfckpt verify` reads them and compares every checksum")
-            )
+            advice = "`tfckpt verify` reads them and compares every checksum"
+            if not checkpoint.reader.has_checksums:
+                advice = "Keras files have no checksums, so damaged values cannot be noticed"
+            findings.append(Finding("note", "tensors", "not read", advice))
         return Diagnosis(tuple(findings), errors[0] if errors else None)
 
 
@@ -75,6 +78,8 @@ def _describe_path(path: str, checkpoint: Checkpoint) -> Finding:
     """Return which file of which checkpoint the path is."""
     name = os.path.basename(path.rstrip("/" + os.sep))
     storage = checkpoint.storage
+    if path == checkpoint.prefix and checkpoint.format == KERAS:
+        return Finding("ok", "path", f"a Keras file, {checkpoint.prefix}")
     if path == checkpoint.prefix:
         member = "the prefix"
     elif storage.is_folder(path):

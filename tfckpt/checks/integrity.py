@@ -18,11 +18,13 @@ class Verification:
     `whole` are the names of the intact tensors, and `nbytes` is their size in bytes.
     `errors` has one error for each damaged block, entry or tensor and for each missing file,
     with the file, the offset and the tensor if they are known.
+    `checksums` is False for a Keras file, which has none: then a tensor is intact if its bytes are in the file.
     """
 
     whole: tuple[str, ...]
     nbytes: int
     errors: tuple[CheckpointError, ...]
+    checksums: bool = True
 
     @property
     def ok(self) -> bool:
@@ -65,7 +67,7 @@ def verify(checkpoint: Checkpoint, *, progress: Callable[[int, int], None] | Non
             progress(number, len(names))
     errors.extend(missing.values())
     errors.extend(_find_overlaps(extents))
-    return Verification(tuple(whole), nbytes, tuple(errors))
+    return Verification(tuple(whole), nbytes, tuple(errors), checkpoint.reader.has_checksums)
 
 
 def _find_overlaps(extents: list[tuple[int, int, int, str]]) -> list[CorruptionError]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ..checkpoint import Checkpoint
 from ..graphs.object_graph import GRAPH_KEY
 from ..graphs.training_state import moving_averages, optimizer_state
+from ..keras.reader import KerasReader
 from .objects import find_objects
 
 
@@ -16,9 +17,10 @@ class Summary:
     """Facts about a checkpoint; sizes are in bytes, and counts are numbers of tensors unless the name says otherwise.
 
     `elements` counts the elements of all numeric tensors; `parameters` leaves out optimizer state, moving averages and
-    step counters. `big_endian` and `producer`, the writer's version, are None for V1.
+    step counters. `producer`, the writer's version, is None for V1 and Keras files, and `big_endian` for V1.
     `objects_from_keys` is True if the object graph is in a missing data shard: only the keys then show what belongs to
     an optimizer.
+    `keras_version` is empty unless a Keras file says it.
     `dtypes` has the number of tensors by TensorFlow's type name.
     """
 
@@ -27,6 +29,7 @@ class Summary:
     style: str
     saved_model: bool
     tensorflow_version: str
+    keras_version: str
     producer: int | None
     big_endian: bool | None
     files: int
@@ -64,6 +67,7 @@ def summarize(checkpoint: Checkpoint) -> Summary:
         style="object-based" if GRAPH_KEY in infos else "name-based",
         saved_model=checkpoint.saved_model is not None,
         tensorflow_version="" if meta_graph is None else meta_graph.tensorflow_version,
+        keras_version=reader.keras_version if isinstance(reader, KerasReader) else "",
         producer=reader.producer,
         big_endian=reader.big_endian,
         files=len(checkpoint.files),

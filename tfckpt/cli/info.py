@@ -54,6 +54,8 @@ def _format_rows(summary: Summary) -> list[tuple[str, str]]:
     if summary.big_endian:
         kind.append("big-endian")
     writer = [] if summary.producer is None else [f"bundle version {summary.producer}"]
+    if summary.keras_version:
+        writer.append(f"Keras {printable(summary.keras_version)}")
     if summary.tensorflow_version:
         writer.append(f"graph by TensorFlow {printable(summary.tensorflow_version)}")
     rows = [

@@ -15,6 +15,7 @@ Read every block and every tensor of a checkpoint and verify every checksum.
   tfckpt verify model.ckpt-322
 
 Continues past damage and lists all of it, one finding per line.
+Keras files have no checksums: only their structure is checked.
 The exit code is 0 if nothing is wrong, 4 if something is damaged, 3 if files are missing and nothing is damaged,
 and 5 if the only findings are values of a type that cannot be read.
 """
@@ -52,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _format_summary(result: Verification) -> str:
     undamaged = f"{pluralize(len(result.whole), 'tensor')}, {render.format_size(result.nbytes)}"
+    if result.ok and not result.checksums:
+        return f"{undamaged}: all are in the file; Keras files have no checksums, so damaged values are not noticed"
     if result.ok:
         return f"{undamaged}: all checksums match"
     return f"{pluralize(len(result.errors), 'finding')}; undamaged: {undamaged}"
@@ -63,6 +66,7 @@ def _to_data(prefix: str, result: Verification) -> dict[str, object]:
         "ok": result.ok,
         "whole": list(result.whole),
         "nbytes": result.nbytes,
+        "checksums": result.checksums,
         "errors": [
             {
                 "kind": type(error).__name__,

@@ -3,6 +3,7 @@
 A V2 checkpoint is recognised by its index file, a V1 checkpoint by the content of a table: the value under the empty
 key is a list of tensors in V1, and a bundle header in V2.
 If both exist for one prefix, V2 wins, as in TensorFlow.
+A Keras file is recognised by its content, and in a folder by its name.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from ..errors import (
     say_close_names,
 )
 from ..graphs import saved_model
+from ..keras import files as keras
+from ..keras.hdf5 import is_hdf5
 from ..limits import DEFAULT_LIMITS, Limits
 from ..sstable.format import is_table
 from ..sstable.table import Table
@@ -32,11 +35,11 @@ from ..storage.base import Storage
 from ..storage.clutter import drop_clutter
 from ..v1 import naming as v1_naming
 from ..v1.keys import LIST_KEY
-from .file_kinds import KERAS_ADVICE, KERAS_ENDINGS, TEXT, UNKNOWN, describe_file
+from .file_kinds import HDF5, TEXT, UNKNOWN, describe_file
 from .folder_advice import describe_missing_index, describe_subfolders
 from .state_file import STATE_NAME, read_state, windows_name, windows_relative
 
-V1, V2 = "V1", "V2"
+V1, V2, KERAS = "V1", "V2", "Keras"
 _TEMPORARY = "_temp"
 
 
@@ -95,7 +98,8 @@ def explain_bad_index(storage: Storage, prefix: str, error: CorruptionError) -> 
             "it may be truncated or damaged: download it again",
             path=source.name,
         )
-    return CheckpointNotFoundError(f"not an index file but {content}", path=source.name)
+    advice = "; rename it to a name that does not end in .index" if content == HDF5 else ""
+    return CheckpointNotFoundError(f"not an index file but {content}{advice}", path=source.name)
 
 
 def is_v1_file(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> bool:
@@ -138,10 +142,14 @@ def _find_from_file(storage: Storage, path: str, limits: Limits) -> Match:
     try:
         table_format = format_of_table(source, limits) or V1 if is_table(source) else None
         content = describe_file(source, path)
+        is_keras = is_hdf5(source) or path.endswith(keras.SHARDED_ENDING)
+        is_keras = is_keras or (path.endswith(keras.ARCHIVE_ENDING) and keras.is_zip(source))
     finally:
         source.close()
     if table_format is not None:
         return _find_from_table(storage, path, table_format, limits)
+    if is_keras:
+        return _find_keras(storage, path)
     if name == STATE_NAME:
         return _follow_state(storage, folder, limits)
     if name in (saved_model.FILE_NAME, saved_model.TEXT_FILE_NAME):
@@ -160,6 +168,21 @@ def _find_from_file(storage: Storage, path: str, limits: Limits) -> Match:
             path=path,
         )
     raise CheckpointNotFoundError(f"not a TensorFlow checkpoint but {content}", path=path)
+
+
+def list_keras_files(storage: Storage, folder: str) -> list[Match]:
+    """Return the Keras files directly in a folder, by their names; shards belong to their `.weights.json` file."""
+    names = drop_clutter(storage.list(folder))
+    paths = [storage.join(folder, name) for name in names if name.endswith(keras.ENDINGS)]
+    return [Match(path, KERAS) for path in paths if keras.find_sharded(path) not in paths and storage.is_file(path)]
+
+
+def _find_keras(storage: Storage, path: str) -> Match:
+    """Return the Keras file, or the sharded one that it is a shard of."""
+    sharded = keras.find_sharded(path)
+    if sharded is None or not storage.is_file(sharded):
+        return Match(path, KERAS)
+    return Match(sharded, KERAS, (f"{path} is a shard of {sharded}; all shards are read",))
 
 
 def _find_from_table(storage: Storage, path: str, table_format: str, limits: Limits) -> Match:
@@ -268,12 +291,17 @@ def _find_in_folder(storage: Storage, folder: str, limits: Limits) -> Match:
     inside = storage.join(folder, *saved_model.VARIABLES)
     if storage.is_file(naming.index_name(inside)):
         return Match(inside)
+    keras_files = list_keras_files(storage, folder)
+    if len(keras_files) == 1:
+        return keras_files[0]
+    if keras_files:
+        raise CheckpointNotFoundError(
+            f"the folder has {len(keras_files)} Keras files; specify one of: "
+            f"{join_some(match.prefix for match in keras_files)}",
+            path=folder,
+        )
     names = storage.list(folder)
     content = f"it contains {join_some(names)}" if names else _describe_no_names(storage, folder)
-    endings = (name for name in names if name.endswith(KERAS_ENDINGS))
-    keras = next((name for name in endings if storage.is_file(storage.join(folder, name))), None)
-    if keras is not None:
-        content += f"; {keras} is a Keras file: {KERAS_ADVICE}"
     reason = describe_missing_index(names) or describe_subfolders(storage, folder, names)
     raise CheckpointNotFoundError(
         _describe_unfinished(storage, folder, "", names)
@@ -331,7 +359,8 @@ def _explain_bad_state(storage: Storage, path: str, error: CorruptionError) -> C
     source.close()
     if content in (UNKNOWN, TEXT):
         return error
-    return CheckpointNotFoundError(f"not a state file but {content}", path=path)
+    advice = f"; open it by its own path, {path}" if content == HDF5 else ""
+    return CheckpointNotFoundError(f"not a state file but {content}{advice}", path=path)
 
 
 def find_named(storage: Storage, folder: str, path: str, limits: Limits = DEFAULT_LIMITS) -> Match | None:

@@ -8,9 +8,8 @@ from ..sstable.format import is_table
 
 UNKNOWN = "a file of unknown type"
 TEXT = "a text file"
+HDF5 = "an HDF5 file, as Keras writes .h5 and .weights.h5"
 
-KERAS_ADVICE = "load it with Keras and save a checkpoint: tf.train.Checkpoint(model=model).write('PREFIX')"
-KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
 #: What a download that went wrong leaves under the right name.
 _WRONG_DOWNLOADS = (
     (b"\x1f\x8b", "gzip data; decompress it first"),
@@ -36,10 +35,10 @@ def describe_file(source: ByteSource, path: str = "") -> str:
         return "a table file of a TensorFlow checkpoint"
     head = bytes(source.read(0, min(source.size, 512)))
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return f"an HDF5 file, as Keras writes .h5 and .weights.h5; open it with h5py, or {KERAS_ADVICE}"
+        return HDF5
     if head.startswith(b"PK\x03\x04"):
         if path.endswith(".keras"):
-            return f"a Keras 3 model (.keras, a zip archive with the weights as HDF5); {KERAS_ADVICE}"
+            return "a Keras model (.keras, a zip archive with the weights as HDF5)"
         return "a zip archive (.keras, .npz, PyTorch .pth or other files)"
     for magic, words in _MAGICS:
         if head.startswith(magic):

@@ -8,7 +8,6 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..storage.clutter import CLUTTER
 from ..storage.memory import TreeStorage
 from . import detect
-from .file_kinds import KERAS_ADVICE
 from .state_file import STATE_NAME
 
 
@@ -17,6 +16,7 @@ def find_anywhere(storage: TreeStorage, limits: Limits = DEFAULT_LIMITS) -> dete
 
     The top folder decides if it is a SavedModel or has a state file.
     Otherwise there must be one checkpoint in all, or one folder with checkpoints, which has a state file.
+    Keras files count only if there are no checkpoints.
     Raises `CheckpointNotFoundError` that lists the checkpoints if there are several, and the files if there is none.
     """
     folder = storage.top_folder()
@@ -24,14 +24,22 @@ def find_anywhere(storage: TreeStorage, limits: Limits = DEFAULT_LIMITS) -> dete
         return detect.find(storage, folder, limits)
     matches_of: dict[str, list[detect.Match]] = {}
     names = (name for name in storage.names() if CLUTTER.isdisjoint(name.split("/")))
-    for subfolder in sorted({storage.split(storage.root + name)[0] for name in names}):
+    subfolders = sorted({storage.split(storage.root + name)[0] for name in names})
+    for subfolder in subfolders:
         matches = detect.list_checkpoints(storage, subfolder, limits)
         if matches:
             matches_of[subfolder] = matches
     if not matches_of:
+        for subfolder in subfolders:
+            matches = detect.list_keras_files(storage, subfolder)
+            if matches:
+                matches_of[subfolder] = matches
+    if not matches_of:
         raise _not_found_error(storage)
     if len(matches_of) == 1:
         ((subfolder, matches),) = matches_of.items()
+        if len(matches) == 1 and matches[0].format == detect.KERAS:
+            return matches[0]
         if len(matches) == 1 or _names_its_checkpoint(storage, subfolder):
             return detect.find(storage, subfolder, limits)
     choices = [_choice_of(storage, match.prefix) for matches in matches_of.values() for match in matches]
@@ -60,10 +68,6 @@ def _not_found_error(storage: TreeStorage) -> CheckpointNotFoundError:
 
 
 _FOREIGN_ENDINGS = (
-    (
-        ".weights.h5",
-        f"this is a Keras 3 model (.keras); {KERAS_ADVICE}",
-    ),
     ("data.pkl", "this is a PyTorch file; open it with torch.load(path, weights_only=True)"),
     (".npy", "these are NumPy arrays; open them with numpy.load"),
 )

@@ -11,6 +11,11 @@ Without an object graph, names show it: an optimizer of TensorFlow 1 names a slo
     net/kernel_slot_vr      slot vr of Mesh TensorFlow's Adafactor            (mesh_tensorflow/optimize.py)
     net/kernel/ExponentialMovingAverage                                       (tf.train.ExponentialMovingAverage)
 
+Keras's own files have the state of the optimizer in a group of its own::
+
+    optimizer/vars/2                       .weights.h5 and .keras; other optimizers of a program: gen_optimizer/vars/2
+    optimizer_weights/Adam/m/dense/kernel  legacy .h5 of a whole model
+
 Later programs keep moving averages in an optimizer, and the object graph shows their variables::
 
     slot `average`                   TensorFlow Addons (MovingAverage, SWA), Model Garden (ExponentialMovingAverage)
@@ -64,6 +69,10 @@ _SLOT_NAMES = (
     (re.compile(rf"(?s)(?P<variable>.+)/(?P<optimizer>{'|'.join(_NUMBERED)})(?:_\d+)?(?P<slot>)"), ""),
     (re.compile(r"(?s)(?P<variable>.+)/adam_(?P<slot>[mv])"), "AdamWeightDecay"),
     (re.compile(r"(?s)(?P<variable>.+)_slot_(?P<slot>v[rc]?|m)"), "Adafactor"),
+)
+#: State of an optimizer in a Keras file: its group, or the name that `tfckpt.keras` gives it.
+_KERAS_STATE = re.compile(
+    r"(?s)(?:(?P<group>(?:[^/]+_)?optimizer(?:_[^/]+)?)(?:/[^/]*optimizer)*/vars/[0-9]+|optimizer_weights/(?P<name>[^/]+)(?:/.+)?)"
 )
 #: Adam's powers of its two decay rates.
 _POWER = re.compile(r"(?s)(?:.*/)?beta[12]_power(?:_\d+)?")
@@ -149,6 +158,8 @@ def state_by_name(name: str) -> tuple[str | None, OptimizerState | None]:
     if mark and path:
         optimizer, _, slot = slot.rpartition("/")
         return None, OptimizerState(optimizer, slot)
+    if match := _KERAS_STATE.fullmatch(name):
+        return None, OptimizerState(match["group"] or match["name"])
     if _POWER.fullmatch(name):
         return None, OptimizerState("Adam")
     for pattern, optimizer in _SLOT_NAMES:

@@ -62,6 +62,10 @@ class TensorReader(Protocol):
         """Whether numbers are stored in big-endian byte order; None if the format has only one byte order."""
 
     @property
+    def has_checksums(self) -> bool:
+        """Whether `read` verifies checksums."""
+
+    @property
     def can_copy(self) -> bool:
         """Whether the bytes from `read_payload` can be written to a new V2 checkpoint unchanged."""
 

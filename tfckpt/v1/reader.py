@@ -132,6 +132,11 @@ class V1Reader:
         return
 
     @property
+    def has_checksums(self) -> bool:
+        """Always True: every block of the tables has one."""
+        return True
+
+    @property
     def can_copy(self) -> bool:
         """Always False: the elements are in protobuf messages."""
         return False

@@ -63,8 +63,8 @@ def test_every_verb_explains_a_file_of_a_different_kind_in_one_line(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     """There is no traceback and nothing on standard output, and the exit code is 3."""
-    path = tmp_path / "weights.h5"
-    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     verb, *options = arguments
     names = ["a"] if verb == "show" else []
 

@@ -349,9 +349,8 @@ def test_folder_named_temp_without_parts_is_ignored(tmp_path: Path) -> None:
 
 # Other files
 
-KERAS = "tf.train.Checkpoint"
+HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(50)
 FOREIGN = [
-    pytest.param("m.weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(50), "h5py", id="Keras weights"),
     pytest.param("m.txt", b"some text\n", "text", id="text"),
     pytest.param("m.bin", bytes(range(128, 256)), "unknown", id="unknown"),
     pytest.param("m.pb", b"\x0a\xff\xfe\x01" + bytes(range(128, 200)), ".pb", id="frozen graph"),
@@ -375,19 +374,37 @@ def test_error_for_another_kind_of_file_says_what_it_is(tmp_path: Path, name: st
     assert word in expect_not_found(tmp_path / name).message
 
 
-def test_error_for_keras_weights_says_how_to_save_a_checkpoint(tmp_path: Path) -> None:
-    """The message contains the call."""
-    (tmp_path / "m.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(50))
+def test_keras_file_is_recognised_by_its_content(tmp_path: Path) -> None:
+    """Whatever its name, also `checkpoint`; in a folder the name decides, and a checkpoint comes first."""
+    for name in ("checkpoint", "weights", "m.weights.h5"):
+        (tmp_path / name).write_bytes(HDF5)
+        assert find(tmp_path / name) == detect.Match(str(tmp_path / name), detect.KERAS)
+    (tmp_path / "checkpoint").unlink()
 
-    assert KERAS in expect_not_found(tmp_path / "m.weights.h5").message
-    assert KERAS in expect_not_found(tmp_path).message
+    assert find(tmp_path) == detect.Match(str(tmp_path / "m.weights.h5"), detect.KERAS)
+    (tmp_path / "n.keras").write_bytes(HDF5)
+    assert "m.weights.h5" in expect_not_found(tmp_path).message
+    prefix = write_bundle(tmp_path)
+    assert find(tmp_path) == detect.Match(str(prefix))
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "m.index"])
+def test_hdf5_file_in_the_place_of_another_says_what_to_do(tmp_path: Path, name: str) -> None:
+    """The state file of a folder, or an index; the path of the state file itself opens it as a Keras file."""
+    (tmp_path / name).write_bytes(HDF5)
+
+    with pytest.raises(CheckpointNotFoundError) as caught:
+        tfckpt.open(tmp_path if name == "checkpoint" else tmp_path / "m")
+
+    assert "HDF5" in caught.value.message
+    assert "own path" in caught.value.message or "rename" in caught.value.message
 
 
 def test_folder_named_like_a_keras_file_is_not_one(tmp_path: Path) -> None:
     """A home folder contains `.keras`, where Keras stores its downloads."""
     (tmp_path / ".keras").mkdir()
 
-    assert KERAS not in expect_not_found(tmp_path).message
+    assert expect_not_found(tmp_path)
 
 
 def test_path_that_is_neither_a_file_nor_a_folder_is_not_found(tmp_path: Path) -> None:
@@ -403,19 +420,17 @@ def test_empty_path_is_not_found() -> None:
         tfckpt.open("")
 
 
-def test_error_for_a_keras_model_says_how_to_save_a_checkpoint(tmp_path: Path) -> None:
+def test_zip_archive_without_weights_is_not_a_keras_model(tmp_path: Path) -> None:
     """A .keras file is a zip archive, so it is searched; a zip archive with a checkpoint opens."""
     with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
         archive.writestr("config.json", "{}")
-        archive.writestr("model.weights.h5", b"\x89HDF\r\n\x1a\n")
     prefix = write_bundle(tmp_path / "twin")
     with zipfile.ZipFile(tmp_path / "twin.zip", "w") as archive:
         for path in prefix.parent.iterdir():
             archive.write(path, path.name)
 
-    with pytest.raises(CheckpointNotFoundError) as caught:
+    with pytest.raises(CheckpointNotFoundError):
         tfckpt.open(tmp_path / "m.keras")
-    assert KERAS in caught.value.message
     with tfckpt.open(tmp_path / "twin.zip") as checkpoint:
         assert list(checkpoint) == ["w"]
 

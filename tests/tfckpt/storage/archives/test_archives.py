@@ -186,14 +186,13 @@ def test_state_file_with_an_absolute_path_means_the_member_next_to_it(tmp_path: 
 @pytest.mark.parametrize(
     ("files", "advice"),
     [
-        ({"model.weights.h5": b"x", "config.json": b"{}"}, "tf.train.Checkpoint"),
         ({"archive/data.pkl": b"x"}, "torch.load"),
         ({"a.npy": b"x"}, "numpy.load"),
         ({"notes.txt": b"x"}, "notes.txt"),
         ({}, "empty"),
         ({SHARD: b"x"}, SHARD),
     ],
-    ids=["keras", "pytorch", "numpy", "text", "empty", "shard alone"],
+    ids=["pytorch", "numpy", "text", "empty", "shard alone"],
 )
 def test_archive_without_checkpoint_is_not_found(tmp_path: pathlib.Path, files: dict[str, bytes], advice: str) -> None:
     """The message says what to do, or what is there; with a checkpoint added, the archive opens."""
