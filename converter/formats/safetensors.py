@@ -12,7 +12,7 @@ import functools
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from tfckpt.files.json_text import read_json
 from tfckpt.files.npy import MAX_AXES
 from tfckpt.files.safetensors import DTYPES, LazyTensor, count_bytes, write_safetensors
 
-from .._typing import PathLike, Progress
+from .._typing import Array, PathLike, Progress
 from ..errors import ExportError
 from .opening import open_weights
 from .output import METADATA_NAME, Output, Seal, TensorFile, Writable, check_names, materialize
@@ -57,7 +57,7 @@ def write_tensors(
             )
     check_names(tensors, "safetensors")
     lazy = [
-        LazyTensor(name, tensor.dtype, tensor.shape, functools.partial(materialize, tensor))
+        LazyTensor(name, tensor.dtype, tensor.shape, functools.partial(_load, tensor))
         for name, tensor in tensors.items()
     ]
     reserved = 0 if seal is None else SEAL_BYTES
@@ -65,6 +65,10 @@ def write_tensors(
     if seal is not None:
         file.flush()
         _add_metadata(file, seal())
+
+
+def _load(tensor: Writable) -> Iterator[Array]:
+    yield materialize(tensor)
 
 
 def _add_metadata(file: BinaryIO, added: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tfckpt.errors import CheckpointNotFoundError, TruncatedError
-from tfckpt.storage.base import Storage
+from tfckpt.storage.base import Range, Storage
 
 FILES = {
     "checkpoint": b"text of a state file",
@@ -189,21 +189,36 @@ class StorageContract:
         if root:
             assert storage.is_file(storage.join(storage.join(root, "folder"), storage.join(root, "model.index")))
 
-    def test_prefetched_ranges_read_the_same(self, place: tuple[Storage, str]) -> None:
-        """Ranges of missing files and ranges past the end are ignored."""
+    def test_ranges_read_ahead_are_the_same(self, place: tuple[Storage, str]) -> None:
+        """Ranges of missing files and ranges past the end are ignored; reads need not be in the announced order."""
         storage, root = place
         path = storage.join(root, "model.data-00000-of-00001")
         data = FILES["model.data-00000-of-00001"]
-        ranges = [(0, 10), (399_990, 10), (200, 100_000), (150, 100), (5, 0), (399_999, 2), (-4, 2)]
+        good = [(0, 10), (399_990, 10), (200, 100_000), (150, 100), (5, 0)]
+        bad = [Range(path, 399_999, 2), Range(path, -4, 2), Range(storage.join(root, "absent"), 0, 1)]
+        together = [Range(path, offset, length) for offset, length in good]
+        ahead = [[each] for each in together]
 
-        with storage.prefetch({path: ranges, storage.join(root, "absent"): [(0, 1)]}, 3):
-            source = storage.open(path)
-            parts = [bytes(source.read(offset, length)) for offset, length in ranges[:5]]
-            across = bytes(source.read(100, 150_000))
-
-        assert parts == [data[offset : offset + length] for offset, length in ranges[:5]]
-        assert across == data[100:150_100]
+        for batches in (ahead, [*ahead, bad], [bad, *ahead], ahead[::-1], [bad + together]):
+            with storage.read_ahead(batches, 3):
+                source = storage.open(path)
+                parts = [bytes(source.read(offset, length)) for offset, length in good]
+                across = bytes(source.read(100, 150_000))
+            assert parts == [data[offset : offset + length] for offset, length in good]
+            assert across == data[100:150_100]
         assert bytes(storage.open(path).read(0, 10)) == data[:10]
+
+    def test_unchanged_file_is_confirmed(self, place: tuple[Storage, str]) -> None:
+        """Also if it was not read, or does not exist."""
+        storage, root = place
+        path = storage.join(root, "model.data-00000-of-00001")
+
+        storage.confirm(path)
+        storage.open(path).read(0, 10)
+        storage.confirm(path)
+        storage.confirm(storage.join(root, "absent"))
+        with storage.same_version(path), storage.same_version(storage.join(root, "absent")):
+            assert bytes(storage.open(path).read(0, 4)) == bytes(4)
 
     def test_threads_share_one_source(self, place: tuple[Storage, str]) -> None:
         """Each thread reads the right bytes."""

@@ -9,29 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from .._threads import Lock, cached_property
 from .._typing import Array, ByteSource, ByteView
 from ..coding.crc32c import crc32c
 from ..coding.names import decode_name, encode_name
 from ..errors import (
     CheckpointError,
-    CheckpointNotFoundError,
     ChecksumError,
     CorruptionError,
     TensorNotFoundError,
-    TruncatedError,
-    UnsupportedFeatureError,
     error_context,
     find_close_names,
-    past_end,
     say_close_names,
 )
 from ..limits import DEFAULT_LIMITS, Limits
-from ..storage.base import Storage
+from ..storage.base import Range, Storage, batch_ranges
 from ..tensors.dense import check_rank, decode_dense
 from ..tensors.indexing import Index, Selection, gather, select
 from ..tensors.info import TensorInfo
@@ -41,6 +36,7 @@ from ..tensors.strings import decode_strings
 from . import naming
 from .entry import BundleEntry
 from .index import BundleIndex
+from .shards import Shards
 
 
 class BundleReader:
@@ -53,11 +49,10 @@ class BundleReader:
         self._storage = storage
         self._prefix = prefix
         self._limits = limits
-        self._lock = Lock()
-        self._shards: dict[int, ByteSource] = {}
         self._index = storage.open(naming.index_name(prefix))
         self._entries = BundleIndex(self._index, limits)
         self._header = self._entries.header
+        self._shards = Shards(storage, prefix, self._entries, self._index.name)
 
     @property
     def num_shards(self) -> int:
@@ -91,7 +86,7 @@ class BundleReader:
 
     def shard_path(self, shard_id: int) -> str:
         """Return the path of a data shard."""
-        return naming.shard_name(self._prefix, shard_id, self._header.num_shards)
+        return self._shards.path(shard_id)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all tensors, sorted by their bytes; slices are not listed."""
@@ -122,10 +117,7 @@ class BundleReader:
 
     def missing_shards(self) -> dict[str, tuple[str, ...]]:
         """Return the paths of missing data shards, each with the names of the tensors that need it."""
-        paths = [self.shard_path(shard_id) for shard_id in range(self._header.num_shards)]
-        found = self._storage.find_files(paths)
-        missing = {shard_id: path for shard_id, path in enumerate(paths) if path not in found}
-        return {path: tuple(self._names_by_shard.get(shard_id, ())) for shard_id, path in missing.items()}
+        return self._shards.find_missing()
 
     def read(self, name: str, *, verify: bool = True, index: Index = None) -> Array:
         """Return the tensor, or the part that `index` selects; a read-only view of the file if possible, else a copy.
@@ -142,7 +134,7 @@ class BundleReader:
                 return box if index is None else selection.finish(box)
             check_cover(entry.slices, entry.shape)
             parts = [(piece, part) for piece, part in self._find_parts(name, entry) if selection.overlap(piece)]
-            self._check_parts([part for _, part in parts])
+            self._shards.check_parts([part for _, part in parts])
             dtype = entry.data_type.to_numpy()
             return gather(selection, dtype, parts, lambda part, inside: self._read_box(part, inside, verify=verify))
 
@@ -163,14 +155,17 @@ class BundleReader:
         data_type, shape, piece, shard_id, offset, nbytes, checksum = payload
         entry = BundleEntry(data_type, piece.shape(shape), shard_id, offset, nbytes, checksum, slices=())
         with error_context(path=self._index.name, tensor=name):
-            source = self._open_payload(entry) if entry.data_type.is_readable else self._open_shard(entry.shard_id)
+            source = (
+                self._shards.open_payload(entry) if entry.data_type.is_readable else self._shards.open(entry.shard_id)
+            )
             with error_context(path=source.name):
-                data = self._read_bytes(source, entry, entry.offset, entry.size)
+                data = self._shards.read(source, entry, entry.offset, entry.size)
                 try:
                     entry.check_payload(data, self._limits, big_endian=self._header.big_endian)
                 except ChecksumError:  # see `_read_whole`
                     data = source.read_again(entry.offset, entry.size)
-                    entry.check_payload(data, self._limits, big_endian=self._header.big_endian)
+                    with self._shards.confirm_damage(entry):
+                        entry.check_payload(data, self._limits, big_endian=self._header.big_endian)
                 return data
 
     def shard_sizes(self) -> dict[str, int]:
@@ -182,17 +177,48 @@ class BundleReader:
                     needed[part.shard_id] = max(needed[part.shard_id], part.offset + part.size)
         return {self.shard_path(shard_id): nbytes for shard_id, nbytes in enumerate(needed)}
 
-    @contextlib.contextmanager
-    def prefetch(self, names: Iterable[str], threads: int) -> Iterator[None]:
-        """Fetch the payloads of these tensors in few, parallel requests, and hold them while the context is open."""
-        ranges: dict[str, list[tuple[int, int]]] = {}
-        with contextlib.suppress(CheckpointError):  # `read` raises the same error with the name of the tensor
-            for name in names:
-                entry = self._entries.find(encode_name(name))
-                for _, part in self._find_parts(name, entry) if entry is not None else ():
-                    ranges.setdefault(self.shard_path(part.shard_id), []).append((part.offset, part.size))
-        with self._storage.prefetch(ranges, threads):
-            yield
+    def iterate_payload(self, name: str, payload: Payload) -> Iterator[ByteView]:
+        """Yield the bytes of `read_payload`, those of a large remote payload in pieces; see `TensorReader`."""
+        data_type, shape, piece, shard_id, offset, nbytes, checksum = payload
+        if not self._shards.is_large(data_type, nbytes):
+            yield self.read_payload(name, payload)
+            return
+        entry = BundleEntry(data_type, piece.shape(shape), shard_id, offset, nbytes, checksum, slices=())
+        with error_context(path=self._index.name, tensor=name):
+            yield from self._shards.iterate_pieces(entry)
+
+    def iterate_values(self, name: str) -> Iterator[Array]:
+        """Yield the elements of a tensor in C order, those of a large remote tensor in pieces; see `TensorReader`."""
+        entry = self._find_entry(name)
+        with error_context(path=self._index.name, tensor=name):
+            parts = sorted(self._find_parts(name, entry), key=lambda item: item[0].extents)
+            nbytes = sum(part.size for _, part in parts)
+            if not self._shards.is_large(entry.data_type, nbytes) or not all(piece.is_of_rows for piece, _ in parts):
+                yield self.read(name).reshape(-1)
+                return
+            check_rank(entry.shape)
+            if entry.slices:
+                check_cover(entry.slices, entry.shape)
+                self._shards.check_parts([part for _, part in parts])
+            for _, part in parts:
+                for data in self._shards.iterate_pieces(part):
+                    count = len(data) // part.data_type.itemsize
+                    yield decode_dense(data, part.data_type, (count,), big_endian=self._header.big_endian)
+
+    def read_ahead(self, wanted: Iterable[str | Payload], connections: int) -> contextlib.AbstractContextManager[None]:
+        """While the context lasts, fetch tensors or payloads that will be read in this order; see `TensorReader`."""
+        return self._storage.read_ahead(batch_ranges(self._list_ranges(wanted)), connections)
+
+    def _list_ranges(self, wanted: Iterable[str | Payload]) -> Iterator[Range]:
+        for item in wanted:
+            payloads: list[Payload] = []
+            if isinstance(item, Payload):
+                payloads = [item]
+            else:
+                with contextlib.suppress(CheckpointError):  # the read raises the same error
+                    payloads = self.payloads(item)
+            for payload in payloads:
+                yield Range(self.shard_path(payload.shard_id), payload.offset, payload.nbytes)
 
     def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
         """List names despite damage in the index: return all names that can be found, in order, and the errors."""
@@ -200,10 +226,8 @@ class BundleReader:
 
     def close(self) -> None:
         """Close the files; arrays stay valid."""
-        with self._lock:
-            shards, self._shards = list(self._shards.values()), {}
-        for source in (self._index, *shards):
-            source.close()
+        self._shards.close()
+        self._index.close()
 
     def _find_entry(self, name: str) -> BundleEntry:
         entry = self._entries.find(encode_name(name))
@@ -217,46 +241,10 @@ class BundleReader:
         """Return the slices of a tensor with their entries; a tensor that is not partitioned is one slice."""
         return self._entries.find_parts(encode_name(name) or b"", entry)
 
-    def _open_payload(self, entry: BundleEntry) -> ByteSource:
-        """Check that type, shape and size of an entry without slices agree, and open its data shard."""
-        data_type = entry.data_type
-        if not data_type.is_readable:
-            raise UnsupportedFeatureError(f"values of type {data_type.enum_name} cannot be read")
-        if not data_type.is_string and entry.size != (expected := math.prod(entry.shape) * data_type.itemsize):
-            raise CorruptionError(
-                f"{data_type.name} of shape {list(entry.shape)} takes {expected} bytes, but the entry says {entry.size}"
-            )
-        if data_type.is_string and entry.size < (count := math.prod(entry.shape)):
-            raise CorruptionError(f"{count} strings take at least {count} bytes, but the entry says {entry.size}")
-        return self._open_shard(entry.shard_id)
-
-    def _check_bounds(self, entry: BundleEntry, source: ByteSource) -> None:
-        """Raise `TruncatedError` if a payload extends past the end of its data shard."""
-        if entry.offset + entry.size > source.size:
-            raise past_end(
-                "payload",
-                needed=entry.size,
-                available=source.size - entry.offset,
-                file_size=source.size,
-                path=source.name,
-                offset=entry.offset,
-            )
-
-    def _check_parts(self, parts: list[BundleEntry]) -> None:
-        """Check that the data shards contain every slice, and all slices together, before memory is allocated."""
-        sizes: dict[int, int] = {}
-        for part in parts:
-            source = self._open_payload(part)
-            self._check_bounds(part, source)
-            sizes[part.shard_id] = source.size
-        claimed, available = sum(part.size for part in parts), sum(sizes.values())
-        if claimed > available:
-            raise CorruptionError(f"tensor slices take {claimed} bytes, but their data shards have only {available}")
-
     def _read_box(self, entry: BundleEntry, selection: Selection, *, verify: bool) -> Array:
         """Read the box of a selection from an entry without slices."""
-        source = self._open_payload(entry)
-        with error_context(path=source.name):
+        source = self._shards.open_payload(entry)
+        with error_context(path=source.name), self._shards.compare_versions(source, verify=verify):
             try:
                 if selection.is_whole or entry.data_type.is_string or verify:
                     values = self._read_whole(source, entry, verify=verify)
@@ -266,7 +254,7 @@ class BundleReader:
                     return np.empty(selection.box_shape, entry.data_type.to_numpy())
                 first, shape = selection.rows()
                 itemsize = entry.data_type.itemsize
-                payload = self._read_bytes(source, entry, entry.offset + first * itemsize, math.prod(shape) * itemsize)
+                payload = self._shards.read(source, entry, entry.offset + first * itemsize, math.prod(shape) * itemsize)
                 run = decode_dense(payload, entry.data_type, shape, big_endian=self._header.big_endian)
                 return selection.within_rows(run)
             except CorruptionError as error:
@@ -275,24 +263,15 @@ class BundleReader:
 
     def _read_whole(self, source: ByteSource, entry: BundleEntry, *, verify: bool) -> Array:
         """Read and decode the whole payload of an entry without slices."""
-        payload = self._read_bytes(source, entry, entry.offset, entry.size)
+        payload = self._shards.read(source, entry, entry.offset, entry.size)
         try:
             return self._decode(entry, payload, verify=verify)
         except ChecksumError:
             # The file may be fine: programs can write to an array that we returned, and so to our view of the file,
             # although the array is marked as read-only.
             payload = source.read_again(entry.offset, entry.size)
-        return self._decode(entry, payload, verify=verify)
-
-    def _read_bytes(self, source: ByteSource, entry: BundleEntry, offset: int, length: int) -> ByteView:
-        """Read bytes of an entry's payload; only now it is known whether a remote file exists, and its size."""
-        try:
-            return source.read(offset, length)
-        except TruncatedError:
-            self._check_bounds(entry, source)
-            raise
-        except CheckpointNotFoundError:
-            raise self._missing_shard_error(entry.shard_id) from None
+        with self._shards.confirm_damage(entry):
+            return self._decode(entry, payload, verify=verify)
 
     def _decode(self, entry: BundleEntry, payload: ByteView, *, verify: bool) -> Array:
         big_endian = self._header.big_endian
@@ -306,37 +285,6 @@ class BundleReader:
             raise
         entry.check_checksum(computed)
         return values
-
-    def _open_shard(self, shard_id: int) -> ByteSource:
-        with self._lock:
-            source = self._shards.get(shard_id)
-        if source is not None:
-            return source
-        path = self.shard_path(shard_id)
-        try:
-            source = self._storage.open(path)
-        except CheckpointNotFoundError:
-            raise self._missing_shard_error(shard_id) from None
-        with self._lock:
-            return self._shards.setdefault(shard_id, source)
-
-    @cached_property
-    def _names_by_shard(self) -> Mapping[int, list[str]]:
-        """The tensors that need each data shard; computed only if one is missing."""
-        names: dict[int, list[str]] = {}
-        for name, entry in self.entries():
-            for shard_id in sorted({part.shard_id for _, part in self._find_parts(name, entry)}):
-                names.setdefault(shard_id, []).append(name)
-        return names
-
-    def _missing_shard_error(self, shard_id: int) -> CheckpointNotFoundError:
-        lost = self._names_by_shard.get(shard_id, ())
-        return CheckpointNotFoundError(
-            f"data shard {shard_id} of {self._header.num_shards} is missing; "
-            f"{len(lost)} of {self._entries.count} tensors cannot be read without it; "
-            "put the file next to the index",
-            path=self.shard_path(shard_id),
-        )
 
     def _describe(self, name: str, entry: BundleEntry) -> TensorInfo:
         data_type = entry.data_type

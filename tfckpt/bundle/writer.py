@@ -2,13 +2,14 @@
 
 Source: TensorFlow 2.21 `util/tensor_bundle/tensor_bundle.cc`.
 For the same tensors in the same order, all files are byte for byte those of TensorFlow.
-Memory use is one payload plus all entries.
+Memory use is one payload, or a piece of one that arrives in pieces, plus all entries.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from .._typing import ByteView
 from ..coding.crc32c import crc32c
@@ -28,6 +29,13 @@ MAX_NAME_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 20
 #: Data shards open at once; each has a buffer, and the operating system limits the number of open files.
 _OPEN_SHARDS = 16
+
+
+class Pieces(NamedTuple):
+    """A payload of `nbytes` bytes that arrives in pieces."""
+
+    nbytes: int
+    pieces: Iterable[ByteView]
 
 
 @dataclasses.dataclass(slots=True)
@@ -95,7 +103,7 @@ class BundleWriter:
         name: str,
         data_type: DataType,
         shape: Sequence[int],
-        payload: ByteView | bytes,
+        payload: ByteView | bytes | Pieces,
         *,
         checksum: int | None = None,
         shard: int | None = None,
@@ -115,7 +123,7 @@ class BundleWriter:
         data_type: DataType,
         full_shape: Sequence[int],
         piece: TensorSlice,
-        payload: ByteView | bytes,
+        payload: ByteView | bytes | Pieces,
         *,
         checksum: int | None = None,
         shard: int | None = None,
@@ -180,23 +188,26 @@ class BundleWriter:
         key: bytes,
         data_type: DataType,
         shape: Sequence[int],
-        payload: ByteView | bytes,
+        payload: ByteView | bytes | Pieces,
         *,
         checksum: int | None,
         shard: int | None,
     ) -> int:
         """Write a payload and record its entry; return the data shard used."""
         self._check_open()
+        if not isinstance(payload, Pieces):
+            payload = Pieces(len(payload), (memoryview(payload),))
+        size = payload.nbytes
         expected = check_shape(shape) * data_type.itemsize
-        if data_type.itemsize and len(payload) != expected:
-            raise ValueError(f"{data_type.name} of shape {list(shape)} takes {expected} bytes, not {len(payload)}")
+        if data_type.itemsize and size != expected:
+            raise ValueError(f"{data_type.name} of shape {list(shape)} takes {expected} bytes, not {size}")
         if shard is None:
             shard = self._offsets.index(min(self._offsets))
         elif not 0 <= shard < len(self._offsets):
             raise ValueError(f"there is no data shard {shard}: the checkpoint has {len(self._offsets)}")
-        offset, size = self._offsets[shard], len(payload)
+        offset = self._offsets[shard]
         try:
-            computed = self._write(self._activate(shard), memoryview(payload), checksum)
+            computed = self._write(self._activate(shard), payload, checksum)
         except BaseException:
             self.abort()  # part of the payload may be in the file
             raise
@@ -215,15 +226,19 @@ class BundleWriter:
         self._open_shards.append(shard)
         return file
 
-    def _write(self, file: PendingFile, payload: ByteView, checksum: int | None) -> int:
-        computed = 0
+    def _write(self, file: PendingFile, payload: Pieces, checksum: int | None) -> int:
+        computed = written = 0
         with writing(file.path):
-            for start in range(0, len(payload), _PIECE_BYTES):
-                piece = payload[start : start + _PIECE_BYTES]
-                if checksum is None:
-                    computed = crc32c(piece, computed)
-                file.file.write(piece)
-            file.file.write(bytes(-len(payload) % self._alignment))
+            for data in payload.pieces:
+                written += len(data)
+                for start in range(0, len(data), _PIECE_BYTES):
+                    piece = data[start : start + _PIECE_BYTES]
+                    if checksum is None:
+                        computed = crc32c(piece, computed)
+                    file.file.write(piece)
+            if written != payload.nbytes:
+                raise ValueError(f"payload of {written} bytes, expected {payload.nbytes}")
+            file.file.write(bytes(-written % self._alignment))
         return computed if checksum is None else checksum
 
     def _make_parent(self, key: bytes, tensor: _Partitioned) -> BundleEntry:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Callable
 
 from ..checkpoint import Checkpoint
 from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ResourceError
-from ..tensors.reading import read_ahead
+from ..tensors.reading import CONNECTIONS
 from .undecoded import is_variant, read_bytes
 
 
@@ -44,27 +45,27 @@ def verify(checkpoint: Checkpoint, *, progress: Callable[[int, int], None] | Non
     extents: list[tuple[int, int, int, str]] = []
     missing: dict[str | None, CheckpointError] = {}
     nbytes = 0
-    ahead = read_ahead(checkpoint.reader, names, is_remote=checkpoint.storage.is_remote)
-    for number, name in enumerate(ahead, 1):
-        try:
-            info = checkpoint.info(name)
-            if is_variant(info):
-                read_bytes(checkpoint, name)
+    with checkpoint.reader.read_ahead(names, CONNECTIONS):
+        for number, name in enumerate(names, 1):
+            try:
+                info = checkpoint.reader.info(name)
+                if is_variant(info):
+                    read_bytes(checkpoint, name)
+                else:
+                    collections.deque(checkpoint.reader.iterate_values(name), maxlen=0)
+            except ResourceError:
+                raise
+            except CheckpointNotFoundError as error:
+                missing.setdefault(error.path, error)  # one error a file, not one a tensor
+            except CheckpointError as error:
+                errors.append(error)
             else:
-                checkpoint.read(name)
-        except ResourceError:
-            raise
-        except CheckpointNotFoundError as error:
-            missing.setdefault(error.path, error)  # one error a file, not one a tensor
-        except CheckpointError as error:
-            errors.append(error)
-        else:
-            whole.append(name)
-            nbytes += info.nbytes
-            if info.shard is not None and info.offset is not None and info.nbytes:
-                extents.append((info.shard, info.offset, info.nbytes, name))
-        if progress is not None:
-            progress(number, len(names))
+                whole.append(name)
+                nbytes += info.nbytes
+                if info.shard is not None and info.offset is not None and info.nbytes:
+                    extents.append((info.shard, info.offset, info.nbytes, name))
+            if progress is not None:
+                progress(number, len(names))
     errors.extend(missing.values())
     errors.extend(_find_overlaps(extents))
     return Verification(tuple(whole), nbytes, tuple(errors), checkpoint.reader.has_checksums)

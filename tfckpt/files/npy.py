@@ -1,4 +1,4 @@
-"""NumPy's .npy format (its NEP 1), read without copying and without trusting it.
+"""NumPy's .npy format (its NEP 1), read without copying and without trusting it, and written in parts.
 
 ::
 
@@ -14,6 +14,8 @@ from __future__ import annotations
 import io
 import math
 import tokenize
+from collections.abc import Iterable
+from typing import IO, Any
 
 import numpy as np
 
@@ -29,6 +31,20 @@ _PARSE_ERRORS = (
     *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, SyntaxError, EOFError),
     *(MemoryError, RecursionError, tokenize.TokenError),
 )
+
+
+def write_npy(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], parts: Iterable[Array]) -> None:
+    """Write a whole `.npy` file; `parts` are arrays whose elements in C order are those of the array."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    start = io.BytesIO()
+    try:
+        np.lib.format.write_array_header_1_0(start, header)
+    except ValueError:  # only records of many fields have a longer header
+        np.lib.format.write_array_header_2_0(start, header)
+    file.write(start.getvalue())
+    for part in parts:
+        contiguous: Array = np.ascontiguousarray(part)
+        file.write(contiguous.reshape(-1).view(np.uint8).data)
 
 
 def read_npy(data: ByteView) -> Array:

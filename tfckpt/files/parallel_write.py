@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -29,11 +29,11 @@ _MAX_THREADS = 4
 
 
 class Part(NamedTuple):
-    """A range of a file, `offset` bytes from its start: the elements of the array that `load` returns, in C order."""
+    """A range of a file, `offset` bytes from its start: the elements of the arrays that `load` yields, in C order."""
 
     offset: int
     nbytes: int
-    load: Callable[[], Array]
+    load: Callable[[], Iterable[Array]]
 
 
 def write_parts(
@@ -108,9 +108,18 @@ def _write_parallel(
 
 def _iterate_views(part: Part) -> Iterator[ByteView]:
     """Yield views of a part's bytes in order; each must be used before the next is requested."""
-    values = np.asanyarray(part.load())
-    if values.nbytes != part.nbytes:
-        raise ValueError(f"array of {values.nbytes} bytes for a part of {part.nbytes} bytes")
+    left = part.nbytes
+    for values in part.load():
+        left -= values.nbytes
+        if left < 0:
+            break
+        yield from _iterate_blocks(values)
+    if left:
+        raise ValueError(f"arrays of {part.nbytes - left} bytes for a part of {part.nbytes} bytes")
+
+
+def _iterate_blocks(values: Array) -> Iterator[ByteView]:
+    """Yield views of an array's bytes in C order, little-endian."""
     little = values.dtype.newbyteorder("<")
     if not values.nbytes:
         return

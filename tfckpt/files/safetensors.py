@@ -50,12 +50,15 @@ DTYPES = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LazyTensor:
-    """A tensor with known dtype and shape, whose values `load` returns when they are to be written."""
+    """A tensor with known dtype and shape, whose values are loaded when they are to be written.
+
+    `load` yields arrays, whose elements in C order are those of the tensor: one of its shape, or several of any shape.
+    """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    load: Callable[[], Array]
+    load: Callable[[], Iterable[Array]]
 
     @property
     def nbytes(self) -> int:
@@ -77,21 +80,27 @@ def count_bytes(tensors: Iterable[LazyTensor], progress: Progress | None) -> Cal
     return advance
 
 
+def order_tensors(tensors: Iterable[LazyTensor]) -> list[LazyTensor]:
+    """Return the tensors in the order of their data in a file."""
+    return sorted(tensors, key=lambda tensor: -tensor.dtype.itemsize)
+
+
 def write_safetensors(
     file: BinaryIO,
     tensors: Sequence[LazyTensor],
     metadata: Mapping[str, str],
     *,
     reserved: int = 0,
+    threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write a whole file from its start; raise `KeyError` for a dtype that the format cannot represent.
 
     The header ends with at least `reserved` spaces, for metadata that are known only later.
-    Tensors are loaded by several threads.
+    Tensors are loaded by several threads, or by `threads`; one loads them in the order of `order_tensors`.
     `progress` is called after each tensor with its size in bytes.
     """
-    ordered = sorted(tensors, key=lambda tensor: -tensor.dtype.itemsize)
+    ordered = order_tensors(tensors)
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for tensor in ordered:
@@ -110,4 +119,4 @@ def write_safetensors(
     for tensor in ordered:
         parts.append(Part(begin, tensor.nbytes, tensor.load))
         begin += tensor.nbytes
-    write_parts(file, parts, progress=progress)
+    write_parts(file, parts, threads=threads, progress=progress)

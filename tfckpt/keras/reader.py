@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from ..errors import (
     say_close_names,
 )
 from ..limits import DEFAULT_LIMITS, Limits
-from ..storage.base import Storage
+from ..storage.base import Range, Storage, batch_ranges
 from ..tensors.dense import check_rank, decode_dense
 from ..tensors.dtypes import DataType, data_type_named
 from ..tensors.indexing import Index, Selection, select
@@ -185,17 +186,21 @@ class KerasReader:
         """Return an empty dict: a truncated file cannot be opened anyway."""
         return {}
 
-    @contextlib.contextmanager
-    def prefetch(self, names: Iterable[str], threads: int) -> Iterator[None]:
-        """Fetch the data of these tensors in few, parallel requests, and hold it while the context is open."""
-        ranges: dict[str, list[tuple[int, int]]] = {}
-        for name in names:
-            stored = self._tensors.get(name)
-            if stored is not None:
-                path = self._weights.sources[stored.shard].name
-                ranges.setdefault(path, []).append((stored.dataset.offset, stored.dataset.nbytes))
-        with self._storage.prefetch(ranges, threads):
-            yield
+    def iterate_payload(self, name: str, payload: Payload) -> Iterator[ByteView]:
+        """Raise `UnsupportedFeatureError`: there are no payloads."""
+        yield self.read_payload(name, payload)
+
+    def iterate_values(self, name: str) -> Iterator[Array]:
+        """Yield all elements at once."""
+        yield self.read(name).reshape(-1)
+
+    def read_ahead(self, wanted: Iterable[str | Payload], connections: int) -> AbstractContextManager[None]:
+        """While the context lasts, fetch tensors that will be read in this order; see `TensorReader`."""
+        stored = (self._tensors[name] for name in wanted if isinstance(name, str) and name in self._tensors)
+        ranges = (
+            Range(self._weights.sources[each.shard].name, each.dataset.offset, each.dataset.nbytes) for each in stored
+        )
+        return self._storage.read_ahead(batch_ranges(ranges), connections)
 
     def missing_shards(self) -> dict[str, tuple[str, ...]]:
         """Return an empty dict: a file without one of its shards cannot be opened."""

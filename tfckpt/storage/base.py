@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .._typing import ByteSource
 
@@ -14,6 +14,31 @@ from .._typing import ByteSource
 SEPARATOR = "!"
 #: Names of a bundle's data shards. Their first bytes may be anything, so their content never decides their format.
 DATA_SHARD = re.compile(r"\.data-\d{5,}-of-\d{5,}\Z")
+
+#: Remote files are fetched, and large tensors are handed on, in pieces of this many bytes. A multiple of every element.
+PIECE_BYTES = 8 << 20
+
+
+class Range(NamedTuple):
+    """A range of a file, in bytes."""
+
+    path: str
+    offset: int
+    length: int
+
+
+def batch_ranges(ranges: Iterable[Range]) -> Iterator[list[Range]]:
+    """Yield ranges in batches of about a piece for `Storage.read_ahead`; larger ranges are divided."""
+    batch: list[Range] = []
+    nbytes = 0
+    for path, offset, length in ranges:
+        for start in range(offset, offset + length, PIECE_BYTES):
+            batch.append(Range(path, start, min(PIECE_BYTES, offset + length - start)))
+            nbytes += batch[-1].length
+            if nbytes >= PIECE_BYTES:
+                yield batch
+                batch, nbytes = [], 0
+    yield batch
 
 
 class Storage(Protocol):
@@ -53,11 +78,23 @@ class Storage(Protocol):
     def address(self, path: str) -> str:
         """Return what `tfckpt.open` accepts for this path in any working directory and any process."""
 
-    def prefetch(self, ranges: Mapping[str, Sequence[tuple[int, int]]], threads: int) -> AbstractContextManager[None]:
-        """Fetch ranges of files and hold them while the context lasts.
+    def read_ahead(self, batches: Iterable[Sequence[Range]], connections: int) -> AbstractContextManager[None]:
+        """While the context lasts, fetch ranges that will be read in the order of their batches.
 
-        `ranges` maps a path to (offset, length) pairs, in bytes.
+        Within a batch they can be read in any order. `connections` is the most requests in flight.
+        Memory is bounded, whatever the ranges; batches are taken one by one, when there is room for more.
         This is a hint: reads return the same bytes without it, and errors are left to the reads.
+        """
+        return contextlib.nullcontext()
+
+    def confirm(self, path: str) -> None:
+        """Raise `StorageError` if a file has changed since its facts were first known; free unless remote."""
+        return
+
+    def same_version(self, path: str) -> AbstractContextManager[None]:
+        """Raise `StorageError` on leaving the context if a file was changed by then.
+
+        For bytes whose checksum is not compared, in storages whose reads cannot tell; free unless remote.
         """
         return contextlib.nullcontext()
 

@@ -17,10 +17,8 @@ from .slices import TensorSlice
 
 #: Payload bytes per task of a thread: large enough to make the overhead of a task negligible.
 _TASK_BYTES = 4 << 20
-#: Payload bytes fetched together from a remote storage, and held in memory at once.
-_WINDOW_BYTES = 64 << 20
 #: Default number of connections to a remote storage.
-_CONNECTIONS = 8
+CONNECTIONS = 8
 
 
 class Payload(NamedTuple):
@@ -103,11 +101,24 @@ class TensorReader(Protocol):
     def shard_sizes(self) -> dict[str, int]:
         """Return the size that each data shard needs for its tensors, in bytes by path; empty without payloads."""
 
-    def prefetch(self, names: Iterable[str], threads: int) -> AbstractContextManager[None]:
-        """Fetch the data of these tensors in few, parallel requests, and hold it while the context is open.
+    def iterate_payload(self, name: str, payload: Payload) -> Iterator[ByteView]:
+        """Yield the bytes of `read_payload` in order; those of a large remote payload in pieces of 8 MiB.
 
-        This is called only if the storage is remote; it does nothing if the format would not benefit.
-        Unknown names and errors are ignored, since `read` reports them with the tensor's name.
+        The checksum is compared before the last piece is yielded, so that nobody gets all bytes of a damaged payload.
+        """
+
+    def iterate_values(self, name: str) -> Iterator[Array]:
+        """Yield the elements of a tensor in C order as arrays of one dimension; a large remote one in pieces of 8 MiB.
+
+        All is checked that `read` checks, before the last piece is yielded.
+        Strings, and tensors in slices along other axes than the first, are one piece.
+        """
+
+    def read_ahead(self, wanted: Iterable[str | Payload], connections: int) -> AbstractContextManager[None]:
+        """While the context lasts, fetch tensors or payloads that will be read in this order, and join neighbours.
+
+        At most 160 MiB are held, whatever their size. Does nothing unless the storage is remote.
+        Errors are left to the reads.
         """
 
     def missing_shards(self) -> dict[str, tuple[str, ...]]:
@@ -128,11 +139,9 @@ def read_many(
     The threads read only a few tasks ahead of the caller.
     An error while reading a tensor is raised when its turn comes.
     """
-    if threads is None:
-        threads = _CONNECTIONS if is_remote else min(8, os.cpu_count() or 1)
     if is_remote:
-        return _read_remote(reader, names, threads, verify)
-    return _read(reader, names, threads, verify)
+        return _read_remote(reader, names, threads or CONNECTIONS, verify)
+    return _read(reader, names, threads or min(8, os.cpu_count() or 1), verify)
 
 
 def _read(reader: TensorReader, names: Sequence[str], threads: int, verify: bool) -> Iterator[tuple[str, Array]]:
@@ -155,7 +164,7 @@ def _read(reader: TensorReader, names: Sequence[str], threads: int, verify: bool
     pool = ThreadPoolExecutor(threads)
     try:
         ahead: deque[Future[list[tuple[str, Array | BaseException]]]] = deque()
-        tasks = _group(reader, names, _TASK_BYTES)
+        tasks = _group(reader, names)
         while True:
             while len(ahead) <= threads and (task := next(tasks, None)) is not None:
                 ahead.append(pool.submit(read, task))
@@ -169,34 +178,24 @@ def _read(reader: TensorReader, names: Sequence[str], threads: int, verify: bool
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read_remote(reader: TensorReader, names: Sequence[str], threads: int, verify: bool) -> Iterator[tuple[str, Array]]:
-    for window in _group(reader, names, _WINDOW_BYTES):
-        with reader.prefetch(window, threads):
-            yield from _read(reader, window, min(threads, os.cpu_count() or 1), verify)
+def _read_remote(
+    reader: TensorReader, names: Sequence[str], connections: int, verify: bool
+) -> Iterator[tuple[str, Array]]:
+    """Read in one thread, which is faster than the network, what several connections fetch."""
+    with reader.read_ahead(names, connections):
+        for name in names:
+            yield name, reader.read(name, verify=verify)
 
 
-def read_ahead(reader: TensorReader, names: Sequence[str], *, is_remote: bool) -> Iterator[str]:
-    """Yield the names in order; while the caller reads a tensor of a remote checkpoint, its data is held.
-
-    The data is fetched 64 MiB at a time, by several connections.
-    """
-    if not is_remote:
-        yield from names
-        return
-    for window in _group(reader, names, _WINDOW_BYTES):
-        with reader.prefetch(window, _CONNECTIONS):
-            yield from window
-
-
-def _group(reader: TensorReader, names: Sequence[str], size: int) -> Iterator[list[str]]:
-    """Yield runs of names with payloads of at least `size` bytes together, except for the last run."""
+def _group(reader: TensorReader, names: Sequence[str]) -> Iterator[list[str]]:
+    """Yield runs of names with payloads of at least `_TASK_BYTES` together, except for the last run."""
     group: list[str] = []
     total = 0
     for name in names:
         group.append(name)
         with contextlib.suppress(CheckpointError):  # the caller gets the same error when it reads the tensor
             total += reader.info(name).nbytes
-        if total >= size:
+        if total >= _TASK_BYTES:
             yield group
             group, total = [], 0
     if group:

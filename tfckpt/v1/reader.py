@@ -205,7 +205,15 @@ class V1Reader:
         """Return an empty dict: a truncated table cannot be opened anyway."""
         return {}
 
-    def prefetch(self, names: Iterable[str], threads: int) -> contextlib.AbstractContextManager[None]:
+    def iterate_payload(self, name: str, payload: Payload) -> Iterator[ByteView]:
+        """Raise `UnsupportedFeatureError`: there are no payloads."""
+        yield self.read_payload(name, payload)
+
+    def iterate_values(self, name: str) -> Iterator[Array]:
+        """Yield all elements at once: the records of a tensor are in blocks."""
+        yield self.read(name).reshape(-1)
+
+    def read_ahead(self, wanted: Iterable[str | Payload], connections: int) -> contextlib.AbstractContextManager[None]:
         """Do nothing: the records of a tensor are in blocks, which are read one by one."""
         return contextlib.nullcontext()
 

@@ -6,21 +6,23 @@ The tensors of a source are written in the order of their bytes there, so an unc
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from .._typing import Array, PathLike, Progress
-from ..bundle.writer import BundleWriter
+from ..bundle.writer import BundleWriter, Pieces
 from ..checkpoint import Checkpoint
 from ..errors import pluralize
 from ..finding.state_file import update_state
 from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
-from ..tensors.reading import Payload
+from ..tensors.reading import CONNECTIONS, Payload
 from .writer import StateUpdate, encode, to_values
 
 
@@ -76,29 +78,30 @@ def write(
     done = 0
     writer = BundleWriter(prefix, shards=shards, overwrite=overwrite)
     try:
-        for step in steps:
-            item, payload = step.item, step.payload
-            shard = step.position[1] if keep_shards else None
-            if payload is not None:
-                writer.add_slice(
-                    item.target,
-                    payload.data_type,
-                    payload.shape,
-                    payload.piece,
-                    item.source.reader.read_payload(item.name, payload),
-                    checksum=payload.crc32c,
-                    shard=shard,
-                )
-                copied[item.target] = None
-            else:
-                array, tf_dtype = _read_values(item, dtype)
-                data_type, array = to_values(item.target, array, tf_dtype)
-                encoded, checksum = encode(item.target, array, data_type)
-                writer.add(item.target, data_type, array.shape, encoded, checksum=checksum, shard=shard)
-                converted[item.target] = None
-            done += step.nbytes
-            if progress is not None:
-                progress(done, total)
+        with contextlib.closing(_read_ahead(steps)) as ahead:
+            for step in ahead:
+                item, payload = step.item, step.payload
+                shard = step.position[1] if keep_shards else None
+                if payload is not None:
+                    writer.add_slice(
+                        item.target,
+                        payload.data_type,
+                        payload.shape,
+                        payload.piece,
+                        Pieces(payload.nbytes, item.source.reader.iterate_payload(item.name, payload)),
+                        checksum=payload.crc32c,
+                        shard=shard,
+                    )
+                    copied[item.target] = None
+                else:
+                    array, tf_dtype = _read_values(item, dtype)
+                    data_type, array = to_values(item.target, array, tf_dtype)
+                    encoded, checksum = encode(item.target, array, data_type)
+                    writer.add(item.target, data_type, array.shape, encoded, checksum=checksum, shard=shard)
+                    converted[item.target] = None
+                done += step.nbytes
+                if progress is not None:
+                    progress(done, total)
         writer.finish()
     finally:
         writer.abort()
@@ -118,6 +121,16 @@ class _Step:
     payload: Payload | None
     position: tuple[int, int, int]
     nbytes: int
+
+
+def _read_ahead(steps: Iterable[_Step]) -> Generator[_Step, None, None]:
+    """Yield the steps in order, while the payloads of the next ones are fetched from remote sources."""
+    for _, group in itertools.groupby(steps, key=lambda step: step.position[0]):
+        run = list(group)
+        reader = run[0].item.source.reader
+        wanted = [step.payload or step.item.name for step in run if step.item.array is None]
+        with reader.read_ahead(wanted, CONNECTIONS):
+            yield from run
 
 
 def _plan_steps(items: Sequence[Item], *, dtype: str | None, join: bool) -> Iterator[_Step]:

@@ -26,12 +26,13 @@ from ..checkpoint import Checkpoint
 from ..checks.integrity import verify
 from ..errors import CheckpointExistsError, UnsupportedFeatureError, join_some
 from ..files.atomic import PendingFile, atomic_file, check_folder, check_free, strip_separators, sync_folder, writing
-from ..files.safetensors import DTYPES, LazyTensor, count_bytes, write_safetensors
+from ..files.npy import write_npy
+from ..files.safetensors import DTYPES, LazyTensor, count_bytes, order_tensors, write_safetensors
 from ..graphs.lookup import select
 from ..graphs.training_state import moving_averages, optimizer_state
 from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
-from ..tensors.reading import read_ahead
+from ..tensors.reading import CONNECTIONS
 from .selection import check_float_type, compile_renames, rename_all, use_averages
 
 if TYPE_CHECKING:
@@ -135,14 +136,26 @@ def export(
     _check_storable(tensors, kind)
     nbytes = sum(tensor.nbytes for tensor in tensors)
     advance = count_bytes(tensors, progress)
-    if kind == "npy-folder":
-        files = _write_folder(strip_separators(path), tensors, overwrite=overwrite, advance=advance)
-    elif kind == "npz":
-        files = _write_npz(path, tensors, overwrite=overwrite, advance=advance)
-    else:
-        files = _write_safetensors(path, tensors, shard_size, overwrite=overwrite, advance=advance)
+    sources = {tensor.name: origin for tensor, origin in zip(tensors, origins.values(), strict=True)}
+    ahead = [sources[tensor.name] for tensor in _order(tensors, kind, shard_size)]
+    with checkpoint.reader.read_ahead(ahead, CONNECTIONS):
+        if kind == "npy-folder":
+            files = _write_folder(strip_separators(path), tensors, overwrite=overwrite, advance=advance)
+        elif kind == "npz":
+            files = _write_npz(path, tensors, overwrite=overwrite, advance=advance)
+        else:
+            threads = 1 if checkpoint.storage.is_remote else None  # what is read ahead is read in order
+            files = _write_safetensors(path, tensors, shard_size, threads=threads, overwrite=overwrite, advance=advance)
     written = tuple(sorted(tensor.name for tensor in tensors))
     return ExportReport(written, files, nbytes, {reason: some for reason, some in left_out.items() if some}, errors)
+
+
+def _order(tensors: Sequence[LazyTensor], kind: Format, shard_size: int | None) -> list[LazyTensor]:
+    """Return the tensors in the order in which they are written."""
+    if kind != "safetensors":
+        return list(tensors)
+    shards = [tensors] if shard_size is None else _split(tensors, shard_size)
+    return [tensor for shard in shards for tensor in order_tensors(shard)]
 
 
 def _choose_tensors(
@@ -195,20 +208,18 @@ def _plan_tensors(
     patterns = [*stripped, *compile_renames(rename)]
     targets = rename_all(origins, patterns)
     tensors = []
-    ahead = read_ahead(checkpoint.reader, list(origins.values()), is_remote=checkpoint.storage.is_remote)
     for name, origin in origins.items():
         info = checkpoint.info(origin)
         changes = target_float is not None and info.dtype.name in FLOATS and info.dtype.name != target_float
         dtype = data_type_named(target_float or "").to_numpy() if changes else info.dtype
-        load = functools.partial(_load, checkpoint, origin, dtype, ahead)
+        load = functools.partial(_load, checkpoint, origin, dtype)
         tensors.append(LazyTensor(targets[name], dtype, info.shape, load))
     return tensors
 
 
-def _load(checkpoint: Checkpoint, name: str, dtype: np.dtype[Any], ahead: Iterator[str]) -> Array:
-    """Read a tensor, after `ahead` has come to it: tensors are written in the order in which they were planned."""
-    next(ahead, None)
-    return cast_floats(checkpoint.read(name), dtype, name=name)
+def _load(checkpoint: Checkpoint, name: str, dtype: np.dtype[Any]) -> Iterator[Array]:
+    for values in checkpoint.reader.iterate_values(name):
+        yield cast_floats(values, dtype, name=name)
 
 
 def _is_extension(dtype: np.dtype[Any]) -> bool:
@@ -256,12 +267,13 @@ def _write_safetensors(
     tensors: Sequence[LazyTensor],
     shard_size: int | None,
     *,
+    threads: int | None,
     overwrite: bool,
     advance: Callable[[int], None],
 ) -> tuple[str, ...]:
     if shard_size is None:
         with atomic_file(path, overwrite=overwrite) as file:
-            write_safetensors(file, tensors, {}, progress=advance)
+            write_safetensors(file, tensors, {}, threads=threads, progress=advance)
         return (path,)
     shards = _split(tensors, shard_size)
     base = path.removesuffix(".safetensors")
@@ -281,7 +293,7 @@ def _write_safetensors(
     try:
         for shard_path, shard in zip(paths, shards, strict=True):
             pending.append(PendingFile(shard_path))
-            write_safetensors(pending[-1].file, shard, {}, progress=advance)
+            write_safetensors(pending[-1].file, shard, {}, threads=threads, progress=advance)
             pending[-1].sync()
         pending.append(PendingFile(index_path))
         pending[-1].file.write((json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
@@ -313,7 +325,7 @@ def _write_npz(
     with atomic_file(path, overwrite=overwrite) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for tensor in tensors:
             with archive.open(f"{tensor.name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(tensor.load()), allow_pickle=False)
+                write_npy(member, tensor.dtype, tensor.shape, tensor.load())
             advance(tensor.nbytes)
     return (path,)
 
@@ -337,7 +349,7 @@ def _write_folder(
         files = _name_files(tensor.name for tensor in tensors)
         for tensor in tensors:
             with PendingFile(os.path.join(temporary, files[tensor.name])) as pending:
-                np.lib.format.write_array(pending.file, np.asanyarray(tensor.load()), allow_pickle=False)
+                write_npy(pending.file, tensor.dtype, tensor.shape, tensor.load())
                 pending.commit()
             advance(tensor.nbytes)
         with atomic_file(os.path.join(temporary, INDEX_NAME)) as file:

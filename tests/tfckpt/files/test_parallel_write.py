@@ -24,7 +24,7 @@ def make_parts(arrays: list[Array], *, begin: int = 0) -> list[Part]:
     """Return parts for these arrays, one after the other."""
     parts = []
     for array in arrays:
-        parts.append(Part(begin, array.nbytes, lambda array=array: array))  # type: ignore[misc]  # its type is inferred
+        parts.append(Part(begin, array.nbytes, lambda array=array: [array]))  # type: ignore[misc]  # its type is inferred
         begin += array.nbytes
     return parts
 
@@ -118,7 +118,7 @@ def test_error_of_a_part_is_raised_and_stops_the_writing(threads: int, tmp_path:
             raise ZeroDivisionError
         return np.zeros(LARGE, np.uint8)
 
-    parts = [Part(number * LARGE, LARGE, lambda number=number: load(number)) for number in range(20)]  # type: ignore[misc]
+    parts = [Part(number * LARGE, LARGE, lambda number=number: [load(number)]) for number in range(20)]  # type: ignore[misc]
 
     with open(tmp_path / "x", "w+b") as file, pytest.raises(ZeroDivisionError):
         write_parts(file, parts, threads=threads)
@@ -128,7 +128,7 @@ def test_error_of_a_part_is_raised_and_stops_the_writing(threads: int, tmp_path:
 
 def test_array_with_a_different_size_than_its_part_is_misuse(tmp_path: pathlib.Path) -> None:
     """It would overwrite the next part, or leave a hole."""
-    part = Part(0, 8, lambda: np.zeros(3, np.float32))
+    part = Part(0, 8, lambda: [np.zeros(3, np.float32)])
 
     with open(tmp_path / "x", "w+b") as file, pytest.raises(ValueError, match=r"12.*8"):
         write_parts(file, [part])
@@ -144,7 +144,7 @@ def test_full_disk_is_noticed_before_anything_is_loaded(
 
     monkeypatch.setattr("os.posix_fallocate", full, raising=False)
     loaded: list[int] = []
-    part = Part(0, LARGE, lambda: loaded.append(1) or np.zeros(LARGE, np.uint8))  # type: ignore[func-returns-value]
+    part = Part(0, LARGE, lambda: loaded.append(1) or [np.zeros(LARGE, np.uint8)])  # type: ignore[func-returns-value]
 
     with open(tmp_path / "x", "w+b") as file, pytest.raises(OSError) as caught:  # its number is compared
         write_parts(file, [part], threads=2)

@@ -16,7 +16,7 @@ from tests import builders
 from tests.contracts.places import tar_of
 from tests.contracts.server import serving
 from tfckpt.storage.remote.fsspec import FsspecTransport
-from tfckpt.storage.remote.storage import MAX_GAP_BYTES, PIECE_BYTES, RemoteStorage, merge_ranges
+from tfckpt.storage.remote.storage import RemoteStorage
 from tfckpt.storage.remote.transport import MemorySink
 
 BUNDLE = builders.Bundle().add("t", builders.FLOAT, [4], np.arange(4, dtype="<f4").tobytes())
@@ -182,35 +182,31 @@ def test_any_exception_of_a_file_system_becomes_one_of_our_errors(
 
 
 def test_bytes_of_two_versions_of_a_file_are_never_mixed(system: MemoryFileSystem) -> None:
-    """The size or the time differs from the first response."""
-    long = builders.Bundle().add("first", builders.UINT8, [40_000], bytes(40_000))
-    long.add("last", builders.UINT8, [40_000], bytes(40_000))
-    system.pipe_file("/place/long.index", long.index())
-    system.pipe_file("/place/long.data-00000-of-00001", bytes(long.shards[0]))
+    """Checksums show it, and then that the files were replaced; without them the version of the file is compared."""
+    files = {}
+    for value in (1, 2):
+        bundle = builders.Bundle().add("first", builders.UINT8, [40_000], bytes([value]) * 40_000)
+        bundle.add("last", builders.UINT8, [40_000], bytes([value]) * 40_000)
+        files[value] = {"index": bundle.index(), "data-00000-of-00001": bytes(bundle.shards[0])}
+    shard = "memory://place/long.data-00000-of-00001"
+    for name, data in files[1].items():
+        system.pipe_file(f"/place/long.{name}", data)
 
     with tfckpt.open("memory://place/long") as checkpoint:
         checkpoint["first"]
-        system.pipe_file("/place/long.data-00000-of-00001", bytes(long.shards[0]) + b"more")
-
-        with pytest.raises(tfckpt.StorageError) as caught:
+        assert checkpoint.read("first", verify=False)[0] == 1
+        system.pipe_file("/place/long.data-00000-of-00001", files[2]["data-00000-of-00001"])
+        with pytest.raises(tfckpt.StorageError) as unverified:
+            checkpoint.read("last", verify=False)
+        with pytest.raises(tfckpt.StorageError) as verified:
             checkpoint["last"]
-    assert caught.value.path == "memory://place/long.data-00000-of-00001"
+    assert unverified.value.path == verified.value.path == shard
 
-
-@pytest.mark.parametrize(
-    ("ranges", "merged"),
-    [
-        ([], []),
-        ([(0, 10), (10, 10)], [(0, 20)]),
-        ([(20, 5), (0, 10)], [(0, 25)]),
-        ([(0, 10), (10 + MAX_GAP_BYTES, 5)], [(0, 15 + MAX_GAP_BYTES)]),
-        ([(0, 10), (11 + MAX_GAP_BYTES, 5)], [(0, 10), (11 + MAX_GAP_BYTES, 5)]),
-        ([(0, 100), (10, 5)], [(0, 100)]),
-        ([(0, 0), (5, -1), (-5, 10), (PIECE_BYTES * 3, 1)], []),
-        ([(0, 2 * PIECE_BYTES + 1)], [(0, PIECE_BYTES), (PIECE_BYTES, PIECE_BYTES), (2 * PIECE_BYTES, 1)]),
-    ],
-    ids=["none", "adjoining", "out of order", "small gap", "large gap", "inside", "impossible", "large"],
-)
-def test_ranges_are_merged_over_small_gaps(ranges: list[tuple[int, int]], merged: list[tuple[int, int]]) -> None:
-    """Large ranges are split into pieces for several connections; ranges outside the file are left out."""
-    assert merge_ranges(ranges, 3 * PIECE_BYTES) == merged
+    for name, data in files[1].items():
+        system.pipe_file(f"/place/long.{name}", data)
+    with tfckpt.open("memory://place/long") as checkpoint:
+        for name, data in files[2].items():
+            system.pipe_file(f"/place/long.{name}", data)
+        with pytest.raises(tfckpt.StorageError) as replaced:
+            checkpoint["last"]
+    assert replaced.value.path == "memory://place/long.index"

@@ -11,6 +11,7 @@ import posixpath
 import re
 from typing import Any
 
+from ..._typing import ByteView
 from ...addresses import AddressParts, split_address
 from ...errors import (
     CheckpointError,
@@ -41,12 +42,13 @@ _ESCAPED = re.compile("%(3F|23|21)", re.IGNORECASE)
 class FsspecTransport:
     """Addresses of one protocol; transient errors are left to the file system's own retries."""
 
+    has_versions = False
+
     def __init__(self, address: str) -> None:
         """Create the file system of an address; raise `MissingDependencyError` if a package for it is missing."""
         parts = split_address(address)
         assert parts is not None, "only addresses have a file system"
         self._parts = parts
-        self._facts: dict[str, Facts] = {}
         protocol = parts.scheme.removesuffix("://")
         try:
             import fsspec
@@ -80,17 +82,25 @@ class FsspecTransport:
             if info.get("size") is None:
                 raise StorageError("the file system does not report the size of the file", path=address)
             version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None), None)
-            facts = Facts(int(info["size"]), version)
-            self._facts.setdefault(address, facts)
-            return facts
+            return Facts(int(info["size"]), version)
 
-    def read(self, address: str, offset: int, length: int) -> Part:
-        """Return exactly these bytes; the facts are compared with the first ones, after the bytes have arrived."""
-        facts = self._facts.get(address) or self.stat(address)
-        return self._read(address, facts, offset, length)
+    def read(self, address: str, offset: int, length: int, spare: int = 0) -> Part:
+        """Return these bytes and at most `spare` more, of whatever version the file has."""
+        try:
+            data = self._cat(address, offset, length + spare)
+        except CheckpointNotFoundError:
+            raise
+        except StorageError:
+            # Some file systems refuse a range past the end.
+            check_range(address, offset, length, self.stat(address).size)
+            raise
+        if len(data) < length:
+            check_range(address, offset, length, self.stat(address).size)
+            raise past_end("response", needed=length, available=len(data), path=address, offset=offset)
+        return Part(offset, data, None)
 
     def read_end(self, address: str, length: int) -> Part:
-        """Return the last bytes."""
+        """Return the last bytes; the facts are compared after the bytes have arrived."""
         facts = self.stat(address)
         start = max(0, facts.size - length)
         return self._read(address, facts, start, facts.size - start)
@@ -124,17 +134,18 @@ class FsspecTransport:
         return _SPECIAL.sub(lambda match: f"%{ord(match[0]):02X}", name)
 
     def _read(self, address: str, facts: Facts, offset: int, length: int) -> Part:
-        check_range(address, offset, length, facts.size)
-        data = b""
-        if length:
-            with self._translated_errors(address):
-                data = self._files.cat_file(self._path(address), start=offset, end=offset + length)
+        """Return exactly these bytes, if the file still has these facts afterwards."""
+        data = self._cat(address, offset, length) if length else memoryview(b"")
         current = self.stat(address)
         if current != facts:
             raise file_changed_error(address, facts, current)
         if len(data) != length:
             raise past_end("response", needed=length, available=len(data), path=address, offset=offset)
-        return Part(offset, memoryview(data), facts)
+        return Part(offset, data, facts)
+
+    def _cat(self, address: str, offset: int, length: int) -> ByteView:
+        with self._translated_errors(address):
+            return memoryview(self._files.cat_file(self._path(address), start=offset, end=offset + length))
 
     def _path(self, address: str) -> str:
         full = self._parts.full(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), address))

@@ -48,6 +48,8 @@ _MAX_VERSION_CHARACTERS = 200
 class HttpTransport:
     """Addresses with the schemes http and https, without query, name or password."""
 
+    has_versions = True
+
     def __init__(self, *, query: str = "", user: str = "", patience: Patience | None = None) -> None:
         """Send `query` and `user` (NAME:PASSWORD, as in an address) with every request, and never show them."""
         self._query = query
@@ -60,7 +62,7 @@ class HttpTransport:
         """Return the facts of a file, from a request for its first byte."""
         return self._request(_Transfer(address, 0, 1), "bytes=0-0").facts
 
-    def read(self, address: str, offset: int, length: int) -> Part:
+    def read(self, address: str, offset: int, length: int, spare: int = 0) -> Part:
         """Return exactly these bytes."""
         sink = MemorySink()
         transfer = self._request(_Transfer(address, offset, offset + length, sink))

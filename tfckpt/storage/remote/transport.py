@@ -20,11 +20,11 @@ class Facts:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes of a file from `offset`, and the facts of the version they belong to."""
+    """Bytes of a file from `offset`, and the facts of the version they belong to, None if the protocol cannot tell."""
 
     offset: int
     data: ByteView
-    facts: Facts
+    facts: Facts | None
 
 
 class Sink(Protocol):
@@ -93,14 +93,20 @@ class Transport(Protocol):
     Raises `CheckpointNotFoundError` if the file does not exist, and `StorageError` if retrying did not help.
     """
 
+    #: Whether `read` returns the facts of the version that was read.
+    has_versions: bool
+
     def stat(self, address: str) -> Facts:
         """Return the facts of a file, without its bytes."""
 
-    def read(self, address: str, offset: int, length: int) -> Part:
-        """Return exactly these bytes, at least one; raise `TruncatedError` if the file is shorter."""
+    def read(self, address: str, offset: int, length: int, spare: int = 0) -> Part:
+        """Return these bytes, at least one, with one request; raise `TruncatedError` if the file is shorter.
+
+        Up to `spare` more bytes may follow if the file has them.
+        """
 
     def read_end(self, address: str, length: int) -> Part:
-        """Return the last bytes, or the whole file if it is shorter."""
+        """Return the last bytes, or the whole file if it is shorter, with the facts."""
 
     def copy(self, address: str, offset: int, length: int, sink: Sink, facts: Facts) -> None:
         """Write exactly these bytes to a sink as they arrive, if the file still has these facts.
