@@ -30,7 +30,7 @@ from .mapping.moves import Move, group_by_source, join_target
 from .mapping.planning import Draft, Plan, derive_targets, draft, plan
 from .mapping.report import ConstantRecord, ConversionReport, IgnoredRecord, TensorRecord, TiedRecord
 from .mapping.rules import RuleSet
-from .model.config import EfficientNetConfig
+from .model.config import Activation, EfficientNetConfig
 from .model.names import native_targets
 from .releases.which import identify_releases
 from .sources import Source, describe_input_normalization, describe_source, open_tensors, read_graph
@@ -43,6 +43,8 @@ class ConversionOptions:
     model: str = "auto"
     weights: WeightsChoice = "ema"
     strides: Sequence[int] | None = None
+    activation: Activation | None = None
+    epsilon: float | None = None
     scope: str | None = None
     head: str | None = None
     release: str | None = None
@@ -54,9 +56,9 @@ class ConversionOptions:
         """Raise `ValueError` for an unknown choice of weights, and for options that cannot be combined."""
         if self.weights not in WEIGHTS_CHOICES:
             raise ValueError(f"weights is {self.weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
-        network = (self.strides, self.scope, self.head, self.release)
+        network = (self.strides, self.activation, self.epsilon, self.scope, self.head, self.release)
         if self.rules is not None and (self.model != "auto" or any(option is not None for option in network)):
-            options = "model, strides, scope, head and release"
+            options = "model, strides, activation, epsilon, scope, head and release"
             raise ValueError(f"{options} describe an EfficientNet and cannot be combined with rules")
         if self.rules is None and self.into is not None:
             raise ValueError("into is the target of rules, but no rules are given")
@@ -127,6 +129,8 @@ def convert(
     model: str = "auto",
     weights: WeightsChoice = "ema",
     strides: Sequence[int] | None = None,
+    activation: Activation | None = None,
+    epsilon: float | None = None,
     scope: str | None = None,
     head: str | None = None,
     release: str | None = None,
@@ -140,6 +144,8 @@ def convert(
     `model` is the name of a published network, or `auto`, to recognise it from names and shapes with any class count.
     `weights` is `ema` for the moving average of every variable that has one, or `raw` for the plain values.
     `strides`, one for each stage, are needed if the network is not published and no graph is saved with it.
+    `activation`, one of `converter.model.config.ACTIVATIONS`, and `epsilon`, that of the batch norms, are assumed to be
+    those of the published networks if no graph is saved with it, unless they are given. A graph has to agree with them.
     `scope` is needed if the checkpoint holds several networks; an empty scope is the root.
     `head` is the name of a dense layer next to the network that becomes its classifier.
     `release` names the release if names and shapes allow several; it determines the preprocessing.
@@ -156,6 +162,8 @@ def convert(
         model=model,
         weights=weights,
         strides=strides,
+        activation=activation,
+        epsilon=epsilon,
         scope=scope,
         head=head,
         release=release,
@@ -213,6 +221,8 @@ def plan_conversion(tensors: Mapping[str, Array], options: ConversionOptions = _
         model=options.model,
         weights=options.weights,
         strides=options.strides,
+        activation=options.activation,
+        epsilon=options.epsilon,
         scope=options.scope,
         head=options.head,
         read_graph=None if meta_graph is None else reader_of(meta_graph, graph_path),
@@ -242,6 +252,12 @@ def plan_conversion(tensors: Mapping[str, Array], options: ConversionOptions = _
         operations=None if reading is None else reading.operations,
         inputs=() if reading is None else reading.inputs,
         outputs=() if reading is None else reading.outputs,
+        specified={
+            name: value
+            for name, value in (("activation", options.activation), ("epsilon", options.epsilon))
+            if value is not None
+        },
+        padding=prepared.family.padding,
         notes=tuple(notes),
     )
     return ConversionPlan(prepared.config, planned, report, prepared.rules, targets, source.read)

@@ -33,7 +33,7 @@ from .formats.files import (
 )
 from .libraries.origin import describe_origin
 from .libraries.recognition import identify_library
-from .model.config import EfficientNetConfig
+from .model.config import Activation, EfficientNetConfig
 from .model.names import native_targets
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def load_model(
     *,
     weights: WeightsChoice | None = None,
     strides: Sequence[int] | None = None,
+    activation: Activation | None = None,
+    epsilon: float | None = None,
     scope: str | None = None,
     head: str | None = None,
     num_classes: int | None = None,
@@ -60,6 +62,7 @@ def load_model(
     `weights` is `ema` (the default) or `raw` for a checkpoint; a file of converted weights that records the other
     choice is refused.
     `strides`, one for each stage, are needed if the network is neither published nor described by the file.
+    `activation` and `epsilon` are those of a checkpoint without a graph, as for `convert`.
     `scope` is needed if a checkpoint holds several networks.
     `head` names a dense layer next to the network that becomes its classifier.
     `num_classes` different from the file's gives a newly initialized classifier; 0 gives pooled features.
@@ -72,10 +75,13 @@ def load_model(
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
     network = _import_network()
     if isinstance(source, ConversionResult):
-        if any(option is not None for option in (weights, strides, scope, head, key)):
-            raise ValueError("weights, strides, scope, head and key belong to the conversion, which is done")
+        if any(option is not None for option in (weights, strides, activation, epsilon, scope, head, key)):
+            options = "weights, strides, activation, epsilon, scope, head and key"
+            raise ValueError(f"{options} belong to the conversion, which is done")
         config, tensors = _from_result(source)
     elif not isinstance(source, tfckpt.Checkpoint) and is_output(source):
+        if activation is not None or epsilon is not None:
+            raise ValueError("activation and epsilon are those of a checkpoint, not of PyTorch weights")
         path = os.fspath(source)
         output = read_network(path, key)
         arrays = name_natively(output, path)
@@ -92,7 +98,14 @@ def load_model(
             raise ValueError("key chooses weights in a file of a training program, not in a checkpoint of TensorFlow")
         result = convert_to_views(
             source,
-            ConversionOptions(weights=weights or "ema", strides=strides, scope=scope, head=head),
+            ConversionOptions(
+                weights=weights or "ema",
+                strides=strides,
+                activation=activation,
+                epsilon=epsilon,
+                scope=scope,
+                head=head,
+            ),
         )
         config, tensors = _from_result(result)
     model = _build(network, config, tensors)

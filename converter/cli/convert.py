@@ -151,6 +151,8 @@ def run(options: argparse.Namespace) -> int:
                     model=options.model,
                     weights=options.weights,
                     strides=options.strides,
+                    activation=options.activation,
+                    epsilon=options.epsilon,
                     scope=options.scope,
                     head=options.head,
                     release=None if uses_rules else options.release or release,

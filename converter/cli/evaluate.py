@@ -175,6 +175,8 @@ class _Against:
             self._checkpoint,
             options.output,
             strides=options.strides,
+            activation=options.activation,
+            epsilon=options.epsilon,
             scope=options.scope,
             head=options.head,
             key=options.key,

@@ -15,6 +15,7 @@ from tfckpt.cli.render import say
 from tfckpt.errors import CheckpointNotFoundError
 
 from ..errors import RulesError, UnknownModelError
+from ..model.config import ACTIVATIONS
 from ..releases.downloads import CACHE_VARIABLE, check_base_url, fetch
 from ..releases.table import RELEASES, find_close_releases, find_release
 from .progress import progress_bar
@@ -30,6 +31,18 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         metavar="1,2,2,1",
         type=_parse_strides,
         help="stride of each stage, for an unpublished network whose checkpoint has no graph (.meta)",
+    )
+    parser.add_argument(
+        "--activation",
+        metavar="NAME",
+        choices=ACTIVATIONS,
+        help="activation of a network whose checkpoint has no graph: %(choices)s (default: that of published networks)",
+    )
+    parser.add_argument(
+        "--epsilon",
+        metavar="E",
+        type=_parse_epsilon,
+        help="epsilon of its batch norms, such as 1e-5 (default: 1e-3, that of published networks)",
     )
     parser.add_argument(
         "--scope",
@@ -126,7 +139,8 @@ def require_one_way(options: argparse.Namespace) -> None:
     """Raise if options that describe an EfficientNet are mixed with --rules or --into."""
     if options.rules is None and options.into is None:
         return
-    values = {"--strides": options.strides, "--scope": options.scope, "--head": options.head}
+    names = ("--strides", "--activation", "--epsilon", "--scope", "--head")
+    values = {name: getattr(options, name[2:]) for name in names}
     values["--release"] = getattr(options, "release", None)
     if getattr(options, "model", "auto") != "auto":
         values["--model"] = options.model
@@ -205,3 +219,13 @@ def _parse_strides(text: str) -> tuple[int, ...]:
     if not strides or min(strides) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of strides such as 1,2,2,1")
     return strides
+
+
+def _parse_epsilon(text: str) -> float:
+    try:
+        epsilon = float(text)
+    except ValueError:
+        epsilon = -1.0
+    if not 0 < epsilon < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an epsilon: a number between 0 and 1, such as 1e-5")
+    return epsilon

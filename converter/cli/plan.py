@@ -13,7 +13,7 @@ from tfckpt.errors import pluralize, printable
 from ..conversion import ConversionOptions, RulesDraft, draft_by_rules, plan_conversion
 from ..errors import Ambiguity, Mismatch, Missing, Unmapped
 from ..families.averages import WEIGHTS_CHOICES
-from ..families.search import FAMILIES
+from ..families.search import TITLES
 from ..mapping.constants import format_value
 from ..mapping.modules import import_module
 from ..mapping.moves import Move, Part, group_by_source
@@ -106,6 +106,8 @@ def _print_network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, r
             model=options.model,
             weights=options.weights,
             strides=options.strides,
+            activation=options.activation,
+            epsilon=options.epsilon,
             scope=options.scope,
             head=options.head,
             release=options.release or release,
@@ -121,8 +123,7 @@ def _print_network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, r
         variables = {record.source: record.variable for record in planned.report.tensors}
         _print_table(planned.plan.moves, variables)
         print(planned.report.summary())
-        families = {family.name: family.title for family in FAMILIES}
-        print(f"rules     {planned.rules.name}: {families[planned.rules.name]}")
+        print(f"rules     {planned.rules.name}: {TITLES[planned.rules.name]}")
     return 0
 
 

@@ -133,6 +133,8 @@ def run(options: argparse.Namespace) -> int:
                 options.output,
                 weights=options.weights,
                 strides=options.strides,
+                activation=options.activation,
+                epsilon=options.epsilon,
                 scope=options.scope,
                 head=options.head,
                 rules=options.rules,

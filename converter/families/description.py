@@ -16,6 +16,7 @@ from typing import NamedTuple
 from ..errors import Shape
 from ..model.config import BlockConfig, EfficientNetConfig, StageConfig
 from .graph_facts import BlockFunctions
+from .settings import NO_DEFAULTS, Defaults
 
 #: The squeeze-excite ratio of every published EfficientNet, preferred if several ratios match.
 _USUAL_SE_RATIO = 0.25
@@ -45,6 +46,7 @@ class Anatomy:
     `kernel_sizes` returns height, width, input and output channels of a 4-D kernel, from its name and shape.
     `find_parts` returns the kernels of a block, from the names and shapes in the block.
     A network without any name that starts with one of `head_parts` has no head, like the backbone of a detector.
+    `defaults` are the settings of the code, for what neither names and shapes nor a graph show.
     """
 
     stem: str
@@ -57,6 +59,7 @@ class Anatomy:
     find_parts: Callable[[Mapping[str, Shape]], Parts]
     find_stage: Callable[[str], int] | None = None
     kernel_sizes: Callable[[str, Shape], Shape] = lambda _, shape: shape
+    defaults: Defaults = NO_DEFAULTS
 
     def in_block(self, block_id: str, name: str) -> str:
         """Return the full name of a variable in a block."""

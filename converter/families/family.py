@@ -41,7 +41,9 @@ class Family:
     `block_ids` returns the ids of a config's blocks in names.
     `others` are networks of the same code that we cannot express: what matches the name of one of their variables, with
     or without scope, and what they are.
+    `padding` is how the code pads, as far as names do not show it.
     `assumption` is what is assumed about the code's own settings if there is no graph, as a note.
+    `scopes` are those of the family's networks if the name of a stem does not show where they are, else None.
     `version` is incremented whenever a rule changes; outputs record it.
     """
 
@@ -57,7 +59,9 @@ class Family:
     ignores: tuple[Ignore, ...]
     block_ids: Callable[[EfficientNetConfig], Sequence[str]]
     others: tuple[tuple[re.Pattern[str], str], ...] = ()
+    padding: str = "SAME"
     assumption: str | None = None
+    scopes: tuple[str, ...] | None = None
 
     def name_variables(self, variables: Iterable[SourceVariable]) -> list[tuple[str, SourceVariable]]:
         """Return every variable with the name that the rules of this family match."""
@@ -69,9 +73,10 @@ class Family:
     def find_scope(self, name: str) -> str | None:
         """Return the scope of a network whose stem has this name, or None if it is not a stem."""
         variable, stem = strip_average(name), self.anatomy.stem
-        if variable == stem or variable.endswith("/" + stem):
-            return variable.removesuffix(stem)
-        return None
+        if variable != stem and not variable.endswith("/" + stem):
+            return None
+        scope = variable.removesuffix(stem)
+        return scope if self.scopes is None or scope in self.scopes else None
 
     def owns(self, name: str, scope: str) -> bool:
         """Return whether a variable belongs to the network under a scope."""

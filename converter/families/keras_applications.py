@@ -137,4 +137,5 @@ KERAS = Family(
     ignores=_IGNORES,
     block_ids=_list_block_ids,
     others=_OTHERS,
+    padding="SAME, which Keras fixes for the image size of the model",
 )

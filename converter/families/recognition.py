@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 from ..errors import Shape, UnknownModelError
 from ..model.architectures import CONFIGS
 from ..model.config import Activation, BlockConfig, EfficientNetConfig
-from . import description
+from . import description, settings
 from .description import Anatomy, Description
 from .graph_facts import BlockFunctions, GraphFacts
 
@@ -47,11 +47,14 @@ def recognize(
     *,
     model: str = "auto",
     strides: Sequence[int] | None = None,
+    activation: Activation | None = None,
+    epsilon: float | None = None,
     graph: GraphFacts | None = None,
 ) -> Recognition:
     """Return the config of a network from the shapes of its variables, by name without scope.
 
     `graph` contains facts about these variables, None if there is no graph.
+    `strides`, `activation` and `epsilon` are those that the caller says; a graph has to agree with them.
     `model` selects a published network; the rules check later that the tensors match.
     Raises `UnknownModelError` if the network is neither published nor complete enough to be described.
     """
@@ -62,26 +65,36 @@ def recognize(
         )
     if strides is not None and not (strides and all(isinstance(stride, int) and stride > 0 for stride in strides)):
         raise ValueError(f"strides are {strides!r}, expected one positive number for each stage")
+    settings.check_options(activation, epsilon)
     network = description.describe(shapes, anatomy)
     graph_strides = _read_graph_strides(network, graph)
+    blocks = None if graph is None else graph.blocks(network.strided[1:], network.blocks)
+    defaults = anatomy.defaults if model == "auto" else settings.NO_DEFAULTS
+    is_said = activation is not None or defaults.activation is not None
     if model != "auto":
         recognition = _use_requested(model, network, strides, graph_strides)
     elif network.problems:
         recognition = _use_nearest(network)
     else:
-        blocks = None if graph is None else graph.blocks(network.strided[1:], network.blocks)
-        recognition = _match_published(network, strides, graph_strides, blocks) or _describe_custom(
-            network, strides, graph_strides, graph, blocks
+        recognition = _match_published(network, strides, graph_strides, blocks, is_said=is_said) or _describe_custom(
+            network, strides, graph_strides, graph, blocks, defaults=defaults.strides, is_said=is_said
         )
     if graph is not None:
         recognition = _apply_functions(recognition, network, graph, anatomy, forced=model != "auto")
+        recognition = _apply_epsilon(recognition, graph)
+    forced = model != "auto"
+    setting = settings.apply_activation(recognition.config, activation, defaults, in_graph=blocks is not None)
+    recognition = _apply_setting(recognition, setting, forced=forced)
+    has_epsilon = graph is not None and bool(graph.epsilons)
+    setting = settings.apply_epsilon(recognition.config, epsilon, in_graph=has_epsilon)
+    recognition = _apply_setting(recognition, setting, forced=forced)
     if network.headless:
         evidence = (
             *recognition.evidence,
             "no head: returns the features of the last stage, like a detector's backbone",
         )
         recognition = Recognition(recognition.config, evidence)
-    return recognition if graph is None else _apply_epsilon(recognition, graph)
+    return recognition
 
 
 def suggest_model(shapes: Mapping[str, Shape], anatomy: Anatomy) -> str:
@@ -126,6 +139,8 @@ def _match_published(
     strides: Sequence[int] | None,
     graph_strides: _Strides | None,
     functions: _Blocks | None,
+    *,
+    is_said: bool,
 ) -> Recognition | None:
     """Return the published network with these shapes, strides and stages, or None."""
     name = _find_same_shapes(network)
@@ -139,7 +154,7 @@ def _match_published(
     if functions is not None and not _match_stages(config, functions):
         return None
     checked = ["published strides" if graph_strides is None else "strides in the graph match"]
-    if functions is None and config.activation != _USUAL_ACTIVATION:
+    if functions is None and config.activation != _USUAL_ACTIVATION and not is_said:
         checked.append(f"published activation: {config.activation}")
     return Recognition(config, (f"names and shapes match {name}", *checked))
 
@@ -150,8 +165,14 @@ def _describe_custom(
     graph_strides: _Strides | None,
     graph: GraphFacts | None,
     functions: _Blocks | None,
+    *,
+    defaults: tuple[int, ...] | None,
+    is_said: bool,
 ) -> Recognition:
-    """Return a custom network described from its shapes, with strides from the graph or from the caller."""
+    """Return a custom network described from its shapes, with strides from the graph, the caller or its code base.
+
+    `defaults` are the strides of all networks of the code base, and `is_said` is True if the activation is known.
+    """
     blocks = [block for block in network.blocks if block is not None]
     known = None if graph_strides is None else graph_strides[1:]
     stages = description.split_stages(blocks, known, network.stages, functions)
@@ -164,6 +185,8 @@ def _describe_custom(
                 f"strides are {_join(strides)}, but the graph saved with the checkpoint has {_join(chosen)}; "
                 f"omit them, or move the graph away if it belongs to a different network. The stages are\n{table}"
             )
+    elif strides is None and defaults is not None and len(defaults) == len(stages):
+        chosen = defaults
     elif strides is None:
         reason = (
             "there is no saved graph (.meta, or --graph FILE)"
@@ -195,11 +218,9 @@ def _describe_custom(
         )
     except ValueError as error:
         raise UnknownModelError(f"not the shapes of an EfficientNet: {error}. The stages are\n{table}") from error
-    evidence = [
-        "described from names and shapes",
-        "strides as specified" if graph_strides is None else "strides from the graph",
-    ]
-    if functions is None and config.activation != _USUAL_ACTIVATION:
+    source = "from the graph" if graph_strides is not None else "of this code" if strides is None else "as specified"
+    evidence = ["described from names and shapes", f"strides {source}"]
+    if functions is None and not is_said and config.activation != _USUAL_ACTIVATION:
         evidence.append(f"no squeeze-and-excitation: activation {config.activation} is assumed")
     return Recognition(config, tuple(evidence))
 
@@ -277,6 +298,19 @@ def _apply_functions(
         return Recognition(changed, (*recognition.evidence, f"from the graph: {differences}"))
     evidence = (f"names and shapes are those of {config.name}, but the graph computes another network", differences)
     return Recognition(dataclasses.replace(changed, name=CUSTOM), evidence)
+
+
+def _apply_setting(recognition: Recognition, setting: settings.Setting, *, forced: bool) -> Recognition:
+    """Take over a setting; a published network that gets another one is not this network any more."""
+    config, evidence = recognition
+    changed = setting.config
+    if changed == config or config.name == CUSTOM:
+        return Recognition(changed, (*evidence, *setting.evidence))
+    said = "; ".join(setting.evidence)
+    if forced:
+        raise UnknownModelError(f"{config.name} was asked for, which has other settings: {said}")
+    first = f"names and shapes are those of {config.name}, but not its settings"
+    return Recognition(dataclasses.replace(changed, name=CUSTOM), (first, *setting.evidence))
 
 
 def _list_differences(config: EfficientNetConfig, changed: EfficientNetConfig) -> list[str]:

@@ -17,7 +17,7 @@ from ..errors import Shape, UnknownModelError
 from ..mapping.matching import find_ignore_reason
 from ..mapping.planning import Ignored, Source
 from ..mapping.rules import RuleSet
-from ..model.config import EfficientNetConfig
+from ..model.config import Activation, EfficientNetConfig
 from ..structure.reading import Reading
 from .automl import AUTOML, number_layers
 from .automl_objects import AUTOML_OBJECTS
@@ -25,6 +25,7 @@ from .averages import Selection, WeightsChoice, select_weights, strip_average
 from .description import describe
 from .family import Family
 from .garden_legacy import GARDEN_LEGACY
+from .garden_vision import GARDEN_VISION, find_garden_networks
 from .graph_facts import facts_of
 from .kecam import KECAM
 from .keras_applications import KERAS, NORMALIZATION
@@ -33,6 +34,9 @@ from .variables import Inventory, SourceVariable
 
 #: The family for paths comes first, because paths are unique and full names may not be.
 FAMILIES: tuple[Family, ...] = (AUTOML_OBJECTS, AUTOML, KERAS, GARDEN_LEGACY, KECAM)
+
+#: The title of each family by its name.
+TITLES = {family.name: family.title for family in (*FAMILIES, GARDEN_VISION)}
 
 #: Most names shown in the error for a checkpoint without a network.
 _SHOWN = 3
@@ -93,6 +97,8 @@ def prepare(
     model: str = "auto",
     weights: WeightsChoice = "ema",
     strides: Sequence[int] | None = None,
+    activation: Activation | None = None,
+    epsilon: float | None = None,
     scope: str | None = None,
     head: str | None = None,
     read_graph: Callable[[Collection[str]], Reading | None] | None = None,
@@ -137,6 +143,8 @@ def prepare(
         family.anatomy,
         model=model,
         strides=strides,
+        activation=activation,
+        epsilon=epsilon,
         graph=None if read_graph is None else facts_of(reading, names),
     )
     config = recognition.config
@@ -176,7 +184,7 @@ def _find_network(inventory: Inventory, scope: str | None) -> _Network:
     named: list[_Network] = []
     wanted = scope if scope is None or not scope or scope.endswith("/") else scope + "/"
     numbered = number_layers(variable.name(AUTOML.names) for variable in inventory.variables)
-    for family in (*FAMILIES, *numbered):
+    for family in (*FAMILIES, *numbered, *find_garden_networks(inventory.variables)):
         variables = family.name_variables(inventory.variables)
         by_scope: dict[str, set[str]] = {}
         for name, variable in variables:

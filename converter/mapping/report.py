@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from tfckpt.errors import pluralize, printable
@@ -103,6 +104,7 @@ class ConversionReport:
     there is no graph. `inputs` and `outputs` say what the graph does before the first layer and after the logits, which
     the converted network does not.
     `notes` are messages for the user that did not affect the conversion.
+    `specified` has the activation and the epsilon that the user said, and `padding` is that of the code base.
     """
 
     source: str
@@ -127,6 +129,8 @@ class ConversionReport:
     operations: int | None = None
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    specified: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    padding: str = "SAME"
 
     @property
     def used(self) -> int:
@@ -146,10 +150,15 @@ class ConversionReport:
         activations = dict.fromkeys(
             stage["activation"] or self.config["activation"] for stage in ({"activation": None}, *self.config["stages"])
         )
-        return (
-            f"activation {' and '.join(activations)}, batch norm epsilon {self.config['bn_epsilon']:g}, padding SAME: "
-            "no graph shows them"
-        )
+        inner = self.config["gate_activation"]
+        gates = f" ({inner} in squeeze-and-excitation)" if inner is not None else ""
+        settings = {
+            "activation": f"activation {' and '.join(activations)}{gates}",
+            "epsilon": f"batch norm epsilon {self.config['bn_epsilon']:g}",
+            "padding": f"padding {self.padding}",
+        }
+        said = [sentence for name, sentence in settings.items() if name not in self.specified]
+        return f"{', '.join(said)}: no graph shows {'them' if len(said) > 1 else 'it'}"
 
     @property
     def network(self) -> str:
@@ -161,7 +170,7 @@ class ConversionReport:
         return {
             "source": self.source,
             "files": [dataclasses.asdict(file) for file in self.files],
-            "model": {"name": self.network, "evidence": list(self.evidence)},
+            "model": {"name": self.network, "evidence": list(self.evidence), "specified": dict(self.specified)},
             "weights": {"choice": self.weights, "averaged": self.averaged, "raw": self.used - self.averaged},
             "rules": {"name": self.rules, "version": self.rules_version, "scope": self.scope, "head": self.head},
             "versions": dict(self.versions),

@@ -20,13 +20,14 @@ from .._typing import Array, PathLike, Progress, SourceLike
 from ..conversion import ConversionOptions, plan_conversion, plan_with_strides_of
 from ..errors import Shape
 from ..families.averages import WEIGHTS_CHOICES, WeightsChoice
+from ..families.settings import check_options
 from ..formats.files import PROVENANCE_KEY, NetworkFile, TensorFile, read_native, read_output, recorded_config
 from ..mapping.constants import fill
 from ..mapping.modules import Into
 from ..mapping.moves import Move, Part, group_by_source
 from ..mapping.report import ConversionReport
 from ..mapping.rules import RuleSet
-from ..model.config import EfficientNetConfig
+from ..model.config import Activation, EfficientNetConfig
 from ..sources import open_tensors
 from .comparison import ComparisonReport
 
@@ -149,6 +150,8 @@ def verify_weights(
     *,
     weights: WeightsChoice | None = None,
     strides: Sequence[int] | None = None,
+    activation: Activation | None = None,
+    epsilon: float | None = None,
     scope: str | None = None,
     head: str | None = None,
     rules: RuleSet | PathLike | None = None,
@@ -158,7 +161,8 @@ def verify_weights(
 ) -> WeightsReport:
     """Compare an output with its source; only a few copies of one tensor are in memory at a time.
 
-    Weights, scope and head default to those recorded in the output, or else to `ema`, the only scope and no head.
+    Weights, activation, epsilon, scope and head default to those that the output records as the options of its
+    conversion, or else to those of `convert`.
     If the source does not show its strides, they are those of the output's config.
     `rules` and `into` are those of a conversion by rules. `key` chooses one of several networks in a file of a training
     program.
@@ -176,6 +180,8 @@ def verify_weights(
                 ConversionOptions(
                     weights=choice,
                     strides=strides,
+                    activation=activation or recorded.activation,
+                    epsilon=recorded.epsilon if epsilon is None else epsilon,
                     scope=recorded.scope if scope is None else scope,
                     head=recorded.head if head is None else head,
                 ),
@@ -290,6 +296,8 @@ class Recorded:
     scope: str | None = None
     head: str | None = None
     rules: str | None = None
+    activation: Activation | None = None
+    epsilon: float | None = None
 
     @classmethod
     def of(cls, output: TensorFile | NetworkFile, path: str) -> Recorded:
@@ -305,11 +313,14 @@ class Recorded:
             scope = provenance["rules"]["scope"]
             head = provenance["rules"].get("head")
             rules = provenance["rules"]["name"]
-        except (ValueError, KeyError, TypeError) as error:
+            specified = provenance["model"].get("specified", {})
+            activation, epsilon = specified.get("activation"), specified.get("epsilon")
+            check_options(activation, epsilon)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptionError(f"metadata of the output are not valid ({error!r})", path=path) from error
         if weights not in WEIGHTS_CHOICES or not isinstance(scope, str) or not isinstance(head, str | None):
             raise CorruptionError("metadata of the output have no valid choice of weights and scope", path=path)
-        return cls(config, weights, scope, head, str(rules))
+        return cls(config, weights, scope, head, str(rules), activation, epsilon)
 
 
 def _compare_configs(recorded: EfficientNetConfig | None, config: EfficientNetConfig | None) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -88,6 +88,57 @@ def test_custom_network_is_described_with_strides_from_the_graph() -> None:
 
     assert recognition.config == SMALL
     assert "graph" in recognition.evidence[-1]
+
+
+def test_activation_and_epsilon_of_the_caller_are_used_without_a_graph() -> None:
+    """They are evidence, and a published network with other ones is not that network any more."""
+    custom = recognize(list_shapes(SMALL), strides=(1, 2, 2, 1), activation="relu", epsilon=1e-5)
+    published = CONFIGS["efficientnet-b0"]
+    other = recognize(list_shapes(published), activation="relu")
+    same = recognize(list_shapes(published), activation="silu", epsilon=1e-3)
+
+    assert custom.config == dataclasses.replace(SMALL, activation="relu", bn_epsilon=1e-5)
+    assert custom.evidence[-2:] == ("activation relu, as specified", "epsilon 1e-05, as specified")
+    assert other.config == dataclasses.replace(published, name="custom", activation="relu")
+    assert same.config == published
+
+
+def test_activation_that_is_assumed_from_the_form_of_the_network_can_be_given() -> None:
+    """Without squeeze-and-excitation relu6 is assumed, as in Lite, unless the caller says otherwise."""
+    lite = CONFIGS["efficientnet-lite0"]
+
+    assert recognize(list_shapes(lite)).config == lite
+    given = recognize(list_shapes(lite), activation="silu")
+
+    assert (given.config.name, given.config.activation) == ("custom", "silu")
+    assert not any("relu6" in sentence for sentence in given.evidence)
+
+
+def test_activation_and_epsilon_must_not_contradict_a_requested_model() -> None:
+    """As strides must not; the model's own are accepted."""
+    shapes = list_shapes(CONFIGS["efficientnet-b0"])
+
+    with pytest.raises(UnknownModelError, match="activation relu"):
+        recognize(shapes, model="efficientnet-b0", activation="relu")
+    with pytest.raises(UnknownModelError, match="epsilon"):
+        recognize(shapes, model="efficientnet-b0", epsilon=1e-5)
+    assert recognize(shapes, model="efficientnet-b0", activation="silu", epsilon=1e-3).config.name == "efficientnet-b0"
+
+
+def test_epsilon_of_the_caller_must_not_contradict_the_graph() -> None:
+    """The error has both; an equal one is accepted."""
+    graph = make_facts(SMALL, epsilon=1e-5)
+
+    assert recognize(list_shapes(SMALL), epsilon=1e-5, graph=graph).config.bn_epsilon == 1e-5
+    with pytest.raises(UnknownModelError, match=r"0\.001.*1e-05"):
+        recognize(list_shapes(SMALL), epsilon=1e-3, graph=graph)
+
+
+@pytest.mark.parametrize("options", [{"activation": "gelu"}, {"epsilon": 0}, {"epsilon": 1.0}, {"epsilon": True}])
+def test_activation_and_epsilon_have_to_be_possible(options: dict[str, Any]) -> None:
+    """The activations of a configuration, and a number between 0 and 1."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        recognize(list_shapes(SMALL), strides=(1, 2, 2, 1), **options)
 
 
 def test_error_for_unknown_strides_lists_the_stages() -> None:

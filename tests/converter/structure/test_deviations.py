@@ -17,7 +17,7 @@ import pytest
 
 import tfckpt
 from converter.conversion import convert, plan_conversion
-from converter.errors import OtherNetworkError
+from converter.errors import OtherNetworkError, UnknownModelError
 
 DATA = pathlib.Path(__file__).parents[2] / "data"
 ACTIVATIONS = {None: "silu", "silu_native": "silu", "hswish": "hard_swish"}
@@ -167,3 +167,14 @@ def test_every_layer_of_a_right_network_is_proved(name: str, tmp_path: pathlib.P
     assert record is not None
     assert record.layers is not None
     assert record.layers.count == 28 - 14 * (name == "relu6-without-gates") - 4 * (name == "no-additions")
+
+
+def test_activation_of_the_caller_must_not_contradict_the_graph() -> None:
+    """The error has both, and an equal one changes nothing."""
+    path = DATA / "deviations" / "hard-swish.tgz"
+
+    with pytest.raises(UnknownModelError, match=r"relu6.*hard_swish"):
+        convert(path, activation="relu6")
+    assert convert(path, activation="hard_swish").config == convert(path).config
+    with pytest.raises(UnknownModelError, match=r"hard_swish.*silu and relu"):
+        convert(DATA / "deviations" / "one-activation.tgz", activation="hard_swish")

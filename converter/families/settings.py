@@ -1,0 +1,85 @@
+"""What a caller says about a network, and what a code base has by default, where no graph shows it.
+
+A graph decides. What a caller says has to agree with it, as strides have to, so that a graph of another network is
+found and nobody relies on an option that was ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+from ..errors import UnknownModelError
+from ..model.config import ACTIVATIONS, Activation, EfficientNetConfig
+
+_ADVICE = "omit it, or move the graph away if it belongs to a different network"
+
+
+class Defaults(NamedTuple):
+    """The settings of a code base, None for those of the published networks with the same shapes.
+
+    `strides` has one for each stage, and `gate_activation` is the activation inside squeeze-and-excitation.
+    """
+
+    strides: tuple[int, ...] | None = None
+    activation: Activation | None = None
+    gate_activation: Activation | None = None
+
+
+#: Of code that builds the published networks.
+NO_DEFAULTS = Defaults()
+
+
+class Setting(NamedTuple):
+    """A configuration with settings, and what is said about them."""
+
+    config: EfficientNetConfig
+    evidence: tuple[str, ...]
+
+
+def check_options(activation: str | None, epsilon: float | None) -> None:
+    """Raise `ValueError` for an activation that no network has, and for an epsilon that is not from 0 to 1."""
+    if activation is not None and activation not in ACTIVATIONS:
+        raise ValueError(f"activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+    is_number = isinstance(epsilon, (int, float)) and not isinstance(epsilon, bool)
+    if epsilon is not None and not (is_number and 0 < epsilon < 1):
+        raise ValueError(f"epsilon is {epsilon!r}, expected a number between 0 and 1")
+
+
+def apply_activation(
+    config: EfficientNetConfig, activation: Activation | None, defaults: Defaults, *, in_graph: bool
+) -> Setting:
+    """Set the activation that a caller says, or else the code's default if the graph does not show it.
+
+    Raises `UnknownModelError` if the graph shows another one.
+    """
+    if in_graph:
+        own = dict.fromkeys((config.activation, *(stage.activation or config.activation for stage in config.stages)))
+        if activation is not None and list(own) != [activation]:
+            raise UnknownModelError(
+                f"the activation is {activation}, but the graph saved with the checkpoint has {' and '.join(own)}; "
+                f"{_ADVICE}"
+            )
+        return Setting(config, ())
+    chosen = activation or defaults.activation
+    if chosen is None:
+        return Setting(config, ())
+    said = "as specified" if activation is not None else "the default of this code"
+    stages = tuple(dataclasses.replace(stage, activation=None) for stage in config.stages)
+    inner = None if defaults.gate_activation == chosen else defaults.gate_activation
+    changed = dataclasses.replace(config, activation=chosen, stages=stages, gate_activation=inner)
+    return Setting(changed, (f"activation {chosen}, {said}",))
+
+
+def apply_epsilon(config: EfficientNetConfig, epsilon: float | None, *, in_graph: bool) -> Setting:
+    """Set the epsilon that a caller says; raise `UnknownModelError` if the graph shows another one."""
+    if epsilon is None:
+        return Setting(config, ())
+    if in_graph:
+        if epsilon != config.bn_epsilon:
+            raise UnknownModelError(
+                f"the epsilon is {epsilon:g}, but the graph saved with the checkpoint has {config.bn_epsilon:g}; "
+                f"{_ADVICE}"
+            )
+        return Setting(config, ())
+    return Setting(dataclasses.replace(config, bn_epsilon=float(epsilon)), (f"epsilon {epsilon:g}, as specified",))
