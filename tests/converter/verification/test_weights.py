@@ -198,6 +198,10 @@ def test_damaged_source_is_an_error(
         {CONFIG_KEY: "{}"},
         {PROVENANCE_KEY: "{}"},
         {PROVENANCE_KEY: '{"weights": {"choice": "best"}, "rules": {"scope": ""}}'},
+        {
+            PROVENANCE_KEY: '{"weights": {"choice": "ema"}, "rules": {"scope": "", "name": "automl"}, '
+            '"model": {"specified": {"epsilon": 2}}}'
+        },
     ],
 )
 def test_invalid_metadata_is_refused(digits: pathlib.Path, output: pathlib.Path, metadata: dict[str, str]) -> None:
