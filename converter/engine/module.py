@@ -89,9 +89,11 @@ class GraphModule(nn.Module):
         *,
         weights: Weights = "graph",
         dtype: str | torch.dtype = "float32",
+        variables: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Use `graph_module`."""
+        """Use `graph_module`; `variables` are values by TensorFlow's names that are not read from the checkpoint."""
         super().__init__()
+        self._origin = graph, interface, weights
         self.inputs: tuple[Port, ...] = interface.inputs
         self.outputs: tuple[Port, ...] = interface.outputs
         self.output_form = interface.output_form
@@ -102,6 +104,7 @@ class GraphModule(nn.Module):
         self.__class__ = type(type(self).__name__, (type(self),), {"forward": _make_forward(self._arguments)})
         # Not a shared evaluator: its variables become the parameters of this module.
         evaluator = Evaluator(graph, dtype=dtype, weights=weights, dropout=interface.dropout)
+        evaluator.variables.update(variables or {})
         self._dtype = evaluator.dtype
         self._feed_targets: list[tuple[TensorKey, Node]] = [graph.locate(port.tensor) for port in self.inputs]
         self._fixed: dict[TensorKey, Value] = {}
@@ -157,6 +160,15 @@ class GraphModule(nn.Module):
             owner.register_buffer(last, value)
         self.variable_names[".".join([*names, last])] = name
         return owner, last
+
+    def make_float64(self) -> GraphModule:
+        """Return a new module of the same graph that computes in float64 on the CPU, with this module's weights."""
+        graph, interface, weights = self._origin
+        values = {name: getattr(owner, attribute).detach().cpu() for name, owner, attribute in self._variables}
+        doubled = {name: value.double() if value.is_floating_point() else value for name, value in values.items()}
+        twin = GraphModule(graph, interface, weights=weights, dtype="float64", variables=doubled).train(self.training)
+        twin.load_state_dict(self.state_dict())
+        return twin
 
     @property
     def input_names(self) -> tuple[str, ...]:
