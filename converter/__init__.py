@@ -20,6 +20,7 @@ from .errors import (
     GraphLimitError,
     MappingError,
     OtherNetworkError,
+    ProgramError,
     RulesError,
     TensorNameError,
     UnknownModelError,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from .model import CONFIGS, EfficientNet, EfficientNetConfig, StageConfig
     from .model.same_padding import same_padding_
     from .preprocessing import ImageTransform, preprocess, preprocessing_of
+    from .programs.exporting import export_program
+    from .programs.report import ProgramReport
     from .releases.downloads import fetch
     from .reverting import RevertReport, revert, to_tensorflow_names
     from .saving import save_model
@@ -60,6 +63,8 @@ __all__ = [
     "MappingError",
     "OtherNetworkError",
     "Preprocessing",
+    "ProgramError",
+    "ProgramReport",
     "ReferenceGraph",
     "RevertReport",
     "RuleSet",
@@ -71,6 +76,7 @@ __all__ = [
     "VerificationError",
     "convert",
     "export",
+    "export_program",
     "fetch",
     "graph_module",
     "load_graph",
@@ -94,12 +100,14 @@ _MODULES = {
     "GraphModule": ".engine",
     "ImageTransform": ".preprocessing",
     "Preprocessing": ".images.recipes",
+    "ProgramReport": ".programs.report",
     "ReferenceGraph": ".engine",
     "RevertReport": ".reverting",
     "RuleSet": ".mapping.rules",
     "StageConfig": ".model",
     "convert": ".conversion",
     "export": ".exporting",
+    "export_program": ".programs.exporting",
     "fetch": ".releases.downloads",
     "graph_module": ".engine",
     "load_graph": ".engine",

@@ -13,6 +13,7 @@
     |  |- FeedError              also ValueError
     |  `- GraphLimitError
     |- ExportError
+    |- ProgramError
     `- VerificationError
 
 A fault of the checkpoint itself is a `tfckpt.CheckpointError`.
@@ -249,6 +250,17 @@ class ExportError(ConversionError):
     def __init__(self, message: str, *, path: str | None = None) -> None:
         super().__init__(message if path is None else f"{message}: {printable(path)}")
         self.path = path
+
+
+class ProgramError(ConversionError):
+    """A module cannot be exported as a program, or the runtime of its destination refuses it.
+
+    `destination` is the ending of the output, such as `.onnx`.
+    """
+
+    def __init__(self, message: str, *, destination: str) -> None:
+        super().__init__(message)
+        self.destination = destination
 
 
 class VerificationError(ConversionError):

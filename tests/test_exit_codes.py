@@ -50,6 +50,7 @@ EXIT_CODES = {
     "FeedError": 5,
     "GraphLimitError": 5,
     "ExportError": 2,
+    "ProgramError": 5,
     "VerificationError": 1,
 }
 

@@ -21,7 +21,7 @@ PROGRAMS = {"tfckpt": tfckpt.cli, "tf2torch": converter.cli}
 #: Verbs without --json: `run` prints what a script prints, and a report of the others is written by --report.
 WITHOUT_JSON = {"tfckpt": {"run"}, "tf2torch": {"convert", "verify", "revert"}}
 #: Verbs that need PyTorch.
-NEEDS_TORCH = ("bench", "evaluate")
+NEEDS_TORCH = ("bench", "evaluate", "export", "inspect")
 TYPES: dict[str, type | tuple[type, ...]] = {
     "text": str,
     "integer": int,
@@ -55,6 +55,8 @@ COMMANDS = {
         "evaluate digits.safetensors --data digits.npz --against DATA/digits/efficientnetv2-digits"
     ],
     "`tf2torch bench`": ["bench digits.safetensors --size 32 --runs 1"],
+    "`tf2torch export`": ["export DATA/tensorflow/savedmodel-tf2 -o model.pt2"],
+    "`tf2torch inspect`": ["inspect DATA/tensorflow/savedmodel-tf1"],
     "`tf2torch plan`": ["plan DATA/digits/efficientnetv2-digits"],
     "`tf2torch plan --rules`": ["plan DATA/bert --rules ROOT/examples/bert/bert.toml"],
 }

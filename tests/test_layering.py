@@ -56,8 +56,9 @@ LAYERS = {
     "converter.verification": 17,
     "converter.exporting": 18,
     "converter.reverting": 18,
-    "converter": 19,
-    "converter.cli": 20,
+    "converter.programs": 19,
+    "converter": 20,
+    "converter.cli": 21,
 }
 
 #: Modules directly in a package that all others build on; they may import each other.

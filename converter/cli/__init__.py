@@ -15,6 +15,8 @@ Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, wi
   tf2torch verify efficientnetv2-s s.safetensors          prove that they are the checkpoint's
   tf2torch evaluate s.safetensors --data FOLDER           measure accuracy on labelled images
   tf2torch bench s.safetensors                            measure its speed on this machine
+  tf2torch export s.safetensors -o s.onnx                 write a program for another runtime, checked there
+  tf2torch inspect saved_model                            show what any TensorFlow graph takes and returns
   tf2torch revert s.pth --like efficientnetv2-s -o ckpt   go back to TensorFlow
 
 Name a checkpoint by its prefix, any of its files, a folder or archive that contains it, or by the name of a release,
@@ -24,7 +26,7 @@ which is downloaded once and kept in a cache.
 _COMMAND = Command(
     name="tf2torch",
     package=__name__,
-    verbs=("convert", "plan", "verify", "evaluate", "bench", "revert", "models", "ops"),
+    verbs=("convert", "plan", "verify", "evaluate", "bench", "export", "inspect", "revert", "models", "ops"),
     description=DESCRIPTION,
     checksum_hint="; tfckpt verify lists all damage",
     interrupted_note="; no output was left behind",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import glob
+import json
 import os
 import shlex
 from collections.abc import Collection
+from typing import Any
 
 import tfckpt
 from tfckpt.addresses import plain_address
@@ -65,6 +67,35 @@ def add_graph_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_graph_selection(parser: argparse._ActionsContainer) -> None:
+    """Add the options that choose one graph of a SavedModel, its signature and its checkpoint."""
+    parser.add_argument(
+        "--signature", metavar="NAME", help="signature of a SavedModel (default: serving_default, or the only one)"
+    )
+    parser.add_argument(
+        "--tag", metavar="TAG", action="append", help="tag of the graph, if a SavedModel has several; may be repeated"
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="PREFIX", help="checkpoint with the variables (default: the one saved with the graph)"
+    )
+
+
+def add_graph_part(parser: argparse._ActionsContainer) -> None:
+    """Add the options that choose a part of a graph, and fix the values of its tensors."""
+    parser.add_argument(
+        "--inputs", metavar="T,…", type=_parse_names, help="tensors to feed, or NAME=T for a name of your own"
+    )
+    parser.add_argument("--outputs", metavar="T,…", type=_parse_names, help="tensors to return, named likewise")
+    parser.add_argument(
+        "--set",
+        metavar="T=VALUE",
+        action="append",
+        type=_parse_constant,
+        default=[],
+        help="fixed value of a tensor, such as is_training=false; may be repeated",
+    )
+
+
 def add_key_option(parser: argparse.ArgumentParser) -> None:
     """Add --key."""
     parser.add_argument(
@@ -105,7 +136,7 @@ def open_source(source: str, options: argparse.Namespace) -> tuple[tfckpt.Checkp
     """
     release = None
     path = source
-    if source in RELEASES and not _exists(source):
+    if is_release(source):
         release = source
         if getattr(options, "release", None) not in (None, release):
             raise UnknownModelError(f"SRC is the release {release}, but --release is {options.release}")
@@ -121,6 +152,11 @@ def open_source(source: str, options: argparse.Namespace) -> tuple[tfckpt.Checkp
     for note in checkpoint.notes:
         say(note)
     return checkpoint, release
+
+
+def is_release(source: str) -> bool:
+    """Return whether SRC is the name of a release, and not that of a file, a folder or a checkpoint."""
+    return source in RELEASES and not _exists(source)
 
 
 def add_rules_options(parser: argparse.ArgumentParser) -> None:
@@ -229,3 +265,29 @@ def _parse_epsilon(text: str) -> float:
     if not 0 < epsilon < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not an epsilon: a number between 0 and 1, such as 1e-5")
     return epsilon
+
+
+def _parse_names(text: str) -> list[str] | dict[str, str]:
+    """Parse `T,T` or `NAME=T,NAME=T`."""
+    parts = text.split(",")
+    if not all(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of tensors such as x:0,mask:0")
+    if not any("=" in part for part in parts):
+        return parts
+    pairs = [part.partition("=")[::2] for part in parts]
+    if not all(name and tensor for name, tensor in pairs) or len({name for name, _ in pairs}) < len(pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names and tensors such as image=x:0,mask=m:0")
+    return dict(pairs)
+
+
+def _parse_constant(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        parsed = None
+    if not name or not separator or not isinstance(parsed, bool | int | float | list):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a tensor and a value such as keep_prob=1.0 or training=false"
+        )
+    return name, parsed

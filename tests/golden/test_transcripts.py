@@ -110,6 +110,8 @@ def normalize(line: str, folder: Path, server: str) -> str:
     """Replace everything that differs between runs, machines and releases."""
     line = line.replace(str(folder), "FOLDER").replace(server, "http://server/")
     line = line.replace(f" {tfckpt.__version__}", " VERSION")
+    line = re.sub(r"(  check .* by \w+) [^ ]+,", r"\1 VERSION,", line)
+    line = re.sub(r"within \d+\.\d times float32 noise", "within N times float32 noise", line)
     if line.startswith("  versions "):
         line = re.sub(r"(\w+) [^ ,]+(?=,|$)", r"\1 VERSION", line)
     # Differences and cosines of float32 results depend on the processor.

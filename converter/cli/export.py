@@ -1,0 +1,186 @@
+"""`tf2torch export`: write a network or any TensorFlow graph as a program for another runtime."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any
+
+from tfckpt.cli.render import say, to_json
+
+from ..conversion import ConversionOptions, convert_to_views
+from ..errors import ConversionError
+from ..families.averages import WEIGHTS_CHOICES
+from ..formats.files import is_output
+from ..loading import load_model
+from .options import (
+    add_graph_part,
+    add_graph_selection,
+    add_key_option,
+    add_network_options,
+    add_opening_options,
+    is_release,
+    open_source,
+)
+
+HELP = """\
+Write a network, or any TensorFlow graph, as a file that runs without tf2torch and without TensorFlow.
+
+  tf2torch export s.safetensors -o s.onnx                        converted or fine-tuned weights
+  tf2torch export efficientnetv2-s -o s.pt2                      a release, or any checkpoint of these networks
+  tf2torch export saved_model -o model.onnx                      any other graph, with the names of its signature
+  tf2torch export m.meta -o m.pt2 --outputs probs --set is_training=false
+  tf2torch export s.safetensors -o s.xml --size 384 --batch 1    fixed sizes
+
+The ending of OUT chooses the destination:
+
+  .pt2    PyTorch (torch.export)              .xml     OpenVINO, with a .bin
+  .onnx   ONNX, for onnxruntime and others    .pte     ExecuTorch, fixed sizes
+                                              .tflite  LiteRT, fixed sizes
+
+Before OUT gets its name, its own runtime runs it in a separate process at several sizes, and what it computes is
+compared with the network in float32 and float64. If it differs, nothing is written and the exit code is 1.
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "export",
+        help="write a program for another runtime, checked by it",
+        description=HELP,
+    )
+    parser.add_argument(
+        "source",
+        metavar="SRC",
+        help="converted weights, a checkpoint, the name of a release, or a graph: a SavedModel, .meta, .pb or .pbtxt",
+    )
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="file to write")
+    parser.add_argument(
+        "--weights", choices=WEIGHTS_CHOICES, help="moving averages or raw values (default: ema for our networks)"
+    )
+    add_key_option(parser)
+    add_network_options(parser)
+    add_opening_options(parser)
+    graph = parser.add_argument_group("graphs", "Any of these takes SRC as a graph, even if it is a network of ours.")
+    graph.add_argument("--as-graph", action="store_true", help="take SRC as a graph")
+    add_graph_selection(graph)
+    add_graph_part(graph)
+    graph.add_argument(
+        "--dropout", choices=("off", "on"), default="off", help="keep dropout, for training (default: off)"
+    )
+    graph.add_argument("--nchw", action="store_true", help="take and return images as NCHW instead of NHWC")
+    sizes = parser.add_argument_group("sizes")
+    batch = sizes.add_mutually_exclusive_group()
+    batch.add_argument("--batch", metavar="N", type=_parse_count, help="fixed number of images (default: any, or 1)")
+    batch.add_argument("--dynamic-batch", action="store_true", help="any number of images, or fail")
+    size = sizes.add_mutually_exclusive_group()
+    size.add_argument(
+        "--size", metavar="N", type=_parse_size, help="pixels of a side, or HEIGHTxWIDTH (default: the usual size)"
+    )
+    size.add_argument("--dynamic-size", action="store_true", help="any height and width, or fail")
+    sizes.add_argument("--static", action="store_true", help="no axis of any size")
+    sizes.add_argument(
+        "--dynamic",
+        metavar="T:1,2",
+        action="append",
+        type=_parse_axes,
+        default=[],
+        help="axes of an input that have any size, counted from 0; may be repeated",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--opset", metavar="N", type=_parse_count, help="ONNX opset, 18 or newer (default: 20)")
+    check = parser.add_argument_group("check")
+    check.add_argument(
+        "--check", metavar="N", type=_parse_count, default=1, help="random inputs for each size (default: 1)"
+    )
+    check.add_argument(
+        "--expect", metavar="FILE.npz", help="inputs and outputs by name that TensorFlow recorded, to compare with too"
+    )
+    check.add_argument(
+        "--device",
+        choices=("cpu", "cuda", "mps"),
+        default="cpu",
+        help="where the network itself runs for the comparison (default: cpu)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export, and print what was written."""
+    import converter
+
+    source = _open(options)
+    report = converter.export_program(
+        source,
+        options.output,
+        weights=options.weights,
+        key=options.key,
+        as_graph=options.as_graph,
+        signature=options.signature,
+        tags=options.tag,
+        checkpoint=options.checkpoint,
+        inputs=options.inputs,
+        outputs=options.outputs,
+        constants=dict(options.set),
+        dropout=options.dropout == "on",
+        nchw=options.nchw,
+        batch=options.batch,
+        dynamic_batch=options.dynamic_batch,
+        size=options.size,
+        dynamic_size=options.dynamic_size,
+        static=options.static,
+        dynamic=dict(options.dynamic),
+        opset=options.opset,
+        check=options.check,
+        expect=options.expect,
+        device=options.device,
+        force=options.force,
+        talk=say,
+    )
+    print(to_json(report.to_dict()) if options.json else report.summary())
+    return 0
+
+
+def _open(options: argparse.Namespace) -> Any:
+    """Return SRC as a path, an open release, or what the options say about a network make of it."""
+    described = {name: getattr(options, name) for name in ("strides", "activation", "epsilon", "scope", "head")}
+    given = [f"--{name}" for name, value in described.items() if value is not None]
+    if is_output(options.source):
+        if not given:
+            return options.source
+        if given != ["--strides"]:
+            raise ConversionError(f"{', '.join(given)}: these options describe a checkpoint, not converted weights")
+        return load_model(options.source, weights=options.weights, strides=options.strides, key=options.key, talk=say)
+    if not given and not is_release(options.source):
+        return options.source
+    checkpoint, release = open_source(options.source, options)
+    if not given:
+        return checkpoint
+    with checkpoint:
+        described |= {"weights": options.weights or "ema", "release": release}
+        return convert_to_views(checkpoint, ConversionOptions(**described))
+
+
+def _parse_axes(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, axes = text.rpartition(":")
+    if not name or not re.fullmatch(r"\d{1,2}(,\d{1,2})*", axes, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an input and its axes such as image:1,2")
+    return name, tuple(map(int, axes.split(",")))
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 224 or 480x640")
+    height = int(match[1])
+    return height, int(match[2] or height)
+
+
+def _parse_count(text: str) -> int:
+    count = int(text) if text.isdecimal() and len(text) < 10 else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return count

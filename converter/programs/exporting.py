@@ -1,0 +1,179 @@
+"""`export_program`: write a network or a graph as a program file, and give it its name once its runtime agrees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .._typing import PathLike
+from ..errors import ExportError, FeedError
+from ..families.averages import WeightsChoice
+from ..formats.atomic import check_free
+from .check import ALLOWED_UNITS, Case, compare_outputs, judge, make_cases, run_program
+from .destinations import find_destination
+from .devices import check_device
+from .expected import read_expected
+from .graphs import GraphOptions
+from .opening import Source, SourceOptions, open_subject
+from .probes import Probes
+from .report import ProgramReport
+from .shapes import BATCH, Axis, ShapeOptions, Shapes, checked_shapes, choose_shapes, describe_shape, traced_shapes
+from .staging import staged_files
+from .subject import Argument, Subject
+from .tracing import trace
+from .writing import NEWEST_OPSET, OLDEST_OPSET, OPSET, Job
+
+
+def export_program(
+    source: Source,
+    path: PathLike,
+    *,
+    weights: WeightsChoice | None = None,
+    key: str | None = None,
+    as_graph: bool = False,
+    signature: str | None = None,
+    tags: Sequence[str] | None = None,
+    checkpoint: PathLike | None = None,
+    inputs: str | Sequence[str] | Mapping[str, str] | None = None,
+    outputs: str | Sequence[str] | Mapping[str, str] | None = None,
+    constants: Mapping[str, Any] | None = None,
+    dropout: bool = False,
+    nchw: bool = False,
+    example: Sequence[Tensor] | Mapping[str, Tensor] | None = None,
+    batch: int | None = None,
+    dynamic_batch: bool = False,
+    size: int | tuple[int, int] | None = None,
+    dynamic_size: bool = False,
+    static: bool = False,
+    dynamic: Mapping[str, Sequence[int]] | None = None,
+    opset: int | None = None,
+    check: int = 1,
+    expect: PathLike | None = None,
+    device: str = "cpu",
+    force: bool = False,
+    talk: Callable[[str], None] | None = None,
+) -> ProgramReport:
+    """Write a network or a graph to a file that runs without this package; the ending of `path` chooses the form.
+
+    `source` is a path, an open checkpoint, the result of `convert`, or a module, such as one of `load_model` or
+    `graph_module` that was trained; any other module needs its inputs as `example`. A path is taken as a network of
+    ours if it is one, else as a graph. `as_graph`, and every option from `signature` to `nchw`, takes the graph; all
+    but the last are those of `graph_module`, and `weights` and `key` are those of `load_model`. With `nchw`, images
+    of a graph are passed and returned as NCHW.
+
+    `batch` and `size`, pixels of a side or height and width, fix sizes, and `dynamic_batch` and `dynamic_size` require
+    any; `static` fixes all, and `dynamic` lists axes of any size by the name of their input. Without them the batch is
+    any, if the destination and the module allow it, and an image has the network's usual size or the graph's.
+
+    Before the file gets its name, its runtime runs it in a process without this package, on `check` random inputs for
+    each of several sizes, and it is compared with the module's own float32 and float64. `expect` is an `.npz` with
+    inputs and outputs that TensorFlow recorded. `device` (cpu, cuda, mps) runs the module's float32.
+
+    Raises `VerificationError` if the file differs, `ProgramError` if the module cannot be written or run,
+    `MissingDependencyError` without the destination's packages, and the errors of opening; then nothing is written.
+    """
+    path = os.fspath(path)
+    destination = find_destination(path)
+    shape_options = ShapeOptions(
+        batch=batch,
+        dynamic_batch=dynamic_batch,
+        size=(size, size) if isinstance(size, int) else size,
+        dynamic_size=dynamic_size,
+        static=static,
+        dynamic={name: tuple(axes) for name, axes in (dynamic or {}).items()},
+    )
+    if opset is not None and not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+        raise ExportError(f"the opset is {opset}, expected {OLDEST_OPSET} to {NEWEST_OPSET}")
+    if shape_options.requires_dynamic and not destination.allows_dynamic:
+        raise ExportError(f"a {destination.ending} file has fixed sizes: use batch and size", path=path)
+    if check < 1:
+        raise ExportError(f"the number of checks is {check}, expected at least 1")
+    check_free(path, force=force)
+    check_device(device)
+    destination.require()
+    subject = open_subject(
+        source,
+        SourceOptions(
+            weights=weights,
+            key=key,
+            as_graph=as_graph,
+            graph=GraphOptions(
+                signature=signature,
+                tags=tags,
+                checkpoint=checkpoint,
+                inputs=inputs,
+                outputs=outputs,
+                constants=constants or {},
+                dropout=dropout,
+                nchw=nchw,
+            ),
+            example=example,
+        ),
+        talk=talk,
+    )
+    expected = None if expect is None else read_expected(expect, subject)
+    shapes = choose_shapes(subject, shape_options, allows_dynamic=destination.allows_dynamic)
+    probes = Probes(subject, traced_shapes(shapes))
+    traced = trace(subject, shapes, probes, destination=destination.ending)
+    cases, notes = make_cases(subject, probes, list(checked_shapes(traced.shapes)), count=check, device=device)
+    if expected is not None:
+        _check_fits(expected[0], traced.shapes)
+        cases += judge(subject, [expected], device=device)
+    with staged_files(path, force=force) as staged:
+        destination.load().write(Job(subject, traced, subject.metadata, opset or OPSET), staged)
+        results, versions = run_program(staged, subject, cases, destination=destination.ending)
+        folder = os.path.dirname(staged)
+        report = ProgramReport(
+            path=path,
+            destination=destination.ending,
+            taken_as=subject.title,
+            inputs=tuple(_describe_input(argument, traced.shapes) for argument in subject.arguments),
+            outputs=_describe_outputs(subject, cases),
+            parameters=subject.parameter_count,
+            size=sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder)),
+            cases=len(cases),
+            comparisons=tuple(
+                comparison
+                for case, values in zip(cases, results, strict=True)
+                for comparison in compare_outputs(subject, case, values)
+            ),
+            allowed_units=ALLOWED_UNITS,
+            versions=versions,
+            notes=(*subject.notes, *traced.notes, *notes),
+        )
+        report.require()
+    return report
+
+
+def _describe_input(argument: Argument, shapes: Shapes) -> str:
+    return f"{argument.name} {str(argument.dtype).removeprefix('torch.')} {describe_shape(shapes[argument.name])}"
+
+
+def _describe_outputs(subject: Subject, cases: Sequence[Case]) -> tuple[str, ...]:
+    """Return every output with its dtype and its axes: a size, `batch`, or `?` for any other axis that is not fixed."""
+    batches = [next(iter(case.inputs.values())).shape[:1] for case in cases]
+    described = []
+    for position, name in enumerate(subject.outputs):
+        shapes = [case.single[position].shape for case in cases]
+        axes = []
+        for sizes in zip(*shapes, strict=True):
+            is_batch = all((size,) == batch for size, batch in zip(sizes, batches, strict=True))
+            axes.append(str(sizes[0]) if len(set(sizes)) == 1 else BATCH if is_batch else "?")
+        described.append(f"{name} {cases[0].single[position].dtype} [{', '.join(axes)}]")
+    return tuple(described)
+
+
+def _check_fits(inputs: Mapping[str, np.ndarray[Any, Any]], shapes: Shapes) -> None:
+    """Raise `FeedError` if recorded inputs do not have the sizes that the program takes."""
+    for name, axes in shapes.items():
+        wrong = any(
+            not isinstance(axis, Axis) and axis != size for axis, size in zip(axes, inputs[name].shape, strict=True)
+        )
+        if wrong:
+            raise FeedError(
+                f"the recorded input {name} is {list(inputs[name].shape)}, and the program takes {describe_shape(axes)}"
+            )

@@ -1,0 +1,160 @@
+"""TensorFlow graphs as subjects: the part between inputs and outputs, with the names of its signature."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from tfckpt import Checkpoint
+from tfckpt.errors import printable
+from tfckpt.files.atomic import strip_separators
+
+from .._typing import PathLike
+from ..engine import GraphModule, ReferenceGraph, graph_module, load_graph
+from ..engine.ports import Port
+from ..engine.variables import Weights
+from ..errors import GraphError
+from ..families.averages import WeightsChoice
+from .metadata import TENSORS_KEY, describe_source, hash_files, hash_tensors_of
+from .subject import Argument, Subject, wrap_forward
+
+_DTYPES = {
+    "float16": torch.float32,
+    "bfloat16": torch.float32,
+    "float32": torch.float32,
+    "float64": torch.float32,
+}
+_WEIGHTS: Mapping[WeightsChoice | None, Weights] = {None: "graph", "raw": "raw", "ema": "averages"}
+_IMAGE_CHANNELS = (1, 3, 4)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GraphOptions:
+    """Which part of which graph: the arguments of `graph_module`, and whether images come as NCHW."""
+
+    signature: str | None = None
+    tags: Sequence[str] | None = None
+    checkpoint: PathLike | None = None
+    inputs: Sequence[str] | str | Mapping[str, str] | None = None
+    outputs: Sequence[str] | str | Mapping[str, str] | None = None
+    constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    dropout: bool = False
+    nchw: bool = False
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything is said about the graph."""
+        return self != GraphOptions()
+
+
+def open_graph(source: PathLike | Checkpoint, options: GraphOptions, weights: WeightsChoice | None) -> Subject:
+    """Return a part of the graph at a path, or of the graph saved with a checkpoint.
+
+    Raises the errors of `load_graph` and `graph_module`.
+    """
+    path = source.prefix if isinstance(source, Checkpoint) else os.fspath(source)
+    checkpoint = source if isinstance(source, Checkpoint) else options.checkpoint
+    with load_graph(path, checkpoint=checkpoint, tags=options.tags) as graph:
+        module = graph_module(
+            graph,
+            inputs=options.inputs,
+            outputs=options.outputs,
+            signature=options.signature,
+            weights=_WEIGHTS[weights],
+            constants=options.constants,
+            dropout=options.dropout,
+        ).eval()
+        files = hash_files([graph.path, *(() if graph.checkpoint is None else graph.checkpoint.files)])
+        signature = _name_signature(graph, options)
+    name = os.path.basename(strip_separators(path))
+    title = f"{name}, graph{'' if signature is None else f' (signature {signature})'}"
+    subject = _make_subject(module, title, describe_source(name, files, signature=signature))
+    return use_channels_first(subject) if options.nchw else subject
+
+
+def open_graph_module(module: GraphModule) -> Subject:
+    """Return a graph that was loaded already, and perhaps trained."""
+    metadata = describe_source("GraphModule", {"tensors": hash_tensors_of(module)})
+    return _make_subject(module.eval(), "a graph module", metadata)
+
+
+def _name_signature(graph: ReferenceGraph, options: GraphOptions) -> str | None:
+    if options.signature is None and (options.inputs is not None or options.outputs is not None):
+        return None
+    return graph.signature(options.signature).name if graph.signatures else None
+
+
+def use_channels_first(subject: Subject) -> Subject:
+    """Return a graph whose images, and outputs of four axes, are NCHW instead of NHWC."""
+
+    def wrap(module: nn.Module) -> nn.Module:
+        return wrap_forward(module, [argument.name for argument in subject.arguments], to_nhwc, to_nchw)
+
+    def to_nhwc(values: Sequence[Any]) -> list[Any]:
+        return [
+            value.permute(0, 2, 3, 1) if argument.sides else value
+            for argument, value in zip(subject.arguments, values, strict=True)
+        ]
+
+    def to_nchw(result: Any) -> Any:
+        if isinstance(result, Mapping):
+            return {name: to_nchw(value) for name, value in result.items()}
+        if isinstance(result, tuple):
+            return tuple(to_nchw(value) for value in result)
+        return result.permute(0, 3, 1, 2) if result.ndim == 4 else result
+
+    arguments = [
+        dataclasses.replace(argument, shape=tuple(argument.shape[axis] for axis in (0, 3, 1, 2)), sides=(2, 3))
+        if argument.sides
+        else argument
+        for argument in subject.arguments
+    ]
+    return dataclasses.replace(
+        subject,
+        module=wrap(subject.module),
+        make_exact=lambda: wrap(subject.make_exact()),
+        arguments=tuple(arguments),
+    )
+
+
+def _make_subject(module: GraphModule, title: str, metadata: Mapping[str, str]) -> Subject:
+    if not module.inputs:
+        raise GraphError("the outputs depend on no input: name the tensors to feed as inputs (--inputs)")
+    tensors = {
+        "inputs": {port.argument: port.tensor for port in module.inputs},
+        "outputs": {port.key: port.tensor for port in module.outputs},
+        "parameters": module.variable_names,
+    }
+    return Subject(
+        kind="graph",
+        title=title,
+        module=module,
+        make_exact=module.make_float64,
+        arguments=tuple(_make_argument(port) for port in module.inputs),
+        outputs=tuple(port.key for port in module.outputs),
+        by_name=True,
+        metadata={**metadata, TENSORS_KEY: json.dumps(tensors)},
+    )
+
+
+def _make_argument(port: Port) -> Argument:
+    kind = port.dtype or "float32"
+    if kind == "string":
+        raise GraphError(
+            f"the input {printable(port.key)} consists of strings, which programs do not take: name the tensors after "
+            "their decoding as inputs (--inputs)"
+        )
+    dtype = _DTYPES.get(kind) or getattr(torch, kind, None)
+    if not isinstance(dtype, torch.dtype):
+        raise GraphError(f"the input {printable(port.key)} has the dtype {kind}, which programs do not take")
+    if port.shape is None:
+        raise GraphError(f"the input {printable(port.key)} has an unknown number of axes: ...")
+    shape = tuple(None if size < 0 else size for size in port.shape)
+    is_image = len(shape) == 4 and shape[3] in _IMAGE_CHANNELS
+    return Argument(name=port.argument, dtype=dtype, shape=shape, sides=(1, 2) if is_image else ())

@@ -1,0 +1,138 @@
+"""Runs a program file on recorded inputs with its own runtime: `python runner.py FOLDER`; see `check`.
+
+This is a script for a process of its own. It uses nothing of this package, and the program cannot either.
+
+The folder has `job.json`, with `runtime` (the ending of the program), `program` (its path), `inputs` and `outputs`
+(names), `by_name` and `cases` (a count), and `inputs-N.npz` with one array for each input, named by its position.
+The script writes `outputs-N.npz` in the same form and, when all cases have run, `answer.json` with the versions of the
+packages that it used.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+#: Returns the outputs of a program, in order, for its inputs, in order.
+Run = Callable[[list[Any]], Sequence[Any]]
+
+
+def run_torch_export(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
+    """Load a `.pt2` file."""
+    import torch
+
+    with open(job["program"], "rb") as file:
+        module = torch.export.load(file).module()
+
+    def run(inputs: list[Any]) -> Sequence[Any]:
+        tensors = [torch.from_numpy(array) for array in inputs]
+        with torch.no_grad():
+            value = module(**dict(zip(job["inputs"], tensors, strict=True))) if job["by_name"] else module(*tensors)
+        if isinstance(value, torch.Tensor):
+            return [value.numpy()]
+        values = [value[name] for name in job["outputs"]] if isinstance(value, dict) else value
+        return [tensor.numpy() for tensor in values]
+
+    return run, {"torch": torch.__version__}
+
+
+def run_onnx(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
+    """Load a `.onnx` file."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    session = onnxruntime.InferenceSession(job["program"], providers=["CPUExecutionProvider"])
+
+    def run(inputs: list[Any]) -> Sequence[Any]:
+        values: Sequence[Any] = session.run(job["outputs"], dict(zip(job["inputs"], inputs, strict=True)))
+        return values
+
+    return run, {"onnxruntime": onnxruntime.__version__}
+
+
+def run_openvino(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
+    """Load an `.xml` file, and compute in float32, since the processor's own choice may be less precise."""
+    import openvino
+
+    model = openvino.Core().compile_model(job["program"], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(inputs: list[Any]) -> Sequence[Any]:
+        results = model(dict(zip(job["inputs"], inputs, strict=True)))
+        return [results[name] for name in job["outputs"]]
+
+    return run, {"openvino": openvino.__version__.partition("-")[0]}
+
+
+def run_executorch(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
+    """Load a `.pte` file."""
+    from importlib.metadata import version
+
+    import torch
+    from executorch.runtime import Runtime
+
+    method = Runtime.get().load_program(job["program"]).load_method("forward")
+
+    def run(inputs: list[Any]) -> Sequence[Any]:
+        return [tensor.numpy() for tensor in method.execute([torch.from_numpy(array) for array in inputs])]
+
+    return run, {"executorch": version("executorch")}
+
+
+def run_litert(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
+    """Load a `.tflite` file."""
+    from importlib.metadata import version
+
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=job["program"])
+    interpreter.allocate_tensors()
+    # The converter calls the inputs args_0, args_1 and so on, and the file lists them in any order.
+    takes = sorted(interpreter.get_input_details(), key=lambda detail: detail["name"])
+    returns = interpreter.get_output_details()
+
+    def run(inputs: list[Any]) -> Sequence[Any]:
+        for detail, array in zip(takes, inputs, strict=True):
+            interpreter.set_tensor(detail["index"], array)
+        interpreter.invoke()
+        return [interpreter.get_tensor(detail["index"]) for detail in returns]
+
+    return run, {"ai-edge-litert": version("ai-edge-litert")}
+
+
+RUNTIMES: dict[str, Callable[[dict[str, Any]], tuple[Run, dict[str, str]]]] = {
+    ".pt2": run_torch_export,
+    ".onnx": run_onnx,
+    ".xml": run_openvino,
+    ".pte": run_executorch,
+    ".tflite": run_litert,
+}
+
+
+def main(folder: str) -> None:
+    """Run the job in a folder."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    # This folder has modules with the names of packages.
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
+    for name in ("converter", "tfckpt"):
+        sys.modules[name] = None  # type: ignore[assignment]  # makes their import fail
+
+    import json
+
+    import numpy as np
+
+    with open(os.path.join(folder, "job.json"), encoding="utf-8") as file:
+        job = json.load(file)
+    run, versions = RUNTIMES[job["runtime"]](job)
+    for case in range(job["cases"]):
+        with np.load(os.path.join(folder, f"inputs-{case}.npz"), allow_pickle=False) as arrays:
+            inputs = [arrays[str(position)] for position in range(len(job["inputs"]))]
+        outputs = {str(position): np.asarray(value) for position, value in enumerate(run(inputs))}
+        np.savez(os.path.join(folder, f"outputs-{case}.npz"), **outputs)  # type: ignore[arg-type]  # arrays by name
+    with open(os.path.join(folder, "answer.json"), "w", encoding="utf-8") as file:
+        json.dump(versions, file)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

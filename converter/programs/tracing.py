@@ -1,0 +1,178 @@
+"""From a module to an exported program of PyTorch, with axes of any size where the module allows them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.export import Dim, ExportedProgram
+
+from .._typing import Array
+from ..errors import ConversionError, ProgramError
+from .probes import MODULE_ERRORS, Inputs, Probes, run_eagerly
+from .shapes import BATCH, Axis, Shapes, checked_shapes, fix_axes, list_axes, traced_shapes
+from .subject import Subject, wrap_forward
+
+#: What the nodes of a program record about the machine that traced it: the paths and lines of source files.
+_TRACES = ("stack_trace", "source_fn_stack")
+
+
+#: How far a rightly traced program may be from its module, relative to the largest value, and the least share of equal
+#: whole numbers; the check of the written file is exact.
+_CLOSE = 1e-3
+_MOST_EQUAL = 0.99
+
+
+class Traced(NamedTuple):
+    """An exported program, the shapes it takes, and sentences about axes that had to become fixed."""
+
+    program: ExportedProgram
+    shapes: Shapes
+    notes: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the warnings and log messages of exporters, which are about each other."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+def trace(subject: Subject, shapes: Shapes, probes: Probes, *, destination: str) -> Traced:
+    """Trace a module with as many axes of any size as it allows; the others become fixed.
+
+    Raises `ProgramError` if it cannot be traced, or if a required axis would be fixed.
+    """
+    first: Exception | None = None
+    given_up: set[str] = set()
+    while True:
+        wanted = fix_axes(shapes, given_up)
+        axes = list_axes(wanted)
+        try:
+            program = _export(subject, wanted, probes.make(traced_shapes(wanted), 0))
+            fixed = set(axes) - _find_free(program, wanted)
+            fixed = fixed or _find_misled(program, subject, wanted, probes)
+        except ConversionError:
+            if not axes:
+                raise
+            fixed = set()
+        except Exception as error:  # torch.export raises errors of its own kinds and Python's
+            first = first or error
+            fixed = set()
+        else:
+            if not fixed:
+                return Traced(_strip(program), wanted, _describe(given_up, shapes))
+        optional = {name for name, axis in axes.items() if not axis.is_required}
+        # The batch is given up last: nearly every module allows it.
+        fixed = (fixed & optional) or (optional - {BATCH}) or optional
+        if not fixed:
+            raise ProgramError(_explain(first, axes), destination=destination) from first
+        given_up |= fixed
+
+
+def _export(subject: Subject, shapes: Shapes, inputs: Inputs) -> ExportedProgram:
+    names = list(inputs)
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    dims = {
+        name: {
+            number: Dim.DYNAMIC if axis.is_required else Dim.AUTO
+            for number, axis in enumerate(axes)
+            if isinstance(axis, Axis)
+        }
+        for name, axes in shapes.items()
+    }
+    args: tuple[Any, ...] = () if subject.by_name else tuple(tensors.values())
+    kwargs = tensors if subject.by_name else None
+    with quiet():
+        return torch.export.export(
+            wrap_forward(subject.module, names), args, kwargs, dynamic_shapes={name: dims[name] for name in names}
+        )
+
+
+def _find_free(program: ExportedProgram, shapes: Shapes) -> set[str]:
+    """Return the names of the axes that kept any size."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    free: set[str] = set()
+    bound: set[str] = set()
+    for name, axes in zip(program.graph_signature.user_inputs, shapes.values(), strict=True):
+        for number, axis in enumerate(axes):
+            if isinstance(axis, Axis):
+                is_free = isinstance(values[str(name)].shape[number], torch.SymInt)
+                (free if is_free else bound).add(axis.name)
+    return free - bound
+
+
+def _find_misled(program: ExportedProgram, subject: Subject, shapes: Shapes, probes: Probes) -> set[str]:
+    """Return axes at whose sizes the program fails or computes something else than the module: its trace used a size.
+
+    Required axes are left to the check of the written file, which says what differs.
+    """
+    traced = traced_shapes(shapes)
+    optional = {name for name, axis in list_axes(shapes).items() if not axis.is_required}
+    module = program.module()
+    for sizes in checked_shapes(shapes) if optional else ():
+        inputs = probes.make(sizes, 0)
+        try:
+            expected = run_eagerly(subject, subject.module, inputs)
+        except MODULE_ERRORS:
+            continue  # the module itself does not take this size
+        try:
+            outputs = run_eagerly(subject, module, inputs)
+            is_right = all(map(_are_close, outputs, expected))
+        except Exception:  # whatever the program's own checks of sizes raise
+            is_right = False
+        if not is_right:
+            changed = {
+                axis.name
+                for name, axes in shapes.items()
+                for axis, size, before in zip(axes, sizes[name], traced[name], strict=True)
+                if isinstance(axis, Axis) and size != before
+            }
+            return changed & optional
+    return set()
+
+
+def _are_close(values: Array, expected: Array) -> bool:
+    """Whether two outputs are the same but for rounding, which a wrong size exceeds by far."""
+    if values.shape != expected.shape:
+        return False
+    if expected.dtype.kind != "f":
+        return bool((values == expected).mean() > _MOST_EQUAL) if expected.size else True
+    largest = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
+    return bool(np.allclose(values, expected, rtol=0.0, atol=_CLOSE * largest, equal_nan=True))
+
+
+def _strip(program: ExportedProgram) -> ExportedProgram:
+    """Remove what would tell where the program was traced, and make files of the same module differ."""
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                for key in _TRACES:
+                    node.meta.pop(key, None)
+    return program
+
+
+def _describe(names: set[str], shapes: Shapes) -> tuple[str, ...]:
+    axes = list_axes(shapes)
+    return tuple(
+        f"{name} is fixed at {axis.fixed}: the module cannot be traced for any size"
+        for name, axis in axes.items()
+        if name in names
+    )
+
+
+def _explain(error: Exception | None, axes: dict[str, Axis]) -> str:
+    what = f"for any {' and '.join(axes)}" if axes else "at fixed sizes"
+    reason = "a size became fixed" if error is None else str(error).strip().partition("\n")[0]
+    return f"torch.export cannot trace the module {what}: {reason}"

@@ -1,0 +1,24 @@
+"""What every module that writes a destination gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from .subject import Subject
+from .tracing import Traced
+
+#: The ONNX opset that is written unless another is requested, and those that torch.onnx writes; for an older one it
+#: would write 18 without a word.
+OPSET = 20
+OLDEST_OPSET, NEWEST_OPSET = 18, 23
+
+
+class Job(NamedTuple):
+    """A traced module to be written, with the metadata for the file: strings by name."""
+
+    subject: Subject
+    traced: Traced
+    metadata: Mapping[str, str]
+    opset: int = OPSET
+    half: bool = False

@@ -1,0 +1,280 @@
+"""Programs: written, run by their own runtime, and named only if they compute what the module computes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import converter
+from converter.errors import ExportError, FeedError, GraphError, ProgramError, VerificationError
+from converter.model.config import EfficientNetConfig, StageConfig
+from converter.programs import check
+from converter.programs.metadata import SOURCE_KEY, TENSORS_KEY
+from converter.programs.report import ProgramReport
+from tests.converter.conftest import DIGITS
+from tests.converter.engine.graphs import constant, integers, node, placeholder, write_frozen
+
+from .conftest import PROBE
+
+SMALL = EfficientNetConfig(
+    name="small",
+    stem_channels=4,
+    stages=(
+        StageConfig(
+            block="mbconv", repeats=1, kernel=3, stride=2, expansion=2, in_channels=4, out_channels=6, se_ratio=0.25
+        ),
+    ),
+    head_channels=8,
+    num_classes=3,
+)
+
+
+class Logarithm(nn.Module):
+    """Values whose logarithm needs a small constant."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logarithm of the positive part."""
+        return torch.log(torch.relu(x) + 1e-10)
+
+
+@pytest.fixture
+def frozen(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A frozen graph with an NHWC image and a table of three rows, whose product is the output."""
+    kernel = node("shape", "Identity", "w")
+    return write_frozen(
+        tmp_path / "frozen.pb",
+        placeholder("picture", -1, 4, 5, 3),
+        constant("w", 0.5, 3, 2),
+        integers("axes", 1, 2),
+        kernel,
+        node("mean", "Mean", "picture", "axes", attributes='attr { key: "keep_dims" value { b: false } }'),
+        node("probs", "MatMul", "mean", "w"),
+        node("halves", "Mul", "picture", "scale"),
+        constant("scale", 0.5),
+    )
+
+
+def test_pt2_of_a_checkpoint_runs_without_this_package_and_agrees_with_tensorflow(pt2: ProgramReport) -> None:
+    """Compared at batch 1 and 3 with eager float32 and float64, and with recorded logits."""
+    assert pt2.passes
+    assert pt2.cases == 3
+    assert pt2.worst_units <= 8
+    assert pt2.inputs == ("image float32 [batch, 3, 32, 32]",)
+    assert pt2.outputs == ("logits float32 [batch, 10]",)
+    assert max(item.recorded for item in pt2.comparisons if item.recorded is not None) < 1e-6
+    module = torch.export.load(pt2.path).module()
+    with np.load(PROBE) as probe:
+        logits = module(torch.from_numpy(probe["input"].transpose(0, 3, 1, 2).copy()))
+        assert np.abs(logits.detach().numpy() - probe["logits"]).max() < 2e-5
+
+
+def test_onnx_of_a_checkpoint_has_names_and_metadata_and_agrees_with_tensorflow(onnx: ProgramReport) -> None:
+    """Input `image`, output `logits`, axis `batch`, and the SHA-256 of the source."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(onnx.path, providers=["CPUExecutionProvider"])
+    (image,), (logits,) = session.get_inputs(), session.get_outputs()
+    metadata = session.get_modelmeta().custom_metadata_map
+
+    assert onnx.passes
+    assert (image.name, image.shape) == ("image", ["batch", 3, 32, 32])
+    assert (logits.name, logits.shape) == ("logits", ["batch", 10])
+    assert json.loads(metadata[SOURCE_KEY])["name"] == DIGITS.name
+    assert len(json.loads(metadata[SOURCE_KEY])["sha256"][f"{DIGITS.name}.index"]) == 64
+    assert str(pathlib.Path.cwd()) not in pathlib.Path(onnx.path).read_bytes().decode("latin-1")
+
+
+def test_program_for_any_size_is_checked_at_odd_even_and_unequal_sides(tmp_path: pathlib.Path) -> None:
+    """A fine-tuned module in memory, whose size is not known."""
+    model = converter.EfficientNet(SMALL)
+
+    report = converter.export_program(model, tmp_path / "small.onnx", dynamic_size=True)
+
+    assert report.inputs == ("image float32 [batch, 3, height, width]",)
+    sizes = [comparison.sizes for comparison in report.comparisons]
+    assert [json.loads(text.partition(" ")[2])[2:] for text in sizes] == [
+        [64, 64],
+        [64, 64],
+        [65, 65],
+        [96, 96],
+        [66, 97],
+    ]
+    assert model.classifier.weight.dtype == torch.float32
+
+
+def test_small_constants_survive_and_an_exporter_that_drops_them_writes_nothing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The optimizer of onnxscript turns log(x + 1e-10) into log(x); only the check sees that."""
+    module, example, path = Logarithm(), (torch.zeros(2, 3),), tmp_path / "log.onnx"
+
+    assert converter.export_program(module, path, example=example).passes
+
+    path.unlink()
+    real = torch.onnx.export
+    monkeypatch.setattr(torch.onnx, "export", lambda *args, **options: real(*args, **{**options, "optimize": True}))
+    with pytest.raises(VerificationError) as caught:
+        converter.export_program(module, path, example=example)
+    report: Any = caught.value.report
+    assert not report.passes
+    assert math.isinf(report.worst_units)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_graph_becomes_a_program_with_its_own_names_and_weights(frozen: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Inputs by name, outputs by key, and TensorFlow's names in the metadata."""
+    path = tmp_path / "graph.pt2"
+
+    report = converter.export_program(frozen, path, outputs={"Probabilities": "probs"})
+
+    assert report.inputs == ("picture float32 [batch, 4, 5, 3]",)
+    assert report.outputs == ("Probabilities float32 [batch, 2]",)
+    extra = {"tf2torch.json": ""}
+    program = torch.export.load(path, extra_files=extra)
+    result = program.module()(picture=torch.ones(1, 4, 5, 3))
+    assert result["Probabilities"].tolist() == [[1.5, 1.5]]
+    assert list(program.state_dict) == ["w"]
+    assert json.loads(json.loads(extra["tf2torch.json"])[TENSORS_KEY])["outputs"] == {"Probabilities": "probs"}
+
+
+def test_images_of_a_graph_are_nchw_on_request(frozen: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Inputs and outputs of four axes; everything else keeps its axes."""
+    report = converter.export_program(
+        frozen, tmp_path / "graph.onnx", outputs=["probs", "halves"], nchw=True, constants={"scale": 2.0}
+    )
+
+    assert report.inputs == ("picture float32 [batch, 3, 4, 5]",)
+    assert report.outputs == ("probs float32 [batch, 2]", "halves float32 [batch, 3, 4, 5]")
+
+
+def test_recorded_values_that_differ_leave_no_file(frozen: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The nearest twin, the right values, is exported."""
+    inputs = np.random.default_rng(0).standard_normal((2, 4, 5, 3)).astype(np.float32)
+    right = inputs.mean((1, 2)) @ np.full((3, 2), 0.5, np.float32)
+    export = functools.partial(converter.export_program, frozen, outputs="probs", expect=tmp_path / "tf.npz")
+
+    np.savez(tmp_path / "tf.npz", picture=inputs, probs=right)
+    assert export(tmp_path / "right.onnx").passes
+    np.savez(tmp_path / "tf.npz", picture=inputs, probs=right + 1e-3)
+    with pytest.raises(VerificationError):
+        export(tmp_path / "wrong.onnx")
+    np.savez(tmp_path / "tf.npz", picture=inputs[:, :3], probs=right)
+    with pytest.raises(FeedError):
+        export(tmp_path / "wrong.onnx")
+    assert not (tmp_path / "wrong.onnx").exists()
+
+
+def test_module_with_indices_and_several_outputs_is_exported(tmp_path: pathlib.Path) -> None:
+    """Whole numbers that are too large for its table are not used."""
+
+    class Lookup(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(5, 4)
+
+        def forward(self, tokens: torch.Tensor, scale: torch.Tensor) -> dict[str, torch.Tensor]:
+            rows = self.table(tokens) * scale[:, None, None]
+            return {"rows": rows, "best": rows.argmax(-1)}
+
+    example = {"tokens": torch.zeros(1, 6, dtype=torch.int64), "scale": torch.ones(1)}
+    report = converter.export_program(Lookup(), tmp_path / "lookup.onnx", example=example, static=True)
+
+    assert report.inputs == ("tokens int64 [1, 6]", "scale float32 [1]")
+    assert report.outputs == ("rows float32 [1, 6, 4]", "best int64 [1, 6]")
+
+
+def test_axis_that_cannot_have_any_size_is_fixed_unless_it_is_required(tmp_path: pathlib.Path) -> None:
+    """The report says so."""
+
+    class Fixed(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 2 if x.shape[0] == 1 else x * float(x.shape[0])
+
+    export = functools.partial(converter.export_program, Fixed(), tmp_path / "fixed.onnx", example=[torch.ones(1, 2)])
+
+    with pytest.raises(ProgramError):
+        export(dynamic_batch=True)
+    report = export()
+    assert report.inputs == ("x float32 [1, 2]",)
+    assert any("batch" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.xyz", {}),
+        ("a.onnx", {"opset": 17}),
+        ("a.onnx", {"batch": 0}),
+        ("a.onnx", {"batch": 2, "dynamic_batch": True}),
+        ("a.onnx", {"size": 64, "dynamic_size": True}),
+        ("a.onnx", {"static": True, "dynamic_batch": True}),
+        ("a.onnx", {"size": 1 << 20}),
+        ("a.pte", {"dynamic_batch": True}),
+        ("missing/a.onnx", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value)) or "nothing",
+)
+def test_options_that_cannot_be_met_write_nothing(tmp_path: pathlib.Path, name: str, options: dict[str, Any]) -> None:
+    """Before anything is loaded."""
+    with pytest.raises(ExportError):
+        converter.export_program(DIGITS, tmp_path / name, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"outputs": "probs", "batch": 4, "size": 9}, FeedError),
+        ({"outputs": "probs", "dynamic": {"image": (1,)}}, FeedError),
+        ({"outputs": "probs", "dynamic": {"picture": (4,)}}, FeedError),
+        ({"outputs": "probs", "dynamic": {"picture": (1,)}}, FeedError),
+        ({"outputs": "absent"}, GraphError),
+        ({"outputs": "w"}, GraphError),
+        ({"as_graph": True}, GraphError),
+    ],
+    ids=["size", "input", "axis", "fixed axis", "tensor", "no input", "no outputs"],
+)
+def test_graph_that_does_not_have_what_is_named_is_refused(
+    frozen: pathlib.Path, tmp_path: pathlib.Path, options: dict[str, Any], error: type[Exception]
+) -> None:
+    """Each in one error."""
+    with pytest.raises(error):
+        converter.export_program(frozen, tmp_path / "a.pt2", **options)
+    assert not (tmp_path / "a.pt2").exists()
+
+
+def test_runtime_that_refuses_a_program_is_one_error_with_its_own_words(tmp_path: pathlib.Path) -> None:
+    """And so is a runtime that crashes."""
+    from converter.programs.opening import SourceOptions, open_subject
+
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(b"\x08\x01damaged")
+    subject = open_subject(Logarithm(), SourceOptions(example=[torch.zeros(1, 1)]))
+    case = check.Case({"x": np.zeros((1, 1), np.float32)}, [], [])
+
+    with pytest.raises(ProgramError, match=r"(?i)protobuf") as caught:
+        check.run_program(str(path), subject, [case], destination=".onnx")
+    assert caught.value.destination == ".onnx"
+
+
+def test_output_that_exists_is_kept_without_force(tmp_path: pathlib.Path) -> None:
+    """With force it is replaced by a program that passed its check, and by no other."""
+    path = tmp_path / "log.onnx"
+    path.write_text("before")
+    export = functools.partial(converter.export_program, Logarithm(), path)
+
+    with pytest.raises(ExportError):
+        export(example=[torch.zeros(1, 3)])
+    with pytest.raises(ExportError):
+        export(force=True)  # the module does not say what it takes
+    assert path.read_text() == "before"
+    assert export(example=[torch.zeros(1, 3)], force=True).passes
+    assert [item.name for item in tmp_path.iterdir()] == ["log.onnx"]
