@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import shlex
+from collections.abc import Iterator
 
+import tfckpt
+from tfckpt.addresses import plain_address
 from tfckpt.cli.render import parse_size
 
 from ..conversion import ConversionOptions, convert_to_views
+from ..errors import UnknownModelError
 from ..exporting import check_report, prepare, writing_report
 from ..families.averages import WEIGHTS_CHOICES
 from ..formats.changes import DTYPES
@@ -144,7 +150,7 @@ def run(options: argparse.Namespace) -> int:
     uses_rules = options.rules is not None or options.into is not None
     checkpoint, release = open_source(options.source, options)
     with checkpoint:
-        with progress_bar("reading") as progress:
+        with _suggesting_export(checkpoint, options), progress_bar("reading") as progress:
             result = convert_to_views(
                 checkpoint,
                 ConversionOptions(
@@ -196,6 +202,23 @@ def run(options: argparse.Namespace) -> int:
             print(f"unproved  {prover.record.explanation}")
         print(prover.record.line)
     return 0
+
+
+@contextlib.contextmanager
+def _suggesting_export(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace) -> Iterator[None]:
+    """Say how to export the graph of a checkpoint that is not a network of ours, if it has one."""
+    try:
+        yield
+    except UnknownModelError as error:
+        try:
+            graph, signatures = checkpoint.graph, checkpoint.signatures
+        except tfckpt.CheckpointError:
+            raise error from None
+        if graph is not None and options.scope is None:
+            part = "" if signatures else " --outputs NAME"
+            command = f"tf2torch export {shlex.quote(plain_address(options.source))} -o OUT.pt2{part}"
+            error.message += f"\nits graph runs in PyTorch and elsewhere as it is: {command} (or OUT.onnx)"
+        raise
 
 
 def _measure_output(output: str) -> int:
