@@ -226,6 +226,7 @@ def plan_conversion(tensors: Mapping[str, Array], options: ConversionOptions = _
         scope=options.scope,
         head=options.head,
         read_graph=None if meta_graph is None else reader_of(meta_graph, graph_path),
+        keras_config=source.keras_config() if meta_graph is None else None,
     )
     targets = native_targets(prepared.config)
     try:

@@ -46,7 +46,8 @@ class Source:
     """A source of a conversion: a checkpoint, name-based or object-based, or arrays in memory.
 
     `name` is shown in reports; `path` is empty for arrays.
-    `graph` and `files` read nothing until they are called; `read` yields tensors in the order of the given names.
+    `graph`, `keras_config` and `files` read nothing until they are called; `read` yields tensors in the order of the
+    given names.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Source:
     facts: Mapping[str, Facts]
     inventory: Inventory
     graph: Callable[[], tfckpt.MetaGraph | None]
+    keras_config: Callable[[], Any]
     files: Callable[[], tuple[FileRecord, ...]]
     read: Callable[[Sequence[str]], Iterator[Array]]
 
@@ -68,6 +70,7 @@ def describe_source(tensors: Mapping[str, Array]) -> Source:
             facts=facts,
             inventory=_inventory_by_name(facts),
             graph=lambda: None,
+            keras_config=lambda: None,
             files=tuple,
             read=lambda names: (tensors[name] for name in names),
         )
@@ -77,15 +80,19 @@ def describe_source(tensors: Mapping[str, Array]) -> Source:
         name=os.path.basename(tensors.prefix),
         path=tensors.prefix,
         facts=facts,
-        inventory=_inventory_by_name(facts) if objects is None else inventory_from_checkpoint(tensors, objects),
+        inventory=_inventory_by_name(facts, tensors)
+        if objects is None
+        else inventory_from_checkpoint(tensors, objects),
         graph=lambda: tensors.meta_graph,
+        keras_config=lambda: tensors.keras_config,
         files=lambda: _record_files(tensors),
         read=lambda names: (array for _, array in tensors.read_many(names)),  # by several threads, verified
     )
 
 
-def _inventory_by_name(facts: Mapping[str, Facts]) -> Inventory:
-    return inventory_from_names({name: fact.shape for name, fact in facts.items()})
+def _inventory_by_name(facts: Mapping[str, Facts], checkpoint: tfckpt.Checkpoint | None = None) -> Inventory:
+    full_names = {} if checkpoint is None else {row.key: row.full_name for row in checkpoint.variables()}
+    return inventory_from_names({name: fact.shape for name, fact in facts.items()}, full_names)
 
 
 @contextlib.contextmanager

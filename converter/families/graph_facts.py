@@ -33,12 +33,16 @@ class GraphFacts(NamedTuple):
     """Facts by variable name as the family has it, without the suffix of moving averages.
 
     `layers` are those of the network in its order, by the names of their kernels.
+    `origin` says in messages where the facts come from.
+    `configured` is the one activation of the network, if they come from the configuration in a Keras file.
     """
 
     strides: Mapping[str, int]
     epsilons: Mapping[str, float]
     layers: Mapping[str, Layer] = {}
     pooling: Pooling | None = None
+    origin: str = "the graph"
+    configured: Activation | None = None
 
     def activation(self, kernel: str) -> Activation | None:
         """Return the activation after a layer."""

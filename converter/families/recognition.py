@@ -70,20 +70,25 @@ def recognize(
     graph_strides = _read_graph_strides(network, graph)
     blocks = None if graph is None else graph.blocks(network.strided[1:], network.blocks)
     defaults = anatomy.defaults if model == "auto" else settings.NO_DEFAULTS
-    is_said = activation is not None or defaults.activation is not None
+    configured = None if graph is None else graph.configured
+    is_said = (activation or defaults.activation or configured) is not None
     if model != "auto":
         recognition = _use_requested(model, network, strides, graph_strides)
     elif network.problems:
         recognition = _use_nearest(network)
     else:
-        recognition = _match_published(network, strides, graph_strides, blocks, is_said=is_said) or _describe_custom(
+        recognition = _match_published(
+            network, strides, graph_strides, graph, blocks, is_said=is_said
+        ) or _describe_custom(
             network, strides, graph_strides, graph, blocks, defaults=defaults.strides, is_said=is_said
         )
     if graph is not None:
         recognition = _apply_functions(recognition, network, graph, anatomy, forced=model != "auto")
         recognition = _apply_epsilon(recognition, graph)
     forced = model != "auto"
-    setting = settings.apply_activation(recognition.config, activation, defaults, in_graph=blocks is not None)
+    setting = settings.apply_activation(
+        recognition.config, activation, defaults, in_graph=blocks is not None, configured=configured
+    )
     recognition = _apply_setting(recognition, setting, forced=forced)
     has_epsilon = graph is not None and bool(graph.epsilons)
     setting = settings.apply_epsilon(recognition.config, epsilon, in_graph=has_epsilon)
@@ -138,6 +143,7 @@ def _match_published(
     network: Description,
     strides: Sequence[int] | None,
     graph_strides: _Strides | None,
+    graph: GraphFacts | None,
     functions: _Blocks | None,
     *,
     is_said: bool,
@@ -153,7 +159,7 @@ def _match_published(
         return None
     if functions is not None and not _match_stages(config, functions):
         return None
-    checked = ["published strides" if graph_strides is None else "strides in the graph match"]
+    checked = ["published strides" if graph_strides is None or graph is None else f"strides in {graph.origin} match"]
     if functions is None and config.activation != _USUAL_ACTIVATION and not is_said:
         checked.append(f"published activation: {config.activation}")
     return Recognition(config, (f"names and shapes match {name}", *checked))
@@ -218,7 +224,8 @@ def _describe_custom(
         )
     except ValueError as error:
         raise UnknownModelError(f"not the shapes of an EfficientNet: {error}. The stages are\n{table}") from error
-    source = "from the graph" if graph_strides is not None else "of this code" if strides is None else "as specified"
+    source = "of this code" if strides is None else "as specified"
+    source = source if graph_strides is None or graph is None else f"from {graph.origin}"
     evidence = ["described from names and shapes", f"strides {source}"]
     if functions is None and not is_said and config.activation != _USUAL_ACTIVATION:
         evidence.append(f"no squeeze-and-excitation: activation {config.activation} is assumed")
@@ -332,11 +339,11 @@ def _apply_epsilon(recognition: Recognition, graph: GraphFacts) -> Recognition:
     """Return the recognition with the graph's epsilon if it is not the default; it must be the same everywhere."""
     epsilons = sorted(set(graph.epsilons.values()))
     if len(epsilons) > 1:
-        raise UnknownModelError(f"the graph's batch norms have different epsilons: {_join(epsilons)}")
+        raise UnknownModelError(f"the batch norms in {graph.origin} have different epsilons: {_join(epsilons)}")
     if not epsilons or epsilons[0] == recognition.config.bn_epsilon:
         return recognition
     config = dataclasses.replace(recognition.config, bn_epsilon=epsilons[0])
-    return Recognition(config, (*recognition.evidence, f"batch-norm epsilon {epsilons[0]:g} from the graph"))
+    return Recognition(config, (*recognition.evidence, f"batch-norm epsilon {epsilons[0]:g} from {graph.origin}"))
 
 
 def _read_graph_strides(network: Description, graph: GraphFacts | None) -> _Strides | None:

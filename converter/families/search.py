@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfckpt.errors import find_close_names, join_some, pluralize, printable, say_close_names
 
@@ -29,6 +29,7 @@ from .garden_vision import GARDEN_VISION, find_garden_networks
 from .graph_facts import facts_of
 from .kecam import KECAM
 from .keras_applications import KERAS, NORMALIZATION
+from .keras_config import read_layers
 from .recognition import recognize, suggest_model
 from .variables import Inventory, SourceVariable
 
@@ -38,6 +39,8 @@ FAMILIES: tuple[Family, ...] = (AUTOML_OBJECTS, AUTOML, KERAS, GARDEN_LEGACY, KE
 #: The title of each family by its name.
 TITLES = {family.name: family.title for family in (*FAMILIES, GARDEN_VISION)}
 
+#: A path in a Keras file whose layers have no names.
+_NUMBERED = re.compile(r"/vars/[0-9]+\Z")
 #: Most names shown in the error for a checkpoint without a network.
 _SHOWN = 3
 
@@ -102,10 +105,12 @@ def prepare(
     scope: str | None = None,
     head: str | None = None,
     read_graph: Callable[[Collection[str]], Reading | None] | None = None,
+    keras_config: Any = None,
 ) -> Preparation:
     """Find the network among the variables of a checkpoint, and return its config and rules.
 
     `read_graph` reads the network whose variables have the given keys from the graph, None if there is no graph.
+    `keras_config` is the configuration in a Keras file, which is used if there is no graph.
     Raises `UnknownModelError` if there is no network or several.
     """
     family, scope, variables = _find_network(inventory, scope)
@@ -138,6 +143,10 @@ def prepare(
     reading = None if read_graph is None else read_graph(names.keys())
     if reading is None and family.assumption is not None:
         notes.append(family.assumption)
+    facts = None if read_graph is None else facts_of(reading, names)
+    configured = read_layers(keras_config)
+    if facts is None and configured is not None:
+        facts = configured.to_facts(names.values())
     recognition = recognize(
         shapes,
         family.anatomy,
@@ -145,7 +154,7 @@ def prepare(
         strides=strides,
         activation=activation,
         epsilon=epsilon,
-        graph=None if read_graph is None else facts_of(reading, names),
+        graph=facts,
     )
     config = recognition.config
     ids = describe(shapes, family.anatomy).ids
@@ -236,6 +245,11 @@ def _describe_failure(inventory: Inventory) -> str:
         text += "; the object graph has no variables"
     nearest = max(FAMILIES, key=lambda family: len(_find_similar_names(family, inventory)))
     similar = _find_similar_names(nearest, inventory)
+    if all(_NUMBERED.search(name) for name in variables):
+        return (
+            f"{text}. The file numbers layers and variables and does not name them, and has no configuration; save the "
+            "whole model as .keras or .h5, or convert by rules (--rules)"
+        )
     if not similar:
         return f"{text}. No family of names is similar; your own rules (--rules) can convert any network"
     names = [strip_average(name) for name, _ in nearest.name_variables(inventory.variables)]

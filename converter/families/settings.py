@@ -47,11 +47,17 @@ def check_options(activation: str | None, epsilon: float | None) -> None:
 
 
 def apply_activation(
-    config: EfficientNetConfig, activation: Activation | None, defaults: Defaults, *, in_graph: bool
+    config: EfficientNetConfig,
+    activation: Activation | None,
+    defaults: Defaults,
+    *,
+    in_graph: bool,
+    configured: Activation | None = None,
 ) -> Setting:
     """Set the activation that a caller says, or else the code's default if the graph does not show it.
 
-    Raises `UnknownModelError` if the graph shows another one.
+    `configured` is the activation in the configuration of a Keras file, which decides like a graph.
+    Raises `UnknownModelError` if the graph or the configuration shows another one.
     """
     if in_graph:
         own = dict.fromkeys((config.activation, *(stage.activation or config.activation for stage in config.stages)))
@@ -61,10 +67,15 @@ def apply_activation(
                 f"{_ADVICE}"
             )
         return Setting(config, ())
-    chosen = activation or defaults.activation
+    if configured is not None and activation not in (None, configured):
+        raise UnknownModelError(
+            f"the activation is {activation}, but the configuration in the file has {configured}; omit it"
+        )
+    chosen = configured or activation or defaults.activation
     if chosen is None:
         return Setting(config, ())
     said = "as specified" if activation is not None else "the default of this code"
+    said = said if configured is None else "from the configuration"
     stages = tuple(dataclasses.replace(stage, activation=None) for stage in config.stages)
     inner = None if defaults.gate_activation == chosen else defaults.gate_activation
     changed = dataclasses.replace(config, activation=chosen, stages=stages, gate_activation=inner)

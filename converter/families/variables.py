@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import tfckpt
@@ -64,9 +65,12 @@ class Inventory(NamedTuple):
     object_based: bool
 
 
-def inventory_from_names(shapes: Mapping[str, Shape]) -> Inventory:
+def inventory_from_names(
+    shapes: Mapping[str, Shape], full_names: Mapping[str, str] = MappingProxyType({})
+) -> Inventory:
     """Return the inventory of tensors by name, without using an object graph.
 
+    `full_names` has the full names of those that have one besides their name, as variables in Keras files do.
     The keys of an object-based checkpoint still contain paths, and the keys of slot variables identify them.
     """
     variables = []
@@ -79,7 +83,8 @@ def inventory_from_names(shapes: Mapping[str, Shape]) -> Inventory:
             set_aside.append(Ignored(name, _describe_state(state[name])))
         else:
             path = name.removesuffix(VALUE_SUFFIX)
-            variables.append(SourceVariable(name, shape, path, path))
+            full_name = full_names.get(name, name).removesuffix(VALUE_SUFFIX)
+            variables.append(SourceVariable(name, shape, path, full_name))
     return Inventory(tuple(variables), tuple(set_aside), GRAPH_KEY in shapes)
 
 

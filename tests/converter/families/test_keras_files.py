@@ -1,0 +1,147 @@
+"""Networks of Keras applications in Keras's own files: what converts from a checkpoint converts from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import pathlib
+import re
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+
+import converter
+import tfckpt
+from converter.cli import main
+from tests.keras_files import NETWORKS, files_of, network_files, network_records
+
+STRIDES = {"v1": (1, 2, 2, 2, 1, 2, 1), "v2": (1, 2, 2, 2, 1, 2), "nested": (1, 2, 2, 2, 1, 2)}
+FILES = [name for name in network_records() if "_00000" not in name] + ["v2-keras3.weights.json"]
+#: Files of tf_keras that only number layers.
+UNNAMED = [name for name in FILES if name.endswith("tf_keras.weights.h5")]
+NAMED = [name for name in FILES if name not in UNNAMED]
+WHOLE = [name for name in NAMED if name.endswith((".h5", ".keras")) and "weights" not in name]
+
+
+def convert(files: Any, **options: Any) -> converter.ConversionResult:
+    """Convert Keras files in memory."""
+    with tfckpt.open(files) as checkpoint:
+        return converter.convert(checkpoint, **options)
+
+
+def change_config(name: str, changes: dict[str, Any], pattern: str) -> dict[str, bytes]:
+    """Return a `.keras` file with other arguments for the layers whose names contain a pattern."""
+
+    def change(item: Any) -> None:
+        if isinstance(item, dict):
+            inner = item.get("config")
+            if isinstance(inner, dict) and re.search(pattern, str(inner.get("name"))) and "layers" not in inner:
+                inner.update({key: value for key, value in changes.items() if key in inner})
+            for value in item.values():
+                change(value)
+        elif isinstance(item, list):
+            for value in item:
+                change(value)
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(network_files(name)[name])) as archive, zipfile.ZipFile(out, "w") as changed:
+        for member in archive.namelist():
+            data = archive.read(member)
+            if member == "config.json":
+                config = json.loads(data)
+                change(config)
+                data = json.dumps(config).encode()
+            changed.writestr(member, data)
+    return {name: out.getvalue()}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_keras_file_gives_the_same_bytes_as_the_checkpoint(name: str) -> None:
+    """Of Keras 2 and 3, alone and nested, with an optimizer; strides are needed if there are only weights."""
+    case = name.partition("-")[0]
+    head = {"head": "breeds"} if case == "nested" else {}
+    strides = {} if name in WHOLE else {"strides": STRIDES[case]}
+    place = {"v1": "v1/save_weights", "v2": "v2/save_weights", "nested": "nested"}[case]
+
+    result = convert(network_files(name), **head, **strides)
+    reference = converter.convert(NETWORKS / place, strides=STRIDES[case], **head)
+
+    assert list(result.state_dict) == list(reference.state_dict)
+    for key, array in reference.state_dict.items():
+        assert result.state_dict[key].tobytes() == array.tobytes(), key
+        assert result.state_dict[key].dtype == array.dtype
+    assert result.config == reference.config
+
+
+@pytest.mark.parametrize("name", UNNAMED)
+def test_file_that_only_numbers_layers_is_refused_with_the_alternative(name: str) -> None:
+    """Names of layers are nowhere in it, and the order of layers alone could be that of another network."""
+    with pytest.raises(converter.UnknownModelError, match=r"\.keras or \.h5"):
+        convert(network_files(name), strides=STRIDES["v2"])
+
+
+@pytest.mark.parametrize("name", ["v2-tf_keras.keras", "v2-keras3.keras"])
+def test_configuration_decides_strides_epsilon_and_activation(name: str) -> None:
+    """What it says is taken over, in place of what published networks have."""
+    usual = convert(network_files(name)).required_config()
+
+    epsilon = convert(change_config(name, {"epsilon": 1e-5}, "_bn")).required_config()
+    relu = convert(change_config(name, {"activation": "relu"}, "_activation|_se_reduce")).required_config()
+    strided = convert(change_config(name, {"strides": [1, 1]}, "block6a_dwconv2")).required_config()
+
+    assert [stage.stride for stage in usual.stages] == list(STRIDES["v2"])
+    assert epsilon == dataclasses.replace(usual, bn_epsilon=1e-5)
+    assert relu == dataclasses.replace(usual, activation="relu")
+    assert [stage.stride for stage in strided.stages] == [1, 2, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["v2-tf_keras.keras", "v2-keras3.keras"])
+def test_configuration_that_no_network_has_is_refused(name: str) -> None:
+    """Unknown or different activations, gates that are no sigmoid, different epsilons, and strides against it."""
+    for pattern, changes in (
+        ("_activation|_se_reduce", {"activation": "tanh"}),
+        ("_se_expand", {"activation": "relu"}),
+        ("block4a_activation", {"activation": "relu"}),
+        ("block4a_activation", {"activation": {"class_name": "function", "config": "mine"}}),
+        ("stem_bn", {"epsilon": 1e-5}),
+    ):
+        with pytest.raises(converter.UnknownModelError):
+            convert(change_config(name, changes, pattern))
+    with pytest.raises(converter.UnknownModelError, match="strides"):
+        convert(network_files(name), strides=(1, 2, 2, 2, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "source"),
+    [
+        ("tf_keras-legacy.h5", "path", "{layer...}/{part}"),
+        ("keras3.weights.h5", "path", "layers/{layer...}/vars/{part}"),
+        ("keras3.weights.h5", "full_name", "{layer...}/{part}"),
+    ],
+)
+def test_rules_match_weight_names_and_paths(name: str, names: str, source: str, tmp_path: pathlib.Path) -> None:
+    """And with `names = "full_name"` the names of layers, where a file has only paths."""
+    rules = tmp_path / "rules.toml"
+    rule = f'source = "{source}"\ntarget = "{{layer...}}.{{part}}"\n'
+    rules.write_text(f'name = "own"\nnames = "{names}"\n[[rule]]\n{rule}')
+
+    result = convert(files_of(name), rules=rules)
+
+    with tfckpt.open(files_of("keras3.h5" if "keras3" in name else name)) as checkpoint:
+        expected = checkpoint["second.conv/kernel"]
+    target = "conv2d_1.0" if names == "path" and "keras3" in name else "second.conv.kernel"
+    assert np.array_equal(result.state_dict[target], expected)
+
+
+def test_command_converts_and_verifies_a_keras_file(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The weights are proved; without a graph the output says that only they are."""
+    name = "v2-keras3.keras"
+    source, target = tmp_path / name, tmp_path / "network.safetensors"
+    source.write_bytes(network_files(name)[name])
+
+    assert main(["convert", str(source), "-o", str(target)]) == 0
+    assert "strides from the configuration" in capsys.readouterr().out
+    assert main(["verify", str(source), str(target), "--weights-only"]) == 0
