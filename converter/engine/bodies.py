@@ -14,6 +14,7 @@ from tfckpt.errors import find_close_names, say_close_names
 from tfckpt.graphs.graph import Function, Graph, Node
 
 from .dropout import replace_dropout
+from .frames import structure_loops
 from .registry import output_names
 
 #: Operations that call the function named in their attribute `f`.
@@ -79,15 +80,15 @@ class Body:
 
 
 class Program:
-    """A graph and its library of functions; the body of a function is built on first use.
+    """A graph and its library of functions, with structured loops; the body of a function is built on first use.
 
     Dropout is an operation of its own in the bodies, or left out unless `dropout`.
     """
 
     def __init__(self, graph: Graph, *, dropout: bool = False) -> None:
-        self.graph = graph
+        self.graph = structure_loops(graph)
         self.dropout = dropout
-        self.main = Body("", replace_dropout(graph.nodes, is_active=dropout), graph.functions)
+        self.main = Body("", replace_dropout(self.graph.nodes, is_active=dropout), self.graph.functions)
         self._bodies: dict[str, Body] = {}
 
     def function(self, name: str, *, caller: Node) -> Body:

@@ -60,6 +60,8 @@ CONTROL = {
     "VarIsInitializedOp": ("is_initialized",),
     "VariableShape": ("output",),
 }
+#: Operations of loops in TensorFlow 1, which become While nodes before anything is planned.
+_FRAMES = ("Enter", "Exit", "LoopCond", "NextIteration")
 _MODULES = (
     "arithmetic",
     "arrays",
@@ -76,6 +78,7 @@ _MODULES = (
     "reduction",
     "shapes",
     "spaces",
+    "tensor_arrays",
 )
 
 
@@ -114,7 +117,7 @@ def output_names(name: str) -> tuple[str, ...]:
 def supported_ops() -> tuple[str, ...]:
     """Return the names of all operations that can be run, in alphabetical order."""
     _load()
-    return tuple(sorted({*_TABLE, *CONTROL}))
+    return tuple(sorted({*_TABLE, *CONTROL, *_FRAMES}))
 
 
 @functools.cache

@@ -1,0 +1,155 @@
+"""What the engine computes for the graphs that `record.py` recorded, beside TensorFlow's values; prints counts.
+
+Usage: python -m tests.graph_survey.compare FOLDER [--export] [PART-OF-A-PATH ...]
+
+A case agrees if it differs by at most 2e-5 of the largest value, or by 8 times what rounding to float32 changes in the
+engine's own result. Cases that TensorFlow cannot run, and those that are random, are counted apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import pathlib
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+
+from converter.engine import ReferenceGraph, graph_module, load_graph
+from converter.errors import ConversionError, UnsupportedOpError
+from tfckpt.errors import CheckpointError
+
+TOLERANCE = 2e-5
+NOISE = 8
+
+
+def main() -> None:
+    """Compare all recorded graphs, or those whose path contains one of the parts."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--export", action="store_true", help="also export with torch.export, fixed and with any batch")
+    parser.add_argument("parts", nargs="*")
+    arguments = parser.parse_args()
+    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for path in sorted((arguments.folder / "recorded").glob("*.json")):
+        recorded = json.loads(path.read_text())
+        name = recorded["graph"]
+        if arguments.parts and not any(part in name for part in arguments.parts):
+            continue
+        kind = name.partition("/")[0]
+        if recorded["error"] or not recorded["cases"]:
+            counts[kind]["TensorFlow cannot load it, or it has nothing to run"] += 1
+            continue
+        arrays = dict(np.load(path.with_suffix(".npz")))
+        for case in recorded["cases"]:
+            for verdict in judge(arguments.folder / name, case, arrays, export=arguments.export):
+                counts[kind][verdict.partition(":")[0]] += 1
+                if verdict not in ("recorded", "agrees", "exported", "exported with any batch"):
+                    print(f"{name} {case['label']}: {verdict}", flush=True)
+    for kind, counter in counts.items():
+        print(kind, dict(sorted(counter.items())))
+
+
+def judge(path: pathlib.Path, case: Any, arrays: dict[str, np.ndarray], *, export: bool) -> list[str]:
+    """Return what was found out about a case, as phrases; the part before a colon is counted."""
+    if case["error"]:
+        return ["TensorFlow fails"]
+    feeds = {value["tensor"]: read(value, arrays) for value in case["inputs"].values()}
+    expected = {value["tensor"]: read(value, arrays) for value in case["outputs"].values()}
+    verdicts = ["recorded"]
+    try:
+        with load_graph(path) as graph:
+            verdicts.append(compare(graph, feeds, expected, is_random=case["random"]))
+            if export and verdicts[-1] == "agrees":
+                verdicts += try_export(graph, feeds, expected)
+    except UnsupportedOpError as error:
+        return [*verdicts, f"unsupported: {', '.join(sorted({op for _, op in error.ops}))}"]
+    except (ConversionError, CheckpointError) as error:
+        return [*verdicts, f"refused: {type(error).__name__} {str(error)[:250]!r}"]
+    except Exception as error:
+        return [*verdicts, f"CRASH: {type(error).__name__} {str(error)[:250]!r}"]
+    return verdicts
+
+
+def read(value: Any, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return a recorded array; strings as objects."""
+    array = arrays[value["array"]]
+    return array.astype(object) if value["string"] else array
+
+
+def compare(graph: ReferenceGraph, feeds: Any, expected: Any, *, is_random: bool) -> str:
+    """Return whether the engine's outputs are TensorFlow's."""
+    outputs = graph.run(list(expected), feeds)
+    if is_random:
+        shapes = [value.shape == output.shape for value, output in zip(expected.values(), outputs, strict=True)]
+        return "random, of the same shapes" if all(shapes) else "differs: in shape"
+    worst = max((distance(*pair) for pair in zip(outputs, expected.values(), strict=True)), default=0.0)
+    if worst <= TOLERANCE:
+        return "agrees"
+    exact = graph.run(list(expected), feeds, dtype="float64")
+    noise = max((distance(*pair) for pair in zip(outputs, exact, strict=True)), default=0.0)
+    return "agrees" if worst <= NOISE * noise else f"differs: by {worst:.1e}, noise {noise:.1e}"
+
+
+def distance(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference, relative to the largest number; infinity for different shapes or kinds."""
+    if actual.shape != expected.shape:
+        return float("inf")
+    if expected.dtype.kind not in "fc" or actual.dtype.kind not in "fc":
+        return 0.0 if np.array_equal(actual, expected) else float("inf")
+    finite = np.isfinite(expected)
+    if not np.array_equal(np.where(finite, 0, actual), np.where(finite, 0, expected), equal_nan=True):
+        return float("inf")
+    if not finite.any():
+        return 0.0
+    scale = np.abs(expected[finite]).max()
+    return float(np.abs(actual[finite] - expected[finite]).max() / (scale or 1))
+
+
+def try_export(graph: ReferenceGraph, feeds: dict[str, np.ndarray], expected: Any) -> list[str]:
+    """Return whether the module exports, and with any batch if its inputs leave the batch open."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = graph_module(graph, inputs=list(feeds), outputs=list(expected)).eval()
+        try:
+            values = tuple(torch.tensor(value) for value in feeds.values())
+        except TypeError:
+            return ["strings"]
+        verdicts = []
+        try:
+            program = torch.export.export(module, values)
+            results = program.module()(*values)
+            equal = all(torch.equal(a, b) for a, b in zip(results, module(*values), strict=True))
+            verdicts.append("exported" if equal else "export differs")
+        except Exception as error:
+            return [f"not exported: {explain(error)}"]
+        is_open = [port.shape is not None and len(port.shape) > 0 and port.shape[0] == -1 for port in module.inputs]
+        if not any(is_open):
+            return verdicts
+        shapes = tuple({0: torch.export.Dim.DYNAMIC} if each else None for each in is_open)
+        try:
+            program = torch.export.export(module, values, dynamic_shapes=shapes)
+            more = tuple(
+                torch.cat([value, value[:1]]) if each else value for value, each in zip(values, is_open, strict=True)
+            )
+            for a, b in zip(program.module()(*more), module(*more), strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
+            verdicts.append("exported with any batch")
+        except Exception as error:
+            verdicts.append(f"not exported with any batch: {explain(error)}")
+    return verdicts
+
+
+def explain(error: Exception) -> str:
+    """Return the most telling line of an error."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line for line in text.splitlines() if line.strip()]
+    return f"{type(error).__name__} {(lines or [''])[0][:200]}"
+
+
+if __name__ == "__main__":
+    main()
