@@ -17,7 +17,7 @@ from .dropout import DROPOUT
 from .limits import ReferenceLimits
 from .ops.indexing import gather_nd, gather_rows
 from .planner import Plan, Step
-from .registry import Call, find_op
+from .registry import Call, find_op, is_random
 from .scopes import TensorKey
 from .values import (
     DEAD,
@@ -85,6 +85,8 @@ class Runnable:
         All runnables of one dtype can share these two.
         """
         self.plan = plan
+        #: Whether some step draws random numbers.
+        self.is_random = any(is_random(step.node.op) for step in plan.all_steps())
         self._actions: list[tuple[Step, Action]] = []
         for step in plan.steps:
             inner = []

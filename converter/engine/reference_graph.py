@@ -35,6 +35,7 @@ from .variables import (
     read_sources,
 )
 
+_SEED = 0
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -354,7 +355,10 @@ class Evaluator:
                 raise FeedError(f"the tensor {name} is fed twice")
             fed[key] = convert_feed(name, node, value, self.dtype, any_size=any_size)
         runnable = self.runnable(fetches, {name: known_bool(value) for name, value in feeds.items()})
-        with torch.inference_mode():
+        # Random numbers start from the same state in every run, and the caller's generator stays as it is.
+        with torch.inference_mode(), torch.random.fork_rng(devices=[], enabled=runnable.is_random):
+            if runnable.is_random:
+                torch.manual_seed(_SEED)
             return runnable.run(Run(self.variables, self.constants, watcher), fed)
 
 

@@ -73,8 +73,10 @@ _MODULES = (
     "indexing",
     "linear",
     "lists",
+    "losses",
     "normalization",
     "pooling",
+    "random",
     "reduction",
     "shapes",
     "spaces",
@@ -105,6 +107,12 @@ def is_supported(name: str) -> bool:
     """Return whether an operation can be run."""
     _load()
     return name in _TABLE or name in CONTROL or name == DROPOUT
+
+
+def is_random(name: str) -> bool:
+    """Return whether an operation draws random numbers."""
+    entry = find_op(name)
+    return entry is not None and entry.kernel.__module__ == f"{__package__}.ops.random"
 
 
 def output_names(name: str) -> tuple[str, ...]:
