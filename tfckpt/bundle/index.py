@@ -39,6 +39,8 @@ class BundleIndex:
         self._source = source
         self._limits = limits
         self._is_checked = self._is_damaged = False
+        #: The last entry that was looked up: what is done with a tensor begins with a lookup, several times over.
+        self._last: tuple[bytes, BundleEntry | None] = (b"", None)
         with error_context(path=source.name):
             self._table = Table(source, limits)
             first = self._table.first()
@@ -85,9 +87,14 @@ class BundleIndex:
                 return self._entries.get(key)
             except CheckpointError:  # only of the damaged entry
                 self._is_damaged = True
+        last_key, last = self._last
+        if last_key == key:
+            return last
         value = self._table.get(key)
         if value is not None:
-            return self._decode(key, value)
+            entry = self._decode(key, value)
+            self._last = key, entry
+            return entry
         if not self._is_checked:  # so that a damaged index is an error and not a missing name
             collections.deque(self.iterate_entries(), maxlen=0)
             self._is_checked = True
@@ -120,6 +127,10 @@ class BundleIndex:
         errors.
         """
         errors: list[CheckpointError] = []
+        if not self.is_kept and not self._has_entries:
+            with _collect_errors([], limits=True):
+                if not self._has_slices:
+                    return tuple(self.iterate_names()), errors  # a damaged entry is an error when it is used
         listing = Listing(self._table.limits)
         with _collect_errors(errors):
             self._table.check_metaindex()

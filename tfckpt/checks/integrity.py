@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from ..checkpoint import Checkpoint
 from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ResourceError
@@ -42,7 +45,7 @@ def verify(checkpoint: Checkpoint, *, progress: Callable[[int, int], None] | Non
     """
     names, errors = checkpoint.reader.salvage()
     whole: list[str] = []
-    extents: list[tuple[int, int, int, str]] = []
+    extents = _Extents()
     missing: dict[str | None, CheckpointError] = {}
     nbytes = 0
     with checkpoint.reader.read_ahead(names, CONNECTIONS):
@@ -63,21 +66,35 @@ def verify(checkpoint: Checkpoint, *, progress: Callable[[int, int], None] | Non
                 whole.append(name)
                 nbytes += info.nbytes
                 if info.shard is not None and info.offset is not None and info.nbytes:
-                    extents.append((info.shard, info.offset, info.nbytes, name))
+                    extents.add(info.shard, info.offset, info.nbytes, len(whole) - 1)
             if progress is not None:
                 progress(number, len(names))
     errors.extend(missing.values())
-    errors.extend(_find_overlaps(extents))
+    errors.extend(extents.find_overlaps(whole))
     return Verification(tuple(whole), nbytes, tuple(errors), checkpoint.reader.has_checksums)
 
 
-def _find_overlaps(extents: list[tuple[int, int, int, str]]) -> list[CorruptionError]:
-    """Return an error for each tensor that begins before the end of an earlier one in its shard."""
-    errors = []
-    last_shard, last_end, last_name = -1, 0, ""
-    for shard, offset, nbytes, name in sorted(extents):
-        if shard == last_shard and offset < last_end:
-            errors.append(CorruptionError(f"overlaps {last_name!r} in the data shard", tensor=name, offset=offset))
-        if shard != last_shard or offset + nbytes > last_end:
-            last_shard, last_end, last_name = shard, offset + nbytes, name
-    return errors
+class _Extents:
+    """Where tensors are stored, in 32 bytes each, since there may be millions."""
+
+    def __init__(self) -> None:
+        self._columns = tuple(array.array("q") for _ in range(4))
+
+    def add(self, shard: int, offset: int, nbytes: int, number: int) -> None:
+        """Add the place of the tensor with this number."""
+        for column, value in zip(self._columns, (shard, offset, nbytes, number), strict=True):
+            column.append(value)
+
+    def find_overlaps(self, names: Sequence[str]) -> list[CorruptionError]:
+        """Return an error for each tensor that begins before the end of an earlier one in its shard."""
+        errors = []
+        last_shard, last_end, last_number = -1, 0, 0
+        shards, offsets, sizes, numbers = self._columns
+        for at in np.lexsort((sizes, offsets, shards)):
+            shard, offset, nbytes, number = shards[at], offsets[at], sizes[at], numbers[at]
+            if shard == last_shard and offset < last_end:
+                message = f"overlaps {names[last_number]!r} in the data shard"
+                errors.append(CorruptionError(message, tensor=names[number], offset=offset))
+            if shard != last_shard or offset + nbytes > last_end:
+                last_shard, last_end, last_number = shard, offset + nbytes, number
+        return errors

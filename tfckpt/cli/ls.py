@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..addresses import hide_secrets, plain_address
@@ -62,14 +63,13 @@ def run(options: argparse.Namespace) -> int:
     if options.all:
         return _list_checkpoints(options.path, json=options.json)
     with opening.open_checkpoint(options.path, options) as checkpoint:
-        infos = list(checkpoint.infos(options.pattern))
-        infos.sort(key=_SORT_KEYS[options.sort])
+        listing = _Listing(checkpoint, options.pattern, options.sort)
         missing = checkpoint.missing_files()
         if options.json:
-            print(render.to_json(_to_data(checkpoint, infos, missing)))
-        elif infos:
-            _print_table(infos, long=options.long)
-            print(_format_totals(infos, checkpoint))
+            render.print_json(_to_data(checkpoint, missing), "tensors", map(_tensor_to_data, listing))
+        elif any(True for _ in listing):
+            _print_table(listing, long=options.long)
+            print(_format_totals(listing, checkpoint))
         else:
             render.say(
                 "no tensors"
@@ -81,56 +81,78 @@ def run(options: argparse.Namespace) -> int:
             unlisted = "no tensor needs it" if checkpoint.format == V2 else "its tensors are not listed"
             effect = pluralize(len(names), "tensor") + " cannot be read" if names else unlisted
             render.complain(f"{path}: this data shard is missing; {effect}")
-    return 3 if options.pattern is not None and not infos else 0
+        return 3 if options.pattern is not None and not listing.count else 0
 
 
-def _print_table(infos: list[TensorInfo], *, long: bool) -> None:
-    header = ["name", "dtype", "shape", "bytes"]
-    rows = [
-        [printable(info.name), render.format_dtype(info.tf_dtype), render.format_shape(info.shape), f"{info.nbytes:,}"]
-        for info in infos
-    ]
+class _Listing:
+    """What is listed: iterated as often as needed, and kept in memory only to sort it, since there may be millions."""
+
+    def __init__(self, checkpoint: Checkpoint, pattern: str | None, sort: str) -> None:
+        self._checkpoint = checkpoint
+        self._pattern = pattern
+        self._sorted: list[TensorInfo] | None = None
+        if sort != "name":
+            self._sorted = sorted(checkpoint.infos(pattern), key=_SORT_KEYS[sort])
+        #: The totals of the last iteration.
+        self.count = self.elements = self.nbytes = 0
+
+    def __iter__(self) -> Iterator[TensorInfo]:
+        self.count = self.elements = self.nbytes = 0
+        for info in self._checkpoint.infos(self._pattern) if self._sorted is None else self._sorted:
+            self.count += 1
+            self.elements += info.size if info.tf_dtype != "DT_STRING" else 0
+            self.nbytes += info.nbytes
+            yield info
+
+
+def _print_table(infos: Iterable[TensorInfo], *, long: bool) -> None:
+    header = ["name", "dtype", "shape", "bytes"] + (["shard", "offset", "crc32c", "slices"] if long else [])
+    rows = functools.partial(map, functools.partial(_format_row, long=long), infos)
+    for line in render.iterate_table(header, rows, right="lllrrrll"):
+        print(line)
+
+
+def _format_row(info: TensorInfo, *, long: bool) -> list[str]:
+    row = [printable(info.name), render.format_dtype(info.tf_dtype), render.format_shape(info.shape)]
+    row.append(f"{info.nbytes:,}")
     if long:
-        header += ["shard", "offset", "crc32c", "slices"]
-        for row, info in zip(rows, infos, strict=True):
-            row += [
-                "-" if info.shard is None else str(info.shard),
-                "-" if info.offset is None else f"{info.offset:,}",
-                "-" if info.crc32c is None else f"{info.crc32c:08x}",
-                " ".join(map(str, info.slices)) or "-",
-            ]
-    print(render.format_table(header, rows, right="lllrrrll"))
+        row += [
+            "-" if info.shard is None else str(info.shard),
+            "-" if info.offset is None else f"{info.offset:,}",
+            "-" if info.crc32c is None else f"{info.crc32c:08x}",
+            " ".join(map(str, info.slices)) or "-",
+        ]
+    return row
 
 
-def _format_totals(infos: list[TensorInfo], checkpoint: Checkpoint) -> str:
-    elements = sum(info.size for info in infos if info.tf_dtype != "DT_STRING")
-    nbytes = sum(info.nbytes for info in infos)
+def _format_totals(listing: _Listing, checkpoint: Checkpoint) -> str:
     index_files = 1 if checkpoint.format == V2 else 0
     shards = pluralize(len(checkpoint.files) - index_files, "data shard")
     return (
-        f"{pluralize(len(infos), 'tensor')}, {pluralize(elements, 'element')}, {render.format_size(nbytes)} in {shards}"
+        f"{pluralize(listing.count, 'tensor')}, {pluralize(listing.elements, 'element')}, "
+        f"{render.format_size(listing.nbytes)} in {shards}"
     )
 
 
-def _to_data(checkpoint: Checkpoint, infos: list[TensorInfo], missing: dict[str, tuple[str, ...]]) -> dict[str, object]:
+def _to_data(checkpoint: Checkpoint, missing: dict[str, tuple[str, ...]]) -> dict[str, object]:
     return {
         "prefix": checkpoint.prefix,
         "format": checkpoint.format,
         "files": list(checkpoint.files),
         "missing_files": {path: list(names) for path, names in missing.items()},
-        "tensors": [
-            {
-                "name": info.name,
-                "dtype": render.format_dtype(info.tf_dtype),
-                "shape": list(info.shape),
-                "nbytes": info.nbytes,
-                "shard": info.shard,
-                "offset": info.offset,
-                "crc32c": info.crc32c,
-                "slices": list(map(str, info.slices)),
-            }
-            for info in infos
-        ],
+    }
+
+
+def _tensor_to_data(info: TensorInfo) -> dict[str, object]:
+    return {
+        "name": info.name,
+        "dtype": render.format_dtype(info.tf_dtype),
+        "shape": list(info.shape),
+        "nbytes": info.nbytes,
+        "shard": info.shard,
+        "offset": info.offset,
+        "crc32c": info.crc32c,
+        "slices": list(map(str, info.slices)),
     }
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ..addresses import hide_secrets
 from ..errors import printable
@@ -21,13 +22,20 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?", re.IGNORECASE)
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> str:
     """Align columns under their headings; `right` has one character per column, "l" or "r": "lrl"."""
+    return "\n".join(iterate_table(header, lambda: rows, right=right))
+
+
+def iterate_table(
+    header: Sequence[str], iterate_rows: Callable[[], Iterable[Sequence[str]]], *, right: str = ""
+) -> Iterator[str]:
+    """Yield the lines of a table like `format_table`; `iterate_rows` is called twice, so that no row must be kept."""
     sides = right.ljust(len(header), "l")[: len(header)]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = []
-    for row in (header, *rows):
+    widths = list(map(len, header))
+    for row in iterate_rows():
+        widths = [max(width, len(cell)) for width, cell in zip(widths, row, strict=True)]
+    for row in itertools.chain((header,), iterate_rows()):
         cells = [c.rjust(w) if side == "r" else c.ljust(w) for c, w, side in zip(row, widths, sides, strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+        yield "  ".join(cells).rstrip()
 
 
 def format_size(nbytes: int) -> str:
@@ -63,6 +71,18 @@ def format_dtype(tf_dtype: str) -> str:
 def to_json(data: Mapping[str, object]) -> str:
     """Return indented JSON with the version of its schema and non-ASCII characters escaped."""
     return json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2)
+
+
+def print_json(data: Mapping[str, object], name: str, items: Iterable[object]) -> None:
+    """Print what `to_json` returns for `data` with a list in its last field, of which only one item is kept."""
+    head = to_json({**data, name: []})
+    print(head.removesuffix("]\n}"), end="")
+    separator = ""
+    for item in items:
+        text = json.dumps(item, indent=2).replace("\n", "\n    ")
+        print(f"{separator}\n    {text}", end="")
+        separator = ","
+    print("\n  ]\n}" if separator else "]\n}")
 
 
 def say(text: str) -> None:

@@ -7,6 +7,7 @@ import json
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,10 @@ import tfckpt
 from tests import builders
 from tfckpt.bundle import index as bundle_index
 from tfckpt.bundle.entry import BundleEntry
+from tfckpt.cli import main
 from tfckpt.limits import DEFAULT_LIMITS, Limits, limits_of_table
 from tfckpt.sstable.writer import TableWriter
+from tfckpt.tensors.info import TensorInfo
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -158,3 +161,36 @@ print(json.dumps([count, peak() - before]))
     count, nbytes = json.loads(done.stdout)
     assert count == 1_000_000
     assert nbytes < 64 << 20
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "JSON"])
+def test_listing_of_the_command_is_streamed(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    """No more tensors are held at a time than in a listing of names; the table is the same as that of few tensors."""
+    count = 60_000
+    prefix = write_index(tmp_path, make_keys(count), ENTRY)
+    most = alive = 0
+
+    class Counted(TensorInfo):
+        def __new__(cls, *values: Any) -> Counted:
+            nonlocal alive, most
+            alive += 1
+            most = max(most, alive)
+            return super().__new__(cls)
+
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfckpt.bundle.reader.TensorInfo", Counted)
+        assert main(["ls", str(prefix), *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+
+    assert most <= 8
+    if options:
+        assert len(json.loads("\n".join(lines))["tensors"]) == count
+    else:
+        assert len(lines) == count + 2
+        assert lines[-1].startswith("60,000 tensors, ")
