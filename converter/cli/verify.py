@@ -17,6 +17,7 @@ from ..images.recipes import Preprocessing
 from ..mapping.modules import import_module
 from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, compare, load_golden
 from ..verification.layers_report import LayersReport
+from ..verification.pairing import TrainingGraphError
 from ..verification.recorded import check_recorded, describe_record, read_recorded
 from ..verification.renderers import FORMATS, choose_renderer
 from ..verification.report import Proof
@@ -222,15 +223,20 @@ def _prove_layers(
         if weights.ok:
             raise
         return None, [f"{what}: the output's tensors do not form this network"]
-    layers = prove_layers(
-        graph,
-        model,
-        weights,
-        ProbeOptions(probe=options.probe, seed=options.seed, size=options.size),
-        preprocessing=_find_preprocessing(options),
-        double=options.float64,
-        tolerance=options.tolerance,
-    )
+    try:
+        layers = prove_layers(
+            graph,
+            model,
+            weights,
+            ProbeOptions(probe=options.probe, seed=options.seed, size=options.size),
+            preprocessing=_find_preprocessing(options),
+            double=options.float64,
+            tolerance=options.tolerance,
+        )
+    except TrainingGraphError as error:
+        if needs_graph:
+            raise
+        return None, [f"{what}: {error}"]
     return layers, []
 
 

@@ -23,6 +23,7 @@ from .output import PROOF_KEY, TensorFile
 NO_GRAPH = "no graph"
 NO_TORCH = "no torch"
 BY_RULES = "converted by rules"
+OF_TRAINING = "the graph is one of training"
 #: Reasons for not comparing layers that say everything.
 PLAIN_REASONS = (NO_GRAPH, NO_TORCH, BY_RULES)
 #: A record is small: the space for it in a file is reserved before the proof.

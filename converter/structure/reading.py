@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import Unaccounted
 from .endings import Consumers, Ending, below, follow
-from .functions import Region
+from .functions import BATCH_NORMS, Region
 from .layers import Layer, Layers, leaves, read_layers
 from .terms import LAYER_OPS, GraphFunction, GraphNode, Term, TermReader
 
@@ -126,6 +126,10 @@ class _Reader:
         layers = read_layers(top, _side(top))
         inputs, problem = _before(layers)
         trained = sum(layer.norm is not None and layer.norm.is_trained for layer in layers.layers)
+        trained = trained or sum(
+            term.op in BATCH_NORMS and term.output == 0 and bool(term.attributes.get("is_training", True))
+            for term in below([top])
+        )
         notes = []
         if trained:
             notes.append(
@@ -215,6 +219,8 @@ def _before(layers: Layers) -> tuple[tuple[str, ...], list[Unaccounted]]:
                 return (), [Unaccounted(term.node, term.op, what, "a scale and shift, or nothing")]
             says += [sentence] if sentence else []
             term = bases[0]
+        elif term.op == "Split" and term.args[0].value is not None and not term.args[0].value.any():
+            term = term.args[1]  # of a batch between devices
         elif term.op == "Transpose" or term.op.startswith(_PREPARING):
             says.append(f"{term.op} ({term.node})")
             data = [arg for arg in term.args if arg.has_data]

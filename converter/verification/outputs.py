@@ -68,7 +68,9 @@ def compare_outputs(pairing: Pairing, layers: Mapping[str, Array], outputs: Mapp
     values = layers[last]
     functions = list(_list_functions(last, values))
     records = []
-    for tensor, output in outputs.items():
+    first = pairing.pairs[-1].channels_first
+    for tensor, computed in outputs.items():
+        output = computed.transpose(0, 2, 3, 1) if first and computed.ndim == 4 else computed
         if output.dtype.kind != "f":
             continue
         candidates = [(name, value.reshape(output.shape)) for name, value in functions if value.size == output.size]

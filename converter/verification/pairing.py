@@ -26,7 +26,13 @@ POOLED = "pooled"
 OUTPUT = "output"
 LOGITS = "logits"
 
+#: Operations that draw random numbers start with one of these.
+_RANDOM = ("RandomUniform", "RandomStandardNormal", "TruncatedNormal", "StatelessRandom")
 _BIASED = ("se.reduce", "se.expand")
+
+
+class TrainingGraphError(GraphError):
+    """The graph computes what training does, such as batch norms by the statistics of the batch."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class Pair:
 class Pairing:
     """All pairs in network order, and the input of the graph: that of the stem's convolution, before any padding.
 
-    `input_shape` is its declared shape, with -1 for any size, or None.
+    `input_shape` is its declared shape as NHWC, with -1 for any size, or None.
     `switches` are boolean placeholders that distinguish training from inference.
     """
 
@@ -71,29 +77,33 @@ def pair_layers(
     """Pair every layer of the network with a tensor of the graph.
 
     `keys` maps targets such as `stem.conv.weight` to their checkpoint keys.
-    Raises a `GraphError` that lists every variable and every layer missing in the graph.
+    Raises `TrainingGraphError` for a graph of training, whose values are not those of the network in use, and else a
+    `GraphError` that lists every variable and every layer missing in the graph.
     """
     _check_variables(graph, keys, weights)
     last = "classifier.weight" if config.num_classes else "head.conv.weight"
     if last not in keys:
         last = [name for name in keys if name.endswith(".conv.weight")][-1]
     wiring = _find_wiring(graph, keys[last], weights)
+    stems = wiring.find_kernels(keys["stem.conv.weight"])
+    fed = wiring.skip_paddings(stems[0].inputs[0]) if stems else ""
+    switches = [
+        operation.name
+        for operation in wiring.operations
+        if operation.op.startswith("Placeholder") and operation.name != fed and _is_bool(graph, operation.name)
+    ]
+    if stems:
+        feeds = {fed: None, **dict.fromkeys(switches, False)}
+        end = wiring.find_kernels(keys[last])[0].name
+        _check_is_for_evaluation(graph, type(wiring)(graph.operations([end], feeds, weights=weights)))
     pairer = _Pairer(graph, wiring, keys)
     pairs = tuple(pairer.pairs(config))
     if pairer.missing:
         count = pluralize(len(pairer.missing), "layer")
         lines = [f"the graph {graph.path} does not compute this network: {count}", *pairer.missing]
         raise GraphError("\n  ".join(lines))
-    stem = wiring.find_kernels(keys["stem.conv.weight"])[0]
-    fed = wiring.skip_paddings(stem.inputs[0])
-    switches = [
-        operation.name
-        for operation in wiring.operations
-        if operation.op.startswith("Placeholder") and operation.name != fed and _is_bool(graph, operation.name)
-    ]
-    return Pairing(
-        pairs, fed, _find_declared_shape(graph, wiring, fed), _is_channels_first(graph, stem.name), tuple(switches)
-    )
+    first = _is_channels_first(graph, stems[0].name)
+    return Pairing(pairs, fed, _find_declared_shape(graph, wiring, fed, first=first), first, tuple(switches))
 
 
 def _check_variables(graph: ReferenceGraph, keys: Mapping[str, str], weights: Weights) -> None:
@@ -134,7 +144,7 @@ def _find_wiring(graph: ReferenceGraph, key: str, weights: Weights) -> Wiring:
             f"the graph {graph.path} does not use {printable(key)}, the last kernel of the network: "
             "it computes another network, or is not an inference graph"
         )
-    result, _ = everything.follow_affine(kernels[0].name)
+    result = everything.follow_affine(kernels[0].name).result
     return Wiring(graph.operations([everything.follow_activation(result)], weights=weights))
 
 
@@ -167,7 +177,7 @@ class _Pairer:
         kernel = self._kernel(f"{layer}.conv.weight", layer)
         if kernel is None:
             return
-        result, norm = self._wiring.follow_affine(kernel.name)
+        result, norm, transposed = self._wiring.follow_affine(kernel.name)
         if norm is not None:
             self._check_norm(norm, layer)
         yield Pair(
@@ -176,7 +186,7 @@ class _Pairer:
             self._wiring.follow_activation(result),
             kernel.name,
             None if norm is None else norm.name,
-            _is_channels_first(self._graph, kernel.name),
+            _is_channels_first(self._graph, kernel.name) != transposed,
         )
 
     def _squeeze_excite(self, block: str) -> Iterator[Pair]:
@@ -185,8 +195,8 @@ class _Pairer:
             kernel = self._kernel(f"{layer}.weight", layer)
             if kernel is None:
                 continue
-            first = _is_channels_first(self._graph, kernel.name)
-            result, _ = self._wiring.follow_affine(kernel.name)
+            result, _, transposed = self._wiring.follow_affine(kernel.name)
+            first = _is_channels_first(self._graph, kernel.name) != transposed
             yield Pair(layer, layer, result, kernel.name, channels_first=first)
             if part == _BIASED[-1]:
                 scaled = self._wiring.follow_gate(result)
@@ -206,7 +216,7 @@ class _Pairer:
         product = self._kernel("classifier.weight", LOGITS)
         if product is not None:
             yield Pair(POOLED, "classifier", self._wiring.skip_passing(product.inputs[0]))
-            yield Pair(LOGITS, "classifier", self._wiring.follow_affine(product.name)[0], product.name)
+            yield Pair(LOGITS, "classifier", self._wiring.follow_affine(product.name).result, product.name)
 
     def _kernel(self, target: str, layer: str) -> Operation | None:
         """Return the operation that reads a kernel, or None if the network or the graph does not have the layer."""
@@ -220,12 +230,35 @@ class _Pairer:
         return kernels[0]
 
     def _check_norm(self, norm: Operation, layer: str) -> None:
-        """Record a problem if a fused batch norm belongs to another layer or uses the statistics of the batch."""
+        """Record a problem if a fused batch norm belongs to another layer."""
         scale = self._wiring.find_variable(norm.inputs[1])
         if scale not in (self._keys.get(f"{layer}.bn.weight"), None):
             self.missing.append(f"{layer}: its batch norm reads {printable(str(scale))}")
-        if self._graph.locate(norm.name)[1].attributes.get("is_training", True) is True:
-            self.missing.append(f"{layer}: its batch norm uses the statistics of the batch, as in training")
+
+
+def _check_is_for_evaluation(graph: ReferenceGraph, wiring: Wiring) -> None:
+    """Raise `TrainingGraphError` if what the graph computes depends on the other images of a batch, or on chance."""
+    from .wiring import NORMS  # imports torch
+
+    for operation in wiring.operations:
+        attributes = graph.locate(operation.name)[1].attributes
+        is_norm = operation.op in NORMS and attributes.get("is_training", True) is True
+        is_mean = operation.op == "Mean" and 0 in _find_axes(graph, operation)
+        if is_norm or (is_mean and wiring.is_data(operation.inputs[0])):
+            what = "a batch norm uses the statistics of the batch"
+        elif operation.op.startswith(_RANDOM):
+            what = "it draws random numbers, as for dropout"
+        else:
+            continue
+        text = f"the graph {graph.path} is one of training, which cannot be compared: {what}"
+        raise TrainingGraphError(f"{text} at {printable(operation.name)}")
+
+
+def _find_axes(graph: ReferenceGraph, operation: Operation) -> tuple[int, ...]:
+    """Return the axes that a mean is over, empty if they are not constant."""
+    node = graph.locate(operation.inputs[1])[1] if len(operation.inputs) == 2 else None
+    value: Any = None if node is None else node.attributes.get("value")
+    return () if value is None else tuple(int(axis) for axis in value.ravel())
 
 
 def _is_transposed(graph: ReferenceGraph, kernel: Operation) -> bool:
@@ -238,9 +271,10 @@ def _is_channels_first(graph: ReferenceGraph, name: str) -> bool:
     return graph.locate(name)[1].attributes.get("data_format") in (b"NCHW", "NCHW")
 
 
-def _find_declared_shape(graph: ReferenceGraph, wiring: Wiring, fed: str) -> Shape | None:
+def _find_declared_shape(graph: ReferenceGraph, wiring: Wiring, fed: str, *, first: bool) -> Shape | None:
     """Return the shape of the image in the graph: of the tensor itself, or of the placeholder that it is computed from.
 
+    The shape is NHWC; `first` says that the tensor is NCHW, which a transposition before it may have made.
     Keras fixes paddings when a network is built, so the network is only correct at its own size.
     """
     for name in wiring.iterate_ancestors(fed):
@@ -248,7 +282,8 @@ def _find_declared_shape(graph: ReferenceGraph, wiring: Wiring, fed: str) -> Sha
         output, declared = node.attributes.get("_output_shapes"), node.attributes.get("shape")
         for shape in (output[0] if isinstance(output, tuple) and output else None, declared):
             if isinstance(shape, tuple) and len(shape) == 4 and all(type(size) is int for size in shape):
-                return shape
+                return (shape[0], *shape[2:], shape[1]) if first else shape
+        first = first != (node.op == "Transpose")
         if node.op.startswith(("Resize", "Crop")):
             return None
     return None

@@ -26,9 +26,10 @@ from ..conversion import ConversionResult
 from ..errors import GraphError, UnsupportedOpError, VerificationError
 from ..formats.files import Output, TensorFile
 from ..formats.output import materialize
-from ..formats.proof import BY_RULES, NO_GRAPH, NO_TORCH, LayersProof, ProofRecord, hash_tensors
+from ..formats.proof import BY_RULES, NO_GRAPH, NO_TORCH, OF_TRAINING, LayersProof, ProofRecord, hash_tensors
 from ..mapping.moves import group_by_source, restore_source
 from .layers_report import ALONE_TOLERANCE, LayersReport
+from .pairing import TrainingGraphError
 from .report import Proof
 from .weights import WeightsReport, compare_weights
 
@@ -135,6 +136,8 @@ class Prover:
             return _Layers(reason=NO_TORCH, explanation="torch is not installed (extra torch)")
         except CheckpointError as error:
             return self._give_up("the graph cannot be read", str(error))
+        except TrainingGraphError as error:
+            return self._give_up(OF_TRAINING, str(error))
         except (GraphError, UnsupportedOpError) as error:
             return self._give_up("the graph cannot be compared", str(error))
         if self._source is None:

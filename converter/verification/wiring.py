@@ -8,6 +8,7 @@ Which function that is decides the comparison of values.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from tfckpt._threads import cached_property
 
@@ -66,6 +67,14 @@ _ELEMENTWISE = _ARITHMETIC | frozenset(
 _MAX_LINKS = 12
 #: The most operations of one activation; mish and GELU have about ten.
 _MAX_ACTIVATION = 64
+
+
+class Affine(NamedTuple):
+    """The result of bias and batch norm, the batch norm if it is a fused operation, and whether axes changed."""
+
+    result: str
+    norm: Operation | None
+    transposed: bool
 
 
 class Wiring:
@@ -130,9 +139,12 @@ class Wiring:
         depends_on_variable, depends_on_data = self._roots.get(tensor.partition(":")[0], (False, True))
         return depends_on_variable and not depends_on_data
 
-    def follow_affine(self, tensor: str) -> tuple[str, Operation | None]:
-        """Return the result of bias and batch norm after a tensor, and the batch norm if it is a fused operation."""
-        norm = None
+    def follow_affine(self, tensor: str) -> Affine:
+        """Follow bias and batch norm after a tensor, also if the tensor is transposed before them.
+
+        Programs transpose maps with the channels first for operations that cannot run on them.
+        """
+        norm, transposed = None, False
         for _ in range(_MAX_LINKS):
             following = [step for step in self.find_readers(tensor) if step.op in NORMS and step.inputs[0] == tensor]
             if following:
@@ -141,12 +153,13 @@ class Wiring:
                 readers = [step for step in self.find_readers(tensor) if self.is_data(step.name)]
                 following = readers if len(readers) == 1 and self._shifts(readers[0], tensor) else []
             if not following:
-                return tensor, norm
+                break
+            transposed = transposed != (following[0].op == "Transpose")
             tensor = following[0].name
-        return tensor, norm
+        return Affine(tensor, norm, transposed)
 
     def _shifts(self, step: Operation, tensor: str) -> bool:
-        if step.op == "BiasAdd" or step.op in ("Identity", "Cast"):
+        if step.op in ("BiasAdd", "Identity", "Cast", "Transpose"):
             return step.inputs[0] == tensor
         others = [name for name in step.inputs if name != tensor]
         return step.op in _ARITHMETIC and len(others) == 1 and self._is_weight(others[0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pathlib
 import shutil
+import tarfile
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ import tfckpt  # noqa: E402
 from converter.cli import main  # noqa: E402
 from converter.conversion import ConversionResult, convert  # noqa: E402
 from converter.errors import UnknownModelError  # noqa: E402
+from converter.exporting import export  # noqa: E402
 from converter.families.averages import WeightsChoice  # noqa: E402
 from converter.families.keras_applications import NORMALIZATION  # noqa: E402
 from converter.mapping.reversal import reverse  # noqa: E402
@@ -90,6 +92,33 @@ def test_network_of_keras_3_agrees_with_tensorflow(data: pathlib.Path, form: str
     copies = [record for record in result.report.ignored if "copy" in record.reason]
     assert len(copies) == (94 if form == "exported" else 0)
     require_agreement(result, data / "keras" / "v2" / "golden.npz")
+
+
+def test_relu_of_keras_3_is_read_from_its_graph_and_proved(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Names and shapes are those of the network with SiLU; the graph has another activation."""
+    with tarfile.open(data / "keras" / "keras3-relu" / "exported.tgz") as archive:
+        archive.extractall(tmp_path, filter="data")
+
+    result = convert(tmp_path / "exported")
+
+    assert result.required_config().activation == "relu"
+    require_agreement(result, data / "keras" / "keras3-relu" / "golden.npz")
+    record = export(result, tmp_path / "out.safetensors", proof="require")
+    assert record is not None and record.layers is not None and record.layers.count == 29
+
+
+@pytest.mark.parametrize(("number", "value"), [(0, 1), (1, 2)])
+def test_one_of_two_networks_in_a_model_is_chosen(data: pathlib.Path, number: int, value: int) -> None:
+    """Without a choice one sentence names both; the object path of one, as the scope, chooses it."""
+    path = data / "keras" / "two" / "weights.tgz"
+
+    with pytest.raises(UnknownModelError) as caught:
+        convert(path, strides=V2_STRIDES)
+    result = convert(path, strides=V2_STRIDES, scope=f"layer_with_weights-{number}")
+
+    assert "\n" not in str(caught.value)
+    assert all(f"'layer_with_weights-{one}/'" in str(caught.value) for one in (0, 1))
+    assert {float(array.flat[0]) for name, array in result.state_dict.items() if "num_batches" not in name} == {value}
 
 
 @pytest.mark.parametrize(("case", "averaged"), [("averages-keras3", 62), ("averages-slots", 94)])

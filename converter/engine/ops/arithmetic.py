@@ -287,10 +287,14 @@ def relu6(call: Call, x: Value) -> Value:
     return to_tensor(x, call.dtype).clamp(0, 6)
 
 
+#: The default slope as graphs store it, in float32; SavedModels leave defaults out.
+_LEAKY_SLOPE = 0.20000000298023224
+
+
 @op("LeakyRelu", outputs=("activations",))
 def leaky_relu(call: Call, x: Value) -> Value:
     """Multiply negative elements by `alpha`."""
-    return F.leaky_relu(to_tensor(x, call.dtype), call.get("alpha", 0.2))
+    return F.leaky_relu(to_tensor(x, call.dtype), call.get("alpha", _LEAKY_SLOPE))
 
 
 @op("Cast", outputs=("y",))

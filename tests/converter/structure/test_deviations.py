@@ -17,7 +17,7 @@ import pytest
 
 import tfckpt
 from converter.conversion import convert, plan_conversion
-from converter.errors import OtherNetworkError, UnknownModelError
+from converter.errors import GraphError, OtherNetworkError, UnknownModelError
 
 DATA = pathlib.Path(__file__).parents[2] / "data"
 ACTIVATIONS = {None: "silu", "silu_native": "silu", "hswish": "hard_swish"}
@@ -102,6 +102,39 @@ def test_logits_that_are_scaled_only_for_the_loss_are_right() -> None:
     assert convert(path).report.outputs == ()
 
 
+def test_graph_of_training_is_read_as_the_network_that_it_trains(tmp_path: pathlib.Path) -> None:
+    """Its batch norms take the moving statistics; its values are those of training, so that it is no proof."""
+    path = DATA / "deviations" / "trained.tgz"
+    truth = truth_of(path)
+
+    logits = compute(path, truth["input"])
+    from converter.exporting import export
+
+    record = export(convert(path), tmp_path / "out.safetensors")
+
+    assert np.abs(logits - truth["output"]).max() <= 1e-10 * np.abs(truth["output"]).max()
+    assert "one of training" in convert(path).report.notes[0]
+    assert record is not None and record.reason == "the graph is one of training"
+    with pytest.raises(GraphError, match="statistics of the batch"):
+        export(convert(path), tmp_path / "other.safetensors", proof="require")
+    assert not (tmp_path / "other.safetensors").exists()
+
+
+def test_graph_for_several_cores_of_a_tpu_is_read_and_proved_once(tmp_path: pathlib.Path) -> None:
+    """The images are split between the cores, and every core computes the same network."""
+    path = DATA / "deviations" / "replicated.tgz"
+    truth = truth_of(path)
+
+    logits = compute(path, truth["input"])
+    from converter.exporting import export
+
+    record = export(convert(path), tmp_path / "out.safetensors", proof="require")
+
+    assert np.abs(logits - truth["output"]).max() <= 1e-10 * np.abs(truth["output"]).max()
+    assert "several devices" in convert(path).report.notes[0]
+    assert record is not None and record.layers is not None and record.layers.count == 28
+
+
 def test_softmax_of_the_logits_is_left_to_the_caller() -> None:
     """The converted network gives logits."""
     path = DATA / "deviations" / "softmax.tgz"
@@ -152,6 +185,21 @@ def test_graph_of_a_refused_network_runs_as_the_message_says(tmp_path: pathlib.P
     module = graph_module(prefix, outputs="efficientnetv2-b0/head_1/dense/BiasAdd", dtype="float64")
 
     np.testing.assert_allclose(module(torch.from_numpy(image)).detach().numpy(), expected, rtol=0, atol=1e-9)
+
+
+def test_channels_first_are_proved(tmp_path: pathlib.Path) -> None:
+    """The graph takes images with channels first, and transposes them for depthwise convolutions."""
+    pytest.importorskip("torch")
+    from converter.exporting import export
+
+    path = DATA / "deviations" / "channels-first.tgz"
+    truth = truth_of(path)
+
+    logits = compute(path, truth["input"])
+    record = export(convert(path), tmp_path / "out.safetensors", proof="require")
+
+    assert np.abs(logits - truth["output"]).max() <= 1e-10 * np.abs(truth["output"]).max()
+    assert record is not None and record.layers is not None and record.layers.count == 28
 
 
 @pytest.mark.parametrize("name", [*RIGHT, "scaled-input", "scaled-when-trained", "softmax"])

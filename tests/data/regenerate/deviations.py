@@ -109,6 +109,17 @@ def train_scaled(logits: Any) -> Any:
     return tf.identity(logits)
 
 
+def only_train(logits: Any) -> Any:
+    """Train with the logits, and return nothing else."""
+    train(logits)
+    return logits
+
+
+def replicate(logits_of: Callable[[Any], Any], image: Any) -> Any:
+    """Compute logits on two cores of a TPU, which only makes a graph: nothing here can run it."""
+    return v1.tpu.replicate(lambda part: logits_of(part), [[part] for part in tf.split(image, 2)])
+
+
 def unchanged(model: Any) -> None:
     """Change nothing."""
 
@@ -129,34 +140,48 @@ CASES: dict[str, tuple[dict[str, Any], Change, Callable[[Any], Any], Callable[[A
     "scaled-logits": ({}, unchanged, tf.identity, lambda logits: logits * 1.5),
     "scaled-when-served": ({}, unchanged, tf.identity, serve_scaled),
     "scaled-when-trained": ({}, unchanged, tf.identity, train_scaled),
+    "channels-first": ({"data_format": "channels_first"}, unchanged, tf.identity, tf.identity),
+    "trained": ({}, unchanged, tf.identity, only_train),
+    "replicated": ({}, unchanged, tf.identity, tf.identity),
     "scaled-input": ({}, unchanged, lambda image: (image - 0.5) * 2.0, tf.identity),
     "softmax": ({}, unchanged, tf.identity, tf.nn.softmax),
 }
 
 
-def call(code: Any, name: str, kind: Any) -> tuple[Any, Any, Any]:
-    """Make a case's network; return it with its placeholder and its output."""
+def call(code: Any, name: str, kind: Any, *, saved: bool = True) -> tuple[Any, Any, Any]:
+    """Make a case's network, as it is saved or as it is used; return it with its placeholder and its output."""
     settings, change, before, after = CASES[name]
     settings = dict(settings)
     drawn = {**DRAWN, "blocks": settings.pop("blocks", DRAWN["blocks"])}
-    image = v1.placeholder(kind, (None, SIDE, SIDE, 3), name="images")
+    if not saved and "data_format" in settings:  # TensorFlow runs only the twin with channels last here
+        settings["data_format"] = "channels_last"
+    first = settings.get("data_format") == "channels_first"
+    image = v1.placeholder(kind, (None, 3, SIDE, SIDE) if first else (None, SIDE, SIDE, 3), name="images")
     model = build(code, drawn, **settings)
     change(model)
+    if name == "replicated" and saved:
+        return model, image, replicate(lambda part: model(part, training=False), image)
+    if name == "trained":
+        return model, image, after(model(image, training=True)) if saved else model(image, training=False)
     return model, image, after(model(before(image), training=False))
 
 
 def make(code: Any, name: str, folder: Path) -> None:
     """Write one case."""
     with tf.Graph().as_default(), v1.Session() as session:
-        model, _, _ = call(code, name, tf.float32)
+        model, _, _ = call(code, name, tf.float32, saved=name != "replicated")
         # Few bits, so that archives are small.
         values = [np.round(value * 64) / 64 for value in values_of(model.variables, len(name))]
         assign(session, zip(model.variables, values, strict=True))
         v1.train.Saver(model.variables).save(session, str(folder / "model.ckpt-1"))
+    if name == "replicated":
+        with tf.Graph().as_default():
+            model, _, _ = call(code, name, tf.float32)
+            v1.train.Saver(model.variables).export_meta_graph(str(folder / "model.ckpt-1.meta"))
     inputs = np.random.default_rng(1).integers(-16, 17, size=(1, SIDE, SIDE, 3)) / 8
     tf.keras.backend.set_floatx("float64")
     with tf.Graph().as_default(), v1.Session() as session:
-        model, image, output = call(code, name, tf.float64)
+        model, image, output = call(code, name, tf.float64, saved=False)
         assign(session, zip(model.variables, values, strict=True))
         np.savez(folder / "truth.npz", input=inputs, output=session.run(output, {image: inputs}))
     tf.keras.backend.set_floatx("float32")

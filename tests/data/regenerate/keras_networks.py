@@ -15,6 +15,7 @@ import gzip
 import json
 import shutil
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -184,7 +185,7 @@ def listed(prefix: str) -> list[list[Any]]:
     ]
 
 
-def v2_of_keras3() -> Any:
+def v2_of_keras3(**changes: Any) -> Any:
     """The `v2` network with its values in Keras 3, which calls every kernel a kernel."""
     from keras.src.applications import efficientnet_v2 as of_keras3
 
@@ -198,6 +199,7 @@ def v2_of_keras3() -> Any:
         classes=5,
         classifier_activation=None,
         include_preprocessing=False,
+        **changes,
     )
     reference = v2()
     fill(reference, 1)
@@ -215,6 +217,57 @@ def make_keras3(folder: Path) -> None:
     with np.load(folder.parent / "v2" / "golden.npz") as recorded:
         logits = model(recorded["input"], training=False).numpy()
         assert np.abs(logits - recorded["logits"]).max() < 1e-5
+
+
+def make_keras3_relu(folder: Path) -> None:
+    """The network of Keras 3 with relu, which is an operation of its own there, and its logits in float64."""
+    import keras
+
+    model = v2_of_keras3(activation="relu")
+    values = [np.round(variable.numpy() * 64) / 64 for variable in model.weights]  # few bits, for a small archive
+    values = [
+        np.maximum(value, 1 / 64) if "variance" in v.path else value
+        for value, v in zip(values, model.weights, strict=True)
+    ]
+    for variable, value in zip(model.weights, values, strict=True):
+        variable.assign(value)
+    with tempfile.TemporaryDirectory() as temporary:
+        model.export(f"{temporary}/exported", verbose=False)
+        pack(Path(temporary), folder / "exported.tgz")
+    keras.config.set_dtype_policy("float64")
+    exact = v2_of_keras3(activation="relu")
+    keras.config.set_dtype_policy("float32")
+    for variable, value in zip(exact.weights, values, strict=True):
+        variable.assign(value.astype(np.float64))
+    images = (np.random.default_rng(5).integers(-128, 129, (1, 45, 45, 3)) / 64).astype(np.float32)
+    logits = np.asarray(exact(images.astype(np.float64), training=False))
+    narrow = np.asarray(model(images, training=False))
+    np.savez_compressed(folder / "golden.npz", input=images, logits=narrow, logits64=logits)
+
+
+def make_two(folder: Path) -> None:
+    """Two networks in one model, whose layers have the same names, and a dense layer for both."""
+    images = tf_keras.Input((45, 45, 3))
+    parts = [v2(top=False), v2(top=False)]
+    for name, value, part in zip(("left", "right"), (1, 2), parts, strict=True):
+        part._name = name
+        part.set_weights([np.full(variable.shape, value, np.float32) for variable in part.weights])
+    pooled = [tf_keras.layers.GlobalAveragePooling2D()(part(images)) for part in parts]
+    model = tf_keras.Model(images, tf_keras.layers.Dense(5, name="both")(tf_keras.layers.Concatenate()(pooled)))
+    with tempfile.TemporaryDirectory() as temporary:
+        model.save_weights(f"{temporary}/weights")
+        pack(Path(temporary), folder / "weights.tgz")
+
+
+def pack(folder: Path, path: Path) -> None:
+    """Write the files of a folder to an archive, the same bytes every time."""
+    with gzip.GzipFile(path, "wb", 9, mtime=0) as file, tarfile.open(fileobj=file, mode="w") as archive:
+        for member in sorted(folder.rglob("*")):
+            if member.is_file():
+                entry = tarfile.TarInfo(str(member.relative_to(folder)))
+                entry.size = member.stat().st_size
+                with member.open("rb") as content:
+                    archive.addfile(entry, content)
 
 
 class Averages(tf_keras.optimizers.legacy.Optimizer):
@@ -281,6 +334,8 @@ CASES = {
     "nested-newer": make_nested_newer,
     "published": make_names,
     "keras3": make_keras3,
+    "keras3-relu": make_keras3_relu,
+    "two": make_two,
     "averages-keras3": make_averages_keras3,
     "averages-slots": make_averages_slots,
 }
