@@ -28,6 +28,7 @@ EXIT_CODES = {
     "LimitExceededError": 5,
     "MissingDependencyError": 5,
     "StorageError": 3,
+    "FileChangedError": 3,
     "ResourceError": 3,
     "NameConflictError": 1,
     "WriteError": 2,

@@ -13,6 +13,7 @@
        |- LimitExceededError
        |- MissingDependencyError     also ImportError
        |- StorageError               also OSError
+       |  |- FileChangedError
        |  `- ResourceError
        |- NameConflictError
        `- WriteError                 also OSError
@@ -66,6 +67,8 @@ class CheckpointError(ReportedError):
     """
 
     exit_code = 3
+    #: Whether the same request may succeed later, as when a store does not answer.
+    is_transient = False
 
     def __init__(
         self,
@@ -230,6 +233,14 @@ class MissingDependencyError(CheckpointError, ImportError):
 class StorageError(CheckpointError, OSError):
     """A file cannot be read from its storage: no permission, a disk or network error, a server that does not respond,
     or a file that was replaced while being read."""
+
+    is_transient = True
+
+
+class FileChangedError(StorageError):
+    """A file is not the one that was opened, or that a job was planned for; both versions are in the message."""
+
+    is_transient = False
 
 
 class ResourceError(StorageError):

@@ -118,16 +118,16 @@ class RemoteFile(Fetchable):
     def confirm(self) -> None:
         """Raise `StorageError` if the file has changed since its facts were first known."""
         if self._first_facts and not self._transport.has_versions:
-            self._check_facts(self._transport.stat(self._address))
+            self.check_facts(self._transport.stat(self._address))
 
     def fetch(self, offset: int, length: int) -> Part:
         """Fetch these bytes, and a little more of a data shard whose size is not known yet."""
         spare = 0 if self._first_facts or not self.is_data else max(MIN_FETCH_BYTES - length, 0)
         part = self._transport.read(self._address, offset, length, spare)
         if part.facts is not None:
-            self._check_facts(part.facts)
+            self.check_facts(part.facts)
         elif not self.is_data:
-            self._check_facts(self._transport.stat(self._address))
+            self.check_facts(self._transport.stat(self._address))
         return part
 
     def _read_large(self, offset: int, length: int) -> ByteView:
@@ -144,18 +144,19 @@ class RemoteFile(Fetchable):
     def _fetch_facts(self) -> None:
         """Fetch the facts, and the end of a table in the same request."""
         if self.is_data:
-            self._check_facts(self._transport.stat(self._address))
+            self.check_facts(self._transport.stat(self._address))
         else:
             self._end = self._transport.read_end(self._address, TAIL_BYTES)
             assert self._end.facts is not None, "read_end always knows them"
-            self._check_facts(self._end.facts)
+            self.check_facts(self._end.facts)
 
     def _facts(self) -> Facts:
         if not self._first_facts:
             self._fetch_facts()
         return self._first_facts["facts"]
 
-    def _check_facts(self, facts: Facts) -> None:
+    def check_facts(self, facts: Facts) -> None:
+        """Raise `FileChangedError` if these are not the facts of the first response, or take them as the first."""
         first = self._first_facts.setdefault("facts", facts)
         if first != facts:
             raise file_changed_error(self._address, first, facts)

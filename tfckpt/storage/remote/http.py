@@ -26,6 +26,7 @@ from ...addresses import AddressParts
 from ...errors import (
     CheckpointError,
     CheckpointNotFoundError,
+    FileChangedError,
     StorageError,
     TruncatedError,
     UnsupportedFeatureError,
@@ -338,9 +339,9 @@ class _Transfer:
         )
 
 
-def file_changed_error(address: str, before: Facts, current: Facts) -> StorageError:
+def file_changed_error(address: str, before: Facts, current: Facts) -> FileChangedError:
     """Return the error for a file that was replaced while being read."""
-    return StorageError(
+    return FileChangedError(
         f"file changed while being read: was {before.size} bytes, version {before.version}; "
         f"is now {current.size} bytes, version {current.version}; open the checkpoint again",
         path=address,

@@ -23,7 +23,7 @@ from ...errors import CheckpointNotFoundError
 from ..base import Range, Storage
 from .file import RemoteFile, RemoteSource
 from .read_ahead import CONNECTIONS, ReadAhead, join_ranges
-from .transport import Sink, Transport
+from .transport import Facts, Sink, Transport
 
 _FOLDER_MARKERS = ("checkpoint", "saved_model.pb")
 
@@ -122,6 +122,19 @@ class RemoteStorage(Storage):
         finally:
             self._aheads.discard(ahead)
             ahead.close()
+
+    def facts(self, path: str) -> Facts:
+        """Return the size and version of a file, by a request that does not fetch it."""
+        return self._transport.stat(path)
+
+    def expect(self, path: str, facts: Facts) -> None:
+        """Compare every response for a file with these facts, as if they were those of the first response.
+
+        Raises `FileChangedError` if the first response came before and had others.
+        """
+        file = self._file(path)
+        if file is not None:
+            file.check_facts(facts)
 
     def confirm(self, path: str) -> None:
         """Raise `StorageError` if the file has changed since its facts were first known."""
