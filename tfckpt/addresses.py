@@ -75,6 +75,11 @@ def split_address(address: str) -> AddressParts | None:
     return AddressParts(match[0], user, location[0], rest[location.end() :])
 
 
+def has_secrets(address: str) -> bool:
+    """Return whether an address has user information, a query or a fragment; False for a path."""
+    return plain_address(address) != address
+
+
 def plain_address(address: str) -> str:
     """Return an address without user information, query and fragment; text without `://` is returned unchanged.
 
