@@ -53,7 +53,7 @@ def write_parts(
         threads = min(_MAX_THREADS, os.cpu_count() or 1)
     if descriptor is None or threads == 1 or sum(part.nbytes for part in parts) <= _TASK_BYTES:
         for part in parts:
-            file.seek(part.offset)
+            _move_to(file, part.offset)
             for view in _iterate_views(part):
                 file.write(view)
             if progress is not None:
@@ -62,7 +62,7 @@ def write_parts(
         file.flush()
         _reserve(descriptor, end)
         _write_parallel(descriptor, parts, threads, progress)
-    file.seek(end)
+    _move_to(file, end)
 
 
 def _write_parallel(
@@ -151,13 +151,19 @@ def _group_parts(parts: Sequence[Part]) -> Iterator[list[Part]]:
         yield group
 
 
+def _move_to(file: BinaryIO, offset: int) -> None:
+    """Set the position of a file; uploads have none to set, and are there already."""
+    if file.tell() != offset:
+        file.seek(offset)
+
+
 def _get_descriptor(file: BinaryIO) -> int | None:
     """Return the file's descriptor; None for a file in memory, or if the system has no `pwrite`."""
     if not hasattr(os, "pwrite"):
         return None
     try:
         return file.fileno()
-    except OSError:  # io.UnsupportedOperation
+    except (OSError, AttributeError):  # io.UnsupportedOperation
         return None
 
 
