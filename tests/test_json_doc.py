@@ -14,12 +14,13 @@ import converter
 import converter.cli
 import tfckpt
 import tfckpt.cli
+from tfckpt import jobs
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 PROGRAMS = {"tfckpt": tfckpt.cli, "tf2torch": converter.cli}
-#: Verbs without --json: `run` prints what a script prints, and a report of the others is written by --report.
-WITHOUT_JSON = {"tfckpt": {"run"}, "tf2torch": {"convert", "verify", "revert"}}
+#: Verbs without --json: `run` prints what a script prints, `plan-export` a plan; --report writes the others' reports.
+WITHOUT_JSON = {"tfckpt": {"run", "plan-export"}, "tf2torch": {"convert", "verify", "revert"}}
 #: Verbs that need PyTorch.
 NEEDS_TORCH = ("bench", "evaluate", "export", "inspect")
 TYPES: dict[str, type | tuple[type, ...]] = {
@@ -42,6 +43,9 @@ COMMANDS = {
     "`tfckpt doctor`": ["doctor a", "doctor nothing"],
     "`tfckpt diff`": ["diff a b", "diff a a"],
     "`tfckpt export`": ["export a -o x.npz --include w", "export half -o y.npz --salvage"],
+    "`tfckpt run-task`": ["run-task plan.json 1", "run-task plan.json 1"],
+    "`tfckpt finish`": ["finish done.json"],
+    "`tfckpt clean`": ["clean ."],
     "`tfckpt cp`, `tfckpt merge`, `tfckpt set`": [
         "cp train c --ema-to-raw --dtype float16 --exclude step",
         "merge a other d",
@@ -103,6 +107,11 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
     tfckpt.save({"w": np.float32([1]), average: np.float32([2]), "step": np.int64(1)}, "train")
     tfckpt.copy("a", "half", shards=2)
     pathlib.Path("half.data-00000-of-00002").unlink()
+    for name in ("plan", "done"):
+        plan = jobs.plan_export("train", name)
+        pathlib.Path(f"{name}.json").write_text(plan.to_json())
+    jobs.run(plan, workers=1)
+    pathlib.Path("x.writing-0123456789abcdef").touch()
     np.save("w.npy", np.float32([7, 8]))
     return tmp_path
 
@@ -111,7 +120,7 @@ def test_every_verb_with_json_has_a_table() -> None:
     """And every section has commands here."""
     for name, package in PROGRAMS.items():
         verbs = set(package._COMMAND.verbs) - WITHOUT_JSON[name]
-        assert set(re.findall(rf"`{name} (\w+)", "".join(COMMANDS))) == verbs
+        assert set(re.findall(rf"`{name} ([\w-]+)", "".join(COMMANDS))) == verbs
     assert COMMANDS.keys() == read_tables().keys()
 
 

@@ -21,6 +21,7 @@ Read, check and write TensorFlow checkpoints without TensorFlow.
   tfckpt export model.ckpt-322 -o x.safetensors     write its tensors unchanged; also .npz and folders of .npy
   tfckpt cp model.ckpt-322 new/model    copy it, with changes; also: merge, set
   tfckpt run convert.py model.ckpt      run a script that reads it with TensorFlow's functions
+  tfckpt plan-export huge.ckpt -o s3://bucket/out/   export as tasks; then run-task and finish; clean after crashes
 
 PATH is a checkpoint's prefix, any of its files, or a folder that holds it.
 """
@@ -28,7 +29,10 @@ PATH is a checkpoint's prefix, any of its files, or a folder that holds it.
 _COMMAND = Command(
     name="tfckpt",
     package=__name__,
-    verbs=("ls", "show", "info", "tree", "graph", "verify", "doctor", "diff", "export", "cp", "merge", "set", "run"),
+    verbs=(
+        *("ls", "show", "info", "tree", "graph", "verify", "doctor", "diff", "export", "cp", "merge", "set", "run"),
+        *("plan-export", "run-task", "finish", "clean"),
+    ),
     description=DESCRIPTION,
 )
 build_parser = _COMMAND.build_parser

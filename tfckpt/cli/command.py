@@ -63,7 +63,8 @@ class Command:
         parser.add_argument("--version", action="version", version=f"{self.name} {__version__}")
         verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
         for name in (verb,) if verb in self.verbs else self.verbs:
-            importlib.import_module(f"{self.package}.{name}").add_parser(verbs)
+            module = name.replace("-", "_")
+            importlib.import_module(f"{self.package}.{module}").add_parser(verbs)
         for verb_parser in verbs.choices.values():
             verb_parser.formatter_class = HelpFormatter
         return parser

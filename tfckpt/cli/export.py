@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from ..addresses import has_secrets
 from ..errors import CorruptionError, pluralize
 from ..writing.export import ExportReport, export
 from . import opening, render
 from .command import choose_exit_code, report_misuse
-from .outputs import add_selection_options
+from .executors import add_connections_option, add_executor_options, is_requested, open_executor, say_cost
+from .outputs import add_export_options, add_selection_options, get_export_options
 
 HELP = """\
 Write the tensors of a checkpoint, unchanged, to a file that other libraries can read.
@@ -17,6 +19,7 @@ Write the tensors of a checkpoint, unchanged, to a file that other libraries can
   tfckpt export model.ckpt-322 -o weights.npz --no-optimizer --ema
   tfckpt export model.ckpt -o arrays/ --include '*/kernel' --strip-prefix net/
   tfckpt export huge.ckpt -o model.safetensors --shard-size 5GB
+  tfckpt export huge.ckpt -o s3://bucket/out/ --workers 8   one task a file
 
 The ending of OUT selects the format: .safetensors, .npz, or a folder of .npy files for a slash or no ending.
 Tensors keep TensorFlow's layouts; tf2torch writes PyTorch's.
@@ -33,24 +36,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("path", metavar="PATH", help=opening.PATH_HELP)
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="file or folder to write")
     add_selection_options(parser)
-    parser.add_argument("--strip-prefix", metavar="TEXT", default="", help="remove this from the start of names")
-    weights = parser.add_mutually_exclusive_group()
-    weights.add_argument(
-        "--ema",
-        dest="weights",
-        action="store_const",
-        const="ema",
-        help="write moving averages as the values of their variables",
-    )
-    weights.add_argument(
-        "--raw", dest="weights", action="store_const", const="raw", help="write only raw values, no moving averages"
-    )
-    parser.add_argument(
-        "--shard-size",
-        metavar="SIZE",
-        type=render.parse_size,
-        help="split a .safetensors output into files of at most this size, such as 5GB, with an index",
-    )
+    add_export_options(parser)
     parser.add_argument(
         "--salvage",
         action="store_true",
@@ -58,6 +44,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the output of an earlier export")
     parser.add_argument("--json", action="store_true", help="write JSON")
+    jobs = parser.add_argument_group("jobs", "one task for each file of a .safetensors output")
+    add_executor_options(jobs)
+    jobs.add_argument("--restart", action="store_true", help="skip files that an earlier run has finished")
+    add_connections_option(jobs)
     opening.add_options(parser)
     parser.set_defaults(run=run, weights="all")
 
@@ -65,20 +55,15 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 @report_misuse
 def run(options: argparse.Namespace) -> int:
     """Export; with --salvage the exit code still says that something was damaged."""
+    if is_requested(options) or options.restart:
+        return _run_job(options)
     progress = render.Progress("exporting")
     with opening.open_checkpoint(options.path, options) as checkpoint:
         try:
             report = export(
                 checkpoint,
                 options.output,
-                include=options.include,
-                exclude=options.exclude,
-                strip_prefix=options.strip_prefix,
-                rename=options.rename,
-                dtype=options.dtype,
-                no_optimizer=options.no_optimizer,
-                weights=options.weights,
-                shard_size=options.shard_size,
+                **get_export_options(options),
                 salvage=options.salvage,
                 overwrite=options.force,
                 progress=progress,
@@ -92,6 +77,56 @@ def run(options: argparse.Namespace) -> int:
         render.say(str(error))
     print(render.to_json(_to_data(report)) if options.json else _format_summary(report, options.output))
     return choose_exit_code(report.errors)
+
+
+def _run_job(options: argparse.Namespace) -> int:
+    """Export by tasks; the index is written if all of them succeed."""
+    from ..jobs.finishing import finish
+    from ..jobs.planning import check_output, plan_export
+    from ..jobs.running import run as run_tasks
+
+    plan = plan_export(
+        options.path,
+        options.output,
+        limits=opening.get_limits(options),
+        salvage=options.salvage,
+        **get_export_options(options),
+    )
+    check_output(plan, restart=options.restart, overwrite=options.force, output=options.output)
+    say_cost(plan)
+    progress = render.Progress("exporting")
+    try:
+        with open_executor(options, prefix="tfckpt-export") as executor:
+            report = run_tasks(
+                plan,
+                executor,
+                restart=options.restart,
+                source=options.path if has_secrets(options.path) else None,
+                output=options.output if has_secrets(options.output) else None,
+                progress=progress,
+                connections=options.connections,
+            )
+    finally:
+        progress.close()
+    for error in report.errors:
+        render.say(str(error))
+    if report.errors:
+        left = len(plan.tasks) - len(report.results)
+        render.say(
+            f"{left:,} of {len(plan.tasks):,} files are missing, and so is the index; run it again with --restart"
+        )
+        return choose_exit_code(report.errors)
+    finished = finish(plan, output=options.output)
+    for damage in finished.damaged.values():
+        render.say(damage)
+    left_out = {**plan.left_out, "damaged or missing": tuple(finished.damaged)}
+    result = ExportReport(
+        finished.tensors, finished.files, finished.nbytes, {why: names for why, names in left_out.items() if names}, ()
+    )
+    print(render.to_json(_to_data(result)) if options.json else _format_summary(result, options.output))
+    if report.skipped:
+        render.say(f"{report.skipped:,} of {len(plan.tasks):,} files were there already")
+    return 4 if finished.damaged else 0
 
 
 def _format_summary(report: ExportReport, out: str) -> str:

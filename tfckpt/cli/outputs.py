@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+from typing import Any
 
 from ..errors import pluralize
 from ..writing.copy import Report
@@ -32,6 +33,42 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-optimizer", action="store_true", help="leave out slot variables and other optimizer state"
     )
+
+
+def add_export_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of exports, of one file and of jobs."""
+    parser.add_argument("--strip-prefix", metavar="TEXT", default="", help="remove this from the start of names")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--ema",
+        dest="weights",
+        action="store_const",
+        const="ema",
+        help="write moving averages as the values of their variables",
+    )
+    weights.add_argument(
+        "--raw", dest="weights", action="store_const", const="raw", help="write only raw values, no moving averages"
+    )
+    parser.add_argument(
+        "--shard-size",
+        metavar="SIZE",
+        type=render.parse_size,
+        help="split a .safetensors output into files of at most this size, such as 5GB, with an index",
+    )
+
+
+def get_export_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `export` and `plan_export` for the options that choose, rename and convert tensors."""
+    chosen = {
+        "include": options.include,
+        "exclude": options.exclude,
+        "strip_prefix": options.strip_prefix,
+        "rename": options.rename,
+        "dtype": options.dtype,
+        "no_optimizer": options.no_optimizer,
+        "weights": options.weights,
+    }
+    return chosen if options.shard_size is None else {**chosen, "shard_size": options.shard_size}
 
 
 def parse_rename(text: str) -> tuple[str, str]:

@@ -1,0 +1,71 @@
+"""Options of verbs that run many tasks, the executor that they choose, and what a job will cost."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..errors import pluralize
+from ..tensors.reading import CONNECTIONS
+from . import render
+
+if TYPE_CHECKING:
+    from ..jobs.plan import Plan
+    from ..jobs.running import Executor
+
+
+def add_executor_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options that choose where tasks run."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", metavar="N", type=parse_count, help="run tasks in N processes of this machine")
+    where.add_argument(
+        "--scheduler", metavar="ADDRESS", help="run tasks on the Dask cluster with this scheduler: tcp://HOST:8786"
+    )
+
+
+def add_connections_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option that says how many requests a task sends at a time."""
+    parser.add_argument(
+        "--connections",
+        metavar="N",
+        type=parse_count,
+        default=CONNECTIONS,
+        help="requests of each task in flight (default: %(default)s)",
+    )
+
+
+def is_requested(options: argparse.Namespace) -> bool:
+    """Return whether the user chose to run tasks."""
+    return options.workers is not None or options.scheduler is not None
+
+
+@contextlib.contextmanager
+def open_executor(options: argparse.Namespace, *, prefix: str) -> Iterator[Executor]:
+    """Return the executor that the options choose; it is stopped at the end."""
+    if options.scheduler is not None:
+        from ..jobs.dask import DaskExecutor, connect
+
+        with connect(options.scheduler) as client:
+            yield DaskExecutor(client, prefix=prefix)
+        return
+    from ..jobs.processes import LocalProcesses
+
+    with LocalProcesses(options.workers) as processes:
+        yield processes
+
+
+def say_cost(plan: Plan) -> None:
+    """Say what a job will read, write and request."""
+    cost = plan.estimate
+    render.say(f"reads {render.format_size(cost.read_bytes)}, about {cost.get_requests:,} requests")
+    files = pluralize(len(plan.tasks), "file")
+    render.say(f"writes {render.format_size(cost.written_bytes)} to {files}, about {cost.put_requests:,} requests")
+
+
+def parse_count(text: str) -> int:
+    """Parse a number of workers or connections."""
+    if not text.isdecimal() or not 1 <= int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return int(text)

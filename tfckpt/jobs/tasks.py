@@ -1,0 +1,137 @@
+"""Running one task: read, convert, write one file, and then its record.
+
+A task changes nothing but its own file and record. Two workers that run the same task at the same time write the same
+bytes, and each commits a complete file. A task that stops, by an error or a signal, leaves no file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import Any, BinaryIO, cast
+
+from .._typing import ByteView
+from ..checkpoint import Checkpoint
+from ..errors import CheckpointError, CorruptionError, StorageError, WriteError
+from ..files.atomic import writing
+from ..files.safetensors import order_tensors, write_safetensors
+from ..sinks.contract import Sink
+from ..sinks.opening import open_sink
+from ..tensors.reading import CONNECTIONS
+from ..writing.export_tensors import make_tensor
+from .plan import Task, TaskTensor
+from .records import Record, find_proof, write_record
+from .sources import open_source
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """The result of a task: its record, and whether the file was there already."""
+
+    record: Record
+    skipped: bool
+
+
+def run_task(
+    task: Task,
+    *,
+    restart: bool = True,
+    recheck: bool = False,
+    source: str | None = None,
+    output: str | None = None,
+    connections: int = CONNECTIONS,
+) -> Result:
+    """Write the file of a task and its record, unless its record proves that this was done.
+
+    `restart=False` writes it in any case; `recheck` also reads an existing file and compares its SHA-256.
+    `source` and `output` are addresses of the same places with credentials, if the environment does not have them.
+    `connections` is the number of requests in flight; at most 160 MiB are held, whatever the size of the tensors.
+
+    Raises `ChecksumError` and other errors of data as they are; `StorageError` if the source has changed or cannot be
+    reached; and `WriteError` if the output cannot be written.
+    """
+    sink, _ = open_sink(output or task.output)
+    if restart:
+        proof = find_proof(sink, task, recheck=recheck)
+        if proof is not None:
+            return Result(proof, skipped=True)
+    with _open(task, source) as checkpoint:
+        damaged = _find_damage(checkpoint, task.tensors, connections) if task.salvage else {}
+        kept = [tensor for tensor in task.tensors if tensor.name not in damaged]
+        size, digest = _write(sink, task.output, checkpoint, kept, connections)
+    stored = sink.stat(task.output)
+    if stored is None or stored.size != size:
+        there = "nothing" if stored is None else f"{stored.size} bytes"
+        raise WriteError(f"{there} there after writing {size} bytes", path=task.output)
+    errors = {name: str(error) for name, error in damaged.items()}
+    record = Record(task.identity, task.output, size, stored.version, digest, errors)
+    write_record(sink, task, record)
+    return Result(record, skipped=False)
+
+
+def run_or_list_damage(task: Task, **options: Any) -> Result | tuple[CheckpointError, ...]:
+    """Run a task like `run_task`; if its source is damaged, return the errors of all its tensors."""
+    try:
+        return run_task(task, **options)
+    except CorruptionError as error:
+        connections = options.get("connections", CONNECTIONS)
+        with _open(task, options.get("source")) as checkpoint:
+            return tuple(_find_damage(checkpoint, task.tensors, connections).values()) or (error,)
+
+
+def _open(task: Task, source: str | None) -> Checkpoint:
+    return open_source(source or task.source, (task.index, *task.shards))
+
+
+def _write(
+    sink: Sink, path: str, checkpoint: Checkpoint, tensors: Sequence[TaskTensor], connections: int
+) -> tuple[int, str]:
+    """Write a file; return its size and SHA-256."""
+    origins = {tensor.name: tensor.origin for tensor in tensors}
+    planned = [make_tensor(checkpoint, each.origin, each.name, each.dtype, each.shape) for each in tensors]
+    sink.make_folder(sink.split(path)[0])
+    pending = sink.create(path)
+    try:
+        file = _HashedFile(pending.file)
+        ahead = [origins[tensor.name] for tensor in order_tensors(planned)]
+        with writing(path), checkpoint.reader.read_ahead(ahead, connections):
+            write_safetensors(cast(BinaryIO, file), planned, {}, threads=1)
+        pending.commit()
+    finally:
+        pending.discard()
+    return file.tell(), file.digest.hexdigest()
+
+
+class _HashedFile:
+    """A file that is written in order, with the SHA-256 of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._write = file.write
+        self._size = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, data: ByteView | bytes) -> None:
+        """Append bytes."""
+        self._write(data)
+        self.digest.update(data)
+        self._size += len(data)
+
+    def tell(self) -> int:
+        """Return the number of bytes written."""
+        return self._size
+
+
+def _find_damage(checkpoint: Checkpoint, tensors: Sequence[TaskTensor], connections: int) -> dict[str, CheckpointError]:
+    """Return the tensors that cannot be read, each with its error."""
+    damaged: dict[str, CheckpointError] = {}
+    with checkpoint.reader.read_ahead([tensor.origin for tensor in tensors], connections):
+        for tensor in tensors:
+            try:
+                for _ in checkpoint.reader.iterate_values(tensor.origin):
+                    pass
+            except StorageError:
+                raise
+            except CheckpointError as error:
+                damaged[tensor.name] = error
+    return damaged
