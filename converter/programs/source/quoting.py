@@ -1,0 +1,49 @@
+"""Names and strings of strangers as text of a program: identifiers of plain letters, and quoted strings."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import keyword
+import re
+from collections.abc import Iterable
+
+#: Identifiers longer than this are cut.
+MAX_LENGTH = 64
+_RESERVED = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "self", "torch", "nn", "F", "Model", "load", "dtype"}
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9]+")
+
+
+def quote(text: str) -> str:
+    """Return a string as a literal in double quotes that has only ASCII characters."""
+    return json.dumps(text, ensure_ascii=True).replace("\x7f", "\\u007f")
+
+
+class Names:
+    """The identifiers of one scope; each is given once."""
+
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
+        self._taken = {*_RESERVED, *reserved}
+        self._next: dict[str, int] = {}
+
+    def take(self, name: str, default: str = "x") -> str:
+        """Return an identifier in snake case for any name, numbered if it is reserved or taken."""
+        base = make_identifier(name, default)
+        if base not in self._taken:
+            self._taken.add(base)
+            return base
+        number = self._next.get(base, 1)
+        while f"{base}_{number}" in self._taken:
+            number += 1
+        self._next[base] = number + 1
+        self._taken.add(f"{base}_{number}")
+        return f"{base}_{number}"
+
+
+def make_identifier(name: str, default: str = "x") -> str:
+    """Return a name in snake case, with plain letters only; `default` comes first if nothing or a digit would."""
+    plain = _NOT_PLAIN.sub("_", name[: 8 * MAX_LENGTH]).strip("_")
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", plain).lower()[:MAX_LENGTH].strip("_")
+    if not plain:
+        return default
+    return f"{default}_{plain}" if plain[0].isdigit() else plain

@@ -1,0 +1,263 @@
+"""The text of the whole module, and the tensors of its state dict."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from . import same_padding
+from .naming import name_layers
+from .network import Leaf, Network, Node
+from .quoting import Names
+from .statements import ForwardWriter, Statement
+
+WIDTH = 120
+_INDENT = " " * 8
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """The source of a module: its text, and the tensors of its state dict by name.
+
+    `layers` is the number of recognized layers, `lines` that of the statements of `forward`, and `permutes` how many of
+    these contain a permutation or reshape.
+    """
+
+    text: str
+    tensors: dict[str, torch.Tensor]
+    layers: int
+    lines: int
+    permutes: int
+
+
+def write_module(network: Network, *, nests: bool) -> Source:
+    """Return the source of a network whose layers are recognized."""
+    attributes = name_layers(network)
+    names = Names(["forward", "load_file", "pad_same"])
+    arguments = {node: names.take(node.args["name"], default="input") for node in network.inputs}
+    writer = ForwardWriter(network, attributes, arguments, nests=nests)
+    statements, result = writer.write()
+    tensors: dict[str, torch.Tensor] = {}
+    init = _write_init(network, attributes, tensors)
+    symbols = _Symbols(network)
+    body = _write_body(statements, result, symbols)
+    if writer.uses_dtype:
+        body.insert(0, f"{_INDENT}dtype = {_dtype_source(network, attributes)}")
+    signature = _explode(f"    def forward(self, {', '.join(arguments.values())}):", "    ")
+    shapes = "; ".join(f"{name} is {symbols.describe(node)}" for node, name in arguments.items() if node.shape)
+    text = "\n".join(
+        [
+            *_HEAD,
+            *(_helpers(network)),
+            "class Model(nn.Module):",
+            "    def __init__(self):",
+            "        super().__init__()",
+            *init,
+            "",
+            *signature,
+            *_comment(shapes),
+            *body,
+            *_TAIL,
+        ]
+    )
+    moved = sum(any(word in statement.text for word in (".permute(", ".reshape(")) for statement in statements)
+    layers = len({id(node.args["layer"]) for node in network.nodes if node.op == "layer"})
+    return Source(text, tensors, layers, len(statements) + 1, moved)
+
+
+def _helpers(network: Network) -> list[str]:
+    """Return the functions that `forward` calls."""
+    used = {node.args["function"] for node in network.nodes if node.op == "call"}
+    return [*same_padding.TEXT.strip().split("\n"), "", ""] if same_padding.NAME in used else []
+
+
+_HEAD = (
+    '"""A network written from a TensorFlow graph; it needs PyTorch, and safetensors to load the weights."""',
+    "",
+    "import torch",
+    "import torch.nn.functional as F",
+    "from torch import nn",
+    "",
+    "",
+)
+_TAIL = (
+    "",
+    "",
+    "def load(path):",
+    '    """Return the network with the weights of a safetensors file, in the mode for inference."""',
+    "    from safetensors.torch import load_file",
+    "",
+    "    model = Model()",
+    "    model.load_state_dict(load_file(path))",
+    "    return model.eval()",
+    "",
+)
+
+
+def _write_init(network: Network, attributes: dict[Node, str], tensors: dict[str, torch.Tensor]) -> list[str]:
+    lines: list[str] = []
+    done: set[int] = set()
+    for node in network.nodes:
+        if node.op != "layer" or id(node.args["layer"]) in done:
+            continue
+        layer = node.args["layer"]
+        done.add(id(layer))
+        lines += _explode(f"{_INDENT}self.{layer.name} = nn.{layer.kind}({', '.join(layer.arguments)})", _INDENT)
+        for name, state in layer.state.items():
+            tensors[f"{layer.name}.{name}"] = _stored(state.args["leaf"])
+        if layer.kind.startswith("BatchNorm"):
+            tensors[f"{layer.name}.num_batches_tracked"] = torch.tensor(0)
+    for node, name in attributes.items():
+        leaf: Leaf = node.args["leaf"]
+        tensors[name] = _stored(leaf)
+        lines += _explode(f"{_INDENT}{_write_tensor(leaf, name)}", _INDENT)
+    return lines
+
+
+def _stored(leaf: Leaf) -> torch.Tensor:
+    return leaf.tensor.detach().contiguous().clone()
+
+
+def _write_tensor(leaf: Leaf, name: str) -> str:
+    sizes = ", ".join(map(str, leaf.tensor.shape)) or "()"
+    is_float = leaf.tensor.is_floating_point()
+    if leaf.is_parameter and is_float:
+        frozen = "" if leaf.is_trained else ", requires_grad=False"
+        return f"self.{name} = nn.Parameter(torch.zeros({sizes}){frozen})"
+    kind = "" if is_float else f", dtype={leaf.tensor.dtype}"
+    return f'self.register_buffer("{name}", torch.zeros({sizes}{kind}))'
+
+
+def _dtype_source(network: Network, attributes: dict[Node, str]) -> str:
+    """Return where `forward` finds the floating-point type of the module."""
+    for node in network.nodes:
+        if node.op == "layer":
+            return f"self.{node.args['layer'].name}.weight.dtype"
+    for node, name in attributes.items():
+        if node.args["leaf"].tensor.is_floating_point():
+            return f"self.{name}.dtype"
+    return "torch.get_default_dtype()"
+
+
+def _write_body(statements: list[Statement], result: str, symbols: _Symbols) -> list[str]:
+    lines: list[str] = []
+    previous: Any = None
+    for statement in statements:
+        text = f"{_INDENT}{statement.variable} = {statement.text}"
+        shape = statement.node.shape
+        comment = "" if shape is None or shape == previous else f"  # {symbols.describe(statement.node)}"
+        previous = shape if shape is not None else previous
+        if len(text) > WIDTH:
+            lines += _explode(text, _INDENT)
+        elif len(text) + len(comment) > WIDTH:
+            lines.append(text)
+        else:
+            lines.append(text + comment)
+    return lines + _explode(f"{_INDENT}return {result}", _INDENT)
+
+
+def _comment(text: str) -> list[str]:
+    line = f"{_INDENT}# {text}"
+    return [line] if text and len(line) <= WIDTH else []
+
+
+class _Symbols:
+    """Letters for the symbols of dynamic sizes."""
+
+    def __init__(self, network: Network) -> None:
+        self._names: dict[Any, str] = {}
+        taken = {"N", "H", "W", "T"}
+        for node in network.inputs:
+            for axis, size in enumerate(node.shape or ()):
+                if type(size) is not int and getattr(size, "is_Symbol", False) and size not in self._names:
+                    usual = "N" if axis == 0 else ("T" if len(node.shape or ()) == 3 else "HW"[axis % 2 == 0])
+                    name = usual if usual not in self._names.values() else f"S{len(self._names)}"
+                    self._names[size] = name
+        del taken
+
+    def describe(self, node: Node) -> str:
+        """Return a shape as text."""
+        sizes = [self._size(size) for size in node.shape or ()]
+        return f"[{', '.join(sizes)}]"
+
+    def _size(self, size: Any) -> str:
+        if type(size) is int:
+            return str(size)
+        import sympy
+
+        symbols = {symbol: sympy.Symbol(name) for symbol, name in self._names.items()}
+        text = str(size.xreplace(symbols))
+        return text if len(text) <= 16 and text.isprintable() else "?"
+
+
+def _explode(line: str, indent: str) -> list[str]:
+    """Return a line as it is, or with the arguments of its last outermost brackets one a line if it is too long."""
+    if len(line) <= WIDTH:
+        return [line]
+    opening = _find_opening(line)
+    if opening is None:
+        return [line]
+    closing = _find_closing(line, opening)
+    arguments = _split_arguments(line[opening + 1 : closing])
+    inner = indent + "    "
+    lines = [line[: opening + 1]]
+    for argument in arguments:
+        text = f"{inner}{argument},"
+        lines += _explode(text[:-1], inner) if len(text) > WIDTH else [text]
+        if len(text) > WIDTH:
+            lines[-1] += ","
+    return [*lines, f"{indent}{line[closing:]}"]
+
+
+def _find_opening(line: str) -> int | None:
+    """Return the position of the last opening bracket that is not inside others."""
+    depth = 0
+    found = None
+    quoted = False
+    for position, character in enumerate(line):
+        if character == '"' and line[position - 1] != "\\":
+            quoted = not quoted
+        if quoted:
+            continue
+        if character in "([{":
+            if depth == 0:
+                found = position
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+    return found
+
+
+def _find_closing(line: str, opening: int) -> int:
+    depth = 0
+    quoted = False
+    for position in range(opening, len(line)):
+        character = line[position]
+        if character == '"' and line[position - 1] != "\\":
+            quoted = not quoted
+        if quoted:
+            continue
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0:
+            return position
+    raise AssertionError("brackets do not match")
+
+
+def _split_arguments(text: str) -> list[str]:
+    parts: list[str] = []
+    depth = 0
+    quoted = False
+    start = 0
+    for position, character in enumerate(text):
+        if character == '"' and text[position - 1] != "\\":
+            quoted = not quoted
+        if quoted:
+            continue
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append(text[start:position].strip())
+            start = position + 1
+    parts.append(text[start:].strip())
+    return [part for part in parts if part]
