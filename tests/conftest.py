@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeVar
 
 import hypothesis
@@ -46,6 +46,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def slow(*values: object) -> object:
     """Parameters of a case that only `--all` runs."""
     return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_open_files(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The tests of the reader run with 256 open files at most, a limit that some systems have by default."""
+    reader = ("tests.tfckpt", "tests.contracts", "tests.hostile")
+    if not request.module.__name__.startswith(reader) or os.name == "nt":
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 PROGRAMS = {"tfckpt": tfckpt.cli, "tf2torch": converter.cli}
 #: Verbs without --json: `run` prints what a script prints, `plan-export` a plan; --report writes the others' reports.
-WITHOUT_JSON = {"tfckpt": {"run", "plan-export"}, "tf2torch": {"convert", "verify", "revert"}}
+WITHOUT_JSON = {"tfckpt": {"run", "plan-export"}, "tf2torch": {"convert", "verify"}}
 #: Verbs that need PyTorch.
-NEEDS_TORCH = ("bench", "evaluate", "export", "inspect")
+NEEDS_TORCH = ("bench", "evaluate", "export", "inspect", "revert")
 TYPES: dict[str, type | tuple[type, ...]] = {
     "text": str,
     "integer": int,
@@ -62,6 +62,9 @@ COMMANDS = {
     "`tf2torch export`": ["export DATA/tensorflow/savedmodel-tf2 -o model.pt2"],
     "`tf2torch inspect`": ["inspect DATA/tensorflow/savedmodel-tf1"],
     "`tf2torch plan`": ["plan DATA/digits/efficientnetv2-digits"],
+    "`tf2torch revert`": [
+        "revert digits.safetensors -o reverted --like DATA/digits/efficientnetv2-digits --with-averages"
+    ],
     "`tf2torch plan --rules`": ["plan DATA/bert --rules ROOT/examples/bert/bert.toml"],
 }
 

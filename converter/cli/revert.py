@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
 import tfckpt
 from tfckpt.cli.opening import add_limit_option, get_limits
-from tfckpt.cli.render import say
+from tfckpt.cli.render import say, to_json
 from tfckpt.errors import pluralize
 
 from ..reverting import FAMILIES, RevertReport, revert
@@ -65,6 +66,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     add_limit_option(parser)
     parser.add_argument("--force", action="store_true", help="overwrite an existing checkpoint")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
@@ -92,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     finally:
         if like is not None:
             like.close()
-    print(format_summary(report))
+    print(to_json(dataclasses.asdict(report)) if options.json else format_summary(report))
     return 0
 
 
