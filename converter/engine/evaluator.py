@@ -180,6 +180,8 @@ def read_constant(step: Step, dtype: torch.dtype) -> Value:
         raise GraphError("the constant has no value", node=step.name, op=step.node.op)
     if is_floating(value):
         return value.astype(host_float(dtype)) if value.size == 1 else to_weight(value, dtype)
+    if value.dtype.kind == "c":
+        return to_tensor(value, dtype)
     if value.dtype.kind in "iubO":
         return value
     raise GraphError(f"constants of type {value.dtype} are not supported", node=step.name, op=step.node.op)

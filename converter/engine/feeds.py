@@ -33,9 +33,13 @@ def convert_feed(
         declared_shape = (-1,) * len(declared_shape)
     _check_shape(name, tuple(value.shape), declared_shape)
     if isinstance(value, Tensor):
+        if value.is_complex():
+            return to_dtype(value, dtype.to_complex())
         return to_dtype(value, dtype) if value.is_floating_point() else value
     if is_floating(value):
         return value.astype(host_float(dtype)) if on_host and value.size == 1 else to_tensor(value, dtype)
+    if value.dtype.kind == "c":
+        return to_tensor(value, dtype)
     # Scalars stay on the host, where they can decide branches and shapes.
     if value.ndim == 0 or value.dtype.kind not in "iub" or value.dtype.name in ("uint16", "uint32", "uint64"):
         return value
@@ -82,6 +86,7 @@ def _check_type(name: str, value: Tensor | Array, declared: str | None) -> None:
         dtype = "string"
     # A floating-point feed of any width is converted to the one dtype the engine runs in.
     is_any_float = is_float(declared) and is_float(dtype)
+    is_any_float |= dtype.startswith("complex") and declared.startswith("complex")
     if not is_any_float and dtype != declared.removeprefix("q"):
         raise FeedError(f"the feed {name} has dtype {dtype}, expected {declared}")
 

@@ -65,9 +65,12 @@ _FRAMES = ("Enter", "Exit", "LoopCond", "NextIteration")
 _MODULES = (
     "arithmetic",
     "arrays",
+    "cells",
+    "colors",
     "comparison",
     "control",
     "convolution",
+    "detection",
     "fused",
     "images",
     "indexing",
@@ -80,6 +83,8 @@ _MODULES = (
     "reduction",
     "shapes",
     "spaces",
+    "sparse",
+    "spectral",
     "tensor_arrays",
 )
 

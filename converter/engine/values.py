@@ -48,6 +48,7 @@ Tensor: TypeAlias = torch.Tensor
 Value: TypeAlias = Tensor | Array | Resource | TensorList | Dead
 
 _FLOATS = {"float16", "float32", "float64", "bfloat16"}
+_COMPLEX = {"complex64", "complex128"}
 _TORCH = {
     "int8": torch.int8,
     "int16": torch.int16,
@@ -68,18 +69,29 @@ _NUMPY_FLOATS: dict[torch.dtype, np.dtype[Any]] = {
 }
 
 
+_NUMPY_COMPLEX: dict[torch.dtype, np.dtype[Any]] = {
+    torch.float32: np.dtype(np.complex64),
+    torch.float64: np.dtype(np.complex128),
+}
+
+
 def is_float(name: str) -> bool:
     """Return whether a dtype, by TensorFlow's short name, is floating-point and so replaced by the engine's dtype."""
     return name in _FLOATS
 
 
 def is_known(name: str) -> bool:
-    """Return whether tensors of a dtype, by TensorFlow's short name, are supported; complex and float8 are not."""
-    return name in _FLOATS or name in _TORCH or name in ("string", "resource", "variant")
+    """Return whether tensors of a dtype, by TensorFlow's short name, are supported; float8 is not."""
+    return name in _FLOATS or name in _COMPLEX or name in _TORCH or name in ("string", "resource", "variant")
 
 
 def torch_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
-    """Return PyTorch's dtype for TensorFlow's short name; `dtype` for any floating-point type."""
+    """Return PyTorch's dtype for TensorFlow's short name; `dtype` for any floating-point type.
+
+    The parts of complex numbers have this `dtype`, too.
+    """
+    if name in _COMPLEX:
+        return dtype.to_complex()
     return dtype if name in _FLOATS else _TORCH[name]
 
 
@@ -87,6 +99,8 @@ def numpy_dtype(name: str, dtype: torch.dtype) -> np.dtype[Any]:
     """Return NumPy's dtype for TensorFlow's short name; `dtype` for any floating-point type."""
     if name in _FLOATS:
         return _NUMPY_FLOATS[dtype]
+    if name in _COMPLEX:
+        return _NUMPY_COMPLEX[dtype]
     return np.dtype(object) if name == "string" else np.dtype(name.removeprefix("q"))
 
 
@@ -111,6 +125,8 @@ def to_tensor(value: Value, dtype: torch.dtype, device: torch.device | None = No
         return _stack_symbols(value, dtype, device)
     if is_floating(value):
         return torch.from_numpy(value.astype(_NUMPY_FLOATS[dtype])).to(device)
+    if value.dtype.kind == "c":
+        return torch.from_numpy(value.astype(_NUMPY_COMPLEX[dtype])).to(device)
     if not value.flags.writeable or not value.dtype.isnative:
         value = value.astype(value.dtype.newbyteorder("="))
     return torch.from_numpy(value).to(device)

@@ -96,7 +96,11 @@ def _softplus(x: Tensor) -> Tensor:
 
 
 def _reciprocal(x: Tensor) -> Tensor:
-    return torch.reciprocal(x) if x.is_floating_point() else torch.div(1, x, rounding_mode="trunc").to(x.dtype)
+    return (
+        torch.reciprocal(x)
+        if x.is_floating_point() or x.is_complex()
+        else torch.div(1, x, rounding_mode="trunc").to(x.dtype)
+    )
 
 
 unary("Abs", torch.abs, np.abs)
@@ -144,7 +148,8 @@ def _divide(x: Tensor | float, y: Tensor | float) -> Tensor:
     """Divide as TensorFlow's Div does: integers are rounded toward zero."""
     if not isinstance(x, Tensor) or not isinstance(y, Tensor):
         return x / y  # type: ignore[return-value]  # one of them is a tensor
-    return torch.div(x, y) if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
+    is_exact = x.is_floating_point() or x.is_complex()
+    return torch.div(x, y) if is_exact else torch.div(x, y, rounding_mode="trunc")
 
 
 def _floor_divide(x: Tensor, y: Tensor) -> Tensor:
@@ -307,6 +312,8 @@ def cast(call: Call, x: Value) -> Value:
         return x.astype(numpy_dtype(target, call.dtype))
     if is_float(source) and is_float(target):
         return x
+    if source.startswith("complex") and not target.startswith("complex"):
+        x = torch.real(to_tensor(x, call.dtype))
     return to_dtype(to_tensor(x, call.dtype), call.torch_dtype("DstT"))
 
 
@@ -331,6 +338,29 @@ def fake_quantize_fixed(call: Call, inputs: Value) -> Value:
 def fake_quantize(call: Call, inputs: Value, low: Value, high: Value) -> Value:
     """Round to the steps of a quantization whose range is set by inputs."""
     return _fake_quantize(call, to_tensor(inputs, call.dtype), to_number(low), to_number(high))
+
+
+@op("FakeQuantWithMinMaxVarsPerChannel", outputs=("outputs",))
+def fake_quantize_channels(call: Call, inputs: Value, low: Value, high: Value) -> Value:
+    """Round to the steps of a quantization whose range is set for each channel, along the last axis."""
+    x, lows, highs = to_tensors(call.dtype, inputs, low, high)
+    floor = 1 if call.flag("narrow_range") else 0
+    ceiling = 2 ** int(call.get("num_bits", 8)) - 1
+    low32, high32 = lows.float(), highs.float()  # TensorFlow computes the steps in float32 for any input
+    scale = (high32 - low32) / (ceiling - floor)
+    zero = torch.floor((floor - low32 / scale).clamp(floor, ceiling) + 0.5)
+    nudged_low, nudged_high = (floor - zero) * scale, (ceiling - zero) * scale
+    shifted = torch.minimum(torch.maximum(x.float(), nudged_low), nudged_high) - nudged_low
+    rounded = torch.floor(shifted * (1 / scale) + 0.5) * scale + nudged_low
+    return to_dtype(torch.where((low32 == 0) & (high32 == 0), torch.zeros_like(rounded), rounded), x.dtype)
+
+
+@op("Bucketize")
+def bucketize(call: Call, value: Value) -> Value:
+    """Return the number of boundaries that are not greater than each element."""
+    x = to_tensor(value, call.dtype)
+    boundaries = torch.tensor([float(bound) for bound in call.get("boundaries", ())], dtype=torch.float64)
+    return torch.bucketize(x.to(torch.float64), boundaries, out_int32=True, right=True)
 
 
 def _fake_quantize(call: Call, x: Tensor, low: float, high: float) -> Tensor:

@@ -254,6 +254,17 @@ def dynamic_stitch(call: Call, *inputs: Value) -> Value:
     return result
 
 
+@op("DynamicPartition", outputs=("outputs",))
+def dynamic_partition(call: Call, data: Value, partitions: Value) -> Value | tuple[Value, ...]:
+    """Return the rows of each partition, in order."""
+    rows, owners = to_tensors(call.dtype, data, partitions)
+    count = int(call.get("num_partitions", 1))
+    call.check_size([count], 8)
+    if owners.numel() and not 0 <= int(owners.min()) <= int(owners.max()) < count:
+        raise GraphError(f"a partition is not one of {count}")
+    return tuple(rows[owners == number] for number in range(count))
+
+
 @op("Unique", outputs=("y", "idx"))
 def unique(call: Call, x: Value) -> tuple[Value, Value]:
     """Return the unique elements in the order of their first occurrence, and for each element its index among them."""

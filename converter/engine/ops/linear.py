@@ -13,6 +13,11 @@ def _transpose_if(matrix: Tensor, *, is_transposed: bool) -> Tensor:
     return matrix.transpose(-1, -2) if is_transposed else matrix
 
 
+def _adjoin_if(matrix: Tensor, *, is_adjoined: bool) -> Tensor:
+    """Return the conjugate transpose."""
+    return matrix.mH if is_adjoined else matrix
+
+
 @op("MatMul", outputs=("product",))
 def matmul(call: Call, a: Value, b: Value) -> Value:
     """Multiply two matrices."""
@@ -25,8 +30,8 @@ def matmul(call: Call, a: Value, b: Value) -> Value:
 def batch_matmul(call: Call, x: Value, y: Value) -> Value:
     """Multiply the matrices in the last two axes; the other axes are broadcast."""
     left, right = to_tensors(call.dtype, x, y)
-    left = _transpose_if(left, is_transposed=call.flag("adj_x"))
-    return left @ _transpose_if(right, is_transposed=call.flag("adj_y"))
+    left = _adjoin_if(left, is_adjoined=call.flag("adj_x"))
+    return left @ _adjoin_if(right, is_adjoined=call.flag("adj_y"))
 
 
 @op("Einsum")

@@ -155,3 +155,85 @@ def _check_sizes(shape: Sequence[int] | None) -> tuple[int, ...]:
     if shape is None or any(type(size) is int and size < 0 for size in shape):
         raise GraphError("an element of the list was never set, and its shape is unknown")
     return tuple(shape)
+
+
+@op("TensorListConcat", "TensorListConcatV2", outputs=("tensor", "lengths"))
+def concat(call: Call, handle: Value, *shapes: Value) -> tuple[Value, Value]:
+    """Join all elements along their first axis, and return the number of rows of each."""
+    elements = _check_list(handle)
+    first = next((tuple(item.shape) for item in elements.items if item is not None), None)
+    shape = first or (_read_element_shape(shapes[0]) if shapes else call.get("element_shape"))
+    items = [_make_zeros(call, elements, shape) if item is None else item for item in elements.items]
+    lengths = np.array([item.shape[0] for item in items], np.int64)
+    if not items:
+        known = shape if shape is not None else elements.element_shape
+        return _make_zeros(call, elements, (0, *_check_sizes(None if known is None else known[1:]))), lengths
+    return torch.cat(to_tensors(call.dtype, *items)), lengths
+
+
+@op("TensorListGather", outputs=("values",))
+def gather(call: Call, handle: Value, indices: Value, element_shape: Value) -> Value:
+    """Stack some elements as the rows of a tensor."""
+    elements = _check_list(handle)
+    positions = to_ints(indices)
+    if positions and not 0 <= min(positions) <= max(positions) < len(elements.items):
+        raise GraphError(f"elements {positions} do not all exist in a list of {len(elements.items)}")
+    chosen = dataclasses.replace(elements, items=tuple(elements.items[position] for position in positions))
+    stacked: Value = stack(call, chosen, element_shape)
+    return stacked
+
+
+def _place(call: Call, elements: TensorList, tensor: Value, positions: Sequence[int]) -> TensorList:
+    rows: Sequence[Value]
+    if isinstance(tensor, np.ndarray):
+        rows = [np.asarray(row) for row in tensor]
+    else:
+        rows = to_tensor(tensor, call.dtype).unbind(0)
+    items = list(elements.items)
+    if positions and min(positions) < 0:
+        raise GraphError(f"element {min(positions)} of a list does not exist")
+    length = max(positions, default=-1) + 1
+    call.check_size([length], 8)
+    items += [None] * (length - len(items))
+    for position, row in zip(positions, rows, strict=True):
+        items[position] = _check_item(row)
+    return dataclasses.replace(elements, items=tuple(items))
+
+
+@op("TensorListScatter", "TensorListScatterV2", outputs=("output_handle",))
+def scatter(call: Call, tensor: Value, indices: Value, element_shape: Value, *number: Value) -> Value:
+    """Return a list with the rows of a tensor at some positions."""
+    count = max(to_int(number[0]), 0) if number else 0
+    call.check_size([count], 8)
+    empty = TensorList((None,) * count, _read_element_shape(element_shape), call.type_name("element_dtype"))
+    return _place(call, empty, tensor, to_ints(indices))
+
+
+@op("TensorListScatterIntoExistingList", outputs=("output_handle",))
+def scatter_into(call: Call, handle: Value, tensor: Value, indices: Value) -> Value:
+    """Return the list with the rows of a tensor at some positions."""
+    return _place(call, _check_list(handle), tensor, to_ints(indices))
+
+
+@op("TensorListResize", outputs=("output_handle",))
+def resize(call: Call, handle: Value, size: Value) -> Value:
+    """Return the list with another number of elements; new ones are not set."""
+    elements, count = _check_list(handle), to_int(size)
+    call.check_size([count], 8)
+    items = elements.items[:count]
+    return dataclasses.replace(elements, items=(*items, *[None] * (count - len(items))))
+
+
+@op("TensorListSplit", outputs=("output_handle",))
+def split(call: Call, tensor: Value, element_shape: Value, lengths: Value) -> Value:
+    """Return consecutive parts of a tensor as a list."""
+    parts = torch.split(to_tensor(tensor, call.dtype), to_ints(lengths))
+    return TensorList(tuple(parts), _read_element_shape(element_shape), call.type_name("element_dtype"))
+
+
+@op("TensorListConcatLists", outputs=("output",))
+def concat_lists(call: Call, first: Value, second: Value) -> Value:
+    """Return the elements of two lists as one."""
+    del call
+    elements = _check_list(first)
+    return dataclasses.replace(elements, items=elements.items + _check_list(second).items)

@@ -39,7 +39,7 @@ def _check_axis(axis: int, rank: int) -> int:
 
 
 def _mean(tensor: Tensor, axes: list[int], keep: bool) -> Tensor:
-    if tensor.is_floating_point():
+    if tensor.is_floating_point() or tensor.is_complex():
         return tensor.mean(axes, keep)
     count = math.prod(tensor.shape[axis] for axis in axes)
     return torch.div(tensor.sum(axes, keep), count, rounding_mode="trunc")
@@ -47,7 +47,7 @@ def _mean(tensor: Tensor, axes: list[int], keep: bool) -> Tensor:
 
 def _sum_dtype(tensor: Tensor) -> torch.dtype | None:
     """Return the dtype in which integers are added: their own, as in TensorFlow; None for other tensors."""
-    return None if tensor.is_floating_point() else tensor.dtype
+    return None if tensor.is_floating_point() or tensor.is_complex() else tensor.dtype
 
 
 def _one_by_one(function: Callable[[Tensor, int, bool], Tensor]) -> Reduction:

@@ -38,14 +38,14 @@ ELSEWHERE = {
 def assert_close(actual: Array, expected: Array, tolerance: float, label: str) -> None:
     """Compare two arrays: shapes, integers, infinities and NaNs exactly, other numbers relative to the largest one."""
     assert actual.shape == expected.shape, label
-    if expected.dtype.kind != "f":
+    if expected.dtype.kind not in "fc":
         np.testing.assert_array_equal(actual, expected, err_msg=label)
         assert actual.dtype == expected.dtype, label
         return
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(np.where(finite, 0, actual), np.where(finite, 0, expected), err_msg=label)
     scale = np.abs(expected[finite]).max(initial=0)
-    worst = np.abs(actual.astype(np.float64)[finite] - expected[finite]).max(initial=0)
+    worst = np.abs(actual.astype(np.result_type(actual, np.float64))[finite] - expected[finite]).max(initial=0)
     assert worst <= tolerance * scale, f"{label}: {worst / scale} of the largest number"
 
 

@@ -205,3 +205,21 @@ def record(case):
     case("Cast/constant", lambda x: tf.raw_ops.Cast(x=tf.shape(x), DstT=tf.float64) * x, reals(2))
     case("host/shape arithmetic", lambda x: (tf.shape(x)[1] * 3 + 1) // 2 - tf.reduce_prod(tf.shape(x)), reals(3, 5))
     case("host/float of shape", lambda x: x / tf.sqrt(tf.cast(tf.shape(x)[-1], tf.float64)), reals(3, 5))
+    for kind in (np.float64, np.float32, np.int32, np.int64):
+        numbers = np.array([[-5, 0, 1, 9], [10, 11, 3, 100]], kind)
+        case(
+            f"Bucketize/{np.dtype(kind).name}",
+            lambda x: tf.raw_ops.Bucketize(input=x, boundaries=[0.0, 3.0, 10.0]),
+            numbers,
+        )
+    lows, highs = np.array([-1.5, 0, -6, 0.5], np.float32), np.array([2, 6, -1, 3], np.float32)
+    for bits, narrow in ((8, False), (4, True)):
+        case(
+            f"FakeQuantWithMinMaxVarsPerChannel/{bits}/{narrow}",
+            lambda x, a, b, n=bits, r=narrow: tf.raw_ops.FakeQuantWithMinMaxVarsPerChannel(
+                inputs=x, min=a, max=b, num_bits=n, narrow_range=r
+            ),
+            reals(3, 4, scale=4).astype(np.float32),
+            lows,
+            highs,
+        )

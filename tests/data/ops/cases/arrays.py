@@ -110,3 +110,15 @@ def record(case):
     )
     case("Unique", lambda x: raw.Unique(x=x), np.array([4, 1, 4, 2, 1, 9], np.int64))
     case("Unique/int64", lambda x: raw.Unique(x=x, out_idx=tf.int64), np.array([0.5, 0.25, 0.5]))
+    case(
+        "DynamicPartition",
+        lambda x, p: tf.raw_ops.DynamicPartition(data=x, partitions=p, num_partitions=4),
+        reals(5, 2),
+        np.array([2, 0, 2, 1, 0], np.int32),
+    )
+    case(
+        "DynamicPartition/matrix",
+        lambda x, p: tf.raw_ops.DynamicPartition(data=x, partitions=p, num_partitions=2),
+        reals(2, 3, 2),
+        np.array([[1, 0, 1], [1, 1, 0]], np.int32),
+    )

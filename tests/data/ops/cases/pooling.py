@@ -69,3 +69,23 @@ def record(case):
                 ),
                 single(reals(1, 5, 5, 4, 2) - 3),
             )
+    for padding in ("SAME", "VALID"):
+        for batch in (False, True):
+            case(
+                f"MaxPoolWithArgmax/{padding}/{batch}",
+                lambda x, p=padding, b=batch: [
+                    *tf.raw_ops.MaxPoolWithArgmax(
+                        input=x, ksize=[1, 3, 2, 1], strides=[1, 2, 2, 1], padding=p, include_batch_in_index=b
+                    )
+                ],
+                reals(2, 6, 7, 3),
+            )
+        for rate in (1, 2):
+            case(
+                f"Dilation2D/{padding}/{rate}",
+                lambda x, k, p=padding, r=rate: tf.raw_ops.Dilation2D(
+                    input=x, filter=k, strides=[1, 2, 1, 1], rates=[1, r, r, 1], padding=p
+                ),
+                reals(2, 7, 6, 3),
+                reals(3, 2, 3),
+            )
