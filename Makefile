@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test test-all golden check bench coverage format fuzz mutation package protos clean tensorflow-check \
-	test-matrix
+	test-matrix export-check
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/python examples/demo.py
@@ -67,6 +67,16 @@ mutation: $(VENV)/.mutation-installed
 test-matrix:
 	$(PYTHON) -m tests.matrix
 
+# Programs for phones, each in an environment of its own: 550 MB for ExecuTorch and 1.1 GB for LiteRT. Both import
+# packages that warn, so that warnings are no errors here.
+export-check:
+	for extra in executorch litert; do \
+		$(PYTHON) -m venv .export-check/$$extra && \
+		.export-check/$$extra/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+			--config-settings editable_mode=compat --editable ".[$$extra]" fsspec hypothesis pytest && \
+		.export-check/$$extra/bin/python -m pytest --quiet -W default tests/converter/programs/test_phones.py || exit 1; \
+	done
+
 # The wheel of both packages, built and tried in an empty environment.
 package: $(VENV)/.dev-installed
 	$(BIN)/python -m tests.package
@@ -83,7 +93,7 @@ protos: $(VENV)/.dev-installed
 	$(BIN)/python protos/compile.py
 
 clean:
-	rm -rf $(VENV) build dist mutants *.egg-info
+	rm -rf $(VENV) .export-check build dist mutants *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -31,6 +31,7 @@ Write a network, or any TensorFlow graph, as a file that runs without tf2torch a
   tf2torch export saved_model -o model.onnx                      any other graph, with the names of its signature
   tf2torch export m.meta -o m.pt2 --outputs probs --set is_training=false
   tf2torch export s.safetensors -o s.xml --size 384 --batch 1    fixed sizes
+  tf2torch export s.safetensors -o s.onnx --quantize int8 --calibrate FOLDER
 
 The ending of OUT chooses the destination:
 
@@ -40,6 +41,7 @@ The ending of OUT chooses the destination:
 
 Before OUT gets its name, its own runtime runs it in a separate process at several sizes, and what it computes is
 compared with the network in float32 and float64. If it differs, nothing is written and the exit code is 1.
+With --dtype or --quantize, what that changes is measured and printed.
 """
 
 
@@ -90,6 +92,28 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     output = parser.add_argument_group("output")
     output.add_argument("--opset", metavar="N", type=_parse_count, help="ONNX opset, 18 or newer (default: 20)")
+    output.add_argument("--dtype", choices=("float16",), help="precision of the weights in OUT (default: float32)")
+    output.add_argument("--quantize", choices=("int8",), help="store weights and compute in int8 (.onnx, .pte)")
+    output.add_argument(
+        "--calibrate",
+        metavar="FOLDER|NPZ",
+        help="images that int8 is calibrated with: a folder, or an .npz with images (NHWC)",
+    )
+    output.add_argument(
+        "--calibrate-images", metavar="N", type=_parse_count, default=200, help="at most this many (default: 200)"
+    )
+    output.add_argument(
+        "--data",
+        metavar="LABELLED",
+        help="labelled images that show what int8 or float16 changes, as for tf2torch evaluate",
+    )
+    output.add_argument(
+        "--max-drop",
+        metavar="SHARE",
+        type=_parse_share,
+        default=0.01,
+        help="loss of accuracy on --data that is allowed (default: 0.01)",
+    )
     check = parser.add_argument_group("check")
     check.add_argument(
         "--check", metavar="N", type=_parse_count, default=1, help="random inputs for each size (default: 1)"
@@ -134,6 +158,12 @@ def run(options: argparse.Namespace) -> int:
         static=options.static,
         dynamic=dict(options.dynamic),
         opset=options.opset,
+        dtype=options.dtype,
+        quantize=options.quantize,
+        calibrate=options.calibrate,
+        calibrate_images=options.calibrate_images,
+        data=options.data,
+        max_drop=options.max_drop,
         check=options.check,
         expect=options.expect,
         device=options.device,
@@ -177,6 +207,16 @@ def _parse_size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 224 or 480x640")
     height = int(match[1])
     return height, int(match[2] or height)
+
+
+def _parse_share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
+    return share
 
 
 def _parse_count(text: str) -> int:

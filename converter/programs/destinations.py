@@ -12,6 +12,7 @@ from tfckpt.errors import MissingDependencyError
 
 from .._typing import PathLike
 from ..errors import ExportError
+from .quality import Precision
 
 _PACKAGE = __package__
 
@@ -19,17 +20,17 @@ _PACKAGE = __package__
 class Destination(NamedTuple):
     """A kind of program file.
 
-    `module` writes it and `runner` runs it. `packages` are imported for that, and `extra` installs them.
-    `allows_dynamic` says whether axes may have any size.
+    `module` writes it. `packages` are imported to write and to run it, and `extra` installs them.
+    `allows_dynamic` says whether axes may have any size. `precisions` are those it can have instead of float32.
     """
 
     ending: str
     title: str
     module: str
-    runner: str
     packages: tuple[str, ...]
     extra: str | None
     allows_dynamic: bool
+    precisions: tuple[Precision, ...] = ()
 
     def require(self) -> None:
         """Raise `MissingDependencyError` if a package is not installed."""
@@ -46,24 +47,15 @@ class Destination(NamedTuple):
         return importlib.import_module(f".{self.module}", _PACKAGE)
 
 
-DESTINATIONS: Mapping[str, Destination] = {
-    destination.ending: destination
-    for destination in (
-        Destination(".pt2", "torch.export", "torch_export", "run_torch_export", (), None, True),
-        Destination(".onnx", "ONNX", "onnx", "run_onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx", True),
-        Destination(
-            ".xml",
-            "OpenVINO",
-            "openvino",
-            "run_openvino",
-            ("onnx", "onnxscript", "onnxruntime", "openvino"),
-            "openvino",
-            True,
-        ),
-        Destination(".pte", "ExecuTorch", "executorch", "run_executorch", ("executorch",), "executorch", False),
-        Destination(".tflite", "LiteRT", "litert", "run_litert", ("litert_torch", "ai_edge_litert"), "litert", False),
-    )
-}
+_ONNX = ("onnx", "onnxscript", "onnxruntime")
+_ALL = (
+    Destination(".pt2", "torch.export", "torch_export", (), None, True, ("float16",)),
+    Destination(".onnx", "ONNX", "onnx", _ONNX, "onnx", True, ("float16", "int8")),
+    Destination(".xml", "OpenVINO", "openvino", (*_ONNX, "openvino"), "openvino", True, ("float16",)),
+    Destination(".pte", "ExecuTorch", "executorch", ("executorch",), "executorch", False, ("int8",)),
+    Destination(".tflite", "LiteRT", "litert", ("litert_torch", "ai_edge_litert"), "litert", False),
+)
+DESTINATIONS: Mapping[str, Destination] = {destination.ending: destination for destination in _ALL}
 
 
 def find_destination(path: PathLike) -> Destination:

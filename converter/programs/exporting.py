@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -13,19 +14,25 @@ from .._typing import PathLike
 from ..errors import ExportError, FeedError
 from ..families.averages import WeightsChoice
 from ..formats.atomic import check_free
+from .calibration import Calibration
 from .check import ALLOWED_UNITS, Case, compare_outputs, judge, make_cases, run_program
-from .destinations import find_destination
+from .destinations import Destination, find_destination
 from .devices import check_device
 from .expected import read_expected
 from .graphs import GraphOptions
+from .judging import Judging
 from .opening import Source, SourceOptions, open_subject
 from .probes import Probes
+from .quality import Precision
 from .report import ProgramReport
 from .shapes import BATCH, Axis, ShapeOptions, Shapes, checked_shapes, choose_shapes, describe_shape, traced_shapes
-from .staging import staged_files
+from .staging import precise_path, staged_files
 from .subject import Argument, Subject
 from .tracing import trace
 from .writing import NEWEST_OPSET, OLDEST_OPSET, OPSET, Job
+
+#: The least number of inputs for a program of one size.
+_LEAST_CASES = 2
 
 
 def export_program(
@@ -51,6 +58,12 @@ def export_program(
     static: bool = False,
     dynamic: Mapping[str, Sequence[int]] | None = None,
     opset: int | None = None,
+    dtype: Literal["float16"] | None = None,
+    quantize: Literal["int8"] | None = None,
+    calibrate: Calibration | None = None,
+    calibrate_images: int = 200,
+    data: PathLike | None = None,
+    max_drop: float = 0.01,
     check: int = 1,
     expect: PathLike | None = None,
     device: str = "cpu",
@@ -73,6 +86,12 @@ def export_program(
     each of several sizes, and it is compared with the module's own float32 and float64. `expect` is an `.npz` with
     inputs and outputs that TensorFlow recorded. `device` (cpu, cuda, mps) runs the module's float32.
 
+    With `dtype="float16"` or `quantize="int8"` a float32 program is checked like this first. What the file of less
+    precision changes is in the report as `losses`: on the labelled images of `data`, as `tf2torch evaluate` reads them,
+    or else on images of `calibrate`, a folder, an `.npz` or an array, that were not used to calibrate, or on random
+    numbers. At most `calibrate_images` images calibrate, and they may not be among those of `data`. A loss of accuracy
+    of more than `max_drop` is a difference.
+
     Raises `VerificationError` if the file differs, `ProgramError` if the module cannot be written or run,
     `MissingDependencyError` without the destination's packages, and the errors of opening; then nothing is written.
     """
@@ -92,6 +111,9 @@ def export_program(
         raise ExportError(f"a {destination.ending} file has fixed sizes: use batch and size", path=path)
     if check < 1:
         raise ExportError(f"the number of checks is {check}, expected at least 1")
+    precision = _choose_precision(destination, dtype, quantize)
+    if (quantize is not None) != (calibrate is not None):
+        raise ExportError("int8 needs images to calibrate with, and only int8 does: quantize and calibrate")
     check_free(path, force=force)
     check_device(device)
     destination.require()
@@ -119,34 +141,65 @@ def export_program(
     shapes = choose_shapes(subject, shape_options, allows_dynamic=destination.allows_dynamic)
     probes = Probes(subject, traced_shapes(shapes))
     traced = trace(subject, shapes, probes, destination=destination.ending)
-    cases, notes = make_cases(subject, probes, list(checked_shapes(traced.shapes)), count=check, device=device)
+    sizes = list(checked_shapes(traced.shapes))
+    count = check if len(sizes) > 1 else max(check, _LEAST_CASES)
+    cases, notes = make_cases(subject, probes, sizes, count=count, device=device)
     if expected is not None:
         _check_fits(expected[0], traced.shapes)
         cases += judge(subject, [expected], device=device)
-    with staged_files(path, force=force) as staged:
-        destination.load().write(Job(subject, traced, subject.metadata, opset or OPSET), staged)
-        results, versions = run_program(staged, subject, cases, destination=destination.ending)
-        folder = os.path.dirname(staged)
-        report = ProgramReport(
-            path=path,
-            destination=destination.ending,
-            taken_as=subject.title,
-            inputs=tuple(_describe_input(argument, traced.shapes) for argument in subject.arguments),
-            outputs=_describe_outputs(subject, cases),
-            parameters=subject.parameter_count,
-            size=sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder)),
-            cases=len(cases),
-            comparisons=tuple(
-                comparison
-                for case, values in zip(cases, results, strict=True)
-                for comparison in compare_outputs(subject, case, values)
-            ),
-            allowed_units=ALLOWED_UNITS,
-            versions=versions,
-            notes=(*subject.notes, *traced.notes, *notes),
+    judging = None
+    if precision is not None:
+        judging = Judging.prepare(
+            subject, traced.shapes, probes, precision, calibrate=calibrate, count=calibrate_images, data=data
         )
+    job = Job(subject, traced, subject.metadata, opset or OPSET)
+    with staged_files(path, force=force) as staged:
+        writer = destination.load()
+        with precise_path(staged, apart=judging is not None) as precise:
+            writer.write(job, precise)
+            results, versions = run_program(precise, subject, cases, destination=destination.ending)
+            report = ProgramReport(
+                path=path,
+                destination=destination.ending,
+                taken_as=subject.title,
+                inputs=tuple(_describe_input(argument, traced.shapes) for argument in subject.arguments),
+                outputs=_describe_outputs(subject, cases),
+                parameters=subject.parameter_count,
+                size=0,
+                cases=len(cases),
+                comparisons=tuple(
+                    comparison
+                    for case, values in zip(cases, results, strict=True)
+                    for comparison in compare_outputs(subject, case, values)
+                ),
+                allowed_units=ALLOWED_UNITS,
+                versions=versions,
+                max_drop=max_drop,
+                notes=(*subject.notes, *traced.notes, *notes),
+            )
+            report.require()
+            if judging is not None:
+                judging.write(writer, job, precise, staged)
+        losses = None if judging is None else judging.run(staged, destination.ending, device)
+        folder = os.path.dirname(staged)
+        size_in_bytes = sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
+        report = dataclasses.replace(report, size=size_in_bytes, losses=losses)
         report.require()
     return report
+
+
+def _choose_precision(destination: Destination, dtype: str | None, quantize: str | None) -> Precision | None:
+    """Return the precision that is requested instead of float32."""
+    if dtype is None and quantize is None:
+        return None
+    requested = dtype or quantize
+    for precision in destination.precisions:
+        if precision == requested and (dtype is None or quantize is None):
+            return precision
+    possible = " or ".join(("float32", *destination.precisions))
+    raise ExportError(
+        f"a {destination.ending} file has {possible}, not {' and '.join(filter(None, (dtype, quantize)))}"
+    )
 
 
 def _describe_input(argument: Argument, shapes: Shapes) -> str:

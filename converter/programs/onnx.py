@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from ..errors import ProgramError
+from .probes import Inputs
 from .shapes import Axis
 from .tracing import quiet
 from .writing import Job
@@ -43,6 +47,53 @@ def write(job: Job, path: str) -> None:
                 node.metadata_props.pop(key, None)
         exported.model.metadata_props.update(job.metadata)
         exported.save(path)
+
+
+def halve(job: Job, precise: str, path: str) -> None:
+    """Write a checked program with weights and computation in float16; inputs and outputs stay float32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with quiet():
+        onnx.save(convert_float_to_float16(onnx.load(precise), keep_io_types=True), path)
+
+
+def quantize(job: Job, precise: str, path: str, calibration: Sequence[Inputs]) -> None:
+    """Write a checked program with int8 weights, one scale per channel, and uint8 activations with measured ranges.
+
+    The weights have 7 bits, since the instructions of many processors would overflow with 8; signed activations were
+    twice as slow as float32 on x86.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # the package has no types
+        """Hands out one batch after the other."""
+
+        def __init__(self) -> None:
+            self._batches = iter(calibration)
+
+        def get_next(self) -> Inputs | None:
+            """Return the next inputs, or None after the last."""
+            return next(self._batches, None)
+
+    with quiet(), tempfile.TemporaryDirectory(prefix="tf2torch-") as folder:
+        prepared = os.path.join(folder, "prepared.onnx")
+        try:
+            quant_pre_process(precise, prepared, skip_symbolic_shape=True)
+            quantize_static(
+                prepared,
+                path,
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )
+        except Exception as error:  # the quantizer raises errors of many kinds
+            reason = str(error).strip().partition("\n")[0]
+            raise ProgramError(f"onnxruntime cannot quantize the program: {reason}", destination=".onnx") from error
 
 
 def _name_axes(model: Any, job: Job) -> None:

@@ -10,16 +10,28 @@ from .writing import Job
 
 
 def write(job: Job, path: str) -> None:
-    """Write the program with its metadata; with `half`, the weights are stored in float16.
+    """Write the program with its metadata.
 
-    The ONNX file keeps fixed sizes, which OpenVINO forgets when it reads an exported program.
+    It is read from an ONNX file, which keeps fixed sizes: OpenVINO forgets them when it reads an exported program.
     """
-    import openvino
-
     with tempfile.TemporaryDirectory(prefix="tf2torch-") as folder:
         onnx_path = os.path.join(folder, "program.onnx")
         onnx.write(job, onnx_path)
-        model = openvino.convert_model(onnx_path)
-        for name, value in job.metadata.items():
-            model.set_rt_info(value, ["tf2torch", name.removeprefix("tf2torch.")])
-        openvino.save_model(model, path, compress_to_fp16=job.half)
+        convert(job, onnx_path, path)
+
+
+def convert(job: Job, onnx_path: str, path: str) -> None:
+    """Write an ONNX file as an OpenVINO program."""
+    import openvino
+
+    model = openvino.convert_model(onnx_path)
+    for name, value in job.metadata.items():
+        model.set_rt_info(value, ["tf2torch", name.removeprefix("tf2torch.")])
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def halve(job: Job, precise: str, path: str) -> None:
+    """Write a checked program with weights in float16."""
+    import openvino
+
+    openvino.save_model(openvino.Core().read_model(precise), path, compress_to_fp16=True)

@@ -10,6 +10,7 @@ from typing import Any
 from tfckpt.errors import pluralize, printable
 
 from ..errors import VerificationError
+from .quality import Losses
 
 #: The most findings that an error lists.
 _MOST_FINDINGS = 12
@@ -39,7 +40,8 @@ class ProgramReport:
 
     `taken_as` says what the source was taken for. `inputs` and `outputs` are names with dtype and axes.
     `comparisons` has every output of every case; `versions` are those of the packages that ran the file.
-    `losses` describes what int8 or float16 changed, or is None. `notes` are sentences for people.
+    `losses` are those of int8 or float16, or None, and `max_drop` is the allowed loss of accuracy.
+    `notes` are sentences for people.
     """
 
     path: str
@@ -53,7 +55,8 @@ class ProgramReport:
     comparisons: tuple[Comparison, ...]
     allowed_units: float
     versions: Mapping[str, str]
-    losses: Mapping[str, Any] | None = None
+    losses: Losses | None = None
+    max_drop: float = 1.0
     notes: tuple[str, ...] = ()
 
     @property
@@ -68,11 +71,17 @@ class ProgramReport:
 
     def findings(self) -> list[str]:
         """Return every difference, one a line."""
-        return [
+        findings = [
             f"{printable(comparison.output)} with {printable(comparison.sizes)} {comparison.problem}"
             for comparison in self.comparisons
             if comparison.problem is not None
         ]
+        if self.losses is not None and not self.losses.drop <= self.max_drop:
+            before, after = self.losses.accuracy_before, self.losses.accuracy_after
+            findings.append(
+                f"accuracy falls from {before:.2%} to {after:.2%}, allowed are {self.max_drop:.2%} (max_drop)"
+            )
+        return findings
 
     def require(self) -> None:
         """Raise `VerificationError` if an output differs."""
@@ -99,6 +108,8 @@ class ProgramReport:
         recorded = [comparison.recorded for comparison in self.comparisons if comparison.recorded is not None]
         if recorded:
             lines.append(f"expected  within {max(recorded):.1e} of TensorFlow's recorded values")
+        if self.losses is not None:
+            lines += self.losses.lines()
         lines += [f"note      {note}" for note in self.notes]
         lines.append(f"output    {self.path}, {self.size:,} bytes")
         return "\n".join(lines)

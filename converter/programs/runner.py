@@ -88,15 +88,11 @@ def run_litert(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
 
     interpreter = Interpreter(model_path=job["program"])
     interpreter.allocate_tensors()
-    # The converter calls the inputs args_0, args_1 and so on, and the file lists them in any order.
-    takes = sorted(interpreter.get_input_details(), key=lambda detail: detail["name"])
-    returns = interpreter.get_output_details()
+    runner = interpreter.get_signature_runner()
 
     def run(inputs: list[Any]) -> Sequence[Any]:
-        for detail, array in zip(takes, inputs, strict=True):
-            interpreter.set_tensor(detail["index"], array)
-        interpreter.invoke()
-        return [interpreter.get_tensor(detail["index"]) for detail in returns]
+        results = runner(**{f"args_{position}": array for position, array in enumerate(inputs)})
+        return [results[f"output_{position}"] for position in range(len(job["outputs"]))]
 
     return run, {"ai-edge-litert": version("ai-edge-litert")}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 
 from tfckpt.files.atomic import sync_folder, temporary_name
@@ -41,6 +42,16 @@ def staged_files(path: str, *, force: bool) -> Iterator[str]:
             sync_folder(final)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def precise_path(staged: str, *, apart: bool) -> Iterator[str]:
+    """Yield the path for the float32 program: the staged one or, with `apart`, one that is removed after the block."""
+    if not apart:
+        yield staged
+        return
+    with tempfile.TemporaryDirectory(prefix="tf2torch-") as folder:
+        yield os.path.join(folder, os.path.basename(staged))
 
 
 def _sync(path: str) -> None:

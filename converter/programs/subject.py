@@ -61,15 +61,14 @@ class Subject:
         """Run the module, its float64 twin or its program, and return its outputs in the order of `outputs`."""
         if self.by_name:
             names = [argument.name for argument in self.arguments]
-            return list_outputs(module(**dict(zip(names, inputs, strict=True))), self.outputs)
-        return list_outputs(module(*inputs), self.outputs)
+            return self.list_outputs(module(**dict(zip(names, inputs, strict=True))))
+        return self.list_outputs(module(*inputs))
 
-
-def list_outputs(value: Any, names: Sequence[str]) -> list[Tensor]:
-    """Return the tensors of a module's result, a tensor, a sequence or a mapping, in the order of `names`."""
-    if isinstance(value, Tensor):
-        return [value]
-    return [value[name] for name in names] if isinstance(value, Mapping) else list(value)
+    def list_outputs(self, value: Any) -> list[Tensor]:
+        """Return the tensors of the module's result, a tensor, a sequence or a mapping, in the order of `outputs`."""
+        if isinstance(value, Tensor):
+            return [value]
+        return [value[name] for name in self.outputs] if isinstance(value, Mapping) else list(value)
 
 
 def wrap_forward(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import warnings
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from .._typing import Array
@@ -79,6 +81,35 @@ def trace(subject: Subject, shapes: Shapes, probes: Probes, *, destination: str)
         if not fixed:
             raise ProgramError(_explain(first, axes), destination=destination) from first
         given_up |= fixed
+
+
+def trace_half(subject: Subject, traced: Traced) -> ExportedProgram:
+    """Return the program of a traced module with weights in float16, with which it computes in float32."""
+    inputs = Probes(subject, traced_shapes(traced.shapes)).make(traced_shapes(traced.shapes), 0)
+    return _strip(_export(dataclasses.replace(subject, module=_HalfWeights(subject.module)), traced.shapes, inputs))
+
+
+class _HalfWeights(nn.Module):
+    """A module whose weights are kept in float16."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        # Not a submodule: its own weights are not part of the program.
+        self._inner = [module]
+        self._names: dict[str, str] = {}
+        for name, tensor in module.state_dict().items():
+            half = tensor.detach().half() if tensor.is_floating_point() else tensor.detach()
+            short = name.replace(".", "__")
+            while hasattr(self, short):
+                short += "_"
+            self._names[name] = short
+            self.register_buffer(short, half)
+
+    def forward(self, *args: Tensor) -> Any:
+        """Run the module with its weights in float32."""
+        state = {name: getattr(self, short) for name, short in self._names.items()}
+        full = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+        return torch.func.functional_call(self._inner[0], full, args)
 
 
 def _export(subject: Subject, shapes: Shapes, inputs: Inputs) -> ExportedProgram:

@@ -21,4 +21,3 @@ class Job(NamedTuple):
     traced: Traced
     metadata: Mapping[str, str]
     opset: int = OPSET
-    half: bool = False

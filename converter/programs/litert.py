@@ -1,0 +1,31 @@
+"""`.tflite`: LiteRT, the runtime of TensorFlow for phones; every size is fixed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import torch
+
+from ..errors import ProgramError
+from .probes import Probes
+from .shapes import traced_shapes
+from .subject import wrap_forward
+from .tracing import quiet
+from .writing import Job
+
+
+def write(job: Job, path: str) -> None:
+    """Write the program; its inputs are called args_0, args_1 and so on, and its outputs output_0 and so on."""
+    import litert_torch
+
+    arguments = [argument.name for argument in job.subject.arguments]
+    example = Probes(job.subject, traced_shapes(job.traced.shapes)).make(traced_shapes(job.traced.shapes), 0)
+    module = wrap_forward(job.subject.module, arguments, after=lambda result: tuple(job.subject.list_outputs(result)))
+    # The converter prints its progress.
+    with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            litert_torch.convert(module, tuple(map(torch.from_numpy, example.values()))).export(path)
+        except Exception as error:  # the converter raises errors of many kinds
+            reason = str(error).strip().partition("\n")[0]
+            raise ProgramError(f"litert-torch cannot write the program: {reason}", destination=".tflite") from error
