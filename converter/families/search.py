@@ -7,13 +7,15 @@ Variables outside the network are ignored and listed by group. One of their dens
 from __future__ import annotations
 
 import collections
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from tfckpt.errors import find_close_names, join_some, pluralize, printable, say_close_names
+from tfckpt.graphs.object_graph import VALUE_SUFFIX
 
-from ..errors import Shape, UnknownModelError
+from ..errors import OtherNetworkError, Shape, UnknownModelError
 from ..mapping.matching import find_ignore_reason
 from ..mapping.planning import Ignored, Source
 from ..mapping.rules import RuleSet
@@ -43,6 +45,10 @@ TITLES = {family.name: family.title for family in (*FAMILIES, GARDEN_VISION)}
 _NUMBERED = re.compile(r"/vars/[0-9]+\Z")
 #: Most names shown in the error for a checkpoint without a network.
 _SHOWN = 3
+
+
+#: Reads the network whose variables have the given keys from a graph.
+_ReadGraph: TypeAlias = Callable[[Collection[str]], Reading | None]
 
 
 class DenseLayer(NamedTuple):
@@ -104,7 +110,7 @@ def prepare(
     epsilon: float | None = None,
     scope: str | None = None,
     head: str | None = None,
-    read_graph: Callable[[Collection[str]], Reading | None] | None = None,
+    read_graph: _ReadGraph | None = None,
     keras_config: Any = None,
 ) -> Preparation:
     """Find the network among the variables of a checkpoint, and return its config and rules.
@@ -136,11 +142,17 @@ def prepare(
         ]
         others = [pair for pair in others if pair not in head_variables]
         shapes = {strip_average(name).removeprefix(scope): variable.shape for name, variable in own}
-    elif not any(_is_classifier(family, scope, name) for name, _ in own):
-        notes += _suggest_head(layers, width)
     names = {strip_average(variable.key): strip_average(name).removeprefix(scope) for name, variable in own}
     names |= {strip_average(v.full_name): strip_average(name).removeprefix(scope) for name, v in own if v.full_name}
+    if head is None and not any(_is_classifier(family, scope, name) for name, _ in own):
+        is_returned = None if read_graph is None else functools.partial(_reads, read_graph, names)
+        notes += _suggest_head(layers, width, is_returned)
     reading = None if read_graph is None else read_graph(names.keys())
+    if head is not None and reading is None and len(layers) > 1:
+        notes.append(
+            f"{_list_layers(layers)} are dense layers outside the network; no graph shows that the result is that of "
+            f"{printable(head)}, which --head names"
+        )
     if reading is None and family.assumption is not None:
         notes.append(family.assumption)
     facts = None if read_graph is None else facts_of(reading, names)
@@ -318,10 +330,28 @@ def _find_dense_layers(others: Iterable[tuple[str, SourceVariable]]) -> list[Den
     return layers
 
 
-def _suggest_head(layers: Sequence[DenseLayer], width: int) -> list[str]:
-    """Return notes on the dense layers outside a network of this width that could be its classifier."""
+def _reads(read_graph: _ReadGraph, names: Mapping[str, str], layer: DenseLayer) -> bool:
+    """Return whether the graph returns the result of a dense layer as that of the network."""
+    kernels = {f"{layer.name}/kernel", f"{layer.path}/kernel", f"{layer.path}/kernel{VALUE_SUFFIX}"}
+    try:
+        reading = read_graph({*names, *kernels})
+    except OtherNetworkError:
+        return False
+    kernel = None if reading is None or reading.dense is None else reading.dense.kernel
+    return kernel is not None and reading is not None and bool(kernels & reading.keys.get(kernel, {kernel}))
+
+
+def _suggest_head(
+    layers: Sequence[DenseLayer], width: int, is_returned: Callable[[DenseLayer], bool] | None
+) -> list[str]:
+    """Return notes on the dense layers outside a network of this width that could be its classifier.
+
+    `is_returned` says whether the graph returns the result of a layer, and is None without a graph.
+    """
     suited = [layer for layer in layers if width and layer.in_features == width]
-    if len(layers) == 1:
+    if is_returned is not None:
+        suited = [layer for layer in suited if is_returned(layer)]
+    if len(layers) == 1 or (is_returned is not None and len(suited) == 1):
         return [
             f"the dense layer {printable(layer.name)} with {layer.classes} classes matches the network's width; "
             f"--head {printable(layer.name)} makes it the classifier"

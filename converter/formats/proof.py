@@ -85,6 +85,30 @@ class ProofRecord:
         before = " before the changes" if self.changes else ""
         return f"proved {self.layers.count} of {pluralize(self.layers.count, 'layer')}{before}"
 
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what was proved as pairs of a title and a text; lines that belong together have the same title."""
+        before = " before the changes" if self.changes else ""
+        rows = [
+            ("source", self.source),
+            ("weights", f"{pluralize(self.weights, 'tensor')} equal to the source's byte for byte{before}"),
+            ("constants", f"{self.constants} correct"),
+        ]
+        if self.layers is not None:
+            layers = self.layers
+            agree = f"{layers.count} agree with the graph's ({layers.dtype})"
+            largest = f"largest difference {layers.difference:.1e} of a layer's largest value"
+            rows.append(("layers", f"{agree}: {largest}, allowed {layers.allowed:.1e},"))
+            rows.append(("layers", f"alone in float64 {layers.alone:.1e}, allowed {layers.alone_allowed:.1e}"))
+            rows += [("output", output) for output in layers.outputs]
+        elif self.explanation is not None:
+            rows.append(("unproved", f"the layers: {self.explanation}"))
+        rows += [("changes", change) for change in self.changes]
+        if self.probe is not None:
+            rows.append(("probe", self.probe))
+        rows += [("sha256", f"{checksum}  {file}") for file, checksum in self.files.items()]
+        rows.append(("versions", ", ".join(f"{package} {version}" for package, version in self.versions.items())))
+        return rows
+
     @property
     def is_unexpected(self) -> bool:
         """Whether the reason why layers are not proved needs its explanation."""

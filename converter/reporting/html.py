@@ -10,6 +10,7 @@ import collections
 import json
 from collections.abc import Iterable
 
+from ..formats.proof import ProofRecord
 from . import plots
 from .pages import escape, render_document
 from .record import FullReport, PreprocessingCard
@@ -85,6 +86,7 @@ def render_page(report: FullReport) -> str:
             f"<h1>Converted: <code>{escape(report.output.name)}</code></h1>",
             f"<p>From the checkpoint <code>{escape(report.conversion.source)}</code>.</p>",
             _render_pairs(list_facts(report)),
+            "" if report.proof is None else _render_proof(report.proof),
             "<h2>Command</h2>",
             "<p>None: converted from Python.</p>"
             if report.command is None
@@ -105,6 +107,13 @@ def render_page(report: FullReport) -> str:
 
 def _render_pairs(pairs: Iterable[tuple[str, str]]) -> str:
     return "<dl>" + "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs) + "</dl>"
+
+
+def _render_proof(proof: ProofRecord) -> str:
+    """Render what was proved, with the SHA-256 of what was compared and of what was written."""
+    rows = [*proof.rows(), ("sha256", f"{proof.tensors_sha256}  the tensors of the output")]
+    titles = ["" if number and rows[number - 1][0] == title else title for number, (title, _) in enumerate(rows)]
+    return "<h2>Proof</h2>" + _render_pairs((title, text) for title, (_, text) in zip(titles, rows, strict=True))
 
 
 def _render_list(title: str, sentences: Iterable[str]) -> str:

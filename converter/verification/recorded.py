@@ -6,13 +6,13 @@ import os
 import shlex
 from collections.abc import Mapping
 
-from tfckpt.errors import CheckpointNotFoundError, pluralize, printable
+from tfckpt.errors import CheckpointNotFoundError, printable
 
 from .._typing import Array, PathLike
 from ..errors import ConversionError, VerificationError
 from ..formats import pth
 from ..formats.files import read_output
-from ..formats.proof import BY_RULES, LayersProof, ProofRecord, hash_tensors, read_proof
+from ..formats.proof import BY_RULES, ProofRecord, hash_tensors, read_proof
 from ..formats.sharded import INDEX_ENDING
 
 
@@ -54,23 +54,7 @@ def check_recorded(record: ProofRecord, tensors: Mapping[str, Array]) -> None:
 def describe_record(record: ProofRecord, path: PathLike) -> str:
     """Return the record in lines for people; `path` is the output that has it."""
     name = shlex.quote(os.fspath(path))
-    before = " before the changes" if record.changes else ""
-    rows = [
-        ("recorded", record.line),
-        ("source", record.source),
-        ("weights", f"{pluralize(record.weights, 'tensor')} equal to the source's byte for byte{before}"),
-        ("constants", f"{record.constants} correct"),
-    ]
-    if record.layers is not None:
-        rows += [("layers", line) for line in _describe_layers(record.layers)]
-        rows += [("output", output) for output in record.layers.outputs]
-    elif record.explanation is not None:
-        rows.append(("unproved", f"the layers: {record.explanation}"))
-    rows += [("changes", change) for change in record.changes]
-    if record.probe is not None:
-        rows.append(("probe", record.probe))
-    rows += [("sha256", f"{checksum}  {file}") for file, checksum in record.files.items()]
-    rows.append(("versions", ", ".join(f"{package} {version}" for package, version in record.versions.items())))
+    rows = [("recorded", record.line), *record.rows()]
     if record.changes:
         rows.append(("repeat", "convert the source again with the same options, which proves the changes too"))
     else:
@@ -82,11 +66,3 @@ def describe_record(record: ProofRecord, path: PathLike) -> str:
         lines.append(f"{'' if title == previous else title:<9} {printable(text)}")
         previous = title
     return "\n".join(lines)
-
-
-def _describe_layers(layers: LayersProof) -> tuple[str, str]:
-    return (
-        f"{layers.count} agree with the graph's ({layers.dtype}): largest difference {layers.difference:.1e} "
-        f"of a layer's largest value, allowed {layers.allowed:.1e},",
-        f"alone in float64 {layers.alone:.1e}, allowed {layers.alone_allowed:.1e}",
-    )

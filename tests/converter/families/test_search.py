@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Collection
 
 import numpy as np
 import pytest
 
 from converter.conversion import ConversionOptions, convert, plan_conversion
-from converter.errors import MappingError, UnknownModelError
+from converter.errors import MappingError, OtherNetworkError, Unaccounted, UnknownModelError
 from converter.exporting import export
 from converter.families.keras_applications import KERAS
 from converter.families.search import FAMILIES, prepare
-from converter.families.variables import Inventory, SourceVariable
+from converter.families.variables import Inventory, SourceVariable, inventory_from_names
 from converter.model.architectures import CONFIGS
+from converter.structure.reading import Reading, read_network
 from converter.verification.weights import verify_weights
 
 from .. import networks
 from ..networks import AVERAGE, Arrays
+from ..structure.graphs import classifier as classifier_graph
 
 
 def write_detector(name: str) -> Arrays:
@@ -120,6 +123,36 @@ def test_no_layer_is_suggested_as_the_classifier_if_there_are_several() -> None:
     assert "--head breeds makes it" in suggestion
     assert "breeds (151 to 7), hidden (1280 to 151)" in note
     assert "--head hidden" not in note
+
+
+def test_layer_whose_result_the_graph_returns_is_suggested() -> None:
+    """Of two layers with the network's width the graph returns one; reading the other one finds what follows it."""
+    arrays = write_with_dense(name="hidden")
+    arrays["breeds/kernel"] = networks.number_array(-3, (1280, 7))
+    arrays["breeds/bias"] = networks.number_array(-4, (7,))
+    graph = classifier_graph()
+    renamed = [node._replace(name=node.name.replace("head/", "breeds/")) for node in graph.nodes]
+    renamed = [node._replace(inputs=tuple(one.replace("head/", "breeds/") for one in node.inputs)) for node in renamed]
+    returned = read_network(renamed)
+
+    def read(keys: Collection[str]) -> Reading | None:
+        if "hidden/kernel" in keys:
+            raise OtherNetworkError(
+                (Unaccounted("act", "Relu", "Relu applied to the logits", "the logits"),), graph="g"
+            )
+        return returned if "breeds/kernel" in keys else None
+
+    inventory = inventory_from_names({name: array.shape for name, array in arrays.items()})
+
+    (note,) = prepare(inventory, read_graph=read).notes
+    (without,) = prepare(inventory).notes
+    given = prepare(inventory, head="breeds").notes
+
+    assert "--head breeds makes it" in note
+    assert "several" in without
+    assert "no graph shows" in given[0]
+    with pytest.raises(OtherNetworkError):
+        prepare(inventory, head="hidden", read_graph=read)
 
 
 def test_counter_at_the_root_is_not_part_of_an_optimizer() -> None:
