@@ -159,15 +159,20 @@ def prepare(
     configured = read_layers(keras_config)
     if facts is None and configured is not None:
         facts = configured.to_facts(names.values())
-    recognition = recognize(
-        shapes,
-        family.anatomy,
-        model=model,
-        strides=strides,
-        activation=activation,
-        epsilon=epsilon,
-        graph=facts,
-    )
+    try:
+        recognition = recognize(
+            shapes,
+            family.anatomy,
+            model=model,
+            strides=strides,
+            activation=activation,
+            epsilon=epsilon,
+            graph=facts,
+        )
+    except UnknownModelError as error:
+        if describe(shapes, family.anatomy).problems:
+            error.message += f"\nits stem has the name of {family.name}: {family.title}"
+        raise
     config = recognition.config
     ids = describe(shapes, family.anatomy).ids
     rules = family.build_rules(config, scope, ids if len(ids) == sum(1 for _ in config.blocks()) else None)

@@ -39,6 +39,10 @@ class Batch(NamedTuple):
     labels: Array
 
 
+#: The classes of a network for ImageNet whose class 0 is the background.
+_WITH_BACKGROUND = 1001
+
+
 class LabelledImages(Protocol):
     """Labelled images that are read batch by batch."""
 
@@ -291,17 +295,19 @@ def _number_classes(
         return _number_by_labels(names, labels), ()
     if all(map(_is_number, names)):
         return [int(name) for name in names], ()
-    if len(names) != classes:
+    first_class = int(classes == _WITH_BACKGROUND and len(names) == classes - 1)
+    if len(names) != classes - first_class:
         raise FeedError(
             f"{len(names)} class folders for a network of {classes} classes: name the folders by the numbers of "
             "their classes, or give --labels with the names of all classes in order"
         )
     first, last = (printable(abridged(name)) for name in (names[0], names[-1]))
     note = (
-        f"the class folders are numbered in alphabetical order, from {first} as class 0 to {last} as class "
+        f"the class folders are numbered in alphabetical order, from {first} as class {first_class} to {last} as class "
         f"{classes - 1}; if the network was trained with another order, give it with --labels"
     )
-    return list(range(len(names))), (note,)
+    background = "class 0 has no folder: it is taken to be the background, as in EfficientNet-EdgeTPU"
+    return list(range(first_class, classes)), (note, *([background] if first_class else []))
 
 
 def _number_by_labels(names: Sequence[str], labels: Sequence[str]) -> list[int]:

@@ -19,12 +19,14 @@ from . import networks
 LABELS = ("hen", "crane", "owl", "crane")
 
 
-def open_classes(folder: pathlib.Path, names: list[str], labels: tuple[str, ...] | None) -> ImageFolder:
+def open_classes(
+    folder: pathlib.Path, names: list[str], labels: tuple[str, ...] | None, *, classes: int = 4
+) -> ImageFolder:
     """Open a folder with an empty image file for each class; nothing is decoded."""
     for name in names:
         (folder / name).mkdir(parents=True)
         (folder / name / "x.png").write_bytes(b"")
-    return open_folder(str(folder), classes=4, labels=labels, preprocessing=get_recipe("v2", 8))
+    return open_folder(str(folder), classes=classes, labels=labels, preprocessing=get_recipe("v2", 8))
 
 
 def list_numbers(opened: ImageFolder) -> list[int]:
@@ -65,6 +67,16 @@ def test_alphabetical_numbers_are_announced(tmp_path: pathlib.Path) -> None:
     assert list_numbers(words) == [0, 1, 2, 3]
     assert len(words.notes) == 1 and "crane as class 0" in words.notes[0]
     assert numbers.notes == labelled.notes == ()
+
+
+def test_class_of_the_background_needs_no_folder(tmp_path: pathlib.Path) -> None:
+    """EfficientNet-EdgeTPU has 1,001 classes, and ImageNet's begin with 1; a note says so."""
+    opened = open_classes(tmp_path, [f"n{number:04}" for number in range(1000)], None, classes=1001)
+
+    assert list_numbers(opened) == list(range(1, 1001))
+    assert "n0000 as class 1" in opened.notes[0] and "background" in opened.notes[1]
+    with pytest.raises(FeedError, match="class folders"):
+        open_classes(tmp_path / "fewer", ["hen", "owl", "swan"], None)
 
 
 def test_config_of_transformers_has_every_class(tmp_path: pathlib.Path) -> None:

@@ -155,6 +155,16 @@ def test_layer_whose_result_the_graph_returns_is_suggested() -> None:
         prepare(inventory, head="hidden", read_graph=read)
 
 
+def test_error_for_an_incomplete_network_names_the_code_base_of_its_stem() -> None:
+    """A network of unknown blocks after a known stem is not called a damaged one of an unknown kind."""
+    arrays = {"net/stem_conv/kernel": np.ones((3, 3, 3, 8)), "net/unit_1/kernel": np.ones((3, 3, 8, 8))}
+
+    with pytest.raises(UnknownModelError, match="no blocks") as caught:
+        convert(arrays)
+
+    assert "keras: layers of Keras applications" in str(caught.value)
+
+
 def test_counter_at_the_root_is_not_part_of_an_optimizer() -> None:
     """A program may save the counter of its optimizer as its step: the path says so, and the full name does not."""
     arrays = networks.arrays("efficientnetv2-b0", averages=False)
