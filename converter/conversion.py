@@ -253,6 +253,7 @@ def plan_conversion(tensors: Mapping[str, Array], options: ConversionOptions = _
         operations=None if reading is None else reading.operations,
         inputs=() if reading is None else reading.inputs,
         outputs=() if reading is None else reading.outputs,
+        configured=prepared.configured,
         specified={
             name: value
             for name, value in (("activation", options.activation), ("epsilon", options.epsilon))

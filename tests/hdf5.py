@@ -7,6 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 FLOAT = struct.pack("<BBBBIHHBBBBI", 0x11, 0x20, 31, 0, 4, 0, 32, 23, 8, 0, 23, 127)
 VARIABLE_TEXT = struct.pack("<BBBBI", 0x19, 1, 0, 0, 16) + struct.pack("<BBBBI", 0x13, 0, 0, 0, 1)
+
+
+def text(nbytes: int) -> bytes:
+    """Return the type of text of a fixed size, padded with zeros."""
+    return struct.pack("<BBBBI", 0x13, 1, 0, 0, nbytes)
+
+
 _ATTRIBUTE, _MORE = 12, 16
 
 

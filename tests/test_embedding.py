@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests import builders
+from tests import builders, keras_files
 from tests.builders import Bundle
 from tests.contracts.server import serving
 from tests.embedding_sample import program
@@ -25,7 +25,7 @@ _EXAMPLE = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
 def test_examples_in_the_documentation_print_the_output_shown(
     data: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """GPT-2 weights; a tensor for PyTorch; a scan of intact, damaged and hostile files; tensors from a local server."""
+    """GPT-2 weights; a Keras model; a tensor for PyTorch; a scan of damaged and hostile files; a local server."""
     pytest.importorskip("torch", reason="one example uses PyTorch")
     shutil.copytree(data / "transformers" / "gpt2", tmp_path / "gpt2")
     shutil.copytree(tmp_path / "gpt2", tmp_path / "damaged")
@@ -35,6 +35,8 @@ def test_examples_in_the_documentation_print_the_output_shown(
     shard.write_bytes(content)
     (tmp_path / "many-shards").mkdir()
     Bundle(header=builders.header_proto(1000)).write(tmp_path / "many-shards")
+    keras = "keras3-optimizer.keras"
+    (tmp_path / keras).write_bytes(keras_files.files_of(keras)[keras])
     monkeypatch.chdir(tmp_path)
     files = {f"gpt2/{path.name}": path.read_bytes() for path in (tmp_path / "gpt2").iterdir()}
     examples = _EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))
@@ -44,7 +46,7 @@ def test_examples_in_the_documentation_print_the_output_shown(
             exec(compile(code, str(PAGE), "exec"), {"ADDRESS": f"{server.url}gpt2/model.ckpt"})
             assert capsys.readouterr().out == shown
 
-    assert len(examples) == 4
+    assert len(examples) == 5
 
 
 def test_typed_program_passes_mypy_in_strict_mode(tmp_path: pathlib.Path) -> None:

@@ -44,6 +44,12 @@ class GraphFacts(NamedTuple):
     origin: str = "the graph"
     configured: Activation | None = None
 
+    def list_configured(self) -> tuple[str, ...]:
+        """Return the names of the settings that come from the configuration in a Keras file."""
+        if self.configured is None:
+            return ()
+        return ("activation", "epsilon") if self.epsilons else ("activation",)
+
     def activation(self, kernel: str) -> Activation | None:
         """Return the activation after a layer."""
         layer = self.layers.get(kernel)

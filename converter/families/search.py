@@ -67,6 +67,7 @@ class Preparation(NamedTuple):
     `notes` are messages for the user that did not affect the result.
     `reading` is the network as the graph computes it, None if there is no graph or it computes no such network.
     `names` has the family's name for each key, without the suffix of moving averages.
+    `configured` names the settings that come from the configuration in a Keras file: activation, epsilon.
     `input_statistics` has the keys of the mean and the variance if the network normalizes its input.
     """
 
@@ -82,6 +83,7 @@ class Preparation(NamedTuple):
     input_statistics: Mapping[str, str]
     reading: Reading | None
     names: Mapping[str, str]
+    configured: tuple[str, ...] = ()
 
     def suggest_model(self) -> str:
         """Return a message with the most similar published network."""
@@ -195,6 +197,7 @@ def prepare(
         },
         reading,
         names,
+        () if facts is None else facts.list_configured(),
     )
 
 

@@ -105,6 +105,7 @@ class ConversionReport:
     the converted network does not.
     `notes` are messages for the user that did not affect the conversion.
     `specified` has the activation and the epsilon that the user said, and `padding` is that of the code base.
+    `configured` names those of them that the configuration in a Keras file shows.
     """
 
     source: str
@@ -131,6 +132,7 @@ class ConversionReport:
     outputs: tuple[str, ...] = ()
     specified: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     padding: str = "SAME"
+    configured: tuple[str, ...] = ()
 
     @property
     def used(self) -> int:
@@ -157,7 +159,7 @@ class ConversionReport:
             "epsilon": f"batch norm epsilon {self.config['bn_epsilon']:g}",
             "padding": f"padding {self.padding}",
         }
-        said = [sentence for name, sentence in settings.items() if name not in self.specified]
+        said = [sentence for name, sentence in settings.items() if name not in {*self.specified, *self.configured}]
         return f"{', '.join(said)}: no graph shows {'them' if len(said) > 1 else 'it'}"
 
     @property

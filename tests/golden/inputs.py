@@ -20,6 +20,7 @@ from converter.libraries.tables import map_to_library
 from converter.libraries.targets import TABLES
 from converter.model.architectures import CONFIGS
 from converter.model.names import native_targets
+from tests import keras_files
 from tests.builders import INT32, Bundle
 from tests.converter import networks
 from tests.tfckpt.v1.v1_files import V1File
@@ -282,6 +283,18 @@ def _kinds(folder: Path) -> None:
     for name in ("model.keras", "model.pth"):
         with zipfile.ZipFile(folder / name, "w") as archive:
             archive.writestr("config.json", "{}")
+
+
+@_makes("keras-files")
+def _keras_files(folder: Path) -> None:
+    folder.mkdir()
+    for name in ("keras3.weights.h5", "keras3-optimizer.keras", "tf_keras-bfloat16.weights.h5"):
+        (folder / name).write_bytes(keras_files.files_of(name)[name])
+    for name in ("v2-keras3.keras", "v2-tf_keras.weights.h5"):
+        (folder / name).write_bytes(keras_files.network_files(name)[name])
+    (folder / "cut.h5").write_bytes(keras_files.files_of("keras3.h5")["keras3.h5"][:30_000])
+    for name in ("chunked", "external-link", "superblock-2"):
+        (folder / f"{name}.h5").write_bytes(keras_files.hostile(f"{name}.h5"))
 
 
 @_makes("not-an-index")

@@ -172,6 +172,8 @@ def _advise(error: CheckpointError) -> str:
         if isinstance(error, CorruptionError):
             return "correct the state file or remove it; its checkpoints can be opened by their prefixes"
         return "put the files of that checkpoint back, or correct the state file"
+    if error.message.endswith("download it again"):
+        return ""
     if isinstance(error, CorruptionError):
         return "download the file again; `tfckpt verify` lists the damage, and `tfckpt export --salvage` saves the rest"
     return ""

@@ -7,6 +7,8 @@ structures overlap is rejected when its claims exceed its size.
 
 from __future__ import annotations
 
+import struct
+
 from .._typing import ByteSource, ByteView
 from ..errors import CorruptionError, past_end
 
@@ -104,7 +106,18 @@ class Fields:
 
     def number(self, width: int) -> int:
         """Return the next unsigned number of `width` bytes."""
-        return int.from_bytes(self.take(width), "little")
+        position, end = self._position, self._position + width
+        if end > len(self._view):
+            self.take(width)
+        self._position = end
+        return int.from_bytes(self._view[position:end], "little")
+
+    def unpack(self, layout: struct.Struct) -> tuple[int, ...]:
+        """Return the next numbers, all at once, which is several times as fast as one by one."""
+        if layout.size > self.left:
+            self.take(layout.size)
+        self._position += layout.size
+        return layout.unpack_from(self._view, self._position - layout.size)
 
     def skip(self, length: int) -> None:
         """Skip bytes."""

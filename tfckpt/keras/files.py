@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._typing import ByteSource
-from ..errors import CheckpointNotFoundError, CorruptionError, error_context, printable
+from ..errors import CheckpointNotFoundError, CorruptionError, abridged, error_context, printable
 from ..files.json_text import read_json
 from ..limits import Limits, check_limit
 from ..storage.archives.storage import ArchiveStorage
@@ -116,10 +116,12 @@ def _parse_map(text: str) -> dict[str, tuple[str, ...]]:
     for group, files in weight_map.items():
         names = [files] if isinstance(files, str) else files
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise CorruptionError(f"the shards of {group!r} are not a list of names")
+            raise CorruptionError(f"the shards of {abridged(group)!r} are not a list of names")
         for name in names:
             if not name.endswith(HDF5_ENDINGS) or set(name) & set(f"/\\:\0{SEPARATOR}"):
-                raise CorruptionError(f"{name!r} is not the name of a shard next to the file; do not trust this file")
+                raise CorruptionError(
+                    f"{abridged(name)!r} is not the name of a shard next to the file; do not trust this file"
+                )
         shards[group] = tuple(names)
     return shards
 

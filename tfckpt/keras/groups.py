@@ -15,13 +15,25 @@ Names are sorted by their bytes.
 
 from __future__ import annotations
 
+import array
+import bisect
+import struct
 from collections.abc import Iterator
 
 from ..coding.names import decode_name
-from ..errors import CorruptionError, UnsupportedFeatureError
+from ..errors import CorruptionError, UnsupportedFeatureError, abridged, format_key
 from .claims import Claims, Fields
 from .messages import SAVE_AGAIN
 
+_ENTRY = struct.Struct("<QQI20x")
+_HEAP = struct.Struct("<4xQ8xQ")
+_NODE = struct.Struct("<BBH")
+_PAIR = struct.Struct("<8xQ")
+_SYMBOLS = struct.Struct("<2xH")
+_TEXT = struct.Struct("<H6xQ")
+_OFFSET_BITS = 48
+#: Indexes of the texts in a heap have 16 bits.
+_MAX_TEXTS = 1 << 16
 _TREE_BYTES, _PAIR_BYTES, _ENTRY_BYTES = 24, 16, 40
 _SOFT_LINK = 2
 
@@ -32,19 +44,19 @@ def read_members(claims: Claims, tree: int, heap: int) -> Iterator[tuple[str, in
     last = b""
     for entry in _iterate_entries(claims, tree):
         start = entry.offset
-        position, target, kind = entry.number(8), entry.number(8), entry.number(4)
+        position, target, kind = entry.unpack(_ENTRY)
         raw = claims.find_zero(names + position, end)
         if raw is None:
             raise CorruptionError("the name of an object reaches past the heap of names", offset=start)
         if raw <= last or b"/" in raw or raw in (b".", b".."):
             raise CorruptionError(
-                f"a group has the object {raw!r} after {last!r}, expected names in order", offset=start
+                f"a group has {format_key(raw)} after {format_key(last)}, expected names in order", offset=start
             )
         last = raw
         name = decode_name(raw)
         if kind == _SOFT_LINK:
             raise UnsupportedFeatureError(
-                f"{name!r} is a soft link, which is not supported; {SAVE_AGAIN}", offset=start
+                f"{abridged(name)!r} is a soft link, which is not supported; {SAVE_AGAIN}", offset=start
             )
         yield name, target
 
@@ -53,8 +65,7 @@ def _find_names(claims: Claims, heap: int) -> tuple[int, int]:
     """Return where the names of a group begin and end."""
     fields = Fields(claims.read(heap, 32, "heap of names"), heap, "heap of names")
     _check_magic(fields, b"HEAP", "heap of names")
-    fields.skip(4)
-    size, _, start = (fields.number(8) for _ in range(3))
+    size, start = fields.unpack(_HEAP)
     if start + size > claims.size:
         raise CorruptionError("the names of a group are outside the file", offset=heap)
     return start, start + size
@@ -70,15 +81,12 @@ def _iterate_entries(claims: Claims, tree: int) -> Iterator[Fields]:
             continue
         fields = Fields(claims.read(offset, _TREE_BYTES, "node of a group"), offset, "node of a group")
         _check_magic(fields, b"TREE", "node of a group")
-        kind, its_level, used = fields.number(1), fields.number(1), fields.number(2)
+        kind, its_level, used = fields.unpack(_NODE)
         if kind or (level is not None and its_level != level):
             raise CorruptionError(f"node of type {kind} at level {its_level}, expected type 0, {level}", offset=offset)
         start = offset + _TREE_BYTES
         pairs = Fields(claims.read(start, _PAIR_BYTES * used, "node of a group"), start, "node of a group")
-        children = []
-        for _ in range(used):
-            pairs.skip(8)
-            children.append((pairs.number(8), its_level - 1))
+        children = [(pairs.unpack(_PAIR)[0], its_level - 1) for _ in range(used)]
         work.extend(reversed(children))
 
 
@@ -86,8 +94,7 @@ def _iterate_symbols(claims: Claims, offset: int) -> Iterator[Fields]:
     what = "table of symbols"
     fields = Fields(claims.read(offset, 8, what), offset, what)
     _check_magic(fields, b"SNOD", what)
-    fields.skip(2)
-    used = fields.number(2)
+    (used,) = fields.unpack(_SYMBOLS)
     entries = Fields(claims.read(offset + 8, _ENTRY_BYTES * used, what), offset + 8, what)
     for _ in range(used):
         yield entries.inside(_ENTRY_BYTES, what)
@@ -98,44 +105,45 @@ class Texts:
 
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
-        #: Offset and size of each object by index, by the offset of its heap.
-        self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
+        #: By the offset of a heap, its objects in order of their index: index << 48 | offset. This is compact, because
+        #: an object without text takes only 16 bytes of the file.
+        self._heaps: dict[int, array.array[int]] = {}
 
     def read(self, heap: int, index: int, length: int) -> bytes:
         """Return the text of an object; no object for the empty text."""
         if not length or not index:
             return b""
-        if heap not in self._heaps:
-            self._heaps[heap] = self._read_heap(heap)
-        if index not in self._heaps[heap]:
+        objects = self._heaps.get(heap)
+        if objects is None:
+            objects = self._heaps[heap] = self._read_heap(heap)
+        at = bisect.bisect_left(objects, index << _OFFSET_BITS)
+        if at == len(objects) or objects[at] >> _OFFSET_BITS != index:
             raise CorruptionError(f"text {index} is not in its heap", offset=heap)
-        offset, size = self._heaps[heap][index]
+        offset = objects[at] & ((1 << _OFFSET_BITS) - 1)
+        _, size = Fields(self._claims.peek(offset, 16, "text"), offset, "text").unpack(_TEXT)
         if length > size:
             raise CorruptionError(f"text of {length} bytes, but its heap has {size}", offset=offset)
-        return bytes(self._claims.read(offset, length, "text"))
+        return bytes(self._claims.read(offset + 16, length, "text"))
 
-    def _read_heap(self, heap: int) -> dict[int, tuple[int, int]]:
+    def _read_heap(self, heap: int) -> array.array[int]:
         what = "heap of text"
         fields = Fields(self._claims.read(heap, 16, what), heap, what)
         _check_magic(fields, b"GCOL", what)
         fields.skip(4)
         end = heap + fields.number(8)
-        if end > self._claims.size:
+        if end > min(self._claims.size, 1 << _OFFSET_BITS):
             raise CorruptionError("a heap of text reaches past the end of the file", offset=heap)
-        objects: dict[int, tuple[int, int]] = {}
+        objects = array.array("Q")
         offset = heap + 16
         while offset + 16 <= end:
-            head = Fields(self._claims.read(offset, 16, what), offset, what)
-            index = head.number(2)
+            index, size = Fields(self._claims.read(offset, 16, what), offset, what).unpack(_TEXT)
             if not index:
                 break
-            head.skip(6)
-            size = head.number(8)
-            if offset + 16 + size > end:
-                raise CorruptionError("a text reaches past its heap", offset=offset)
-            objects[index] = (offset + 16, size)
+            if offset + 16 + size > end or len(objects) > _MAX_TEXTS:
+                raise CorruptionError("a text reaches past its heap, or its heap has too many", offset=offset)
+            objects.append(index << _OFFSET_BITS | offset)
             offset += 16 + -(-size // 8) * 8
-        return objects
+        return array.array("Q", sorted(objects))
 
 
 def _check_magic(fields: Fields, magic: bytes, what: str) -> None:

@@ -20,11 +20,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
+import struct
 from collections.abc import Iterator, Mapping
 
 from .._typing import ByteSource
 from ..coding.names import decode_name
-from ..errors import CorruptionError, TruncatedError, UnsupportedFeatureError, error_context
+from ..errors import CorruptionError, TruncatedError, UnsupportedFeatureError, abridged, error_context
 from ..limits import Limits, check_limit, limits_of_table
 from ..tensors.dtypes import DataType
 from .claims import Claims, Fields
@@ -45,14 +46,17 @@ MAX_DEPTH = 64
 _SUPERBLOCK_BYTES = 96
 _DATASPACE, _LINK_INFO, _DATATYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS = 1, 2, 3, 6, 7, 8, 11
 _ATTRIBUTE, _MORE, _SYMBOLS, _ATTRIBUTE_INFO = 12, 16, 17, 21
+_HEADER = struct.Struct("<B7xI4x")
+_MESSAGE = struct.Struct("<HHB3x")
+_ATTRIBUTE_HEAD = struct.Struct("<BB3H")
 _SHARED = 2
 #: The first byte of version 2 of an object's header, which begins with "OHDR".
 _NEWER_HEADER = ord("O")
 #: The widths in bytes that HDF5 allows for offsets and lengths.
 _WIDTHS = {2, 4, 8, 16, 32}
 _REFUSED = {
-    _LINK_INFO: "groups with external links or other links of newer HDF5",
-    _LINK: "external, soft and other links of newer HDF5",
+    _LINK_INFO: "external links or other links of newer HDF5",
+    _LINK: "external, soft or other links of newer HDF5",
     _EXTERNAL: "data in external files",
     _FILTERS: "filters (compression)",
     _ATTRIBUTE_INFO: "attributes of newer HDF5",
@@ -124,7 +128,8 @@ class _Walk:
                 raise UnsupportedFeatureError(f"groups more than {MAX_DEPTH} deep", offset=offset)
             if offset in self._seen:
                 raise UnsupportedFeatureError(
-                    f"the object {path!r} has a second name (a hard link), which is not supported; {SAVE_AGAIN}",
+                    f"{abridged(path)!r} is a second name of an object (a hard link), which is not supported; "
+                    f"{SAVE_AGAIN}",
                     offset=offset,
                 )
             self._seen.add(offset)
@@ -164,10 +169,14 @@ class _Walk:
         if group is not None and layout is None:
             return attributes, *group
         if shape is None or stored is None or layout is None or group is not None:
-            raise UnsupportedFeatureError(f"the object {path!r} is neither a group nor a dataset", offset=offset)
+            raise UnsupportedFeatureError(
+                f"the object {abridged(path)!r} is neither a group nor a dataset", offset=offset
+            )
         if stored.data_type is None:
             what = "variable-length data" if stored.is_variable else "text"
-            raise UnsupportedFeatureError(f"the dataset {path!r} holds {what}, which is not supported", offset=offset)
+            raise UnsupportedFeatureError(
+                f"the dataset {abridged(path)!r} holds {what}, which is not supported", offset=offset
+            )
         with error_context(tensor=path):
             check_data(stored, shape, *layout, self._claims.size)
         names = attributes.get("dtype", ())
@@ -176,37 +185,36 @@ class _Walk:
     def _iterate_messages(self, path: str, offset: int) -> Iterator[tuple[int, Fields]]:
         """Yield the type and the data of each message of an object."""
         what = "header of an object"
-        head = Fields(self._claims.read(offset, 16, what), offset, what)
-        version = head.number(1)
+        version, length = Fields(self._claims.read(offset, 16, what), offset, what).unpack(_HEADER)
         if version == _NEWER_HEADER:
-            raise UnsupportedFeatureError(f"{path!r} is an object of newer HDF5; {SAVE_AGAIN}", offset=offset)
+            raise UnsupportedFeatureError(f"{abridged(path)!r} is an object of newer HDF5; {SAVE_AGAIN}", offset=offset)
         if version != 1:
             raise CorruptionError(f"object header version {version}, expected 1", offset=offset)
-        head.skip(7)
-        blocks = collections.deque([(offset + 16, head.number(4))])
+        blocks = collections.deque([(offset + 16, length)])
         while blocks:
             start, size = blocks.popleft()
             block = Fields(self._claims.read(start, size, what), start, what)
             while block.left >= 8:
-                kind, length, flags = block.number(2), block.number(2), block.number(1)
-                block.skip(3)
+                kind, length, flags = block.unpack(_MESSAGE)
                 fields = block.inside(length, "message of an object")
                 if kind in _REFUSED:
                     raise UnsupportedFeatureError(
-                        f"{path!r} uses {_REFUSED[kind]}, which is not supported; {SAVE_AGAIN}", offset=start
+                        f"{abridged(path)!r} has {_REFUSED[kind]}, which Keras does not write; {SAVE_AGAIN}",
+                        offset=start,
                     )
                 if kind == _MORE:
                     blocks.append((fields.number(8), fields.number(8)))
                 elif kind in (_DATASPACE, _DATATYPE, _LAYOUT, _SYMBOLS, _ATTRIBUTE):
                     if flags & _SHARED:
-                        raise UnsupportedFeatureError(f"{path!r} shares a message with another object", offset=start)
+                        raise UnsupportedFeatureError(
+                            f"{abridged(path)!r} shares a message with another object", offset=start
+                        )
                     yield kind, fields
 
     def _read_attribute(self, fields: Fields) -> dict[str, tuple[str, ...]]:
         """Return the texts of an attribute by its name, nothing for attributes that nobody needs."""
         start = fields.offset
-        version, flags = fields.number(1), fields.number(1)
-        sizes = [fields.number(2) for _ in range(3)]
+        version, flags, *sizes = fields.unpack(_ATTRIBUTE_HEAD)
         if version not in (1, 2, 3):
             raise UnsupportedFeatureError(f"attribute version {version}, expected 1 to 3", offset=start)
         if version == 3:
@@ -272,5 +280,7 @@ def _check_overlaps(datasets: Mapping[str, Dataset]) -> None:
     end, last = 0, ""
     for dataset in sorted((one for one in datasets.values() if one.nbytes), key=lambda one: one.offset):
         if dataset.offset < end:
-            raise CorruptionError(f"its data overlaps that of {last!r}", tensor=dataset.path, offset=dataset.offset)
+            raise CorruptionError(
+                f"its data overlaps that of {abridged(last)!r}", tensor=dataset.path, offset=dataset.offset
+            )
         end, last = dataset.offset + dataset.nbytes, dataset.path

@@ -16,6 +16,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from ..limits import Limits, check_limit
+
 _KERNEL = {1: ("kernel",), 2: ("kernel", "bias")}
 _SEPARABLE = ("depthwise_kernel", "pointwise_kernel")
 _NORM = {4: ("gamma", "beta", "moving_mean", "moving_variance")}
@@ -40,11 +42,12 @@ LAYERS, VARIABLES = "layers", "vars"
 _COUNTER = re.compile(r"_[0-9]+\Z")
 
 
-def find_full_names(paths: Collection[str], layer_names: Mapping[str, str]) -> dict[str, str]:
+def find_full_names(paths: Collection[str], layer_names: Mapping[str, str], limits: Limits) -> dict[str, str]:
     """Map the path of each variable to the name that it has in the program, such as `stem_conv/kernel`.
 
     `layer_names` has the name of each layer and nested model by the path of its group.
     Variables of layers without a name, or of an unknown class, are left out.
+    Raises `LimitExceededError` if the names are too long in total: each contains those of the models around its layer.
     """
     counts: dict[str, int] = {}
     for path in paths:
@@ -52,11 +55,14 @@ def find_full_names(paths: Collection[str], layer_names: Mapping[str, str]) -> d
         counts[owner] = counts.get(owner, 0) + 1
     prefixes = {owner: _name_owner(owner, count, layer_names) for owner, count in counts.items()}
     full_names = {}
+    total = 0
     for path in paths:
         owner, _, number = path.rpartition("/")
         named = prefixes[owner]
         if named is not None and number.isdecimal() and number.isascii() and int(number) < len(named[1]):
             full_names[path] = f"{named[0]}/{named[1][int(number)]}"
+            total += len(full_names[path])
+            check_limit(limits, "max_key_bytes", total, "the full names of the variables are too long in total")
     return full_names
 
 
@@ -93,14 +99,16 @@ def names_in_config(config: Any, groups: Iterable[str]) -> dict[str, str]:
         if model == LAYERS or model.endswith(f"/{LAYERS}"):
             inside.setdefault(model, set()).add(layer)
     names: dict[str, str] = {}
+    # Only models whose groups are in the file are visited, so that the paths are not longer than those of the file.
     work: list[tuple[str, Any]] = [(LAYERS, config)]
     while work:
         path, model = work.pop()
-        counted = list(_count_layers(model))
-        if not inside.get(path, set()) <= {group for group, _, _ in counted}:
+        groups_here = inside.get(path, set())
+        counted = {group: (name, inner) for group, name, inner in _count_layers(model)}
+        if not groups_here <= counted.keys():
             continue
-        for group, name, inner in counted:
-            names[f"{path}/{group}"] = name
+        for group in groups_here:
+            names[f"{path}/{group}"], inner = counted[group]
             work.append((f"{path}/{group}/{LAYERS}", inner))
     return names
 

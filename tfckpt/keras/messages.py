@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import struct
 
 from ..errors import CorruptionError, UnsupportedFeatureError
 from ..tensors.dense import check_shape
@@ -33,6 +34,9 @@ SAVE_AGAIN = "save it again with Keras, or convert it with h5repack -l CONTI -f 
 #: A type without a name: two bytes an element, which Keras writes for bfloat16.
 OPAQUE_16 = DataType(0, "invalid", "", 2, 2)
 
+_DATASPACE = struct.Struct("<4B")
+_DATATYPE = struct.Struct("<3BxI")
+_FLOAT_PROPERTIES = struct.Struct("<HH4BI")
 _MAX_RANK = 32
 _INTEGER, _FLOAT, _TEXT, _OPAQUE, _ENUM, _VARIABLE = 0, 1, 3, 5, 8, 9
 _CLASS_NAMES = {2: "times", 4: "bit fields", 6: "compound values", 7: "references", 10: "arrays"}
@@ -64,7 +68,7 @@ class StoredType:
 def decode_dataspace(fields: Fields) -> tuple[int, ...]:
     """Return the shape in a dataspace message; `CorruptionError` for one that no tensor has."""
     start = fields.offset
-    version, rank, flags, kind = (fields.number(1) for _ in range(4))
+    version, rank, flags, kind = fields.unpack(_DATASPACE)
     if version not in (1, 2):
         raise UnsupportedFeatureError(f"dataspace version {version}, expected 1 or 2", offset=start)
     if version == 2 and kind == 2:
@@ -83,8 +87,8 @@ def decode_dataspace(fields: Fields) -> tuple[int, ...]:
 def decode_datatype(fields: Fields) -> StoredType:
     """Return the type in a datatype message; `UnsupportedFeatureError` for one that Keras does not write."""
     start = fields.offset
-    kind, version = (first := fields.number(1)) & 15, first >> 4
-    bits, sign_position, _, itemsize = (fields.number(width) for width in (1, 1, 1, 4))
+    first, bits, sign_position, itemsize = fields.unpack(_DATATYPE)
+    kind, version = first & 15, first >> 4
     if version not in (1, 2, 3):
         raise UnsupportedFeatureError(f"datatype version {version}, expected 1 to 3", offset=start)
     if kind == _INTEGER:
@@ -94,7 +98,7 @@ def decode_datatype(fields: Fields) -> StoredType:
             return StoredType(data_type_named(name), itemsize, bool(bits & 1))
         raise UnsupportedFeatureError(f"integers of {precision} bits in {itemsize} bytes", offset=start)
     if kind == _FLOAT:
-        numbers = tuple(fields.number(width) for width in (2, 2, 1, 1, 1, 1, 4))
+        numbers = fields.unpack(_FLOAT_PROPERTIES)
         known = _FLOATS.get((itemsize, *numbers, sign_position))
         if known is None or bits & ~1 != _IMPLIED_ONE:
             raise UnsupportedFeatureError(f"floating-point numbers of an unknown form, {itemsize} bytes", offset=start)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..errors import CorruptionError
+from ..errors import CorruptionError, abridged
 from .hdf5 import Attributes, Contents
 
 LAYER_NAMES, WEIGHT_NAMES = "layer_names", "weight_names"
@@ -28,7 +28,7 @@ def name_datasets(contents: Contents) -> Iterator[tuple[str, str]]:
     layers = _read_list(contents.groups.get(root, {}), LAYER_NAMES)
     named: dict[str, None] = {}
     if layers is not None:
-        for layer in (*layers, TOP_LEVEL):
+        for layer in dict.fromkeys((*layers, TOP_LEVEL)):
             path = f"{root}/{layer}" if root else layer
             if layer == TOP_LEVEL and path not in contents.groups:
                 continue
@@ -54,11 +54,13 @@ def _name_weights(contents: Contents, path: str) -> Iterator[tuple[str, str]]:
     if path not in contents.groups:
         if path == OPTIMIZER_WEIGHTS:
             return
-        raise CorruptionError(f"{LAYER_NAMES} has {path!r}, but there is no such group")
-    for weight in _read_list(contents.groups[path], WEIGHT_NAMES) or ():
+        raise CorruptionError(f"{LAYER_NAMES} has {abridged(path)!r}, but there is no such group")
+    for weight in dict.fromkeys(_read_list(contents.groups[path], WEIGHT_NAMES) or ()):
         dataset = f"{path}/{weight}"
         if dataset not in contents.datasets:
-            raise CorruptionError(f"{WEIGHT_NAMES} of {path!r} has {weight!r}, but there is no such dataset")
+            raise CorruptionError(
+                f"{WEIGHT_NAMES} of {abridged(path)!r} has {abridged(weight)!r}, but there is no such dataset"
+            )
         yield weight.removesuffix(":0"), dataset
 
 

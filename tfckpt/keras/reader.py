@@ -23,11 +23,12 @@ from ..errors import (
     CorruptionError,
     TensorNotFoundError,
     UnsupportedFeatureError,
+    abridged,
     error_context,
     find_close_names,
     say_close_names,
 )
-from ..limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits, limits_of_table
 from ..storage.base import Range, Storage, batch_ranges
 from ..tensors.dense import check_rank, decode_dense
 from ..tensors.dtypes import DataType, data_type_named
@@ -60,6 +61,7 @@ class KerasReader:
     def __init__(self, storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> None:
         """Open the file, and those it names, and read their structures."""
         self._path = path
+        self._limits = limits
         self._storage = storage
         self._weights = open_weights(storage, path, limits)
         try:
@@ -67,7 +69,7 @@ class KerasReader:
             with error_context(path=path):
                 for group, shards in self._weights.weight_map.items():
                     if not any(group in self._files[shard].groups for shard in shards):
-                        raise CorruptionError(f"the group {group!r} is not in its shards")
+                        raise CorruptionError(f"the group {abridged(group)!r} is not in its shards")
                 tensors = self._name_tensors()
         except BaseException:
             self.close()
@@ -135,7 +137,9 @@ class KerasReader:
         for contents in self._files:  # the variables of a layer may be in several shards
             for group, attributes in contents.groups.items():
                 groups[group] = {**groups.get(group, {}), **attributes}
-        return find_full_names(self._tensors, names_in_config(self.config, groups) | names_in_groups(groups))
+        size = sum(source.size for source in self._weights.sources)
+        limits = limits_of_table(self._limits, size)
+        return find_full_names(self._tensors, names_in_config(self.config, groups) | names_in_groups(groups), limits)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all tensors, sorted by their bytes."""
@@ -225,9 +229,10 @@ class KerasReader:
                 stored = _Stored(shard, contents.datasets[path], self._find_type(contents.datasets[path]))
                 first = tensors.setdefault(name, stored)
                 if first is not stored and not self._is_same(first, stored):
+                    paths = " and ".join(repr(abridged(one)) for one in (first.dataset.path, path))
                     raise CorruptionError(
-                        f"two different tensors have this name: {first.dataset.path!r} and {path!r}; "
-                        "give one of the layers another name in Keras and save again",
+                        f"two different tensors have this name: {paths}; give one of the layers another name in Keras "
+                        "and save again",
                         tensor=name,
                     )
         return tensors

@@ -94,6 +94,8 @@ def test_configuration_decides_strides_epsilon_and_activation(name: str) -> None
 
     assert [stage.stride for stage in usual.stages] == list(STRIDES["v2"])
     assert epsilon == dataclasses.replace(usual, bn_epsilon=1e-5)
+    assert "padding" in (convert(network_files(name)).report.assumed or "")
+    assert "activation" not in (convert(network_files(name)).report.assumed or "")
     assert relu == dataclasses.replace(usual, activation="relu")
     assert [stage.stride for stage in strided.stages] == [1, 2, 2, 2, 1, 1]
 
