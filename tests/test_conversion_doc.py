@@ -16,7 +16,7 @@ from converter.cli import main
 from converter.images.recipes import RECIPES
 from converter.mapping.rules_file import parse_rules
 
-from .converter.reporting.pages import Page
+from .html_page import Page
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "conversion.md").read_text(encoding="utf-8")

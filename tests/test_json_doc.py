@@ -19,8 +19,8 @@ from tfckpt import jobs
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 PROGRAMS = {"tfckpt": tfckpt.cli, "tf2torch": converter.cli}
-#: Verbs without --json: `run` prints what a script prints, `plan-export` a plan; --report writes the others' reports.
-WITHOUT_JSON = {"tfckpt": {"run", "plan-export"}, "tf2torch": {"convert", "verify"}}
+#: Verbs without --json: `run` prints what a script prints, `plan-export` a plan, `report` writes a page.
+WITHOUT_JSON = {"tfckpt": {"run", "plan-export", "report"}, "tf2torch": {"convert", "verify"}}
 #: Verbs that need PyTorch.
 NEEDS_TORCH = ("bench", "evaluate", "export", "inspect", "revert")
 TYPES: dict[str, type | tuple[type, ...]] = {

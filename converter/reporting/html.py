@@ -10,11 +10,15 @@ import collections
 import json
 from collections.abc import Iterable
 
+from tfckpt.reporting import drawing, search
+from tfckpt.reporting.pages import escape, render_document
+from tfckpt.reporting.search import render_search
+from tfckpt.reporting.words import format_number, format_size
+
 from ..formats.proof import ProofRecord
 from . import plots
-from .pages import escape, render_document
 from .record import FullReport, PreprocessingCard
-from .words import ALL_WELL, Row, format_number, format_remark, format_size, iterate_rows, list_facts, list_notes
+from .words import ALL_WELL, Row, format_remark, iterate_rows, list_facts, list_notes
 
 _STYLE = """\
 dl { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: .2rem 1.25rem; margin: 1rem 0 0; }
@@ -22,59 +26,12 @@ dt { color: var(--soft); overflow-wrap: anywhere; } dd { margin: 0; overflow-wra
 ul { margin: .25rem 0; padding-left: 1.25rem; }
 li { overflow-wrap: anywhere; } pre.command { white-space: pre-wrap; overflow-wrap: anywhere; }
 summary { cursor: pointer; }
-td.number, th.number { text-align: right; } tr.this td { font-weight: 700; } .doubt { color: var(--amber); }
+tr.this td { font-weight: 700; } .doubt { color: var(--amber); }
 .bar { min-width: 8rem; width: 40%; } .bar i { display: block; height: .8em; min-width: 1px; border-radius: 2px;
   background: var(--line); } .this .bar i { background: var(--blue); }
-.find { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .75rem 0; position: sticky; top: 0;
-  padding: .5rem 0; background: var(--page); } .find[hidden] { display: none; }
-.find input, .find button { font: inherit; color: inherit; background: var(--band); border: 1px solid var(--line);
-  border-radius: 6px; padding: .25rem .7rem; } .find input { flex: 1 1 14rem; min-width: 0; }
-.find button[aria-pressed=true] { border-color: var(--blue); color: var(--blue); } .find output { color: var(--soft); }
-#tensors td { vertical-align: top; padding-top: .35rem; padding-bottom: .35rem; }
-#tensors td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 15rem; width: 45%; }
-#tensors small { display: block; font-size: 12px; color: var(--soft); }
-"""
-
-_SCRIPT = """
-(function () {
-  "use strict";
-  var bar = document.getElementById("find"), box = bar.querySelector("input"), counter = bar.querySelector("output");
-  var buttons = Array.from(bar.querySelectorAll("button")), kind = "all";
-  var list = Array.from(document.querySelectorAll("#tensors tbody tr")).map(function (row) {
-    return { row: row, kind: row.dataset.kind, text: row.textContent.toLowerCase() };
-  });
-  function show() {
-    var words = box.value.toLowerCase().split(/\\s+/).filter(Boolean), count = 0;
-    list.forEach(function (item) {
-      var visible = (kind === "all" || item.kind === kind) &&
-        words.every(function (word) { return item.text.includes(word); });
-      item.row.hidden = !visible;
-      count += visible ? 1 : 0;
-    });
-    buttons.forEach(function (b) { b.setAttribute("aria-pressed", String(b.dataset.kind === kind)); });
-    counter.textContent = count === list.length ? "" :
-      count.toLocaleString("en") + " of " + list.length.toLocaleString("en") + " shown";
-  }
-  function save() {
-    var parts = new URLSearchParams();
-    if (box.value) parts.set("q", box.value);
-    if (kind !== "all") parts.set("kind", kind);
-    history.replaceState(null, "", "#" + parts);
-  }
-  function restore() {
-    var parts = new URLSearchParams(location.hash.slice(1)), wanted = parts.get("kind");
-    box.value = parts.get("q") || "";
-    kind = buttons.some(function (b) { return b.dataset.kind === wanted; }) ? wanted : "all";
-    show();
-  }
-  box.addEventListener("input", function () { show(); save(); });
-  buttons.forEach(function (b) {
-    b.addEventListener("click", function () { kind = b.dataset.kind; show(); save(); });
-  });
-  addEventListener("hashchange", restore);
-  bar.hidden = false;
-  restore();
-})();
+#listed td { vertical-align: top; padding-top: .35rem; padding-bottom: .35rem; }
+#listed td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 15rem; width: 45%; }
+#listed small { display: block; font-size: 12px; color: var(--soft); }
 """
 
 
@@ -100,8 +57,8 @@ def render_page(report: FullReport) -> str:
             _render_tensors(report),
             _render_provenance(report),
         ],
-        style=_STYLE + plots.STYLE,
-        script=_SCRIPT,
+        style=_STYLE + search.STYLE + drawing.STYLE + plots.STYLE,
+        script=search.SCRIPT,
     )
 
 
@@ -184,10 +141,6 @@ def _render_tensors(report: FullReport) -> str:
         ("all", len(listed)),
         *((kind, counts[kind]) for kind in ("used", "constant", "tied", "ignored") if counts[kind]),
     ]
-    buttons = "".join(
-        f'<button type="button" data-kind="{kind}" aria-pressed="false">{kind} {count:,}</button>'
-        for kind, count in choices
-    )
     heads = ("shape", "layout", "dtype", "crc32c")
     numbers = ("mean", "std", "min", "max")
     head = "<th>tensor and source</th>" + "".join(f"<th>{heading}</th>" for heading in heads)
@@ -195,9 +148,8 @@ def _render_tensors(report: FullReport) -> str:
     return "\n".join(
         [
             "<h2>Tensors</h2>",
-            '<div class="find" id="find" hidden><input type="search" placeholder="part of a name, shape, checksum …" '
-            f'aria-label="search the tensors">{buttons}<output aria-live="polite"></output></div>',
-            f'<div class="scroll"><table id="tensors"><thead><tr>{head}</tr></thead><tbody>',
+            render_search(choices, "part of a name, shape, checksum …"),
+            f'<div class="scroll"><table id="listed"><thead><tr>{head}</tr></thead><tbody>',
             *(_render_row(report, row, row.target in serious) for row in listed),
             "</tbody></table></div>",
         ]

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from tfckpt.files.atomic import strip_separators
+from tfckpt.reporting.statistics import Statistics
 
 from .._typing import PathLike
 from ..conversion import ConversionResult
@@ -17,7 +18,7 @@ from ..images.recipes import Preprocessing
 from ..mapping.report import ConversionReport
 from ..releases.table import find_preprocessing
 from .sizes import Variant, list_variants
-from .statistics import Remark, Statistics, find_remarks, find_roles, measure
+from .statistics import Remark, find_remarks, find_roles, measure
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from tfckpt.files.json_text import SCHEMA_VERSION, format_json
 
 from .._typing import PathLike
+from .endings import choose_by_ending
 from .html import render_page
-from .pages import choose_by_ending
 from .record import FullReport
 
 

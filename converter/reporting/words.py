@@ -68,11 +68,6 @@ def format_remark(remark: Remark) -> str:
     return f"{remark.sentence}: {join_some(names, most=_NAMED)}"
 
 
-def format_number(value: float | None) -> str:
-    """Return a number with three digits, or a dash for None."""
-    return "–" if value is None else f"{value:.3g}"
-
-
 class Row(NamedTuple):
     """A row of the list of tensors, with the kind `used`, `constant`, `tied` or `ignored`; empty cells are not shown.
 
@@ -126,11 +121,6 @@ def format_shapes(source: tuple[int, ...], target: tuple[int, ...]) -> str:
     """Return both shapes, or one if they are equal."""
     written = ["×".join(map(str, shape)) or "scalar" for shape in (source, target)]
     return written[0] if source == target else f"{written[0]} → {written[1]}"
-
-
-def format_size(nbytes: int) -> str:
-    """Return a number of bytes as MB or kB."""
-    return f"{nbytes / 1e6:,.1f} MB" if nbytes >= 100_000 else f"{nbytes / 1e3:,.1f} kB"
 
 
 def _written(report: FullReport, target: str) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..reporting.drawing import LEFT, make_log_frame
-from ..reporting.pages import escape, render_document
+from tfckpt.reporting import drawing
+from tfckpt.reporting.drawing import draw_dot, draw_tip, make_log_frame, render_figure
+from tfckpt.reporting.pages import escape, render_document
+
+from ..reporting.plots import find_stage
 from .layers_report import ALONE_TOLERANCE, HEADINGS, LayerRecord, LayersReport
 from .report import Proof
 
 _STYLE = """\
-.allowed { stroke: var(--soft); stroke-dasharray: 5 4; fill: none; }
-.noise { stroke: var(--amber); fill: none; stroke-width: 1.5; } .whole { stroke: var(--blue); fill: none;
-  stroke-width: 1.75; } .alone { stroke: var(--violet); fill: none; stroke-width: 1.75; }
-circle.whole { fill: var(--blue); stroke: none; } circle.alone { fill: var(--violet); stroke: none; }
-circle.faulty { fill: var(--bad); stroke: none; }
+.allowed { --hue: var(--soft); } .noise { --hue: var(--amber); } .whole { --hue: var(--blue); }
+.alone { --hue: var(--violet); } polyline { stroke: var(--hue); fill: none; stroke-width: 1.5; }
+polyline.allowed { stroke-dasharray: 5 4; }
 """
 #: The lower end of the scale, below the precision of float64.
 _LEAST_EXPONENT = -17
@@ -34,7 +35,7 @@ def render_page(proof: Proof) -> str:
             parts += [draw_plot(part), _render_table(part)]
     if proof.not_proved:
         parts += ["<h2>Not proved</h2>", *(f"<p>{escape(sentence)}</p>" for sentence in proof.not_proved)]
-    return render_document(f"{verdict}: {proof.output}", parts, style=_STYLE)
+    return render_document(f"{verdict}: {proof.output}", parts, style=drawing.STYLE + _STYLE)
 
 
 def draw_plot(report: LayersReport) -> str:
@@ -42,7 +43,7 @@ def draw_plot(report: LayersReport) -> str:
     records = report.records
     errors = [record.max_rel for record in records if record.max_rel > 0 and math.isfinite(record.max_rel)]
     high = 3 * math.ceil(math.log10(max([1e-2, *errors])) / 3)
-    frame = make_log_frame(len(records), _LEAST_EXPONENT, high, top=34, height=214, below=132)
+    frame = make_log_frame(len(records), _LEAST_EXPONENT, high, height=214)
     series = (
         ("noise", "oracle in float32", [record.noise for record in records]),
         ("allowed", "allowed", [record.tolerance for record in records]),
@@ -50,26 +51,17 @@ def draw_plot(report: LayersReport) -> str:
         ("alone", "alone (float64)", [record.alone for record in records]),
     )
     marks = []
-    for number, (kind, label, values) in enumerate(series):
+    for kind, _, values in series:
         points = " ".join(f"{frame.x(at):.1f},{frame.y(value):.1f}" for at, value in enumerate(values))
         marks.append(f'<polyline class="{kind}" points="{points}"/>')
-        left = LEFT + 170 * number
-        marks.append(f'<line class="{kind}" x1="{left}" y1="14" x2="{left + 22}" y2="14"/>')
-        marks.append(f'<text x="{left + 28}" y="18">{escape(label)}</text>')
     for at, record in enumerate(records):
         for kind, value in (("whole", record.max_rel), ("alone", record.alone)):
-            mark = "faulty" if _is_beyond(record, kind) else kind
-            marks.append(
-                f'<circle class="{mark}" cx="{frame.x(at):.1f}" cy="{frame.y(value):.1f}" r="3">'
-                f"<title>{escape(f'{record.layer}: {value:.2g} {kind}')}</title></circle>"
-            )
-    for at in range(0, len(records), math.ceil(len(records) / 60)):  # as many names as can be read
-        x, y = frame.x(at) + 3, frame.bottom + 14
-        marks.append(
-            f'<text x="{x:.1f}" y="{y}" text-anchor="end" transform="rotate(-60 {x:.1f},{y})">'
-            f"{escape(records[at].layer)}</text>"
-        )
-    return frame.render("error of every layer on a log scale", marks)
+            marks.append(draw_dot(frame.x(at), frame.y(value), "flag" if _is_beyond(record, kind) else kind))
+        tip = f"{record.layer}: {record.max_rel:.2g} in the whole run, {record.alone:.2g} alone"
+        marks.append(draw_tip(frame, at, tip))
+    places = [find_stage(record.layer) for record in records]
+    plot = frame.render("error of every layer on a log scale", marks, places=places)
+    return render_figure("Errors", "of every layer, on a log scale", plot, [(kind, label) for kind, label, _ in series])
 
 
 def _is_beyond(record: LayerRecord, kind: str) -> bool:

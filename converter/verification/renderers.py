@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tfckpt.files.json_text import SCHEMA_VERSION, format_json
 
-from ..reporting.pages import choose_by_ending
+from ..reporting.endings import choose_by_ending
 from .html import render_page
 from .report import Proof
 

@@ -32,9 +32,9 @@ from converter.releases.table import RELEASES
 from converter.reporting.record import build_report
 from converter.reporting.renderers import to_html, to_json
 from tests import builders
-from tests.converter.reporting.pages import Page
 from tests.fuzz import seeds
 from tests.hostile.sealing import reseal
+from tests.html_page import Page
 from tfckpt.finding import state_file
 from tfckpt.storage.memory import MemoryStorage
 

@@ -18,6 +18,7 @@ Read, check and write TensorFlow checkpoints without TensorFlow.
   tfckpt verify model.ckpt-322          verify every checksum
   tfckpt doctor whatever.you.have       diagnose a file or folder, and say what to do
   tfckpt diff A B                       compare two checkpoints
+  tfckpt report model.ckpt-322 -o x.html            write a page about it, with pictures
   tfckpt export model.ckpt-322 -o x.safetensors     write its tensors unchanged; also .npz and folders of .npy
   tfckpt cp model.ckpt-322 new/model    copy it, with changes; also: merge, set
   tfckpt run convert.py model.ckpt      run a script that reads it with TensorFlow's functions
@@ -31,7 +32,7 @@ _COMMAND = Command(
     package=__name__,
     verbs=(
         *("ls", "show", "info", "tree", "graph", "verify", "doctor", "diff", "export", "cp", "merge", "set", "run"),
-        *("plan-export", "run-task", "finish", "clean"),
+        *("report", "plan-export", "run-task", "finish", "clean"),
     ),
     description=DESCRIPTION,
 )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 import numpy as np
 
+from ..checkpoint import Checkpoint
 from ..checks.comparison import Comparison, compare
 from ..errors import pluralize, printable
 from ..tensors.info import TensorInfo
 from . import opening, render
 from .command import report_misuse
+from .report import check_page_name, write_page
 
 HELP = """\
 Compare two checkpoints: names, types, shapes, values.
@@ -44,6 +47,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--most", type=_parse_row_count, default=20, metavar="N", help="rows of each list (default: 20)"
     )
     parser.add_argument("--json", action="store_true", help="write JSON, with all rows")
+    parser.add_argument("--report", metavar="FILE", help="also write a page with the drift of each tensor, in .html")
     opening.add_options(parser)
     parser.set_defaults(run=run)
 
@@ -51,6 +55,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 @report_misuse
 def run(options: argparse.Namespace) -> int:
     """Compare; exit code 1 if something differs."""
+    if options.report is not None:
+        check_page_name(options.report)
     progress = render.Progress("comparing")
     with (
         opening.open_checkpoint(options.first, options) as first,
@@ -66,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
                 exclude=options.exclude,
                 progress=progress,
             )
+            if options.report is not None:
+                _write_report(options, comparison, first, second)
         finally:
             progress.close()
     if options.json:
@@ -73,6 +81,14 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print(comparison, options.most)
     return 0 if comparison.ok else 1
+
+
+def _write_report(options: argparse.Namespace, comparison: Comparison, first: Checkpoint, second: Checkpoint) -> None:
+    from ..reporting.drift_page import measure_drifts, render_page
+
+    names = (os.path.basename(first.prefix) or "A", os.path.basename(second.prefix) or "B")
+    write_page(options.report, render_page(comparison, measure_drifts(first, second), names), overwrite=True)
+    render.say(f"report: {options.report}")
 
 
 def _print(comparison: Comparison, most: int) -> None:

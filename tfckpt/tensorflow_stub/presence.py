@@ -19,8 +19,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .contents import VERSION
-from .modules import NAME
+from .modules import NAME, VERSION
 
 _TENSORBOARD_SWITCH = "tensorboard.compat.notf"
 #: Distributions that provide the module `tensorflow`.

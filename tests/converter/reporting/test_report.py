@@ -26,9 +26,9 @@ from converter.reporting.record import FullReport, build_report
 from converter.reporting.renderers import to_html, to_json
 from converter.reporting.sizes import count_float32_bytes, list_variants
 from converter.reporting.words import ALL_WELL
+from tests.html_page import Page
 
 from .. import networks
-from .pages import Page
 
 HOSTILE = "a|<script>alert(1)</script>\"'`*_x_[l](javascript:1)\x1b[31m\u202e\n</td></table>&amp;]]>"
 RULES = '[[rule]]\nsource = "{name...}"\ntarget = "{name...}"\n'
@@ -81,7 +81,8 @@ def test_page_draws_each_kind_of_tensor_along_the_network(result: ConversionResu
     targets = [tip.split("\n")[0] for tip in page.text("title")[1:]]
     assert len(targets) == 113 + kernels
     assert set(targets) == {record.target for record in result.report.tensors}
-    places = [float(element["cx"] or "nan") for tag, element in page.elements if tag == "circle"]
+    dots = [element for tag, element in page.elements if tag == "path" and (element["class"] or "").startswith("dot")]
+    places = [float((element["d"] or "")[1:].partition(",")[0]) for element in dots]
     assert len(places) == kernels
     assert places == sorted(places)
 
@@ -142,7 +143,7 @@ def test_broken_values_are_remarked_on_and_marked(digits: pathlib.Path) -> None:
     bad = [cells[0].partition("←")[0] for element, cells in page.rows if element.get("class") == "bad"]
     assert bad == broken
     assert all(target in remark for target, remark in zip(broken, page.text("li"), strict=False))
-    assert [element.get("class") for tag, element in page.elements if tag == "path"].count("flag") == 5
+    assert [element.get("class") for tag, element in page.elements if tag == "path"].count("dot flag") == 6
     assert [remark["serious"] for remark in report.to_dict()["remarks"]] == [True] * 3
 
 

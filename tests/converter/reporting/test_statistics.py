@@ -10,14 +10,15 @@ import pytest
 
 from converter.mapping.layout import get_layout
 from converter.mapping.report import TensorRecord
-from converter.reporting.statistics import Remark, Statistics, compute_statistics, find_remarks, find_roles
+from converter.reporting.statistics import Remark, find_remarks, find_roles
+from tfckpt.reporting.statistics import Statistics, compute_statistics
 
 NAN, INF = float("nan"), float("inf")
 
 
 def describe(values: Any, layout: str = "identity", dtype: Any = np.float32) -> Statistics:
     """Return the statistics of values that are not empty."""
-    statistics = compute_statistics(np.array(values, dtype), layout)
+    statistics = compute_statistics(np.array(values, dtype), channels_first=layout != "identity")
     assert statistics is not None
     return statistics
 
@@ -31,7 +32,7 @@ def test_statistics_are_equal_to_those_of_numpy(dtype: str, layout: str) -> None
     array = get_layout(layout).apply(stored)
     plain = stored.astype(np.float64)
 
-    found = compute_statistics(array, layout)
+    found = compute_statistics(array, channels_first=layout != "identity")
 
     assert found is not None
     assert found.count == plain.size > 1 << 18
@@ -80,7 +81,7 @@ def test_dead_channels_are_counted_along_the_output() -> None:
     kernel = np.zeros((1, 1, 4, 3), np.float32)
     kernel[0, 0, 1, 2] = 1
 
-    found = compute_statistics(get_layout("conv2d").apply(kernel), "conv2d")
+    found = compute_statistics(get_layout("conv2d").apply(kernel), channels_first=True)
 
     assert found is not None
     assert (found.dead, found.channels) == (2, 3)

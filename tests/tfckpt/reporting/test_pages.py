@@ -10,8 +10,9 @@ import re
 import pytest
 
 from converter.errors import ExportError
-from converter.reporting.pages import choose_by_ending, escape, render_document
+from converter.reporting.endings import choose_by_ending
 from tfckpt.files.json_text import format_json
+from tfckpt.reporting.pages import escape, render_document
 
 
 def test_escaped_text_has_no_tags_quotes_or_control_characters() -> None:

@@ -1,4 +1,4 @@
-"""Parts shared by the reports: a self-contained HTML page, and the choice of a format by ending.
+"""A self-contained HTML page, the frame of all reports.
 
 `escape` escapes all names from files.
 A page shows names from any file and may be opened years later, so it loads nothing: its content security policy forbids
@@ -10,16 +10,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Iterable
 
-from tfckpt.errors import printable
-
-from ..errors import ExportError
-
-_T = TypeVar("_T")
+from ..errors import printable
 
 STYLE = """\
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --page: #ffffff; --band: #f6f8fa;
@@ -65,14 +59,6 @@ def render_document(title: str, body: Iterable[str], *, style: str = "", script:
 def escape(value: str) -> str:
     """Return text escaped for HTML, in an element or between quotes; line ends are kept."""
     return html.escape("\n".join(printable(line) for line in value.split("\n")))
-
-
-def choose_by_ending(path: str, formats: Mapping[str, _T]) -> _T:
-    """Return the format for the ending of a report's name; raise `ExportError` for any other ending."""
-    ending = os.path.splitext(path)[1].lower()
-    if ending not in formats:
-        raise ExportError(f"a report has to end in {' or '.join(formats)}", path=path)
-    return formats[ending]
 
 
 def _hash(script: str) -> str:

@@ -8,13 +8,13 @@ import re
 
 import pytest
 
-from converter.reporting.drawing import Frame, make_log_frame
+from tfckpt.reporting.drawing import Frame, make_log_frame, make_value_frame
 
 
 def find_labels(frame: Frame) -> list[tuple[float, float]]:
     """Return the labelled values with their heights."""
-    matches = re.findall(r'y="([\d.]+)" text-anchor="end">([^<]+)<', frame.render("a plot", []))
-    return [(float(value), float(y) - 4) for y, value in matches]
+    matches = re.findall(r'class="tick" style="top:([\d.]+)px">([^<]+)<', frame.render("a plot", []))
+    return [(float(value), float(y)) for y, value in matches]
 
 
 @pytest.mark.parametrize(("low", "high"), [(-17, 0), (-1.1, 0.4), (2.9, 3.1), (-290.1, 290.1)])
@@ -42,5 +42,25 @@ def test_columns_share_the_width() -> None:
     frame = make_log_frame(4, -3, 0)
 
     assert frame.x(1) - frame.x(0) == pytest.approx(frame.pitch)
-    assert frame.x(0) - frame.pitch / 2 == 56
-    assert frame.x(3) + frame.pitch / 2 == pytest.approx(1034)
+    assert frame.x(0) - frame.pitch / 2 == 0
+    assert frame.x(3) + frame.pitch / 2 == pytest.approx(1000)
+
+
+def test_places_have_names_where_there_is_room() -> None:
+    """Each begins at an edge; a name that would not fit on a narrow screen is left out."""
+    frame = make_log_frame(100, -3, 0)
+
+    page = frame.render("a plot", [], places=["stem"] * 50 + ["a long name"] + ["<tail>"] * 49)
+
+    assert re.findall(r'class="place"[^>]*>([^<]*)<', page) == ["stem", "&lt;tail&gt;"]
+    assert page.count('class="edge"') == 2
+
+
+def test_a_scale_with_an_outlier_is_linear_up_to_the_usual_values() -> None:
+    """So that the others are not flattened; without one it is linear."""
+    frame, words = make_value_frame(10, -1000, 1000, 0.5)
+
+    assert words
+    assert frame.y(0.5) < frame.bottom - (frame.bottom - frame.top) * 0.53
+    linear, words = make_value_frame(10, -1, 2, 0.5)
+    assert (words, linear.y(2), linear.y(-1)) == ("", linear.top, linear.bottom)
