@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .engine import GraphModule, ReferenceGraph, graph_module, load_graph
     from .exporting import export
     from .images.recipes import Preprocessing
-    from .loading import load_model
+    from .loading import load_model, load_network
     from .mapping.report import ConversionReport
     from .mapping.reversal import reverse
     from .mapping.rules import RuleSet
@@ -81,6 +81,7 @@ __all__ = [
     "graph_module",
     "load_graph",
     "load_model",
+    "load_network",
     "preprocess",
     "preprocessing_of",
     "read_rules",
@@ -112,6 +113,7 @@ _MODULES = {
     "graph_module": ".engine",
     "load_graph": ".engine",
     "load_model": ".loading",
+    "load_network": ".loading",
     "preprocess": ".preprocessing",
     "preprocessing_of": ".preprocessing",
     "read_rules": ".mapping.rules_file",

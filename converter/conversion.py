@@ -22,16 +22,17 @@ from tfckpt.errors import pluralize, printable
 from ._typing import Array, PathLike, Progress, SourceLike
 from .errors import ConversionError, MappingError, Shape, UnknownModelError
 from .families import search
-from .families.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights
+from .families.averages import WEIGHTS_CHOICES, Selection, WeightsChoice, select_weights, strip_average
 from .families.graph_account import check_account, reader_of
 from .mapping.constants import fill
 from .mapping.modules import Into, find_shared, read_targets
 from .mapping.moves import Move, group_by_source, join_target
-from .mapping.planning import Draft, Plan, derive_targets, draft, plan
-from .mapping.report import ConstantRecord, ConversionReport, IgnoredRecord, TensorRecord, TiedRecord
+from .mapping.planning import Draft, Ignored, Plan, derive_targets, draft, plan
+from .mapping.report import ConstantRecord, ConversionReport, IgnoredRecord, SettingRecord, TensorRecord, TiedRecord
 from .mapping.rules import RuleSet
 from .model.config import Activation, EfficientNetConfig
 from .model.names import native_targets
+from .networks.ready import ReadyNetwork, find_ready
 from .releases.which import identify_releases
 from .sources import Source, describe_input_normalization, describe_source, open_tensors, read_graph
 
@@ -51,15 +52,22 @@ class ConversionOptions:
     rules: RuleSet | PathLike | None = None
     into: Into | None = None
     graph: PathLike | None = None
+    part: str | None = None
+
+    @property
+    def describes_no_efficientnet(self) -> bool:
+        """Whether no option is about EfficientNets only."""
+        options = (self.strides, self.activation, self.epsilon, self.head, self.release)
+        return self.model == "auto" and all(option is None for option in options)
 
     def check(self) -> None:
         """Raise `ValueError` for an unknown choice of weights, and for options that cannot be combined."""
         if self.weights not in WEIGHTS_CHOICES:
             raise ValueError(f"weights is {self.weights!r}, expected one of {', '.join(WEIGHTS_CHOICES)}")
-        network = (self.strides, self.activation, self.epsilon, self.scope, self.head, self.release)
+        network = (self.strides, self.activation, self.epsilon, self.scope, self.head, self.release, self.part)
         if self.rules is not None and (self.model != "auto" or any(option is not None for option in network)):
-            options = "model, strides, activation, epsilon, scope, head and release"
-            raise ValueError(f"{options} describe an EfficientNet and cannot be combined with rules")
+            options = "model, strides, activation, epsilon, scope, head, release and part"
+            raise ValueError(f"{options} describe a known network and cannot be combined with rules")
         if self.rules is None and self.into is not None:
             raise ValueError("into is the target of rules, but no rules are given")
 
@@ -76,6 +84,7 @@ class ConversionPlan:
     `targets` has the names and shapes of the result, in order.
     `read` yields the source's tensors in the order of the given names, while the source is open.
     `shared` has the names of each tensor that the module of the target has under several.
+    `network` describes a network that has ready rules and is not an EfficientNet.
     """
 
     config: EfficientNetConfig | None
@@ -85,6 +94,7 @@ class ConversionPlan:
     targets: Mapping[str, Shape]
     read: Callable[[Sequence[str]], Iterator[Array]] = dataclasses.field(compare=False, repr=False)
     shared: Sequence[Sequence[str]] = ()
+    network: ReadyNetwork | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -97,7 +107,8 @@ class ConversionResult:
     map where possible. They are read-only unless the checkpoint was opened with `writable=True`, and stay valid after
     it is closed.
     `source` is what was converted, and `graph` the path of its graph if one was given, for the proof before the result
-    is written.
+    is written. `network` describes a network that has ready rules and is not an EfficientNet, and `into` is the target
+    of the user's own rules.
     """
 
     state_dict: dict[str, Array]
@@ -106,6 +117,8 @@ class ConversionResult:
     rules: RuleSet
     source: SourceLike | None = dataclasses.field(default=None, compare=False, repr=False)
     graph: PathLike | None = dataclasses.field(default=None, compare=False, repr=False)
+    network: ReadyNetwork | None = dataclasses.field(default=None, compare=False, repr=False)
+    into: Into | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         """Return network, size and source in one line."""
@@ -137,9 +150,10 @@ def convert(
     rules: RuleSet | PathLike | None = None,
     into: Into | None = None,
     graph: PathLike | None = None,
+    part: str | None = None,
     progress: Progress | None = None,
 ) -> ConversionResult:
-    """Convert a checkpoint of an EfficientNet or EfficientNetV2, written by the released TensorFlow code or by Keras.
+    """Convert a checkpoint of an EfficientNet, or of another family that `tf2torch families` lists, or by rules.
 
     `model` is the name of a published network, or `auto`, to recognise it from names and shapes with any class count.
     `weights` is `ema` for the moving average of every variable that has one, or `raw` for the plain values.
@@ -149,10 +163,11 @@ def convert(
     `scope` is needed if the checkpoint holds several networks; an empty scope is the root.
     `head` is the name of a dense layer next to the network that becomes its classifier.
     `release` names the release if names and shapes allow several; it determines the preprocessing.
+    `part` chooses one of several models in a checkpoint of another family, such as ELECTRA's `generator`.
     `graph` is a `.meta` file or SavedModel with the graph of the checkpoint, if it is not saved under the same name.
     `rules`, a rule set or the path of one as TOML, convert any other network. `into` is the target, a module or a
-    mapping of names to shapes; without it every result of the rules is accepted. The options that describe an
-    EfficientNet cannot be combined with rules.
+    mapping of names to shapes; without it every result of the rules is accepted. The options that describe a known
+    network cannot be combined with rules.
     Every tensor is compared with its checksum while it is read, and then brought into C order if it is not: the memory
     needed is the size of the result. `tf2torch convert` writes files without that.
 
@@ -170,6 +185,7 @@ def convert(
         rules=rules,
         into=into,
         graph=graph,
+        part=part,
     )
     result = convert_to_views(source, options, progress=progress)
     for name, array in result.state_dict.items():
@@ -205,7 +221,9 @@ def convert_to_views(
         state_dict[tie.target] = state_dict[tie.to]
     _check_shared(planned.shared, state_dict)
     ordered = {target: state_dict[target] for target in planned.targets}
-    return ConversionResult(ordered, planned.config, planned.report, planned.rules, source, options.graph)
+    return ConversionResult(
+        ordered, planned.config, planned.report, planned.rules, source, options.graph, planned.network, options.into
+    )
 
 
 def plan_conversion(tensors: Mapping[str, Array], options: ConversionOptions = _DEFAULTS) -> ConversionPlan:
@@ -214,6 +232,14 @@ def plan_conversion(tensors: Mapping[str, Array], options: ConversionOptions = _
     source = describe_source(tensors)
     if options.rules is not None:
         return _plan_by_rules(source, _load_rules(options.rules), options.into, options.weights)
+    ready = None
+    if options.describes_no_efficientnet:
+        shapes = {strip_average(variable.name("key")): variable.shape for variable in source.inventory.variables}
+        ready = find_ready(shapes, source.read_file, path=source.path, scope=options.scope, part=options.part)
+    if ready is not None:
+        return _plan_ready(source, ready, options.weights)
+    if options.part is not None:
+        raise UnknownModelError("part chooses one of several models of a ready family, and SRC contains no such family")
     graph_path = source.path if options.graph is None else os.fspath(options.graph)
     meta_graph, graph_notes = read_graph(source, options.graph)
     prepared = search.prepare(
@@ -263,6 +289,35 @@ def plan_conversion(tensors: Mapping[str, Array], options: ConversionOptions = _
         notes=tuple(notes),
     )
     return ConversionPlan(prepared.config, planned, report, prepared.rules, targets, source.read)
+
+
+def _plan_ready(source: Source, ready: ReadyNetwork, weights: WeightsChoice) -> ConversionPlan:
+    """Plan the conversion of a network with ready rules; every finding is in one error."""
+    recognized = ready.recognized
+    drafted = _draft_by_rules(source, recognized.rules, recognized.targets, weights, scope=recognized.scope)
+    try:
+        planned = drafted.draft.to_plan()
+        if recognized.settings.contradictions:
+            raise MappingError(contradicted=recognized.settings.contradictions)
+    except MappingError as error:
+        raise MappingError(
+            unmapped=error.unmapped,
+            missing=error.missing,
+            mismatched=error.mismatched,
+            ambiguous=error.ambiguous,
+            contradicted=recognized.settings.contradictions,
+            hint=f"recognized as {ready.title}; your own rules (--rules) can convert any network",
+        ) from None
+    report = _build_report(source, planned, rules=recognized.rules, selection=drafted.selection, weights=weights)
+    report = dataclasses.replace(
+        report,
+        title=ready.title,
+        part=recognized.part.name,
+        evidence=(f"names of {recognized.network.code}",),
+        settings=tuple(SettingRecord(*setting) for setting in recognized.settings.to_tuple()),
+        notes=ready.notes,
+    )
+    return ConversionPlan(None, planned, report, recognized.rules, drafted.targets, source.read, network=ready)
 
 
 def plan_with_strides_of(
@@ -343,12 +398,17 @@ def draft_by_rules(
     return _draft_by_rules(describe_source(tensors), _load_rules(rules), into, weights)
 
 
-def _draft_by_rules(source: Source, rules: RuleSet, into: Into | None, weights: WeightsChoice) -> RulesDraft:
+def _draft_by_rules(
+    source: Source, rules: RuleSet, into: Into | None, weights: WeightsChoice, *, scope: str = ""
+) -> RulesDraft:
+    """Apply rules to the variables whose names begin with `scope`."""
     inventory = source.inventory
-    named = [search.to_source(variable.name(rules.names), variable) for variable in inventory.variables]
+    names = [(variable.name(rules.names), variable) for variable in inventory.variables]
+    named = [search.to_source(name, variable) for name, variable in names if name.startswith(scope)]
+    outside = [Ignored(variable.key, "outside the network") for name, variable in names if not name.startswith(scope)]
     selection = select_weights(named, weights)
     targets = derive_targets(selection.sources, rules) if into is None else read_targets(into)
-    set_aside = (*inventory.set_aside, *selection.set_aside)
+    set_aside = (*inventory.set_aside, *selection.set_aside, *outside)
     shared = () if into is None else find_shared(into)
     drafted = draft(selection.sources, rules, targets, set_aside=set_aside, shared=shared)
     return RulesDraft(drafted, selection, targets, shared)

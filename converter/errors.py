@@ -106,6 +106,21 @@ class Ambiguity:
         return f"ambiguous: {printable(self.name)} between {' and '.join(map(printable, self.candidates))}"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A setting of a network that contradicts the checkpoint: its name, both values, and what shows the second one."""
+
+    name: str
+    found: str
+    expected: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        found, expected = printable(self.found), printable(self.expected)
+        return f"contradicted: {printable(self.name)} is {found}, expected {expected} ({printable(self.reason)})"
+
+
 class ConversionError(ReportedError):
     """The base of every error that this package raises on purpose."""
 
@@ -131,21 +146,24 @@ class MappingError(ConversionError):
         missing: Sequence[Missing] = (),
         mismatched: Sequence[Mismatch] = (),
         ambiguous: Sequence[Ambiguity] = (),
+        contradicted: Sequence[Contradiction] = (),
         hint: str | None = None,
     ) -> None:
         self.unmapped = tuple(unmapped)
         self.missing = tuple(missing)
         self.mismatched = tuple(mismatched)
         self.ambiguous = tuple(ambiguous)
+        self.contradicted = tuple(contradicted)
         self.hint = hint
         counts = (
             (len(self.unmapped), "unmapped"),
             (len(self.missing), "missing"),
             (len(self.mismatched), "mismatched"),
             (len(self.ambiguous), "ambiguous"),
+            (len(self.contradicted), "contradicted"),
         )
         summary = ", ".join(f"{count} {kind}" for count, kind in counts if count)
-        findings = (*self.unmapped, *self.missing, *self.mismatched, *self.ambiguous)
+        findings = (*self.unmapped, *self.missing, *self.mismatched, *self.ambiguous, *self.contradicted)
         lines = [f"the checkpoint does not match the model: {summary}", *(f"  {finding}" for finding in findings)]
         super().__init__("\n".join([*lines, hint] if hint else lines))
 
@@ -156,6 +174,7 @@ class MappingError(ConversionError):
             missing=self.missing,
             mismatched=self.mismatched,
             ambiguous=self.ambiguous,
+            contradicted=self.contradicted,
             hint=hint,
         )
 

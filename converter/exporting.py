@@ -58,10 +58,12 @@ def prepare(
     config: EfficientNetConfig | None = result.config
     changes: list[str] = []
     if config is None:
-        if target != "native" or num_classes is not None or fuse_bn:
+        own = ("native", *([] if result.network is None else [result.network.library]))
+        if target not in own or num_classes is not None or fuse_bn:
             raise ExportError(
                 "the network is not an EfficientNet: its target, classifier and batch norms cannot be changed"
             )
+        target = "native"
     else:
         if num_classes is not None and num_classes != config.num_classes:
             tensors, config, change = replace_classifier(tensors, config, num_classes)
@@ -98,6 +100,9 @@ def prepare(
         notes=() if config is None else (*list_notes(target, config, preprocessing), *list_label_notes(target, labels)),
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
+        network=result.network,
+        rules=None if config is not None else result.rules,
+        tied={} if result.network is None else {record.target: record.to for record in result.report.tied},
     )
 
 

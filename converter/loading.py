@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from .errors import ConversionError, MappingError, Mismatch, Missing, UnknownMod
 from .families.averages import WEIGHTS_CHOICES, WeightsChoice
 from .families.state_dict import config_from_state_dict
 from .formats.files import (
+    NETWORK_KEY,
     PROVENANCE_KEY,
     TARGET_KEY,
     NetworkFile,
@@ -33,11 +34,12 @@ from .formats.files import (
 )
 from .libraries.origin import describe_origin
 from .libraries.recognition import identify_library
+from .mapping.modules import find_shared
 from .model.config import Activation, EfficientNetConfig
 from .model.names import native_targets
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from .model.efficientnet import EfficientNet
 
@@ -112,6 +114,64 @@ def load_model(
     if num_classes is not None and num_classes != config.num_classes:
         model.reset_classifier(num_classes)
     return model.eval()
+
+
+def load_network(source: PathLike | ConversionResult) -> nn.Module:
+    """Return the module of a converted network of any ready family, with its weights, in eval mode.
+
+    `source` is a file or a folder that `tf2torch convert` wrote, or the result of `convert`.
+    The module is our own for ResNet, Inception and EfficientNet, and that of transformers for the others.
+
+    Raises `ConversionError` if the source does not record its network, as for conversions by rules,
+    `MissingDependencyError` if a library is not installed, or any error of `tfckpt` about the file.
+    """
+    if isinstance(source, ConversionResult):
+        if source.config is not None:
+            return load_model(source)
+        if source.network is None:
+            raise ConversionError(
+                f"{printable(source.report.network)} was converted by rules: build its module yourself"
+            )
+        config = source.network.build_config("float32")
+        return fill_network(source.network.title, config, source.state_dict)
+    output = read_network(source)
+    if NETWORK_KEY not in output.metadata:
+        return load_model(source)
+    try:
+        record = read_json(output.metadata[NETWORK_KEY])
+        model, config = str(record["model"]), dict(record["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptionError(f"metadata {NETWORK_KEY} is not valid ({error!r})", path=os.fspath(source)) from error
+    return fill_network(model, config, output.tensors)
+
+
+def fill_network(model: str, config: Mapping[str, Any], arrays: Mapping[str, Array]) -> nn.Module:
+    """Return the module of a ready network with these weights, in eval mode; tied names may be left out.
+
+    Raises `ConversionError` if the weights are not those of the module.
+    """
+    from .networks.modules import build_module
+
+    module = build_module(model, config)
+    state = module.state_dict()
+    tensors = {name: _to_tensor(name, array) for name, array in arrays.items()}
+    unmapped = [Unmapped(name, tuple(tensor.shape)) for name, tensor in tensors.items() if name not in state]
+    mismatched = [
+        Mismatch(name, tuple(tensor.shape), "identity", name, tuple(tensor.shape), tuple(state[name].shape))
+        for name, tensor in tensors.items()
+        if name in state and tensor.shape != state[name].shape
+    ]
+    tied = {name for names in find_shared(module) for name in names if not tensors.keys().isdisjoint(names)}
+    missing = [Missing(name, tuple(state[name].shape)) for name in state if name not in tensors and name not in tied]
+    if unmapped or mismatched or missing:
+        raise MappingError(unmapped=unmapped, missing=missing, mismatched=mismatched)
+    module.load_state_dict(tensors, strict=False)
+    loaded = module.state_dict()
+    overwritten = [name for name, tensor in tensors.items() if not loaded[name].equal(tensor)]
+    if overwritten:
+        names = ", ".join(map(printable, overwritten))
+        raise ConversionError(f"the module ties tensors that differ in the weights: {names}")
+    return module
 
 
 def _from_result(result: ConversionResult) -> tuple[EfficientNetConfig, dict[str, Tensor]]:

@@ -24,6 +24,8 @@ from .mapping.report import FileRecord
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 #: A note lists the statistics of at most so many channels.
 _MAX_STATISTICS = 8
+#: Largest file of settings or words that is read; the largest published vocabulary has 5 MB.
+MAX_FILE_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Source:
     `name` is shown in reports; `path` is empty for arrays.
     `graph`, `keras_config` and `files` read nothing until they are called; `read` yields tensors in the order of the
     given names.
+    `read_file` returns a small file saved with the checkpoint by its name, or None if there is none.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Source:
     keras_config: Callable[[], Any]
     files: Callable[[], tuple[FileRecord, ...]]
     read: Callable[[Sequence[str]], Iterator[Array]]
+    read_file: Callable[[str], bytes | None]
 
 
 def describe_source(tensors: Mapping[str, Array]) -> Source:
@@ -73,6 +77,7 @@ def describe_source(tensors: Mapping[str, Array]) -> Source:
             keras_config=lambda: None,
             files=tuple,
             read=lambda names: (tensors[name] for name in names),
+            read_file=lambda name: None,
         )
     facts = {info.name: Facts(info.shape, info.dtype, info.nbytes, info.crc32c) for info in tensors.infos()}
     objects = tensors.object_graph
@@ -87,6 +92,7 @@ def describe_source(tensors: Mapping[str, Array]) -> Source:
         keras_config=lambda: tensors.keras_config,
         files=lambda: _record_files(tensors),
         read=lambda names: (array for _, array in tensors.read_many(names)),  # by several threads, verified
+        read_file=lambda name: _read_file(tensors, name),
     )
 
 
@@ -130,6 +136,21 @@ def describe_input_normalization(source: Source, keys: Mapping[str, str]) -> lis
             "here and in a Rescaling layer after it"
         )
     return [note]
+
+
+def _read_file(checkpoint: tfckpt.Checkpoint, name: str) -> bytes | None:
+    """Return a file in the folder of a checkpoint, at most `MAX_FILE_BYTES` of it; None if it does not exist."""
+    storage = checkpoint.storage
+    path = storage.join(storage.split(checkpoint.prefix)[0], name)
+    if not storage.is_file(path):
+        return None
+    source = storage.open(path)
+    try:
+        if source.size > MAX_FILE_BYTES:
+            raise tfckpt.CorruptionError(f"{source.size} bytes, more than {MAX_FILE_BYTES} are not read", path=path)
+        return bytes(source.read(0, source.size))
+    finally:
+        source.close()
 
 
 def _record_files(checkpoint: tfckpt.Checkpoint) -> tuple[FileRecord, ...]:

@@ -48,6 +48,7 @@ LAYERS = {
     "converter.structure": 12,
     "converter.families": 13,
     "converter.libraries": 13,
+    "converter.networks": 13,
     "converter.releases": 14,
     "converter.sources": 14,
     "converter.conversion": 15,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tfckpt.cli.command import Command
 
 DESCRIPTION = """\
-Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, without TensorFlow.
+Convert TensorFlow checkpoints to PyTorch, without TensorFlow: EfficientNet, BERT and others, or any network by rules.
 
   tf2torch convert efficientnetv2-s -o s.safetensors      write PyTorch weights
   tf2torch plan efficientnetv2-s                          show which tensor becomes which, without writing
@@ -18,6 +18,7 @@ Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, wi
   tf2torch export s.safetensors -o s.onnx                 write a program for another runtime, checked there
   tf2torch inspect saved_model                            show what any TensorFlow graph takes and returns
   tf2torch revert s.pth --like efficientnetv2-s -o ckpt   go back to TensorFlow
+  tf2torch families                                       list the networks that convert without rules
 
 Name a checkpoint by its prefix, any of its files, a folder or archive that contains it, or by the name of a release,
 which is downloaded once and kept in a cache.
@@ -26,7 +27,19 @@ which is downloaded once and kept in a cache.
 _COMMAND = Command(
     name="tf2torch",
     package=__name__,
-    verbs=("convert", "plan", "verify", "evaluate", "bench", "export", "inspect", "revert", "models", "ops"),
+    verbs=(
+        "convert",
+        "plan",
+        "verify",
+        "evaluate",
+        "bench",
+        "export",
+        "inspect",
+        "revert",
+        "families",
+        "models",
+        "ops",
+    ),
     description=DESCRIPTION,
     checksum_hint="; tfckpt verify lists all damage",
     interrupted_note="; no output was left behind",

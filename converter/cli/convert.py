@@ -30,6 +30,7 @@ from .options import (
     add_graph_option,
     add_network_options,
     add_opening_options,
+    add_part_option,
     add_release_option,
     add_rules_options,
     format_command,
@@ -45,6 +46,7 @@ Write the network of a TensorFlow checkpoint as PyTorch weights.
   tf2torch convert my-training -o mine.safetensors                            a folder, prefix, archive or address
   tf2torch convert model.ckpt-322 -o digits.pth --weights raw
   tf2torch convert efficientnetv2-s -o s-timm --target timm                   a folder that timm opens
+  tf2torch convert uncased_L-12_H-768_A-12 -o bert                            BERT and others: tf2torch families
   tf2torch convert my-classifier -o breeds.safetensors --head breeds          a backbone and its classifier
   tf2torch convert bert --rules bert.toml --into encoder:build -o b.pth       any other network
   tf2torch convert efficientnetv2-s -o s.safetensors --report s.html          also write a report
@@ -87,6 +89,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="published network to expect, such as efficientnetv2-s (default: auto, from names and shapes)",
     )
     add_network_options(parser)
+    add_part_option(parser)
     add_graph_option(parser)
     add_release_option(parser)
     add_opening_options(parser)
@@ -165,6 +168,7 @@ def run(options: argparse.Namespace) -> int:
                     rules=options.rules,
                     into=None if options.into is None else import_module(options.into),
                     graph=options.graph,
+                    part=options.part,
                 ),
                 progress=progress,
             )

@@ -58,6 +58,15 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_part_option(parser: argparse.ArgumentParser) -> None:
+    """Add --part."""
+    parser.add_argument(
+        "--part",
+        metavar="NAME",
+        help="one of several models in the checkpoint, such as generator (tf2torch families lists them)",
+    )
+
+
 def add_graph_option(parser: argparse.ArgumentParser) -> None:
     """Add --graph."""
     parser.add_argument(
@@ -172,18 +181,19 @@ def add_rules_options(parser: argparse.ArgumentParser) -> None:
 
 
 def require_one_way(options: argparse.Namespace) -> None:
-    """Raise if options that describe an EfficientNet are mixed with --rules or --into."""
+    """Raise if options that describe a known network are mixed with --rules or --into."""
     if options.rules is None and options.into is None:
         return
     names = ("--strides", "--activation", "--epsilon", "--scope", "--head")
     values = {name: getattr(options, name[2:]) for name in names}
+    values["--part"] = getattr(options, "part", None)
     values["--release"] = getattr(options, "release", None)
     if getattr(options, "model", "auto") != "auto":
         values["--model"] = options.model
     values["--golden"] = getattr(options, "golden", None)
     mixed = ", ".join(name for name, value in values.items() if value is not None)
     if mixed:
-        raise RulesError(f"{mixed} cannot be combined with --rules or --into: these options describe an EfficientNet")
+        raise RulesError(f"{mixed} cannot be combined with --rules or --into: these options describe a known network")
 
 
 def _exists(name: str) -> bool:

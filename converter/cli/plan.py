@@ -22,11 +22,13 @@ from ..mapping.proposals import Proposal, propose
 from ..mapping.rules import NAMES, RuleSet
 from ..mapping.rules_file import read_rules, to_toml
 from ..model.architectures import CONFIGS
+from ..networks.tables import NETWORKS
 from .options import (
     SOURCE_HELP,
     add_graph_option,
     add_network_options,
     add_opening_options,
+    add_part_option,
     add_release_option,
     add_rules_options,
     open_source,
@@ -64,6 +66,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--model", metavar="NAME", choices=("auto", *CONFIGS), default="auto", help="published network to expect"
     )
     add_network_options(parser)
+    add_part_option(parser)
     add_graph_option(parser)
     add_release_option(parser)
     add_opening_options(parser)
@@ -111,6 +114,7 @@ def _print_network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, r
             scope=options.scope,
             head=options.head,
             release=options.release or release,
+            part=options.part,
         ),
     )
     if options.show_rules:
@@ -123,7 +127,8 @@ def _print_network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, r
         variables = {record.source: record.variable for record in planned.report.tensors}
         _print_table(planned.plan.moves, variables)
         print(planned.report.summary())
-        print(f"rules     {planned.rules.name}: {TITLES[planned.rules.name]}")
+        titles = {**TITLES, **{network.name: network.title for network in NETWORKS}}
+        print(f"rules     {planned.rules.name}: {titles[planned.rules.name]}")
     return 0
 
 

@@ -27,6 +27,7 @@ from .options import (
     add_graph_option,
     add_network_options,
     add_opening_options,
+    add_part_option,
     add_rules_options,
     open_source,
     require_one_way,
@@ -71,6 +72,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="values that OUT was made from (default: as recorded in OUT, else ema)",
     )
     add_network_options(parser)
+    add_part_option(parser)
     add_graph_option(parser)
     add_opening_options(parser)
     add_rules_options(parser)
@@ -138,6 +140,7 @@ def run(options: argparse.Namespace) -> int:
                 epsilon=options.epsilon,
                 scope=options.scope,
                 head=options.head,
+                part=options.part,
                 rules=options.rules,
                 into=None if options.into is None else import_module(options.into),
                 progress=progress,

@@ -5,6 +5,7 @@ A name with an ending of `FORMATS` is a file of that format; a name without an e
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -26,14 +27,17 @@ from .atomic import atomic_file, atomic_folder, check_free, check_free_folder, p
 from .output import (
     CONFIG_KEY,
     LABELS_KEY,
+    NETWORK_KEY,
     PREPROCESSING_KEY,
     PROOF_KEY,
     PROVENANCE_KEY,
+    RULES_KEY,
     TARGET_KEY,
     Format,
     Output,
     Seal,
     TensorFile,
+    find_dtype,
 )
 from .state_dicts import choose_state
 
@@ -41,9 +45,11 @@ __all__ = [
     "CONFIG_KEY",
     "FORMATS",
     "LABELS_KEY",
+    "NETWORK_KEY",
     "PREPROCESSING_KEY",
     "PROOF_KEY",
     "PROVENANCE_KEY",
+    "RULES_KEY",
     "TARGET_KEY",
     "NetworkFile",
     "Output",
@@ -145,19 +151,25 @@ def _write_folder(
     """Write a folder with its texts and weights, completely or not at all."""
     if shard_size is not None and output.target == "timm":
         raise ExportError("timm reads only one file of weights from a folder: omit the shard size")
-    dtypes = {tensor.dtype.name for tensor in output.tensors.values()}
-    files = build_text_files(
+    dtype = find_dtype(output.tensors.values())
+    texts = build_text_files(
         output.target,
         output.config,
         model=output.model,
-        dtype=next((name for name in ("bfloat16", "float16") if name in dtypes), "float32"),
+        dtype=dtype,
         preprocessing=output.preprocessing,
         labels=output.labels,
     )
+    files = {name: text.encode() for name, text in texts.items()}
+    if output.network is not None:
+        files |= output.network.build_files(dtype)
+        # The library ties these names itself.
+        kept = {name: tensor for name, tensor in output.tensors.items() if name not in output.tied}
+        output = dataclasses.replace(output, tensors=kept)
     with atomic_folder(path, force=force, replaceable=REPLACEABLE) as folder:
-        for name, text in files.items():
-            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-                file.write(text)
+        for name, content in files.items():
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(content)
         seal = None if prove is None else _seal_folder(folder, _make_seal(prove, lambda: read_output(folder)))
         sharded.write(folder, STEM, output, shard_size=shard_size, seal=seal, progress=progress)
 
@@ -222,7 +234,7 @@ def read_network(path: PathLike, key: str | None = None) -> NetworkFile:
         chosen = choose_state(file.state_dicts, key)
         return NetworkFile(file.arrays(chosen.tensors), {}, file.architecture, chosen.notes)
     output = read_output(path)
-    if CONFIG_KEY in output.metadata:
+    if CONFIG_KEY in output.metadata or NETWORK_KEY in output.metadata:
         if key is not None:
             raise ConversionError(f"the file has one network, so there is no key {printable(key)} to choose")
         return NetworkFile(*output)

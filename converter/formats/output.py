@@ -16,7 +16,10 @@ from ..errors import ExportError, Shape
 from ..images.recipes import Preprocessing
 from ..libraries.models import TargetName
 from ..mapping.report import ConversionReport
+from ..mapping.rules import RuleSet
+from ..mapping.rules_file import to_toml
 from ..model.config import EfficientNetConfig
+from ..networks.ready import ReadyNetwork
 
 CONFIG_KEY = "tf2torch.config"
 PROVENANCE_KEY = "tf2torch.provenance"
@@ -24,6 +27,10 @@ PREPROCESSING_KEY = "tf2torch.preprocessing"
 LABELS_KEY = "tf2torch.labels"
 #: The library whose names the tensors have; not present in an output with our own names.
 TARGET_KEY = "tf2torch.target"
+#: Which ready network the tensors form, if it is not an EfficientNet.
+NETWORK_KEY = "tf2torch.network"
+#: The rules of a conversion, as TOML, if the network is not an EfficientNet.
+RULES_KEY = "tf2torch.rules"
 #: What was proved about the output before it was published.
 PROOF_KEY = "tf2torch.proof"
 #: The name of the metadata among the names of tensors.
@@ -47,6 +54,12 @@ class LazyArray:
 Writable: TypeAlias = Array | LazyArray
 
 
+def find_dtype(tensors: Iterable[Writable]) -> str:
+    """Return the name of the floating-point dtype of tensors, the narrowest if there are several."""
+    names = {tensor.dtype.name for tensor in tensors}
+    return next((name for name in ("bfloat16", "float16") if name in names), "float32")
+
+
 def materialize(tensor: Writable) -> Array:
     """Return the array, computed now if it is lazy."""
     return tensor.make() if isinstance(tensor, LazyArray) else tensor
@@ -59,6 +72,9 @@ class Output:
     `report` is that of the conversion, or None for weights that were trained afterwards.
     `config` is None if the network is not an EfficientNet; `changes` are sentences about changes after the conversion.
     `model` is the target's name of the network; `names` maps our names to the target's, and is empty for our own.
+    `network` describes a network that has ready rules and is not an EfficientNet. `tied` maps names to the names of the
+    tensors that they are tied to, which a folder of such a network does not repeat. `rules` are those of such a network
+    or the user's own, for the way back.
     """
 
     tensors: Mapping[str, Writable]
@@ -71,12 +87,22 @@ class Output:
     notes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
     labels: tuple[str, ...] | None = None
+    network: ReadyNetwork | None = None
+    tied: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    rules: RuleSet | None = None
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata that a file stores with the tensors, as strings."""
         metadata = {"format": "pt"}  # tools of the safetensors format expect this for PyTorch
         if self.config is not None:
             metadata[CONFIG_KEY] = json.dumps(self.config.to_dict())
+        if self.network is not None:
+            config = self.network.build_config(find_dtype(self.tensors.values()))
+            metadata[NETWORK_KEY] = json.dumps(
+                {"name": self.network.name, "model": self.network.title, "config": config}
+            )
+        if self.rules is not None:
+            metadata[RULES_KEY] = to_toml(self.rules)
         if self.report is not None:
             provenance = self.report.provenance()
             if self.changes:

@@ -31,7 +31,8 @@ LABELS_NAME = "labels.txt"
 PROOF_NAME = "proof.json"
 #: Files of such a directory; replacing the directory may remove them.
 REPLACEABLE = re.compile(
-    r"config\.json|preprocessor_config\.json|preprocessing\.json|labels\.txt|proof\.json"
+    r"config\.json|vocab\.txt|vocab\.json|merges\.txt|spiece\.model|30k-clean\.vocab|tokenizer_config\.json"
+    r"|preprocessor_config\.json|preprocessing\.json|labels\.txt|proof\.json"
     r"|model\.safetensors|model-[0-9]{5}-of-[0-9]{5}\.safetensors|model\.safetensors\.index\.json"
 )
 

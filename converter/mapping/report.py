@@ -91,6 +91,15 @@ class TiedRecord:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class SettingRecord:
+    """A setting of a converted network, and its origin in words."""
+
+    name: str
+    value: Any
+    origin: str
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionReport:
     """The report of a conversion.
@@ -106,6 +115,8 @@ class ConversionReport:
     `notes` are messages for the user that did not affect the conversion.
     `specified` has the activation and the epsilon that the user said, and `padding` is that of the code base.
     `configured` names those of them that the configuration in a Keras file shows.
+    `title` is the model's name, `part` the part of the checkpoint, and `settings` what its configuration says, for a
+    network that has ready rules and is not an EfficientNet.
     """
 
     source: str
@@ -133,6 +144,9 @@ class ConversionReport:
     specified: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     padding: str = "SAME"
     configured: tuple[str, ...] = ()
+    title: str | None = None
+    part: str | None = None
+    settings: tuple[SettingRecord, ...] = ()
 
     @property
     def used(self) -> int:
@@ -165,7 +179,7 @@ class ConversionReport:
     @property
     def network(self) -> str:
         """The name of the network, or of the rules if the user's own rules were used."""
-        return str(self.config["name"]) if self.config is not None else self.rules
+        return str(self.config["name"]) if self.config is not None else self.title or self.rules
 
     def provenance(self) -> dict[str, Any]:
         """Return the facts about the source that an output file records."""
@@ -174,7 +188,13 @@ class ConversionReport:
             "files": [dataclasses.asdict(file) for file in self.files],
             "model": {"name": self.network, "evidence": list(self.evidence), "specified": dict(self.specified)},
             "weights": {"choice": self.weights, "averaged": self.averaged, "raw": self.used - self.averaged},
-            "rules": {"name": self.rules, "version": self.rules_version, "scope": self.scope, "head": self.head},
+            "rules": {
+                "name": self.rules,
+                "version": self.rules_version,
+                "scope": self.scope,
+                "head": self.head,
+                "part": self.part,
+            },
             "versions": dict(self.versions),
         }
 
@@ -187,6 +207,7 @@ class ConversionReport:
             "assumed": self.assumed,
             "graph": {"operations": self.operations, "input": list(self.inputs), "output": list(self.outputs)},
             "config": self.config,
+            "settings": [dataclasses.asdict(setting) for setting in self.settings],
             "totals": {
                 "source_tensors": self.used + len(self.ignored),
                 "used": self.used,
@@ -221,6 +242,7 @@ class ConversionReport:
             f"network   {self.network}: {self.parameters:,} parameters"
             + (f", {describe_classes(self.config['num_classes'])}" if self.config is not None else ""),
             *(f"          {sentence}" for sentence in self.evidence),
+            *self._describe_settings(),
             *([] if self.operations is None else [f"graph     {self.operations:,} operations, all accounted for"]),
             *([] if self.assumed is None else [f"assumed   {self.assumed}"]),
             *(f"input     {printable(sentence)}, left to the caller" for sentence in self.inputs),
@@ -233,6 +255,14 @@ class ConversionReport:
             *(f"note      {note}" for note in self.notes),
         ]
         return "\n".join(lines)
+
+    def _describe_settings(self) -> list[str]:
+        """Return a line for each origin of settings."""
+        origins: dict[str, list[str]] = collections.defaultdict(list)
+        for setting in self.settings:
+            shown = setting.value if isinstance(setting.value, str | int | float) else "…"
+            origins[setting.origin].append(f"{setting.name} {shown}")
+        return [f"setting   {', '.join(shown)}: {printable(origin)}" for origin, shown in origins.items()]
 
     def describe_targets(self) -> str:
         """Return in words how many targets are filled, and with what."""

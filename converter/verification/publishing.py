@@ -82,6 +82,10 @@ class Prover:
         """
         back = {theirs: ours for ours, theirs in self._output.names.items()}
         tensors = {back.get(name, name): array for name, array in written.tensors.items()}
+        # A folder leaves tied names out.
+        tensors |= {
+            name: tensors[to] for name, to in self._output.tied.items() if name not in tensors and to in tensors
+        }
         if self._output.changes:
             self._check_changes(written.tensors)
             tensors = self._result.state_dict
@@ -102,7 +106,7 @@ class Prover:
 
     def _check_changes(self, written: Mapping[str, Array]) -> None:
         """Compare the written tensors with a second computation of the changes."""
-        different = [name for name in self._output.tensors if name not in written]
+        different = [name for name in self._output.tensors if name not in written and name not in self._output.tied]
         for name, tensor in self._output.tensors.items():
             if name in written and not _has_same_bytes(written[name], materialize(tensor)):
                 different.append(name)
