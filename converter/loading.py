@@ -165,6 +165,7 @@ def fill_network(model: str, config: Mapping[str, Any], arrays: Mapping[str, Arr
     missing = [Missing(name, tuple(state[name].shape)) for name in state if name not in tensors and name not in tied]
     if unmapped or mismatched or missing:
         raise MappingError(unmapped=unmapped, missing=missing, mismatched=mismatched)
+    _untie(module, tensors)
     module.load_state_dict(tensors, strict=False)
     loaded = module.state_dict()
     overwritten = [name for name, tensor in tensors.items() if not loaded[name].equal(tensor)]
@@ -172,6 +173,20 @@ def fill_network(model: str, config: Mapping[str, Any], arrays: Mapping[str, Arr
         names = ", ".join(map(printable, overwritten))
         raise ConversionError(f"the module ties tensors that differ in the weights: {names}")
     return module
+
+
+def _untie(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give names of one tensor of a module tensors of their own, if the weights have different values for them.
+
+    transformers 5 builds every T5 with its embedding as the output layer, which T5 1.1 and mT5 do not share.
+    """
+    from torch import nn
+
+    for first, *others in find_shared(module):
+        for name in others:
+            if name in tensors and first in tensors and not tensors[name].equal(tensors[first]):
+                owner, _, attribute = name.rpartition(".")
+                setattr(module.get_submodule(owner), attribute, nn.Parameter(tensors[name].clone()))
 
 
 def _from_result(result: ConversionResult) -> tuple[EfficientNetConfig, dict[str, Tensor]]:

@@ -52,6 +52,7 @@ COMMANDS = {
         "set a w=w.npy -o e",
     ],
     "Conflicts of `tfckpt merge`": ["merge a a f"],
+    "`tf2torch families`": ["families"],
     "`tf2torch models`": ["models"],
     "`tf2torch ops`": ["ops"],
     "`tf2torch ops NAME`": ["ops Conv2D Nothing"],

@@ -16,12 +16,13 @@ List the families of networks whose checkpoints convert without rules.
   tf2torch families                  what is read, and what it becomes
   tf2torch families --long           also what --part chooses, and the files that settings come from
 
+The modules of our own are built by converter.load_network.
 A family is recognized from the names after the scope and from shapes.
 Any other network converts by rules of your own: tf2torch convert --rules.
 """
 _EFFICIENTNET = "EfficientNet, EfficientNetV2"
 _EFFICIENTNET_TARGETS = "our module, timm, torchvision, transformers, efficientnet-pytorch"
-_MODULES = {"converter": "our module (converter.load_model)"}
+_MODULES = {"converter": "our module"}
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -18,15 +18,15 @@ _PUBLISHED_LAYERS = {768: 12, 1024: 24, 2048: 24, 4096: 12}
 
 _PARTS = (
     Part(
-        name="pretraining",
-        model="AlbertForPreTraining",
-        needs=("cls/predictions/output_bias", "cls/seq_relationship/output_weights", "bert/pooler/dense/kernel"),
-    ),
-    Part(
         name="model",
         model="AlbertModel",
         needs=("bert/pooler/dense/kernel",),
         others=(("cls/{head...}", "head of the pretraining"),),
+    ),
+    Part(
+        name="pretraining",
+        model="AlbertForPreTraining",
+        needs=("cls/predictions/output_bias", "cls/seq_relationship/output_weights", "bert/pooler/dense/kernel"),
     ),
 )
 

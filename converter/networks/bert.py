@@ -13,10 +13,22 @@ from .targets import Targets
 
 _PRETRAINING = ("cls/{head...}", "head of the pretraining")
 _CLASSIFIER = ("output_{part}", "classifier")
-_SPANS = ("cls/squad/{part}", "head for questions")
 _POOLER = ("bert/pooler/{part...}", "pooler, which this model does not have")
 
 _PARTS = (
+    Part(
+        name="classifier",
+        model="BertForSequenceClassification",
+        needs=("output_weights", "bert/pooler/dense/kernel"),
+        others=(_PRETRAINING,),
+    ),
+    Part(name="questions", model="BertForQuestionAnswering", needs=("cls/squad/output_weights",), others=(_POOLER,)),
+    Part(
+        name="model",
+        model="BertModel",
+        needs=("bert/pooler/dense/kernel",),
+        others=(_PRETRAINING, _CLASSIFIER),
+    ),
     Part(
         name="pretraining",
         model="BertForPreTraining",
@@ -28,14 +40,6 @@ _PARTS = (
         needs=("cls/predictions/output_bias",),
         others=(_POOLER, ("cls/seq_relationship/{part}", "head for the next sentence")),
     ),
-    Part(name="questions", model="BertForQuestionAnswering", needs=("cls/squad/output_weights",), others=(_POOLER,)),
-    Part(
-        name="classifier",
-        model="BertForSequenceClassification",
-        needs=("output_weights", "bert/pooler/dense/kernel"),
-        others=(_PRETRAINING,),
-    ),
-    Part(name="model", model="BertModel", needs=("bert/pooler/dense/kernel",), others=(_PRETRAINING, _CLASSIFIER)),
 )
 
 

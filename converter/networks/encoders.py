@@ -13,7 +13,7 @@ WORDS = {
     "place": {"attention/output": "attention.output", "intermediate": "intermediate", "output": "output"},
 }
 #: What training leaves in a checkpoint beside the slots that are recognized by their names.
-COUNTERS = (Ignore("global_step", "training step counter", scope=""),)
+COUNTERS = (Ignore("global_step", "training step counter"),)
 
 
 def list_layer_rules(source: str, target: str) -> tuple[Rule, ...]:

@@ -137,14 +137,14 @@ def _build_rules(settings: Settings, part: Part) -> RuleTable:
         Rule("InceptionV3/Logits/Conv2d_1c_1x1/weights", "fc.weight", "11IO -> OI"),
         Rule("InceptionV3/Logits/Conv2d_1c_1x1/biases", "fc.bias"),
     )
-    ignores = (Ignore("global_step", "training step counter", scope=""),)
+    ignores = (Ignore("global_step", "training step counter"),)
     return RuleTable(rules, constants=constants, ignores=ignores, words={"bn": BATCH_NORM, "layer": LAYERS})
 
 
 INCEPTION_V3 = Network(
     name="inception-v3",
     title="Inception v3",
-    code="slim (google-research/tf-slim)",
+    code="slim",
     library="converter",
     model_type="inception-v3",
     stem="InceptionV3/Conv2d_1a_3x3/weights",

@@ -7,7 +7,7 @@ from .network import BATCH_NORM, COUNTERS, Network, Part, RuleTable, Shapes
 from .settings import Settings
 from .targets import Targets
 
-_IGNORES = (Ignore("global_step", "training step counter", scope=""),)
+_IGNORES = (Ignore("global_step", "training step counter"),)
 #: The channels of V1's thirteen pairs of layers before the multiplier.
 _V1_CHANNELS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 #: The channels that V2's seventeen blocks return before the multiplier.
@@ -160,7 +160,7 @@ def _build_v2_rules(settings: Settings, part: Part) -> RuleTable:
 MOBILENET_V1 = Network(
     name="mobilenet-v1",
     title="MobileNet V1",
-    code="slim (tensorflow/models)",
+    code="slim",
     library="transformers",
     model_type="mobilenet_v1",
     stem="MobilenetV1/Conv2d_0/weights",
@@ -173,7 +173,7 @@ MOBILENET_V1 = Network(
 MOBILENET_V2 = Network(
     name="mobilenet-v2",
     title="MobileNet V2",
-    code="slim (tensorflow/models)",
+    code="slim",
     library="transformers",
     model_type="mobilenet_v2",
     stem="MobilenetV2/Conv/weights",

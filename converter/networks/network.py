@@ -81,7 +81,10 @@ class Network:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recognized:
-    """A network in a checkpoint: which part of it is converted, its scope, its settings, and the rules."""
+    """A network in a checkpoint: which part of it is converted, its scope, its settings, and the rules.
+
+    `others` are the parts that the checkpoint contains too.
+    """
 
     network: Network
     part: Part
@@ -89,6 +92,7 @@ class Recognized:
     settings: Settings
     rules: RuleSet
     targets: Mapping[str, Shape]
+    others: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
@@ -113,7 +117,7 @@ def count_numbers(shapes: Shapes, pattern: str) -> int:
     before, _, after = pattern.partition("{n}")
     expression = re.compile(re.escape(before) + r"([0-9]{1,6})" + re.escape(after))
     numbers = [int(match[1]) for name in shapes if (match := expression.fullmatch(name)) is not None]
-    return max(numbers, default=-1) + 1
+    return min(max(numbers, default=-1) + 1, len(shapes))  # a number alone does not claim a million layers
 
 
 def number(count: int, *, first: int = 0, form: str = "{}") -> dict[str, str]:
@@ -124,9 +128,11 @@ def number(count: int, *, first: int = 0, form: str = "{}") -> dict[str, str]:
 def choose_heads(settings: Settings, width: int, name: str = "num_attention_heads", key: str | None = None) -> None:
     """Set the number of heads: that of the file, or that of the published networks, a head for 64 channels."""
     heads = settings.read(name, width // 64, "published networks: width / 64", key=key)
-    if heads < 1 or width % heads or (heads * 64 != width and not settings.is_from_file(name)):
-        reason = "a file with the settings of the network says it"
-        settings.contradict(name, str(heads), f"a divisor of the width {width}", reason)
+    if settings.is_from_file(name):
+        if heads < 1 or width % heads:
+            settings.contradict(name, str(heads), f"a divisor of {width}", "the width of the layers")
+    elif width % 64 or not width:
+        settings.contradict(name, "unknown", "a number", f"no file in the checkpoint's folder, and width {width}")
 
 
 def ignore_others(parts: Sequence[tuple[str, str]]) -> tuple[Ignore, ...]:

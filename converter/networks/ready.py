@@ -83,15 +83,13 @@ def find_ready(
         recognized.network.vocabulary[name]: content for name, content in contents.items() if content is not None
     }
     notes = []
-    others = [one.name for one in recognized.network.parts if one.name != recognized.part.name]
-    if others:
-        notes.append(f"the part {recognized.part.name} of the checkpoint; --part chooses another: {', '.join(others)}")
+    if recognized.others:
+        names = ", ".join(recognized.others)
+        notes.append(f"the part {recognized.part.name} of the checkpoint; --part chooses another: {names}")
     if "vocab.txt" in vocabulary:
         is_cased = _CASED.search(path.lower())
         if is_cased is None:
-            notes.append(
-                "whether the vocabulary is of lower-case words is not known; set do_lower_case of the tokenizer"
-            )
+            notes.append("the name of the folder does not say cased or uncased: set do_lower_case of the tokenizer")
         else:
             record = {"do_lower_case": is_cased[1] is not None, "tokenizer_class": "BertTokenizer"}
             vocabulary["tokenizer_config.json"] = (json.dumps(record, indent=2) + "\n").encode()

@@ -43,7 +43,13 @@ def recognize(
     candidate = found[0]
     chosen = _choose_part(candidate, part)
     settings = Settings(_read_settings(candidate.network, read_file))
-    candidate.network.describe(candidate.shapes, settings, chosen)
+    try:
+        candidate.network.describe(candidate.shapes, settings, chosen)
+    except (IndexError, KeyError, ValueError, ZeroDivisionError):
+        raise UnknownModelError(
+            f"the checkpoint has the names of {candidate.network.title}, but a tensor that shows its size has another "
+            "number of axes, or is missing"
+        ) from None
     table = candidate.network.build_rules(settings, chosen)
     rules = RuleSet(
         name=candidate.network.name,
@@ -57,7 +63,8 @@ def recognize(
         words=table.words,
     )
     targets = candidate.network.list_targets(settings, chosen).shapes
-    return Recognized(candidate.network, chosen, candidate.scope, settings, rules, targets)
+    others = [one.name for one in _list_parts(candidate) if one.name != chosen.name]
+    return Recognized(candidate.network, chosen, candidate.scope, settings, rules, targets, tuple(others))
 
 
 def _find(variables: Mapping[str, Shape]) -> Iterable[_Candidate]:
@@ -75,7 +82,7 @@ def _find(variables: Mapping[str, Shape]) -> Iterable[_Candidate]:
 
 def _choose_part(candidate: _Candidate, requested: str | None) -> Part:
     network = candidate.network
-    there = [part for part in network.parts if all(name in candidate.shapes for name in part.needs)]
+    there = _list_parts(candidate)
     names = ", ".join(part.name for part in there)
     if not there:
         needed = " or ".join(" and ".join(part.needs) for part in network.parts)
@@ -88,6 +95,11 @@ def _choose_part(candidate: _Candidate, requested: str | None) -> Part:
         if part.name == requested:
             return part
     raise UnknownModelError(f"{printable(requested)!r} is not a part of this {network.title}, which has {names}")
+
+
+def _list_parts(candidate: _Candidate) -> list[Part]:
+    """Return the parts of a network that a checkpoint contains."""
+    return [part for part in candidate.network.parts if all(name in candidate.shapes for name in part.needs)]
 
 
 def _read_settings(network: Network, read_file: ReadFile) -> SettingsFile | None:

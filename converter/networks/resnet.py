@@ -91,7 +91,7 @@ def _build_rules(settings: Settings, part: Part) -> RuleTable:
         Rule("logits/biases", "fc.bias"),
     )
     words = {"bn": BATCH_NORM, "u": number(max(settings["units"], default=0), first=1)}
-    ignores = (Ignore("global_step", "training step counter", scope=""),)
+    ignores = (Ignore("global_step", "training step counter"),)
     return RuleTable(rules, constants=COUNTERS, ignores=ignores, words=words)
 
 
@@ -99,7 +99,7 @@ def _make(version: int) -> Network:
     return Network(
         name=f"resnet-v{version}",
         title=f"ResNet v{version} (50, 101, 152, 200)",
-        code="slim (google-research/tf-slim)",
+        code="slim",
         library="converter",
         model_type="resnet",
         stem="conv1/weights",

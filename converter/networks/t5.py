@@ -107,7 +107,7 @@ def _build_rules(settings: Settings, part: Part) -> RuleTable:
             Rule("decoder/logits/kernel", "lm_head.weight", "dense"),
         ),
         tied=tuple(tied),
-        ignores=(Ignore("global_step", "training step counter", scope=""),),
+        ignores=(Ignore("global_step", "training step counter"),),
         words={
             "side": {side: side for side in _SIDES},
             "n": numbers,
@@ -130,7 +130,7 @@ def _name_model(settings: Settings, part: Part) -> tuple[str, str]:
 T5 = Network(
     name="t5",
     title="T5, T5 1.1, mT5",
-    code="google-research/text-to-text-transfer-transformer",
+    code="google-research/t5 (Mesh TensorFlow)",
     library="transformers",
     model_type="t5",
     stem="shared/embedding",
