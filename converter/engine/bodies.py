@@ -22,6 +22,8 @@ CALLS = {"PartitionedCall", "StatefulPartitionedCall", "TPUPartitionedCall"}
 IFS = {"If", "StatelessIf"}
 SWITCHES = {"Switch", "RefSwitch"}
 MERGES = {"Merge", "RefMerge"}
+#: Operations that make a lookup table; their output is its handle.
+TABLES = {"HashTableV2"}
 PLACEHOLDERS = {"Placeholder", "PlaceholderWithDefault"}
 #: The longest chain of operations that is followed to one particular node, such as the constant behind a predicate.
 MAX_LINKS = 64

@@ -12,13 +12,15 @@ from converter.errors import ConversionError, GraphError, GraphLimitError
 from tfckpt.errors import CheckpointError
 from tfckpt.graphs.graph import Node
 
-from .bodies import IFS, MERGES, PLACEHOLDERS
+from .bodies import IFS, MERGES, PLACEHOLDERS, TABLES
 from .dropout import DROPOUT
 from .limits import ReferenceLimits
+from .lookup import find, size_of
 from .ops.indexing import gather_nd, gather_rows
 from .planner import Plan, Step
 from .registry import Call, find_op, is_random
 from .scopes import TensorKey
+from .tables import Table
 from .values import (
     DEAD,
     Array,
@@ -47,7 +49,7 @@ _NO_OUTPUT = "the requested output does not exist"
 class Run:
     """The state shared by the steps of one run: variables, constants, an optional watcher, and the mode."""
 
-    __slots__ = ("constants", "is_training", "variables", "watcher")
+    __slots__ = ("constants", "is_training", "tables", "variables", "watcher")
 
     def __init__(
         self,
@@ -56,7 +58,9 @@ class Run:
         watcher: Watcher | None = None,
         *,
         is_training: bool = False,
+        tables: Mapping[str, Table] | None = None,
     ) -> None:
+        self.tables = tables or {}
         self.is_training = is_training
         self.variables = variables
         self.constants = constants
@@ -67,6 +71,12 @@ class Run:
         if not isinstance(handle, Resource):
             raise TypeError(f"expected the handle of a variable, not a {type(handle).__name__}")
         return self.variables[handle.name]
+
+    def table(self, handle: Value) -> Table:
+        """Return the table behind a handle."""
+        if not isinstance(handle, Resource) or handle.name not in self.tables:
+            raise TypeError(f"expected the handle of a table, not a {type(handle).__name__}")
+        return self.tables[handle.name]
 
 
 class Runnable:
@@ -205,6 +215,9 @@ def _make_action(step: Step, dtype: torch.dtype, limits: ReferenceLimits, inner:
     if op == "Const":
         key = step.constant
         return lambda run, inputs: run.constants[key]
+    if op in TABLES:
+        table = Resource(step.name)
+        return lambda run, inputs: table
     if op in HANDLES:
         handle = Resource(step.name)
         if op == "VarHandleOp":
@@ -278,6 +291,8 @@ def _variable_shape(call: Call, run: Run, handle: Value) -> Value:
 
 
 _READS: dict[str, Callable[..., Value]] = {
+    "LookupTableFindV2": lambda call, run, handle, keys, default: find(call, run.table(handle), keys, default),
+    "LookupTableSizeV2": lambda call, run, handle: size_of(run.table(handle)),
     "ReadVariableOp": lambda call, run, handle: run.variable(handle),
     "ResourceGather": lambda call, run, handle, indices: gather_rows(
         call, run.variable(handle), indices, int(call.get("batch_dims", 0)), int(call.get("batch_dims", 0))

@@ -10,6 +10,7 @@ from converter.errors import GraphError, TensorNameError
 from tfckpt.errors import find_close_names, printable
 from tfckpt.graphs.meta_graph import Signature, SignatureTensor
 
+from .entries import find_entries
 from .feeds import Feedable, known_bool
 from .ports import Port, make_identifiers, output_dtype, output_shape
 from .reference_graph import ReferenceGraph
@@ -58,21 +59,51 @@ def choose_interface(
             raise GraphError(f"the graph has no signature that names its outputs: pass outputs={_list_ends(graph)}")
         outputs = _signature_names(chosen, "output")
     fixed = _locate_constants(graph, constants or {}, chosen)
-    if inputs is None and chosen is not None:
-        inputs = {key: name for key, name in _signature_names(chosen, "input").items() if name not in fixed}
-    elif inputs is None:
-        needed = {operation.name for operation in graph.operations(_tensor_names(outputs), fixed, dropout=dropout)}
-        inputs = [name for name in graph.placeholders if name in needed]
+    entries: tuple[Port, ...] = ()
+    if inputs is None:
+        inputs, entries = _default_inputs(graph, chosen, _tensor_names(outputs), fixed, dropout=dropout)
     described = {} if chosen is None else {tensor.name: tensor for tensor in chosen.inputs.values()}
     described_outputs = {} if chosen is None else {tensor.name: tensor for tensor in chosen.outputs.values()}
     form: OutputForm = "one" if isinstance(outputs, str) else "dict" if isinstance(outputs, Mapping) else "tuple"
     return Interface(
-        _make_ports(graph, inputs, described),
+        (*_make_ports(graph, inputs, described), *entries),
         _make_ports(graph, outputs, described_outputs),
         form,
         fixed,
         dropout,
     )
+
+
+def _default_inputs(
+    graph: ReferenceGraph,
+    signature: Signature | None,
+    outputs: Sequence[str],
+    fixed: Mapping[str, Feedable],
+    *,
+    dropout: bool,
+) -> tuple[Names, tuple[Port, ...]]:
+    """Return the inputs of a signature, or the placeholders that the outputs need, and the entries that replace some.
+
+    What a parser of examples or an iterator returns takes the place of the inputs that only it needs.
+    """
+    known = {name: known_bool(value) for name, value in fixed.items()}
+    entries = find_entries(graph.survey(outputs, known, dropout=dropout).plan)
+    feeds = known | dict.fromkeys([port.tensor for port in entries])
+    plan = graph.survey(outputs, feeds, dropout=dropout).plan if entries or signature is None else None
+    needed = None if plan is None else {step.name for step in plan.steps}
+    if signature is None:
+        return [name for name in graph.placeholders if needed is not None and name in needed], entries
+    names = {key: name for key, name in _signature_names(signature, "input").items() if name not in fixed}
+    if entries and needed is not None:
+        names = {key: name for key, name in names.items() if name.partition(":")[0] in needed}
+    taken = {port.argument for port in entries} & set(make_identifiers(list(names)))
+    if taken:
+        identifiers = make_identifiers([f"{port.key}:parsed" for port in entries])
+        entries = tuple(
+            dataclasses.replace(port, argument=identifier)
+            for port, identifier in zip(entries, identifiers, strict=True)
+        )
+    return names, entries
 
 
 def signature_ports(signature: Signature, kind: Literal["input", "output"]) -> tuple[Port, ...]:

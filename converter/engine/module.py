@@ -113,6 +113,7 @@ class GraphModule(nn.Module):
             self._fixed[target] = convert_feed(name, node, value, self._dtype, on_host=True)
         feeds = {port.tensor: None for port in self.inputs} | interface.known_constants()
         self._runnable: Runnable = evaluator.runnable([port.tensor for port in self.outputs], feeds)
+        self._tables = evaluator.tables
         fixed = find_statistics(self._runnable.plan)
         self._variables: list[tuple[str, nn.Module, str]] = []
         for name, value in evaluator.variables.items():
@@ -194,7 +195,7 @@ class GraphModule(nn.Module):
         }
         variables = {name: getattr(owner, attribute) for name, owner, attribute in self._variables}
         constants = self._constants | {key: getattr(owner, attribute) for key, owner, attribute in self._tensors}
-        run = Run(variables, constants, is_training=self.training)
+        run = Run(variables, constants, is_training=self.training, tables=self._tables)
         values = self._runnable.run(run, feeds | self._fixed)
         results = [self._to_output(port, value) for port, value in zip(self.outputs, values, strict=True)]
         if self.output_form == "one":

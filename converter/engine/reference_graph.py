@@ -17,12 +17,13 @@ from tfckpt.graphs.graph import Graph, Node
 from tfckpt.graphs.meta_graph import Signature
 from tfckpt.graphs.saved_objects import SavedObjects
 
-from .bodies import Program, find_ends
+from .bodies import TABLES, Program, find_ends
 from .evaluator import Run, Runnable, to_weight
 from .feeds import Feedable, convert_feed, known_bool
 from .limits import DEFAULT_LIMITS, ReferenceLimits
 from .planner import Plan, Planner
 from .scopes import Expansion, TensorKey
+from .tables import Table, find_table, read_tables
 from .values import Array, Tensor, Value, is_floating, to_array, to_tensor
 from .variables import (
     HANDLES,
@@ -136,6 +137,14 @@ class ReferenceGraph:
     @cached_property
     def _with_dropout(self) -> Program:
         return Program(self.graph, dropout=True)
+
+    def read_tables(self, nodes: Mapping[str, Node]) -> dict[str, Table]:
+        """Return the contents of tables; raise `GraphError` if they are not constants of the graph."""
+        return {name: find_table(self._tables, name, node) for name, node in nodes.items()}
+
+    @cached_property
+    def _tables(self) -> Mapping[str, Table | None]:
+        return read_tables(self._program, self.limits)
 
     @property
     def averages(self) -> Mapping[str, str]:
@@ -293,6 +302,7 @@ class Evaluator:
         self.weights = weights
         self.variables: dict[str, Tensor] = {}
         self.constants: dict[tuple[str, str], Value] = {}
+        self.tables: dict[str, Table] = {}
         self._branches: MutableMapping[int, Runnable] = {}
         self._runnables: dict[tuple[Any, ...], Runnable] = {}
 
@@ -342,6 +352,8 @@ class Evaluator:
             missing = {name: node for name, node in handles.items() if name not in self.variables}
             for name, array in self.graph.read_variables(missing, self.weights).items():
                 self.variables[name] = _to_variable(array, self.dtype)
+            tables = {step.name: step.node for step in plan.all_steps() if step.node.op in TABLES}
+            self.tables |= self.graph.read_tables(tables)
             self._runnables[key] = runnable
         return self._runnables[key]
 
@@ -359,7 +371,7 @@ class Evaluator:
         with torch.inference_mode(), torch.random.fork_rng(devices=[], enabled=runnable.is_random):
             if runnable.is_random:
                 torch.manual_seed(_SEED)
-            return runnable.run(Run(self.variables, self.constants, watcher), fed)
+            return runnable.run(Run(self.variables, self.constants, watcher, tables=self.tables), fed)
 
 
 def _to_variable(array: Array, dtype: torch.dtype) -> Tensor:

@@ -51,6 +51,9 @@ CONTROL = {
     "Const": ("output",),
     "Placeholder": ("output",),
     "PlaceholderWithDefault": ("output",),
+    "HashTableV2": ("table_handle",),
+    "LookupTableFindV2": ("values",),
+    "LookupTableSizeV2": ("size",),
     "VarHandleOp": ("resource",),
     "Variable": ("ref",),
     "VariableV2": ("ref",),
@@ -85,6 +88,7 @@ _MODULES = (
     "spaces",
     "sparse",
     "spectral",
+    "strings",
     "tensor_arrays",
 )
 

@@ -64,7 +64,7 @@ def read_sources(program: Program, limits: ReferenceLimits) -> dict[str, Source]
     """Return the source of every variable that is saved or restored in the graph, by the variable's expanded name."""
     expansion = Expansion(program, program.main, {}, limits)
     ops = {*_SAVES, *_RESTORES, *_ASSIGNS}
-    scopes = list(_scopes_with(program, expansion, ops))
+    scopes = list(scopes_with(program, expansion, ops))
     sources: dict[str, Source] = {}
     for scope in scopes:
         for node in scope.body.nodes.values():
@@ -103,7 +103,7 @@ def _captured_handles(program: Program, objects: SavedObjects) -> Iterator[tuple
                 yield name, number
 
 
-def _scopes_with(program: Program, expansion: Expansion, ops: set[str]) -> Iterable[Scope]:
+def scopes_with(program: Program, expansion: Expansion, ops: set[str]) -> Iterable[Scope]:
     """Yield the scopes of the graph and of every called function that leads to one of these operations."""
     functions = program.graph.functions
     relevant = {name for name, function in functions.items() if any(node.op in ops for node in function.nodes)}
@@ -134,7 +134,7 @@ def _read_save(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Sour
     parts += [""] * (len(names) - len(parts))
     sources: dict[str, Source] = {}
     for name, part, reference in zip(names, parts, inputs[first:], strict=False):
-        site = _trace_back(expansion, scope, reference, HANDLES)
+        site = trace_back(expansion, scope, reference, HANDLES)
         if site is not None:
             sources[site[0].name] = Source(name, _parse_part(part))
     return sources
@@ -144,8 +144,8 @@ def _read_assign(expansion: Expansion, scope: Scope, node: Node) -> dict[str, So
     inputs = data_inputs(node)
     if len(inputs) < 2:
         return {}
-    variable = _trace_back(expansion, scope, inputs[0], HANDLES)
-    restore = _trace_back(expansion, scope, inputs[1], _RESTORES)
+    variable = trace_back(expansion, scope, inputs[0], HANDLES)
+    restore = trace_back(expansion, scope, inputs[1], _RESTORES)
     if variable is None or restore is None:
         return {}
     site, output = restore
@@ -157,7 +157,7 @@ def _read_assign(expansion: Expansion, scope: Scope, node: Node) -> dict[str, So
     return {variable[0].name: Source(names[output], _parse_part(part))}
 
 
-def _trace_back(expansion: Expansion, scope: Scope, reference: str, ops: set[str]) -> tuple[Site, int] | None:
+def trace_back(expansion: Expansion, scope: Scope, reference: str, ops: set[str]) -> tuple[Site, int] | None:
     """Follow a reference back to an output of one of these operations; None if it leads to anything else."""
     for _ in range(MAX_LINKS):
         end: End = expansion.follow(scope, reference)
@@ -175,7 +175,7 @@ def _trace_back(expansion: Expansion, scope: Scope, reference: str, ops: set[str
 def _read_strings(expansion: Expansion, scope: Scope, references: Iterable[str]) -> list[str]:
     """Return the strings of the first reference that leads to a constant; an empty list if none does."""
     for reference in references:
-        end = _trace_back(expansion, scope, reference, {"Const"})
+        end = trace_back(expansion, scope, reference, {"Const"})
         value = end[0].node.attributes.get("value") if end is not None else None
         if isinstance(value, np.ndarray) and value.dtype == object:
             return [item.decode("utf-8", "surrogateescape") for item in value.ravel().tolist()]

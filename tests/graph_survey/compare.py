@@ -44,9 +44,12 @@ def main() -> None:
         if recorded["error"] or not recorded["cases"]:
             counts[kind]["TensorFlow cannot load it, or it has nothing to run"] += 1
             continue
+        place = arguments.folder / name
+        if kind == "tfjs-lowered":
+            place = arguments.folder / place.with_suffix(".txt").read_text()
         arrays = dict(np.load(path.with_suffix(".npz")))
         for case in recorded["cases"]:
-            for verdict in judge(arguments.folder / name, case, arrays, export=arguments.export):
+            for verdict in judge(place, case, arrays, export=arguments.export):
                 counts[kind][verdict.partition(":")[0]] += 1
                 if verdict not in ("recorded", "agrees", "exported", "exported with any batch"):
                     print(f"{name} {case['label']}: {verdict}", flush=True)

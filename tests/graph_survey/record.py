@@ -98,7 +98,7 @@ def load(session: Any, path: pathlib.Path) -> list[tuple[str, dict[str, Any], di
                         {name: graph.get_tensor_by_name(info.name) for name, info in side.items() if info.name}
                         for side in (signature.inputs, signature.outputs)
                     ]
-                    found.append((key, *sides))
+                    found.append((key, replace_examples(sides[0]), sides[1]))
             return found
         if path.suffix == ".meta":
             saver = tf1.train.import_meta_graph(str(path), clear_devices=True)
@@ -110,6 +110,15 @@ def load(session: Any, path: pathlib.Path) -> list[tuple[str, dict[str, Any], di
                 node.device = ""
             tf.graph_util.import_graph_def(definition, name="")
         return find_ends(graph)
+
+
+def replace_examples(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a parser returns in the place of serialized examples."""
+    replaced = {}
+    for key, tensor in inputs.items():
+        parsers = [consumer for consumer in tensor.consumers() if consumer.type.startswith("ParseExample")]
+        replaced |= {output.name: output for parser in parsers for output in parser.outputs} or {key: tensor}
+    return replaced
 
 
 def find_ends(graph: Any) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -169,7 +178,8 @@ def run(session: Any, inputs: Any, outputs: Any, arrays: dict[str, np.ndarray], 
 def make_up(generator: Any, tensor: Any) -> np.ndarray:
     """Return a value for a placeholder: small numbers, and False."""
     dims = tensor.shape.dims
-    sizes = [] if dims is None else [dim.value for dim in dims]
+    unknown = [None] if tensor.dtype == tf.string else []
+    sizes = unknown if dims is None else [dim.value for dim in dims]
     shape = [size if size is not None else BATCH if at == 0 else OPEN for at, size in enumerate(sizes)]
     kind = tensor.dtype.base_dtype
     if kind == tf.string:

@@ -57,7 +57,9 @@ def _case(record: dict[str, Any], data: bytes) -> Case:
 def array_of(record: dict[str, Any], data: bytes) -> Array:
     """Return one recorded array."""
     if record["dtype"] == "object":
-        return np.array([item.encode() for item in record["items"]], object).reshape(record["shape"])
+        return np.array([item.encode("utf-8", "surrogateescape") for item in record["items"]], object).reshape(
+            record["shape"]
+        )
     dtype = np.dtype(record["dtype"]) if record["dtype"] != "bfloat16" else _bfloat16()
     start, length = record["bytes"]
     return np.frombuffer(data[start : start + length], dtype).reshape(record["shape"])

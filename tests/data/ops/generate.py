@@ -87,8 +87,9 @@ class Recorder:
         return [start, len(content)]
 
     def _array(self, array: np.ndarray) -> dict[str, Any]:
-        if array.dtype == object:
-            return {"dtype": "object", "shape": list(array.shape), "items": [item.decode() for item in array.ravel()]}
+        if array.dtype.kind in "OS":
+            array = array.astype(object)
+            return {"dtype": "object", "shape": list(array.shape), "items": [_text(item) for item in array.ravel()]}
         kind = array.dtype.name
         return {"dtype": kind, "shape": list(array.shape), "bytes": self._bytes(np.ascontiguousarray(array).tobytes())}
 
@@ -96,6 +97,10 @@ class Recorder:
         """Write the family's file."""
         index = np.frombuffer(json.dumps(self.cases, separators=(",", ":")).encode(), np.uint8)
         np.savez_compressed(path, index=index, data=np.frombuffer(bytes(self.data), np.uint8))
+
+
+def _text(item: bytes) -> str:
+    return item.decode("utf-8", "surrogateescape")
 
 
 def _flat(outputs: Any) -> list[Any]:
