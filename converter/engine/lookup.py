@@ -7,16 +7,13 @@ import torch
 
 from converter.engine.registry import Call
 from converter.engine.tables import Table
-from converter.engine.values import Array, Tensor, Value, to_dtype, to_tensor, to_tensors
-from converter.errors import GraphError
+from converter.engine.values import Array, Tensor, Value, to_array, to_dtype, to_tensor, to_tensors
 
 
 def find(call: Call, table: Table, keys: Value, default: Value) -> Value:
     """Return the value of each key, and the default value for a key that is not in the table."""
-    if isinstance(keys, np.ndarray) and keys.dtype == object:
-        return _find_strings(call, table, keys, default)
-    if table.values.dtype == object:
-        raise GraphError("strings cannot be looked up by numbers that are computed")
+    if object in (table.keys.dtype, table.values.dtype):
+        return _find_on_host(call, table, to_array(keys), default)
     order = np.argsort(table.keys, kind="stable")
     wanted, known = to_tensors(call.dtype, keys, table.keys[order])
     values, fallback = to_tensors(call.dtype, table.values[order], default)
@@ -27,7 +24,8 @@ def find(call: Call, table: Table, keys: Value, default: Value) -> Value:
     return to_tensor(torch.where(is_known, values[to_dtype(place, torch.int64)], fallback), call.dtype)
 
 
-def _find_strings(call: Call, table: Table, keys: Array, default: Value) -> Value:
+def _find_on_host(call: Call, table: Table, keys: Array, default: Value) -> Value:
+    """Look up strings, or keys of strings; an exported module has none."""
     positions: dict[object, int] = call.get("_positions") or call.remember(
         "_positions", {key: position for position, key in enumerate(table.keys.tolist())}
     )

@@ -23,7 +23,7 @@ from .feeds import Feedable, convert_feed, known_bool
 from .limits import DEFAULT_LIMITS, ReferenceLimits
 from .planner import Plan, Planner
 from .scopes import Expansion, TensorKey
-from .tables import Table, find_table, read_tables
+from .tables import Filling, Table, find_filling, read_fillings
 from .values import Array, Tensor, Value, is_floating, to_array, to_tensor
 from .variables import (
     HANDLES,
@@ -104,6 +104,8 @@ class ReferenceGraph:
         self._objects = objects
         self._trainable = dict(trainable or {})
         self._store = VariableStore(lambda: self.sources, checkpoint)
+        self._tables: dict[str, Table] = {}
+        self._open_tables: set[str] = set()
         self._evaluators: dict[tuple[torch.dtype, Weights], Evaluator] = {}
 
     def __repr__(self) -> str:
@@ -139,12 +141,24 @@ class ReferenceGraph:
         return Program(self.graph, dropout=True)
 
     def read_tables(self, nodes: Mapping[str, Node]) -> dict[str, Table]:
-        """Return the contents of tables; raise `GraphError` if they are not constants of the graph."""
-        return {name: find_table(self._tables, name, node) for name, node in nodes.items()}
+        """Return the contents of tables; raise `GraphError` if they depend on more than constants."""
+        return {name: self._read_table(name, node) for name, node in nodes.items()}
+
+    def _read_table(self, name: str, node: Node) -> Table:
+        if name not in self._tables:
+            if name in self._open_tables:
+                raise GraphError("the content of the table depends on the table", node=name, op=node.op)
+            self._open_tables.add(name)
+            keys, values = self.run(find_filling(self._fillings, name, node))
+            self._open_tables.discard(name)
+            if keys.shape[:1] != values.shape[:1]:
+                raise GraphError(f"{len(keys)} keys and {len(values)} values", node=name, op=node.op)
+            self._tables[name] = Table(keys, values)
+        return self._tables[name]
 
     @cached_property
-    def _tables(self) -> Mapping[str, Table | None]:
-        return read_tables(self._program, self.limits)
+    def _fillings(self) -> Mapping[str, Filling]:
+        return read_fillings(self._program, self.limits)
 
     @property
     def averages(self) -> Mapping[str, str]:

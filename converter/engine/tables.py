@@ -1,15 +1,13 @@
-"""The lookup tables of a graph: finding the constants that its initialization fills each of them with.
+"""The lookup tables of a graph: finding what its initialization fills each of them with.
 
-A table is filled by an operation in the graph or in a function that initializes a SavedModel; both its keys and its
-values have to be constants there.
+A table is filled by an operation in the graph, or in a function that initializes a SavedModel. Its keys and values are
+tensors that depend on nothing but constants; files of words are not read.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-
-import numpy as np
 
 from converter.errors import GraphError
 from tfckpt.graphs.graph import Node
@@ -32,28 +30,30 @@ class Table:
     values: Array
 
 
-def read_tables(program: Program, limits: ReferenceLimits) -> Mapping[str, Table | None]:
-    """Return the contents of every table by its expanded name and by its shared name; None for one filled otherwise."""
+#: The names of the tensors with the keys and the values; None if the table is filled from a file.
+Filling = tuple[str, str] | None
+
+
+def read_fillings(program: Program, limits: ReferenceLimits) -> Mapping[str, Filling]:
+    """Return what every table is filled with, by the expanded name of the table and by its shared name."""
     expansion = Expansion(program, program.main, {}, limits)
-    tables: dict[str, Table | None] = {}
+    tables: dict[str, Filling] = {}
     for scope in scopes_with(program, expansion, {*_FILLS, *_FILES}):
         for node in scope.body.nodes.values():
             if node.op in _FILLS | _FILES:
-                found = _read_fill(expansion, scope, node)
-                tables |= {} if found is None else found
+                tables |= _read_fill(expansion, scope, node)
     return tables
 
 
-def find_table(tables: Mapping[str, Table | None], name: str, node: Node) -> Table:
-    """Return the contents of a table; raise `GraphError` if they are not constants of the graph."""
-    names = [name, *_shared_name(node)]
+def find_filling(fillings: Mapping[str, Filling], name: str, node: Node) -> tuple[str, str]:
+    """Return the tensors that a table is filled with; raise `GraphError` if there are none."""
+    names = [candidate for candidate in (name, *_shared_name(node)) if candidate in fillings]
     for candidate in names:
-        table = tables.get(candidate)
-        if table is not None:
-            return table
-    filled = any(candidate in tables for candidate in names)
-    reason = "is filled from a file or with computed values" if filled else "is never filled"
-    raise GraphError(f"the table {reason}, which is not supported", node=name, op=node.op)
+        filling = fillings[candidate]
+        if filling is not None:
+            return filling
+    reason = "is filled from a file, which is not supported" if names else "is never filled"
+    raise GraphError(f"the table {reason}", node=name, op=node.op)
 
 
 def _shared_name(node: Node) -> list[str]:
@@ -61,19 +61,13 @@ def _shared_name(node: Node) -> list[str]:
     return [f"shared:{shared.decode('utf-8', 'replace')}"] if isinstance(shared, bytes) and shared else []
 
 
-def _read_fill(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Table | None] | None:
-    """Return the contents that an operation fills a table with, by the names of the table."""
+def _read_fill(expansion: Expansion, scope: Scope, node: Node) -> dict[str, Filling]:
+    """Return what an operation fills a table with, by the names of the table."""
     inputs = data_inputs(node)
     handle = trace_back(expansion, scope, inputs[0], TABLES) if inputs else None
     if handle is None:
-        return None
+        return {}
     names = [handle[0].name, *_shared_name(handle[0].node)]
-    arrays = []
-    for reference in inputs[1:3] if node.op in _FILLS else ():
-        end = trace_back(expansion, scope, reference, {"Const"})
-        value = end[0].node.attributes.get("value") if end is not None else None
-        if isinstance(value, np.ndarray):
-            arrays.append(value)
-    if len(arrays) != 2 or arrays[0].shape[:1] != arrays[1].shape[:1]:
-        return dict.fromkeys(names)
-    return dict.fromkeys(names, Table(arrays[0].reshape(-1), arrays[1]))
+    ends = [expansion.follow(scope, reference) for reference in inputs[1:3]] if node.op in _FILLS else []
+    tensors = [f"{end[0].name}:{end[1]}" for end in ends if isinstance(end, tuple)]
+    return dict.fromkeys(names, (tensors[0], tensors[1]) if len(tensors) == 2 else None)

@@ -77,6 +77,11 @@ def record(case):
         np.array([[4, 7], [0, 9]], np.int64),
     )
     case(
+        "table/numbers to words",
+        looked_up(np.array([9, 4], np.int64), [b"x", b"y"], tf.int64, tf.string, b"?"),
+        np.array([[4, 5], [9, 9]], np.int64),
+    )
+    case(
         "table/numbers to reals",
         looked_up(np.array([9, 4], np.int64), np.array([0.5, 2.5], np.float32), tf.int64, tf.float32, 9.0),
         np.array([4, 5, 9], np.int64),
