@@ -31,6 +31,7 @@ from ..tensors.dtypes import DataType
 from .claims import Claims, Fields
 from .groups import Texts, read_members
 from .messages import (
+    REPACK,
     SAVE_AGAIN,
     StoredType,
     check_data,
@@ -199,7 +200,8 @@ class _Walk:
                 fields = block.inside(length, "message of an object")
                 if kind in _REFUSED:
                     raise UnsupportedFeatureError(
-                        f"{abridged(path)!r} has {_REFUSED[kind]}, which Keras does not write; {SAVE_AGAIN}",
+                        f"{abridged(path)!r} has {_REFUSED[kind]}, which Keras does not write; "
+                        f"{REPACK if kind in (_EXTERNAL, _FILTERS) else SAVE_AGAIN}",
                         offset=start,
                     )
                 if kind == _MORE:
@@ -253,7 +255,7 @@ def _find_root(claims: Claims) -> int:
     fields.skip(len(MAGIC))
     version = fields.number(1)
     if version:
-        raise UnsupportedFeatureError(f"HDF5 superblock version {version}, expected 0; {SAVE_AGAIN}", offset=8)
+        raise UnsupportedFeatureError(f"HDF5 superblock version {version}, expected 0; {REPACK}", offset=8)
     fields.skip(4)
     widths = fields.number(1), fields.number(1)
     if not set(widths) <= _WIDTHS:

@@ -29,7 +29,9 @@ from .claims import Fields
 #: The address of data that does not exist.
 UNDEFINED = (1 << 64) - 1
 #: What to do with a file that uses more of HDF5 than Keras does.
-SAVE_AGAIN = "save it again with Keras, or convert it with h5repack -l CONTI -f NONE"
+SAVE_AGAIN = "save it again with Keras"
+#: The same if only the form of its data differs, which h5repack can change.
+REPACK = f"{SAVE_AGAIN}, or convert it with h5repack -l CONTI -f NONE"
 
 #: A type without a name: two bytes an element, which Keras writes for bfloat16.
 OPAQUE_16 = DataType(0, "invalid", "", 2, 2)
@@ -145,7 +147,7 @@ def decode_layout(fields: Fields) -> tuple[int, int]:
         kind = fields.number(1)
     if kind != 1 or version not in (3, 4):
         name = _LAYOUT_NAMES.get(kind, f"version {version}")
-        raise UnsupportedFeatureError(f"{name} storage of a dataset is not supported; {SAVE_AGAIN}", offset=start)
+        raise UnsupportedFeatureError(f"{name} storage of a dataset is not supported; {REPACK}", offset=start)
     return fields.number(8), fields.number(8)
 
 
