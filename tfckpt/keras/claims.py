@@ -8,21 +8,29 @@ structures overlap is rejected when its claims exceed its size.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import TypeAlias
 
 from .._typing import ByteSource, ByteView
 from ..errors import CorruptionError, past_end
 
-#: Structures are small and often near each other; a page keeps their number of requests and system calls low.
-_PAGE_BYTES = 64 << 10
-#: Most pages in memory at once.
-_PAGES = 64
+#: Structures are small and often near each other; pages keep the number of requests and system calls low.
+_PAGE_BYTES = 16 << 10
+#: Most pages in memory at once: 64 MiB.
+_PAGES = 4096
+
+#: Fetches ranges, each with its offset and length, in parallel, and holds them while the context is open.
+Prefetch: TypeAlias = Callable[[Sequence[tuple[int, int]]], AbstractContextManager[None]]
 
 
 class Claims:
     """Bounded reads of the structures of one file."""
 
-    def __init__(self, source: ByteSource) -> None:
+    def __init__(self, source: ByteSource, prefetch: Prefetch | None = None) -> None:
+        """Read from `source`; a remote file needs `prefetch`, and a local one does not."""
         self._source = source
+        self._prefetch = prefetch
         self.size = source.size
         self._claimed = 0
         self._pages: dict[int, ByteView] = {}
@@ -51,6 +59,20 @@ class Claims:
             return self._source.read(offset, length)
         return self._page(number)[inside : inside + length]
 
+    def expect(self, offsets: Iterable[int]) -> None:
+        """Fetch the pages of structures that will be read, and the next pages, in parallel if the file is remote.
+
+        HDF5 writes the parts of a group near each other.
+        """
+        if self._prefetch is None:
+            return
+        last = (self.size - 1) // _PAGE_BYTES
+        numbers = {number for offset in offsets for number in (offset // _PAGE_BYTES, offset // _PAGE_BYTES + 1)}
+        missing = sorted(number for number in numbers if number <= last and number not in self._pages)[:_PAGES]
+        with self._prefetch([self._locate(number) for number in missing]):
+            for number in missing:
+                self._page(number)
+
     def find_zero(self, offset: int, end: int) -> bytes | None:
         """Return the bytes from `offset` up to the first zero byte before `end`, and claim them; None without one."""
         pieces: list[bytes] = []
@@ -69,12 +91,16 @@ class Claims:
     def _page(self, number: int) -> ByteView:
         page = self._pages.get(number)
         if page is None:
-            start = number * _PAGE_BYTES
-            page = self._source.read(start, min(_PAGE_BYTES, self.size - start))
+            page = self._source.read(*self._locate(number))
             if len(self._pages) >= _PAGES:
                 self._pages.pop(next(iter(self._pages)))
             self._pages[number] = page
         return page
+
+    def _locate(self, number: int) -> tuple[int, int]:
+        """Return the offset and the length of a page."""
+        start = number * _PAGE_BYTES
+        return start, min(_PAGE_BYTES, self.size - start)
 
 
 class Fields:

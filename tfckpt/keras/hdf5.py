@@ -28,7 +28,7 @@ from ..coding.names import decode_name
 from ..errors import CorruptionError, TruncatedError, UnsupportedFeatureError, abridged, error_context
 from ..limits import Limits, check_limit, limits_of_table
 from ..tensors.dtypes import DataType
-from .claims import Claims, Fields
+from .claims import Claims, Fields, Prefetch
 from .groups import Texts, read_members
 from .messages import (
     REPACK,
@@ -45,6 +45,8 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_DEPTH = 64
 
 _SUPERBLOCK_BYTES = 96
+#: Objects whose pages are fetched together from a remote file; two pages each fit into the memory for pages.
+_BATCH = 2000
 _DATASPACE, _LINK_INFO, _DATATYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS = 1, 2, 3, 6, 7, 8, 11
 _ATTRIBUTE, _MORE, _SYMBOLS, _ATTRIBUTE_INFO = 12, 16, 17, 21
 _HEADER = struct.Struct("<B7xI4x")
@@ -98,13 +100,14 @@ def is_hdf5(source: ByteSource) -> bool:
     return source.size >= len(MAGIC) and bytes(source.read(0, len(MAGIC))) == MAGIC
 
 
-def read_contents(source: ByteSource, limits: Limits) -> Contents:
+def read_contents(source: ByteSource, limits: Limits, prefetch: Prefetch | None = None) -> Contents:
     """Read the structures of a file, without its data, and check that each dataset has its own bytes in it.
 
+    `prefetch` fetches ranges of a remote file: the objects of all groups on one level are fetched together.
     Raises `UnsupportedFeatureError` for what Keras does not write, and `CorruptionError` for a damaged file.
     """
     with error_context(path=source.name):
-        contents = _Walk(source, limits).run()
+        contents = _Walk(source, limits, prefetch).run()
         _check_overlaps(contents.datasets)
         return contents
 
@@ -112,8 +115,8 @@ def read_contents(source: ByteSource, limits: Limits) -> Contents:
 class _Walk:
     """The walk through all objects of a file."""
 
-    def __init__(self, source: ByteSource, limits: Limits) -> None:
-        self._claims = Claims(source)
+    def __init__(self, source: ByteSource, limits: Limits, prefetch: Prefetch | None) -> None:
+        self._claims = Claims(source, prefetch)
         self._texts = Texts(self._claims)
         self._limits = limits_of_table(limits, source.size)
         self._seen: set[int] = set()
@@ -122,32 +125,42 @@ class _Walk:
     def run(self) -> Contents:
         datasets: dict[str, Dataset] = {}
         groups: dict[str, Attributes] = {}
-        work = [("", _find_root(self._claims), 0)]
-        while work:
-            path, offset, depth = work.pop()
+        root = _find_root(self._claims)
+        self._seen.add(root)
+        level = [("", root)]
+        depth = 0
+        while level:
             if depth > MAX_DEPTH:
-                raise UnsupportedFeatureError(f"groups more than {MAX_DEPTH} deep", offset=offset)
+                raise UnsupportedFeatureError(f"groups more than {MAX_DEPTH} deep", offset=level[0][1])
+            members: list[tuple[str, int]] = []
+            for number, (path, offset) in enumerate(level):
+                if number % _BATCH == 0:
+                    self._claims.expect(offset for _, offset in level[number : number + _BATCH])
+                found = self._read_object(path, offset)
+                if isinstance(found, Dataset):
+                    datasets[path] = found
+                    continue
+                groups[path], tree, heap = found
+                members += self._list_members(path, tree, heap)
+            level = members
+            depth += 1
+        return Contents(datasets, groups)
+
+    def _list_members(self, path: str, tree: int, heap: int) -> Iterator[tuple[str, int]]:
+        """Yield the path and the offset of each object in a group, none of which may have been met before."""
+        for name, offset in read_members(self._claims, tree, heap):
+            inner = f"{path}/{name}" if path else name
             if offset in self._seen:
                 raise UnsupportedFeatureError(
-                    f"{abridged(path)!r} is a second name of an object (a hard link), which is not supported; "
+                    f"{abridged(inner)!r} is a second name of an object (a hard link), which is not supported; "
                     f"{SAVE_AGAIN}",
                     offset=offset,
                 )
             self._seen.add(offset)
             check_limit(self._limits, "max_entries", len(self._seen), "too many objects")
-            found = self._read_object(path, offset)
-            if isinstance(found, Dataset):
-                datasets[path] = found
-                continue
-            groups[path], tree, heap = found
-            members = []
-            for name, target in read_members(self._claims, tree, heap):
-                inner = f"{path}/{name}" if path else name
-                self._path_bytes += len(inner)
-                check_limit(self._limits, "max_key_bytes", self._path_bytes, "too many bytes of names")
-                members.append((inner, target, depth + 1))
-            work.extend(reversed(members))
-        return Contents(datasets, groups)
+            self._path_bytes += len(inner)
+            check_limit(self._limits, "max_key_bytes", self._path_bytes, "too many bytes of names")
+            yield inner, offset
 
     def _read_object(self, path: str, offset: int) -> Dataset | tuple[Attributes, int, int]:
         """Return a dataset, or the attributes of a group and the offsets of its tree and its names."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -34,7 +34,7 @@ from ..tensors.dense import check_rank, decode_dense
 from ..tensors.dtypes import DataType, data_type_named
 from ..tensors.indexing import Index, Selection, select
 from ..tensors.info import TensorInfo
-from ..tensors.reading import Payload
+from ..tensors.reading import CONNECTIONS, Payload
 from .files import open_weights, parse_config
 from .hdf5 import Attributes, Contents, Dataset, is_hdf5, read_contents
 from .layers import find_full_names, names_in_config, names_in_groups
@@ -65,7 +65,7 @@ class KerasReader:
         self._storage = storage
         self._weights = open_weights(storage, path, limits)
         try:
-            self._files = [_read_file(source, limits) for source in self._weights.sources]
+            self._files = [self._read_file(source, limits) for source in self._weights.sources]
             with error_context(path=path):
                 for group, shards in self._weights.weight_map.items():
                     if not any(group in self._files[shard].groups for shard in shards):
@@ -221,6 +221,15 @@ class KerasReader:
         if self._weights.closing is not None:
             self._weights.closing.close()
 
+    def _read_file(self, source: ByteSource, limits: Limits) -> Contents:
+        if not is_hdf5(source):
+            raise CorruptionError("not an HDF5 file, which Keras's weights are", path=source.name)
+
+        def prefetch(ranges: Sequence[tuple[int, int]]) -> AbstractContextManager[None]:
+            return self._storage.read_ahead([[Range(source.name, *each)] for each in ranges], CONNECTIONS)
+
+        return read_contents(source, limits, prefetch if self._storage.is_remote else None)
+
     def _name_tensors(self) -> dict[str, _Stored]:
         """Return all tensors by name; `CorruptionError` if two different ones have the same name."""
         tensors: dict[str, _Stored] = {}
@@ -285,12 +294,6 @@ class KerasReader:
         if not length:
             return memoryview(b"")
         return self._weights.sources[stored.shard].read(stored.dataset.offset + offset, length)
-
-
-def _read_file(source: ByteSource, limits: Limits) -> Contents:
-    if not is_hdf5(source):
-        raise CorruptionError("not an HDF5 file, which Keras's weights are", path=source.name)
-    return read_contents(source, limits)
 
 
 def _describe(name: str, stored: _Stored) -> TensorInfo:

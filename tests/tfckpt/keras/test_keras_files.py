@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import pathlib
+import time
 
 import numpy as np
 import pytest
 
 import tfckpt
+from tests import hdf5
 from tests.arrays import digest
+from tests.contracts.server import serving
 from tests.keras_files import expected, files_of
 from tfckpt.cli import main
 
@@ -100,6 +103,32 @@ def test_keras_archive_is_read_in_place(tmp_path: pathlib.Path) -> None:
             key = "layers/conv2d/vars/0"
             assert np.shares_memory(checkpoint[key], checkpoint[key])
             assert checkpoint.keras_config["class_name"] == "Functional"
+
+
+def test_objects_of_a_remote_file_are_fetched_in_parallel() -> None:
+    """Those of all groups on one level together, and the values of tensors only when they are read."""
+    file = hdf5.File()
+    layers = {}
+    for number in range(40):
+        dataset = file.dataset(file.put(bytes(80_000)), 80_000)
+        layers[b"layer%02d" % number] = file.group({b"kernel": dataset})
+    data = file.finish(file.group(layers))
+    in_flight: list[int] = [0, 0]
+
+    def wait(*_: object) -> bool:
+        in_flight[0] += 1
+        in_flight[1] = max(in_flight)
+        time.sleep(0.02)
+        in_flight[0] -= 1
+        return False
+
+    with serving({"a.h5": data}) as server:
+        server.fault = wait
+        with tfckpt.open(f"{server.url}a.h5") as checkpoint:
+            assert len(checkpoint) == 40
+            assert in_flight[1] > 3
+            assert server.sent < len(data) * 0.8
+            assert checkpoint["layer07/kernel"].shape == (20_000,)
 
 
 def test_shard_stands_for_the_whole_sharded_file(tmp_path: pathlib.Path) -> None:
