@@ -17,6 +17,8 @@ from ..errors import CorruptionError, past_end
 
 #: Structures are small and often near each other; pages keep the number of requests and system calls low.
 _PAGE_BYTES = 16 << 10
+#: Bytes searched at a time for the end of a name, most of which are short.
+_NAME_BYTES = 256
 #: Most pages in memory at once: 64 MiB.
 _PAGES = 4096
 
@@ -79,11 +81,11 @@ class Claims:
         position = offset
         while position < min(end, self.size):
             number, inside = divmod(position, _PAGE_BYTES)
-            piece = bytes(self._page(number)[inside : inside + end - position])
-            at = piece.find(b"\0")
-            pieces.append(piece if at < 0 else piece[:at])
-            self.claim(len(pieces[-1]) + 1, offset)
-            if at >= 0:
+            piece = bytes(self._page(number)[inside : inside + min(end - position, _NAME_BYTES)])
+            name, zero, _ = piece.partition(b"\0")
+            pieces.append(name)
+            self.claim(len(name) + len(zero), offset)
+            if zero:
                 return b"".join(pieces)
             position += len(piece)
         return None
