@@ -74,7 +74,8 @@ export-check:
 		$(PYTHON) -m venv .export-check/$$extra && \
 		.export-check/$$extra/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 			--config-settings editable_mode=compat --editable ".[$$extra]" fsspec hypothesis pytest && \
-		.export-check/$$extra/bin/python -m pytest --quiet -W default tests/converter/programs/test_phones.py || exit 1; \
+		.export-check/$$extra/bin/python -m pytest --quiet -W default --all \
+			tests/converter/programs/test_phones.py tests/test_deployment_doc.py || exit 1; \
 	done
 
 # The wheel of both packages, built and tried in an empty environment.
