@@ -20,7 +20,6 @@ from .._typing import ByteSource
 from ..errors import CheckpointNotFoundError, CorruptionError, abridged, error_context, printable
 from ..files.json_text import read_json
 from ..limits import Limits, check_limit
-from ..storage.archives.storage import ArchiveStorage
 from ..storage.archives.zip import MAGICS
 from ..storage.base import SEPARATOR, Storage
 
@@ -65,6 +64,8 @@ def open_weights(storage: Storage, path: str, limits: Limits) -> Weights:
     source = storage.open(path)
     try:
         if is_zip(source):
+            from ..storage.archives.storage import ArchiveStorage
+
             archive = ArchiveStorage(source, limits, address=storage.address(path))
             inside = archive.join(archive.root, WEIGHTS)
             if not archive.is_file(inside):
