@@ -46,6 +46,10 @@ COMMANDS = {
     "`tfckpt run-task`": ["run-task plan.json 1", "run-task plan.json 1"],
     "`tfckpt finish`": ["finish done.json"],
     "`tfckpt clean`": ["clean ."],
+    "`tfckpt scan`": [
+        "scan . -o index.jsonl --workers 1",
+        "scan DATA/tensorflow/savedmodel-tf2 -o graphs.jsonl --depth graph --workers 1",
+    ],
     "`tfckpt cp`, `tfckpt merge`, `tfckpt set`": [
         "cp train c --ema-to-raw --dtype float16 --exclude step",
         "merge a other d",

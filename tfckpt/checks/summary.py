@@ -13,6 +13,23 @@ from .objects import find_objects
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Counts:
+    """Tensors of a checkpoint by what they are for; the fields are those of `Summary`."""
+
+    tensors: int
+    elements: int
+    parameters: int
+    nbytes: int
+    optimizer_tensors: int
+    optimizer_nbytes: int
+    average_tensors: int
+    average_nbytes: int
+    partitioned_tensors: int
+    objects_from_keys: bool
+    dtypes: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Summary:
     """Facts about a checkpoint; sizes are in bytes, and counts are numbers of tensors unless the name says otherwise.
 
@@ -47,8 +64,8 @@ class Summary:
     dtypes: Mapping[str, int]
 
 
-def summarize(checkpoint: Checkpoint) -> Summary:
-    """Summarize a checkpoint; reads the index and the graphs, but no other tensors."""
+def count_tensors(checkpoint: Checkpoint) -> Counts:
+    """Count the tensors of a checkpoint; reads the index and the object graph, but no other tensors."""
     infos = {info.name: info for info in checkpoint.infos()}
     objects = find_objects(checkpoint)
     averages = moving_averages(infos, objects.graph).keys()
@@ -56,22 +73,10 @@ def summarize(checkpoint: Checkpoint) -> Summary:
     others = optimizer | averages | {name for name in infos if name.rsplit("/", 1)[-1] == "global_step"}
     others |= {name for name in infos if name.startswith("save_counter/")}
     numeric = {name: info for name, info in infos.items() if info.tf_dtype not in _NOT_NUMERIC}
-    reader = checkpoint.reader
-    meta_graph = checkpoint.meta_graph
     dtypes: dict[str, int] = {}
     for info in infos.values():
         dtypes[info.tf_dtype] = dtypes.get(info.tf_dtype, 0) + 1
-    return Summary(
-        prefix=checkpoint.prefix,
-        format=checkpoint.format,
-        style="object-based" if GRAPH_KEY in infos else "name-based",
-        saved_model=checkpoint.saved_model is not None,
-        tensorflow_version="" if meta_graph is None else meta_graph.tensorflow_version,
-        keras_version=reader.keras_version if isinstance(reader, KerasReader) else "",
-        producer=reader.producer,
-        big_endian=reader.big_endian,
-        files=len(checkpoint.files),
-        missing_files=tuple(checkpoint.missing_files()),
+    return Counts(
         tensors=len(infos),
         elements=sum(info.size for info in numeric.values()),
         parameters=sum(info.size for name, info in numeric.items() if name not in others),
@@ -83,6 +88,26 @@ def summarize(checkpoint: Checkpoint) -> Summary:
         partitioned_tensors=sum(bool(info.slices) for info in infos.values()),
         objects_from_keys=objects.from_keys,
         dtypes=dict(sorted(dtypes.items(), key=lambda pair: (-pair[1], pair[0]))),
+    )
+
+
+def summarize(checkpoint: Checkpoint) -> Summary:
+    """Summarize a checkpoint; reads the index and the graphs, but no other tensors."""
+    counts = count_tensors(checkpoint)
+    reader = checkpoint.reader
+    meta_graph = checkpoint.meta_graph
+    return Summary(
+        prefix=checkpoint.prefix,
+        format=checkpoint.format,
+        style="object-based" if GRAPH_KEY in reader else "name-based",
+        saved_model=checkpoint.saved_model is not None,
+        tensorflow_version="" if meta_graph is None else meta_graph.tensorflow_version,
+        keras_version=reader.keras_version if isinstance(reader, KerasReader) else "",
+        producer=reader.producer,
+        big_endian=reader.big_endian,
+        files=len(checkpoint.files),
+        missing_files=tuple(checkpoint.missing_files()),
+        **{field.name: getattr(counts, field.name) for field in dataclasses.fields(counts)},
     )
 
 

@@ -23,6 +23,7 @@ Read, check and write TensorFlow checkpoints without TensorFlow.
   tfckpt cp model.ckpt-322 new/model    copy it, with changes; also: merge, set
   tfckpt run convert.py model.ckpt      run a script that reads it with TensorFlow's functions
   tfckpt plan-export huge.ckpt -o s3://bucket/out/   export as tasks; then run-task and finish; clean after crashes
+  tfckpt scan s3://bucket/ -o table.jsonl           a table of all checkpoints in a folder or bucket
 
 PATH is a checkpoint's prefix, any of its files, or a folder that holds it.
 """
@@ -32,7 +33,7 @@ _COMMAND = Command(
     package=__name__,
     verbs=(
         *("ls", "show", "info", "tree", "graph", "verify", "doctor", "diff", "export", "cp", "merge", "set", "run"),
-        *("report", "plan-export", "run-task", "finish", "clean"),
+        *("report", "plan-export", "run-task", "finish", "clean", "scan"),
     ),
     description=DESCRIPTION,
 )

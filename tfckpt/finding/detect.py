@@ -72,7 +72,7 @@ def find_prefix(storage: Storage, prefix: str, limits: Limits = DEFAULT_LIMITS) 
     if storage.is_file(naming.index_name(prefix)):
         return Match(prefix)
     if storage.is_file(prefix):
-        return Match(prefix, V1) if _looks_v1(storage, prefix, limits) else None
+        return Match(prefix, V1) if looks_v1(storage, prefix, limits) else None
     return _find_shards(storage, prefix, limits)
 
 
@@ -127,7 +127,7 @@ def list_checkpoints(storage: Storage, folder: str, limits: Limits = DEFAULT_LIM
         shard = v1_naming.parse_shard(name)
         prefix = v1_naming.pattern_name(shard[0], shard[2]) if shard else name
         path = storage.join(folder, name)
-        if prefix not in seen and storage.is_file(path) and _looks_v1(storage, path, limits):
+        if prefix not in seen and storage.is_file(path) and looks_v1(storage, path, limits):
             seen.add(prefix)
             matches.append(Match(storage.join(folder, prefix), V1))
     return matches
@@ -218,7 +218,7 @@ def _find_shards(storage: Storage, path: str, limits: Limits) -> Match | None:
     sets = {
         num_shards: numbers
         for num_shards, numbers in present.items()
-        if _looks_v1(storage, v1_naming.shard_name(storage.join(folder, name), min(numbers), num_shards), limits)
+        if looks_v1(storage, v1_naming.shard_name(storage.join(folder, name), min(numbers), num_shards), limits)
     }
     if not sets:
         return None
@@ -249,7 +249,7 @@ def _probe_shards(storage: Storage, base: str, num_shards: int, limits: Limits) 
     return {num_shards: {number for number, name in enumerate(names) if storage.is_file(name)}}
 
 
-def _looks_v1(storage: Storage, path: str, limits: Limits) -> bool:
+def looks_v1(storage: Storage, path: str, limits: Limits = DEFAULT_LIMITS) -> bool:
     """Return whether a file is a table of a V1 checkpoint, or a damaged table that may be one."""
     source = storage.open(path)
     try:
@@ -263,7 +263,7 @@ def _looks_v1(storage: Storage, path: str, limits: Limits) -> bool:
 def _find_v1_of_graph(storage: Storage, prefix: str, limits: Limits) -> Match | None:
     """Return the V1 checkpoint next to `prefix.meta`."""
     if storage.is_file(prefix):
-        return Match(prefix, V1) if _looks_v1(storage, prefix, limits) else None
+        return Match(prefix, V1) if looks_v1(storage, prefix, limits) else None
     return _find_shards(storage, prefix, limits)
 
 

@@ -12,15 +12,18 @@ Plans and records are plain data without credentials.
 
 from __future__ import annotations
 
+from .candidates import Candidate
 from .finishing import Finished, finish
 from .plan import Estimate, Plan, SourceFile, Task, TaskTensor, read_plan
 from .planning import SHARD_BYTES, plan_export
 from .records import Record
 from .running import Executor, JobReport, WorkerLostError, run
+from .scanning import Row, ScanPlan, plan_scan, run_scan
 from .tasks import Result, run_task
 
 __all__ = [
     "SHARD_BYTES",
+    "Candidate",
     "Estimate",
     "Executor",
     "Finished",
@@ -28,13 +31,17 @@ __all__ = [
     "Plan",
     "Record",
     "Result",
+    "Row",
+    "ScanPlan",
     "SourceFile",
     "Task",
     "TaskTensor",
     "WorkerLostError",
     "finish",
     "plan_export",
+    "plan_scan",
     "read_plan",
     "run",
+    "run_scan",
     "run_task",
 ]

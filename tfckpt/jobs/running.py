@@ -14,7 +14,7 @@ import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .._typing import Progress
 from ..errors import CheckpointError, StorageError, WriteError
@@ -122,44 +122,64 @@ def run_all(
     *,
     workers: int | None = None,
     attempts: int = ATTEMPTS,
+    keeps_going: bool = False,
+    outstanding: int | None = None,
 ) -> Iterator[tuple[_A, _R | CheckpointError]]:
     """Yield each argument with its result, or with its error of data or of a place, as they come.
 
     Function, arguments and results are pickled if the executor runs in other processes.
+    If an argument loses its worker in every attempt, a `StorageError` is raised, or yielded if this `keeps_going`.
+    At most `outstanding` arguments are submitted at a time, by default `OUTSTANDING`.
     """
+    bounds = _Bounds(attempts, keeps_going, outstanding or OUTSTANDING)
     if executor is not None:
-        yield from _run(function, arguments, executor, attempts)
+        yield from _run(function, arguments, executor, bounds)
         return
     from .processes import LocalProcesses
 
     with LocalProcesses(workers) as processes:
-        yield from _run(function, arguments, processes, attempts)
+        yield from _run(function, arguments, processes, bounds)
+
+
+class _Bounds(NamedTuple):
+    """Attempts an argument, whether to continue after the last one, and most arguments at a time."""
+
+    attempts: int
+    keeps_going: bool
+    outstanding: int
 
 
 def _run(
-    function: Callable[[_A], _R], arguments: Sequence[_A], executor: Executor, attempts: int
+    function: Callable[[_A], _R], arguments: Sequence[_A], executor: Executor, bounds: _Bounds
 ) -> Iterator[tuple[_A, _R | CheckpointError]]:
     waiting: deque[tuple[_A, int]] = deque((argument, 1) for argument in arguments)
     running: dict[Future[_R], tuple[_A, int]] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < OUTSTANDING:
+            while waiting and len(running) < bounds.outstanding:
                 argument, attempt = waiting.popleft()
-                running[executor.submit(function, argument)] = (argument, attempt)
+                future = executor.submit(function, argument)
+                running[future] = (argument, attempt)
+                if future.done():  # an executor that runs it here: hand on its result before the next
+                    break
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 argument, attempt = running.pop(future)
                 try:
                     result = future.result()
                 except (BrokenExecutor, WorkerLostError) as error:
-                    if attempt == attempts:
-                        raise StorageError(
-                            f"lost its worker {attempts} times: {error or type(error).__name__}; "
-                            "a worker may have too little memory"
-                        ) from error
-                    waiting.appendleft((argument, attempt + 1))
+                    if attempt < bounds.attempts:
+                        waiting.appendleft((argument, attempt + 1))
+                        continue
+                    lost = StorageError(
+                        f"lost its worker {bounds.attempts} times: {error or type(error).__name__}; "
+                        "a worker may have too little memory"
+                    )
+                    if not bounds.keeps_going:
+                        raise lost from error
+                    yield argument, lost
                 except (StorageError, WriteError) as error:
-                    if attempt == attempts or not error.is_transient:
+                    if attempt == bounds.attempts or not error.is_transient:
                         yield argument, error
                     else:
                         waiting.append((argument, attempt + 1))

@@ -47,6 +47,9 @@ class Sink(Protocol):
     def make_folder(self, folder: str) -> None:
         """Create a folder where folders exist; nothing happens in object storage."""
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove an empty folder where folders exist; harmless if it does not exist or is not empty."""
+
     def stat(self, path: str) -> Stored | None:
         """Describe a file; None if it does not exist."""
 

@@ -31,6 +31,11 @@ class LocalSink:
             with atomic.writing(folder):
                 os.makedirs(folder, exist_ok=True)
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove an empty folder."""
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
     def stat(self, path: str) -> Stored | None:
         """Describe a file; its version is the time of its last change, in nanoseconds."""
         try:

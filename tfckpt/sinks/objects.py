@@ -20,13 +20,15 @@ from typing import Any, BinaryIO, cast
 
 from ..errors import CheckpointExistsError
 from ..files.atomic import TEMPORARY_MARK, writing
-from ..storage.remote.filesystems import FileSystem, find_version
+from ..storage.remote.filesystems import FileSystem, find_version, quote_name
 from .contract import Stored
 from .local import check_size
 
 #: Size of the parts of an upload in bytes; S3 takes at most 10,000 parts, so this allows objects of 625 GiB.
 PART_BYTES = 64 << 20
 _COPY_BYTES = 8 << 20
+#: Where folders are a common beginning of names; removing one would mean removing a bucket.
+_WITHOUT_FOLDERS = ("s3://", "s3a://", "gs://", "gcs://")
 
 
 class ObjectSink:
@@ -52,6 +54,12 @@ class ObjectSink:
         """Create a folder in file systems that have folders."""
         with self._system.translate(folder):
             self._system.files.makedirs(self._system.path(folder), exist_ok=True)
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove an empty folder in file systems that have folders."""
+        if self._system.parts.scheme not in _WITHOUT_FOLDERS:
+            with contextlib.suppress(Exception):  # it may not be empty
+                self._system.files.rmdir(self._system.path(folder))
 
     def stat(self, path: str) -> Stored | None:
         """Describe an object; None if it does not exist or is a folder."""
@@ -89,7 +97,9 @@ class ObjectSink:
                 return
         for path, info in found.items():
             if path.startswith(base):
-                yield Stored(f"{folder.rstrip('/')}/{path[len(base) :]}", int(info["size"]), find_version(info))
+                yield Stored(
+                    f"{folder.rstrip('/')}/{quote_name(path[len(base) :])}", int(info["size"]), find_version(info)
+                )
 
     def iterate_uploads(self, folder: str) -> Iterator[UnfinishedUpload]:
         """Yield the unfinished uploads below an address; only S3 lists them, others remove them after some days."""

@@ -30,6 +30,7 @@ VERSION_KEYS = (
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs"}
 #: Codes of errors that the same request has again: an invalid range or name, or what it does not find or may not do.
 _LASTING = (errno.EINVAL, errno.EPERM, errno.ENOENT, errno.ENAMETOOLONG)
+_SPECIAL = re.compile("[?#!]")
 _ESCAPED = re.compile("%(3F|23|21)", re.IGNORECASE)
 
 
@@ -100,6 +101,11 @@ class TranslatedErrors:
             isinstance(error, OSError) and not isinstance(error, PermissionError) and error.errno not in _LASTING
         )
         raise failure from cause
+
+
+def quote_name(name: str) -> str:
+    """Escape the characters of a name that end the path of an address."""
+    return _SPECIAL.sub(lambda match: f"%{ord(match[0]):02X}", name)
 
 
 def find_version(info: dict[str, Any]) -> str | None:

@@ -8,21 +8,19 @@ fsspec, and the package for a protocol, are imported when an address needs them.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable
 from typing import TypeVar
 
 from ..._typing import ByteView
 from ...errors import CheckpointNotFoundError, StorageError, past_end
 from ..local import check_range
-from .filesystems import FileSystem, find_version
+from .filesystems import FileSystem, find_version, quote_name
 from .http import file_changed_error
 from .pacing import Pace
 from .transport import Facts, Part, Sink
 
 #: Bytes that a copy holds in memory at a time.
 _COPY_BYTES = 8 << 20
-_SPECIAL = re.compile("[?#!]")
 
 _T = TypeVar("_T")
 
@@ -96,7 +94,7 @@ class FsspecTransport:
 
     def quote(self, name: str) -> str:
         """Escape the characters of a name that end the path of an address."""
-        return _SPECIAL.sub(lambda match: f"%{ord(match[0]):02X}", name)
+        return quote_name(name)
 
     def _read(self, address: str, facts: Facts, offset: int, length: int) -> Part:
         """Return exactly these bytes, if the file still has these facts afterwards."""
