@@ -8,11 +8,13 @@ from ..checks.integrity import Verification, verify
 from ..errors import pluralize, printable
 from . import opening, render
 from .command import choose_exit_code
+from .executors import add_executor_options, is_requested, open_executor
 
 HELP = """\
 Read every block and every tensor of a checkpoint and verify every checksum.
 
   tfckpt verify model.ckpt-322
+  tfckpt verify s3://bucket/huge.ckpt --workers 8     by tasks of about 1 GB
 
 Continues past damage and lists all of it, one finding per line.
 Keras files have no checksums: only their structure is checked.
@@ -30,25 +32,39 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("path", metavar="PATH", help=opening.PATH_HELP)
     parser.add_argument("--json", action="store_true", help="write JSON")
+    add_executor_options(parser.add_argument_group("jobs", "tasks of about 1 GB, with the same findings"))
     opening.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Verify the checkpoint and print the findings."""
-    with opening.open_checkpoint(options.path, options) as checkpoint:
-        progress = render.Progress("verifying")
-        try:
-            result = verify(checkpoint, progress=progress)
-        finally:
-            progress.close()
-        if options.json:
-            print(render.to_json(_to_data(checkpoint.prefix, result)))
-        else:
-            for error in result.errors:
-                print(error)
-            print(_format_summary(result))
+    progress = render.Progress("verifying")
+    try:
+        prefix, result = (_verify_by_tasks if is_requested(options) else _verify_here)(options, progress)
+    finally:
+        progress.close()
+    if options.json:
+        print(render.to_json(_to_data(prefix, result)))
+    else:
+        for error in result.errors:
+            print(error)
+        print(_format_summary(result))
     return choose_exit_code(result.errors)
+
+
+def _verify_here(options: argparse.Namespace, progress: render.Progress) -> tuple[str, Verification]:
+    with opening.open_checkpoint(options.path, options) as checkpoint:
+        return checkpoint.prefix, verify(checkpoint, progress=progress)
+
+
+def _verify_by_tasks(options: argparse.Namespace, progress: render.Progress) -> tuple[str, Verification]:
+    from ..jobs.verifying import plan_verify, run_verify
+
+    plan = plan_verify(options.path, limits=opening.get_limits(options))
+    render.say(f"reads {render.format_size(plan.nbytes)} in {pluralize(len(plan.tasks), 'task')}")
+    with open_executor(options, prefix="tfckpt-verify") as executor:
+        return plan.prefix, run_verify(plan, executor, progress=progress)
 
 
 def _format_summary(result: Verification) -> str:

@@ -20,6 +20,7 @@ from .records import Record
 from .running import Executor, JobReport, WorkerLostError, run
 from .scanning import Row, ScanPlan, plan_scan, run_scan
 from .tasks import Result, run_task
+from .verifying import VerifyPlan, plan_verify, run_verify
 
 __all__ = [
     "SHARD_BYTES",
@@ -36,12 +37,15 @@ __all__ = [
     "SourceFile",
     "Task",
     "TaskTensor",
+    "VerifyPlan",
     "WorkerLostError",
     "finish",
     "plan_export",
     "plan_scan",
+    "plan_verify",
     "read_plan",
     "run",
     "run_scan",
     "run_task",
+    "run_verify",
 ]

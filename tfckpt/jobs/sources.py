@@ -11,6 +11,7 @@ from ..addresses import split_address
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
 from ..errors import CheckpointNotFoundError, FileChangedError, StorageError
+from ..limits import DEFAULT_LIMITS, Limits
 from ..storage.local import LocalStorage
 from ..storage.remote.filesystems import FileSystem, find_version
 from ..storage.remote.storage import RemoteStorage
@@ -77,12 +78,12 @@ def hash_file(checkpoint: Checkpoint, path: str) -> str:
         source.close()
 
 
-def open_source(address: str, expected: Iterable[SourceFile]) -> Checkpoint:
+def open_source(address: str, expected: Iterable[SourceFile], *, limits: Limits = DEFAULT_LIMITS) -> Checkpoint:
     """Open a checkpoint, and raise `FileChangedError` if a file is not what it was when the job was planned.
 
     Files of a remote storage are compared with the answers to the first requests for them, without extra requests.
     """
-    checkpoint = open_checkpoint(address)
+    checkpoint = open_checkpoint(address, limits=limits)
     try:
         storage = checkpoint.storage
         for file in expected:
