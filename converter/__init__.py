@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .model.same_padding import same_padding_
     from .preprocessing import ImageTransform, preprocess, preprocessing_of
     from .programs.exporting import export_program
+    from .programs.python import graph_source
     from .programs.report import ProgramReport
     from .releases.downloads import fetch
     from .reverting import RevertReport, revert, to_tensorflow_names
@@ -79,6 +80,7 @@ __all__ = [
     "export_program",
     "fetch",
     "graph_module",
+    "graph_source",
     "load_graph",
     "load_model",
     "load_network",
@@ -111,6 +113,7 @@ _MODULES = {
     "export_program": ".programs.exporting",
     "fetch": ".releases.downloads",
     "graph_module": ".engine",
+    "graph_source": ".programs.python",
     "load_graph": ".engine",
     "load_model": ".loading",
     "load_network": ".loading",

@@ -37,7 +37,8 @@ The ending of OUT chooses the destination:
 
   .pt2    PyTorch (torch.export)              .xml     OpenVINO, with a .bin
   .onnx   ONNX, for onnxruntime and others    .pte     ExecuTorch, fixed sizes
-                                              .tflite  LiteRT, fixed sizes
+  .py     Python source of a PyTorch module,  .tflite  LiteRT, fixed sizes
+          with its weights in a .safetensors
 
 Before OUT gets its name, its own runtime runs it in a separate process at several sizes, and what it computes is
 compared with the network in float32 and float64. If it differs, nothing is written and the exit code is 1.
@@ -92,6 +93,12 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     output = parser.add_argument_group("output")
     output.add_argument("--opset", metavar="N", type=_parse_count, help="ONNX opset, 18 or newer (default: 20)")
+    output.add_argument(
+        "--style",
+        choices=("modules", "plain"),
+        default="modules",
+        help="for .py: layers of torch.nn in NCHW, or one call an operation (default: modules)",
+    )
     output.add_argument("--dtype", choices=("float16",), help="precision of the weights in OUT (default: float32)")
     output.add_argument("--quantize", choices=("int8",), help="store weights and compute in int8 (.onnx, .pte)")
     output.add_argument(
@@ -158,6 +165,7 @@ def run(options: argparse.Namespace) -> int:
         static=options.static,
         dynamic=dict(options.dynamic),
         opset=options.opset,
+        style=options.style,
         dtype=options.dtype,
         quantize=options.quantize,
         calibrate=options.calibrate,

@@ -87,10 +87,11 @@ def judge(
 
 
 def run_program(
-    path: str, subject: Subject, cases: Sequence[Case], *, destination: str
+    path: str, subject: Subject, cases: Sequence[Case], *, destination: str, double: bool = False
 ) -> tuple[list[list[Array]], dict[str, str]]:
     """Run a program file on all cases in a process without this package; return its outputs, and versions of packages.
 
+    With `double` the outputs of all cases in float64 follow.
     Raises `ProgramError` with the runtime's own words if it refuses the program or crashes.
     """
     with tempfile.TemporaryDirectory(prefix="tf2torch-") as folder:
@@ -100,6 +101,7 @@ def run_program(
             "inputs": [argument.name for argument in subject.arguments],
             "outputs": subject.outputs,
             "by_name": subject.by_name,
+            "double": double,
             "cases": len(cases),
         }
         with open(os.path.join(folder, "job.json"), "w", encoding="utf-8") as file:
@@ -121,7 +123,7 @@ def run_program(
         with open(answer, encoding="utf-8") as file:
             versions: dict[str, str] = json.load(file)
         results = []
-        for number in range(len(cases)):
+        for number in range(len(cases) * (2 if double else 1)):
             with np.load(os.path.join(folder, f"outputs-{number}.npz"), allow_pickle=False) as stored:
                 results.append([stored[str(position)] for position in range(len(stored.files))])
     return results, versions

@@ -29,7 +29,7 @@ from .shapes import BATCH, Axis, ShapeOptions, Shapes, checked_shapes, choose_sh
 from .staging import precise_path, staged_files
 from .subject import Argument, Subject
 from .tracing import trace
-from .writing import NEWEST_OPSET, OLDEST_OPSET, OPSET, Job
+from .writing import NEWEST_OPSET, OLDEST_OPSET, OPSET, Job, Style
 
 #: The least number of inputs for a program of one size.
 _LEAST_CASES = 2
@@ -58,6 +58,7 @@ def export_program(
     static: bool = False,
     dynamic: Mapping[str, Sequence[int]] | None = None,
     opset: int | None = None,
+    style: Style = "modules",
     dtype: Literal["float16"] | None = None,
     quantize: Literal["int8"] | None = None,
     calibrate: Calibration | None = None,
@@ -81,6 +82,9 @@ def export_program(
     `batch` and `size`, pixels of a side or height and width, fix sizes, and `dynamic_batch` and `dynamic_size` require
     any; `static` fixes all, and `dynamic` lists axes of any size by the name of their input. Without them the batch is
     any, if the destination and the module allow it, and an image has the network's usual size or the graph's.
+
+    A `.py` file has a `.safetensors` file with its weights beside it; `style` is `modules`, layers of `torch.nn` in
+    channels-first layout, or `plain`, one call an operation.
 
     Before the file gets its name, its runtime runs it in a process without this package, on `check` random inputs for
     each of several sizes, and it is compared with the module's own float32 and float64. `expect` is an `.npz` with
@@ -152,12 +156,13 @@ def export_program(
         judging = Judging.prepare(
             subject, traced.shapes, probes, precision, calibrate=calibrate, count=calibrate_images, data=data
         )
-    job = Job(subject, traced, subject.metadata, opset or OPSET)
+    job = Job(subject, traced, subject.metadata, opset or OPSET, style)
+    double = destination.has_float64
     with staged_files(path, force=force) as staged:
         writer = destination.load()
         with precise_path(staged, apart=judging is not None) as precise:
-            writer.write(job, precise)
-            results, versions = run_program(precise, subject, cases, destination=destination.ending)
+            written: Sequence[str] = writer.write(job, precise) or ()
+            results, versions = run_program(precise, subject, cases, destination=destination.ending, double=double)
             report = ProgramReport(
                 path=path,
                 destination=destination.ending,
@@ -169,13 +174,13 @@ def export_program(
                 cases=len(cases),
                 comparisons=tuple(
                     comparison
-                    for case, values in zip(cases, results, strict=True)
+                    for case, values in zip(cases * 2 if double else cases, results, strict=True)
                     for comparison in compare_outputs(subject, case, values)
                 ),
                 allowed_units=ALLOWED_UNITS,
                 versions=versions,
                 max_drop=max_drop,
-                notes=(*subject.notes, *traced.notes, *notes),
+                notes=(*subject.notes, *traced.notes, *written, *notes),
             )
             report.require()
             if judging is not None:

@@ -3,9 +3,10 @@
 This is a script for a process of its own. It uses nothing of this package, and the program cannot either.
 
 The folder has `job.json`, with `runtime` (the ending of the program), `program` (its path), `inputs` and `outputs`
-(names), `by_name` and `cases` (a count), and `inputs-N.npz` with one array for each input, named by its position.
-The script writes `outputs-N.npz` in the same form and, when all cases have run, `answer.json` with the versions of the
-packages that it used.
+(names), `by_name`, `double` (whether to run all cases in float64, too) and `cases` (a count), and `inputs-N.npz` with
+one array for each input, named by its position.
+The script writes `outputs-N.npz` in the same form, those of float64 after all others, and, when all cases have run,
+`answer.json` with the versions of the packages that it used.
 """
 
 from __future__ import annotations
@@ -36,6 +37,36 @@ def run_torch_export(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
         return [tensor.numpy() for tensor in values]
 
     return run, {"torch": torch.__version__}
+
+
+def run_python(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
+    """Import a `.py` file, and load the weights of its `.safetensors` file."""
+    import importlib.util
+
+    import safetensors
+    import torch
+
+    spec = importlib.util.spec_from_file_location("program", job["program"])
+    assert spec is not None and spec.loader is not None, "the name ends in .py"
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    model = program.load(f"{os.path.splitext(job['program'])[0]}.safetensors")
+    if job["double"]:
+        torch.set_default_dtype(torch.float64)
+        model.double()
+
+    def run(inputs: list[Any]) -> Sequence[Any]:
+        tensors = [torch.from_numpy(array) for array in inputs]
+        if job["double"]:
+            tensors = [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors]
+        with torch.no_grad():
+            value = model(*tensors)
+        if isinstance(value, torch.Tensor):
+            return [value.numpy()]
+        values = [value[name] for name in job["outputs"]] if isinstance(value, dict) else value
+        return [tensor.numpy() for tensor in values]
+
+    return run, {"torch": torch.__version__, "safetensors": safetensors.__version__}
 
 
 def run_onnx(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
@@ -99,6 +130,7 @@ def run_litert(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
 
 RUNTIMES: dict[str, Callable[[dict[str, Any]], tuple[Run, dict[str, str]]]] = {
     ".pt2": run_torch_export,
+    ".py": run_python,
     ".onnx": run_onnx,
     ".xml": run_openvino,
     ".pte": run_executorch,
@@ -120,12 +152,15 @@ def main(folder: str) -> None:
 
     with open(os.path.join(folder, "job.json"), encoding="utf-8") as file:
         job = json.load(file)
-    run, versions = RUNTIMES[job["runtime"]](job)
-    for case in range(job["cases"]):
-        with np.load(os.path.join(folder, f"inputs-{case}.npz"), allow_pickle=False) as arrays:
-            inputs = [arrays[str(position)] for position in range(len(job["inputs"]))]
-        outputs = {str(position): np.asarray(value) for position, value in enumerate(run(inputs))}
-        np.savez(os.path.join(folder, f"outputs-{case}.npz"), **outputs)  # type: ignore[arg-type]  # arrays by name
+    count = job["cases"]
+    for part, double in enumerate((False, True) if job["double"] else (False,)):
+        run, versions = RUNTIMES[job["runtime"]](job | {"double": double})
+        for case in range(count):
+            with np.load(os.path.join(folder, f"inputs-{case}.npz"), allow_pickle=False) as arrays:
+                inputs = [arrays[str(position)] for position in range(len(job["inputs"]))]
+            outputs = {str(position): np.asarray(value) for position, value in enumerate(run(inputs))}
+            path = os.path.join(folder, f"outputs-{part * count + case}.npz")
+            np.savez(path, **outputs)  # type: ignore[arg-type]  # arrays by name
     with open(os.path.join(folder, "answer.json"), "w", encoding="utf-8") as file:
         json.dump(versions, file)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from .subject import Subject
 from .tracing import Traced
@@ -14,6 +14,10 @@ OPSET = 20
 OLDEST_OPSET, NEWEST_OPSET = 18, 23
 
 
+#: How Python source is written: layers of `torch.nn` in channels-first layout, or one call an operation.
+Style: TypeAlias = Literal["modules", "plain"]
+
+
 class Job(NamedTuple):
     """A traced module to be written, with the metadata for the file: strings by name."""
 
@@ -21,3 +25,4 @@ class Job(NamedTuple):
     traced: Traced
     metadata: Mapping[str, str]
     opset: int = OPSET
+    style: Style = "modules"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 
+from ..writing import Style
 from .capture import read_program
+from .checking import check_text
 from .folding import Leaves
 from .functions import recognize_functions
 from .layers import recognize_layers
@@ -15,29 +17,33 @@ from .pooling import recognize_pools
 from .same_padding import recognize_same_padding
 from .sequences import recognize_sequences
 from .simplifying import simplify
-from .writing import Source, write_module
+from .writing import Source, WrittenSource, write_module
 
-__all__ = ["Source", "Style", "write_source"]
-
-#: How operations are written: as modules of `torch.nn` in channels-first layout, or each as one call.
-Style = Literal["modules", "plain"]
+__all__ = ["Source", "Style", "WrittenSource", "write_source"]
 
 
 def write_source(
-    program: torch.export.ExportedProgram, *, style: Style = "modules", channels_first: bool = False
-) -> Source:
-    """Return the source of an exported program."""
+    program: torch.export.ExportedProgram, *, arguments: Sequence[str] | None = None, style: Style = "modules"
+) -> WrittenSource:
+    """Return the source of an exported program, whose text is checked; `arguments` are the names of its inputs.
+
+    Raises `GraphError` for a program that source cannot say, such as one with loops.
+    """
     network = read_program(program)
+    for node, name in zip(network.inputs, arguments or (), strict=False):
+        node.args["name"] = name
     if style == "modules":
         leaves = Leaves()
         simplify(network, leaves)
         recognize_functions(network, leaves)
         simplify(network, leaves)
-        carry_permutations(network, leaves, channels_first=channels_first)
+        carry_permutations(network, leaves)
         simplify(network, leaves)
         recognize_sequences(network, leaves)
         simplify(network, leaves)
         recognize_same_padding(network)
         recognize_pools(network)
         recognize_layers(network, leaves)
-    return write_module(network, nests=style == "modules")
+    source = write_module(network, nests=style == "modules")
+    check_text(source.text)
+    return source

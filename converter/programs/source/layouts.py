@@ -30,12 +30,9 @@ _REDUCTIONS = {"mean", "sum", "amax", "amin", "all", "any", "prod", "logsumexp",
 _ALONG_AXIS = {"softmax": "dim", "log_softmax": "dim", "slice": "dim", "cumsum": "dim", "flip": "dims", "roll": "dims"}
 
 
-def carry_permutations(network: Network, leaves: Leaves, *, channels_first: bool = False) -> None:
-    """Rewrite a network with as few permutations as its operations allow.
-
-    With `channels_first` the inputs with three axes or more have their channels after the batch.
-    """
-    _Carrier(network, leaves).run(channels_first=channels_first)
+def carry_permutations(network: Network, leaves: Leaves) -> None:
+    """Rewrite a network with as few permutations as its operations allow."""
+    _Carrier(network, leaves).run()
 
 
 class _Carrier:
@@ -57,7 +54,7 @@ class _Carrier:
             **dict.fromkeys(_ALONG_AXIS, self._along_axis),
         }
 
-    def run(self, *, channels_first: bool) -> None:
+    def run(self) -> None:
         """Rewrite every node in order."""
         network = self._network
         users = network.users()
@@ -66,7 +63,7 @@ class _Carrier:
                 self._front[node] = None
                 self._orders[node] = node, _identity(node)
             elif node.op == "input" and node.shape is not None and node.rank >= 3:
-                self._input(node, users, channels_first=channels_first)
+                self._input(node, users)
             else:
                 handled = self._table[node.op](node) if node.op in self._table else None
                 self._orders[node] = handled if handled is not None else self._in_order(node)
@@ -74,14 +71,12 @@ class _Carrier:
         network.nodes = [*self._front, *self._nodes]
         network.prune()
 
-    def _input(self, node: Node, users: dict[Node, list[Node]], *, channels_first: bool) -> None:
+    def _input(self, node: Node, users: dict[Node, list[Node]]) -> None:
         """Permute an image right away if convolutions need it so."""
         self._nodes.append(node)
         self._orders[node] = node, _identity(node)
         order = (0, *range(2, node.rank), 1)
-        if channels_first:
-            self._orders[node] = _with_order(node, order), order
-        elif _feeds_channels_first(node, users):
+        if _feeds_channels_first(node, users):
             self._orders[node] = self._arrange(node, order), order
 
     def _emit(self, node: Node) -> Node:
@@ -271,13 +266,6 @@ def _feeds_channels_first(node: Node, users: dict[Node, list[Node]]) -> bool:
 
 def _identity(node: Node) -> Order:
     return () if node.shape is None else tuple(range(node.rank))
-
-
-def _with_order(node: Node, order: Order) -> Node:
-    """Store an input in an order."""
-    assert node.shape is not None
-    node.shape = tuple(node.shape[axis] for axis in inverse(order))
-    return node
 
 
 def _reordered(node: Node, args: dict[str, Any], order: Order) -> Node:

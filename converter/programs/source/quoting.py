@@ -10,7 +10,10 @@ from collections.abc import Iterable
 
 #: Identifiers longer than this are cut.
 MAX_LENGTH = 64
-_RESERVED = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "self", "torch", "nn", "F", "Model", "load", "dtype"}
+#: Functions that the text calls by these names.
+_CALLED = {"super", "max", "min", "int", "float"}
+_BUILTINS = {*dir(builtins), *keyword.softkwlist} - {*keyword.kwlist, *_CALLED}
+_RESERVED = {*keyword.kwlist, *_BUILTINS, *_CALLED, "self", "torch", "nn", "F", "Model", "load", "dtype"}
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -38,6 +41,14 @@ class Names:
         self._next[base] = number + 1
         self._taken.add(f"{base}_{number}")
         return f"{base}_{number}"
+
+    def keep(self, name: str) -> str:
+        """Return a name as it is if it is a plain identifier that the text does not use itself; else take another."""
+        is_plain = name.isascii() and name.isidentifier() and len(name) <= MAX_LENGTH and not name.startswith("_")
+        if is_plain and name not in self._taken - _BUILTINS:
+            self._taken.add(name)
+            return name
+        return self.take(name, default="input")
 
 
 def make_identifier(name: str, default: str = "x") -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from tfckpt.errors import pluralize
+
 from . import same_padding
 from .naming import name_layers
 from .network import Leaf, Network, Node
@@ -19,24 +21,34 @@ _INDENT = " " * 8
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """The source of a module: its text, and the tensors of its state dict by name.
+    """The source of a module: its text, and the tensors of its state dict by name."""
+
+    text: str
+    tensors: dict[str, torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WrittenSource(Source):
+    """Source with what was recognized.
 
     `layers` is the number of recognized layers, `lines` that of the statements of `forward`, and `permutes` how many of
     these contain a permutation or reshape.
     """
 
-    text: str
-    tensors: dict[str, torch.Tensor]
     layers: int
     lines: int
     permutes: int
 
+    def describe(self) -> str:
+        """Return what was recognized, as a sentence."""
+        return f"{pluralize(self.layers, 'layer')} recognized; forward has {pluralize(self.lines, 'line')}"
 
-def write_module(network: Network, *, nests: bool) -> Source:
+
+def write_module(network: Network, *, nests: bool) -> WrittenSource:
     """Return the source of a network whose layers are recognized."""
     attributes = name_layers(network)
     names = Names(["forward", "load_file", "pad_same"])
-    arguments = {node: names.take(node.args["name"], default="input") for node in network.inputs}
+    arguments = {node: names.keep(node.args["name"]) for node in network.inputs}
     writer = ForwardWriter(network, attributes, arguments, nests=nests)
     statements, result = writer.write()
     tensors: dict[str, torch.Tensor] = {}
@@ -64,7 +76,7 @@ def write_module(network: Network, *, nests: bool) -> Source:
     )
     moved = sum(any(word in statement.text for word in (".permute(", ".reshape(")) for statement in statements)
     layers = len({id(node.args["layer"]) for node in network.nodes if node.op == "layer"})
-    return Source(text, tensors, layers, len(statements) + 1, moved)
+    return WrittenSource(text, tensors, layers, len(statements) + 1, moved)
 
 
 def _helpers(network: Network) -> list[str]:
