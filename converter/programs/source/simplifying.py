@@ -27,8 +27,35 @@ def simplify(network: Network, leaves: Leaves) -> None:
     """Apply all rules until nothing changes."""
     rules = _Rules(leaves)
     for _ in range(_MAX_PASSES):
-        if not Rewriter(network).run(rules.apply):
+        changed = Rewriter(network).run(rules.apply)
+        if not _merge_equal(network) and not changed:
             return
+
+
+#: Operations with a different result each time.
+_RANDOM = {"rand", "randn", "randint", "randperm", "rand_like", "randn_like", "bernoulli", "multinomial", "normal"}
+_RANDOM |= {"dropout", "feature_dropout", "uniform", "native_dropout", "rrelu"}
+
+
+def _merge_equal(network: Network) -> bool:
+    """Keep one of several nodes that compute the same."""
+    known: dict[Any, Node] = {}
+
+    def rule(node: Node, rewriter: Rewriter) -> Node | None:
+        if node.op in ("input", "leaf") or node.op in _RANDOM:
+            return None
+        return known.setdefault((node.op, freeze(node.args), node.dtype), node)
+
+    return Rewriter(network).run(rule)
+
+
+def freeze(value: Any) -> Any:
+    """Return arguments in a form that can be compared and hashed; 1, 1.0 and True differ."""
+    if isinstance(value, dict):
+        return tuple((key, freeze(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(freeze, value))
+    return value if isinstance(value, Node) else (type(value), value)
 
 
 class _Rules:
