@@ -16,7 +16,7 @@ from .layouts import carry_permutations
 from .pooling import recognize_pools
 from .same_padding import recognize_same_padding
 from .sequences import recognize_sequences
-from .simplifying import simplify
+from .simplifying import drop_copies, simplify
 from .writing import Source, WrittenSource, write_module
 
 __all__ = ["Source", "Style", "WrittenSource", "write_source"]
@@ -32,15 +32,16 @@ def write_source(
     network = read_program(program)
     for node, name in zip(network.inputs, arguments or (), strict=False):
         node.args["name"] = name
+    drop_copies(network)
     if style == "modules":
         leaves = Leaves()
         simplify(network, leaves)
         recognize_functions(network, leaves)
-        simplify(network, leaves)
+        simplify(network, leaves, merges=True)
         carry_permutations(network, leaves)
-        simplify(network, leaves)
+        simplify(network, leaves, merges=True)
         recognize_sequences(network, leaves)
-        simplify(network, leaves)
+        simplify(network, leaves, merges=True)
         recognize_same_padding(network)
         recognize_pools(network)
         recognize_layers(network, leaves)

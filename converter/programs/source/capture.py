@@ -74,7 +74,10 @@ def read_program(program: torch.export.ExportedProgram) -> Network:
 
 
 def _is_mutable(target: object) -> bool:
-    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
+    """Return whether an operation changes its input; `detach_` of a constant changes nothing that source says."""
+    if not isinstance(target, torch._ops.OpOverload) or target is torch.ops.aten.detach_.default:
+        return False
+    return target._schema.is_mutable
 
 
 def _read_call(fx_node: Any, known: dict[Any, Node]) -> Node:

@@ -56,7 +56,8 @@ def _find_problem(node: ast.AST, own: set[str]) -> str | None:
     if isinstance(node, ast.FunctionDef) and node.decorator_list:
         return "a decorator"
     if isinstance(node, ast.Attribute):
-        if node.attr.startswith("_") and node.attr != "__init__":
+        is_operation = ast.unparse(node.value) == "torch.ops.aten" and not node.attr.startswith("__")
+        if node.attr.startswith("_") and node.attr != "__init__" and not is_operation:
             return f"the attribute {node.attr}"
         if node.attr in _FORBIDDEN and ast.unparse(node.value).partition(".")[0] == "torch":
             return f"torch.{node.attr}"

@@ -17,19 +17,28 @@ from .network import Leaf, Network, Node, Rewriter, Shape, new
 
 Rule = Callable[[Node, Rewriter], "Node | None"]
 #: Operations that may return their input itself.
-_COPIES = {"alias", "clone", "contiguous", "lift_fresh_copy", "view_as", "_to_copy", "to", "type_as"}
+_COPIES = {"alias", "clone", "detach_", "contiguous", "lift_fresh_copy", "view_as", "_to_copy", "to", "type_as"}
 #: Operations with a tensor or a number on either side.
 _WITH_NUMBERS = {"add", "sub", "mul", "div", "pow", "gt", "ge", "lt", "le", "eq", "ne"}
 _MAX_PASSES = 12
 
 
-def simplify(network: Network, leaves: Leaves) -> None:
-    """Apply all rules until nothing changes."""
+def simplify(network: Network, leaves: Leaves, *, merges: bool = False) -> None:
+    """Apply all rules until nothing changes; with `merges` keep one of several nodes that compute the same."""
     rules = _Rules(leaves)
     for _ in range(_MAX_PASSES):
         changed = Rewriter(network).run(rules.apply)
-        if not _merge_equal(network) and not changed:
+        if not (merges and _merge_equal(network)) and not changed:
             return
+
+
+def drop_copies(network: Network) -> None:
+    """Remove operations that return their input itself."""
+
+    def rule(node: Node, rewriter: Rewriter) -> Node | None:
+        return _drop_copy(node) if node.op in _COPIES else None
+
+    Rewriter(network).run(rule)
 
 
 #: Operations with a different result each time.
@@ -55,7 +64,7 @@ def freeze(value: Any) -> Any:
         return tuple((key, freeze(item)) for key, item in value.items())
     if isinstance(value, list | tuple):
         return tuple(map(freeze, value))
-    return value if isinstance(value, Node) else (type(value), value)
+    return value if isinstance(value, Node) else (type(value), repr(value))
 
 
 class _Rules:
