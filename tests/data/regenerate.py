@@ -14,7 +14,7 @@ A case holds the checkpoint files and `expected.json`.
 README.md in that folder tells what every case is and how to read its JSON.
 A case is made in a process of its own, so that neither TensorFlow's counters nor a crash in one case reach another.
 Running again gives the same bytes, but for the files README.md lists, where TensorFlow puts random numbers.
-The case `train-api` describes how TensorFlow's functions behave on the other cases, so it is made last.
+The cases `train-api` and `stand-in` describe how TensorFlow's functions behave on the others, so they are made last.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ CASES = {
     "graph-writes": "graph_writes:make_graph_writes",
     "statefile": "statefile:make_statefile",
     "train-api": "train_api:make_train_api",
+    "stand-in": "stand_in:make_stand_in",
 }
 """Case name -> module and function in the folder regenerate, in the order they are made."""
 

@@ -20,9 +20,10 @@ Run a Python script that reads TensorFlow checkpoints, without TensorFlow.
   tfckpt run convert.py bert_model.ckpt out.bin      as: python convert.py bert_model.ckpt out.bin
   tfckpt run -m package.convert bert_model.ckpt      as: python -m package.convert bert_model.ckpt
 
-In the script, `import tensorflow` imports a stand-in that offers tf.train.load_checkpoint, list_variables,
-load_variable, latest_checkpoint, get_checkpoint_state, checkpoint_exists and NewCheckpointReader, tf.io.gfile, dtypes
-and errors. Using anything else is an error that names the attribute and the line.
+In the script, `import tensorflow` imports a stand-in that offers what reads checkpoints: tf.train.load_checkpoint and
+the like, tf.train.import_meta_graph, Saver and Session to restore the variables of a graph, tf.saved_model.load,
+tf.io.gfile, and the settings that scripts begin with. Using anything else is an error that names the attribute and the
+line. Tensors of a restored graph are computed in PyTorch, if tfckpt[torch] is installed.
 
 Options of this command go before SCRIPT; everything after SCRIPT is passed to the script.
 

@@ -4,9 +4,10 @@
 
     CheckpointError
     |- UnsupportedFeatureError
-    |  `- NotOfferedError            also AttributeError
-    |     `- ModuleNotOfferedError   also ModuleNotFoundError
-    `- TensorFlowImportedError       also ImportError
+    |  |- NotOfferedError         also AttributeError
+    |  |- ModuleNotOfferedError   also ModuleNotFoundError
+    |  `- NotComputedError        also NotImplementedError
+    `- TensorFlowImportedError    also ImportError
 """
 
 from __future__ import annotations
@@ -42,6 +43,17 @@ class ModuleNotOfferedError(UnsupportedFeatureError, ModuleNotFoundError):
         self.attribute = attribute
         self.file = file
         self.line = line
+
+
+class NotComputedError(UnsupportedFeatureError, NotImplementedError):
+    """The stand-in cannot tell a value, because that would need more than reading; `what` is what was asked for."""
+
+    def __init__(self, what: str, *, advice: str = "") -> None:
+        super().__init__(
+            f"{what} cannot be told: the stand-in for TensorFlow restores variables, and does not compute"
+            + (f"; {advice}" if advice else "")
+        )
+        self.what = what
 
 
 class TensorFlowImportedError(CheckpointError, ImportError):

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from ..train.errors import (
+    AlreadyExistsError,
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
@@ -112,7 +113,7 @@ class GFile:
     def size(self) -> int:
         """Return the size of the file in bytes."""
         self.flush()
-        with self._convert_os_errors():
+        with converted_errors(self._path()):
             return os.stat(self._path()).st_size
 
     def flush(self) -> None:
@@ -163,7 +164,7 @@ class GFile:
         if self._file is None and "://" in self._path():
             self._file = self._download(mode)
         if self._file is None:
-            with self._convert_os_errors():
+            with converted_errors(self._path()):
                 self._file = open(self._path(), mode + "b")  # noqa: SIM115 closed by `close`
         return self._file
 
@@ -181,17 +182,20 @@ class GFile:
     def _decode(self, data: bytes) -> Any:
         return data if "b" in self._mode else data.decode("utf-8")
 
-    @contextlib.contextmanager
-    def _convert_os_errors(self) -> Iterator[None]:
-        """Convert an `OSError` to the error that TensorFlow raises."""
-        try:
-            yield
-        except OSError as error:
-            kind = _CLASS_BY_ERRNO.get(error.errno or 0, UnknownError)
-            raise kind(None, None, f"{self._path()}; {error.strerror}", path=self._path()) from error
+
+@contextlib.contextmanager
+def converted_errors(path: str) -> Iterator[None]:
+    """Convert an `OSError` to the error that TensorFlow raises."""
+    try:
+        yield
+    except OSError as error:
+        kind = _CLASS_BY_ERRNO.get(error.errno or 0, UnknownError)
+        raise kind(None, None, f"{path}; {error.strerror}", path=path) from error
 
 
 _CLASS_BY_ERRNO: dict[int, type[OpError]] = {
+    errno.EEXIST: AlreadyExistsError,
+    errno.ENOTEMPTY: FailedPreconditionError,
     errno.ENOENT: NotFoundError,
     errno.EISDIR: FailedPreconditionError,
     errno.ENOTDIR: FailedPreconditionError,

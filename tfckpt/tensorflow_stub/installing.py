@@ -15,9 +15,10 @@ import sys
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from . import presence
+from . import presence, state
+from .contents import build_modules
 from .errors import ModuleNotOfferedError, TensorFlowImportedError
-from .modules import NAME, StandInModule, build_modules, find_caller
+from .modules import NAME, StandInModule, find_caller
 
 #: The package of TensorFlow with the modules of its messages, some of which programs bring along.
 _MESSAGES = f"{NAME}.core"
@@ -52,7 +53,7 @@ def stand_in(*, seem_installed: bool = False) -> Iterator[types.ModuleType]:
     sys.modules.update(modules)
     sys.meta_path.insert(0, finder)
     try:
-        with contextlib.nullcontext() if seem_installed else presence.answer_absent():
+        with state.fresh(), contextlib.nullcontext() if seem_installed else presence.answer_absent():
             yield modules[NAME]
     finally:
         sys.meta_path.remove(finder)

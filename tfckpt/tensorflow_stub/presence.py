@@ -19,7 +19,8 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .modules import NAME, VERSION
+from .contents import VERSION
+from .modules import NAME
 
 _TENSORBOARD_SWITCH = "tensorboard.compat.notf"
 #: Distributions that provide the module `tensorflow`.

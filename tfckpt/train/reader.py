@@ -145,6 +145,12 @@ def load_checkpoint(ckpt_dir_or_file: PathLike) -> CheckpointReader:
     return NewCheckpointReader(as_text(path, or_path=True))
 
 
+@as_tensorflow()
+def read_part(reader: CheckpointReader, name: str, index: tuple[slice, ...]) -> Array:
+    """Return a part of a tensor as a read-only array; TensorFlow has no such function."""
+    return reader._reader.read(name, index=index)
+
+
 def load_variable(ckpt_dir_or_file: PathLike, name: str) -> Any:
     """Read one tensor of a checkpoint; the name may end with `:0`, like names of tensors in graphs."""
     if name.endswith(":0"):

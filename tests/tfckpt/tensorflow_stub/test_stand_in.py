@@ -87,15 +87,15 @@ def test_error_for_another_attribute_has_its_name_and_the_line() -> None:
     """`hasattr` and `getattr` with a default work as usual."""
     with tfckpt.stand_in() as tf:
         with pytest.raises(tfckpt.NotOfferedError) as caught:
-            tf.compat.v1.train.Saver()
+            tf.compat.v1.train.AdamOptimizer()
         line = int(str(caught.tb.tb_lineno))
 
-        assert caught.value.attribute == "tensorflow.compat.v1.train.Saver"
+        assert caught.value.attribute == "tensorflow.compat.v1.train.AdamOptimizer"
         assert (caught.value.file, caught.value.line) == (__file__, line)
         assert isinstance(caught.value, AttributeError)
         assert isinstance(caught.value, tfckpt.UnsupportedFeatureError)
         assert not hasattr(tf, "keras")
-        assert getattr(tf, "Session", None) is None
+        assert getattr(tf, "gradients", None) is None
         assert hasattr(tf, "train")
 
 
@@ -144,6 +144,13 @@ def test_error_for_another_module_has_its_name_and_the_line(statement: str) -> N
         "from tensorflow.python.platform import gfile; f = gfile.FastGFile",
         "import tensorflow as tf; f = tf.contrib.framework.load_variable",
         "import tensorflow as tf; f = tf.errors.NotFoundError",
+        "import tensorflow as tf; f = tf.Session",
+        "from tensorflow.python.framework import dtypes, errors_impl, meta_graph, tensor_util; f = dtypes.as_dtype",
+        "from tensorflow.contrib.framework.python.framework import checkpoint_utils as c; f = c.load_variable",
+        "from tensorflow.core.framework import graph_pb2; f = graph_pb2.GraphDef",
+        "from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef as f",
+        "from tensorflow.python.training.checkpoint_management import latest_checkpoint as f",
+        "from tensorflow.python.lib.io import file_io; f = file_io.FileIO",
         "from tensorflow import *; f = train.load_checkpoint",
     ],
 )
