@@ -25,13 +25,16 @@ import time
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[1]
-VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 SETS = ("oldest", "newest")
 #: The extras to install; fsspec's own extras for cloud storage, which `remote` asks for, are left out.
 EXTRAS = ("convert", "remote")
 TOOLS = ("pytest>=8", "pytest-xdist", "hypothesis>=6.100")
 #: Early releases with a wheel for the interpreter, for packages whose lower bound has none.
-WITH_WHEELS = {"3.13": {"crc32c": "2.7", "numpy": "2.1", "safetensors": "0.4.5"}}
+WITH_WHEELS = {
+    "3.13": {"crc32c": "2.7", "ml_dtypes": "0.5.0", "numpy": "2.1", "safetensors": "0.4.5"},
+    "3.14": {"crc32c": "2.8", "ml_dtypes": "0.5.3", "numpy": "2.3.2", "safetensors": "0.5.3"},
+}
 #: Time limits in seconds for an installation, a run of all tests, and a single test.
 INSTALL_TIMEOUT = 300
 RUN_TIMEOUT = 900

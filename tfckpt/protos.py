@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import functools
 import pkgutil
+import re
 from typing import Any
 
 from .errors import CorruptionError, UnsupportedFeatureError
 
 PACKAGE = "tfckpt"
+#: Any escape in the text format; only those of characters are changed.
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|.)", re.DOTALL)
 
 
 @functools.cache
@@ -43,6 +46,7 @@ def parse_text(name: str, text: str, *, allow_unknown_fields: bool = False) -> A
     """
     from google.protobuf import text_format
 
+    text = _ESCAPE.sub(_escape_bytes, text)
     try:
         return text_format.Merge(
             text, message_class(name)(), allow_unknown_field=allow_unknown_fields, descriptor_pool=_pool()
@@ -87,6 +91,14 @@ def check_version(version: Any, supported: int, what: str) -> None:
         )
     if supported in version.bad_consumers:
         raise UnsupportedFeatureError(f"{what} must not be read by readers of version {supported}, such as this one")
+
+
+def _escape_bytes(escape: re.Match[str]) -> str:
+    r"""Return an escape of a character, `\u` or `\U`, as escapes of its bytes; releases before 5 know no others."""
+    number = int(escape[1] or escape[2] or "0", 16)
+    if not (escape[1] or escape[2]) or 0xD800 <= number < 0xE000 or number > 0x10FFFF:
+        return escape[0]
+    return "".join(f"\\{byte:03o}" for byte in chr(number).encode("utf-8"))
 
 
 @functools.cache

@@ -294,5 +294,5 @@ class BundleReader:
             location = None, None, None
             with error_context(path=self._index.name, tensor=name):
                 nbytes = sum(part.size for _, part in self._find_parts(name, entry))
-        dtype = data_type.to_numpy()
+        dtype = data_type.to_numpy_or_void()
         return TensorInfo(name, dtype, data_type.enum_name, entry.shape, nbytes, *location, entry.slices)

@@ -50,6 +50,16 @@ class DataType:
         """Return the NumPy dtype in native byte order: `object` for strings (`bytes`) and variants, else void."""
         return _numpy_dtype(self.numpy_name, self.number)
 
+    def to_numpy_or_void(self) -> np.dtype[Any]:
+        """Return what `to_numpy` returns, or void if the installed ml_dtypes does not have the type.
+
+        Such a tensor can be listed and copied; reading it raises the error of `to_numpy`.
+        """
+        try:
+            return self.to_numpy()
+        except UnsupportedFeatureError:
+            return np.dtype("V")
+
 
 #: Types whose name in `types.proto` is not "DT_" followed by the short name in capitals.
 _ENUM_NAMES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}

@@ -365,7 +365,7 @@ def _describe(name: str, tensor: _Tensor) -> TensorInfo:
     whole = tensor.is_whole()
     return TensorInfo(
         name,
-        tensor.data_type.to_numpy(),
+        tensor.data_type.to_numpy_or_void(),
         tensor.data_type.enum_name,
         tensor.shape,
         math.prod(tensor.shape) * tensor.data_type.itemsize,

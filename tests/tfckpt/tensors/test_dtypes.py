@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
+
 import ml_dtypes
 import numpy as np
 import pytest
 
+import tfckpt
+from tfckpt.tensors import dtypes
 from tfckpt.tensors.dtypes import STRING, VARIANT, data_type, data_type_of
 
 #: Number, name in types.proto, NumPy scalar, bytes per element, bytes per unit that a big-endian bundle reverses.
@@ -37,9 +42,11 @@ TABLE = [
     (28, "DT_FLOAT8_E5M2FNUZ", ml_dtypes.float8_e5m2fnuz, 1, 1),
     (29, "DT_INT4", ml_dtypes.int4, 1, 1),
     (30, "DT_UINT4", ml_dtypes.uint4, 1, 1),
-    (31, "DT_INT2", ml_dtypes.int2, 1, 1),
-    (32, "DT_UINT2", ml_dtypes.uint2, 1, 1),
-    (33, "DT_FLOAT4_E2M1FN", ml_dtypes.float4_e2m1fn, 1, 1),
+    *(
+        (number, f"DT_{name.upper()}", getattr(ml_dtypes, name), 1, 1)
+        for number, name in ((31, "int2"), (32, "uint2"), (33, "float4_e2m1fn"))
+        if hasattr(ml_dtypes, name)  # releases before 0.5 do not have them
+    ),
 ]
 
 
@@ -89,3 +96,29 @@ def test_numpy_dtype_that_tensorflow_lacks_is_refused() -> None:
         data_type_of(np.dtype("S3"))
     with pytest.raises(TypeError):
         data_type_of(np.dtype("M8[s]"))
+
+
+def test_type_that_ml_dtypes_lacks_is_listed_and_unsupported_when_read(
+    data: pathlib.Path, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    """As with its releases before 0.5; all other tensors are read, and a copy keeps the payload."""
+    with tfckpt.open(data / "tensorflow" / "dtypes" / "ckpt") as checkpoint:
+        expected = checkpoint["int4/grid"]
+    with monkeypatch.context() as patch:
+        patch.setitem(dtypes._BY_NUMBER, 29, dataclasses.replace(data_type(29), numpy_name="int4_of_the_future"))
+        with tfckpt.open(data / "tensorflow" / "dtypes" / "ckpt") as checkpoint:
+            infos = {info.name: info for info in checkpoint.infos()}
+
+            assert infos["int4/grid"].tf_dtype == "DT_INT4"
+            assert infos["int4/grid"].dtype == np.dtype("V")
+            assert checkpoint["float32/grid"].dtype == np.float32
+            verification = tfckpt.verify(checkpoint)
+            assert {type(error) for error in verification.errors} == {tfckpt.UnsupportedFeatureError}
+            assert {error.tensor for error in verification.errors} == {name for name in infos if "int4/" in name[:5]}
+            with pytest.raises(tfckpt.UnsupportedFeatureError, match="needs a newer ml_dtypes"):
+                _ = checkpoint["int4/grid"]
+
+        tfckpt.copy(data / "tensorflow" / "dtypes" / "ckpt", tmp_path / "copy")
+
+    with tfckpt.open(tmp_path / "copy") as checkpoint:
+        assert (checkpoint["int4/grid"] == expected).all()
