@@ -93,7 +93,7 @@ def install(version: str, releases: str, python: str) -> tuple[pathlib.Path, dic
     ):
         subprocess.run(command, check=True, timeout=INSTALL_TIMEOUT)
     listed = subprocess.run([*pip, "list", "--format=json"], check=True, capture_output=True, timeout=60)
-    return own, {entry["name"].lower(): entry["version"] for entry in json.loads(listed.stdout)}
+    return own, {entry["name"].lower().replace("-", "_"): entry["version"] for entry in json.loads(listed.stdout)}
 
 
 def run_tests(python: pathlib.Path, workers: int) -> tuple[dict[str, int], str]:
@@ -150,7 +150,7 @@ def format_table(results: list[Result]) -> str:
         [
             result.version,
             result.releases,
-            *(result.installed.get(name, "") for name in SHOWN_PACKAGES),
+            *(result.installed.get(name.replace("-", "_"), "") for name in SHOWN_PACKAGES),
             *(str(result.counts[name]) for name in ("passed", "failed", "skipped")),
             f"{result.seconds:.0f}",
         ]
