@@ -10,7 +10,7 @@ import sys
 import types
 from collections.abc import Iterator
 
-from ..errors import CheckpointError
+from ..errors import ReportedError
 from ..tensorflow_stub import stand_in
 from . import render
 
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         except Exception as error:
             error.__traceback__ = _cut_traceback(error.__traceback__)
             sys.excepthook(type(error), error, error.__traceback__)
-            return error.exit_code if isinstance(error, CheckpointError) else _SCRIPT_FAILED
+            return error.exit_code if isinstance(error, ReportedError) else _SCRIPT_FAILED
     return 0
 
 

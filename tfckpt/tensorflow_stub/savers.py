@@ -95,7 +95,8 @@ class Saver:
     ) -> Callable[[], Array]:
         described = variable.described
         if described is not None and described.part_offset is not None and described.part_shape is not None:
-            if list(described.full_shape or ()) != shape:
+            ranks = {len(described.part_offset), len(described.part_shape), len(shape)}
+            if list(described.full_shape or ()) != shape or len(ranks) != 1:
                 raise _other_shape(name, shape, described.full_shape)
             index = tuple(
                 slice(start, start + size)
@@ -216,7 +217,8 @@ def saved_variables(graph: Graph, imported: Imported) -> dict[str, Variable]:
     scope = saver.restore_op_name.rpartition("/")[0]
     found: dict[str, Variable] = {}
     for node in imported.meta.graph:
-        if node.op in _SAVES and node.name.rpartition("/")[0] == scope and saver.restore_op_name:
+        is_complete = node.op in _SAVES and len(node.inputs) >= _SAVES[node.op]
+        if is_complete and node.name.rpartition("/")[0] == scope and saver.restore_op_name:
             names = _strings(imported.meta.graph, node.inputs[1])
             for name, source in zip(names, node.inputs[_SAVES[node.op] :], strict=False):
                 variable = graph.variables.get(imported.prefix + _trace_back(imported.meta.graph, source))

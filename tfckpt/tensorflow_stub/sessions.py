@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
+from ..errors import CorruptionError
 from ..graphs.graph import Node
 from ..train.errors import FailedPreconditionError, InvalidArgumentError, as_tensorflow
 from . import state
@@ -168,7 +169,7 @@ class Session:
             if node.op == "Const":
                 return functools.partial(_constant, node)
             inputs = [name for name in node.inputs if not name.startswith("^")]
-            if node.op not in _PASS_THROUGH or len(inputs) != len(node.inputs) or ":" in inputs[0]:
+            if node.op not in _PASS_THROUGH or len(inputs) != 1 or len(node.inputs) != 1 or ":" in inputs[0]:
                 return None
             source = inputs[0]
             if source not in imported.meta.graph:
@@ -307,7 +308,7 @@ def _variables_initialized_by(operation: Operation) -> list[str] | None:
     pending, seen = [node], set()
     while pending:
         node = pending.pop()
-        if node.op in _ASSIGNS:
+        if node.op in _ASSIGNS and node.inputs:
             names.append(imported.prefix + node.inputs[0].partition(":")[0])
             continue
         if node.op != "NoOp":
@@ -322,6 +323,8 @@ def _variables_initialized_by(operation: Operation) -> list[str] | None:
 
 def _constant(node: Node) -> Array:
     with as_tensorflow():
+        if "value" not in node.attributes:
+            raise CorruptionError(f"the constant {node.name} has no value", tensor=node.name)
         return np.asarray(node.attributes["value"])
 
 

@@ -83,7 +83,10 @@ class SymbolicTensor:
         node = self.op.node
         if node is None or attribute not in node.attributes:
             raise NotComputedError(f"the data type of {self.name}")
-        return as_dtype(node.attributes[attribute])
+        try:
+            return as_dtype(node.attributes[attribute])
+        except TypeError:  # a number that no release of TensorFlow has used
+            raise NotComputedError(f"the data type of {self.name}") from None
 
     @property
     def shape(self) -> TensorShape:
@@ -92,7 +95,7 @@ class SymbolicTensor:
         if node is None:
             return TensorShape(None)
         shapes: Any = node.attributes.get("_output_shapes", ())
-        if self.value_index < len(shapes):
+        if isinstance(shapes, tuple) and self.value_index < len(shapes):
             return from_stored(shapes[self.value_index])
         if self.op.type in ("Placeholder", "Variable", "VariableV2") and "shape" in node.attributes:
             stored: Any = node.attributes["shape"]

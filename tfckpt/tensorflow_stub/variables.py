@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
+from ..errors import CorruptionError
 from ..graphs.graph import Node
 from ..graphs.meta_graph import GraphVariable
 from ..train.dtypes import DType, as_dtype
@@ -81,7 +82,10 @@ class Variable(SymbolicTensor):
         variable.initial_value, variable._value = None, None
         kind, shape = node.attributes.get("dtype"), node.attributes.get("shape")
         is_reference = node.op in ("Variable", "VariableV2")
-        variable._dtype = as_dtype(f"{kind}_ref" if is_reference else kind)
+        try:
+            variable._dtype = as_dtype(f"{kind}_ref" if is_reference else kind)
+        except TypeError:
+            raise CorruptionError(f"the variable {node.name} has no valid type", tensor=node.name) from None
         variable._shape = from_stored(shape)  # type: ignore[arg-type]  # a shape, or None
         variable.trainable = described.trainable
         variable.full_name, variable.described = described.full_name, described

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pathlib
+import random
 import subprocess
 import sys
 from types import ModuleType
@@ -15,6 +17,7 @@ import tfckpt
 from tfckpt.cli import main
 from tfckpt.tensorflow_stub.errors import NotComputedError
 from tfckpt.tensorflow_stub.flags import MissingAbslError
+from tfckpt.tensorflow_stub.symbols import SymbolicTensor
 
 FLAGS = """\
 import tensorflow as tf
@@ -127,6 +130,31 @@ def test_state_ends_with_the_stand_in(restored: Any) -> None:
         assert tf.global_variables() == []
         assert tf.get_default_session() is None
         assert tf.executing_eagerly()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mutated_graph_gives_values_or_an_error_of_ours(seed: int, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Names, types, shapes and inputs in a graph are claims of a file."""
+    chance = random.Random(seed)
+    prefix = data / "tensorflow" / "partitioned" / "model.ckpt-12"
+    original = pathlib.Path(f"{prefix}.meta").read_bytes()
+    path = tmp_path / "mutated.meta"
+    for _ in range(60):
+        mutated = bytearray(original)
+        for _ in range(chance.choice([1, 2, 4])):
+            mutated[chance.randrange(len(mutated))] = chance.randrange(256)
+        path.write_bytes(mutated)
+        with tfckpt.stand_in() as tf, contextlib.suppress(tfckpt.CheckpointError):
+            session = tf.Session()
+            saver = tf.train.import_meta_graph(str(path))
+            if saver is not None:
+                saver.restore(session, str(prefix))
+                session.run(tf.global_variables())
+            for operation in tf.get_default_graph().get_operations():
+                repr(SymbolicTensor(operation))
+                with contextlib.suppress(tfckpt.CheckpointError):
+                    if operation.type in ("NoOp", "Assign"):
+                        session.run(operation)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff" * 40, b"\x0a\x05"], ids=["empty", "no message", "cut off"])
