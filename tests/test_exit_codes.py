@@ -35,6 +35,8 @@ EXIT_CODES = {
     "CheckpointExistsError": 2,
     "NotOfferedError": 5,
     "ModuleNotOfferedError": 5,
+    "MissingAbslError": 5,
+    "NotComputedError": 5,
     "TensorFlowImportedError": 5,
     "InvalidValueError": 5,
     **{kind.__name__: 5 for kind in tfckpt.train.errors.CLASSES},
