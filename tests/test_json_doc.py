@@ -19,10 +19,10 @@ from tfckpt import jobs
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 PROGRAMS = {"tfckpt": tfckpt.cli, "tf2torch": converter.cli}
-#: Verbs without --json: `run` prints what a script prints, `plan-export` a plan, `report` writes a page.
-WITHOUT_JSON = {"tfckpt": {"run", "plan-export", "report"}, "tf2torch": {"convert", "verify"}}
+#: Verbs without --json: `run` prints what a script prints, `plan-export` a plan, and `report` writes a page.
+WITHOUT_JSON = {"tfckpt": {"run", "plan-export", "report"}, "tf2torch": set[str]()}
 #: Verbs that need PyTorch.
-NEEDS_TORCH = ("bench", "evaluate", "export", "inspect", "revert")
+NEEDS_TORCH = ("bench", "convert", "evaluate", "export", "inspect", "revert", "verify")
 TYPES: dict[str, type | tuple[type, ...]] = {
     "text": str,
     "integer": int,
@@ -66,23 +66,95 @@ COMMANDS = {
     "`tf2torch bench`": ["bench digits.safetensors --size 32 --runs 1"],
     "`tf2torch export`": ["export DATA/tensorflow/savedmodel-tf2 -o model.pt2"],
     "`tf2torch inspect`": ["inspect DATA/tensorflow/savedmodel-tf1"],
-    "`tf2torch plan`": ["plan DATA/digits/efficientnetv2-digits"],
+    "`tf2torch plan`": ["plan DATA/digits/efficientnetv2-digits", "plan DATA/families/bert.tar.xz"],
     "`tf2torch revert`": [
         "revert digits.safetensors -o reverted --like DATA/digits/efficientnetv2-digits --with-averages"
     ],
-    "`tf2torch plan --rules`": ["plan DATA/bert --rules ROOT/examples/bert/bert.toml"],
+    "`tf2torch plan --rules`": [
+        "plan kinds --rules kinds.toml --into kinds:Module",
+        "plan kinds --rules two.toml --into kinds:Module",
+    ],
+    "`tf2torch convert`": ["convert DATA/digits/efficientnetv2-digits -o new.safetensors"],
+    "`tf2torch verify`": [
+        "verify DATA/digits/efficientnetv2-digits digits.safetensors --golden DATA/digits/probe.npz",
+        "verify DATA/digits/efficientnetv2-digits raw.safetensors --weights ema --weights-only",
+    ],
+    "`tf2torch verify OUT`": ["verify digits.safetensors", "verify half.safetensors"],
 }
+#: Rules of every kind for the module `kinds`, of which some leave findings.
+RULES = """\
+name = "kinds"
+
+[[rule]]
+source = "both"
+target = ["q", "k"]
+layout = "IO -> IO"
+cut = "I"
+
+[[rule]]
+source = ["low", "high"]
+target = "joined"
+layout = "IO -> IO"
+join = "I"
+
+[[rule]]
+source = "gone"
+target = "unknown"
+
+[[rule]]
+source = "small"
+target = "wide"
+
+[[rule]]
+source = "nothing"
+target = "absent"
+
+[[ignore]]
+source = "step"
+reason = "counter"
+
+[[constant]]
+target = "levels"
+value = [0, 1]
+dtype = "float32"
+reason = "two levels"
+
+[[constant]]
+target = "level"
+value = 1
+dtype = "float32"
+reason = "one level"
+
+[[tied]]
+target = "tied"
+as = "q"
+"""
+MODULE = """\
+import numpy as np
+
+SHAPES = dict(q=(2, 2), k=(2, 2), joined=(4, 2))
+SHAPES |= dict(tied=(2, 2), levels=(4,), level=(), absent=(3,), wide=(5,), new_bias=(6,))
+
+
+class Module:
+    def state_dict(self):
+        return {name: np.zeros(shape) for name, shape in SHAPES.items()}
+"""
 
 
 def read_tables() -> dict[str, dict[str, str]]:
     """Return the type of each field, by section."""
     sections = re.findall(r"^## (.*)\n((?:(?!## ).*\n?)*)", PAGE, re.MULTILINE)
-    return {title: dict(re.findall(r"^\| `(.*?)` \| (.*?) \|", text, re.MULTILINE)) for title, text in sections}
+    tables = {title: dict(re.findall(r"^\| `(.*?)` \| (.*?) \|", text, re.MULTILINE)) for title, text in sections}
+    for title, text in sections:
+        for other in re.findall(r"all fields of (`.*?`)", text):
+            tables[title] |= tables[other]
+    return tables
 
 
 def walk(value: object, path: str, table: dict[str, str]) -> Iterator[tuple[str, object]]:
     """Yield the fields of an output with the paths that the page gives them, and each with its value."""
-    if path in table:
+    if path in table and not (isinstance(value, list) and f"{path}[]" in table):
         yield path, value
     elif isinstance(value, list):
         for item in value:
@@ -121,6 +193,12 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
     jobs.run(plan, workers=1)
     pathlib.Path("x.writing-0123456789abcdef").touch()
     np.save("w.npy", np.float32([7, 8]))
+    shapes = {"both": (4, 2), "low": (2, 2), "high": (2, 2), "gone": (2,), "small": (3,), "bias": (6,), "step": ()}
+    tfckpt.save({name: np.zeros(shape) for name, shape in shapes.items()}, "kinds")
+    pathlib.Path("kinds.py").write_text(MODULE)
+    pathlib.Path("kinds.toml").write_text(RULES)
+    twice = '\n[[rule]]\nsource = "smal{l}"\ntarget = "absent"\n'
+    pathlib.Path("two.toml").write_text(RULES + twice)
     return tmp_path
 
 
@@ -142,7 +220,11 @@ def test_output_has_the_documented_fields(
 
     if any(f" {verb}" in section for verb in NEEDS_TORCH):
         pytest.importorskip("torch", reason="runs a network")
-        converter.export(converter.convert(data / "digits" / "efficientnetv2-digits"), "digits.safetensors")
+        digits = data / "digits" / "efficientnetv2-digits"
+        converter.export(converter.convert(digits), "digits.safetensors")
+        if "verify" in section:
+            converter.export(converter.convert(digits, weights="raw"), "raw.safetensors")
+            converter.export(converter.convert(digits), "half.safetensors", dtype="float16")
         np.savez("digits.npz", images=np.zeros((2, 32, 32, 3), np.float32), labels=np.array([0, 1]))
     program = PROGRAMS["tf2torch" if "tf2torch" in section else "tfckpt"]
     for command in COMMANDS[section]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import subprocess
@@ -21,7 +22,12 @@ def test_demo_prints_what_the_readme_shows() -> None:
     shown = readme.split("<!-- demo -->\n```text\n")[1].split("\n```\n<!-- /demo -->")[0]
 
     result = subprocess.run(
-        [sys.executable, ROOT / "examples" / "demo.py"], capture_output=True, text=True, check=False, cwd=ROOT
+        [sys.executable, ROOT / "examples" / "demo.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "80"},
     )
 
     assert result.returncode == 0, result.stderr

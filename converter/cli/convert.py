@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import shlex
 from collections.abc import Iterator
 
 import tfckpt
 from tfckpt.addresses import plain_address
-from tfckpt.cli.render import parse_size
+from tfckpt.cli.render import parse_size, wrap
 
 from ..conversion import ConversionOptions, convert_to_views
 from ..errors import UnknownModelError
@@ -23,7 +24,9 @@ from ..libraries.models import TARGETS
 from ..mapping.modules import import_module
 from ..model.architectures import CONFIGS
 from ..releases.table import find_preprocessing
+from ..reporting.record import build_report
 from ..reporting.renderers import FORMATS as REPORTS
+from ..reporting.renderers import to_json
 from ..verification.publishing import Prover
 from .options import (
     SOURCE_HELP,
@@ -58,6 +61,9 @@ Before OUT gets its name, what was written is proved: its weights against the ch
 against the graph saved with the checkpoint. That needs a graph and PyTorch; the last line says what was proved.
 If something differs, nothing is written and the exit code is 1.
 """
+
+#: Columns of the titles.
+_INDENT = 10
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -139,6 +145,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="also write a report on every tensor, the statistics of the weights and the preprocessing of images; "
         f"FILE ends in {' or '.join(REPORTS)}",
     )
+    parser.add_argument("--json", action="store_true", help="print that report as JSON")
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -182,7 +189,7 @@ def run(options: argparse.Namespace) -> int:
             preprocessing=None if result.config is None else find_preprocessing(result.report.releases, result.config),
         )
         # The address an archive comes from does not change the result, and it may contain a password.
-        command = format_command(options, ("report", "force", "base_url", "cache"))
+        command = format_command(options, ("report", "json", "force", "base_url", "cache"))
         prover = None
         if not options.no_proof:
             prover = Prover(result, prepared, checkpoint, required=options.require_proof)
@@ -193,18 +200,23 @@ def run(options: argparse.Namespace) -> int:
             write_output(
                 prepared, output, shard_size=options.shard_size, force=options.force, prove=prover, progress=progress
             )
-    print(result.report.summary())
-    for line in prepared.changes:
-        print(f"changed   {line}")
-    for line in prepared.notes:
-        print(f"note      {line}")
-    print(f"output    {output}, {_measure_output(output):,} bytes")
+        if options.json:
+            report = build_report(result, prepared, output, command=command)
+            print(to_json(dataclasses.replace(report, proof=None if prover is None else prover.record)), end="")
+            return 0
+    lines = [
+        result.report.summary(),
+        *(f"changed   {line}" for line in prepared.changes),
+        *(f"note      {line}" for line in prepared.notes),
+        f"output    {output}, {_measure_output(output):,} bytes",
+    ]
     if options.report is not None:
-        print(f"report    {options.report}")
+        lines.append(f"report    {options.report}")
     if prover is not None and prover.record is not None:
         if prover.record.explanation is not None and prover.record.is_unexpected:
-            print(f"unproved  {prover.record.explanation}")
-        print(prover.record.line)
+            lines.append(f"unproved  {prover.record.explanation}")
+        lines.append(prover.record.line)
+    print(wrap("\n".join(lines), _INDENT))
     return 0
 
 

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import tfckpt
-from tfckpt.cli.render import say, to_json
+from tfckpt.cli.render import say, to_json, wrap
 from tfckpt.errors import CorruptionError, pluralize
 from tfckpt.files.json_text import read_json
 
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
                 batch_size=options.batch_size,
                 progress=progress,
             )
-    print(to_json(result.to_dict()) if options.json else result.summary())
+    print(to_json(result.to_dict()) if options.json else wrap(result.summary(), 10))
     return 1 if result.differing else 0
 
 

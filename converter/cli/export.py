@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import Any
 
-from tfckpt.cli.render import say, to_json
+from tfckpt.cli.render import say, to_json, wrap
 
 from ..conversion import ConversionOptions, convert_to_views
 from ..errors import ConversionError
@@ -178,7 +178,7 @@ def run(options: argparse.Namespace) -> int:
         force=options.force,
         talk=say,
     )
-    print(to_json(report.to_dict()) if options.json else report.summary())
+    print(to_json(report.to_dict()) if options.json else wrap(report.summary(), 10))
     return 0
 
 

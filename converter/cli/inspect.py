@@ -120,7 +120,13 @@ def _describe_ports(label: str, ports: Sequence[Port]) -> Iterator[str]:
     """Yield each port in a line, or in two if that is wider than a terminal."""
     for port in ports:
         shape = "of any shape" if port.shape is None else _describe_shape(port.shape)
-        text = f"  {label:9} {printable(port.key)}  {port.dtype or 'of any type'} {shape}"
+        text = f"  {label:9} {printable(port.key)}"
+        kind = f"{port.dtype or 'of any type'} {shape}"
+        if len(text) + 2 + len(kind) > _WIDTH:
+            yield text
+            text = f"{'':12}{kind}"
+        else:
+            text += f"  {kind}"
         tensor = printable(port.tensor)
         if tensor in ("", port.key):
             yield text

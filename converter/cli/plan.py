@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tfckpt
-from tfckpt.cli.render import format_table, say, to_json
+from tfckpt.cli.render import format_table, get_width, say, to_json, wrap
 from tfckpt.errors import pluralize, printable
 
 from ..conversion import ConversionOptions, RulesDraft, draft_by_rules, plan_conversion
@@ -46,6 +46,9 @@ Show which source tensor becomes which target tensor, with layout and shapes, wi
 Proposals are guesses: read and correct them before you use them.
 The exit code is 0 if every tensor is assigned, else 1.
 """
+
+#: Columns of the titles.
+_INDENT = 10
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -126,9 +129,9 @@ def _print_network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, r
     else:
         variables = {record.source: record.variable for record in planned.report.tensors}
         _print_table(planned.plan.moves, variables)
-        print(planned.report.summary())
+        print(wrap(planned.report.summary(), _INDENT))
         titles = {**TITLES, **{network.name: network.title for network in NETWORKS}}
-        print(f"rules     {planned.rules.name}: {titles[planned.rules.name]}")
+        print(wrap(f"rules     {planned.rules.name}: {titles[planned.rules.name]}", _INDENT))
     return 0
 
 
@@ -148,11 +151,12 @@ def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespac
         variables = {source.name: source.variable for source in drafted.selection.sources}
         _print_table(draft.moves, variables)
         for filled in draft.constants:
-            print(f"constant  {printable(filled.target)} = {format_value(filled.value)}: {printable(filled.reason)}")
+            value = format_value(filled.value)
+            print(wrap(f"constant  {printable(filled.target)} = {value}: {printable(filled.reason)}", _INDENT))
         for tie in draft.tied:
-            print(f"tied      {printable(tie.target)} = {printable(tie.to)}: {tie.reason}")
+            print(wrap(f"tied      {printable(tie.target)} = {printable(tie.to)}: {tie.reason}", _INDENT))
         for ignored in draft.ignored:
-            print(f"ignored   {printable(ignored.name)}: {printable(ignored.reason)}")
+            print(wrap(f"ignored   {printable(ignored.name)}: {printable(ignored.reason)}", _INDENT))
         findings: list[Unmapped | Missing | Mismatch | Ambiguity] = [
             *draft.unmapped,
             *draft.missing,
@@ -160,17 +164,17 @@ def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespac
             *draft.ambiguous,
         ]
         for finding in findings:
-            print(finding)
+            print(wrap(str(finding), 2))
         for rule in draft.idle:
-            print(f"unused: the rule {printable(str(rule))} matches no tensor")
+            print(wrap(f"unused: the rule {printable(str(rule))} matches no tensor", 2))
         for proposal in proposals:
             print("\n".join(map(printable, proposal.lines())))
+        proposed = f"; {pluralize(len(proposals), 'rule')} proposed" if proposals else ""
         print(
             f"\n{len(group_by_source(draft.moves))} moved, {len(draft.ignored)} ignored, "
-            f"{len(draft.constants)} constant, {len(draft.tied)} tied; "
+            f"{len(draft.constants)} constant, {len(draft.tied)} tied;\n"
             f"{len(draft.unmapped)} unmapped, {len(draft.missing)} missing, {len(draft.mismatched)} mismatched, "
-            f"{len(draft.ambiguous)} ambiguous"
-            + (f"; {pluralize(len(proposals), 'rule')} proposed" if proposals else "")
+            f"{len(draft.ambiguous)} ambiguous{proposed}"
         )
     return 0 if draft.complete else 1
 
@@ -182,7 +186,7 @@ def _find_unmatched(drafted: RulesDraft) -> list[Source]:
 
 
 def _print_table(moves: Sequence[Move], variables: Mapping[str, str]) -> None:
-    """Print one line per tensor: source, layout, target, and both shapes.
+    """Print one line per tensor: source, layout, target, and both shapes; a paragraph each if a line is too wide.
 
     There is a column for the variable if the name of some source does not begin with the variable's name.
     """
@@ -201,7 +205,15 @@ def _print_table(moves: Sequence[Move], variables: Mapping[str, str]) -> None:
         ]
         for move in moves
     ]
-    print(format_table(header, rows))
+    table = format_table(header, rows)
+    if max(map(len, table.split("\n"))) <= get_width():
+        print(table)
+        return
+    width = max(map(len, header[1:]))
+    for source, *others in rows:
+        print(source)
+        for title, text in zip(header[1:], others, strict=True):
+            print(f"  {title:{width}}  {text}")
 
 
 def _format_part(shape: Sequence[int], part: Part | None) -> str:
@@ -215,7 +227,8 @@ def _format_part(shape: Sequence[int], part: Part | None) -> str:
 
 def _print_proposals(proposals: Sequence[Proposal], rules: RuleSet, *, is_new_file: bool) -> None:
     """Print proposals as TOML; for a new file, with the setting that goes before the rules."""
-    print("# Proposed because names and shapes are similar. Check every rule before you use it.")
+    print("# Proposed because names and shapes are similar.")
+    print("# Check every rule before you use it.")
     if is_new_file:
         print(f'names = "{rules.names}"')
     for proposal in proposals:

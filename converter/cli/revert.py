@@ -7,7 +7,7 @@ import dataclasses
 
 import tfckpt
 from tfckpt.cli.opening import add_limit_option, get_limits
-from tfckpt.cli.render import say, to_json
+from tfckpt.cli.render import say, to_json, wrap
 from tfckpt.errors import pluralize
 
 from ..reverting import FAMILIES, RevertReport, revert
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     finally:
         if like is not None:
             like.close()
-    print(to_json(dataclasses.asdict(report)) if options.json else format_summary(report))
+    print(to_json(dataclasses.asdict(report)) if options.json else wrap(format_summary(report), 10))
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 
 import tfckpt
+from tfckpt.cli import render
 from tfckpt.errors import MissingDependencyError
 from tfckpt.files.atomic import strip_separators
 
@@ -13,13 +14,14 @@ from .._typing import Array
 from ..errors import ConversionError, ExportError, GraphError
 from ..families.averages import WEIGHTS_CHOICES
 from ..formats.files import atomic_file, check_free
+from ..formats.proof import hash_tensors
 from ..images.recipes import Preprocessing
 from ..mapping.modules import import_module
 from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, compare, load_golden
 from ..verification.layers_report import LayersReport
 from ..verification.pairing import TrainingGraphError
 from ..verification.recorded import check_recorded, describe_record, read_recorded
-from ..verification.renderers import FORMATS, choose_renderer
+from ..verification.renderers import FORMATS, choose_renderer, to_json
 from ..verification.report import Proof
 from ..verification.weights import WeightsReport, verify_weights
 from .options import (
@@ -55,6 +57,8 @@ can change it too, and only a comparison with SRC is independent of it.
 The exit code is 0 if everything agrees, 1 if something differs, and 5 if OUT is alone and has no record.
 """
 _LARGEST_SIZE = 4096
+#: Columns of the titles.
+_INDENT = 10
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -113,6 +117,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--report", metavar="FILE", help=f"also write the whole comparison; FILE ends in {' or '.join(FORMATS)}"
     )
     parser.add_argument("--force", action="store_true", help="overwrite an existing report")
+    parser.add_argument("--json", action="store_true", help="print the whole comparison as JSON")
     parser.set_defaults(run=run, optional="output", parser=parser)
 
 
@@ -122,9 +127,9 @@ def run(options: argparse.Namespace) -> int:
         return _show_recorded(options)
     require_one_way(options)
     golden = None if options.golden is None else load_golden(options.golden)
-    render = None
+    render_report = None
     if options.report is not None:
-        render = choose_renderer(options.report)
+        render_report = choose_renderer(options.report)
         check_free(options.report, force=options.force)
         if os.path.realpath(options.report) == os.path.realpath(options.output):
             raise ExportError("the report and the output cannot be the same file", path=options.output)
@@ -145,7 +150,8 @@ def run(options: argparse.Namespace) -> int:
                 into=None if options.into is None else import_module(options.into),
                 progress=progress,
             )
-        print(weights.summary(), flush=True)
+        if not options.json:
+            print(render.wrap(weights.summary(), _INDENT), flush=True)
         layers, reasons = _prove_layers(options, checkpoint, weights)
     recorded = None
     if golden is not None and weights.config is not None:
@@ -157,14 +163,6 @@ def run(options: argparse.Namespace) -> int:
             reasons.append(
                 "whether the network computes the recorded values: the output's tensors do not form this network"
             )
-    if recorded is not None:
-        print(recorded.summary())
-    if layers is not None:
-        print(layers.summary())
-        if not options.brief:
-            print(layers.table())
-    for reason in reasons:
-        print(f"unproved  {reason}")
     proof = Proof(
         source=os.path.basename(checkpoint.prefix),
         output=os.path.basename(strip_separators(options.output)),
@@ -173,23 +171,48 @@ def run(options: argparse.Namespace) -> int:
         golden=recorded,
         not_proved=tuple(reasons),
     )
-    if render is not None:
+    if render_report is not None:
         with atomic_file(options.report, force=options.force) as file:
-            file.write(render(proof).encode())
-        print(f"report    {options.report}")
+            file.write(render_report(proof).encode())
+    if options.json:
+        print(to_json(proof), end="")
+    else:
+        _print_rest(proof, options)
     proof.require()
     return 0
+
+
+def _print_rest(proof: Proof, options: argparse.Namespace) -> None:
+    """Print what was compared after the weights, and what was not."""
+    for part in (proof.golden, proof.layers):
+        if part is not None:
+            print(render.wrap(part.summary(), _INDENT))
+    if proof.layers is not None and not options.brief:
+        print(proof.layers.table())
+    for reason in proof.not_proved:
+        print(render.wrap(f"unproved  {reason}", _INDENT))
+    if options.report is not None:
+        print(f"report    {options.report}")
 
 
 def _show_recorded(options: argparse.Namespace) -> int:
     """Show the proof recorded in an output, and raise if it has none or if its tensors are not those proved."""
     parser: argparse.ArgumentParser = options.parser
     for action in parser._actions:
-        if action.option_strings and getattr(options, action.dest, action.default) != action.default:
+        if action.dest == "json" or not action.option_strings:
+            continue
+        if getattr(options, action.dest, action.default) != action.default:
             parser.error(f"{action.option_strings[0]} needs both SRC and OUT")
     record, tensors = read_recorded(options.source)
-    print(describe_record(record, options.source), flush=True)
-    check_recorded(record, tensors)
+    if not options.json:
+        print(render.wrap(describe_record(record, options.source), _INDENT), flush=True)
+    actual = hash_tensors(tensors)
+    if options.json:
+        is_same = actual == record.tensors_sha256
+        print(render.to_json({"ok": is_same, "recorded": record.to_dict(), "tensors_sha256": actual}))
+    check_recorded(record, actual)
+    if options.json:
+        return 0
     print("tensors   those that were proved: their SHA-256 is")
     print(f"          {record.tensors_sha256}")
     return 0

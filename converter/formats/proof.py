@@ -95,9 +95,9 @@ class ProofRecord:
         ]
         if self.layers is not None:
             layers = self.layers
-            agree = f"{layers.count} agree with the graph's ({layers.dtype})"
             largest = f"largest difference {layers.difference:.1e} of a layer's largest value"
-            rows.append(("layers", f"{agree}: {largest}, allowed {layers.allowed:.1e},"))
+            rows.append(("layers", f"{layers.count} agree with the graph's ({layers.dtype}):"))
+            rows.append(("layers", f"{largest}, allowed {layers.allowed:.1e},"))
             rows.append(("layers", f"alone in float64 {layers.alone:.1e}, allowed {layers.alone_allowed:.1e}"))
             rows += [("output", output) for output in layers.outputs]
         elif self.explanation is not None:

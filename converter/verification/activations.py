@@ -96,8 +96,8 @@ class ActivationsReport(ComparisonReport):
         """Return the result in a few lines."""
         agree = sum(record.agrees for record in self.records)
         lines = [
-            f"endpoints {agree} of {len(self.records)} agree with TensorFlow's ({self.dtype}): largest difference "
-            f"{self.max_abs:.2g}, relative to its layer's largest value {self.max_rel:.2g}"
+            f"endpoints {agree} of {len(self.records)} agree with TensorFlow's ({self.dtype}):",
+            f"          largest difference {self.max_abs:.1e}, of the layer's largest value {self.max_rel:.1e}",
         ]
         lines += [f"not compared: {printable(name)}, {reason}" for name, reason in self.not_compared]
         return "\n".join(lines)

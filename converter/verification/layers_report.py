@@ -15,6 +15,8 @@ ILL_CONDITIONED = 1e-4
 #: For one layer alone in float64; the difference of a correct layer is about 1e-15.
 ALONE_TOLERANCE = 1e-10
 HEADINGS = ("layer", "shape", "max|Δ|", "relative", "allowed", "alone", "cosine", "")
+#: The columns of a table of text; a report has all.
+_SHOWN = (0, 1, 3, 4, 5, 7)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -146,10 +148,10 @@ class LayersReport(ComparisonReport):
         least = min(record.cosine for record in self.records)
         lines = [
             f"oracle    the graph {printable(self.graph)}, {self.probe}",
-            f"layers    {agree} of {len(self.records)} agree with the oracle's ({self.dtype}): largest difference "
-            f"{worst:.1e} of a layer's largest value,",
-            f"          alone in float64 {alone:.1e}, least cosine {least:.9f}; "
-            f"the oracle's own float32 noise {self.noise:.1e}",
+            f"layers    {agree} of {len(self.records)} agree with the oracle's ({self.dtype}):",
+            f"          largest difference {worst:.1e} of a layer's largest value,",
+            f"          alone in float64 {alone:.1e}, least cosine {least:.9f};",
+            f"          the oracle's own float32 noise is {self.noise:.1e}",
         ]
         lines += [f"output    {output}" for output in self.outputs]
         if self.ill_conditioned:
@@ -173,8 +175,8 @@ class LayersReport(ComparisonReport):
         ]
 
     def table(self) -> str:
-        """Return the layers as a table of text."""
-        rows = [HEADINGS, *self.rows()]
+        """Return the layers as a table of text, without the absolute differences and the cosines."""
+        rows = [[row[column] for column in _SHOWN] for row in (HEADINGS, *self.rows())]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
             "  ".join(

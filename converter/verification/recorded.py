@@ -12,7 +12,7 @@ from .._typing import Array, PathLike
 from ..errors import ConversionError, VerificationError
 from ..formats import pth
 from ..formats.files import read_output
-from ..formats.proof import BY_RULES, ProofRecord, hash_tensors, read_proof
+from ..formats.proof import BY_RULES, ProofRecord, read_proof
 from ..formats.sharded import INDEX_ENDING
 
 
@@ -39,9 +39,8 @@ def read_recorded(path: PathLike) -> tuple[ProofRecord, Mapping[str, Array]]:
     return record, tensors
 
 
-def check_recorded(record: ProofRecord, tensors: Mapping[str, Array]) -> None:
-    """Raise `VerificationError` if these are not the tensors that were proved."""
-    actual = hash_tensors(tensors)
+def check_recorded(record: ProofRecord, actual: str) -> None:
+    """Raise `VerificationError` if `actual`, the SHA-256 of the output's tensors, is not that of those proved."""
     if actual != record.tensors_sha256:
         raise VerificationError(
             "the tensors are not those that were proved\n"

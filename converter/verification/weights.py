@@ -109,8 +109,8 @@ class WeightsReport(ComparisonReport):
         kinds = [kind for kind, count in self._kinds().items() if count]
         widened = len({record.source for record in self.records if record.widened})
         lines = [
-            f"weights   {sum(moved)} of {len(moved)} source tensors reproduced byte for byte "
-            f"({self.nbytes:,} bytes, {' and '.join(kinds) or 'no values'})",
+            f"weights   {sum(moved)} of {len(moved)} source tensors reproduced byte for byte",
+            f"          {self.nbytes:,} bytes, {' and '.join(kinds) or 'no values'}",
             *([f"          {widened} of them widened exactly to another dtype"] if widened else []),
             f"constants {sum(constants)} of {len(constants)} correct",
             *([f"tied      {sum(ties)} of {len(ties)} equal to the tensors that they are tied to"] if ties else []),

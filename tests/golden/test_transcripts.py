@@ -37,6 +37,10 @@ FOLDER = Path(__file__).parent
 COMMANDS = {"tfckpt": tfckpt.cli, "tf2torch": converter.cli}
 #: The wording of argparse differs between Python versions, so only this one compares its help and errors.
 ARGPARSE_PYTHON = (3, 11)
+#: Outputs with lines of any width: a row for each name or finding, what a script prints, and JSON and TOML.
+ANY_WIDTH = re.compile(
+    r"^tfckpt (ls|tree|diff|verify|run) |--(json|show-rules|proposals)\b|^tfckpt (plan-export|run-task) "
+)
 
 
 class Session(NamedTuple):
@@ -172,6 +176,19 @@ def test_help_and_tables_fit_80_columns(
         COMMANDS[arguments[0]].main(arguments[1:])
 
     assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
+def test_output_for_people_fits_80_columns(path: Path) -> None:
+    """A wider line is one word, such as a name or a checksum, with the title before it."""
+    lines = [
+        line[2:]
+        for session in split_sessions(path.read_text("utf-8"))
+        for line in session.printed
+        if line.startswith("  ") and not ANY_WIDTH.search(session.command)
+    ]
+
+    assert [line for line in lines if len(line) > 80 and len(line.split()) > 1] == []
 
 
 def test_every_verb_has_a_transcript() -> None:

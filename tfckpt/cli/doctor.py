@@ -19,6 +19,8 @@ Checks the size of every file and every block of the index. It does not read ten
 The exit code is 0 if nothing is wrong.
 """
 
+#: Columns for what was checked, if the finding is in the same line.
+_WIDEST_NAME = 24
 _MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 
 
@@ -46,10 +48,14 @@ def run(options: argparse.Namespace) -> int:
         )
     else:
         width = max(len(finding.what) for finding in diagnosis.findings)
+        is_narrow = width <= _WIDEST_NAME
+        column = width + 11 if is_narrow else 9
         for finding in diagnosis.findings:
-            what = printable(finding.what).ljust(width)
-            print(f"{_MARKS[finding.level].ljust(8)} {what}  {printable(finding.found)}")
+            what = printable(finding.what)
+            before = f"{what.ljust(width)}  " if is_narrow else f"{what}\n{' ' * column}"
+            text = f"{_MARKS[finding.level].ljust(8)} {before}{printable(finding.found)}"
             if finding.advice:
-                print(f"{' ' * (width + 11)}{'do: ' if finding.level == 'problem' else ''}{finding.advice}")
+                text += f"\n{' ' * column}{'do: ' if finding.level == 'problem' else ''}{finding.advice}"
+            print(render.wrap(text, column))
         print("no problem found" if diagnosis.error is None else "see PROBLEM above")
     return 0 if diagnosis.error is None else choose_exit_code((diagnosis.error,))

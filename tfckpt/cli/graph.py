@@ -75,7 +75,7 @@ def _print_summary(meta_graph: MetaGraph) -> None:
         print(f"tags {', '.join(map(printable, meta_graph.tags))}")
     for signature in meta_graph.signatures.values():
         if signature.name != INIT_SIGNATURE:
-            print(f"signature {_format_signature(signature)}")
+            print(render.wrap(f"signature {_format_signature(signature)}", 10))
     ops, inner = _count_ops(graph)
     rows = [
         [printable(op), f"{ops[op]:,}", f"{inner[op]:,}"] for op in sorted({*ops, *inner}, key=_sort_by_use(ops, inner))

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     rows = list(_format_rows(summary))
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
-        print(f"{label.ljust(width)}  {value}")
+        print(render.wrap(f"{label.ljust(width)}  {value}", width + 2))
     for path in summary.missing_files:
         render.complain(f"{path}: this data shard is missing")
     if summary.objects_from_keys:

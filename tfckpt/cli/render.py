@@ -6,7 +6,9 @@ import argparse
 import itertools
 import json
 import re
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -17,7 +19,37 @@ from .streams import write_message
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+#: Text is not wrapped to less than this, whatever the terminal says.
+_LEAST_WIDTH = 40
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?", re.IGNORECASE)
+
+
+def wrap(text: str, indent: int) -> str:
+    """Wrap the lines that are wider than the terminal, with `indent` spaces before what continues a line.
+
+    Without a terminal the width is that of `COLUMNS`, or 80. Words, such as names, are never broken.
+    """
+    width = get_width()
+    lines: list[str] = []
+    for line in text.split("\n"):
+        fits = len(line) <= width
+        lines += (
+            [line]
+            if fits
+            else textwrap.wrap(
+                line,
+                width,
+                subsequent_indent=" " * indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+    return "\n".join(lines)
+
+
+def get_width() -> int:
+    """Return the number of columns of the terminal."""
+    return max(shutil.get_terminal_size().columns, _LEAST_WIDTH)
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> str:

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         for error in result.errors:
             print(error)
-        print(_format_summary(result))
+        print(render.wrap(_format_summary(result), 2))
     return choose_exit_code(result.errors)
 
 

@@ -25,6 +25,11 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> str:
     return "encoder:build"
 
 
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def test_plan_has_a_line_for_every_tensor(digits: pathlib.Path, capsys: Capture) -> None:
     """It has source, layout, target and both shapes; after the table comes the summary of a conversion."""
     assert main(["plan", str(digits)]) == 0
@@ -38,6 +43,24 @@ def test_plan_has_a_line_for_every_tensor(digits: pathlib.Path, capsys: Capture)
         *("[3,", "3,", "3,", "8]", "->", "[8,", "3,", "3,", "3]"),
     ]
     assert lines[114].split() == ["source", "model.ckpt-322"]
+
+
+def test_plan_has_a_paragraph_for_every_tensor_on_a_narrow_terminal(
+    digits: pathlib.Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts of the line are below the name of the source."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    assert main(["plan", str(digits)]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [
+        "efficientnetv2-digits/stem/conv2d/kernel/ExponentialMovingAverage",
+        "  layout  conv2d",
+        "  target  stem.conv.weight",
+        "  shape   [3, 3, 3, 8] -> [8, 3, 3, 3]",
+    ]
+    assert lines[4 * 113] == "source    model.ckpt-322"
 
 
 @pytest.mark.parametrize("weights", ["ema", "raw"])
