@@ -6,7 +6,7 @@ import html
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._threads import cached_property
 from ._typing import Array, Buffer, PathLike
@@ -21,7 +21,6 @@ from .graphs.graph_file import read_graph_file
 from .graphs.meta_graph import MetaGraph, Signature, read_meta_graph
 from .graphs.object_graph import ObjectGraph, Variable, list_variables, read_object_graph
 from .graphs.saved_model import SavedModel
-from .keras.reader import KerasReader
 from .limits import DEFAULT_LIMITS, Limits
 from .storage.base import Storage
 from .storage.locate import Options
@@ -30,6 +29,9 @@ from .tensors.indexing import Index
 from .tensors.info import TensorInfo
 from .tensors.reading import TensorReader, read_many
 from .v1 import naming as v1_naming
+
+if TYPE_CHECKING:
+    from .keras.reader import KerasReader
 
 
 class Checkpoint(Mapping[str, Array]):
@@ -204,8 +206,9 @@ class Checkpoint(Mapping[str, Array]):
         For a Keras file that has only paths, the full names are those of layer and variable, such as
         `stem_conv/kernel`, if the file or its configuration names the layers.
         """
-        if isinstance(self.reader, KerasReader):
-            full_names = self.reader.full_names
+        keras = self._keras_reader
+        if keras is not None:
+            full_names = keras.full_names
             return tuple(Variable(info.name, None, full_names.get(info.name, info.name), info) for info in self.infos())
         return list_variables(self.reader, self.object_graph)
 
@@ -216,7 +219,21 @@ class Checkpoint(Mapping[str, Array]):
         A `.keras` file has one, and an `.h5` file of a whole model.
         Raises `CorruptionError` if it is not JSON.
         """
-        return self.reader.config if isinstance(self.reader, KerasReader) else None
+        return None if self._keras_reader is None else self._keras_reader.config
+
+    @property
+    def keras_version(self) -> str:
+        """The version of Keras that wrote a Keras file; empty if it is unknown."""
+        return "" if self._keras_reader is None else self._keras_reader.keras_version
+
+    @property
+    def _keras_reader(self) -> KerasReader | None:
+        """The reader if this is a Keras file; imported only then."""
+        if self.reader.format != detect.KERAS:
+            return None
+        from .keras.reader import KerasReader
+
+        return self.reader if isinstance(self.reader, KerasReader) else None
 
     @cached_property
     def saved_model(self) -> SavedModel | None:

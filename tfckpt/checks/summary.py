@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from ..checkpoint import Checkpoint
 from ..graphs.object_graph import GRAPH_KEY
 from ..graphs.training_state import moving_averages, optimizer_state
-from ..keras.reader import KerasReader
 from .objects import find_objects
 
 
@@ -102,7 +101,7 @@ def summarize(checkpoint: Checkpoint) -> Summary:
         style="object-based" if GRAPH_KEY in reader else "name-based",
         saved_model=checkpoint.saved_model is not None,
         tensorflow_version="" if meta_graph is None else meta_graph.tensorflow_version,
-        keras_version=reader.keras_version if isinstance(reader, KerasReader) else "",
+        keras_version=checkpoint.keras_version,
         producer=reader.producer,
         big_endian=reader.big_endian,
         files=len(checkpoint.files),

@@ -27,7 +27,6 @@ from ..errors import (
 )
 from ..graphs import saved_model
 from ..keras import files as keras
-from ..keras.hdf5 import is_hdf5
 from ..limits import DEFAULT_LIMITS, Limits
 from ..sstable.format import is_table
 from ..sstable.table import Table
@@ -142,7 +141,7 @@ def _find_from_file(storage: Storage, path: str, limits: Limits) -> Match:
     try:
         table_format = format_of_table(source, limits) or V1 if is_table(source) else None
         content = describe_file(source, path)
-        is_keras = is_hdf5(source) or path.endswith(keras.SHARDED_ENDING)
+        is_keras = keras.is_hdf5(source) or path.endswith(keras.SHARDED_ENDING)
         is_keras = is_keras or (path.endswith(keras.ARCHIVE_ENDING) and keras.is_zip(source))
     finally:
         source.close()

@@ -10,7 +10,6 @@ from ..addresses import hide_secrets
 from ..bundle import naming
 from ..bundle.reader import BundleReader
 from ..errors import CheckpointNotFoundError, CorruptionError
-from ..keras.reader import KerasReader
 from ..limits import Limits
 from ..storage.base import Storage
 from ..storage.locate import Options, Place, locate, open_as_archive
@@ -78,6 +77,8 @@ def _add_refused(error: CheckpointNotFoundError, storage: Storage) -> Checkpoint
 def _open(storage: Storage, match: detect.Match, limits: Limits) -> tuple[TensorReader, str]:
     """Open a reader for the format of the match; return it and the prefix that it reads."""
     if match.format == detect.KERAS:
+        from ..keras.reader import KerasReader
+
         return KerasReader(storage, match.prefix, limits), match.prefix
     if match.format == detect.V1:
         return V1Reader(storage, match.prefix, limits), match.prefix

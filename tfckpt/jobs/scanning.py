@@ -25,7 +25,7 @@ from ..finding.detect import KERAS, V1, V2, looks_v1
 from ..graphs import saved_model
 from ..graphs.meta_graph import MetaGraph
 from ..graphs.reaching import count_outside_operations
-from ..keras.hdf5 import is_hdf5
+from ..keras.files import is_hdf5
 from ..keras.reader import KerasReader
 from ..limits import DEFAULT_LIMITS
 from ..sinks.opening import is_address

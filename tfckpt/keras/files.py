@@ -23,6 +23,8 @@ from ..limits import Limits, check_limit
 from ..storage.archives.zip import MAGICS
 from ..storage.base import SEPARATOR, Storage
 
+#: The signature of HDF5.
+MAGIC = b"\x89HDF\r\n\x1a\n"
 WEIGHTS, CONFIG, METADATA = "model.weights.h5", "config.json", "metadata.json"
 ARCHIVE_ENDING, SHARDED_ENDING, HDF5_ENDINGS = ".keras", ".weights.json", (".h5", ".hdf5")
 #: All endings of Keras files.
@@ -50,6 +52,11 @@ def find_sharded(path: str) -> str | None:
     """Return the path of the `.weights.json` file that a shard would belong to; None for other names."""
     match = _SHARD.fullmatch(path)
     return None if match is None else match["base"] + SHARDED_ENDING
+
+
+def is_hdf5(source: ByteSource) -> bool:
+    """Return whether a file begins with the signature of HDF5."""
+    return source.size >= len(MAGIC) and bytes(source.read(0, len(MAGIC))) == MAGIC
 
 
 def is_zip(source: ByteSource) -> bool:

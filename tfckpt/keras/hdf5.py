@@ -29,6 +29,7 @@ from ..errors import CorruptionError, TruncatedError, UnsupportedFeatureError, a
 from ..limits import Limits, check_limit, limits_of_table
 from ..tensors.dtypes import DataType
 from .claims import Claims, Fields, Prefetch
+from .files import MAGIC
 from .groups import Texts, read_members
 from .messages import (
     REPACK,
@@ -40,7 +41,6 @@ from .messages import (
     decode_layout,
 )
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
 #: Most groups inside each other. Keras needs two for each level of nested models.
 MAX_DEPTH = 64
 
@@ -93,11 +93,6 @@ class Contents:
 
     datasets: Mapping[str, Dataset]
     groups: Mapping[str, Attributes]
-
-
-def is_hdf5(source: ByteSource) -> bool:
-    """Return whether a file begins with the signature of HDF5."""
-    return source.size >= len(MAGIC) and bytes(source.read(0, len(MAGIC))) == MAGIC
 
 
 def read_contents(source: ByteSource, limits: Limits, prefetch: Prefetch | None = None) -> Contents:

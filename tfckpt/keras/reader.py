@@ -35,8 +35,8 @@ from ..tensors.dtypes import DataType, data_type_named
 from ..tensors.indexing import Index, Selection, select
 from ..tensors.info import TensorInfo
 from ..tensors.reading import CONNECTIONS, Payload
-from .files import open_weights, parse_config
-from .hdf5 import Attributes, Contents, Dataset, is_hdf5, read_contents
+from .files import is_hdf5, open_weights, parse_config
+from .hdf5 import Attributes, Contents, Dataset, read_contents
 from .layers import find_full_names, names_in_config, names_in_groups
 from .messages import OPAQUE_16
 from .names import MODEL_WEIGHTS, is_legacy, model_config, name_datasets
