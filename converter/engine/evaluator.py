@@ -298,6 +298,7 @@ _READS: dict[str, Callable[..., Value]] = {
         call, run.variable(handle), indices, int(call.get("batch_dims", 0)), int(call.get("batch_dims", 0))
     ),
     "ResourceGatherNd": lambda call, run, handle, indices: gather_nd(call, run.variable(handle), indices),
+    "IsVariableInitialized": lambda call, run, value: np.array(True),
     "VarIsInitializedOp": lambda call, run, handle: np.array(True),
     "VariableShape": _variable_shape,
 }

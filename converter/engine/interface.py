@@ -87,14 +87,15 @@ def _default_inputs(
     What a parser of examples or an iterator returns takes the place of the inputs that only it needs.
     """
     known = {name: known_bool(value) for name, value in fixed.items()}
-    entries = find_entries(graph.survey(outputs, known, dropout=dropout).plan)
-    feeds = known | dict.fromkeys([port.tensor for port in entries])
-    plan = graph.survey(outputs, feeds, dropout=dropout).plan if entries or signature is None else None
-    needed = None if plan is None else {step.name for step in plan.steps}
+    plan = graph.survey(outputs, known, dropout=dropout).plan
+    entries = find_entries(plan)
+    if entries:
+        plan = graph.survey(outputs, known | dict.fromkeys([port.tensor for port in entries]), dropout=dropout).plan
+    needed = {step.name for step in plan.steps}
     if signature is None:
-        return [name for name in graph.placeholders if needed is not None and name in needed], entries
+        return [name for name in graph.placeholders if name in needed], entries
     names = {key: name for key, name in _signature_names(signature, "input").items() if name not in fixed}
-    if entries and needed is not None:
+    if entries:
         names = {key: name for key, name in names.items() if name.partition(":")[0] in needed}
     taken = {port.argument for port in entries} & set(make_identifiers(list(names)))
     if taken:

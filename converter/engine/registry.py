@@ -60,6 +60,7 @@ CONTROL = {
     "ReadVariableOp": ("value",),
     "ResourceGather": ("output",),
     "ResourceGatherNd": ("output",),
+    "IsVariableInitialized": ("is_initialized",),
     "VarIsInitializedOp": ("is_initialized",),
     "VariableShape": ("output",),
 }

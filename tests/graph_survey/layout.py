@@ -27,6 +27,9 @@ from tfckpt.tensors.dtypes import data_type_of
 
 LIST = pathlib.Path(__file__).with_name("graphs.txt")
 MOST_FROM_ONE_SOURCE = 6
+_FUSED = {"FusedDepthwiseConv2dNative": "DepthwiseConv2dNative", "_FusedConv2D": "Conv2D", "_FusedMatMul": "MatMul"}
+#: The attributes of a fused operation that its first part has, too.
+_KEPT = {"T", "data_format", "dilations", "explicit_paddings", "padding", "strides", "transpose_a", "transpose_b"}
 
 
 def main() -> None:
@@ -128,8 +131,8 @@ def lower(graph: Graph) -> bytes:
     for node in graph:
         if node.op == "Prelu":
             _add_prelu(message, node.name, *node.inputs[:2])
-        elif node.op == "FusedDepthwiseConv2dNative":
-            _add_depthwise(message, node)
+        elif node.op in _FUSED:
+            _add_parts(message, node)
         else:
             _copy(message, node)
     for function in graph.functions.values():
@@ -170,18 +173,15 @@ def _add_prelu(message: Any, name: str, x: str, alpha: str) -> None:
     _add(message, name, "AddV2", positive, scaled)
 
 
-def _add_depthwise(message: Any, node: Node) -> None:
+def _add_parts(message: Any, node: Node) -> None:
+    """Write a fused operation as the operations it is made of."""
     fused = [item.decode() for item in node.attributes.get("fused_ops") or ()]  # type: ignore[attr-defined]
     rest = list(node.inputs[2:])
-    last = f"{node.name}/convolution"
-    convolution = _copy(message, node, name=last, op="DepthwiseConv2dNative")
-    del convolution.input[2:]
-    for key in [
-        key
-        for key in convolution.attr
-        if key not in ("T", "strides", "padding", "data_format", "dilations", "explicit_paddings")
-    ]:
-        del convolution.attr[key]
+    last = f"{node.name}/first"
+    first = _copy(message, node, name=last, op=_FUSED[node.op])
+    del first.input[2:]
+    for key in [key for key in first.attr if key not in _KEPT]:
+        del first.attr[key]
     for number, name in enumerate(fused):
         label = node.name if number == len(fused) - 1 else f"{node.name}/{number}"
         if name == "BiasAdd":

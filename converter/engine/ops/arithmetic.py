@@ -337,6 +337,9 @@ def fake_quantize_fixed(call: Call, inputs: Value) -> Value:
 @op("FakeQuantWithMinMaxVars", outputs=("outputs",))
 def fake_quantize(call: Call, inputs: Value, low: Value, high: Value) -> Value:
     """Round to the steps of a quantization whose range is set by inputs."""
+    if isinstance(low, Tensor) or isinstance(high, Tensor):  # an export does not know their values
+        quantized: Value = fake_quantize_channels(call, inputs, low, high)
+        return quantized
     return _fake_quantize(call, to_tensor(inputs, call.dtype), to_number(low), to_number(high))
 
 

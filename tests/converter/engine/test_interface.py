@@ -286,3 +286,21 @@ def test_resize_is_exported_for_any_height_and_width(op: str, grid: dict[str, bo
         x = torch.randn(1, *size, 2)
         for actual, expected in zip(program.module()(x), module(x), strict=True):
             torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
+
+
+def test_range_of_a_quantization_may_be_a_weight() -> None:
+    """Frozen graphs of training with quantization have it as variables; the steps are the same as with numbers."""
+    parts = (
+        placeholder("x", -1),
+        *(constant(name, value) for name, value in (("low", -1.5), ("high", 2.25))),
+        *(node(f"{name}/read", "Identity", name) for name in ("low", "high")),
+        node("y", "FakeQuantWithMinMaxVars", "x", "low/read", "high/read"),
+        node("z", "FakeQuantWithMinMaxVars", "x", "low", "high"),
+    )
+    loaded, x = graph(*parts), torch.linspace(-3, 3, 500)
+    module = graph_module(loaded, inputs="x", outputs="y")
+
+    program = torch.export.export(module, (x,)).module()
+
+    assert {name for name, _ in module.named_parameters()} == {"low", "high"}
+    assert torch.equal(program(x), torch.tensor(loaded.run("z", {"x": x.numpy()})))

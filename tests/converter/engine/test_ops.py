@@ -19,6 +19,7 @@ TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "half": 1e-2}
 ELSEWHERE = {
     "BatchNormWithGlobalNormalization",
     "FusedDepthwiseConv2dNative",
+    "IsVariableInitialized",
     "Prelu",
     "_FusedDepthwiseConv2dNative",
     "ReadVariableOp",

@@ -49,12 +49,14 @@ def test_reference_variable_passes_a_reference_switch(checkpoint: Checkpoint, ke
         constant("zero", 0.0),
         node("minus", "Neg", "s:1"),
         node("m", "RefMerge", "s:0", "minus"),
+        node("known", "IsVariableInitialized", KERNEL),
     )
     branches = graph(*parts, checkpoint=checkpoint)
 
     np.testing.assert_array_equal(branches.run("m", {"p": -1.0}), kernel)
     np.testing.assert_array_equal(branches.run("m", {"p": 1.0}), -kernel)
     assert branches.run("m:1", {"p": 1.0}) == 1
+    assert branches.run("known")
 
 
 def test_every_operation_that_takes_a_handle_reads_it(checkpoint: Checkpoint, kernel: Array) -> None:
