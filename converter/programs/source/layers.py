@@ -208,7 +208,10 @@ def _absorb_biases(network: Network, leaves: Leaves) -> None:
                 continue
             channels = layer.shape[1 if layer.op != "linear" else -1] if layer.shape is not None else None
             trailing = 0 if layer.op == "linear" else layer.rank - 2
-            if type(channels) is not int or vector.shape != (channels, *(1,) * trailing) or layer.shape != node.shape:
+            shapes = [(channels, *(1,) * trailing)]
+            if channels == 1:
+                shapes += [(1,) * rank for rank in range(1, layer.rank)]
+            if type(channels) is not int or vector.shape not in shapes or layer.shape != node.shape:
                 continue
             flat = rewriter.add(leaves.change(vector, ("reshape", channels))) if trailing else vector
             return rewriter.add(new(layer.op, {**layer.args, "bias": flat}, node))

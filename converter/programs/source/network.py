@@ -48,7 +48,7 @@ class Leaf:
 class Layer:
     """A recognized layer: its class, its constructor's arguments as text, and its state by attribute.
 
-    `name` is a path of identifiers joined by points, chosen last.
+    `name` is its attribute, chosen last. `block` defines its class, or is None if that is one of `torch.nn`.
     """
 
     kind: str
@@ -56,6 +56,7 @@ class Layer:
     state: dict[str, Node]
     name: str = ""
     label: str = ""
+    block: Block | None = None
 
 
 @dataclasses.dataclass(eq=False, slots=True, repr=False)
@@ -125,6 +126,15 @@ class Network:
                 needed.add(node)
                 pending.extend(node.inputs())
         self.nodes = [node for node in self.nodes if node in needed]
+
+
+@dataclasses.dataclass(eq=False, slots=True, repr=False)
+class Block:
+    """A class of our own for a scope that repeats: its name, the arguments of its constructor, and its network."""
+
+    name: str
+    arguments: tuple[str, ...]
+    network: Network
 
 
 #: Stands for the result among the users of a node.

@@ -8,6 +8,8 @@ import keyword
 import re
 from collections.abc import Iterable
 
+from torch import nn
+
 #: Identifiers longer than this are cut.
 MAX_LENGTH = 64
 #: Functions that the text calls by these names.
@@ -49,6 +51,11 @@ class Names:
             self._taken.add(name)
             return name
         return self.take(name, default="input")
+
+
+def make_free(name: str) -> str:
+    """Return an attribute's name, with a `_1` if `nn.Module` or Python uses it."""
+    return f"{name}_1" if name in _RESERVED or hasattr(nn.Module, name) or name == "training" else name
 
 
 def make_identifier(name: str, default: str = "x") -> str:

@@ -32,10 +32,13 @@ class Statement:
 
 
 class ForwardWriter:
-    """Writes the body of `forward` for a network whose layers and leaves have names."""
+    """Writes the body of `forward` for a network whose layers and leaves have names.
+
+    In a block the name of the argument is used again, and the last operation is the result.
+    """
 
     def __init__(
-        self, network: Network, attributes: dict[Node, str], arguments: dict[Node, str], *, nests: bool
+        self, network: Network, attributes: dict[Node, str], arguments: dict[Node, str], *, nests: bool, is_block: bool
     ) -> None:
         self._network = network
         self._attributes = attributes
@@ -46,7 +49,8 @@ class ForwardWriter:
         self.uses_dtype = False
         tensors = [node for node in network.inputs if node.shape is not None]
         self._device = f"{arguments[tensors[0]]}.device" if tensors else 'torch.device("cpu")'
-        self._taken = set(arguments.values())
+        self._is_block = is_block
+        self._taken = set() if is_block else set(arguments.values())
 
     def write(self) -> tuple[list[Statement], str]:
         """Return the statements, and the text of the result."""
@@ -59,6 +63,8 @@ class ForwardWriter:
         last_use = self._find_last_uses(statements)
         free_names = _Pool(_POOL, self._taken)
         free_integers = _Pool(_INTEGERS, self._taken)
+        if self._is_block:
+            self._names = {node: free_names.take() for node in self._network.inputs}
         written: list[Statement] = []
         expiring: dict[int, list[Node]] = {}
         for node, last in last_use.items():
@@ -67,12 +73,14 @@ class ForwardWriter:
             text = self._text(node)
             for expired in expiring.get(position, ()):
                 name = self._names.get(expired)
-                if name is not None and expired not in self._network.inputs:
+                if name is not None and (self._is_block or expired not in self._network.inputs):
                     free_names.release(name)
                     free_integers.release(name)
             pool = free_integers if node.shape is None and node.op == "number" else free_names
             self._names[node] = pool.take()
             written.append(Statement(node, self._names[node], text))
+        if self._is_block and written and written[-1].node is self._network.result:
+            return written[:-1], written[-1].text
         return written, self._result()
 
     def _result(self) -> str:

@@ -10,8 +10,9 @@ import torch
 from tfckpt.errors import pluralize
 
 from . import same_padding
+from .blocks import group_blocks
 from .naming import name_layers
-from .network import Leaf, Network, Node
+from .network import Layer, Leaf, Network, Node
 from .quoting import Names
 from .statements import ForwardWriter, Statement
 
@@ -47,41 +48,89 @@ class WrittenSource(Source):
 def write_module(network: Network, *, nests: bool) -> WrittenSource:
     """Return the source of a network whose layers are recognized."""
     attributes = name_layers(network)
-    names = Names(["forward", "load_file", "pad_same"])
-    arguments = {node: names.keep(node.args["name"]) for node in network.inputs}
-    writer = ForwardWriter(network, attributes, arguments, nests=nests)
-    statements, result = writer.write()
-    tensors: dict[str, torch.Tensor] = {}
-    init = _write_init(network, attributes, tensors)
+    if nests:
+        group_blocks(network)
     symbols = _Symbols(network)
-    body = _write_body(statements, result, symbols)
-    if writer.uses_dtype:
-        body.insert(0, f"{_INDENT}dtype = {_dtype_source(network, attributes)}")
-    signature = _explode(f"    def forward(self, {', '.join(arguments.values())}):", "    ")
-    shapes = "; ".join(f"{name} is {symbols.describe(node)}" for node, name in arguments.items() if node.shape)
+    tensors: dict[str, torch.Tensor] = {}
+    for layer in _own_layers(network):
+        _add_state(layer, tensors)
+    for node, name in attributes.items():
+        tensors[name] = _stored(node.args["leaf"])
+    blocks = {id(layer.block): layer.block for layer in _own_layers(network) if layer.block is not None}
+    classes: list[str] = []
+    statements: list[Statement] = []
+    for block in blocks.values():
+        lines, written = _write_class(block.name, block.arguments, block.network, {}, symbols, nests=nests)
+        classes += [*lines, "", ""]
+        statements += written
+    lines, written = _write_class("Model", (), network, attributes, symbols, nests=nests)
+    statements += written
     text = "\n".join(
-        [
-            *_HEAD,
-            *(_helpers(network)),
-            "class Model(nn.Module):",
-            "    def __init__(self):",
-            "        super().__init__()",
-            *init,
-            "",
-            *signature,
-            *_comment(shapes),
-            *body,
-            *_TAIL,
-        ]
+        [*_HEAD, *_helpers([network, *(block.network for block in blocks.values())]), *classes, *lines, *_TAIL]
     )
     moved = sum(any(word in statement.text for word in (".permute(", ".reshape(")) for statement in statements)
-    layers = len({id(node.args["layer"]) for node in network.nodes if node.op == "layer"})
-    return WrittenSource(text, tensors, layers, len(statements) + 1, moved)
+    layers = sum(_count_layers(layer) for layer in _own_layers(network))
+    return WrittenSource(text, tensors, layers, len(statements) + 1 + len(blocks), moved)
 
 
-def _helpers(network: Network) -> list[str]:
+def _own_layers(network: Network) -> list[Layer]:
+    """Return the layers of a network, each once, in the order of their first calls."""
+    found = {id(node.args["layer"]): node.args["layer"] for node in network.nodes if node.op == "layer"}
+    return list(found.values())
+
+
+def _count_layers(layer: Layer) -> int:
+    return 1 if layer.block is None else sum(map(_count_layers, _own_layers(layer.block.network)))
+
+
+def _add_state(layer: Layer, tensors: dict[str, torch.Tensor]) -> None:
+    """Add the tensors of a layer by their names in the state dict."""
+    for name, state in layer.state.items():
+        tensors[f"{layer.name}.{name}"] = _stored(state.args["leaf"])
+    inner = [layer] if layer.block is None else _own_layers(layer.block.network)
+    for part in inner:
+        if part.kind.startswith("BatchNorm"):
+            name = layer.name if layer.block is None else f"{layer.name}.{part.name}"
+            tensors[f"{name}.num_batches_tracked"] = torch.tensor(0)
+
+
+def _write_class(
+    name: str,
+    parameters: tuple[str, ...],
+    network: Network,
+    attributes: dict[Node, str],
+    symbols: _Symbols,
+    *,
+    nests: bool,
+) -> tuple[list[str], list[Statement]]:
+    """Return the lines of a class, and the statements of its `forward`."""
+    names = Names(["forward", "load_file", "pad_same"])
+    usual = "xyz" if name != "Model" else ""
+    arguments = {
+        node: usual[number] if usual else names.keep(node.args["name"]) for number, node in enumerate(network.inputs)
+    }
+    writer = ForwardWriter(network, attributes, arguments, nests=nests, is_block=name != "Model")
+    statements, result = writer.write()
+    body = _write_body(statements, result, symbols, shows=name == "Model")
+    if writer.uses_dtype:
+        body.insert(0, f"{_INDENT}dtype = {_dtype_source(network, attributes)}")
+    shapes = "; ".join(f"{argument} is {symbols.describe(node)}" for node, argument in arguments.items() if node.shape)
+    lines = [
+        f"class {name}(nn.Module):",
+        *_explode(f"    def __init__({', '.join(['self', *parameters])}):", "    "),
+        "        super().__init__()",
+        *_write_init(network, attributes),
+        "",
+        *_explode(f"    def forward({', '.join(['self', *arguments.values()])}):", "    "),
+        *(_comment(shapes) if name == "Model" else []),
+        *body,
+    ]
+    return lines, statements
+
+
+def _helpers(networks: list[Network]) -> list[str]:
     """Return the functions that `forward` calls."""
-    used = {node.args["function"] for node in network.nodes if node.op == "call"}
+    used = {node.args["function"] for network in networks for node in network.nodes if node.op == "call"}
     return [*same_padding.TEXT.strip().split("\n"), "", ""] if same_padding.NAME in used else []
 
 
@@ -108,23 +157,13 @@ _TAIL = (
 )
 
 
-def _write_init(network: Network, attributes: dict[Node, str], tensors: dict[str, torch.Tensor]) -> list[str]:
+def _write_init(network: Network, attributes: dict[Node, str]) -> list[str]:
     lines: list[str] = []
-    done: set[int] = set()
-    for node in network.nodes:
-        if node.op != "layer" or id(node.args["layer"]) in done:
-            continue
-        layer = node.args["layer"]
-        done.add(id(layer))
-        lines += _explode(f"{_INDENT}self.{layer.name} = nn.{layer.kind}({', '.join(layer.arguments)})", _INDENT)
-        for name, state in layer.state.items():
-            tensors[f"{layer.name}.{name}"] = _stored(state.args["leaf"])
-        if layer.kind.startswith("BatchNorm"):
-            tensors[f"{layer.name}.num_batches_tracked"] = torch.tensor(0)
+    for layer in _own_layers(network):
+        kind = layer.kind if layer.block is not None else f"nn.{layer.kind}"
+        lines += _explode(f"{_INDENT}self.{layer.name} = {kind}({', '.join(layer.arguments)})", _INDENT)
     for node, name in attributes.items():
-        leaf: Leaf = node.args["leaf"]
-        tensors[name] = _stored(leaf)
-        lines += _explode(f"{_INDENT}{_write_tensor(leaf, name)}", _INDENT)
+        lines += _explode(f"{_INDENT}{_write_tensor(node.args['leaf'], name)}", _INDENT)
     return lines
 
 
@@ -146,20 +185,20 @@ def _dtype_source(network: Network, attributes: dict[Node, str]) -> str:
     """Return where `forward` finds the floating-point type of the module."""
     for node in network.nodes:
         if node.op == "layer":
-            return f"self.{node.args['layer'].name}.weight.dtype"
+            return f"self.{node.args['layer'].name}.{next(iter(node.args['layer'].state))}.dtype"
     for node, name in attributes.items():
         if node.args["leaf"].tensor.is_floating_point():
             return f"self.{name}.dtype"
     return "torch.get_default_dtype()"
 
 
-def _write_body(statements: list[Statement], result: str, symbols: _Symbols) -> list[str]:
+def _write_body(statements: list[Statement], result: str, symbols: _Symbols, *, shows: bool) -> list[str]:
     lines: list[str] = []
     previous: Any = None
     for statement in statements:
         text = f"{_INDENT}{statement.variable} = {statement.text}"
         shape = statement.node.shape
-        comment = "" if shape is None or shape == previous else f"  # {symbols.describe(statement.node)}"
+        comment = "" if shape is None or shape == previous or not shows else f"  # {symbols.describe(statement.node)}"
         previous = shape if shape is not None else previous
         if len(text) > WIDTH:
             lines += _explode(text, _INDENT)

@@ -118,6 +118,44 @@ def test_source_is_formatted(style: Style, tmp_path_factory: pytest.TempPathFact
     assert all(len(line) <= 120 for path in folder.iterdir() for line in path.read_text().splitlines())
 
 
+class Blocks(torch.nn.Module):
+    """Four blocks: the first two differ in a number, the last two in an operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for number, (hidden, kernel) in enumerate([(8, 1), (6, 1), (6, 1), (6, 3)], 1):
+            self.add_module(f"block_{number}_expand", torch.nn.Conv2d(4, hidden, kernel, padding=kernel // 2))
+            self.add_module(f"block_{number}_bn", torch.nn.BatchNorm2d(hidden))
+            self.add_module(f"block_{number}_1_project", torch.nn.Conv2d(hidden, 4, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for number in range(1, 5):
+            y = getattr(self, f"block_{number}_bn")(getattr(self, f"block_{number}_expand")(x))
+            y = torch.tanh(y) if number == 3 else torch.relu(y)
+            x = x + getattr(self, f"block_{number}_1_project")(y)
+        return x
+
+
+def test_scope_that_repeats_is_a_class() -> None:
+    """Blocks that compute the same share a class, with the numbers that differ as arguments; others do not."""
+    module = Blocks().eval()
+    x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+
+    source = write_source(export(module, x))
+
+    assert [line for line in source.text.splitlines() if line.startswith("class")] == [
+        "class Block(nn.Module):",
+        "class Model(nn.Module):",
+    ]
+    assert "self.block_1 = Block(8)" in source.text
+    assert "self.block_2 = Block(6)" in source.text
+    assert "self.block_3_expand = nn.Conv2d(4, 6, 1)" in source.text
+    assert "self.block_4_expand = nn.Conv2d(4, 6, 3, padding=1)" in source.text
+    assert "self.project_1 = nn.Conv2d(out_channels, 4, 1)" in source.text
+    with torch.no_grad():
+        np.testing.assert_allclose(load_source(source)(x), module(x), rtol=1e-5, atol=1e-6)
+
+
 def test_source_is_the_same_every_time(tmp_path: Path) -> None:
     """The text and the tensors depend on the graph only."""
     x = torch.from_numpy(arrays()["activations/x"])
