@@ -67,6 +67,7 @@ COMMANDS = {
     "`tf2torch export`": ["export DATA/tensorflow/savedmodel-tf2 -o model.pt2"],
     "`tf2torch inspect`": ["inspect DATA/tensorflow/savedmodel-tf1"],
     "`tf2torch plan`": ["plan DATA/digits/efficientnetv2-digits", "plan DATA/families/bert.tar.xz"],
+    "`tf2torch bench A B`": ["bench digits.safetensors digits.safetensors --data digits.npz --runs 1"],
     "`tf2torch revert`": [
         "revert digits.safetensors -o reverted --like DATA/digits/efficientnetv2-digits --with-averages"
     ],

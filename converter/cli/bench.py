@@ -11,6 +11,7 @@ from tfckpt.errors import MissingDependencyError
 from ..errors import ConversionError
 from ..libraries.models import find_library_model
 from ..model.published import PUBLISHED
+from .comparison import add_comparison_options, compare
 from .options import add_key_option
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ Time the forward pass of converted weights on this machine, and show the publish
   tf2torch bench s.safetensors                          one image at a time
   tf2torch bench s.safetensors --fuse-bn --channels-last --batch 8
   tf2torch bench s.safetensors --against timm           and timm's model of the same name, in turn
+  tf2torch bench s.safetensors s.onnx s8.onnx --data val.npz --report s.html     accuracy, size and memory too
 
 Inputs are random; the time does not depend on their values. Warm-up passes are not counted.
 Multiply-adds are those of the convolutions and dense layers, for one image.
@@ -40,7 +42,12 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="measure latency, images per second, memory and multiply-adds",
         description=HELP,
     )
-    parser.add_argument("output", metavar="OUT", help="converted weights")
+    parser.add_argument(
+        "outputs",
+        metavar="OUT",
+        nargs="+",
+        help="converted weights; several, programs too, are compared with the first",
+    )
     add_key_option(parser)
     parser.add_argument(
         "--size", metavar="PIXELS", type=_parse_count, help="input size (default: the network's evaluation size)"
@@ -63,15 +70,20 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--against", choices=("timm",), help="also time this library's model of the same name, in eager mode"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_comparison_options(parser.add_argument_group("comparing several outputs, each in a process of its own"))
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Load the network, time it and print the figures."""
+    """Time one network and print the figures, or compare several outputs."""
+    if len(options.outputs) > 1:
+        return compare(options)
+    if options.data is not None or options.report is not None:
+        raise ConversionError("--data and --report belong to a comparison of several outputs")
     from ..loading import load_model
 
     model = load_model(
-        options.output, key=options.key, talk=say
+        options.outputs[0], key=options.key, talk=say
     )  # comes first because it explains how to install torch
     import torch
 
@@ -113,10 +125,10 @@ def run(options: argparse.Namespace) -> int:
         "multiply_adds": operations,
     }
     if config.name in PUBLISHED:
-        millions, billions = PUBLISHED[config.name]
+        published = PUBLISHED[config.name]
         figures["published"] = {
-            "parameters": round(millions * 1e6),
-            "multiply_adds": round(billions * 1e9),
+            "parameters": round(published.parameters * 1e6),
+            "multiply_adds": round(published.multiply_adds * 1e9),
             "size": config.eval_size,
         }
     if timm_model is not None:

@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     from ..verification.evaluation import LabelledImages, evaluate, make_predictor, open_arrays, open_folder
 
     metadata = read_network(options.output, options.key).metadata
-    settings = _Settings(options, metadata)
+    settings = Settings(options.output, metadata, preprocessing=options.preprocessing, labels=options.labels)
     with _Against(options) as against:
         model = load_model(options.output, strides=against.strides or options.strides, key=options.key, talk=say)
         classes = model.config.num_classes
@@ -110,31 +110,32 @@ def run(options: argparse.Namespace) -> int:
     return 1 if result.differing else 0
 
 
-class _Settings:
+class Settings:
     """The preprocessing and the labels, from the options or else from the output."""
 
-    def __init__(self, options: argparse.Namespace, metadata: dict[str, str]) -> None:
-        self._options = options
+    def __init__(self, output: str, metadata: dict[str, str], *, preprocessing: str | None, labels: str | None) -> None:
+        self._output = output
         self._metadata = metadata
+        self._preprocessing = preprocessing
+        self._labels = labels
 
     def preprocessing(self) -> Preprocessing:
         """Return how an image becomes an input; raise `FeedError` if it is not known."""
         from ..preprocessing import preprocessing_of
 
-        chosen = self._options.preprocessing
-        if chosen is None and PREPROCESSING_KEY not in self._metadata:
+        if self._preprocessing is None and PREPROCESSING_KEY not in self._metadata:
             raise FeedError(
-                f"{self._options.output} does not record how images are preprocessed; name a release with "
+                f"{self._output} does not record how images are preprocessed; name a release with "
                 "--preprocessing, or give float32 inputs in an .npz"
             )
-        return preprocessing_of(chosen or self._options.output)
+        return preprocessing_of(self._preprocessing or self._output)
 
     def labels(self, classes: int) -> tuple[str, ...] | None:
         """Return the names of the classes, or None if they are not known."""
-        if self._options.labels is not None:
-            names = read_labels(self._options.labels)
+        if self._labels is not None:
+            names = read_labels(self._labels)
         elif LABELS_KEY in self._metadata:
-            names = parse_recorded_labels(self._metadata[LABELS_KEY], self._options.output)
+            names = parse_recorded_labels(self._metadata[LABELS_KEY], self._output)
         else:
             return None
         if len(names) != classes:

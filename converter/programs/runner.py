@@ -3,8 +3,8 @@
 This is a script for a process of its own. It uses nothing of this package, and the program cannot either.
 
 The folder has `job.json`, with `runtime` (the ending of the program), `program` (its path), `inputs` and `outputs`
-(names), `by_name`, `double` (whether to run all cases in float64, too) and `cases` (a count), and `inputs-N.npz` with
-one array for each input, named by its position.
+(names; empty for those of the program), `by_name`, `double` (whether to run all cases in float64, too), `cases` (a
+count) and perhaps `threads`, and `inputs-N.npz` with one array for each input, named by its position.
 The script writes `outputs-N.npz` in the same form, those of float64 after all others, and, when all cases have run,
 `answer.json` with the versions of the packages that it used.
 """
@@ -24,6 +24,8 @@ def run_torch_export(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
     """Load a `.pt2` file."""
     import torch
 
+    if job.get("threads"):
+        torch.set_num_threads(job["threads"])
     with open(job["program"], "rb") as file:
         module = torch.export.load(file).module()
 
@@ -74,10 +76,14 @@ def run_onnx(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)
-    session = onnxruntime.InferenceSession(job["program"], providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = job.get("threads", 0)  # 0 is onnxruntime's choice
+    session = onnxruntime.InferenceSession(job["program"], options, providers=["CPUExecutionProvider"])
+
+    names = job["inputs"] or [argument.name for argument in session.get_inputs()]
 
     def run(inputs: list[Any]) -> Sequence[Any]:
-        values: Sequence[Any] = session.run(job["outputs"], dict(zip(job["inputs"], inputs, strict=True)))
+        values: Sequence[Any] = session.run(job["outputs"] or None, dict(zip(names, inputs, strict=True)))
         return values
 
     return run, {"onnxruntime": onnxruntime.__version__}
@@ -87,11 +93,14 @@ def run_openvino(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
     """Load an `.xml` file, and compute in float32, since the processor's own choice may be less precise."""
     import openvino
 
-    model = openvino.Core().compile_model(job["program"], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    if job.get("threads"):
+        settings["INFERENCE_NUM_THREADS"] = str(job["threads"])
+    model = openvino.Core().compile_model(job["program"], "CPU", settings)
 
     def run(inputs: list[Any]) -> Sequence[Any]:
-        results = model(dict(zip(job["inputs"], inputs, strict=True)))
-        return [results[name] for name in job["outputs"]]
+        results = model(dict(zip(job["inputs"], inputs, strict=True)) if job["inputs"] else inputs)
+        return [results[name] for name in job["outputs"] or range(len(model.outputs))]
 
     return run, {"openvino": openvino.__version__.partition("-")[0]}
 
@@ -123,7 +132,7 @@ def run_litert(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
 
     def run(inputs: list[Any]) -> Sequence[Any]:
         results = runner(**{f"args_{position}": array for position, array in enumerate(inputs)})
-        return [results[f"output_{position}"] for position in range(len(job["outputs"]))]
+        return [results[f"output_{position}"] for position in range(len(job["outputs"] or results))]
 
     return run, {"ai-edge-litert": version("ai-edge-litert")}
 

@@ -10,14 +10,17 @@ import collections
 import json
 from collections.abc import Iterable
 
-from tfckpt.reporting import drawing, search
+from tfckpt.reporting import drawing, scatter, search
+from tfckpt.reporting.drawing import render_figure
 from tfckpt.reporting.pages import escape, render_document
+from tfckpt.reporting.scatter import Point, render_scatter
 from tfckpt.reporting.search import render_search
 from tfckpt.reporting.words import format_number, format_size
 
 from ..formats.proof import ProofRecord
 from . import plots
 from .record import FullReport, PreprocessingCard
+from .sizes import Variant
 from .words import ALL_WELL, Row, format_remark, iterate_rows, list_facts, list_notes
 
 _STYLE = """\
@@ -27,7 +30,7 @@ ul { margin: .25rem 0; padding-left: 1.25rem; }
 li { overflow-wrap: anywhere; } pre.command { white-space: pre-wrap; overflow-wrap: anywhere; }
 summary { cursor: pointer; }
 tr.this td { font-weight: 700; } .doubt { color: var(--amber); }
-.bar { min-width: 8rem; width: 40%; } .bar i { display: block; height: .8em; min-width: 1px; border-radius: 2px;
+.bar { min-width: 4rem; width: 30%; } .bar i { display: block; height: .8em; min-width: 1px; border-radius: 2px;
   background: var(--line); } .this .bar i { background: var(--blue); }
 #listed td { vertical-align: top; padding-top: .35rem; padding-bottom: .35rem; }
 #listed td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 15rem; width: 45%; }
@@ -57,7 +60,7 @@ def render_page(report: FullReport) -> str:
             _render_tensors(report),
             _render_provenance(report),
         ],
-        style=_STYLE + search.STYLE + drawing.STYLE + plots.STYLE,
+        style=_STYLE + search.STYLE + drawing.STYLE + scatter.STYLE + plots.STYLE,
         script=search.SCRIPT,
     )
 
@@ -112,7 +115,8 @@ def _render_variants(report: FullReport) -> str:
     most = max(variant.parameters for variant in report.variants)
     lines = []
     for variant in report.variants:
-        published = ("", "") if variant.published is None else tuple(f"{value:g}" for value in variant.published)
+        figures = variant.published or ("", "", None)
+        published = ["" if value in ("", None) else f"{value:g}" for value in figures]
         cells = (f"{variant.classes:,}", f"{variant.parameters:,}", format_size(variant.nbytes), *published)
         numbers = "".join(f'<td class="number">{escape(cell)}</td>' for cell in cells)
         own = " (this one)" if variant.converted else ""
@@ -121,7 +125,7 @@ def _render_variants(report: FullReport) -> str:
             f"<tr{' class=this' if variant.converted else ''}><td>{escape(variant.name)}{own}</td>"
             f'<td class="bar"><i style="width:{width:.2f}%"></i></td>{numbers}</tr>'
         )
-    heads = ("classes", "parameters", "tensors", "published, M", "multiply-adds, G")
+    heads = ("classes", "parameters", "tensors", "published, M", "multiply-adds, G", "top-1, %")
     head = "<th>network</th><th></th>" + "".join(f'<th class="number">{heading}</th>' for heading in heads)
     return "\n".join(
         [
@@ -129,8 +133,36 @@ def _render_variants(report: FullReport) -> str:
             f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>',
             *lines,
             "</tbody></table></div>",
+            *_render_family_plots(report.variants),
         ]
     )
+
+
+def _render_family_plots(variants: Iterable[Variant]) -> list[str]:
+    """Draw published accuracy against size and multiply-adds; the network at hand is marked."""
+    known = [(variant, variant.published) for variant in variants if variant.published is not None]
+    sizes = [(each, figures.parameters, figures.top1) for each, figures in known if figures.top1 is not None]
+    work = [(each, figures.multiply_adds, figures.top1) for each, figures in known if figures.top1 is not None]
+    if len(sizes) < 2:
+        return []
+    plots = []
+    for title, axis, rows in (
+        ("Accuracy and size", "million parameters", sizes),
+        ("Accuracy and work", "billion multiply-adds", work),
+    ):
+        points = [
+            Point(
+                x,
+                top1,
+                variant.name.removeprefix("efficientnet"),
+                "this" if variant.converted else "published",
+                f"{variant.name}\n{top1:g} %, {x:g} {axis}, as published",
+            )
+            for variant, x, top1 in rows
+        ]
+        caption = f"published top-1 on ImageNet against {axis}, on a log scale"
+        plots.append(render_figure(title, caption, render_scatter(title, points, y_suffix=" %")))
+    return plots
 
 
 def _render_tensors(report: FullReport) -> str:

@@ -9,14 +9,14 @@ from typing import Any
 from ..model.architectures import EFFICIENTNET_EDGETPU, EFFICIENTNET_LITE, EFFICIENTNET_V1, EFFICIENTNET_V2
 from ..model.config import EfficientNetConfig
 from ..model.names import native_targets
-from ..model.published import PUBLISHED
+from ..model.published import PUBLISHED, Published
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """A network: its parameters and the bytes of its tensors, which are in float32 unless it is the converted one.
 
-    `published` has millions of parameters and billions of multiply-adds, or is None.
+    `published` are the figures of the papers, or None.
     `converted` marks the network of the report, which has its own number of classes.
     """
 
@@ -24,18 +24,22 @@ class Variant:
     classes: int
     parameters: int
     nbytes: int
-    published: tuple[float, float] | None
+    published: Published | None
     converted: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return values for JSON."""
-        millions, billions = self.published or (None, None)
+        millions, billions, top1 = self.published or (None, None, None)
         return {
             "name": self.name,
             "classes": self.classes,
             "parameters": self.parameters,
             "bytes": self.nbytes,
-            "published": {"million_parameters": millions, "billion_multiply_adds": billions},
+            "published": {
+                "million_parameters": millions,
+                "billion_multiply_adds": billions,
+                "top1_percent": top1,
+            },
             "converted": self.converted,
         }
 

@@ -158,6 +158,14 @@ def make_log_frame(columns: int, low: float, high: float, **space: int) -> Frame
     return Frame(columns=columns, bend=bend, low=low, high=high, ticks=ticks, **space)
 
 
+def make_ticks(low: float, high: float) -> list[float]:
+    """Return about five round values that cover a linear scale; those at its ends may be outside."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    return [count * step for count in range(math.floor(low / step), math.ceil(high / step) + 1)]
+
+
 def make_value_frame(columns: int, low: float, high: float, usual: float) -> tuple[Frame, str]:
     """Return a frame for values from `low` to `high`, with zero, and a text about its scale for the caption.
 
@@ -170,11 +178,8 @@ def make_value_frame(columns: int, low: float, high: float, usual: float) -> tup
     if low == high:
         high = 1.0
     if largest <= 10 * near:
-        rough = (high - low) / 5
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-        ticks = [count * step for count in range(math.floor(low / step), math.ceil(high / step) + 1)]
-        return Frame(columns=columns, bend=lambda value: value, low=low, high=high, ticks=tuple(ticks)), ""
+        frame = Frame(columns=columns, bend=lambda value: value, low=low, high=high, ticks=tuple(make_ticks(low, high)))
+        return frame, ""
     last = math.floor(math.log10(largest))
     powers = range(max(math.floor(math.log10(near)), last - _DECADES), last + 1)
     unit = 10.0 ** powers[0]

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from tfckpt.reporting.drawing import Frame, make_log_frame, make_value_frame
+from tfckpt.reporting.scatter import Point, render_scatter
 
 
 def find_labels(frame: Frame) -> list[tuple[float, float]]:
@@ -64,3 +65,23 @@ def test_a_scale_with_an_outlier_is_linear_up_to_the_usual_values() -> None:
     assert frame.y(0.5) < frame.bottom - (frame.bottom - frame.top) * 0.53
     linear, words = make_value_frame(10, -1, 2, 0.5)
     assert (words, linear.y(2), linear.y(-1)) == ("", linear.top, linear.bottom)
+
+
+def test_points_of_a_scatter_are_where_their_values_are() -> None:
+    """Larger x is further right, larger y higher, and the area follows the third quantity."""
+    points = [Point(1.0, 50.0, "a", "this", "a", area=100), Point(100.0, 90.0, "<b>", "other", "b", area=400)]
+
+    page = render_scatter("a plot", points)
+
+    (x, y), (other_x, other_y) = re.findall(r'class="dot [^"]*"[^>]*d="M([\d.]+),([\d.]+)h0"', page)
+    assert float(x) < float(other_x)
+    assert float(y) > float(other_y)
+    small, large = map(float, re.findall(r'stroke-width="([\d.]+)"', page))
+    assert large == pytest.approx(2 * small)
+    assert "&lt;b&gt;" in page
+
+
+def test_a_scatter_of_equal_points_has_a_scale() -> None:
+    """One point, or several at one place."""
+    for points in ([Point(3.0, 7.0, "a", "this", "")], [Point(3.0, 7.0, "a", "this", "")] * 2):
+        assert 'class="tick"' in render_scatter("a plot", points)
