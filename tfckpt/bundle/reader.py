@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from . import naming
 from .entry import BundleEntry
 from .index import BundleIndex
 from .shards import Shards
+from .slabs import SLAB_BYTES, Slab, iterate_slabs
 
 
 class BundleReader:
@@ -191,34 +192,57 @@ class BundleReader:
         """Yield the elements of a tensor in C order, those of a large remote tensor in pieces; see `TensorReader`."""
         entry = self._find_entry(name)
         with error_context(path=self._index.name, tensor=name):
-            parts = sorted(self._find_parts(name, entry), key=lambda item: item[0].extents)
-            nbytes = sum(part.size for _, part in parts)
-            if not self._shards.is_large(entry.data_type, nbytes) or not all(piece.is_of_rows for piece, _ in parts):
+            parts = self._find_parts(name, entry)
+            if not self._shards.is_large(entry.data_type, sum(part.size for _, part in parts)):
                 yield self.read(name).reshape(-1)
                 return
             check_rank(entry.shape)
             if entry.slices:
                 check_cover(entry.slices, entry.shape)
                 self._shards.check_parts([part for _, part in parts])
-            for _, part in parts:
-                for data in self._shards.iterate_pieces(part):
-                    count = len(data) // part.data_type.itemsize
-                    yield decode_dense(data, part.data_type, (count,), big_endian=self._header.big_endian)
+                yield from self._iterate_slabs(entry, parts)
+                return
+            for data in self._shards.iterate_pieces(entry):
+                yield self._decode_run(entry, data)
+
+    def _iterate_slabs(self, entry: BundleEntry, parts: Sequence[tuple[TensorSlice, BundleEntry]]) -> Iterator[Array]:
+        """Yield a partitioned tensor slab by slab; the checksum of a slice is compared before its last slab."""
+        readers = [self._shards.iterate_ranges(part) for _, part in parts]
+        for reader in readers:
+            next(reader)
+        for slab in _list_slabs(entry, parts):
+            values = np.empty(slab.shape, entry.data_type.to_numpy())
+            for run in slab.runs:
+                data = readers[run.number].send(run.count * entry.data_type.itemsize)
+                values[run.target] = self._decode_run(entry, data).reshape(run.shape)
+            yield values.reshape(-1)
+
+    def _decode_run(self, entry: BundleEntry, data: ByteView) -> Array:
+        count = len(data) // entry.data_type.itemsize
+        return decode_dense(data, entry.data_type, (count,), big_endian=self._header.big_endian)
 
     def read_ahead(self, wanted: Iterable[str | Payload], connections: int) -> contextlib.AbstractContextManager[None]:
         """While the context lasts, fetch tensors or payloads that will be read in this order; see `TensorReader`."""
-        return self._storage.read_ahead(batch_ranges(self._list_ranges(wanted)), connections)
+        return self._storage.read_ahead(batch_ranges(self._list_ranges(wanted), self._storage.piece_bytes), connections)
 
     def _list_ranges(self, wanted: Iterable[str | Payload]) -> Iterator[Range]:
         for item in wanted:
-            payloads: list[Payload] = []
             if isinstance(item, Payload):
-                payloads = [item]
-            else:
-                with contextlib.suppress(CheckpointError):  # the read raises the same error
-                    payloads = self.payloads(item)
-            for payload in payloads:
-                yield Range(self.shard_path(payload.shard_id), payload.offset, payload.nbytes)
+                yield Range(self.shard_path(item.shard_id), item.offset, item.nbytes)
+                continue
+            with contextlib.suppress(CheckpointError):  # the read raises the same error
+                entry = self._find_entry(item)
+                parts = self._find_parts(item, entry)
+                if not entry.slices or not self._shards.is_large(entry.data_type, sum(part.size for _, part in parts)):
+                    for _, part in parts:
+                        yield Range(self.shard_path(part.shard_id), part.offset, part.size)
+                    continue
+                check_cover(entry.slices, entry.shape)
+                for slab in _list_slabs(entry, parts):
+                    for run in slab.runs:
+                        part, itemsize = parts[run.number][1], entry.data_type.itemsize
+                        offset, nbytes = part.offset + run.first * itemsize, run.count * itemsize
+                        yield Range(self.shard_path(part.shard_id), offset, nbytes)
 
     def salvage(self) -> tuple[tuple[str, ...], list[CheckpointError]]:
         """List names despite damage in the index: return all names that can be found, in order, and the errors."""
@@ -296,3 +320,9 @@ class BundleReader:
                 nbytes = sum(part.size for _, part in self._find_parts(name, entry))
         dtype = data_type.to_numpy_or_void()
         return TensorInfo(name, dtype, data_type.enum_name, entry.shape, nbytes, *location, entry.slices)
+
+
+def _list_slabs(entry: BundleEntry, parts: Sequence[tuple[TensorSlice, BundleEntry]]) -> Iterator[Slab]:
+    """Return the order in which a large partitioned tensor is read."""
+    boxes = [piece.resolve(entry.shape) for piece, _ in parts]
+    return iterate_slabs(entry.shape, boxes, entry.data_type.itemsize, SLAB_BYTES)

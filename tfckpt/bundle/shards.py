@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 from .._threads import Lock, cached_property
 from .._typing import ByteSource, ByteView
@@ -19,7 +19,7 @@ from ..errors import (
     error_context,
     past_end,
 )
-from ..storage.base import PIECE_BYTES, Storage
+from ..storage.base import Storage
 from ..tensors.dtypes import DataType
 from . import naming
 from .entry import BundleEntry
@@ -113,7 +113,7 @@ class Shards:
     def is_large(self, data_type: DataType, nbytes: int) -> bool:
         """Return whether a tensor or payload is read in pieces: only a remote one takes memory of its size."""
         is_dense = data_type.is_readable and not data_type.is_string
-        return self._storage.is_remote and is_dense and nbytes > PIECE_BYTES
+        return self._storage.is_remote and is_dense and nbytes > self._storage.piece_bytes
 
     def iterate_pieces(self, entry: BundleEntry) -> Iterator[ByteView]:
         """Yield the payload of an entry in pieces of whole elements; compare the checksum before the last one."""
@@ -121,14 +121,34 @@ class Shards:
         computed = 0
         with error_context(path=source.name):
             self.check_bounds(entry, source)
-            for start in range(0, entry.size, PIECE_BYTES):
-                length = min(PIECE_BYTES, entry.size - start)
+            piece_bytes = self._storage.piece_bytes
+            for start in range(0, entry.size, piece_bytes):
+                length = min(piece_bytes, entry.size - start)
                 data = self.read(source, entry, entry.offset + start, length)
                 computed = crc32c(data, computed)
                 if start + length == entry.size:
                     with self.confirm_damage(entry):
                         entry.check_checksum(computed)
                 yield data
+
+    def iterate_ranges(self, entry: BundleEntry) -> Generator[ByteView, int, None]:
+        """Yield runs of the payload of an entry in order, of as many bytes as are sent; begins with an empty one.
+
+        The checksum is compared before the last run.
+        """
+        source = self.open_payload(entry)
+        computed, start = 0, 0
+        data: ByteView = memoryview(b"")
+        while start < entry.size:
+            length = yield data
+            with error_context(path=source.name):
+                data = self.read(source, entry, entry.offset + start, length)
+                start += length
+                computed = crc32c(data, computed)
+                if start == entry.size:
+                    with self.confirm_damage(entry):
+                        entry.check_checksum(computed)
+        yield data
 
     def compare_versions(self, source: ByteSource, *, verify: bool) -> contextlib.AbstractContextManager[None]:
         """Return a context that compares versions of the file if no checksum is compared."""

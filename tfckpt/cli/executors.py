@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..errors import pluralize
+from ..storage.base import PIECE_BYTES
 from ..tensors.reading import CONNECTIONS
 from . import render
 
@@ -34,6 +35,24 @@ def add_connections_option(parser: argparse._ActionsContainer) -> None:
         default=CONNECTIONS,
         help="requests of each task in flight (default: %(default)s)",
     )
+
+
+def add_piece_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option that says how large a request is."""
+    parser.add_argument(
+        "--piece-size",
+        metavar="SIZE",
+        type=_parse_piece,
+        default=PIECE_BYTES,
+        help="most bytes of a request, 8MiB to 64MiB: larger ones are fewer (default: 8MiB)",
+    )
+
+
+def _parse_piece(text: str) -> int:
+    size = render.parse_size(text)
+    if not 8 << 20 <= size <= 64 << 20:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size of 8MiB to 64MiB")
+    return size >> 20 << 20
 
 
 def is_requested(options: argparse.Namespace) -> bool:

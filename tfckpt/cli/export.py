@@ -9,7 +9,14 @@ from ..errors import CorruptionError, pluralize
 from ..writing.export import ExportReport, export
 from . import opening, render
 from .command import choose_exit_code, report_misuse
-from .executors import add_connections_option, add_executor_options, is_requested, open_executor, say_cost
+from .executors import (
+    add_connections_option,
+    add_executor_options,
+    add_piece_option,
+    is_requested,
+    open_executor,
+    say_cost,
+)
 from .outputs import add_export_options, add_selection_options, get_export_options
 
 HELP = """\
@@ -48,6 +55,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     add_executor_options(jobs)
     jobs.add_argument("--restart", action="store_true", help="skip files that an earlier run has finished")
     add_connections_option(jobs)
+    add_piece_option(jobs)
     opening.add_options(parser)
     parser.set_defaults(run=run, weights="all")
 
@@ -90,6 +98,7 @@ def _run_job(options: argparse.Namespace) -> int:
         options.output,
         limits=opening.get_limits(options),
         salvage=options.salvage,
+        piece_bytes=options.piece_size,
         **get_export_options(options),
     )
     check_output(plan, restart=options.restart, overwrite=options.force, output=options.output)
@@ -105,6 +114,7 @@ def _run_job(options: argparse.Namespace) -> int:
                 output=options.output if has_secrets(options.output) else None,
                 progress=progress,
                 connections=options.connections,
+                piece_bytes=options.piece_size,
             )
     finally:
         progress.close()

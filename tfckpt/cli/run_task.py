@@ -7,7 +7,7 @@ import argparse
 from ..errors import pluralize
 from . import render
 from .command import report_misuse
-from .executors import add_connections_option, parse_count
+from .executors import add_connections_option, add_piece_option, parse_count
 from .plans import read_plan_file
 
 HELP = """\
@@ -29,6 +29,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--recheck", action="store_true", help="read a file that is there, and compare its SHA-256")
     parser.add_argument("--json", action="store_true", help="write JSON: the record")
     add_connections_option(parser)
+    add_piece_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     if options.number > len(plan.tasks):
         raise ValueError(f"the plan has {pluralize(len(plan.tasks), 'task')}, not {options.number}")
     task = plan.tasks[options.number - 1]
-    result = run_task(task, recheck=options.recheck, connections=options.connections)
+    result = run_task(task, recheck=options.recheck, connections=options.connections, piece_bytes=options.piece_size)
     record = result.record
     for error in record.damaged.values():
         render.say(error)

@@ -8,7 +8,7 @@ from ..checks.integrity import Verification, verify
 from ..errors import pluralize, printable
 from . import opening, render
 from .command import choose_exit_code
-from .executors import add_executor_options, is_requested, open_executor
+from .executors import add_connections_option, add_executor_options, add_piece_option, is_requested, open_executor
 
 HELP = """\
 Read every block and every tensor of a checkpoint and verify every checksum.
@@ -32,7 +32,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("path", metavar="PATH", help=opening.PATH_HELP)
     parser.add_argument("--json", action="store_true", help="write JSON")
-    add_executor_options(parser.add_argument_group("jobs", "tasks of about 1 GB, with the same findings"))
+    jobs = parser.add_argument_group("jobs", "tasks of about 1 GB, with the same findings")
+    add_executor_options(jobs)
+    add_connections_option(jobs)
+    add_piece_option(jobs)
     opening.add_options(parser)
     parser.set_defaults(run=run)
 
@@ -61,7 +64,12 @@ def _verify_here(options: argparse.Namespace, progress: render.Progress) -> tupl
 def _verify_by_tasks(options: argparse.Namespace, progress: render.Progress) -> tuple[str, Verification]:
     from ..jobs.verifying import plan_verify, run_verify
 
-    plan = plan_verify(options.path, limits=opening.get_limits(options))
+    plan = plan_verify(
+        options.path,
+        limits=opening.get_limits(options),
+        connections=options.connections,
+        piece_bytes=options.piece_size,
+    )
     render.say(f"reads {render.format_size(plan.nbytes)} in {pluralize(len(plan.tasks), 'task')}")
     with open_executor(options, prefix="tfckpt-verify") as executor:
         return plan.prefix, run_verify(plan, executor, progress=progress)

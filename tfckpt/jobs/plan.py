@@ -203,9 +203,9 @@ def identified(task: Task, index_sha256: str) -> Task:
     return dataclasses.replace(task, identity=hashlib.sha256(json.dumps(content).encode()).hexdigest())
 
 
-def estimate(tasks: Sequence[Task], read_bytes: int, *, part_bytes: int) -> Estimate:
+def estimate(tasks: Sequence[Task], read_bytes: int, *, part_bytes: int, piece_bytes: int = PIECE_BYTES) -> Estimate:
     """Return what the tasks cost: requests for pieces and indexes, for parts of uploads and records."""
     written = sum(task.nbytes for task in tasks)
-    gets = sum(math.ceil(task.nbytes / PIECE_BYTES) + 3 for task in tasks)
+    gets = sum(math.ceil(task.nbytes / piece_bytes) + 3 for task in tasks)
     puts = sum(math.ceil(task.nbytes / part_bytes) + 3 for task in tasks) + 1
     return Estimate(read_bytes, written, gets, puts)

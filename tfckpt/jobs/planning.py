@@ -13,6 +13,7 @@ from ..errors import CheckpointExistsError
 from ..limits import DEFAULT_LIMITS, Limits
 from ..sinks.objects import PART_BYTES
 from ..sinks.opening import open_sink
+from ..storage.base import PIECE_BYTES
 from ..writing.export_files import name_shards
 from ..writing.export_tensors import Weights, check_storable, choose_tensors, plan_tensors, split_tensors
 from ..writing.selection import check_float_type
@@ -39,11 +40,13 @@ def plan_export(
     weights: Weights = "all",
     salvage: bool = False,
     limits: Limits = DEFAULT_LIMITS,
+    piece_bytes: int = PIECE_BYTES,
 ) -> Plan:
     """Plan the export of a checkpoint to safetensors files of at most `shard_size` bytes of data, with an index.
 
     `output` is a folder, in which the files are called `model-00001-of-0000N.safetensors`, or a name that ends in
     `.safetensors`; local, or the address of object storage. The other options are those of `tfckpt.export`.
+    `piece_bytes` is the size of requests that the estimate assumes.
     Reads the index of the checkpoint and lists its files, and writes nothing.
 
     Raises `ValueError` if a tensor does not fit into a file, and the errors of `tfckpt.open`.
@@ -108,7 +111,7 @@ def plan_export(
         index=f"{path}.index.json",
         tasks=tuple(tasks),
         left_out={reason: names for reason, names in left_out.items() if names},
-        estimate=estimate(tasks, read_bytes, part_bytes=PART_BYTES),
+        estimate=estimate(tasks, read_bytes, part_bytes=PART_BYTES, piece_bytes=piece_bytes),
     )
 
 

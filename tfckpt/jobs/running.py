@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from .._typing import Progress
 from ..errors import CheckpointError, StorageError, WriteError
 from ..sinks.opening import open_sink
+from ..storage.base import PIECE_BYTES
 from ..tensors.reading import CONNECTIONS
 from .plan import Plan
 from .records import find_proofs
@@ -72,6 +73,7 @@ def run(
     source: str | None = None,
     output: str | None = None,
     connections: int = CONNECTIONS,
+    piece_bytes: int = PIECE_BYTES,
     attempts: int = ATTEMPTS,
     progress: Progress | None = None,
 ) -> JobReport:
@@ -88,6 +90,7 @@ def run(
         source=source,
         output=output,
         connections=connections,
+        piece_bytes=piece_bytes,
     )
     results: dict[int, Result] = {}
     tasks = plan.tasks

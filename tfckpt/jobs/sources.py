@@ -12,6 +12,7 @@ from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
 from ..errors import CheckpointNotFoundError, FileChangedError, StorageError
 from ..limits import DEFAULT_LIMITS, Limits
+from ..storage.base import PIECE_BYTES
 from ..storage.local import LocalStorage
 from ..storage.remote.filesystems import FileSystem, find_version
 from ..storage.remote.storage import RemoteStorage
@@ -78,7 +79,13 @@ def hash_file(checkpoint: Checkpoint, path: str) -> str:
         source.close()
 
 
-def open_source(address: str, expected: Iterable[SourceFile], *, limits: Limits = DEFAULT_LIMITS) -> Checkpoint:
+def open_source(
+    address: str,
+    expected: Iterable[SourceFile],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    piece_bytes: int = PIECE_BYTES,
+) -> Checkpoint:
     """Open a checkpoint, and raise `FileChangedError` if a file is not what it was when the job was planned.
 
     Files of a remote storage are compared with the answers to the first requests for them, without extra requests.
@@ -86,6 +93,7 @@ def open_source(address: str, expected: Iterable[SourceFile], *, limits: Limits 
     checkpoint = open_checkpoint(address, limits=limits)
     try:
         storage = checkpoint.storage
+        storage.piece_bytes = piece_bytes
         for file in expected:
             if isinstance(storage, RemoteStorage):
                 storage.expect(file.path, Facts(file.size, file.version))

@@ -18,6 +18,7 @@ from ..files.atomic import writing
 from ..files.safetensors import order_tensors, write_safetensors
 from ..sinks.contract import Sink
 from ..sinks.opening import open_sink
+from ..storage.base import PIECE_BYTES
 from ..tensors.reading import CONNECTIONS
 from ..writing.export_tensors import make_tensor
 from .plan import Task, TaskTensor
@@ -41,12 +42,14 @@ def run_task(
     source: str | None = None,
     output: str | None = None,
     connections: int = CONNECTIONS,
+    piece_bytes: int = PIECE_BYTES,
 ) -> Result:
     """Write the file of a task and its record, unless its record proves that this was done.
 
     `restart=False` writes it in any case; `recheck` also reads an existing file and compares its SHA-256.
     `source` and `output` are addresses of the same places with credentials, if the environment does not have them.
-    `connections` is the number of requests in flight; at most 160 MiB are held, whatever the size of the tensors.
+    `connections` is the number of requests in flight, of at most `piece_bytes` each. At most 160 MiB are held, whatever
+    the size of the tensors.
 
     Raises `ChecksumError` and other errors of data as they are; `StorageError` if the source has changed or cannot be
     reached; and `WriteError` if the output cannot be written.
@@ -56,7 +59,7 @@ def run_task(
         proof = find_proof(sink, task, recheck=recheck)
         if proof is not None:
             return Result(proof, skipped=True)
-    with _open(task, source) as checkpoint:
+    with _open(task, source, piece_bytes) as checkpoint:
         damaged = _find_damage(checkpoint, task.tensors, connections) if task.salvage else {}
         kept = [tensor for tensor in task.tensors if tensor.name not in damaged]
         size, digest = _write(sink, task.output, checkpoint, kept, connections)
@@ -76,12 +79,12 @@ def run_or_list_damage(task: Task, **options: Any) -> Result | tuple[CheckpointE
         return run_task(task, **options)
     except CorruptionError as error:
         connections = options.get("connections", CONNECTIONS)
-        with _open(task, options.get("source")) as checkpoint:
+        with _open(task, options.get("source"), options.get("piece_bytes", PIECE_BYTES)) as checkpoint:
             return tuple(_find_damage(checkpoint, task.tensors, connections).values()) or (error,)
 
 
-def _open(task: Task, source: str | None) -> Checkpoint:
-    return open_source(source or task.source, (task.index, *task.shards))
+def _open(task: Task, source: str | None, piece_bytes: int) -> Checkpoint:
+    return open_source(source or task.source, (task.index, *task.shards), piece_bytes=piece_bytes)
 
 
 def _write(

@@ -12,6 +12,7 @@ from ..checkpoint import open as open_checkpoint
 from ..checks.integrity import Part, Verification, check_tensors, join_parts
 from ..errors import CheckpointError
 from ..limits import DEFAULT_LIMITS, Limits
+from ..storage.base import PIECE_BYTES
 from ..tensors.reading import CONNECTIONS
 from .plan import SourceFile
 from .running import Executor, run_all
@@ -31,6 +32,7 @@ class VerifyTask:
     nbytes: int
     limits: Limits
     connections: int
+    piece_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ def plan_verify(
     limits: Limits = DEFAULT_LIMITS,
     task_bytes: int = TASK_BYTES,
     connections: int = CONNECTIONS,
+    piece_bytes: int = PIECE_BYTES,
 ) -> VerifyPlan:
     """Plan the verification of a checkpoint; reads and checks its index.
 
@@ -65,7 +68,7 @@ def plan_verify(
         described = describe_files(checkpoint, [index])[index]
         address = checkpoint.storage.address(checkpoint.prefix)
         tasks = tuple(
-            VerifyTask(address, described, tuple(some), nbytes, limits, connections)
+            VerifyTask(address, described, tuple(some), nbytes, limits, connections, piece_bytes)
             for some, nbytes in _group(checkpoint, names, task_bytes)
         )
         return VerifyPlan(checkpoint.prefix, tasks, tuple(errors), checkpoint.reader.has_checksums)
@@ -109,5 +112,5 @@ def run_verify(
 
 def verify_task(task: VerifyTask) -> Part:
     """Verify the tensors of a task."""
-    with open_source(task.source, [task.index], limits=task.limits) as checkpoint:
+    with open_source(task.source, [task.index], limits=task.limits, piece_bytes=task.piece_bytes) as checkpoint:
         return check_tensors(checkpoint, task.names, connections=task.connections)

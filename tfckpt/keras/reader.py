@@ -204,7 +204,7 @@ class KerasReader:
         ranges = (
             Range(self._weights.sources[each.shard].name, each.dataset.offset, each.dataset.nbytes) for each in stored
         )
-        return self._storage.read_ahead(batch_ranges(ranges), connections)
+        return self._storage.read_ahead(batch_ranges(ranges, self._storage.piece_bytes), connections)
 
     def missing_shards(self) -> dict[str, tuple[str, ...]]:
         """Return an empty dict: a file without one of its shards cannot be opened."""

@@ -15,7 +15,8 @@ SEPARATOR = "!"
 #: Names of a bundle's data shards. Their first bytes may be anything, so their content never decides their format.
 DATA_SHARD = re.compile(r"\.data-\d{5,}-of-\d{5,}\Z")
 
-#: Remote files are fetched, and large tensors are handed on, in pieces of this many bytes. A multiple of every element.
+#: Remote files are fetched, and large tensors are handed on, in pieces of this many bytes unless the storage says
+#: otherwise. A multiple of every element.
 PIECE_BYTES = 8 << 20
 
 
@@ -27,15 +28,15 @@ class Range(NamedTuple):
     length: int
 
 
-def batch_ranges(ranges: Iterable[Range]) -> Iterator[list[Range]]:
+def batch_ranges(ranges: Iterable[Range], piece_bytes: int = PIECE_BYTES) -> Iterator[list[Range]]:
     """Yield ranges in batches of about a piece for `Storage.read_ahead`; larger ranges are divided."""
     batch: list[Range] = []
     nbytes = 0
     for path, offset, length in ranges:
-        for start in range(offset, offset + length, PIECE_BYTES):
-            batch.append(Range(path, start, min(PIECE_BYTES, offset + length - start)))
+        for start in range(offset, offset + length, piece_bytes):
+            batch.append(Range(path, start, min(piece_bytes, offset + length - start)))
             nbytes += batch[-1].length
-            if nbytes >= PIECE_BYTES:
+            if nbytes >= piece_bytes:
                 yield batch
                 batch, nbytes = [], 0
     yield batch
@@ -49,6 +50,8 @@ class Storage(Protocol):
 
     #: True if every read costs a request, so that it pays to fetch many ranges together.
     is_remote: bool = False
+    #: Most bytes of a request to a remote storage; to be changed before anything is read.
+    piece_bytes: int = PIECE_BYTES
 
     def open(self, path: str) -> ByteSource:
         """Open a file for reading; raise `CheckpointNotFoundError` if it does not exist.

@@ -111,7 +111,7 @@ class TensorReader(Protocol):
         """Yield the elements of a tensor in C order as arrays of one dimension; a large remote one in pieces of 8 MiB.
 
         All is checked that `read` checks, before the last piece is yielded.
-        Strings, and tensors in slices along other axes than the first, are one piece.
+        Strings are one piece. A tensor in slices takes up to 32 MiB a piece.
         """
 
     def read_ahead(self, wanted: Iterable[str | Payload], connections: int) -> AbstractContextManager[None]:
@@ -182,9 +182,21 @@ def _read_remote(
     reader: TensorReader, names: Sequence[str], connections: int, verify: bool
 ) -> Iterator[tuple[str, Array]]:
     """Read in one thread, which is faster than the network, what several connections fetch."""
-    with reader.read_ahead(names, connections):
+    with reader.read_ahead(_list_payloads(reader, names), connections):
         for name in names:
             yield name, reader.read(name, verify=verify)
+
+
+def _list_payloads(reader: TensorReader, names: Sequence[str]) -> Iterator[str | Payload]:
+    """Yield the payloads of tensors in the order in which `read` needs them; the name of a tensor without payloads."""
+    for name in names:
+        payloads: list[Payload] = []
+        with contextlib.suppress(CheckpointError):  # the read raises the same error
+            payloads = reader.payloads(name)
+        if payloads:
+            yield from payloads
+        else:
+            yield name
 
 
 def _group(reader: TensorReader, names: Sequence[str]) -> Iterator[list[str]]:

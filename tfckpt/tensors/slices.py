@@ -77,11 +77,6 @@ class TensorSlice:
         """Whether every dimension is whole."""
         return all(length == FULL for _, length in self.extents)
 
-    @property
-    def is_of_rows(self) -> bool:
-        """Whether every dimension but the first is whole, so that the slices of a tensor follow each other."""
-        return all(length == FULL for _, length in self.extents[1:])
-
     def resolve(self, full_shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
         """Return (start, stop) per dimension; `CorruptionError` if the slice does not fit the shape."""
         if len(self.extents) != len(full_shape):

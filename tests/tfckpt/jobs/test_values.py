@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 import tfckpt
-from tests.tfckpt.jobs.helpers import counting_store, run_job, write_source
+from tests.tfckpt.jobs.helpers import counting_store, write_source
 from tfckpt import jobs
 from tfckpt.storage.remote.pacing import Pace
 
@@ -31,15 +31,21 @@ def partitioned(draw: st.DrawFn) -> tuple[tuple[int, ...], list[list[tuple[int, 
     return shape, [cut(draw, size) for size in shape]
 
 
-@hypothesis.given(partitioned(), st.sampled_from(["float64", "float32"]), st.randoms(use_true_random=False))
-@hypothesis.settings(max_examples=15)
+@hypothesis.given(
+    partitioned(),
+    st.sampled_from(["float64", "float32"]),
+    st.randoms(use_true_random=False),
+    st.tuples(st.sampled_from([16, 64, 1 << 20]), st.sampled_from([8, 40, 64, 1 << 20])),
+)
+@hypothesis.settings(max_examples=40)
 def test_partitioned_tensors_are_put_together(
     tmp_path_factory: pytest.TempPathFactory,
     case: tuple[tuple[int, ...], list[list[tuple[int, int]]]],
     dtype: str,
     random: object,
+    sizes: tuple[int, int],
 ) -> None:
-    """Whatever the slices and their order in the file."""
+    """Whatever the slices and their order in the file, in pieces and slabs of any size."""
     shape, divisions = case
     values = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
     slices = [()]
@@ -54,9 +60,12 @@ def test_partitioned_tensors_are_put_together(
             writer.add_slice("w", values[where], shape, ":".join(f"{start},{length}" for start, length in extents))
         writer.add("v", np.float64([7]))
 
-    finished = run_job(str(prefix), tmp / "out", dtype=dtype)
+    with counting_store() as store, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfckpt.bundle.reader.SLAB_BYTES", sizes[1])
+        plan = jobs.plan_export(store.upload(str(prefix)), tmp / "out", dtype=dtype)
+        result = jobs.run_task(plan.tasks[0], piece_bytes=sizes[0])
 
-    arrays = safetensors.numpy.load_file(finished.files[0])
+    arrays = safetensors.numpy.load_file(result.record.output)
     np.testing.assert_array_equal(arrays["w"], values.astype(dtype), strict=True)
     np.testing.assert_array_equal(arrays["v"], np.array([7], dtype), strict=True)
 
@@ -136,3 +145,54 @@ def test_an_error_that_is_not_transient_is_not_repeated() -> None:
     with pytest.raises(tfckpt.CheckpointNotFoundError):
         Pace(sleep=lambda _: None).call(request)
     assert count == 1
+
+
+def write_columns(folder: pathlib.Path, *, rows: int, columns: int, parts: int) -> str:
+    """Write a variable of float32 in slices along its second axis."""
+    values = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns)
+    width = columns // parts
+    with tfckpt.Writer(folder / "model") as writer:
+        for part in range(parts):
+            where = f"-:{part * width},{width}"
+            writer.add_slice("w", values[:, part * width : (part + 1) * width], values.shape, where)
+    return str(folder / "model")
+
+
+def test_slices_along_other_axes_are_read_in_bounded_memory(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slab by slab, each byte once, and a request for each slice of a slab."""
+    monkeypatch.setattr("tfckpt.bundle.reader.SLAB_BYTES", 4 << 20)
+    source = write_columns(tmp_path, rows=1 << 15, columns=256, parts=4)
+    with counting_store() as store:
+        address = store.upload(source)
+        plan = jobs.plan_export(address, tmp_path / "out")
+        store.reset()
+        tracemalloc.start()
+        jobs.run_task(plan.tasks[0], connections=2, piece_bytes=1 << 20)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        counts = dict(store.counts)
+
+    assert counts["bytes"] < 1.01 * (32 << 20) + 65536
+    assert counts["get"] <= 32 + 3
+    assert peak < 60 << 20
+
+
+def test_damage_in_a_slice_along_another_axis_is_found(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the last slab is handed on."""
+    monkeypatch.setattr("tfckpt.bundle.reader.SLAB_BYTES", 1 << 10)
+    prefix = write_columns(tmp_path, rows=64, columns=16, parts=2)
+    shard = pathlib.Path(tfckpt.open(prefix).files[1])
+    data = bytearray(shard.read_bytes())
+    data[7] ^= 1
+    shard.write_bytes(data)
+    with counting_store() as store, tfckpt.open(store.upload(prefix)) as checkpoint:
+        checkpoint.storage.piece_bytes = 256
+        values = checkpoint.reader.iterate_values("w")
+        got = 0
+        with pytest.raises(tfckpt.ChecksumError):
+            for run in values:
+                got += run.size
+
+    assert 0 < got < 64 * 16

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from ..._typing import ByteView
 from ...errors import CheckpointNotFoundError
-from ..base import DATA_SHARD, PIECE_BYTES, Range
+from ..base import DATA_SHARD, Range
 from ..local import check_range
 from .http import file_changed_error
 from .read_ahead import CONNECTIONS, Fetchable
@@ -35,6 +35,8 @@ _RECENT_PARTS = 2
 
 class Owner(Protocol):
     """What a file needs from its storage."""
+
+    piece_bytes: int
 
     def read_ahead(self, batches: Iterable[Sequence[Range]], connections: int) -> AbstractContextManager[None]:
         """Fetch ranges ahead of their reads; see `Storage`."""
@@ -83,9 +85,9 @@ class RemoteFile(Fetchable):
 
     def read(self, offset: int, length: int) -> ByteView:
         """Return exactly these bytes."""
-        if self._first_facts or length == 0 or offset < 0 or length > PIECE_BYTES:
+        if self._first_facts or length == 0 or offset < 0 or length > self._storage.piece_bytes:
             check_range(self._address, offset, length, self.size)
-        if length > PIECE_BYTES:
+        if length > self._storage.piece_bytes:
             return self._read_large(offset, length)
         if length == 0:
             return memoryview(b"")
@@ -110,8 +112,9 @@ class RemoteFile(Fetchable):
         """Return exactly these bytes, fetched again even if they are cached."""
         check_range(self._address, offset, length, self.size)
         data = bytearray(length)
-        for at in range(0, length, PIECE_BYTES):
-            piece = self.fetch(offset + at, min(PIECE_BYTES, length - at)).data
+        piece_bytes = self._storage.piece_bytes
+        for at in range(0, length, piece_bytes):
+            piece = self.fetch(offset + at, min(piece_bytes, length - at)).data
             data[at : at + len(piece)] = piece
         return memoryview(data).toreadonly()
 
@@ -133,7 +136,8 @@ class RemoteFile(Fetchable):
     def _read_large(self, offset: int, length: int) -> ByteView:
         """Read in pieces over several connections, into memory of the size of the result."""
         data = bytearray(length)
-        ranges = [(at, min(PIECE_BYTES, length - at)) for at in range(0, length, PIECE_BYTES)]
+        piece_bytes = self._storage.piece_bytes
+        ranges = [(at, min(piece_bytes, length - at)) for at in range(0, length, piece_bytes)]
         batches = [[Range(self._address, offset + at, size)] for at, size in ranges]
         is_held = self._find_part(offset) is not None
         with contextlib.nullcontext() if is_held else self._storage.read_ahead(batches, CONNECTIONS):

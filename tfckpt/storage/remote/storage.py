@@ -115,7 +115,7 @@ class RemoteStorage(Storage):
             [(file, offset, length) for path, offset, length in batch if (file := self._file(path)) is not None]
             for batch in batches
         )
-        ahead = ReadAhead(join_ranges(known), connections)
+        ahead = ReadAhead(join_ranges(known, self.piece_bytes), connections)
         self._aheads.add(ahead)
         try:
             yield
