@@ -62,6 +62,17 @@ mutation: $(VENV)/.mutation-installed
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mutmut run '$(MUTANTS)'
 	$(BIN)/mutmut results | sed -n '/survived$$/p; /no tests$$/p; /suspicious$$/p'
 
+# Jobs against a real S3 server on the loopback, in processes and on Dask, with workers killed, in an environment of its
+# own; a few minutes. FIGURES names a file that gets the counts for docs/scale.md.
+scale-check: $(VENV)-scale/.installed
+	SCALE_FIGURES=$(abspath $(FIGURES)) $(VENV)-scale/bin/python -m pytest -W default tests/scale tests/tfckpt/jobs tests/tfckpt/sinks
+
+$(VENV)-scale/.installed: setup.cfg
+	$(PYTHON) -m venv $(VENV)-scale
+	$(VENV)-scale/bin/python -m pip install --quiet --disable-pip-version-check \
+		--config-settings editable_mode=compat --editable '.[scale]'
+	@touch $@
+
 # The tests that need no torch, with every interpreter that is there, and the oldest and newest releases that setup.cfg
 # admits; about a minute and a half a combination, and a table in the end.
 test-matrix:

@@ -43,10 +43,5 @@ def finish(plan: Plan, *, output: str | None = None) -> Finished:
             if tensor.name not in damaged:
                 files[tensor.name] = task.output
                 total += tensor.nbytes
-    pending = sink.create(plan.index)
-    try:
-        pending.file.write(format_index(sink, files, total))
-        pending.commit()
-    finally:
-        pending.discard()
+    sink.put(plan.index, format_index(sink, files, total))
     return Finished((*(task.output for task in plan.tasks), plan.index), tuple(sorted(files)), total, damaged)

@@ -50,12 +50,7 @@ def write_record(sink: Sink, task: Task, record: Record) -> None:
     """Write the record of a task whose file is complete."""
     path = record_path(sink, task)
     sink.make_folder(sink.split(path)[0])
-    pending = sink.create(path)
-    try:
-        pending.file.write(record.to_json().encode())
-        pending.commit()
-    finally:
-        pending.discard()
+    sink.put(path, record.to_json().encode())
 
 
 def find_proof(sink: Sink, task: Task, *, recheck: bool = False) -> Record | None:

@@ -64,7 +64,7 @@ class Table:
         """Write the rows of a batch."""
         data = b"".join(map(_to_line, rows))
         self._sink.make_folder(self._parts)
-        self._write(self._sink.join(self._parts, f"{hashlib.sha256(data).hexdigest()[:32]}.jsonl"), [data])
+        self._sink.put(self._sink.join(self._parts, f"{hashlib.sha256(data).hexdigest()[:32]}.jsonl"), data)
 
     def finish(self, rows: Iterable[Row]) -> None:
         """Write the table, and remove the parts."""

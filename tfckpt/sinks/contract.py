@@ -41,6 +41,9 @@ class Sink(Protocol):
     def create(self, path: str) -> Pending:
         """Begin a file; raise `WriteError` if that is impossible."""
 
+    def put(self, path: str, data: bytes) -> None:
+        """Write a small file, whole or not at all, replacing any file there."""
+
     def check_free(self, path: str, *, overwrite: bool) -> None:
         """Raise `WriteError` unless a file can be written to this path, which may exist only if `overwrite`."""
 

@@ -20,6 +20,12 @@ class LocalSink:
         """Begin a file next to its final name."""
         return _SyncedFile(path)
 
+    def put(self, path: str, data: bytes) -> None:
+        """Write a small file."""
+        with self.create(path) as pending:
+            pending.file.write(data)
+            pending.commit()
+
     def check_free(self, path: str, *, overwrite: bool) -> None:
         """Raise `WriteError` unless a file can be written to this path."""
         atomic.check_free(path, overwrite=overwrite)

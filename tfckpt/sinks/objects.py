@@ -39,11 +39,22 @@ class ObjectSink:
     def __init__(self, address: str) -> None:
         """Create the file system of an address; raise `MissingDependencyError` if a package for it is missing."""
         self._system = FileSystem(address, writes=True)
+        self._has_folders = self._system.parts.scheme not in _WITHOUT_FOLDERS
 
     def create(self, path: str) -> PendingObject:
         """Begin a file."""
         protocol = self._system.parts.scheme.removesuffix("://")
         return _PENDING.get(protocol, _Spooled)(self._system, path)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a small object: in one request where that is whole or not at all."""
+        if self._has_folders:
+            with self.create(path) as pending:
+                pending.file.write(data)
+                pending.commit()
+            return
+        with self._system.translate(path):
+            self._system.files.pipe_file(self._system.path(path), data)
 
     def check_free(self, path: str, *, overwrite: bool) -> None:
         """Raise `CheckpointExistsError` if the object exists, unless `overwrite`."""
@@ -52,12 +63,13 @@ class ObjectSink:
 
     def make_folder(self, folder: str) -> None:
         """Create a folder in file systems that have folders."""
-        with self._system.translate(folder):
-            self._system.files.makedirs(self._system.path(folder), exist_ok=True)
+        if self._has_folders:
+            with self._system.translate(folder):
+                self._system.files.makedirs(self._system.path(folder), exist_ok=True)
 
     def remove_folder(self, folder: str) -> None:
         """Remove an empty folder in file systems that have folders."""
-        if self._system.parts.scheme not in _WITHOUT_FOLDERS:
+        if self._has_folders:
             with contextlib.suppress(Exception):  # it may not be empty
                 self._system.files.rmdir(self._system.path(folder))
 
