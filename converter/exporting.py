@@ -30,6 +30,7 @@ from .libraries.targets import TABLES, find_model, list_label_notes, list_notes
 from .model.config import EfficientNetConfig
 from .reporting.record import build_report
 from .reporting.renderers import choose_renderer
+from .verification.modules import Interface
 from .verification.publishing import ProofChoice, Prover, check_proof_choice
 
 
@@ -119,6 +120,8 @@ def export(
     shard_size: int | None = None,
     report: PathLike | None = None,
     proof: ProofChoice = "auto",
+    probe: Mapping[str, str] | None = None,
+    compare: Mapping[str, str] | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> ProofRecord | None:
@@ -131,6 +134,9 @@ def export(
     Before the output gets its name, what was written is proved: its weights against the source, and its layers against
     the graph saved with the source, if there is one and torch is installed. `proof="require"` raises if the layers
     cannot be proved, and `proof="none"` proves nothing. The record of the proof is stored in the output and returned.
+    Of a network that is not an EfficientNet the outputs are compared: of its module, or of that given to `convert` as
+    `into`. `probe` maps inputs of the module to tensors of the graph, and `compare` its outputs; without them they are
+    guessed where only one way is possible.
 
     Raises `VerificationError` if the output does not agree with its source; then nothing is written.
     """
@@ -151,7 +157,8 @@ def export(
         prover = None
         if proof != "none":
             source = stack.enter_context(_open_source(result.source))
-            prover = Prover(result, output, source, required=proof == "require")
+            required = proof == "require" or bool(probe or compare)
+            prover = Prover(result, output, source, required=required, interface=Interface(probe or {}, compare or {}))
         with writing_report(report, result, output, path, prover=prover, force=force):
             write_output(output, path, shard_size=shard_size, force=force, prove=prover, progress=progress)
     return None if prover is None else prover.record

@@ -31,12 +31,14 @@ from ..verification.publishing import Prover
 from .options import (
     SOURCE_HELP,
     add_graph_option,
+    add_interface_options,
     add_network_options,
     add_opening_options,
     add_part_option,
     add_release_option,
     add_rules_options,
     format_command,
+    get_interface,
     open_source,
     require_one_way,
 )
@@ -138,6 +140,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         action="store_true",
         help="write nothing if the layers cannot be proved, for example without a graph (exit code 5)",
     )
+    add_interface_options(parser)
     parser.add_argument("--force", action="store_true", help="overwrite OUT and FILE if they exist")
     parser.add_argument(
         "--report",
@@ -192,7 +195,8 @@ def run(options: argparse.Namespace) -> int:
         command = format_command(options, ("report", "json", "force", "base_url", "cache"))
         prover = None
         if not options.no_proof:
-            prover = Prover(result, prepared, checkpoint, required=options.require_proof)
+            required = options.require_proof or bool(options.probe or options.compare)
+            prover = Prover(result, prepared, checkpoint, required=required, interface=get_interface(options))
         reporting = writing_report(
             options.report, result, prepared, output, prover=prover, command=command, force=options.force
         )

@@ -14,12 +14,13 @@ import tfckpt
 from tfckpt.addresses import plain_address
 from tfckpt.cli.opening import add_limit_option, get_limits
 from tfckpt.cli.render import say
-from tfckpt.errors import CheckpointNotFoundError
+from tfckpt.errors import CheckpointNotFoundError, printable
 
-from ..errors import RulesError, UnknownModelError
+from ..errors import ExportError, RulesError, UnknownModelError
 from ..model.config import ACTIVATIONS
 from ..releases.downloads import CACHE_VARIABLE, check_base_url, fetch
 from ..releases.table import RELEASES, find_close_releases, find_release
+from ..verification.modules import Interface
 from .progress import progress_bar
 
 #: The help for SRC, for verbs that also accept the name of a release.
@@ -178,6 +179,40 @@ def add_rules_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:FACTORY",
         help="PyTorch module to fill by rules, such as encoder:build; the current folder is searched too",
     )
+
+
+def add_interface_options(parser: argparse.ArgumentParser, *, probe: bool = True) -> None:
+    """Add --compare, and --probe unless the verb has one."""
+    if probe:
+        parser.add_argument(
+            "--probe",
+            metavar="IN=TENSOR",
+            action="append",
+            help="input of the module, and the tensor of the graph that gets the same random numbers "
+            "(default: guessed); may be repeated",
+        )
+    parser.add_argument(
+        "--compare",
+        metavar="OUT=TENSOR",
+        action="append",
+        help="output of the module, and the tensor of the graph that it is compared with (default: guessed); may be "
+        "repeated",
+    )
+
+
+def get_interface(options: argparse.Namespace) -> Interface:
+    """Return what --probe and --compare say."""
+    return Interface(_parse_pairs(options.probe, "--probe"), _parse_pairs(options.compare, "--compare"))
+
+
+def _parse_pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, tensor = text.partition("=")
+        if not (name and equals and tensor) or name in pairs:
+            raise ExportError(f"{option} is {printable(text)!r}, expected NAME=TENSOR, each name once")
+        pairs[name] = tensor
+    return pairs
 
 
 def require_one_way(options: argparse.Namespace) -> None:

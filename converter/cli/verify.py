@@ -11,14 +11,15 @@ from tfckpt.errors import MissingDependencyError
 from tfckpt.files.atomic import strip_separators
 
 from .._typing import Array
-from ..errors import ConversionError, ExportError, GraphError
-from ..families.averages import WEIGHTS_CHOICES
-from ..formats.files import atomic_file, check_free
+from ..errors import ConversionError, ExportError, GraphError, UnsupportedOpError
+from ..families.averages import WEIGHTS_CHOICES, strip_average
+from ..formats.files import atomic_file, check_free, read_output
 from ..formats.proof import hash_tensors
 from ..images.recipes import Preprocessing
 from ..mapping.modules import import_module
 from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, compare, load_golden
 from ..verification.layers_report import LayersReport
+from ..verification.modules import ModuleReport, fill_module, prove_module
 from ..verification.pairing import TrainingGraphError
 from ..verification.recorded import check_recorded, describe_record, read_recorded
 from ..verification.renderers import FORMATS, choose_renderer, to_json
@@ -27,10 +28,12 @@ from ..verification.weights import WeightsReport, verify_weights
 from .options import (
     SOURCE_HELP,
     add_graph_option,
+    add_interface_options,
     add_network_options,
     add_opening_options,
     add_part_option,
     add_rules_options,
+    get_interface,
     open_source,
     require_one_way,
 )
@@ -83,8 +86,12 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--probe",
         metavar="FILE",
-        help="input of both networks: an image, or an .npz with an NHWC array named input (default: random numbers)",
+        action="append",
+        help="input of both networks: an image, or an .npz with an NHWC array named input (default: random numbers). "
+        "For a module of --into, IN=TENSOR: its input, and the tensor of the graph that gets the same random numbers; "
+        "may be repeated",
     )
+    add_interface_options(parser, probe=False)
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the random numbers (default: 0)")
     parser.add_argument(
         "--size",
@@ -220,7 +227,7 @@ def _show_recorded(options: argparse.Namespace) -> int:
 
 def _prove_layers(
     options: argparse.Namespace, checkpoint: tfckpt.Checkpoint, weights: WeightsReport
-) -> tuple[LayersReport | None, list[str]]:
+) -> tuple[LayersReport | ModuleReport | None, list[str]]:
     """Compare the layers if there is a graph; else return the reasons why they are not proved."""
     needs_graph = options.probe is not None or options.float64 or options.size is not None
     what = "whether the network computes the same as TensorFlow (paddings, epsilons, order of layers)"
@@ -229,7 +236,10 @@ def _prove_layers(
     if options.weights_only:
         return None, [f"{what}: --weights-only was given"]
     if weights.config is None:
-        return None, [f"{what}: it is described by your own rules"]
+        return _prove_module(options, checkpoint, weights, what)
+    if options.compare or len(options.probe or ()) > 1:
+        raise ExportError("an EfficientNet has one input and one output: --probe takes one file, and --compare nothing")
+    probe = options.probe[0] if options.probe else None
     try:
         from ..loading import load_model
         from ..verification.oracle import ProbeOptions, build_oracle, prove_layers
@@ -254,7 +264,7 @@ def _prove_layers(
             graph,
             model,
             weights,
-            ProbeOptions(probe=options.probe, seed=options.seed, size=options.size),
+            ProbeOptions(probe=probe, seed=options.seed, size=options.size),
             preprocessing=_find_preprocessing(options),
             double=options.float64,
             tolerance=options.tolerance,
@@ -264,6 +274,41 @@ def _prove_layers(
             raise
         return None, [f"{what}: {error}"]
     return layers, []
+
+
+def _prove_module(
+    options: argparse.Namespace, checkpoint: tfckpt.Checkpoint, weights: WeightsReport, what: str
+) -> tuple[ModuleReport | None, list[str]]:
+    """Compare the outputs of a ready network's module, or of that of --into; else return the reasons why not."""
+    interface = get_interface(options)
+    is_required = bool(interface.inputs or interface.outputs)
+    into = None if options.into is None else import_module(options.into)
+    if options.rules is not None and into is None:
+        return None, [f"{what}: no module is known to run; give one with --into"]
+    try:
+        from ..loading import load_network
+        from ..verification.oracle import build_oracle, choose_oracle_weights
+
+        graph = build_oracle(checkpoint)
+        if graph is None:
+            return None, [f"{what}: the checkpoint has no graph (.meta or saved_model.pb)"]
+        module = (
+            load_network(options.output) if into is None else fill_module(into, read_output(options.output).tensors)
+        )
+    except (ModuleNotFoundError, MissingDependencyError) as error:
+        return None, [f"{what}: {error}"]
+    except ConversionError:
+        if weights.ok:
+            raise
+        return None, [f"{what}: the output's tensors do not form this network"]
+    variables = {strip_average(move.source): move.source_shape for move in weights.moves}
+    try:
+        chosen = choose_oracle_weights(weights)
+        return prove_module(graph, module, variables, interface, weights=chosen, seed=options.seed), []
+    except (GraphError, UnsupportedOpError) as error:
+        if is_required:
+            raise
+        return None, [f"{what}: {error}"]
 
 
 def _find_preprocessing(options: argparse.Namespace) -> Preprocessing | None:

@@ -22,10 +22,11 @@ from .output import PROOF_KEY, TensorFile
 
 NO_GRAPH = "no graph"
 NO_TORCH = "no torch"
+NO_LIBRARY = "no transformers"
 BY_RULES = "converted by rules"
 OF_TRAINING = "the graph is one of training"
 #: Reasons for not comparing layers that say everything.
-PLAIN_REASONS = (NO_GRAPH, NO_TORCH, BY_RULES)
+PLAIN_REASONS = (NO_GRAPH, NO_TORCH, NO_LIBRARY, BY_RULES)
 #: A record is small: the space for it in a file is reserved before the proof.
 _MAX_TEXT = 120
 _MAX_OUTPUTS = 4
@@ -39,6 +40,7 @@ class LayersProof:
     `difference` is the largest of any layer in the whole run in `dtype`, relative to the layer's largest value, and
     `allowed` the tolerance of the layer that has it; `alone` is the largest difference of a layer on the graph's own
     input, in float64. `outputs` says what the final outputs of the graph are.
+    `unit` is `output` if only the outputs of a module were compared, whose layers are not known; `alone` is then 0.
     """
 
     count: int
@@ -48,6 +50,7 @@ class LayersProof:
     alone: float
     alone_allowed: float
     outputs: tuple[str, ...]
+    unit: str = "layer"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +86,7 @@ class ProofRecord:
         if self.layers is None:
             return f"weights proved; layers not ({self.reason})"
         before = " before the changes" if self.changes else ""
-        return f"proved {self.layers.count} of {pluralize(self.layers.count, 'layer')}{before}"
+        return f"proved {self.layers.count} of {pluralize(self.layers.count, self.layers.unit)}{before}"
 
     def rows(self) -> list[tuple[str, str]]:
         """Return what was proved as pairs of a title and a text; lines that belong together have the same title."""
@@ -95,10 +98,14 @@ class ProofRecord:
         ]
         if self.layers is not None:
             layers = self.layers
-            largest = f"largest difference {layers.difference:.1e} of a layer's largest value"
-            rows.append(("layers", f"{layers.count} agree with the graph's ({layers.dtype}):"))
-            rows.append(("layers", f"{largest}, allowed {layers.allowed:.1e},"))
-            rows.append(("layers", f"alone in float64 {layers.alone:.1e}, allowed {layers.alone_allowed:.1e}"))
+            kind = f"{layers.unit}s"
+            owner = "a layer's" if layers.unit == "layer" else "the"
+            largest = f"largest difference {layers.difference:.1e} of {owner} largest value"
+            comma = "," if layers.unit == "layer" else ""
+            rows.append((kind, f"{layers.count} agree with the graph's ({layers.dtype}):"))
+            rows.append((kind, f"{largest}, allowed {layers.allowed:.1e}{comma}"))
+            if layers.unit == "layer":
+                rows.append((kind, f"alone in float64 {layers.alone:.1e}, allowed {layers.alone_allowed:.1e}"))
             rows += [("output", output) for output in layers.outputs]
         elif self.explanation is not None:
             rows.append(("unproved", f"the layers: {self.explanation}"))
@@ -152,7 +159,7 @@ def _is_valid(record: ProofRecord) -> bool:
     numbers += tuple(number for number in (record.seed, record.size) if number is not None)
     measures: tuple[float, ...] = ()
     if layers is not None:
-        texts += (layers.dtype, *layers.outputs)
+        texts += (layers.dtype, layers.unit, *layers.outputs)
         numbers += (layers.count,)
         measures = (layers.difference, layers.allowed, layers.alone, layers.alone_allowed)
     return (

@@ -48,7 +48,10 @@ def _build_transformers(model: str, config: Mapping[str, Any]) -> nn.Module:
             raise MissingDependencyError("torch", extra="torch", purpose="building a model") from error
         raise MissingDependencyError("transformers", extra="transformers", purpose=f"building {model}") from error
     settings = dict(config)
-    build: Any = getattr(transformers, model)
+    try:
+        build: Any = getattr(transformers, model)
+    except ImportError as error:  # a package that it needs does not fit, such as torchvision
+        raise MissingDependencyError("transformers", extra="transformers", purpose=f"building {model}") from error
     kind = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
     module: nn.Module = build(kind)
     return module

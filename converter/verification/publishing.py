@@ -26,9 +26,19 @@ from ..conversion import ConversionResult
 from ..errors import GraphError, UnsupportedOpError, VerificationError
 from ..formats.files import Output, TensorFile
 from ..formats.output import materialize
-from ..formats.proof import BY_RULES, NO_GRAPH, NO_TORCH, OF_TRAINING, LayersProof, ProofRecord, hash_tensors
+from ..formats.proof import (
+    BY_RULES,
+    NO_GRAPH,
+    NO_LIBRARY,
+    NO_TORCH,
+    OF_TRAINING,
+    LayersProof,
+    ProofRecord,
+    hash_tensors,
+)
 from ..mapping.moves import group_by_source, restore_source
 from .layers_report import ALONE_TOLERANCE, LayersReport
+from .modules import GUESSED, Interface, ModuleReport, fill_module, prove_module
 from .pairing import TrainingGraphError
 from .report import Proof
 from .weights import WeightsReport, compare_weights
@@ -51,7 +61,7 @@ _SHARDS = re.compile(r"-\?+-of-\d+$")
 class _Layers:
     """The comparison of layers, or the reason why there is none: a few words, and a sentence."""
 
-    report: LayersReport | None = None
+    report: LayersReport | ModuleReport | None = None
     reason: str | None = None
     explanation: str | None = None
 
@@ -66,12 +76,17 @@ class Prover:
         source: Mapping[str, Array] | None,
         *,
         required: bool = False,
+        interface: Interface = GUESSED,
     ) -> None:
-        """`source` is the open source, or None if it cannot be opened again."""
+        """`source` is the open source, or None if it cannot be opened again.
+
+        `interface` says which tensors of the graph a module that is not an EfficientNet takes and returns.
+        """
         self._result = result
         self._output = output
         self._source = source
         self._required = required
+        self._interface = interface
         self.record: ProofRecord | None = None
 
     def __call__(self, written: TensorFile) -> dict[str, Any]:
@@ -97,7 +112,7 @@ class Prover:
         self.record = self._make_record(written, weights, layers)
         return self.record.to_dict()
 
-    def _require(self, weights: WeightsReport, layers: LayersReport | None) -> None:
+    def _require(self, weights: WeightsReport, layers: LayersReport | ModuleReport | None) -> None:
         name = printable(self._result.report.source)
         proof = Proof(source=self._result.report.source, output="", weights=weights, layers=layers)
         if not proof.ok:
@@ -128,15 +143,20 @@ class Prover:
         return compare_weights(result.report, result.config, read_again, targets, tensors)
 
     def _compare_layers(self, tensors: Mapping[str, Array], weights: WeightsReport) -> _Layers:
-        if self._result.config is None:
-            return self._give_up(BY_RULES, "the network is described by rules, which say nothing about its layers")
+        is_known = self._result.config is not None or self._result.network is not None
+        if not is_known and not hasattr(self._result.into, "load_state_dict"):
+            return self._give_up(BY_RULES, "no module is known to run: give one with --into (into=)")
         try:
             graph = self._build_graph()
+            if graph is not None and self._result.config is None:
+                return _Layers(self._prove_module(graph, tensors, weights))
             if graph is not None:
                 return _Layers(self._prove_layers(graph, tensors, weights))
         except (ModuleNotFoundError, MissingDependencyError) as error:
             if getattr(error, "name", None) not in ("torch", None) or self._required:
                 raise
+            if getattr(error, "extra", None) == "transformers":
+                return _Layers(reason=NO_LIBRARY, explanation="transformers cannot be imported (extra transformers)")
             return _Layers(reason=NO_TORCH, explanation="torch is not installed (extra torch)")
         except CheckpointError as error:
             return self._give_up("the graph cannot be read", str(error))
@@ -161,6 +181,23 @@ class Prover:
             if report.ok:
                 return report
         return prove_layers(graph, model, weights, ProbeOptions(seed=SEED), needs_finite=True)
+
+    def _prove_module(
+        self, graph: ReferenceGraph, tensors: Mapping[str, Array], weights: WeightsReport
+    ) -> ModuleReport:
+        """Compare the outputs of the module of a ready network, or of the user's own."""
+        from ..loading import fill_network
+        from .oracle import choose_oracle_weights
+
+        ready = self._result.network
+        if ready is not None:
+            module = fill_network(ready.title, ready.build_config("float32"), tensors)
+        else:
+            module = fill_module(self._result.into, tensors)
+        variables = {record.variable: record.source_shape for record in self._result.report.tensors}
+        return prove_module(
+            graph, module, variables, self._interface, weights=choose_oracle_weights(weights), seed=SEED
+        )
 
     def _build_graph(self) -> ReferenceGraph | None:
         """Return the graph to compare with, that of the conversion or the one saved with the source, or None."""
@@ -215,7 +252,19 @@ def check_proof_choice(choice: str) -> None:
         raise ValueError(f"proof is {choice!r}, expected one of {', '.join(PROOF_CHOICES)}")
 
 
-def _summarize(report: LayersReport) -> LayersProof:
+def _summarize(report: LayersReport | ModuleReport) -> LayersProof:
+    if isinstance(report, ModuleReport):
+        largest = max(report.records, key=lambda record: record.difference)
+        return LayersProof(
+            count=len(report.records),
+            dtype="float32",
+            difference=largest.difference,
+            allowed=largest.allowed,
+            alone=0.0,
+            alone_allowed=0.0,
+            outputs=tuple(f"{record.output} is {record.tensor}" for record in report.records),
+            unit="output",
+        )
     worst = max(report.records, key=lambda record: record.max_rel)
     return LayersProof(
         count=len(report.records),

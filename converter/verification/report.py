@@ -8,6 +8,7 @@ from typing import Any
 from .activations import ActivationsReport
 from .comparison import ComparisonReport
 from .layers_report import LayersReport
+from .modules import ModuleReport
 from .weights import WeightsReport
 
 
@@ -15,21 +16,23 @@ from .weights import WeightsReport
 class Proof(ComparisonReport):
     """The result of all comparisons of an output with its source.
 
-    `layers` is the comparison with the graph saved with the checkpoint, `golden` that with values that TensorFlow
-    recorded; they are None if not compared. `not_proved` has sentences about what was not compared, and why.
+    `layers` is the comparison with the graph saved with the checkpoint, of all layers or of the outputs only, `golden`
+    that with values that TensorFlow recorded; they are None if not compared.
+    `not_proved` has sentences about what was not compared, and why.
     """
 
     source: str
     output: str
     weights: WeightsReport
-    layers: LayersReport | None = None
+    layers: LayersReport | ModuleReport | None = None
     golden: ActivationsReport | None = None
     not_proved: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[tuple[str, ComparisonReport], ...]:
         """All comparisons with their titles."""
-        parts = (("Weights", self.weights), ("Layers", self.layers), ("Values recorded by TensorFlow", self.golden))
+        title = "Outputs" if isinstance(self.layers, ModuleReport) else "Layers"
+        parts = (("Weights", self.weights), (title, self.layers), ("Values recorded by TensorFlow", self.golden))
         return tuple((title, part) for title, part in parts if part is not None)
 
     def summary(self) -> str:
