@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 import tfckpt
-from tfckpt.errors import CheckpointError, printable
+from tfckpt.errors import CheckpointError, CorruptionError, printable
 from tfckpt.graphs.training_state import AVERAGE_SUFFIX
 from tfckpt.tensors.casting import FLOATS, cast_floats
 
@@ -25,12 +25,12 @@ from ._typing import Array, PathLike, SourceLike
 from .conversion import ConversionOptions, plan_conversion, plan_with_strides_of
 from .errors import ConversionError, ExportError, MappingError, UnknownModelError
 from .families.automl import AUTOML
-from .families.averages import is_average
+from .families.averages import WeightsChoice, is_average
 from .families.family import Family
 from .families.keras_applications import KERAS
 from .families.state_dict import config_without_strides
 from .families.variables import find_exported_copies
-from .formats.files import TARGET_KEY, is_output, name_natively, read_network
+from .formats.files import RULES_KEY, TARGET_KEY, is_output, name_natively, read_network, read_output
 from .formats.pth import to_array
 from .formats.state_dicts import choose_state, find_state_dicts
 from .libraries.models import TargetName
@@ -38,6 +38,7 @@ from .libraries.origin import describe_origin
 from .libraries.recognition import identify_config, identify_library, raise_problems, to_native
 from .mapping.reversal import reverse_to_views
 from .mapping.rules import RuleSet
+from .mapping.rules_file import parse_rules, read_rules
 from .model.architectures import CONFIGS
 from .model.config import EfficientNetConfig
 from .sources import open_tensors
@@ -122,6 +123,7 @@ def revert(
     overwrite: bool = False,
     as_is: bool = False,
     key: str | None = None,
+    rules: RuleSet | PathLike | None = None,
 ) -> RevertReport:
     """Write a state dict, or a file or folder with one, as a TensorFlow checkpoint.
 
@@ -130,6 +132,8 @@ def revert(
     `as_is` accepts a model that computes something else than TensorFlow: one of torchvision, or one of timm that the
     file names and that does not begin with `tf_`.
     The network, scope and head recorded in an output of `export` are the defaults.
+    A conversion by rules goes back by the rules that its output records, or by `rules`, also after training; with
+    `like`, shapes and dtypes are exactly those of that checkpoint.
     `checkpoint_state` and `overwrite` are those of `tfckpt.save`, the other options those of `to_tensorflow_names`.
     With `like`, the new checkpoint has all tensors of `like`, and new values for those of the network.
     The checkpoint is complete or does not exist.
@@ -137,7 +141,7 @@ def revert(
     if os.path.isdir(prefix):
         example = os.path.join(os.fspath(prefix), "model.ckpt")
         raise ExportError(f"the output is a folder, expected a prefix such as {printable(example)}", path=str(prefix))
-    weights = _read(source, key)
+    weights = _read(source, key, rules)
     with contextlib.ExitStack() as stack, _refused_names_as_export_errors():
         if like is not None and not isinstance(like, tfckpt.Checkpoint):
             like = stack.enter_context(tfckpt.open(like))
@@ -197,16 +201,30 @@ class _Weights:
     recorded: Recorded
     architecture: str | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
+    rules: RuleSet | None = None
 
 
-def _read(source: PathLike | Mapping[str, Any], key: str | None) -> _Weights:
-    """Return a state dict, and what its file records about it."""
+def _read(source: PathLike | Mapping[str, Any], key: str | None, rules: RuleSet | PathLike | None = None) -> _Weights:
+    """Return a state dict, and what its file records about it; the rules that are given count before those recorded."""
+    if rules is not None and not isinstance(rules, RuleSet):
+        rules = read_rules(rules)
     if isinstance(source, Mapping):
+        if rules is not None:
+            return _Weights(_to_arrays(source), Recorded(), rules=rules)
         return _from_mapping(source, key, Recorded())
     if not is_output(source):
         raise ConversionError(f"{printable(os.fspath(source))} is not a supported file or folder of PyTorch weights")
     path = os.fspath(source)
+    if rules is not None and key is None:
+        return _Weights(read_output(path).tensors, Recorded(), rules=rules)
     file = read_network(path, key)
+    if RULES_KEY in file.metadata:
+        try:
+            rules = parse_rules(file.metadata[RULES_KEY])
+        except ConversionError as error:
+            raise CorruptionError(f"metadata {RULES_KEY} are not valid rules ({error})", path=path) from error
+    if rules is not None:
+        return _Weights(file.tensors, Recorded(), rules=rules, notes=list(file.notes))
     # A library's weights whose conversion is recorded are unchanged, so it does not matter which model loads them.
     tensors = name_natively(file, path) if TARGET_KEY in file.metadata else file.tensors
     return _Weights(tensors, Recorded.of(file, path), file.architecture, list(file.notes))
@@ -270,6 +288,13 @@ def _to_tensorflow(
     """Return the arrays by TensorFlow's names, averages last, and the name of the network."""
     if family is not None and family not in FAMILIES:
         raise ExportError(f"unknown family {family!r}, expected one of {', '.join(FAMILIES)}")
+    if weights.rules is not None:
+        if family is not None or scope is not None or head is not None:
+            raise ExportError("family, scope and head describe an EfficientNet, but the names are those of rules")
+        arrays = _reverse_rules(weights.tensors, weights.rules, like)
+        if averages:
+            arrays |= {name + AVERAGE_SUFFIX: array for name, array in arrays.items() if not is_average(name)}
+        return arrays, weights.rules.name
     if like is not None:
         if family is not None:
             raise ExportError("both family and like determine the names: give only one of them")
@@ -292,6 +317,21 @@ def _to_tensorflow(
     if averages:
         arrays |= {name + AVERAGE_SUFFIX: array for name, array in arrays.items()}
     return arrays, config.name
+
+
+def _reverse_rules(tensors: Mapping[str, Array], rules: RuleSet, like: SourceLike | None) -> dict[str, Array]:
+    """Return the arrays of a conversion by rules, with the names, shapes and dtypes of an example if there is one."""
+    if like is None:
+        return reverse_to_views(tensors, rules)
+    into = {name: array.shape for name, array in tensors.items()}
+    with open_tensors(like) as source:
+        dtypes = _describe_example(source).dtypes
+        arrays: dict[str, Array] = {}
+        choices: tuple[WeightsChoice, ...] = ("raw", "ema")
+        for choice in choices:  # a variable and its average get the same values
+            planned = plan_conversion(source, ConversionOptions(rules=rules, into=into, weights=choice))
+            arrays |= reverse_to_views(tensors, planned.report)
+    return {name: _cast(array, name, dtypes) for name, array in arrays.items()}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ Write PyTorch weights as a TensorFlow checkpoint.
   tf2torch revert finetuned.pth -o model.ckpt --like efficientnetv2-s     with the names and types of a checkpoint
   tf2torch revert s.safetensors -o efficientnetv2-s/model.ckpt            with the names of the released code
 
-OUT is a file or folder that tf2torch wrote, or a state dict of an EfficientNet of timm, torchvision, transformers or
-efficientnet-pytorch, also inside a checkpoint of timm's or Lightning's training. The command says which weights it
-takes, and what it assumes about the model that a state dict does not show: its padding and epsilon.
+OUT is a file or folder that tf2torch wrote, also by rules, or a state dict of an EfficientNet of timm, torchvision,
+transformers or efficientnet-pytorch, also inside a checkpoint of timm's or Lightning's training. The command says which
+weights it takes, and what it assumes about the model that a state dict does not show: its padding and epsilon.
 Every tensor must be assigned, or nothing is written.
 """
 
@@ -54,6 +54,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         action="store_true",
         help="also accept weights of a model that computes something else than TensorFlow: torchvision's, unless "
         "converter.same_padding_ changed it, and timm's without tf_ in its name",
+    )
+    parser.add_argument(
+        "--rules", metavar="RULES.toml", help="rules of the conversion, if OUT does not record them, such as a .pth"
     )
     parser.add_argument("--head", metavar="NAME", help="name of the dense layer in SRC that is the classifier")
     parser.add_argument(
@@ -90,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
             overwrite=options.force,
             as_is=options.as_is,
             key=options.key,
+            rules=options.rules,
         )
     finally:
         if like is not None:

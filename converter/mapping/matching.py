@@ -54,7 +54,9 @@ class Table:
         self._rules = rules
         self._words = rules.words
         self._inverse_words = {
-            group: {translation: word for word, translation in words.items()} for group, words in rules.words.items()
+            # of several words with one translation the first counts
+            group: {translation: word for word, translation in reversed(words.items())}
+            for group, words in ((group, dict(words)) for group, words in rules.words.items())
         }
         self._entries = [
             _Entry(Pattern(source, rules.words, scope), rule, position, scope)
@@ -82,12 +84,17 @@ class Table:
 
     def find_uses(self, target: str) -> list[Use]:
         """Return the rules that would fill a target, of those whose target contains every group of the source."""
-        uses = []
-        for pattern, entry in self._target_patterns:
-            groups = pattern.match(target)
-            if groups is not None and list_groups(entry.rule.sources[0]) <= set(groups):
-                words = {group: self._inverse_words.get(group, {}).get(text, text) for group, text in groups.items()}
-                uses.append(self._use(entry.rule, entry.scope, words))
+        for position in (0, 1):  # parts of a target end with a dot, unless a part of the source's name has one
+            uses = []
+            for patterns, entry in self._target_patterns:
+                groups = patterns[position].match(target)
+                if groups is not None and list_groups(entry.rule.sources[0]) <= set(groups):
+                    words = {
+                        group: self._inverse_words.get(group, {}).get(text, text) for group, text in groups.items()
+                    }
+                    uses.append(self._use(entry.rule, entry.scope, words))
+            if uses:
+                break
         return uses
 
     def find_constants(self, target: str) -> list[Constant]:
@@ -116,10 +123,10 @@ class Table:
         )
 
     @cached_property
-    def _target_patterns(self) -> list[tuple[Pattern, _Entry]]:
+    def _target_patterns(self) -> list[tuple[tuple[Pattern, Pattern], _Entry]]:
         """Patterns that match target names; compiled on demand, since only errors and reversal need them."""
         return [
-            (Pattern(target, self._inverse_words), entry)
+            ((Pattern(target, self._inverse_words, stops="/."), Pattern(target, self._inverse_words)), entry)
             for entry in self._entries
             if entry.position == 0
             for target in entry.rule.targets

@@ -42,9 +42,12 @@ def check_pattern(pattern: str) -> None:
 
 
 class Pattern:
-    """A compiled pattern after the literal text `scope`; a group that is a key of `words` matches only those words."""
+    """A compiled pattern after the literal text `scope`; a group that is a key of `words` matches only those words.
 
-    def __init__(self, pattern: str, words: Words, scope: str = "") -> None:
+    A group without dots does not match the characters in `stops`.
+    """
+
+    def __init__(self, pattern: str, words: Words, scope: str = "", *, stops: str = "/") -> None:
         groups = list(GROUP.finditer(pattern))
         open_groups = [group for group in groups if group[1] not in words]
         self._pieces: list[_Piece] = [_Literal(scope)]
@@ -57,10 +60,12 @@ class Pattern:
                 choices = "|".join(map(re.escape, words[group[1]])) or "(?!)"
                 piece: _Piece = _Words(group[1], tuple(words[group[1]]))
             else:
-                choices = ".+" if group[2] else "[^/]+"
-                piece = _Parts(group[1]) if group[2] else _Part(group[1])
+                choices = ".+" if group[2] else f"[^{re.escape(stops)}]+"
+                piece = _Parts(group[1]) if group[2] else _Part(group[1], stops)
                 end = groups[index + 1].start() if index + 1 < len(groups) else len(pattern)
-                if group is not open_groups[-1] and (group[2] or not pattern.startswith("/", group.end(), end)):
+                if group is not open_groups[-1] and (
+                    group[2] or not pattern.startswith(tuple(stops), group.end(), end)
+                ):
                     self._is_linear = False  # neither a slash nor the end of the name determines where it ends
             self._pieces += [_Literal(literal), piece]
             expression += [re.escape(literal), f"(?P<{group[1]}>{choices})"]
@@ -115,22 +120,31 @@ class _Words:
 
 
 class _Part:
-    """A group that matches a part of a name without slash, as much as possible."""
+    """A group that matches a part of a name, without the characters in `stops`, as much as possible."""
 
-    def __init__(self, group: str) -> None:
+    def __init__(self, group: str, stops: str) -> None:
         self.group = group
+        self._stops = re.compile(f"[{re.escape(stops)}]")
 
     def find_starts(self, name: str, ends: bytearray) -> bytearray:
         starts = bytearray(len(ends))
-        for first, after in _iterate_parts(name):
+        for first, after in self._iterate_parts(name):
             last = ends.rfind(1, first + 1, after + 1)
             if last > first:
                 starts[first:last] = b"\1" * (last - first)
         return starts
 
     def find_end(self, name: str, start: int, ends: bytearray) -> int:
-        slash = name.find("/", start)
-        return ends.rfind(1, start + 1, (len(name) if slash < 0 else slash) + 1)
+        stop = self._stops.search(name, start)
+        return ends.rfind(1, start + 1, (len(name) if stop is None else stop.start()) + 1)
+
+    def _iterate_parts(self, name: str) -> Iterator[tuple[int, int]]:
+        """Yield the start of each part of a name, and the position after it."""
+        first = 0
+        for stop in self._stops.finditer(name):
+            yield first, stop.start()
+            first = stop.end()
+        yield first, len(name)
 
 
 class _Parts:
@@ -177,11 +191,3 @@ def _find_starts(text: str, name: str, ends: bytearray) -> bytearray:
         starts[position] = ends[position + len(text)]
         position = name.find(text, position + 1)
     return starts
-
-
-def _iterate_parts(name: str) -> Iterator[tuple[int, int]]:
-    """Yield the start of each part of a name, and the position after it."""
-    first = 0
-    for part in name.split("/"):
-        yield first, first + len(part)
-        first += len(part) + 1

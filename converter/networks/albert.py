@@ -111,7 +111,11 @@ def _build_rules(settings: Settings, part: Part) -> RuleTable:
             Tied("predictions.decoder.bias", "predictions.bias"),
         ),
         ignores=(*ignore_others(part.others), *encoders.COUNTERS),
-        words={"norm": LAYER_NORM, "embedding": encoders.WORDS["embedding"]},
+        words={
+            "norm": LAYER_NORM,
+            "embedding": encoders.WORDS["embedding"],
+            "part": {part_name: part_name for part_name in ("query", "key", "value")},
+        },
     )
 
 

@@ -102,6 +102,8 @@ def _describe(shapes: Shapes, settings: Settings, part: Part) -> None:
     settings.decide("kernels", kernels, "shapes of the kernels")
     auxiliary = "InceptionV3/AuxLogits/Conv2d_2b_1x1/weights"
     settings.decide("aux_logits", auxiliary in shapes, "names of the auxiliary classifier")
+    large = "InceptionV3/AuxLogits/Conv2d_2a_5x5/weights" in shapes
+    settings.decide("auxiliary", f"Conv2d_2a_{'5x5' if large else '1x1'}", "names of the auxiliary classifier")
     settings.decide("bn_epsilon", 0.001, "the code's batch norm")
     has_scale = "InceptionV3/Conv2d_1a_3x3/BatchNorm/gamma" in shapes
     settings.decide("bn_scale", has_scale, "names of the batch norms")
@@ -137,8 +139,10 @@ def _build_rules(settings: Settings, part: Part) -> RuleTable:
         Rule("InceptionV3/Logits/Conv2d_1c_1x1/weights", "fc.weight", "11IO -> OI"),
         Rule("InceptionV3/Logits/Conv2d_1c_1x1/biases", "fc.bias"),
     )
+    unused = {"Conv2d_2a_1x1", "Conv2d_2a_5x5"} - {settings["auxiliary"]}
+    layers = {name: target for name, target in LAYERS.items() if name.removeprefix("AuxLogits/") not in unused}
     ignores = (Ignore("global_step", "training step counter"),)
-    return RuleTable(rules, constants=constants, ignores=ignores, words={"bn": BATCH_NORM, "layer": LAYERS})
+    return RuleTable(rules, constants=constants, ignores=ignores, words={"bn": BATCH_NORM, "layer": layers})
 
 
 INCEPTION_V3 = Network(

@@ -143,7 +143,7 @@ def _build_v2_rules(settings: Settings, part: Part) -> RuleTable:
         Rule(f"{root}Conv/BatchNorm/{{bn}}", f"{target}conv_stem.first_conv.normalization.{{bn}}"),
         Rule(f"{root}Conv_1/weights", f"{target}conv_1x1.convolution.weight", "conv2d"),
         Rule(f"{root}Conv_1/BatchNorm/{{bn}}", f"{target}conv_1x1.normalization.{{bn}}"),
-        Rule(f"{root}{{n}}/{{layer}}/weights", f"{target}{{n}}.{{layer}}.convolution.weight", "conv2d"),
+        Rule(f"{root}{{n}}/{{dense}}/weights", f"{target}{{n}}.{{dense}}.convolution.weight", "conv2d"),
         Rule(f"{root}{{n}}/depthwise/depthwise_weights", f"{target}{{n}}.conv_3x3.convolution.weight", "depthwise"),
         Rule(f"{root}{{n}}/{{layer}}/BatchNorm/{{bn}}", f"{target}{{n}}.{{layer}}.normalization.{{bn}}"),
         *_list_head_rules(root),
@@ -152,6 +152,7 @@ def _build_v2_rules(settings: Settings, part: Part) -> RuleTable:
     words = {
         "bn": BATCH_NORM,
         "layer": {"expand": "expand_1x1", "depthwise": "conv_3x3", "project": "reduce_1x1"},
+        "dense": {"expand": "expand_1x1", "project": "reduce_1x1"},
         "n": {"expanded_conv": "conv_stem", **blocks},
     }
     return RuleTable(rules, constants=COUNTERS, ignores=_IGNORES, words=words)

@@ -107,7 +107,7 @@ class WeightsReport(ComparisonReport):
             record.equal for record in self.records if record.source is None and record.target not in self.tied
         ]
         kinds = [kind for kind, count in self._kinds().items() if count]
-        widened = len({record.source for record in self.records if record.widened})
+        widened = len({record.source for record in self.records if record.widened and record.equal})
         lines = [
             f"weights   {sum(moved)} of {len(moved)} source tensors reproduced byte for byte",
             f"          {self.nbytes:,} bytes, {' and '.join(kinds) or 'no values'}",
