@@ -36,7 +36,7 @@ from ..tensors.strings import decode_strings
 from . import naming
 from .entry import BundleEntry
 from .index import BundleIndex
-from .shards import Shards
+from .shards import Explain, Shards
 from .slabs import SLAB_BYTES, Slab, iterate_slabs
 
 
@@ -45,15 +45,20 @@ class BundleReader:
 
     format: str = "V2"
 
-    def __init__(self, storage: Storage, prefix: str, limits: Limits = DEFAULT_LIMITS) -> None:
-        """Open the index and read the header, but no data shard."""
+    def __init__(
+        self, storage: Storage, prefix: str, limits: Limits = DEFAULT_LIMITS, *, explain: Explain | None = None
+    ) -> None:
+        """Open the index and read the header, but no data shard.
+
+        `explain` says why a data shard is missing or too short, for errors.
+        """
         self._storage = storage
         self._prefix = prefix
         self._limits = limits
         self._index = storage.open(naming.index_name(prefix))
         self._entries = BundleIndex(self._index, limits)
         self._header = self._entries.header
-        self._shards = Shards(storage, prefix, self._entries, self._index.name)
+        self._shards = Shards(storage, prefix, self._entries, self._index.name, explain)
 
     @property
     def num_shards(self) -> int:

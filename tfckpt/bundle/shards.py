@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import TypeAlias
 
 from .._threads import Lock, cached_property
 from .._typing import ByteSource, ByteView
@@ -25,12 +26,17 @@ from . import naming
 from .entry import BundleEntry
 from .index import BundleIndex
 
+#: Returns why a file of this path is missing or too short, and what to do; nothing if the folder does not show it.
+Explain: TypeAlias = Callable[[Storage, str], str]
+
 
 class Shards:
     """The data shards of one bundle; thread-safe."""
 
-    def __init__(self, storage: Storage, prefix: str, index: BundleIndex, index_path: str) -> None:
-        """Open none of them."""
+    def __init__(
+        self, storage: Storage, prefix: str, index: BundleIndex, index_path: str, explain: Explain | None
+    ) -> None:
+        """Open none of them; `explain` is asked at most once for each shard that cannot be read."""
         self._storage = storage
         self._prefix = prefix
         self._index = index
@@ -38,6 +44,8 @@ class Shards:
         self._num_shards = index.header.num_shards
         self._lock = Lock()
         self._sources: dict[int, ByteSource] = {}
+        self._explain = explain
+        self._explained: dict[str, str] = {}
 
     def path(self, shard_id: int) -> str:
         """Return the path of a data shard."""
@@ -80,7 +88,7 @@ class Shards:
     def check_bounds(self, entry: BundleEntry, source: ByteSource) -> None:
         """Raise `TruncatedError` if a payload extends past the end of its data shard."""
         if entry.offset + entry.size > source.size:
-            raise past_end(
+            error = past_end(
                 "payload",
                 needed=entry.size,
                 available=source.size - entry.offset,
@@ -88,6 +96,10 @@ class Shards:
                 path=source.name,
                 offset=entry.offset,
             )
+            explanation = self._find_explanation(source.name)
+            if explanation:
+                error.message += f"; {explanation}"
+            raise error
 
     def check_parts(self, parts: list[BundleEntry]) -> None:
         """Check that the data shards contain every slice, and all slices together, before memory is allocated."""
@@ -182,9 +194,18 @@ class Shards:
 
     def _missing_shard_error(self, shard_id: int) -> CheckpointNotFoundError:
         lost = self._names_by_shard.get(shard_id, ())
+        path = self.path(shard_id)
         return CheckpointNotFoundError(
             f"data shard {shard_id} of {self._num_shards} is missing; "
             f"{len(lost)} of {self._index.count} tensors cannot be read without it; "
-            "put the file next to the index",
-            path=self.path(shard_id),
+            f"{self._find_explanation(path) or 'put the file next to the index'}",
+            path=path,
         )
+
+    def _find_explanation(self, path: str) -> str:
+        if self._explain is None:
+            return ""
+        explanation = self._explained.get(path)
+        if explanation is None:
+            explanation = self._explained[path] = self._explain(self._storage, path)
+        return explanation

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .._typing import ByteView
 from ..coding.crc32c import crc32c
 from ..coding.names import decode_name, encode_name
-from ..errors import CorruptionError, printable
+from ..errors import CorruptionError, pluralize, printable
 from ..files.atomic import PendingFile, writing
 from ..sstable.writer import TableWriter
 from ..tensors.dense import check_shape
@@ -53,7 +53,7 @@ class BundleWriter:
     def __init__(
         self, prefix: str, *, shards: int = 1, alignment: int = 1, durable: bool = True, overwrite: bool = False
     ) -> None:
-        """Lock the prefix and open the data shards.
+        """Lock the prefix and open the first data shard; the others are created when they are needed.
 
         Every payload is padded with zeros to a multiple of `alignment` bytes.
         With `durable=False`, `finish` does not wait until the files are on disk.
@@ -69,7 +69,11 @@ class BundleWriter:
         self._entries: dict[bytes, BundleEntry] = {}
         self._partitioned: dict[bytes, _Partitioned] = {}
         self._offsets = [0] * shards
-        self._files: list[PendingFile] = []
+        #: The data shards that were created, by number.
+        self._files: dict[int, PendingFile] = {}
+        self._index: PendingFile | None = None
+        #: Whether the caller chose the shard of some payload.
+        self._has_chosen = False
         #: Ids of the open data shards; the most recently used one is last.
         self._open_shards: list[int] = []
         self._is_open = True
@@ -79,9 +83,7 @@ class BundleWriter:
             publishing.check_free(prefix, shards, overwrite=overwrite)
             if self._lock.is_exclusive:
                 publishing.remove_leftovers(prefix)
-            for shard_id in range(shards):
-                self._files.append(PendingFile(naming.shard_name(prefix, shard_id, shards), durable=durable))
-                self._activate(shard_id)
+            self._activate(0)
         except BaseException:
             self.abort()
             raise
@@ -90,6 +92,11 @@ class BundleWriter:
     def is_open(self) -> bool:
         """Whether tensors can still be added."""
         return self._is_open
+
+    def check_shards(self) -> None:
+        """Raise `ValueError` if shards are empty because there are too many, not because the caller chose others."""
+        if not self._has_chosen:
+            check_shard_count(len(self._offsets), len(self._entries))
 
     def check_name(self, name: str) -> bytes:
         """Return the key for a new tensor; `ValueError` for an invalid name or one already used."""
@@ -163,24 +170,27 @@ class BundleWriter:
         try:
             parents = {key: self._make_parent(key, tensor) for key, tensor in self._partitioned.items()}
             entries = self._entries | parents
-            publishing.check_free(self._prefix, len(self._files), overwrite=self._overwrite)
-            index = PendingFile(naming.index_name(self._prefix), durable=self._durable)
-            self._files.append(index)
+            count = len(self._offsets)
+            publishing.check_free(self._prefix, count, overwrite=self._overwrite)
+            shards = [self._files.get(shard_id) or self._activate(shard_id) for shard_id in range(count)]
+            self._index = index = PendingFile(naming.index_name(self._prefix), durable=self._durable)
             with writing(index.path):
                 table = TableWriter(index.file.write)
-                table.add(b"", BundleHeader(len(self._offsets), False, VERSION).encode())
+                table.add(b"", BundleHeader(count, False, VERSION).encode())
                 for key in sorted(entries):
                     table.add(key, entries[key].encode())
                 table.finish()
-            publishing.publish(self._prefix, self._files[:-1], index, overwrite=self._overwrite, durable=self._durable)
+            publishing.publish(self._prefix, shards, index, overwrite=self._overwrite, durable=self._durable)
         finally:
             self.abort()
 
     def abort(self) -> None:
         """Remove the temporary files and release the lock; has no effect after `finish`."""
         self._is_open = False
-        for file in self._files:
+        for file in self._files.values():
             file.discard()
+        if self._index is not None:
+            self._index.discard()
         self._lock.release()
 
     def _add(
@@ -203,7 +213,9 @@ class BundleWriter:
             raise ValueError(f"{data_type.name} of shape {list(shape)} takes {expected} bytes, not {size}")
         if shard is None:
             shard = self._offsets.index(min(self._offsets))
-        elif not 0 <= shard < len(self._offsets):
+        elif 0 <= shard < len(self._offsets):
+            self._has_chosen = True
+        else:
             raise ValueError(f"there is no data shard {shard}: the checkpoint has {len(self._offsets)}")
         offset = self._offsets[shard]
         try:
@@ -217,12 +229,16 @@ class BundleWriter:
 
     def _activate(self, shard: int) -> PendingFile:
         """Return the open file of a data shard; if too many are open, close the least recently used one."""
-        file = self._files[shard]
         if shard in self._open_shards:
             self._open_shards.remove(shard)
         elif len(self._open_shards) == _OPEN_SHARDS:
             self._files[self._open_shards.pop(0)].suspend()
-        file.resume()
+        file = self._files.get(shard)
+        if file is None:
+            path = naming.shard_name(self._prefix, shard, len(self._offsets))
+            file = self._files[shard] = PendingFile(path, durable=self._durable)
+        else:
+            file.resume()
         self._open_shards.append(shard)
         return file
 
@@ -254,6 +270,12 @@ class BundleWriter:
     def _check_open(self) -> None:
         if not self._is_open:
             raise ValueError(f"the writer of {self._prefix} is closed")
+
+
+def check_shard_count(shards: int, payloads: int) -> None:
+    """Raise `ValueError` for more data shards than payloads, which is probably a typing error."""
+    if shards > max(payloads, 1):
+        raise ValueError(f"{shards:,} data shards for {pluralize(payloads, 'tensor')}; use at most one per tensor")
 
 
 def _encode_key(name: str) -> bytes:

@@ -9,7 +9,7 @@ from .._typing import Buffer, PathLike
 from ..addresses import hide_secrets
 from ..bundle import naming
 from ..bundle.reader import BundleReader
-from ..errors import CheckpointNotFoundError, CorruptionError
+from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError
 from ..limits import Limits
 from ..storage.base import Storage
 from ..storage.locate import Options, Place, locate, open_as_archive
@@ -17,6 +17,8 @@ from ..storage.memory import TreeStorage
 from ..tensors.reading import TensorReader
 from ..v1.reader import V1Reader
 from . import detect
+from .file_kinds import describe_wrong_download
+from .folder_advice import describe_renamed
 from .only_one import find_anywhere
 
 
@@ -83,9 +85,23 @@ def _open(storage: Storage, match: detect.Match, limits: Limits) -> tuple[Tensor
     if match.format == detect.V1:
         return V1Reader(storage, match.prefix, limits), match.prefix
     try:
-        return BundleReader(storage, match.prefix, limits), match.prefix
+        return BundleReader(storage, match.prefix, limits, explain=_explain_shard), match.prefix
     except CorruptionError as error:
         index = naming.index_name(match.prefix)
         if detect.is_v1_file(storage, index, limits):
             return V1Reader(storage, index, limits), index
         raise detect.explain_bad_index(storage, match.prefix, error) from None
+
+
+def _explain_shard(storage: Storage, path: str) -> str:
+    """Return why a data shard is missing or too short, and what to do; nothing if its folder does not show it."""
+    folder, name = storage.split(path)
+    try:
+        if storage.find_files([path]):
+            source = storage.open(path)
+            content = describe_wrong_download(source)
+            source.close()
+            return f"the file is {content}" if content else ""
+        return describe_renamed(storage.list(folder)).get(name, "")
+    except CheckpointError:
+        return ""

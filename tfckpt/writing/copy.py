@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, PathLike, Progress
-from ..bundle.writer import BundleWriter, Pieces
+from ..bundle.writer import BundleWriter, Pieces, check_shard_count
 from ..checkpoint import Checkpoint
-from ..errors import pluralize
 from ..finding.state_file import update_state
 from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
@@ -70,8 +69,8 @@ def write(
     prefix = os.fspath(prefix)
     # The size decides between an empty tensor and the one that begins at the same offset.
     steps = sorted(_plan_steps(items, dtype=dtype, join=join), key=lambda step: (step.position, step.nbytes))
-    if not keep_shards and shards > max(len(steps), 1):
-        raise ValueError(f"{shards:,} data shards for {pluralize(len(steps), 'tensor')}; use at most one per tensor")
+    if not keep_shards:
+        check_shard_count(shards, len(steps))
     total = sum(step.nbytes for step in steps)
     copied: dict[str, None] = {}
     converted: dict[str, None] = {}

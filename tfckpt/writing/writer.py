@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from .._typing import Array, ByteView, PathLike
-from ..bundle.writer import BundleWriter
+from ..bundle.writer import BundleWriter, check_shard_count
 from ..checkpoint import Checkpoint
 from ..errors import join_some, pluralize, printable
 from ..finding.state_file import read_state, update_state
@@ -48,7 +48,7 @@ class Writer:
         durable: bool = True,
         overwrite: bool = False,
     ) -> None:
-        """Begin a checkpoint with `shards` data shards.
+        """Begin a checkpoint with `shards` data shards, at most one for each tensor if `add` is not told the shard.
 
         Every payload begins at a multiple of `alignment` bytes; TensorFlow's own checkpoints have 1.
         `checkpoint_state` is whether the state file, `checkpoint`, names the new checkpoint as the latest: alone, as
@@ -121,7 +121,15 @@ class Writer:
         self._bundle.add_slice(name, data_type, full_shape, piece, payload, checksum=checksum, shard=shard)
 
     def close(self) -> None:
-        """Move the checkpoint into place: data shards, index, then the state file."""
+        """Move the checkpoint into place: data shards, index, then the state file.
+
+        Raises `ValueError`, and writes nothing, if slices of a tensor are missing or there are too many shards.
+        """
+        try:
+            self._bundle.check_shards()
+        except ValueError:
+            self.abort()
+            raise
         self._bundle.finish()
         if self._checkpoint_state:
             update_state(self._prefix, keep_older=self._checkpoint_state == "keep")
@@ -169,6 +177,8 @@ def save(
     pairs = tensors.items() if isinstance(tensors, Mapping) else tensors
     types = tensors if isinstance(tensors, Checkpoint) else None
     graph = _select_graph(object_graph)
+    if isinstance(tensors, Mapping) and graph is None:
+        check_shard_count(shards, len(tensors))
     with Writer(
         prefix,
         shards=shards,

@@ -177,7 +177,7 @@ def test_overwriting_works_without_hard_links(tmp_path: pathlib.Path, monkeypatc
 
 def test_shards_of_the_old_checkpoint_are_removed_when_their_number_changes(tmp_path: pathlib.Path) -> None:
     """No index would refer to them; files of other prefixes stay."""
-    save(OLD, tmp_path / "ckpt", shards=3, checkpoint_state=False)
+    save(OLD, tmp_path / "ckpt", shards=2, checkpoint_state=False)
     save(OLD, tmp_path / "ckpt2", checkpoint_state=False)
 
     save(NEW, tmp_path / "ckpt", shards=1, checkpoint_state=False, overwrite=True)

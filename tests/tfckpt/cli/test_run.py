@@ -85,6 +85,9 @@ def test_exit_code_is_the_scripts_own(tmp_path: pathlib.Path, text: str, code: i
         ("import tensorflow as tf; tf.train.load_checkpoint(__file__)", 4, "DataLossError"),
         ("import tensorflow as tf; tf.io.gfile.GFile('.').read()", 5, "FailedPreconditionError"),
         ("import tfckpt; tfckpt.open('nowhere')", 3, "CheckpointNotFoundError"),
+        ("import converter; converter.convert('nowhere')", 3, "CheckpointNotFoundError"),
+        ("import converter.errors as e; raise e.ConversionError('x')", 5, "ConversionError"),
+        ("import converter.errors as e; raise e.VerificationError('x', report=None)", 1, "VerificationError"),
         ("def", 1, "SyntaxError"),
     ],
 )

@@ -36,6 +36,34 @@ def test_other_forms_of_a_missing_file_are_recognised(names: list[str], missing:
     assert missing not in describe_renamed([*names, missing])
 
 
+@pytest.mark.parametrize(
+    ("names", "content", "kind", "word"),
+    [
+        ([f"{SHARD} (1)"], bytes(160), tfckpt.CheckpointNotFoundError, "rename"),
+        ([f"{SHARD}.aa", f"{SHARD}.ab"], bytes(80), tfckpt.CheckpointNotFoundError, "join"),
+        ([SHARD], b"version https://git-lfs.github.com/spec/v1\n", tfckpt.CorruptionError, "git lfs pull"),
+        ([SHARD], b"<!DOCTYPE html>", tfckpt.CorruptionError, "download"),
+        ([], b"", tfckpt.CheckpointNotFoundError, "put the file"),
+        ([SHARD], bytes(100), tfckpt.CorruptionError, "100 available"),
+    ],
+    ids=["copy", "split", "Git LFS", "page", "missing", "cut off"],
+)
+def test_error_of_a_tensor_says_what_its_shard_is(
+    names: list[str], content: bytes, kind: type[tfckpt.CheckpointError], word: str, tmp_path: Path
+) -> None:
+    """`open` needs only the index; whoever reads the tensor learns what to do."""
+    prefix = Bundle().add("w", INT32, [40], bytes(160)).write(tmp_path, "m")
+    (tmp_path / SHARD).unlink()
+    for name in names:
+        (tmp_path / name).write_bytes(content)
+
+    with tfckpt.open(prefix) as checkpoint, pytest.raises(kind) as caught:
+        checkpoint["w"]
+
+    assert word in caught.value.message
+    assert caught.value.path == str(tmp_path / SHARD)
+
+
 @pytest.mark.parametrize("names", [[], ["m.index", SHARD], ["notes.txt"], [f"{SHARD}.aa"], ["m.txt (1)"]])
 def test_other_names_are_not_a_missing_index(names: list[str]) -> None:
     """A single part is not a split file, and copies of other files are not members."""

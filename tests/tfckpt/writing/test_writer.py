@@ -51,7 +51,7 @@ def test_save_of_any_arrays_reads_back(
     """Values are equal bit for bit, in native byte order, with their shapes and types."""
     prefix = tmp_path_factory.mktemp("any") / "ckpt"
 
-    save(tensors, prefix, shards=shards, alignment=alignment, durable=False)
+    save(tensors, prefix, shards=min(shards, max(len(tensors), 1)), alignment=alignment, durable=False)
 
     with tfckpt.open(prefix) as checkpoint:
         assert set(checkpoint) == set(tensors)
@@ -253,6 +253,35 @@ def test_memory_stays_at_one_tensor(tmp_path: pathlib.Path) -> None:
     assert peak < 8 << 20
     with tfckpt.open(tmp_path / "ckpt") as checkpoint:
         assert all((checkpoint[name] == int(name)).all() for name in checkpoint)
+
+
+@pytest.mark.parametrize("kind", [dict, list], ids=["known", "streamed"])
+def test_shards_are_at_most_one_for_each_tensor(kind: type, tmp_path: pathlib.Path) -> None:
+    """A typing error does not create thousands of files, not even for a while; two shards for two tensors are right."""
+    tensors = {"a": np.zeros(2), "b": np.zeros(3)}
+    pairs = tensors if kind is dict else iter(tensors.items())
+
+    with pytest.raises(ValueError, match="100,000 data shards for 2 tensors"):
+        save(pairs, tmp_path / "many", shards=100_000)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="3 data shards for 1 tensor"), Writer(tmp_path / "many", shards=3) as writer:
+        writer.add("a", np.zeros(2))
+    assert list(tmp_path.iterdir()) == []
+
+    save(tensors, tmp_path / "two", shards=2)
+    with tfckpt.open(tmp_path / "two") as checkpoint:
+        assert [info.shard for info in checkpoint.infos()] == [0, 1]
+
+
+def test_shards_that_the_caller_leaves_empty_are_written(tmp_path: pathlib.Path) -> None:
+    """A tensor whose shard is named may be the only one."""
+    with Writer(tmp_path / "ckpt", shards=3) as writer:
+        writer.add("a", np.zeros(2), shard=2)
+
+    with tfckpt.open(tmp_path / "ckpt") as checkpoint:
+        assert checkpoint.info("a").shard == 2
+        assert len(checkpoint.files) == 4
+        assert not checkpoint.missing_files()
 
 
 def test_slices_are_written_one_by_one(tmp_path: pathlib.Path) -> None:
