@@ -28,6 +28,7 @@ from .mapping.constants import fill
 from .mapping.modules import Into, find_shared, read_targets
 from .mapping.moves import Move, group_by_source, join_target
 from .mapping.planning import Draft, Ignored, Plan, derive_targets, draft, plan
+from .mapping.recurrent import check_cells
 from .mapping.report import ConstantRecord, ConversionReport, IgnoredRecord, SettingRecord, TensorRecord, TiedRecord
 from .mapping.rules import RuleSet
 from .model.config import Activation, EfficientNetConfig
@@ -349,6 +350,9 @@ def _plan_by_rules(source: Source, rules: RuleSet, into: Into | None, weights: W
         raise (error.with_hint(f"rules that match no tensor: {', '.join(idle)}") if idle else error) from None
     if not planned.moves:
         raise ConversionError(f"nothing to convert: the rules of {printable(rules.name)} match no tensor")
+    variables = {tensor.name: tensor.variable for tensor in drafted.selection.sources}
+    shapes = {strip_average(variable.name(rules.names)): variable.shape for variable in source.inventory.variables}
+    check_cells([(variables[move.source], move.target) for move in planned.moves], shapes)
     report = _build_report(source, planned, rules=rules, selection=drafted.selection, weights=weights)
     notes = tuple(f"the rule {rule} matches no tensor" for rule in idle)
     report = dataclasses.replace(report, notes=notes)

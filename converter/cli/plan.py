@@ -18,7 +18,7 @@ from ..mapping.constants import format_value
 from ..mapping.modules import import_module
 from ..mapping.moves import Move, Part, group_by_source
 from ..mapping.planning import Source
-from ..mapping.proposals import Proposal, propose
+from ..mapping.proposals import Proposal, explain_nothing, propose
 from ..mapping.rules import NAMES, RuleSet
 from ..mapping.rules_file import read_rules, to_toml
 from ..model.architectures import CONFIGS
@@ -143,6 +143,9 @@ def _print_draft(drafted: RulesDraft, rules: RuleSet, options: argparse.Namespac
     proposals = propose(left, missing, scope=rules.scopes[0], names=rules.names) if options.into is not None else []
     if options.show_rules:
         print(to_toml(rules), end="")
+    elif options.proposals and not proposals:
+        no_module = "proposals need the module whose tensors are the targets: --into"
+        say(no_module if options.into is None else f"nothing is proposed: {explain_nothing(left, missing)}")
     elif options.proposals:
         _print_proposals(proposals, rules, is_new_file=options.rules is None)
     elif options.json:

@@ -19,6 +19,7 @@ from tfckpt.graphs.training_state import state_by_name
 from ..errors import Shape
 from .layout import get_layout
 from .matching import is_literal
+from .part_proposals import propose_parts
 from .planning import Source, draft
 from .rules import Ignore, Names, Rule, RuleSet
 from .rules_file import format_ignore, format_rule
@@ -31,6 +32,9 @@ MAX_PAIRS = 200_000
 #: TensorFlow's words and PyTorch's words for the same thing.
 _SYNONYMS = {
     "kernel": "weight",
+    "w": "weight",
+    "g": "weight",
+    "b": "bias",
     "depthwise_kernel": "weight",
     "embeddings": "weight",
     "gamma": "weight",
@@ -82,13 +86,46 @@ def propose(
     """
     sources = [source for source in sources if is_literal(source.variable)]
     targets = {target: shape for target, shape in targets.items() if is_literal(target)}
+    by_parts = [Proposal(rule, count, 1.0) for rule, count in propose_parts(sources, targets, scope)]
+    taken = {scope + name for proposal in by_parts for name in _list_sources(proposal.rule)}
+    filled = {name for proposal in by_parts if isinstance(proposal.rule, Rule) for name in proposal.rule.targets}
+    sources = [source for source in sources if source.variable not in taken]
+    targets = {target: shape for target, shape in targets.items() if target not in filled}
     states = [source for source in sources if _is_state(source.variable)]
     others = [source for source in sources if not _is_state(source.variable) and source.variable.startswith(scope)]
     pairs = _choose_pairs(_compare(others, targets, scope))
-    proposals = _generalize(pairs, others, targets, scope, names)
+    proposals = by_parts + _generalize(pairs, others, targets, scope, names)
     endings = collections.Counter(_state_pattern(source.variable) for source in states)
     proposals += [Proposal(Ignore(pattern, _STATE_REASON), count, 1.0) for pattern, count in endings.items()]
     return proposals
+
+
+def explain_nothing(sources: Sequence[Source], targets: Mapping[str, Shape]) -> str:
+    """Return why nothing is proposed for unmapped sources and unfilled targets."""
+    if not sources:
+        return "every tensor of the checkpoint is assigned" + ("" if not targets else ", but targets are left")
+    if not targets:
+        return "every target is filled, so that the tensors that are left need an [[ignore]]"
+    shapes = set(targets.values())
+    fitting = [
+        source
+        for source in sources
+        if any(_convert_shape(layout, source.shape) in shapes for layout in _iterate_layouts(source))
+    ]
+    if not fitting:
+        return "no layout turns a tensor that is left into the shape of a target that is left"
+    return f"{pluralize(len(fitting), 'tensor')} would fit a target by shape, but no names are similar"
+
+
+def _list_sources(rule: Rule | Ignore) -> tuple[str, ...]:
+    return rule.sources if isinstance(rule, Rule) else (rule.source,)
+
+
+def _convert_shape(layout: str, shape: Shape) -> Shape | None:
+    try:
+        return get_layout(layout).target_shape(shape)
+    except ValueError:
+        return None
 
 
 def _compare(sources: Sequence[Source], targets: Mapping[str, Shape], scope: str) -> Iterator[_Pair]:
@@ -115,6 +152,12 @@ def _iterate_layouts(source: Source) -> Iterator[str]:
     for layout in (*_LAYOUTS_BY_LAST_PART.get(last, ()), "identity"):
         if get_layout(layout).rank in (None, len(source.shape)):
             yield layout
+    ones = next((axis for axis, size in enumerate(source.shape) if size != 1), len(source.shape))
+    letters = "ABIO"[-(len(source.shape) - ones) :] if ones < len(source.shape) <= ones + 4 else ""
+    if ones and letters:  # GPT-2's kernels, and dense layers that are convolutions
+        if len(letters) == 2:
+            yield f"{'1' * ones}IO -> OI"
+        yield f"{'1' * ones}{letters} -> {letters}"
 
 
 def _split(name: str) -> tuple[str, ...]:

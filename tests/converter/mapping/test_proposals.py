@@ -6,7 +6,7 @@ import pytest
 
 from converter.errors import Shape
 from converter.mapping.planning import Source, draft
-from converter.mapping.proposals import Proposal, propose
+from converter.mapping.proposals import Proposal, explain_nothing, propose
 from converter.mapping.rules import Ignore, Rule, RuleSet
 from converter.mapping.rules_file import parse_rules
 
@@ -78,6 +78,57 @@ def test_nothing_is_proposed_for_different_shapes_or_dissimilar_names() -> None:
     """A proposal needs both a matching shape and similar names."""
     assert propose(sources({"a/kernel": (4, 3)}), {"a.weight": (4, 4)}) == []
     assert propose(sources({"foo/w": (4,)}), {"bar.q": (4,)}) == []
+
+
+def test_axis_of_size_1_is_dropped() -> None:
+    """GPT-2's kernels are [1, in, out]."""
+    (proposal,) = propose(sources({"h0/c_attn/w": (1, 16, 48)}), {"h.0.c_attn.weight": (48, 16)})
+
+    assert proposal.rule == Rule("h0/c_attn/w", "h.0.c_attn.weight", "1IO -> OI")
+
+
+def test_kernel_of_a_recurrent_cell_is_cut() -> None:
+    """The layer's number and direction say which tensors it becomes; another number of inputs fits nothing."""
+    cells = {f"rnn/{way}/cell_1/lstm_cell/{kind}": shape for way in ("fw", "bw") for kind, shape in CELL.items()}
+    suffixes = ("l0", "l0_reverse", "l1", "l1_reverse")
+    targets: dict[str, Shape] = {}
+    for suffix in suffixes:
+        targets |= {f"weight_ih_{suffix}": (16, 3), f"weight_hh_{suffix}": (16, 4), f"bias_ih_{suffix}": (16,)}
+
+    rules = collect_rules(propose(sources(cells), targets))
+
+    order = "G: i j f o -> i f j o"
+    expected = ("weight_ih_l1", "weight_hh_l1")
+    assert Rule("rnn/fw/cell_1/lstm_cell/kernel", expected, "IG -> GI", cut="I", order=order) in rules
+    assert Rule("rnn/bw/cell_1/lstm_cell/bias", "bias_ih_l1_reverse", "G -> G", order=order) in rules
+    assert propose(sources({"a/lstm_cell/kernel": (8, 16)}), targets) == []
+
+
+CELL: dict[str, Shape] = {"kernel": (7, 16), "bias": (16,)}
+
+
+def test_query_key_and_value_are_joined() -> None:
+    """Three kernels become one projection."""
+    names = tuple(f"attention/{part}/kernel" for part in ("query", "key", "value"))
+
+    rules = collect_rules(propose(sources(dict.fromkeys(names, (4, 4))), {"attention.in_proj_weight": (12, 4)}))
+
+    assert rules == {Rule(names, "attention.in_proj_weight", "IO -> OI", join="O")}
+
+
+@pytest.mark.parametrize(
+    ("left", "targets", "token"),
+    [
+        ({}, {"t": (1,)}, "every tensor of the checkpoint is assigned"),
+        ({"w": (1,)}, {}, "ignore"),
+        ({"w": (2,)}, {"t": (1,)}, "no layout"),
+        ({"foo/w": (4,)}, {"bar.q": (4,)}, "no names are similar"),
+    ],
+)
+def test_empty_answer_has_its_reason(left: dict[str, Shape], targets: dict[str, Shape], token: str) -> None:
+    """A sentence says what is missing."""
+    assert propose(sources(left), targets) == []
+    assert token in explain_nothing(sources(left), targets)
 
 
 def test_training_state_is_proposed_to_be_ignored() -> None:
