@@ -59,7 +59,7 @@ def test_report_shown_is_written(digits: pathlib.Path, tmp_path: pathlib.Path) -
     assert main(["convert", str(digits), "-o", str(tmp_path / "d.safetensors"), "--report", str(report)]) == 0
 
     page = Page(report.read_text(encoding="utf-8"))
-    facts = list(zip(page.text("dt"), page.text("dd"), strict=True))
+    facts = list(zip(page.text("dt"), page.text("dd"), strict=False))  # further down a title has several lines
     rows = [tuple(line.split(maxsplit=1)) for line in shown.replace("decided by", "decided_by").splitlines()]
     assert [(word.replace("_", " "), said) for word, said in rows] == facts[: len(rows)]
 
