@@ -147,6 +147,8 @@ def follow(dense: Term, consumers: Consumers) -> Ending:
             use = changed[0]
             what = f"{use.op} applied to the logits"
             expected = "the logits, or softmax or sigmoid of them"
+            if not consumers.returned(use):  # without a signature
+                expected += " (a loss for each image that no operation reduces counts as an output)"
             return Ending((), bias, (Unaccounted(use.node, use.op, what, expected),))
         returned = []
     says = [f"{_ENDINGS[use.op]} of the logits ({use.node})" for use in endings]

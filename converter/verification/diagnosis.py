@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -32,6 +32,9 @@ MAX_LAYERS = 12
 #: Epsilons to try, rounded as in `exact_copy`, if a batch norm has no node with its epsilon.
 _FLOAT32_EPSILONS = tuple(float(np.float32(epsilon)) for epsilon in (1e-3, 1e-5, 1e-4, 1e-6, 1e-2))
 
+#: SAME and VALID are TensorFlow's; symmetric is PyTorch's, half of the kernel on each side.
+PADDINGS = ("SAME", "symmetric", "VALID")
+
 Change: TypeAlias = "Callable[[nn.Module], None]"
 
 
@@ -48,10 +51,21 @@ def diagnose(
     """Return each faulty layer whose structure explains its difference, with the cause; the model does not change."""
     faulty = [record.layer for record in report.records if record.is_faulty][:MAX_LAYERS]
     exact = exact_copy(model, run.pairing)
-    pairs = [run.pairing.pair(layer) for layer in faulty]
-    inputs = _record_inputs(exact, run, pairs)
-    causes = ((pair.layer, _find_cause(exact, run, graph, pair, inputs[pair.layer])) for pair in pairs)
+    pairs = {layer: _choose_pair(run, layer) for layer in faulty}
+    inputs = _record_inputs(exact, run, list(pairs.values()))
+    causes = []
+    for layer, pair in pairs.items():
+        cause = _find_cause(exact, run, graph, pair, inputs[pair.layer])
+        if cause is None and run.pairing.pair(layer).kernel is None:
+            cause = "the layer has no weights of its own: the network is connected differently from the graph"
+        causes.append((layer, cause))
     return tuple((layer, cause) for layer, cause in causes if cause is not None)
+
+
+def _choose_pair(run: OracleRun, layer: str) -> Pair:
+    """Return the pair to examine: the activation before the second convolution of a squeeze-excite is not its own."""
+    whole = layer.removesuffix(".expand")
+    return run.pairing.pair(whole if whole.endswith(".se") else layer)
 
 
 def _record_inputs(model: EfficientNet, run: OracleRun, pairs: Sequence[Pair]) -> dict[str, Tensor]:
@@ -77,8 +91,6 @@ def _record_inputs(model: EfficientNet, run: OracleRun, pairs: Sequence[Pair]) -
 
 def _find_cause(model: EfficientNet, run: OracleRun, graph: ReferenceGraph, pair: Pair, value: Tensor) -> str | None:
     """Return the first cause whose experiment makes the layer agree; None if no experiment does."""
-    if pair.kernel is None:
-        return "the layer has no weights of its own: the network is connected differently from the graph"
     module = model.get_submodule(pair.module)
     for experiment in _list_experiments(graph, pair, module):
         changed = copy.deepcopy(module)
@@ -103,10 +115,15 @@ def _measure_difference(module: nn.Module, value: Tensor, reference: Array) -> f
 def _list_experiments(graph: ReferenceGraph, pair: Pair, module: nn.Module) -> Iterator[Experiment]:
     from torch import nn
 
-    from ..model.activations import make_activation
-    from ..model.config import ACTIVATIONS
-    from ..model.layers import ConvNorm, SameConv2d
+    from ..model.activations import make_activation, make_gate
+    from ..model.config import ACTIVATIONS, GATES
+    from ..model.layers import ConvNorm, SqueezeExcite
 
+    if isinstance(module, SqueezeExcite):
+        inner = "activation of squeeze-and-excitation"
+        yield from _replace_function("gate function", "gate", module.gate, {name: make_gate(name) for name in GATES})
+        yield from _replace_function(inner, "act", module.act, {name: make_activation(name) for name in ACTIVATIONS})
+        return
     if not isinstance(module, ConvNorm):
         return
     if isinstance(module.bn, nn.BatchNorm2d):
@@ -117,31 +134,55 @@ def _list_experiments(graph: ReferenceGraph, pair: Pair, module: nn.Module) -> I
                 yield Experiment(
                     f"batch norm epsilon: {own:g} here, {epsilon:g} in the graph", _set_attribute("bn.eps", epsilon)
                 )
-    strides = _read_strides(graph, pair)
-    if strides is not None and strides != module.conv.stride:
+    conv: Any = module.conv
+    here, stride, dilation = _name_padding(conv), conv.stride[0], conv.dilation[0]
+    strides = _read_axes(graph, pair, "strides")
+    if strides is not None and strides != conv.stride:
         yield Experiment(
-            f"stride: {module.conv.stride[0]} here, {strides[0]} in the graph", _replace_convolution(strides, same=True)
+            f"stride: {stride} here, {strides[0]} in the graph", _replace_convolution("SAME", strides[0], dilation)
         )
-    is_same = isinstance(module.conv, SameConv2d)
-    if max(module.conv.stride) > 1 and max(module.conv.kernel_size) > 1:
-        here, there = ("SAME", "symmetric") if is_same else ("symmetric", "SAME")
+    dilations = _read_axes(graph, pair, "dilations")
+    if dilations is not None and dilations != conv.dilation:
         yield Experiment(
-            f"padding: {here} here, {there} in the graph", _replace_convolution(module.conv.stride, same=not is_same)
+            f"dilation: {dilation} here, {dilations[0]} in the graph", _replace_convolution(here, stride, dilations[0])
         )
-    present = next((name for name in ACTIVATIONS if type(make_activation(name)) is type(module.act)), None)
-    for activation in (None, *ACTIVATIONS):
-        if activation != present:
-            function = nn.Identity() if activation is None else make_activation(activation)
-            cause = f"activation: {present or 'none'} here, {activation or 'none'} in the graph"
-            yield Experiment(cause, _set_attribute("act", function))
+    for padding in PADDINGS if max(conv.kernel_size) > 1 else ():
+        if padding != here and not (padding == "symmetric" and stride == 1):
+            yield Experiment(
+                f"padding: {here} here, {padding} in the graph", _replace_convolution(padding, stride, dilation)
+            )
+    functions: dict[str, nn.Module] = {"none": nn.Identity()}
+    functions |= {name: make_activation(name) for name in ACTIVATIONS}
+    yield from _replace_function("activation", "act", module.act, functions)
 
 
-def _read_strides(graph: ReferenceGraph, pair: Pair) -> tuple[int, int] | None:
-    assert pair.kernel is not None, "only a layer with a kernel has strides"
-    strides: Any = graph.locate(pair.kernel)[1].attributes.get("strides")
-    if not isinstance(strides, tuple) or len(strides) != 4:
+def _replace_function(
+    title: str, attribute: str, present: nn.Module, functions: Mapping[str, nn.Module]
+) -> Iterator[Experiment]:
+    """Yield an experiment for each function but the present one."""
+    here = next((name for name, function in functions.items() if type(function) is type(present)), "another")
+    for name, function in functions.items():
+        if name != here:
+            yield Experiment(f"{title}: {here} here, {name} in the graph", _set_attribute(attribute, function))
+
+
+def _name_padding(conv: Any) -> str:
+    from ..model.layers import SameConv2d
+
+    if isinstance(conv, SameConv2d):
+        return "SAME"
+    if not any(conv.padding):
+        return "VALID" if max(conv.kernel_size) > 1 else "SAME"
+    return "symmetric" if max(conv.stride) > 1 else "SAME"
+
+
+def _read_axes(graph: ReferenceGraph, pair: Pair, name: str) -> tuple[int, int] | None:
+    """Return the rows and columns of an attribute of a convolution, such as strides."""
+    assert pair.kernel is not None, "only a layer with a kernel has them"
+    numbers: Any = graph.locate(pair.kernel)[1].attributes.get(name)
+    if not isinstance(numbers, tuple) or len(numbers) != 4:
         return None
-    rows, columns = strides[2:] if pair.channels_first else strides[1:3]
+    rows, columns = numbers[2:] if pair.channels_first else numbers[1:3]
     return int(rows), int(columns)
 
 
@@ -153,8 +194,8 @@ def _set_attribute(path: str, value: Any) -> Change:
     return change
 
 
-def _replace_convolution(stride: tuple[int, ...], *, same: bool) -> Change:
-    """Return a change of a convolution to this stride and to SAME or symmetric padding, with the same kernel."""
+def _replace_convolution(padding: str, stride: int, dilation: int) -> Change:
+    """Return a change of a convolution to this padding, stride and dilation, with the same kernel."""
 
     def change(module: nn.Module) -> None:
         from torch import nn
@@ -164,15 +205,16 @@ def _replace_convolution(stride: tuple[int, ...], *, same: bool) -> Change:
         old: Any = module.get_submodule("conv")
         size, groups, is_biased = old.kernel_size[0], old.groups, old.bias is not None
         new: nn.Conv2d
-        if same:
-            new = SameConv2d(old.in_channels, old.out_channels, size, stride=stride[0], groups=groups, bias=is_biased)
+        if padding == "SAME" and dilation == 1:
+            new = SameConv2d(old.in_channels, old.out_channels, size, stride=stride, groups=groups, bias=is_biased)
         else:
             new = nn.Conv2d(
                 old.in_channels,
                 old.out_channels,
                 size,
-                stride=stride[0],
-                padding=size // 2,
+                stride=stride,
+                padding=0 if padding == "VALID" else size // 2 * dilation,
+                dilation=dilation,
                 groups=groups,
                 bias=is_biased,
             )

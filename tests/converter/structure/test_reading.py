@@ -132,6 +132,23 @@ def test_scaled_logits_are_a_finding_if_they_are_what_the_graph_returns(trained:
     assert findings == (["scaled"] if served.endswith("scaled") or (trained, served) == ("scaled", "not") else [])
 
 
+def test_loss_that_nothing_reduces_counts_as_an_output_and_the_finding_says_so() -> None:
+    """Its mean over the images is a loss; with a signature the graph says itself what it returns."""
+    graph = classifier()
+    graph.add("each", "Square", "head/BiasAdd")
+    reduced = classifier()
+    reduced.add("each", "Square", "head/BiasAdd")
+    reduced.add("total", "Mean", "each", reduced.constant("axes", np.int32([0, 1])))
+    reduced.add("output", "Identity", "head/BiasAdd")
+
+    (finding,) = read(graph).findings
+    (returned,) = read(graph, "each:0").findings
+
+    assert "a loss for each image" in finding.expected
+    assert "a loss for each image" not in returned.expected
+    assert read(reduced).findings == ()
+
+
 def test_what_the_first_signature_returns_decides() -> None:
     """Another signature may return the logits all the same."""
     graph = classifier()

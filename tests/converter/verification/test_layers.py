@@ -253,6 +253,46 @@ def test_symmetric_padding_is_found(digits: Case, model: EfficientNet, layer: st
     assert kinds_of_causes(compare(model, digits)) == [(layer, "padding")]
 
 
+def test_valid_padding_is_found(digits: Case, model: EfficientNet) -> None:
+    """A convolution without padding gives a smaller image than the graph's."""
+    module = model.get_submodule("stages.1.0.expand")
+    old = module.conv
+    module.conv = nn.Conv2d(old.in_channels, old.out_channels, old.kernel_size, stride=old.stride, bias=False)
+    module.conv.weight = old.weight
+
+    causes = compare(model, digits).causes
+
+    assert causes[0] == ("stages.1.0.expand", "padding: VALID here, SAME in the graph")
+
+
+def test_wrong_dilation_is_found(digits: Case, model: EfficientNet) -> None:
+    """The shapes are the same, so that only values show it."""
+    conv = model.get_submodule("stages.1.1.expand.conv")
+    conv.dilation, conv.padding = (2, 2), (2, 2)
+
+    causes = compare(model, digits).causes
+
+    assert causes == (("stages.1.1.expand", "dilation: 2 here, 1 in the graph"),)
+
+
+@pytest.mark.parametrize(
+    ("functions", "cause"),
+    [
+        ({"gate": nn.Hardsigmoid()}, ("se", "gate function: hard_sigmoid here, sigmoid in the graph")),
+        ({"act": nn.ReLU()}, ("se.expand", "activation of squeeze-and-excitation: relu here, silu in the graph")),
+    ],
+    ids=["gate", "activation"],
+)
+def test_wrong_functions_of_squeeze_and_excitation_are_found(
+    digits: Case, model: EfficientNet, functions: dict[str, nn.Module], cause: tuple[str, str]
+) -> None:
+    """The cause is at the layer after the function."""
+    for attribute, function in functions.items():
+        setattr(model.get_submodule("stages.2.1.se"), attribute, function)
+
+    assert compare(model, digits).causes == ((f"stages.2.1.{cause[0]}", cause[1]),)
+
+
 def test_wrong_epsilon_is_found(digits: Case, model: EfficientNet) -> None:
     """PyTorch's default batch norm epsilon differs from the graph's."""
     model.get_submodule("head.bn").eps = 1e-5
