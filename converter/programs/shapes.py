@@ -13,12 +13,13 @@ from .subject import Argument, Subject
 #: The batch of the example that is traced; torch.export takes a size of 1 for a fixed one.
 _TRACED_BATCH = 2
 _CHECKED_BATCHES = (1, 3)
-#: Height and width of the traced example, and of the checks: odd, even, and not square.
+#: Height and width of the traced example, and of the checks: odd, even, not square, and small, where the last feature
+#: map of most networks is a single pixel.
 _TRACED_SIDES = (64, 64)
-_CHECKED_SIDES = ((65, 65), (96, 96), (66, 97))
+_CHECKED_SIDES = ((65, 65), (96, 96), (66, 97), (32, 31))
 #: The same for any other axis.
 _TRACED_SIZE = 32
-_CHECKED_SIZES = (33, 48, 21)
+_CHECKED_SIZES = (33, 48, 21, 17)
 BATCH = "batch"
 _SIDES = ("height", "width")
 

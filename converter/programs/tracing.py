@@ -125,10 +125,16 @@ def _export(subject: Subject, shapes: Shapes, inputs: Inputs) -> ExportedProgram
     }
     args: tuple[Any, ...] = () if subject.by_name else tuple(tensors.values())
     kwargs = tensors if subject.by_name else None
+    module = wrap_forward(subject.module, names)
     with quiet():
-        return torch.export.export(
-            wrap_forward(subject.module, names), args, kwargs, dynamic_shapes={name: dims[name] for name in names}
-        )
+        try:
+            # Else a feature map of a single pixel gets a program of its own, and others do not run at small sizes.
+            with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # added
+                return torch.export.export(module, args, kwargs, dynamic_shapes=dims)
+        except Exception:
+            if not list_axes(shapes):
+                raise
+            return torch.export.export(module, args, kwargs, dynamic_shapes=dims)
 
 
 def _find_free(program: ExportedProgram, shapes: Shapes) -> set[str]:

@@ -106,6 +106,7 @@ def test_program_for_any_size_is_checked_at_odd_even_and_unequal_sides(tmp_path:
         [65, 65],
         [96, 96],
         [66, 97],
+        [32, 31],
     ]
     assert model.classifier.weight.dtype == torch.float32
 
