@@ -12,7 +12,7 @@ from ..errors import ConversionError
 from ..libraries.models import find_library_model
 from ..model.published import PUBLISHED
 from .comparison import add_comparison_options, compare
-from .options import add_key_option
+from .options import add_device_option, add_key_option
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--runs", metavar="N", type=_parse_count, default=20, help="number of timed passes (default: 20)"
     )
-    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="where to run (default: cpu)")
+    add_device_option(parser)
     parser.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="dtype of weights and inputs (default: float32)"
     )
@@ -87,13 +87,15 @@ def run(options: argparse.Namespace) -> int:
     )  # comes first because it explains how to install torch
     import torch
 
+    from ..verification.devices import check_device
     from .timing import count_multiply_adds, get_peak_memory, time_models
 
     config = model.config
     size: int | None = options.size or config.eval_size
     if size is None:
         raise ConversionError("the network has no evaluation size; give one with --size")
-    device = _get_device(options.device)
+    check_device(options.device)
+    device = torch.device(options.device)
     dtype: torch.dtype = getattr(torch, options.dtype)
     timm_model = None if options.against is None else _create_timm_model(config.name)
     if options.threads is not None:
@@ -185,16 +187,6 @@ def _format(figures: dict[str, Any]) -> str:
             f"this network takes {figures['ratio_to_timm']:.2f} of its time"
         )
     return "\n".join(lines)
-
-
-def _get_device(name: str) -> torch.device:
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConversionError("torch finds no CUDA device on this machine")
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise ConversionError("torch finds no MPS device on this machine")
-    return torch.device(name)
 
 
 def _create_timm_model(name: str) -> nn.Module:

@@ -15,7 +15,7 @@ from ..errors import ConversionError, FeedError, GraphError
 from ..formats.files import LABELS_KEY, PREPROCESSING_KEY, read_network
 from ..images.labels import read_labels
 from ..images.recipes import MAX_SIZE, Preprocessing
-from .options import add_key_option, add_network_options, add_opening_options, open_source
+from .options import add_device_option, add_key_option, add_network_options, add_opening_options, open_source
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--batch-size", metavar="N", type=_parse_count, default=32, help="images per batch (default: 32)"
     )
     parser.add_argument("--against", metavar="SRC", help="checkpoint or release whose graph also classifies the images")
+    add_device_option(parser)
     add_key_option(parser)
     add_network_options(parser)
     add_opening_options(parser)
@@ -71,12 +72,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(options: argparse.Namespace) -> int:
     """Classify the images, and compare the predictions with the graph's."""
     from ..loading import load_model
+    from ..verification.devices import check_device, full_float32
     from ..verification.evaluation import LabelledImages, evaluate, make_predictor, open_arrays, open_folder
 
     metadata = read_network(options.output, options.key).metadata
     settings = Settings(options.output, metadata, preprocessing=options.preprocessing, labels=options.labels)
     with _Against(options) as against:
         model = load_model(options.output, strides=against.strides or options.strides, key=options.key, talk=say)
+        check_device(options.device)
         classes = model.config.num_classes
         if not classes:
             raise ConversionError("the network has no classifier, so there is nothing to evaluate")
@@ -97,9 +100,9 @@ def run(options: argparse.Namespace) -> int:
             )
             for note in folder.notes:
                 say(note)
-        with progress_bar("classifying", counts=True) as progress:
+        with full_float32(options.device), progress_bar("classifying", counts=True) as progress:
             result = evaluate(
-                make_predictor(model),
+                make_predictor(model.to(options.device)),
                 data,
                 classes=classes,
                 oracle=against.predictor,

@@ -14,6 +14,7 @@ from ..families.averages import WEIGHTS_CHOICES
 from ..formats.files import is_output
 from ..loading import load_model
 from .options import (
+    add_device_option,
     add_graph_part,
     add_graph_selection,
     add_key_option,
@@ -128,12 +129,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     check.add_argument(
         "--expect", metavar="FILE.npz", help="inputs and outputs by name that TensorFlow recorded, to compare with too"
     )
-    check.add_argument(
-        "--device",
-        choices=("cpu", "cuda", "mps"),
-        default="cpu",
-        help="where the network itself runs for the comparison (default: cpu)",
-    )
+    add_device_option(check)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists")
     parser.set_defaults(run=run)

@@ -106,6 +106,13 @@ def add_graph_part(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_device_option(parser: argparse._ActionsContainer) -> None:
+    """Add --device."""
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda", "mps"), default="cpu", help="where the network runs (default: cpu)"
+    )
+
+
 def add_key_option(parser: argparse.ArgumentParser) -> None:
     """Add --key."""
     parser.add_argument(

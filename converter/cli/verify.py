@@ -18,6 +18,7 @@ from ..formats.proof import hash_tensors
 from ..images.recipes import Preprocessing
 from ..mapping.modules import import_module
 from ..verification.activations import FLOAT32_TOLERANCE, ActivationsReport, compare, load_golden
+from ..verification.devices import check_device, full_float32
 from ..verification.layers_report import LayersReport
 from ..verification.modules import ModuleReport, fill_module, prove_module
 from ..verification.pairing import TrainingGraphError
@@ -27,6 +28,7 @@ from ..verification.report import Proof
 from ..verification.weights import WeightsReport, verify_weights
 from .options import (
     SOURCE_HELP,
+    add_device_option,
     add_graph_option,
     add_interface_options,
     add_network_options,
@@ -114,6 +116,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         action="store_true",
         help="do not compare the layers, even if the checkpoint has a graph",
     )
+    add_device_option(parser)
     parser.add_argument("--brief", action="store_true", help="do not print the table of layers")
     parser.add_argument(
         "--golden",
@@ -133,6 +136,8 @@ def run(options: argparse.Namespace) -> int:
     if options.output is None:
         return _show_recorded(options)
     require_one_way(options)
+    if options.device != "cpu":
+        check_device(options.device)
     golden = None if options.golden is None else load_golden(options.golden)
     render_report = None
     if options.report is not None:
@@ -260,15 +265,16 @@ def _prove_layers(
             raise
         return None, [f"{what}: the output's tensors do not form this network"]
     try:
-        layers = prove_layers(
-            graph,
-            model,
-            weights,
-            ProbeOptions(probe=probe, seed=options.seed, size=options.size),
-            preprocessing=_find_preprocessing(options),
-            double=options.float64,
-            tolerance=options.tolerance,
-        )
+        with full_float32(options.device):
+            layers = prove_layers(
+                graph,
+                model.to(options.device),
+                weights,
+                ProbeOptions(probe=probe, seed=options.seed, size=options.size),
+                preprocessing=_find_preprocessing(options),
+                double=options.float64,
+                tolerance=options.tolerance,
+            )
     except TrainingGraphError as error:
         if needs_graph:
             raise
@@ -280,6 +286,8 @@ def _prove_module(
     options: argparse.Namespace, checkpoint: tfckpt.Checkpoint, weights: WeightsReport, what: str
 ) -> tuple[ModuleReport | None, list[str]]:
     """Compare the outputs of a ready network's module, or of that of --into; else return the reasons why not."""
+    if options.device != "cpu":
+        raise ExportError("--device is for EfficientNets: the modules of other networks are compared on the CPU")
     interface = get_interface(options)
     is_required = bool(interface.inputs or interface.outputs)
     into = None if options.into is None else import_module(options.into)
@@ -331,6 +339,7 @@ def _compare_recorded(
 
     assert weights.config is not None, "the caller checks it"
     model = load_model(options.output, strides=tuple(stage.stride for stage in weights.config.stages))
+    model = model.to(options.device)
     return compare(model, golden, tolerance=FLOAT32_TOLERANCE if options.tolerance is None else options.tolerance)
 
 

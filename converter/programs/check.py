@@ -7,14 +7,13 @@ dropped constant or swapped weights is thousands away.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from .._typing import Array
 from ..errors import ProgramError, Shape
 from ..verification.activations import FLOAT32_TOLERANCE
+from ..verification.devices import full_float32
 from . import runner
 from .probes import MODULE_ERRORS, Inputs, Probes, run_eagerly
 from .report import Comparison
@@ -75,7 +75,7 @@ def judge(
     """
     module = subject.module.to(device)
     try:
-        with _full_float32(device):
+        with full_float32(device):
             singles = [run_eagerly(subject, module, arrays, device=device) for arrays, _ in inputs]
     finally:
         subject.module.to("cpu")
@@ -198,15 +198,3 @@ def _explain_failure(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return f"the runtime crashed with signal {-done.returncode}"
     return f"the runtime does not run the program: {lines[-1] if lines else f'exit code {done.returncode}'}"
-
-
-@contextlib.contextmanager
-def _full_float32(device: str) -> Iterator[None]:
-    """Compute convolutions in float32 on a GPU too, whose default is less precise."""
-    if device != "cuda":
-        yield
-        return
-    import torch
-
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        yield

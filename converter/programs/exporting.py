@@ -14,10 +14,10 @@ from .._typing import PathLike
 from ..errors import ExportError, FeedError
 from ..families.averages import WeightsChoice
 from ..formats.atomic import check_free
+from ..verification.devices import check_device
 from .calibration import Calibration
 from .check import ALLOWED_UNITS, Case, compare_outputs, judge, make_cases, run_program
 from .destinations import Destination, find_destination
-from .devices import check_device
 from .expected import read_expected
 from .graphs import GraphOptions
 from .judging import Judging

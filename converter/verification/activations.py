@@ -148,7 +148,7 @@ def compare(
     inputs = torch.from_numpy(np.array(images, np.float64)).to(like.device, like.dtype).permute(0, 3, 1, 2)
     with torch.inference_mode():
         points = {
-            name: _to_channels_last(tensor.double().cpu().numpy()) for name, tensor in model.endpoints(inputs).items()
+            name: _to_channels_last(tensor.cpu().double().numpy()) for name, tensor in model.endpoints(inputs).items()
         }
     unknown = [printable(name) for name in names.values() if name not in points and name != LOGITS]
     if unknown:

@@ -147,14 +147,14 @@ def compare_layers(
 
 
 def exact_copy(model: EfficientNet, pairing: Pairing) -> EfficientNet:
-    """Return a copy of the model that computes in float64 what the graph computes.
+    """Return a copy of the model that computes in float64, on the CPU, what the graph computes.
 
     A batch norm without a node of its own, as in Keras 3, adds its epsilon to the variance as a float32 constant. If
     variances are small, the rounding of the epsilon is visible in float64, so the copy rounds it too.
     """
     from torch import nn
 
-    exact = copy.deepcopy(model).eval().double()
+    exact = copy.deepcopy(model).cpu().eval().double()
     modules = dict(exact.named_modules())
     for pair in pairing.pairs:
         norm = getattr(modules.get(pair.module), "bn", None)
@@ -248,7 +248,7 @@ def to_our_axes(reference: Array, like: Tensor) -> Tensor:
 
 def to_oracle_axes(value: Tensor, reference: Array) -> Array:
     """Return our value in the oracle's axes (NHWC or NC), reshaped if only axes of size 1 differ."""
-    array: Array = value.detach().double().cpu().numpy()
+    array: Array = value.detach().cpu().double().numpy()
     array = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
     has_same_sizes = [size for size in array.shape if size != 1] == [size for size in reference.shape if size != 1]
     return array.reshape(reference.shape) if has_same_sizes else array
