@@ -23,6 +23,7 @@ class Destination(NamedTuple):
     `module` writes it. `packages` are imported to write and to run it, and `extra` installs them.
     `allows_dynamic` says whether axes may have any size. `precisions` are those it can have instead of float32.
     `has_float64` says whether the program is also run in float64.
+    `trains` says whether its parameters can be trained.
     """
 
     ending: str
@@ -33,6 +34,7 @@ class Destination(NamedTuple):
     allows_dynamic: bool
     precisions: tuple[Precision, ...] = ()
     has_float64: bool = False
+    trains: bool = False
 
     def require(self) -> None:
         """Raise `MissingDependencyError` if a package is not installed."""
@@ -51,8 +53,8 @@ class Destination(NamedTuple):
 
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 _ALL = (
-    Destination(".pt2", "torch.export", "torch_export", (), None, True, ("float16",)),
-    Destination(".py", "Python", "python", ("safetensors",), "convert", True, has_float64=True),
+    Destination(".pt2", "torch.export", "torch_export", (), None, True, ("float16",), trains=True),
+    Destination(".py", "Python", "python", ("safetensors",), "convert", True, has_float64=True, trains=True),
     Destination(".onnx", "ONNX", "onnx", _ONNX, "onnx", True, ("float16", "int8")),
     Destination(".xml", "OpenVINO", "openvino", (*_ONNX, "openvino"), "openvino", True, ("float16",)),
     Destination(".pte", "ExecuTorch", "executorch", ("executorch",), "executorch", False, ("int8",)),

@@ -28,7 +28,7 @@ from .report import ProgramReport
 from .shapes import BATCH, Axis, ShapeOptions, Shapes, checked_shapes, choose_shapes, describe_shape, traced_shapes
 from .staging import precise_path, staged_files
 from .subject import Argument, Subject
-from .tracing import trace
+from .tracing import describe_untrained, trace
 from .writing import NEWEST_OPSET, OLDEST_OPSET, OPSET, Job, Style
 
 #: The least number of inputs for a program of one size.
@@ -158,6 +158,8 @@ def export_program(
         )
     job = Job(subject, traced, subject.metadata, opset or OPSET, style)
     double = destination.has_float64
+    if subject.kind == "graph" and destination.trains:
+        notes += describe_untrained(traced.program, subject, cases[0].inputs)
     with staged_files(path, force=force) as staged:
         writer = destination.load()
         with precise_path(staged, apart=judging is not None) as precise:

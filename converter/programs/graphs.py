@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from tfckpt import Checkpoint
-from tfckpt.errors import printable
+from tfckpt.errors import pluralize, printable
 from tfckpt.files.atomic import strip_separators
 
 from .._typing import PathLike
-from ..engine import GraphModule, ReferenceGraph, graph_module, load_graph
+from ..engine import GraphModule, ReferenceGraph, graph_module, inspect_graph, load_graph
 from ..engine.ports import Port
 from ..engine.variables import Weights
-from ..errors import GraphError
+from ..errors import GraphError, UnsupportedOpError
 from ..families.averages import WeightsChoice
 from .metadata import TENSORS_KEY, describe_source, hash_files, hash_tensors_of
 from .subject import Argument, Subject, wrap_forward
@@ -61,21 +61,42 @@ def open_graph(source: PathLike | Checkpoint, options: GraphOptions, weights: We
     path = source.prefix if isinstance(source, Checkpoint) else os.fspath(source)
     checkpoint = source if isinstance(source, Checkpoint) else options.checkpoint
     with load_graph(path, checkpoint=checkpoint, tags=options.tags) as graph:
-        module = graph_module(
-            graph,
-            inputs=options.inputs,
-            outputs=options.outputs,
-            signature=options.signature,
-            weights=_WEIGHTS[weights],
-            constants=options.constants,
-            dropout=options.dropout,
-        ).eval()
+        try:
+            module = graph_module(
+                graph,
+                inputs=options.inputs,
+                outputs=options.outputs,
+                signature=options.signature,
+                weights=_WEIGHTS[weights],
+                constants=options.constants,
+                dropout=options.dropout,
+            ).eval()
+        except UnsupportedOpError as error:
+            error.message += _describe_parts(graph, options)
+            raise
         files = hash_files([graph.path, *(() if graph.checkpoint is None else graph.checkpoint.files)])
         signature = _name_signature(graph, options)
     name = os.path.basename(strip_separators(path))
     title = f"{name}, graph{'' if signature is None else f' (signature {signature})'}"
     subject = _make_subject(module, title, describe_source(name, files, signature=signature))
     return use_channels_first(subject) if options.nchw else subject
+
+
+def _describe_parts(graph: ReferenceGraph, options: GraphOptions) -> str:
+    """Return lines on the parts of a graph that can be run, with the options that name them."""
+    found = inspect_graph(
+        graph,
+        inputs=options.inputs,
+        outputs=options.outputs,
+        signature=options.signature,
+        constants=options.constants or None,
+    )
+    lines = []
+    for cut in dict.fromkeys(cut for part in found.parts for cut in part.cuts):
+        option, names = ("--inputs", cut.inputs) if cut.inputs is not None else ("--outputs", cut.outputs or ())
+        count = pluralize(cut.operations, "operation")
+        lines.append(f"\na part of {count} can be run: {option} {','.join(map(printable, names))}")
+    return "".join(lines)
 
 
 def open_graph_module(module: GraphModule) -> Subject:
@@ -154,7 +175,10 @@ def _make_argument(port: Port) -> Argument:
     if not isinstance(dtype, torch.dtype):
         raise GraphError(f"the input {printable(port.key)} has the dtype {kind}, which programs do not take")
     if port.shape is None:
-        raise GraphError(f"the input {printable(port.key)} has an unknown number of axes: ...")
+        raise GraphError(
+            f"the input {printable(port.key)} has an unknown number of axes, which programs need: name a tensor after "
+            "it whose shape the graph knows as input (--inputs)"
+        )
     shape = tuple(None if size < 0 else size for size in port.shape)
     is_image = len(shape) == 4 and shape[3] in _IMAGE_CHANNELS
     return Argument(name=port.argument, dtype=dtype, shape=shape, sides=(1, 2) if is_image else ())

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from tfckpt.errors import join_some, pluralize, printable
+
 from .._typing import Array
 from ..errors import ConversionError, ProgramError
 from .probes import MODULE_ERRORS, Inputs, Probes, run_eagerly
@@ -28,6 +30,8 @@ _TRACES = ("stack_trace", "source_fn_stack")
 #: whole numbers; the check of the written file is exact.
 _CLOSE = 1e-3
 _MOST_EQUAL = 0.99
+#: The most parameters without gradient that a sentence names.
+_MOST_NAMES = 4
 
 
 class Traced(NamedTuple):
@@ -188,6 +192,33 @@ def _are_close(values: Array, expected: Array) -> bool:
         return bool((values == expected).mean() > _MOST_EQUAL) if expected.size else True
     largest = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
     return bool(np.allclose(values, expected, rtol=0.0, atol=_CLOSE * largest, equal_nan=True))
+
+
+def describe_untrained(program: ExportedProgram, subject: Subject, inputs: Inputs) -> list[str]:
+    """Return a sentence that lists the trainable parameters that get no gradient from any output, if there are some."""
+    count = sum(parameter.requires_grad for parameter in program.parameters())
+    try:
+        names = _find_untrained(program, subject, inputs)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        return [f"no parameter gets a gradient: {reason}"]
+    listed = join_some(tuple(map(printable, names)), most=_MOST_NAMES)
+    return [f"{len(names)} of {pluralize(count, 'parameter')} get no gradient: {listed}"] if names else []
+
+
+def _find_untrained(program: ExportedProgram, subject: Subject, inputs: Inputs) -> list[str]:
+    """Return the parameters of a program that get no gradient from any output, by name."""
+    module = program.module()
+    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    if not trained:
+        return []
+    outputs = subject.call(module, [torch.from_numpy(inputs[argument.name]) for argument in subject.arguments])
+    differentiable = [output for output in outputs if output.requires_grad]
+    if not differentiable:
+        return list(trained)
+    total = sum(output.float().sum() for output in differentiable)
+    gradients = torch.autograd.grad(total, list(trained.values()), allow_unused=True)  # type: ignore[arg-type]  # tensor
+    return [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
 
 
 def _strip(program: ExportedProgram) -> ExportedProgram:

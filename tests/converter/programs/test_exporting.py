@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import converter
-from converter.errors import ExportError, FeedError, GraphError, ProgramError, VerificationError
+from converter.errors import ExportError, FeedError, GraphError, ProgramError, UnsupportedOpError, VerificationError
 from converter.model.config import EfficientNetConfig, StageConfig
 from converter.programs import check
 from converter.programs.metadata import SOURCE_KEY, TENSORS_KEY
@@ -144,6 +144,42 @@ def test_graph_becomes_a_program_with_its_own_names_and_weights(frozen: pathlib.
     assert result["Probabilities"].tolist() == [[1.5, 1.5]]
     assert list(program.state_dict) == ["w"]
     assert json.loads(json.loads(extra["tf2torch.json"])[TENSORS_KEY])["outputs"] == {"Probabilities": "probs"}
+
+
+def test_parameters_without_gradient_are_listed(tmp_path: pathlib.Path) -> None:
+    """A weight that only a comparison uses cannot be trained."""
+    graph = write_frozen(
+        tmp_path / "frozen.pb",
+        placeholder("x", -1, 3),
+        constant("used", 0.5, 3),
+        constant("lost", 0.5, 3),
+        node("y", "Mul", "x", "used"),
+        node("z", "Mul", "x", "lost"),
+        node("flags", "Greater", "z", "x"),
+    )
+
+    report = converter.export_program(graph, tmp_path / "graph.pt2", outputs=["y", "flags"])
+
+    assert [note for note in report.notes if "gradient" in note] == ["1 of 2 parameters get no gradient: lost"]
+
+
+def test_unsupported_operations_are_all_listed_with_the_parts_that_can_be_run(tmp_path: pathlib.Path) -> None:
+    """Each with its node, and the options to name."""
+    graph = write_frozen(
+        tmp_path / "frozen.pb",
+        placeholder("x", -1, 3),
+        node("before", "Neg", "x"),
+        node("odd", "Unheard", "before"),
+        node("strange", "Unseen", "odd"),
+        node("after", "Neg", "strange"),
+    )
+
+    with pytest.raises(UnsupportedOpError) as caught:
+        converter.export_program(graph, tmp_path / "graph.pt2", outputs="after")
+
+    assert caught.value.ops == (("odd", "Unheard"), ("strange", "Unseen"))
+    assert "--inputs strange" in str(caught.value)
+    assert "--outputs before" in str(caught.value)
 
 
 def test_images_of_a_graph_are_nchw_on_request(frozen: pathlib.Path, tmp_path: pathlib.Path) -> None:
