@@ -35,11 +35,12 @@ _MOST_NAMES = 4
 
 
 class Traced(NamedTuple):
-    """An exported program, the shapes it takes, and sentences about axes that had to become fixed."""
+    """An exported program, the shapes it takes, sentences about axes that became fixed, and how it was traced."""
 
     program: ExportedProgram
     shapes: Shapes
     notes: tuple[str, ...]
+    uses_hints: bool
 
 
 @contextlib.contextmanager
@@ -65,21 +66,24 @@ def trace(subject: Subject, shapes: Shapes, probes: Probes, *, destination: str)
     while True:
         wanted = fix_axes(shapes, given_up)
         axes = list_axes(wanted)
-        try:
-            program = _export(subject, wanted, probes.make(traced_shapes(wanted), 0))
-            fixed = set(axes) - _find_free(program, wanted)
-            fixed = fixed or _find_misled(program, subject, wanted, probes)
-        except ConversionError:
-            if not axes:
-                raise
-            fixed = set()
-        except Exception as error:  # torch.export raises errors of its own kinds and Python's
-            first = first or error
-            fixed = set()
-        else:
-            if not fixed:
-                return Traced(_strip(program), wanted, _describe(given_up, shapes))
         optional = {name for name, axis in axes.items() if not axis.is_required}
+        fixed: set[str] = set()
+        # Without hints a feature map of a single pixel is like any other, but some graphs then refuse a batch of 1.
+        for uses_hints in (True, False) if axes else (True,):
+            try:
+                program = _export(subject, wanted, probes.make(traced_shapes(wanted), 0), uses_hints=uses_hints)
+            except ConversionError:
+                if not axes:
+                    raise
+            except Exception as error:  # torch.export raises errors of its own kinds and Python's
+                first = first or error
+            else:
+                bound = set(axes) - _find_free(program, wanted)
+                misled = set() if bound else _find_misled(program, subject, wanted, probes)
+                # A required axis that misled the trace is left to the check of the file, which says what differs.
+                if not bound and not (misled if uses_hints else misled & optional):
+                    return Traced(_strip(program), wanted, _describe(given_up, shapes), uses_hints)
+                fixed = bound or misled
         # The batch is given up last: nearly every module allows it.
         fixed = (fixed & optional) or (optional - {BATCH}) or optional
         if not fixed:
@@ -90,7 +94,8 @@ def trace(subject: Subject, shapes: Shapes, probes: Probes, *, destination: str)
 def trace_half(subject: Subject, traced: Traced) -> ExportedProgram:
     """Return the program of a traced module with weights in float16, with which it computes in float32."""
     inputs = Probes(subject, traced_shapes(traced.shapes)).make(traced_shapes(traced.shapes), 0)
-    return _strip(_export(dataclasses.replace(subject, module=_HalfWeights(subject.module)), traced.shapes, inputs))
+    half = dataclasses.replace(subject, module=_HalfWeights(subject.module))
+    return _strip(_export(half, traced.shapes, inputs, uses_hints=traced.uses_hints))
 
 
 class _HalfWeights(nn.Module):
@@ -116,7 +121,8 @@ class _HalfWeights(nn.Module):
         return torch.func.functional_call(self._inner[0], full, args)
 
 
-def _export(subject: Subject, shapes: Shapes, inputs: Inputs) -> ExportedProgram:
+def _export(subject: Subject, shapes: Shapes, inputs: Inputs, *, uses_hints: bool = True) -> ExportedProgram:
+    """Trace a module; with hints, conditions on sizes are decided by those of the inputs if they can be."""
     names = list(inputs)
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
     dims = {
@@ -130,15 +136,9 @@ def _export(subject: Subject, shapes: Shapes, inputs: Inputs) -> ExportedProgram
     args: tuple[Any, ...] = () if subject.by_name else tuple(tensors.values())
     kwargs = tensors if subject.by_name else None
     module = wrap_forward(subject.module, names)
-    with quiet():
-        try:
-            # Else a feature map of a single pixel gets a program of its own, and others do not run at small sizes.
-            with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # added
-                return torch.export.export(module, args, kwargs, dynamic_shapes=dims)
-        except Exception:
-            if not list_axes(shapes):
-                raise
-            return torch.export.export(module, args, kwargs, dynamic_shapes=dims)
+    patch = torch.fx.experimental._config.patch(backed_size_oblivious=not uses_hints)  # type: ignore[attr-defined]  # added
+    with quiet(), patch:
+        return torch.export.export(module, args, kwargs, dynamic_shapes=dims)
 
 
 def _find_free(program: ExportedProgram, shapes: Shapes) -> set[str]:
@@ -155,22 +155,17 @@ def _find_free(program: ExportedProgram, shapes: Shapes) -> set[str]:
 
 
 def _find_misled(program: ExportedProgram, subject: Subject, shapes: Shapes, probes: Probes) -> set[str]:
-    """Return axes at whose sizes the program fails or computes something else than the module: its trace used a size.
-
-    Required axes are left to the check of the written file, which says what differs.
-    """
+    """Return axes at whose sizes the program fails or computes something else: its trace used the size it saw."""
     traced = traced_shapes(shapes)
-    optional = {name for name, axis in list_axes(shapes).items() if not axis.is_required}
     module = program.module()
-    for sizes in checked_shapes(shapes) if optional else ():
+    for sizes in checked_shapes(shapes) if list_axes(shapes) else ():
         inputs = probes.make(sizes, 0)
         try:
             expected = run_eagerly(subject, subject.module, inputs)
         except MODULE_ERRORS:
             continue  # the module itself does not take this size
         try:
-            outputs = run_eagerly(subject, module, inputs)
-            is_right = all(map(_are_close, outputs, expected))
+            is_right = all(map(_are_close, run_eagerly(subject, module, inputs), expected))
         except Exception:  # whatever the program's own checks of sizes raise
             is_right = False
         if not is_right:
@@ -180,7 +175,8 @@ def _find_misled(program: ExportedProgram, subject: Subject, shapes: Shapes, pro
                 for axis, size, before in zip(axes, sizes[name], traced[name], strict=True)
                 if isinstance(axis, Axis) and size != before
             }
-            return changed & optional
+            # The batch differs from the traced one in every case.
+            return changed - {BATCH} or changed
     return set()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
@@ -93,8 +94,9 @@ def test_onnx_of_a_checkpoint_has_names_and_metadata_and_agrees_with_tensorflow(
 
 
 def test_program_for_any_size_is_checked_at_odd_even_and_unequal_sides(tmp_path: pathlib.Path) -> None:
-    """A fine-tuned module in memory, whose size is not known."""
-    model = converter.EfficientNet(SMALL)
+    """A fine-tuned module in memory, whose size is not known, and whose last feature map may be a single pixel."""
+    stage = dataclasses.replace(SMALL.stages[0], in_channels=6)
+    model = converter.EfficientNet(dataclasses.replace(SMALL, stages=(*SMALL.stages, stage, stage, stage)))
 
     report = converter.export_program(model, tmp_path / "small.onnx", dynamic_size=True)
 
