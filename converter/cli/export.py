@@ -6,6 +6,7 @@ import argparse
 import re
 from typing import Any
 
+from tfckpt.cli.opening import get_limits
 from tfckpt.cli.render import say, to_json, wrap
 
 from ..conversion import ConversionOptions, convert_to_views
@@ -171,6 +172,7 @@ def run(options: argparse.Namespace) -> int:
         check=options.check,
         expect=options.expect,
         device=options.device,
+        limits=get_limits(options),
         force=options.force,
         talk=say,
     )

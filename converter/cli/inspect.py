@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from tfckpt.cli.opening import add_limit_option, get_limits
 from tfckpt.cli.render import to_json
 from tfckpt.errors import pluralize, printable
 
@@ -44,6 +45,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("source", metavar="PATH", help="graph: a SavedModel, .meta, .pb, .pbtxt, or checkpoint")
     add_graph_selection(parser)
     add_graph_part(parser)
+    add_limit_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -52,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
     """Inspect the graph and print what it offers."""
     from ..engine import inspect_graph, load_graph
 
-    with load_graph(options.source, checkpoint=options.checkpoint, tags=options.tag) as graph:
+    limits = get_limits(options)
+    with load_graph(options.source, checkpoint=options.checkpoint, tags=options.tag, file_limits=limits) as graph:
         found = inspect_graph(
             graph,
             inputs=options.inputs,

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from tfckpt.limits import DEFAULT_LIMITS, Limits
+
 from .._typing import PathLike
 from ..errors import ExportError, FeedError
 from ..families.averages import WeightsChoice
@@ -68,6 +70,7 @@ def export_program(
     check: int = 1,
     expect: PathLike | None = None,
     device: str = "cpu",
+    limits: Limits = DEFAULT_LIMITS,
     force: bool = False,
     talk: Callable[[str], None] | None = None,
 ) -> ProgramReport:
@@ -89,6 +92,7 @@ def export_program(
     Before the file gets its name, its runtime runs it in a process without this package, on `check` random inputs for
     each of several sizes, and it is compared with the module's own float32 and float64. `expect` is an `.npz` with
     inputs and outputs that TensorFlow recorded. `device` (cpu, cuda, mps) runs the module's float32.
+    `limits` are those of reading the source.
 
     With `dtype="float16"` or `quantize="int8"` a float32 program is checked like this first. What the file of less
     precision changes is in the report as `losses`: on the labelled images of `data`, as `tf2torch evaluate` reads them,
@@ -138,6 +142,7 @@ def export_program(
                 nchw=nchw,
             ),
             example=example,
+            limits=limits,
         ),
         talk=talk,
     )

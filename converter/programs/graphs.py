@@ -14,6 +14,7 @@ from torch import nn
 from tfckpt import Checkpoint
 from tfckpt.errors import pluralize, printable
 from tfckpt.files.atomic import strip_separators
+from tfckpt.limits import DEFAULT_LIMITS, Limits
 
 from .._typing import PathLike
 from ..engine import GraphModule, ReferenceGraph, graph_module, inspect_graph, load_graph
@@ -53,14 +54,16 @@ class GraphOptions:
         return self != GraphOptions()
 
 
-def open_graph(source: PathLike | Checkpoint, options: GraphOptions, weights: WeightsChoice | None) -> Subject:
+def open_graph(
+    source: PathLike | Checkpoint, options: GraphOptions, weights: WeightsChoice | None, limits: Limits = DEFAULT_LIMITS
+) -> Subject:
     """Return a part of the graph at a path, or of the graph saved with a checkpoint.
 
     Raises the errors of `load_graph` and `graph_module`.
     """
     path = source.prefix if isinstance(source, Checkpoint) else os.fspath(source)
     checkpoint = source if isinstance(source, Checkpoint) else options.checkpoint
-    with load_graph(path, checkpoint=checkpoint, tags=options.tags) as graph:
+    with load_graph(path, checkpoint=checkpoint, tags=options.tags, file_limits=limits) as graph:
         try:
             module = graph_module(
                 graph,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +11,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+import tfckpt
 from tfckpt import Checkpoint
 from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError
 from tfckpt.files.atomic import strip_separators
+from tfckpt.limits import DEFAULT_LIMITS, Limits
 
 from .._typing import PathLike
 from ..conversion import ConversionOptions, ConversionResult, convert_to_views
@@ -38,7 +41,8 @@ Source: TypeAlias = nn.Module | PathLike | Checkpoint | ConversionResult
 class SourceOptions:
     """How a source is read; `graph` is for graphs, and `weights` and `key` are those of `load_model`.
 
-    `as_graph` takes a graph even if it is a network of ours. `example` are the inputs of any other module.
+    `as_graph` takes a graph even if it is a network of ours. `example` are the inputs of any other module,
+    and `limits` are those of reading.
     """
 
     weights: WeightsChoice | None = None
@@ -46,6 +50,7 @@ class SourceOptions:
     as_graph: bool = False
     graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
     example: Sequence[Tensor] | Mapping[str, Tensor] | None = None
+    limits: Limits = DEFAULT_LIMITS
 
 
 def open_subject(source: Source, options: SourceOptions, *, talk: Callable[[str], None] | None = None) -> Subject:
@@ -64,15 +69,20 @@ def open_subject(source: Source, options: SourceOptions, *, talk: Callable[[str]
             raise ExportError("converted weights have no graph: the options of graphs do not apply", path=name)
         return _open_weights(name, options, talk)
     if options.as_graph or options.graph.is_given:
-        return open_graph(source, options.graph, options.weights)
+        return open_graph(source, options.graph, options.weights, options.limits)
     try:
-        return _open_result(convert_to_views(source, ConversionOptions(weights=options.weights or "ema")))
+        with contextlib.ExitStack() as stack:
+            if not isinstance(source, Checkpoint):
+                checkpoint = stack.enter_context(tfckpt.open(source, limits=options.limits))
+            else:
+                checkpoint = source
+            return _open_result(convert_to_views(checkpoint, ConversionOptions(weights=options.weights or "ema")))
     except (UnknownModelError, MappingError, OtherNetworkError, CheckpointError) as error:
         if isinstance(error, CorruptionError):
             raise
         failure: Exception = error
     try:
-        graph = open_graph(source, options.graph, options.weights)
+        graph = open_graph(source, options.graph, options.weights, options.limits)
     except (CheckpointNotFoundError, GraphError) as error:
         if _says_no_graph(error):
             raise failure from error
