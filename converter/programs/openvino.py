@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 
 from . import onnx
 from .writing import Job
@@ -17,15 +18,15 @@ def write(job: Job, path: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tf2torch-") as folder:
         onnx_path = os.path.join(folder, "program.onnx")
         onnx.write(job, onnx_path)
-        convert(job, onnx_path, path)
+        convert(job.metadata, onnx_path, path)
 
 
-def convert(job: Job, onnx_path: str, path: str) -> None:
-    """Write an ONNX file as an OpenVINO program."""
+def convert(metadata: Mapping[str, str], onnx_path: str, path: str) -> None:
+    """Write an ONNX file as an OpenVINO program with these metadata."""
     import openvino
 
     model = openvino.convert_model(onnx_path)
-    for name, value in job.metadata.items():
+    for name, value in metadata.items():
         model.set_rt_info(value, ["tf2torch", name.removeprefix("tf2torch.")])
     openvino.save_model(model, path, compress_to_fp16=False)
 

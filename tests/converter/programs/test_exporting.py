@@ -20,6 +20,7 @@ from converter.model.config import EfficientNetConfig, StageConfig
 from converter.programs import check
 from converter.programs.metadata import SOURCE_KEY, TENSORS_KEY
 from converter.programs.report import ProgramReport
+from tests.conftest import slow
 from tests.converter.conftest import DIGITS
 from tests.converter.engine.graphs import constant, integers, node, placeholder, write_frozen
 
@@ -93,10 +94,13 @@ def test_onnx_of_a_checkpoint_has_names_and_metadata_and_agrees_with_tensorflow(
     assert str(pathlib.Path.cwd()) not in pathlib.Path(onnx.path).read_bytes().decode("latin-1")
 
 
-def test_program_for_any_size_is_checked_at_odd_even_and_unequal_sides(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("more_stages", [0, slow(3)])
+def test_program_for_any_size_is_checked_at_odd_even_and_unequal_sides(
+    tmp_path: pathlib.Path, more_stages: int
+) -> None:
     """A fine-tuned module in memory, whose size is not known, and whose last feature map may be a single pixel."""
     stage = dataclasses.replace(SMALL.stages[0], in_channels=6)
-    model = converter.EfficientNet(dataclasses.replace(SMALL, stages=(*SMALL.stages, stage, stage, stage)))
+    model = converter.EfficientNet(dataclasses.replace(SMALL, stages=(*SMALL.stages, *[stage] * more_stages)))
 
     report = converter.export_program(model, tmp_path / "small.onnx", dynamic_size=True)
 
@@ -148,6 +152,7 @@ def test_graph_becomes_a_program_with_its_own_names_and_weights(frozen: pathlib.
     assert json.loads(json.loads(extra["tf2torch.json"])[TENSORS_KEY])["outputs"] == {"Probabilities": "probs"}
 
 
+@pytest.mark.slow
 def test_parameters_without_gradient_are_listed(tmp_path: pathlib.Path) -> None:
     """A weight that only a comparison uses cannot be trained."""
     graph = write_frozen(

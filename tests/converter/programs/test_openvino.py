@@ -7,8 +7,11 @@ import pathlib
 import pytest
 
 import converter
+from converter.programs.check import compare_outputs, judge, run_program
+from converter.programs.expected import read_expected
+from converter.programs.opening import SourceOptions, open_subject
+from converter.programs.openvino import convert
 from converter.programs.report import ProgramReport
-from tests.conftest import slow
 from tests.converter.conftest import DIGITS
 
 from .conftest import PROBE
@@ -16,7 +19,23 @@ from .conftest import PROBE
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
 
-@pytest.mark.parametrize("dtype", [None, slow("float16")])
+def test_openvino_program_computes_what_the_network_computes(tmp_path: pathlib.Path, onnx: ProgramReport) -> None:
+    """From the ONNX file that was checked, with the same names."""
+    subject = open_subject(DIGITS, SourceOptions())
+    expected = read_expected(PROBE, subject)
+    path = tmp_path / "digits.xml"
+
+    convert({"tf2torch.source": "digits"}, onnx.path, str(path))
+    (case,) = judge(subject, [expected], device="cpu")
+    (outputs,), versions = run_program(str(path), subject, [case], destination=".xml")
+
+    assert [comparison.problem for comparison in compare_outputs(subject, case, outputs)] == [None]
+    assert list(versions) == ["openvino"]
+    assert "tf2torch" in path.read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [None, "float16"])
 def test_openvino_program_has_its_weights_in_a_second_file(
     tmp_path: pathlib.Path, onnx: ProgramReport, dtype: str | None
 ) -> None:

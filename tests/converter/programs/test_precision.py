@@ -79,6 +79,7 @@ def test_int8_is_measured_on_labelled_images_and_refused_past_the_allowed_drop(
     assert b"QuantizeLinear" in pathlib.Path(report.path).read_bytes()
 
 
+@pytest.mark.slow
 def test_float16_onnx_keeps_float32_inputs_and_outputs(export: Callable[..., ProgramReport]) -> None:
     """On random inputs, without images."""
     import onnxruntime
