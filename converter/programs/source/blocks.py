@@ -20,6 +20,7 @@ from .simplifying import freeze
 _LEAST_OPERATIONS = 3
 _MOST_ARGUMENTS = 8
 _MOST_INPUTS = 3
+_LONGEST_CLASS = 32
 #: The most nodes that are looked at for each node of the network.
 _BUDGET = 60
 #: Operations that belong to the block whose result they use, if they use nothing else but its input.
@@ -257,7 +258,7 @@ def _name_argument(kind: str, position: int, keyword: str, taken: set[str]) -> s
 def _name_class(prefix: str, taken: set[str]) -> str:
     """Return a class name: the prefix without its number, with capitals."""
     parts = [re.sub(r"\d+[a-z]?$", "", part) for part in prefix.split("_")]
-    name = "".join(part[:1].upper() + part[1:] for part in parts)
+    name = "".join(part[:1].upper() + part[1:] for part in parts)[:_LONGEST_CLASS]
     if len(name) < 3 or hasattr(builtins, name) or not name.isidentifier():
         name = "Block"
     base, number = name, 1

@@ -167,6 +167,10 @@ class ForwardWriter:
                 yield used
 
     def _text(self, node: Node) -> str:
+        source = node.get("self")
+        is_fresh = source in self._inlined and _is_layer(source) and source.args["layer"].block is None
+        if node.op in _IN_PLACE and is_fresh:  # the result of a layer of torch.nn, which is used here only
+            return f"F.{node.op}({self._render(source)}, inplace=True)"
         texts = Texts(node, self._render, dtype=self._dtype, device=self._device)
         return write_call(node, texts)
 
@@ -186,6 +190,8 @@ class ForwardWriter:
 
 
 _POOLS = {"max_pool2d", "avg_pool2d"}
+#: Functions whose gradient needs their result only.
+_IN_PLACE = {"relu", "relu6"}
 #: Functions that a person writes around a call.
 _OUTER = {
     "relu",
@@ -213,7 +219,7 @@ def _estimate(node: Node) -> int:
         return len(node.args["layer"].name) + 8
     if node.op in INFIX:
         return 5
-    return len(node.op) + 12
+    return len(node.op) + (26 if node.op in _IN_PLACE else 12)
 
 
 class _Pool:

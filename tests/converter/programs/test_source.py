@@ -58,7 +58,7 @@ PATTERNS = {
     "layer_norms": (["nn.LayerNorm(6, eps=1e-06)"], ["rsqrt", "mean("]),
     "near_layer_norm": (["rsqrt"], ["LayerNorm"]),
     "tied": (["F.linear("], ["nn.Linear"]),
-    "shared": (["x = F.relu(self.conv2d(x))"], ["conv2d_1"]),
+    "shared": (["x = F.relu(self.conv2d(x), inplace=True)"], ["conv2d_1"]),
     "near_shared": (["F.conv2d(x, self.conv2d, stride=2)"], ["nn.Conv2d"]),
 }
 
