@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import tfckpt
 from tfckpt import Checkpoint
 from tfckpt.errors import pluralize
+from tfckpt.sinks.opening import is_address
+from tfckpt.sinks.staging import staged
 
 from ._typing import Array, PathLike, Progress, SourceLike
 from .conversion import ConversionResult
@@ -130,6 +132,7 @@ def export(
     The options up to `preprocessing` are those of `prepare`. A folder is split into shards of at most `shard_size`
     bytes. `report` is the path of a report to write, JSON or HTML by its ending.
     Nothing is overwritten without `force`, and a failure or an interruption leaves nothing behind.
+    An output at an address (`s3://bucket/model.safetensors`) is written and proved in a temporary folder, and uploaded.
 
     Before the output gets its name, what was written is proved: its weights against the source, and its layers against
     the graph saved with the source, if there is one and torch is installed. `proof="require"` raises if the layers
@@ -141,7 +144,8 @@ def export(
     Raises `VerificationError` if the output does not agree with its source; then nothing is written.
     """
     check_proof_choice(proof)
-    check_output(path, force=force, shard_size=shard_size)
+    if not is_address(path):
+        check_output(path, force=force, shard_size=shard_size)
     if report is not None:
         check_report(report, path, force=force)
     output = prepare(
@@ -153,14 +157,15 @@ def export(
         labels=labels,
         preprocessing=preprocessing,
     )
-    with contextlib.ExitStack() as stack:
+    with staged(path, overwrite=force) as local, contextlib.ExitStack() as stack:
+        check_output(local, force=force, shard_size=shard_size)
         prover = None
         if proof != "none":
             source = stack.enter_context(_open_source(result.source))
             required = proof == "require" or bool(probe or compare)
             prover = Prover(result, output, source, required=required, interface=Interface(probe or {}, compare or {}))
         with writing_report(report, result, output, path, prover=prover, force=force):
-            write_output(output, path, shard_size=shard_size, force=force, prove=prover, progress=progress)
+            write_output(output, local, shard_size=shard_size, force=force, prove=prover, progress=progress)
     return None if prover is None else prover.record
 
 

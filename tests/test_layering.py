@@ -84,6 +84,7 @@ OPEN_TO_CONVERTER = {
     "tfckpt.limits",
     "tfckpt.protos",
     "tfckpt.reporting",
+    "tfckpt.sinks",
     "tfckpt.storage",
     "tfckpt.tensors",
 }

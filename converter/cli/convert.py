@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import tfckpt
 from tfckpt.addresses import plain_address
 from tfckpt.cli.render import parse_size, wrap
+from tfckpt.sinks.staging import staged
 
 from ..conversion import ConversionOptions, convert_to_views
 from ..errors import UnknownModelError
@@ -153,9 +154,17 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
-    """Convert, write and print a summary."""
+    """Convert, write and print a summary; an output at an address is proved on this machine, and then uploaded."""
     require_one_way(options)
-    output: str = options.output
+    with staged(options.output, overwrite=options.force) as output:
+        text = _convert(options, output)
+    print(text, end="")
+    return 0
+
+
+def _convert(options: argparse.Namespace, output: str) -> str:
+    """Convert to a local output, and return what to print."""
+    shown = plain_address(options.output)
     check_output(output, force=options.force, shard_size=options.shard_size)
     labels = None if options.labels is None else read_labels(options.labels)
     if options.report is not None:
@@ -198,21 +207,20 @@ def run(options: argparse.Namespace) -> int:
             required = options.require_proof or bool(options.probe or options.compare)
             prover = Prover(result, prepared, checkpoint, required=required, interface=get_interface(options))
         reporting = writing_report(
-            options.report, result, prepared, output, prover=prover, command=command, force=options.force
+            options.report, result, prepared, shown, prover=prover, command=command, force=options.force
         )
         with reporting, progress_bar("writing") as progress:
             write_output(
                 prepared, output, shard_size=options.shard_size, force=options.force, prove=prover, progress=progress
             )
         if options.json:
-            report = build_report(result, prepared, output, command=command)
-            print(to_json(dataclasses.replace(report, proof=None if prover is None else prover.record)), end="")
-            return 0
+            report = build_report(result, prepared, shown, command=command)
+            return to_json(dataclasses.replace(report, proof=None if prover is None else prover.record))
     lines = [
         result.report.summary(),
         *(f"changed   {line}" for line in prepared.changes),
         *(f"note      {line}" for line in prepared.notes),
-        f"output    {output}, {_measure_output(output):,} bytes",
+        f"output    {shown}, {_measure_output(output):,} bytes",
     ]
     if options.report is not None:
         lines.append(f"report    {options.report}")
@@ -220,8 +228,7 @@ def run(options: argparse.Namespace) -> int:
         if prover.record.explanation is not None and prover.record.is_unexpected:
             lines.append(f"unproved  {prover.record.explanation}")
         lines.append(prover.record.line)
-    print(wrap("\n".join(lines), _INDENT))
-    return 0
+    return wrap("\n".join(lines), _INDENT) + "\n"
 
 
 @contextlib.contextmanager

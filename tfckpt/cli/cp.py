@@ -19,6 +19,8 @@ Copy a checkpoint, or part of it, to another prefix.
 
 Unchanged payloads are copied as bytes, after their checksums have been verified.
 The .meta file is not copied.
+A copy at an address, such as s3://bucket/model, is written to a temporary folder
+and uploaded from there, the index last.
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,6 +22,12 @@ class Pending(Protocol):
     path: str
     #: Written from the beginning to the end; a local file also has a descriptor, and can be written at any position.
     file: BinaryIO
+
+    def __enter__(self) -> Pending:
+        """Return the file."""
+
+    def __exit__(self, *error: Any) -> None:
+        """Discard the file unless it was committed."""
 
     def sync(self) -> None:
         """Finish writing; the file can still be discarded."""

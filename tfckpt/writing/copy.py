@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, PathLike, Progress
+from ..addresses import plain_address
 from ..bundle.writer import BundleWriter, Pieces, check_shard_count
 from ..checkpoint import Checkpoint
 from ..finding.state_file import update_state
+from ..sinks.opening import is_address
+from ..sinks.staging import staged
 from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
 from ..tensors.reading import CONNECTIONS, Payload
@@ -65,8 +68,13 @@ def write(
     dtype: str | None = None,
     join: bool = False,
 ) -> Report:
-    """Write a checkpoint with these items; `ValueError` for more data shards than payloads."""
-    prefix = os.fspath(prefix)
+    """Write a checkpoint with these items; `ValueError` for more data shards than payloads.
+
+    One at an address is written to a temporary folder first, and then uploaded.
+    """
+    if checkpoint_state and is_address(prefix):
+        raise ValueError("a state file in object storage cannot be updated")
+    address = plain_address(os.fspath(prefix))
     # The size decides between an empty tensor and the one that begins at the same offset.
     steps = sorted(_plan_steps(items, dtype=dtype, join=join), key=lambda step: (step.position, step.nbytes))
     if not keep_shards:
@@ -75,38 +83,39 @@ def write(
     copied: dict[str, None] = {}
     converted: dict[str, None] = {}
     done = 0
-    writer = BundleWriter(prefix, shards=shards, overwrite=overwrite)
-    try:
-        with contextlib.closing(_read_ahead(steps)) as ahead:
-            for step in ahead:
-                item, payload = step.item, step.payload
-                shard = step.position[1] if keep_shards else None
-                if payload is not None:
-                    writer.add_slice(
-                        item.target,
-                        payload.data_type,
-                        payload.shape,
-                        payload.piece,
-                        Pieces(payload.nbytes, item.source.reader.iterate_payload(item.name, payload)),
-                        checksum=payload.crc32c,
-                        shard=shard,
-                    )
-                    copied[item.target] = None
-                else:
-                    array, tf_dtype = _read_values(item, dtype)
-                    data_type, array = to_values(item.target, array, tf_dtype)
-                    encoded, checksum = encode(item.target, array, data_type)
-                    writer.add(item.target, data_type, array.shape, encoded, checksum=checksum, shard=shard)
-                    converted[item.target] = None
-                done += step.nbytes
-                if progress is not None:
-                    progress(done, total)
-        writer.finish()
-    finally:
-        writer.abort()
+    with staged(prefix, overwrite=overwrite, is_prefix=True) as local:
+        writer = BundleWriter(local, shards=shards, overwrite=overwrite)
+        try:
+            with contextlib.closing(_read_ahead(steps)) as ahead:
+                for step in ahead:
+                    item, payload = step.item, step.payload
+                    shard = step.position[1] if keep_shards else None
+                    if payload is not None:
+                        writer.add_slice(
+                            item.target,
+                            payload.data_type,
+                            payload.shape,
+                            payload.piece,
+                            Pieces(payload.nbytes, item.source.reader.iterate_payload(item.name, payload)),
+                            checksum=payload.crc32c,
+                            shard=shard,
+                        )
+                        copied[item.target] = None
+                    else:
+                        array, tf_dtype = _read_values(item, dtype)
+                        data_type, array = to_values(item.target, array, tf_dtype)
+                        encoded, checksum = encode(item.target, array, data_type)
+                        writer.add(item.target, data_type, array.shape, encoded, checksum=checksum, shard=shard)
+                        converted[item.target] = None
+                    done += step.nbytes
+                    if progress is not None:
+                        progress(done, total)
+            writer.finish()
+        finally:
+            writer.abort()
     if checkpoint_state:
-        update_state(prefix, keep_older=checkpoint_state == "keep")
-    return Report(prefix, tuple(sorted(copied)), tuple(sorted(converted)), (), (), total)
+        update_state(os.fspath(prefix), keep_older=checkpoint_state == "keep")
+    return Report(address, tuple(sorted(copied)), tuple(sorted(converted)), (), (), total)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class CountingFileSystem(MemoryFileSystem):  # type: ignore[misc]  # fsspec has 
     Its addresses may have user information and a query, as those of some real stores.
     """
 
-    protocol = "counting"
+    protocol = "counted"
     store: dict[str, Any] = {}  # noqa: RUF012  # as in the base class
     pseudo_dirs: list[str] = [""]  # noqa: RUF012
     #: Requests by kind, the bytes of all `get`, and most requests in flight.
@@ -40,7 +40,7 @@ class CountingFileSystem(MemoryFileSystem):  # type: ignore[misc]  # fsspec has 
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
-        location = path.removeprefix("counting://").partition("?")[0]
+        location = path.removeprefix("counted://").partition("?")[0]
         stripped: str = MemoryFileSystem._strip_protocol(location.rpartition("@")[2])
         return stripped
 
@@ -87,7 +87,7 @@ class CountingFileSystem(MemoryFileSystem):  # type: ignore[misc]  # fsspec has 
             super().pipe_file(path, value, mode=mode, **kwargs)
 
 
-fsspec.register_implementation("counting", CountingFileSystem)
+fsspec.register_implementation("counted", CountingFileSystem)
 
 
 class CountingStore:
@@ -103,7 +103,7 @@ class CountingStore:
             for path in checkpoint.files:
                 name = os.path.basename(path)
                 MemoryFileSystem.pipe_file(self.files, f"/bucket/{folder}/{name}", pathlib.Path(path).read_bytes())
-        return f"counting://bucket/{folder}/{os.path.basename(prefix)}"
+        return f"counted://bucket/{folder}/{os.path.basename(prefix)}"
 
     def get(self, path: str) -> bytes:
         """Return an object without counting."""

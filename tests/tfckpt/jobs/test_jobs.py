@@ -248,9 +248,9 @@ def test_a_damaged_record_is_no_proof(source: str, tmp_path: pathlib.Path) -> No
 def test_plans_and_records_have_no_credentials(tmp_path: pathlib.Path) -> None:
     """Neither of the source nor of the output; tasks get them in other ways."""
     with counting_store() as store:
-        address = store.upload(write_source(tmp_path)).replace("counting://", "counting://user:password@")
+        address = store.upload(write_source(tmp_path)).replace("counted://", "counted://user:password@")
         address += "?token=1234567"
-        plan = jobs.plan_export(address, "counting://user:password@bucket/out/?token=1234567", shard_size=5_000)
+        plan = jobs.plan_export(address, "counted://user:password@bucket/out/?token=1234567", shard_size=5_000)
         result = jobs.run_task(plan.tasks[0], source=address)
         record = store.get(f"bucket/out/_tfckpt/{plan.tasks[0].output.rpartition('/')[2]}.json").decode()
 

@@ -236,11 +236,11 @@ def test_a_bucket_is_scanned_by_few_requests_and_no_secrets_are_written(tmp_path
         for _ in range(20):
             store.upload(str(tmp_path / "m"))
         store.reset()
-        plan = scanning.plan_scan("counting://user:password@bucket/?token=1234567")
+        plan = scanning.plan_scan("counted://user:password@bucket/?token=1234567")
         assert (len(plan.candidates), store.counts["get"] + store.counts["head"]) == (20, 0)
         rows = [row for some in scanning.run_scan(plan, plan.candidates, executor=Here()) for row in some]
         counts = store.counts["get"], store.counts["head"]
-        assert scan("counting://bucket/", "-o", "counting://bucket/table.jsonl", "--workers", 1) == 0
+        assert scan("counted://bucket/", "-o", "counted://bucket/table.jsonl", "--workers", 1) == 0
         table = store.get("bucket/table.jsonl")
 
     assert all(row.error is None and row.tensors == 1 for row in rows)

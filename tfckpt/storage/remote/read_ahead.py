@@ -24,8 +24,8 @@ from .transport import Part
 MAX_GAP_BYTES = 16 << 10
 #: Most requests at a time, unless the caller says otherwise.
 CONNECTIONS = 8
-#: Most bytes that are fetched or under way: two pieces for each of the usual connections, and what is being read.
-HELD_BYTES = 160 << 20
+#: Most bytes that are fetched or under way: a piece for each of the usual connections, and some that are read.
+HELD_BYTES = 96 << 20
 #: Most batches that a piece serves after its first: where the tensors of many shards alternate, none is held for long.
 _MAX_SPAN = 8
 #: Most pieces; each takes some memory even if it has few bytes.
