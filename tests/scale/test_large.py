@@ -51,7 +51,7 @@ def test_a_tensor_of_4_gib_is_streamed_in_little_address_space(tmp_path: pathlib
     )
 
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) < 256
+    assert int(result.stdout) < 320
     note(f"a tensor of 2^32 elements: {int(result.stdout)} MiB resident at most, requests of 8 MiB")
 
 
@@ -60,6 +60,7 @@ def test_a_scan_of_a_bucket_survives_kills(tmp_path: pathlib.Path) -> None:
     count = 400
     tfckpt.save({"w": np.arange(6, dtype=np.float32)}, tmp_path / "m")
     with serving() as server:
+        s3fs.S3FileSystem.clear_instance_cache()
         files = s3fs.S3FileSystem(use_listings_cache=False)
         files.mkdir("fleet")
         index, data = ((tmp_path / f"m{ending}").read_bytes() for ending in (".index", ".data-00000-of-00001"))

@@ -206,10 +206,10 @@ def identified(task: Task, index_sha256: str) -> Task:
 def estimate(tasks: Sequence[Task], read_bytes: int, *, part_bytes: int, piece_bytes: int = PIECE_BYTES) -> Estimate:
     """Return what the tasks cost: requests for pieces and indexes, for parts of uploads and records.
 
-    A task reads the end of the index and its version twice. An upload has a beginning and an end, and its result is
-    looked up for the record.
+    A task reads the end of the index and its version twice, and a piece of each data shard at least.
+    An upload has a beginning and an end, and its result is looked up for the record.
     """
     written = sum(task.nbytes for task in tasks)
-    gets = sum(math.ceil(task.nbytes / piece_bytes) + 3 for task in tasks)
+    gets = sum(math.ceil(task.nbytes / piece_bytes) + max(len(task.shards) - 1, 0) + 3 for task in tasks)
     puts = sum(math.ceil(task.nbytes / part_bytes) + 4 for task in tasks) + 1
     return Estimate(read_bytes, written, gets, puts)
