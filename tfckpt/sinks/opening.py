@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from urllib.request import url2pathname
 
 from .._typing import PathLike
 from ..addresses import split_address
 from ..errors import UnsupportedFeatureError
 from .contract import Sink
 from .local import LocalSink
-from .objects import ObjectSink
 
 
 def is_address(path: PathLike) -> bool:
@@ -31,7 +29,11 @@ def open_sink(path: PathLike) -> tuple[Sink, str]:
         return LocalSink(), text
     scheme = parts.scheme.lower()
     if scheme == "file://":
+        from urllib.request import url2pathname  # imports a web client
+
         return LocalSink(), url2pathname(parts.location.removeprefix("localhost"))
     if scheme in ("http://", "https://"):
         raise UnsupportedFeatureError(f"cannot write to {scheme}: use a local path or object storage", path=text)
+    from .objects import ObjectSink
+
     return ObjectSink(scheme + text[len(scheme) :]), parts.plain
