@@ -16,11 +16,11 @@ ROOT = pathlib.Path(__file__).parent.parent
 _SMALL = re.compile(r"\d\.\de[-+]\d\d|(?<=safetensors, )[\d,]+(?= bytes)")
 
 
-def test_demo_prints_what_the_readme_shows() -> None:
-    """The first run's output in the README is real, but for differences near zero and the size of a file."""
+def test_demo_prints_what_its_page_shows() -> None:
+    """The output of the first run in its page is real, but for differences near zero and the size of a file."""
     pytest.importorskip("torch", reason="the demo classifies images")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.split("<!-- demo -->\n```text\n")[1].split("\n```\n<!-- /demo -->")[0]
+    page = (ROOT / "docs" / "first-run.md").read_text(encoding="utf-8")
+    shown = page.split("<!-- demo -->\n```text\n")[1].split("\n```\n<!-- /demo -->")[0]
 
     result = subprocess.run(
         [sys.executable, ROOT / "examples" / "demo.py"],
@@ -40,3 +40,8 @@ def test_readme_links_lead_to_files() -> None:
     for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_readme_is_read_in_a_minute() -> None:
+    """Details belong to the documents."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
