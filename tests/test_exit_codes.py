@@ -48,6 +48,7 @@ EXIT_CODES = {
     "RulesError": 2,
     "UnsupportedOpError": 5,
     "OtherNetworkError": 5,
+    "TrainingGraphError": 5,
     "GraphError": 5,
     "TensorNameError": 5,
     "FeedError": 5,

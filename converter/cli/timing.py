@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from ..programs.measuring import find_peak_memory
 
 _WARM_UP = 3
 
@@ -82,12 +83,7 @@ def get_peak_memory(device: torch.device) -> int | None:
         return int(torch.cuda.max_memory_allocated(device))
     if device.type == "mps":
         return int(torch.mps.driver_allocated_memory())
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
+    return find_peak_memory()
 
 
 def _wait(device: torch.device) -> None:

@@ -38,8 +38,10 @@ from .variables import Inventory, SourceVariable
 #: The family for paths comes first, because paths are unique and full names may not be.
 FAMILIES: tuple[Family, ...] = (AUTOML_OBJECTS, AUTOML, KERAS, GARDEN_LEGACY, KECAM)
 
+#: All families, with the one whose networks are found by the numbers of their layers.
+ALL_FAMILIES = (*FAMILIES, GARDEN_VISION)
 #: The title of each family by its name.
-TITLES = {family.name: family.title for family in (*FAMILIES, GARDEN_VISION)}
+TITLES = {family.name: family.title for family in ALL_FAMILIES}
 
 #: A path in a Keras file whose layers have no names.
 _NUMBERED = re.compile(r"/vars/[0-9]+\Z")

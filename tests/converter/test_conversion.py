@@ -201,7 +201,7 @@ def test_report_is_complete_as_json(digits: pathlib.Path) -> None:
     assert shard == {"name": "model.ckpt-322.data-00000-of-00001", "nbytes": 506_584, "sha256": None}
     assert report["model"]["evidence"] == ["described from names and shapes", "strides from the graph"]
     assert report["weights"] == {"choice": "ema", "averaged": 113, "raw": 0}
-    assert report["rules"] == {"name": "automl", "version": "1", "scope": SCOPE, "head": None}
+    assert report["rules"] == {"name": "automl", "version": "1", "scope": SCOPE, "head": None, "part": None}
     assert report["totals"] == {
         "source_tensors": 227,
         "used": 113,

@@ -134,6 +134,8 @@ def test_output_matches_the_transcript(path: Path, tmp_path: Path, monkeypatch: 
     all_sessions = list(split_sessions(text))
     inputs.make(tmp_path, "\n".join(session.command for session in all_sessions))
     monkeypatch.chdir(tmp_path)
+    for entry in tmp_path.iterdir():  # another test may have imported the original of a module that is here
+        monkeypatch.delitem(sys.modules, entry.stem, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TFCKPT_CACHE", "cache")
     patience = transport.Patience(attempts=2, delay=0.001, timeout=5.0, total=20.0)
