@@ -22,7 +22,7 @@ PROGRAMS = {"tfckpt": tfckpt.cli, "tf2torch": converter.cli}
 #: Verbs without --json: `run` prints what a script prints, `plan-export` a plan, and `report` writes a page.
 WITHOUT_JSON = {"tfckpt": {"run", "plan-export", "report"}, "tf2torch": set[str]()}
 #: Verbs that need PyTorch.
-NEEDS_TORCH = ("bench", "convert", "evaluate", "export", "inspect", "revert", "verify")
+NEEDS_TORCH = ("bench", "convert", "evaluate", "export", "inspect", "revert", "verify", "ops")
 TYPES: dict[str, type | tuple[type, ...]] = {
     "text": str,
     "integer": int,

@@ -11,6 +11,11 @@ from converter.programs.report import ProgramReport
 from tests.conftest import DATA
 from tests.converter.conftest import DIGITS
 
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError:  # all tests here write or run programs of PyTorch
+    collect_ignore_glob = ["test_*.py"]
+
 PROBE = DATA / "digits" / "probe.npz"
 
 
