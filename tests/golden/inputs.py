@@ -231,7 +231,7 @@ def _confusing(folder: Path) -> None:
     def write(name: str) -> Path:
         return Bundle().add("w", INT32, [40], bytes(160)).write(folder / name, "m")
 
-    for name in ("hdf5", "lost-index", "gzipped", "only-graph", "pointer", "copy", "split", "folders/run"):
+    for name in ("hdf5", "lost-index", "gzipped", "only-graph", "pointer", "copy", "split", "nested/run"):
         (folder / name).mkdir(parents=True)
     (folder / "hdf5" / "checkpoint").write_bytes(KINDS["weights.h5"])
     write("lost-index").with_name("m.index").unlink()
@@ -245,7 +245,7 @@ def _confusing(folder: Path) -> None:
     write("split").with_name(shard).unlink()
     for part in ("aa", "ab"):
         (folder / "split" / f"{shard}.{part}").write_bytes(bytes(80))
-    write("folders/run")
+    write("nested/run")
 
 
 @_makes("two-of-three")

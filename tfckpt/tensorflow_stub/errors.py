@@ -30,6 +30,7 @@ class NotOfferedError(UnsupportedFeatureError, AttributeError):
         self.attribute = attribute
         self.file = file
         self.line = line
+        self.obj = None  # Python then proposes no other name: `zeros` is no replacement for `keras`.
 
 
 class ModuleNotOfferedError(UnsupportedFeatureError, ModuleNotFoundError):

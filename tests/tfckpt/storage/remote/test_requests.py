@@ -100,10 +100,7 @@ class CountingFileSystem(MemoryFileSystem):
     def _range(self, path: str, start: int, end: int | None) -> bytes:
         if path in self.zeros:
             return bytes(min(self.zeros[path], end or self.zeros[path]) - start)
-        with self.open(path, "rb") as file:
-            file.seek(start)
-            data: bytes = file.read(None if end is None else end - start)
-            return data
+        return bytes(self.store[path].getbuffer()[start:end])  # `open` asks for facts in early releases
 
 
 @pytest.fixture
