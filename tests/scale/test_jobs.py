@@ -132,8 +132,7 @@ def test_killed_workers_leave_no_trace_in_the_result(
     assert report.ok
     assert executor.kills == 3
     assert read_outputs(store) == {name: data for name, data in whole.items() if name != index}
-    lost = 1 if not isinstance(workers, LocalProcesses) else 2  # a pool loses all workers with one
-    assert executor.runs <= len(job.tasks) + executor.kills * lost
+    assert executor.runs <= len(job.tasks) + executor.kills  # at most one task is lost with a worker
     note(f"{type(workers).__name__}: {len(job.tasks)} tasks, {executor.kills} kills, {executor.runs} runs")
 
     jobs.finish(job)

@@ -1,18 +1,24 @@
 """Processes of this machine as an executor: started when needed, replaced when one is killed, stopped in time.
 
+Each process has one task at a time and a pipe of its own, so a process that is killed loses its own task and no other.
 They are started anew, and not forked: the parent may have threads.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import queue
 import signal
+import threading
 import time
+import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Future
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 #: Seconds that workers have to discard what they have begun, before they are killed.
 _GRACE = 4.0
@@ -23,76 +29,180 @@ class LocalProcesses:
 
     def __init__(self, workers: int | None = None) -> None:
         """Use as many workers as there are processors unless told otherwise."""
-        self._workers = workers or os.cpu_count() or 1
-        self._pool: ProcessPoolExecutor | None = None
+        self._count = workers or os.cpu_count() or 1
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._workers: set[_Worker] = set()
+        self._lock = threading.Lock()
+        self._is_stopped = False
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
-        """Begin to run a function in one of the processes."""
-        if self._workers == 1:
-            return _run_here(function, *arguments)
-        try:
-            return self._get_pool().submit(_run_in_worker, function, *arguments)
-        except BrokenProcessPool:  # a worker was killed, and the pool with it
-            self._stop()
-            return self._get_pool().submit(_run_in_worker, function, *arguments)
+        """Begin to run a function in one of the processes.
+
+        The future raises `BrokenExecutor` if that process is killed.
+        """
+        future: Future[Any] = Future()
+        if self._count == 1:
+            try:
+                future.set_result(function(*arguments))
+            except Exception as error:
+                future.set_exception(error)
+            return future
+        self._calls.put(_Call(future, function, arguments))
+        if len(self._threads) < self._count:
+            thread = threading.Thread(target=self._serve, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return future
 
     def __enter__(self) -> LocalProcesses:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stop()
-
-    def _get_pool(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            import multiprocessing
-
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_prepare_worker)
-        return self._pool
-
-    def _stop(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        processes = list((pool._processes or {}).values())
-        is_idle = not pool._pending_work_items
-        pool.shutdown(wait=is_idle, cancel_futures=True)
-        if is_idle:
-            return
-        for process in processes:
-            process.terminate()
+        self._is_stopped = True
+        for _ in self._threads:
+            self._calls.put(None)
+        with self._lock:
+            workers = list(self._workers)
+        for worker in workers:
+            worker.begin_stop()
         deadline = time.monotonic() + _GRACE
-        for process in processes:
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
+        for worker in workers:
+            worker.finish_stop(deadline)
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        """Hand calls to one process after another, until there are no more."""
+        worker: _Worker | None = None
+        while (call := self._calls.get()) is not None:
+            if self._is_stopped or not call.future.set_running_or_notify_cancel():
+                continue
+            try:
+                if worker is None:
+                    worker = self._start()
+                result = worker.run(call.function, call.arguments)
+            except EOFError:
+                assert worker is not None, "only a worker closes its end"
+                with self._lock:
+                    self._workers.discard(worker)
+                call.future.set_exception(BrokenExecutor(worker.describe_end()))
+                worker = None
+            except Exception as error:
+                call.future.set_exception(error)
+            else:
+                call.future.set_result(result)
+
+    def _start(self) -> _Worker:
+        with self._lock:
+            if self._is_stopped:
+                raise BrokenExecutor("the executor is stopped")
+            worker = _Worker()
+            self._workers.add(worker)
+            return worker
+
+
+class _Call(NamedTuple):
+    """A function to run, and the future of its result."""
+
+    future: Future[Any]
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+class _Worker:
+    """A process, and our end of its pipe."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        # A daemon, so that an interpreter that exits in another way does not wait for it.
+        self._process: SpawnProcess = context.Process(target=_work, args=(other,), daemon=True)
+        self._process.start()
+        other.close()
+        self._is_busy = False
+
+    def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """Return the result of a function, or raise its exception; `EOFError` if the process ends before."""
+        self._is_busy = True
+        try:
+            self._pipe.send((function, arguments))
+            result, error, trace = self._pipe.recv()
+        except OSError as lost:
+            raise EOFError from lost
+        finally:
+            self._is_busy = False
+        if error is not None:
+            raise error from _WorkerError(trace)
+        return result
+
+    def describe_end(self) -> str:
+        """Return how the process ended."""
+        self._process.join(_GRACE)
+        code = self._process.exitcode
+        return f"a worker was killed by signal {-code}" if code and code < 0 else f"a worker ended with code {code}"
+
+    def begin_stop(self) -> None:
+        """Let the process end: at once if it has nothing to do, or when it has discarded what it has begun."""
+        if self._is_busy:
+            self._process.terminate()
+        else:
+            self._pipe.close()
+
+    def finish_stop(self, deadline: float) -> None:
+        """Wait until the process ends, and kill it at the deadline of `time.monotonic`."""
+        self._process.join(max(0.0, deadline - time.monotonic()))
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+class _WorkerError(Exception):
+    """An exception in a worker, as the text of its traceback."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
 
 
 class _Terminated(BaseException):
     """A worker was asked to stop."""
 
 
-def _run_here(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    future: Future[Any] = Future()
-    try:
-        future.set_result(function(*arguments))
-    except Exception as error:
-        future.set_exception(error)
-    return future
+def _work(pipe: Connection) -> None:
+    """Run what comes through a pipe until it is closed.
 
-
-def _prepare_worker() -> None:
-    """Let the parent decide about Ctrl-C, and SIGTERM stop a task so that it discards what it has begun."""
+    The parent decides about Ctrl-C, and SIGTERM stops a task so that it discards what it has begun.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
+    try:
+        while True:
+            answer = _answer(pipe)
+            try:
+                pipe.send(answer)
+            except OSError:
+                raise
+            except Exception as error:  # it cannot be pickled
+                pipe.send((None, error, traceback.format_exc()))
+    except _Terminated:
+        os._exit(128 + signal.SIGTERM)
+    except (EOFError, OSError):  # the parent wants nothing more, or is gone
+        return
+
+
+def _answer(pipe: Connection) -> tuple[Any, Exception | None, str]:
+    """Run the next function; return its result, or its exception with the traceback."""
+    try:
+        function, arguments = pipe.recv()
+    except (EOFError, OSError):
+        raise
+    except Exception as error:  # it cannot be imported here, for example
+        return None, error, traceback.format_exc()
+    try:
+        return function(*arguments), None, ""
+    except Exception as error:
+        return None, error, traceback.format_exc()
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise _Terminated
-
-
-def _run_in_worker(function: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except _Terminated:
-        os._exit(128 + signal.SIGTERM)

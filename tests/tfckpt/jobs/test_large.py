@@ -24,10 +24,12 @@ def write_sparse(folder: pathlib.Path, *, shards: int, nbytes: int) -> str:
     return str(folder / "model")
 
 
-def test_a_terabyte_is_planned_in_little_memory_and_time(tmp_path: pathlib.Path) -> None:
-    """2,048 shards of 500 MB."""
+def test_a_terabyte_is_planned_in_little_memory_and_time(tmp_path: pathlib.Path, run_all: bool) -> None:
+    """2,048 shards of 500 MB, or an eighth of it in the quick run, within an eighth of the bounds."""
+    part = 1 if run_all else 8
+    shards = 2048 // part
     try:
-        source = write_sparse(tmp_path, shards=2048, nbytes=500 * 10**6)
+        source = write_sparse(tmp_path, shards=shards, nbytes=500 * 10**6)
     except OSError:
         pytest.skip("the disk has no sparse files")
     begin = time.process_time()
@@ -38,8 +40,8 @@ def test_a_terabyte_is_planned_in_little_memory_and_time(tmp_path: pathlib.Path)
 
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert plan.estimate.read_bytes == 2048 * 500 * 10**6
-    assert len(plan.tasks) == 205
-    assert len(text) < 2 * 10**6
-    assert peak < 64 << 20
-    assert time.process_time() - begin < 5
+    assert plan.estimate.read_bytes == shards * 500 * 10**6
+    assert len(plan.tasks) == -(-shards // 10)
+    assert len(text) < 1000 * shards
+    assert peak < (64 << 20) / part
+    assert time.process_time() - begin < 5 / part

@@ -10,45 +10,47 @@ import subprocess
 import sys
 import textwrap
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 
 import pytest
 
 from tests.tfckpt.jobs.helpers import Here, list_files, write_source
+from tests.tfckpt.jobs.in_workers import fail_in_ways, kill_always, kill_first
 from tfckpt import jobs
 from tfckpt.errors import ChecksumError, StorageError, WriteError
 from tfckpt.jobs.processes import LocalProcesses
 from tfckpt.jobs.running import run_all
 
 
-def fail_first(folder: str, number: int) -> int:
-    """Kill the own process the first time that a number comes, and return its square later."""
-    mark = pathlib.Path(folder) / str(number)
-    if number % 3 == 0 and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number * number
+@pytest.fixture(scope="module")
+def processes() -> Iterator[LocalProcesses]:
+    """Two workers, which are gone at the end."""
+    with LocalProcesses(2) as running:
+        yield running
+    assert not any(worker._process.is_alive() for worker in running._workers)
 
 
-def kill_always(number: int) -> int:
-    """Kill the own process."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    return number
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_killed_worker_loses_its_task_and_no_other(processes: LocalProcesses, tmp_path: pathlib.Path) -> None:
+    """The task that another worker had meanwhile is run once; a task that kills every worker is given up."""
+    outcomes = dict(run_all(functools.partial(kill_first, str(tmp_path)), [1, 2, 3], processes))
 
-
-def test_tasks_of_killed_workers_are_done_by_others(tmp_path: pathlib.Path) -> None:
-    """A pool that lost a worker is replaced."""
-    function = functools.partial(fail_first, str(tmp_path))
-
-    outcomes = dict(run_all(function, list(range(1, 5)), workers=2, attempts=9))
-
-    assert outcomes == {number: number * number for number in range(1, 5)}
-
-
-def test_a_task_that_kills_every_worker_is_given_up() -> None:
-    """After so many attempts."""
+    assert outcomes == {1: 1, 2: 4, 3: 9}
+    assert sorted((tmp_path / "runs").read_text().split()) == ["1", "1", "2", "3"]
     with pytest.raises(StorageError, match="lost its worker"):
-        list(run_all(kill_always, [1], workers=2, attempts=2))
+        list(run_all(kill_always, [1], processes, attempts=1))
+
+
+def test_errors_in_a_worker_are_raised_with_their_place_there(processes: LocalProcesses) -> None:
+    """So are those of what cannot be sent to it or back; the worker goes on."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        processes.submit(fail_in_ways, "bug").result()
+    assert "fail_in_ways" in str(caught.value.__cause__)
+    for function, argument in ((fail_in_ways, "result"), (fail_in_ways, lambda: None)):
+        with pytest.raises(Exception, match="pickle"):
+            processes.submit(function, argument).result()
+    assert processes.submit(abs, -3).result() == 3
 
 
 def test_transient_errors_are_tried_again_and_others_are_not() -> None:
@@ -97,13 +99,13 @@ def test_no_more_tasks_are_outstanding_than_an_executor_takes(monkeypatch: pytes
     assert max(outstanding) <= 3
 
 
-def test_a_job_in_processes_writes_the_same_files(tmp_path: pathlib.Path) -> None:
+def test_a_job_in_processes_writes_the_same_files(processes: LocalProcesses, tmp_path: pathlib.Path) -> None:
     """And so does one in threads, and one in this process."""
     source = write_source(tmp_path)
     reports = []
     for name, options in (
         ("here", {"workers": 1}),
-        ("processes", {"workers": 2}),
+        ("processes", {"executor": processes}),
         ("threads", {"executor": ThreadPoolExecutor(3)}),
     ):
         plan = jobs.plan_export(source, tmp_path / name, shard_size=5_000)
@@ -153,14 +155,14 @@ def test_sigterm_ends_a_job_in_time_and_leaves_no_temporary_files(tmp_path: path
 
 
 def test_leaving_the_pool_stops_its_processes() -> None:
-    """Whether or not they have something to do."""
+    """Also one that has something to do."""
     with LocalProcesses(2) as processes:
-        assert processes.submit(abs, -3).result() == 3
-        workers = list((processes._pool._processes or {}).values())  # type: ignore[union-attr]
-        processes.submit(time.sleep, 60)
+        future = processes.submit(time.sleep, 60)
+        while not future.running():
+            time.sleep(0.01)
+        workers = [worker._process for worker in processes._workers]
         begin = time.monotonic()
 
     assert time.monotonic() - begin < 6
-    for worker in workers:
-        worker.join(5)
-        assert not worker.is_alive()
+    assert isinstance(future.exception(), BrokenExecutor)
+    assert not any(worker.is_alive() for worker in workers)

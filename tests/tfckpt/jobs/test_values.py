@@ -37,7 +37,7 @@ def partitioned(draw: st.DrawFn) -> tuple[tuple[int, ...], list[list[tuple[int, 
     st.randoms(use_true_random=False),
     st.tuples(st.sampled_from([16, 64, 1 << 20]), st.sampled_from([8, 40, 64, 1 << 20])),
 )
-@hypothesis.settings(max_examples=40)
+@hypothesis.settings(max_examples=15)
 def test_partitioned_tensors_are_put_together(
     tmp_path_factory: pytest.TempPathFactory,
     case: tuple[tuple[int, ...], list[list[tuple[int, int]]]],
@@ -70,17 +70,20 @@ def test_partitioned_tensors_are_put_together(
     np.testing.assert_array_equal(arrays["v"], np.array([7], dtype), strict=True)
 
 
-def test_a_task_makes_at_most_five_percent_more_requests_than_ranges(tmp_path: pathlib.Path) -> None:
-    """20 pieces of 8 MiB in 20 requests, and two for the index, with several in flight."""
+def test_a_task_makes_at_most_five_percent_more_requests_than_ranges(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 pieces in 20 requests, and two for the index, with several in flight, in the memory of those held."""
+    monkeypatch.setattr("tfckpt.storage.remote.read_ahead.HELD_BYTES", 6 << 19)
     source = tmp_path / "model"
-    tfckpt.save({"w": np.zeros((20, 1 << 20), np.float64), "a": np.ones(3, np.float32)}, source)
+    tfckpt.save({"w": np.zeros((20, 1 << 16), np.float64), "a": np.ones(3, np.float32)}, source)
     with counting_store() as store:
         address = store.upload(str(source))
-        plan = jobs.plan_export(address, tmp_path / "out")
+        plan = jobs.plan_export(address, tmp_path / "out", piece_bytes=1 << 19)
         store.reset()
         type(store.files).delay = 0.002
         tracemalloc.start()
-        jobs.run_task(plan.tasks[0], connections=4)
+        jobs.run_task(plan.tasks[0], connections=4, piece_bytes=1 << 19)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         counts, most = dict(store.counts), store.most_in_flight
@@ -89,7 +92,7 @@ def test_a_task_makes_at_most_five_percent_more_requests_than_ranges(tmp_path: p
     assert counts["get"] <= 22
     assert counts["all"] <= 25
     assert 3 <= most <= 4
-    assert peak < 256 << 20
+    assert peak < 12 << 19  # of 20 << 19
 
 
 def test_every_third_request_may_fail(tmp_path: pathlib.Path) -> None:
@@ -162,21 +165,21 @@ def test_slices_along_other_axes_are_read_in_bounded_memory(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slab by slab, each byte once, and a request for each slice of a slab."""
-    monkeypatch.setattr("tfckpt.bundle.reader.SLAB_BYTES", 4 << 20)
-    source = write_columns(tmp_path, rows=1 << 15, columns=256, parts=4)
+    monkeypatch.setattr("tfckpt.bundle.reader.SLAB_BYTES", 1 << 20)
+    source = write_columns(tmp_path, rows=1 << 13, columns=256, parts=4)
     with counting_store() as store:
         address = store.upload(source)
         plan = jobs.plan_export(address, tmp_path / "out")
         store.reset()
         tracemalloc.start()
-        jobs.run_task(plan.tasks[0], connections=2, piece_bytes=1 << 20)
+        jobs.run_task(plan.tasks[0], connections=2, piece_bytes=1 << 18)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         counts = dict(store.counts)
 
-    assert counts["bytes"] < 1.01 * (32 << 20) + 65536
+    assert counts["bytes"] < 1.01 * (8 << 20) + 65536
     assert counts["get"] <= 32 + 3
-    assert peak < 60 << 20
+    assert peak < 15 << 20
 
 
 def test_damage_in_a_slice_along_another_axis_is_found(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
