@@ -13,9 +13,10 @@ from torch import Tensor
 from tfckpt.limits import DEFAULT_LIMITS, Limits
 
 from .._typing import PathLike
-from ..errors import ExportError, FeedError
+from ..errors import ExportError, FeedError, Shape
 from ..families.averages import WeightsChoice
 from ..formats.atomic import check_free
+from ..verification.activations import load_golden
 from ..verification.devices import check_device
 from .calibration import Calibration
 from .check import ALLOWED_UNITS, Case, compare_outputs, judge, make_cases, run_program
@@ -27,7 +28,17 @@ from .opening import Source, SourceOptions, open_subject
 from .probes import Probes
 from .quality import Precision
 from .report import ProgramReport
-from .shapes import BATCH, Axis, ShapeOptions, Shapes, checked_shapes, choose_shapes, describe_shape, traced_shapes
+from .shapes import (
+    BATCH,
+    Axis,
+    ShapeOptions,
+    Shapes,
+    checked_shapes,
+    choose_shapes,
+    describe_shape,
+    list_axes,
+    traced_shapes,
+)
 from .staging import precise_path, staged_files
 from .subject import Argument, Subject
 from .tracing import describe_untrained, trace
@@ -77,7 +88,8 @@ def export_program(
     """Write a network or a graph to a file that runs without this package; the ending of `path` chooses the form.
 
     `source` is a path, an open checkpoint, the result of `convert`, or a module, such as one of `load_model` or
-    `graph_module` that was trained; any other module needs its inputs as `example`. A path is taken as a network of
+    `graph_module` that was trained; any other module needs its inputs as `example`. A graph that does not
+    say how many axes an input has takes them from `expect`, or from `example` by name. A path is taken as a network of
     ours if it is one, else as a graph. `as_graph`, and every option from `signature` to `nchw`, takes the graph; all
     but the last are those of `graph_module`, and `weights` and `key` are those of `load_model`. With `nchw`, images
     of a graph are passed and returned as NCHW.
@@ -140,6 +152,7 @@ def export_program(
                 constants=constants or {},
                 dropout=dropout,
                 nchw=nchw,
+                shapes=_read_shapes(example, expect),
             ),
             example=example,
             limits=limits,
@@ -156,6 +169,8 @@ def export_program(
     if expected is not None:
         _check_fits(expected[0], traced.shapes)
         cases += judge(subject, [expected], device=device)
+    if subject.kind == "graph" and not list_axes(shapes) and not static and destination.allows_dynamic:
+        notes.append("checked at one size: the graph leaves none open")
     judging = None
     if precision is not None:
         judging = Judging.prepare(
@@ -198,6 +213,14 @@ def export_program(
         report = dataclasses.replace(report, size=size_in_bytes, losses=losses)
         report.require()
     return report
+
+
+def _read_shapes(example: Sequence[Tensor] | Mapping[str, Tensor] | None, expect: PathLike | None) -> dict[str, Shape]:
+    """Return the shapes of the arrays that the caller gives by name."""
+    arrays: Mapping[str, Any] = {} if expect is None else load_golden(expect)
+    if isinstance(example, Mapping):
+        arrays = {**arrays, **example}
+    return {name: tuple(array.shape) for name, array in arrays.items()}
 
 
 def _choose_precision(destination: Destination, dtype: str | None, quantize: str | None) -> Precision | None:

@@ -20,7 +20,7 @@ from .._typing import PathLike
 from ..engine import GraphModule, ReferenceGraph, graph_module, inspect_graph, load_graph
 from ..engine.ports import Port
 from ..engine.variables import Weights
-from ..errors import GraphError, UnsupportedOpError
+from ..errors import GraphError, Shape, UnsupportedOpError
 from ..families.averages import WeightsChoice
 from .metadata import TENSORS_KEY, describe_source, hash_files, hash_tensors_of
 from .subject import Argument, Subject, wrap_forward
@@ -37,7 +37,10 @@ _IMAGE_CHANNELS = (1, 3, 4)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GraphOptions:
-    """Which part of which graph: the arguments of `graph_module`, and whether images come as NCHW."""
+    """Which part of which graph: the arguments of `graph_module`, and whether images come as NCHW.
+
+    `shapes` are those of example inputs, by name; they say how many axes an input has if the graph does not.
+    """
 
     signature: str | None = None
     tags: Sequence[str] | None = None
@@ -47,6 +50,7 @@ class GraphOptions:
     constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     dropout: bool = False
     nchw: bool = False
+    shapes: Mapping[str, Shape] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def is_given(self) -> bool:
@@ -81,7 +85,7 @@ def open_graph(
         signature = _name_signature(graph, options)
     name = os.path.basename(strip_separators(path))
     title = f"{name}, graph{'' if signature is None else f' (signature {signature})'}"
-    subject = _make_subject(module, title, describe_source(name, files, signature=signature))
+    subject = _make_subject(module, title, describe_source(name, files, signature=signature), options.shapes)
     return use_channels_first(subject) if options.nchw else subject
 
 
@@ -102,10 +106,10 @@ def _describe_parts(graph: ReferenceGraph, options: GraphOptions) -> str:
     return "".join(lines)
 
 
-def open_graph_module(module: GraphModule) -> Subject:
-    """Return a graph that was loaded already, and perhaps trained."""
+def open_graph_module(module: GraphModule, shapes: Mapping[str, Shape]) -> Subject:
+    """Return a graph that was loaded already, and perhaps trained; `shapes` are those of `GraphOptions`."""
     metadata = describe_source("GraphModule", {"tensors": hash_tensors_of(module)})
-    return _make_subject(module.eval(), "a graph module", metadata)
+    return _make_subject(module.eval(), "a graph module", metadata, shapes)
 
 
 def _name_signature(graph: ReferenceGraph, options: GraphOptions) -> str | None:
@@ -147,7 +151,7 @@ def use_channels_first(subject: Subject) -> Subject:
     )
 
 
-def _make_subject(module: GraphModule, title: str, metadata: Mapping[str, str]) -> Subject:
+def _make_subject(module: GraphModule, title: str, metadata: Mapping[str, str], shapes: Mapping[str, Shape]) -> Subject:
     if not module.inputs:
         raise GraphError("the outputs depend on no input: name the tensors to feed as inputs (--inputs)")
     tensors = {
@@ -160,14 +164,14 @@ def _make_subject(module: GraphModule, title: str, metadata: Mapping[str, str]) 
         title=title,
         module=module,
         make_exact=module.make_float64,
-        arguments=tuple(_make_argument(port) for port in module.inputs),
+        arguments=tuple(_make_argument(port, shapes) for port in module.inputs),
         outputs=tuple(port.key for port in module.outputs),
         by_name=True,
         metadata={**metadata, TENSORS_KEY: json.dumps(tensors)},
     )
 
 
-def _make_argument(port: Port) -> Argument:
+def _make_argument(port: Port, shapes: Mapping[str, Shape]) -> Argument:
     kind = port.dtype or "float32"
     if kind == "string":
         raise GraphError(
@@ -177,11 +181,14 @@ def _make_argument(port: Port) -> Argument:
     dtype = _DTYPES.get(kind) or getattr(torch, kind, None)
     if not isinstance(dtype, torch.dtype):
         raise GraphError(f"the input {printable(port.key)} has the dtype {kind}, which programs do not take")
-    if port.shape is None:
+    if port.shape is not None:
+        shape = tuple(None if size < 0 else size for size in port.shape)
+    elif (example := shapes.get(port.key, shapes.get(port.argument))) is not None:
+        shape = (None, *example[1:]) if example else ()
+    else:
         raise GraphError(
-            f"the input {printable(port.key)} has an unknown number of axes, which programs need: name a tensor after "
-            "it whose shape the graph knows as input (--inputs)"
+            f"the graph does not say how many axes the input {printable(port.key)} has: give recorded values, whose "
+            "shapes are taken (--expect, expect= or example=), or name a tensor after it as input (--inputs)"
         )
-    shape = tuple(None if size < 0 else size for size in port.shape)
     is_image = len(shape) == 4 and shape[3] in _IMAGE_CHANNELS
     return Argument(name=port.argument, dtype=dtype, shape=shape, sides=(1, 2) if is_image else ())

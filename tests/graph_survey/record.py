@@ -4,7 +4,7 @@ Usage: python tests/graph_survey/record.py FOLDER [PART-OF-A-PATH ...]
 
 For each signature of a SavedModel, and for the ends of a `.meta` graph or a frozen graph, the inputs are made up and
 TensorFlow's outputs are stored: FOLDER/recorded/NAME.npz, with a description in JSON. Graphs run in processes of their
-own with a limit of time. What is recorded already is left alone.
+own with limits of time and memory. What is recorded already is left alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import resource
 import sys
 import traceback
 from typing import Any
@@ -25,7 +26,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 tf1 = tf.compat.v1
+#: What one graph may take: seconds, and bytes of memory.
 SECONDS = 120
+BYTES = 6 << 30
 #: Ends of graphs that are not results: of training, savers, summaries and initialization.
 SKIPPED = ("save", "gradients", "train", "adam", "init", "summar", "report_uninit", "metrics", "optimi", "group_deps")
 UPDATES = ("Apply", "Assign", "Scatter", "ResourceApply", "ResourceScatter", "SparseApply")
@@ -71,6 +74,7 @@ def record(path: pathlib.Path, name: str, target: pathlib.Path) -> None:
     cases: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {}
     error = ""
+    resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
     try:
         with tf1.Session(graph=tf.Graph()) as session:
             for label, inputs, outputs in load(session, path):

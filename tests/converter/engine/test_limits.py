@@ -88,6 +88,18 @@ def test_exponentially_growing_calls_are_rejected() -> None:
     assert (caught.value.limit, caught.value.maximum) == ("max_operations", 5000)
 
 
+def test_graph_with_too_many_operations_is_rejected() -> None:
+    """A chain as long as the limit runs, and one operation more is refused before anything runs."""
+    names = [f"n{number}" for number in range(1000)]
+    parts = [placeholder("n"), *(node(name, "Neg", before) for before, name in zip(["n", *names], names, strict=False))]
+    limits = ReferenceLimits(max_operations=1000)
+
+    assert graph(*parts, limits=limits).run("n999", {"n": 2.0}) == 2
+    with pytest.raises(GraphLimitError) as caught:
+        graph(*parts, node("more", "Neg", "n999"), limits=limits).run("more", {"n": 2.0})
+    assert (caught.value.limit, caught.value.claimed) == ("max_operations", 1001)
+
+
 def make_nested_branches(depth: int) -> list[str]:
     """Return functions that each run the next one with an If."""
     both = [

@@ -15,14 +15,35 @@ import torch
 from torch import nn
 
 import converter
-from converter.errors import ExportError, FeedError, GraphError, ProgramError, UnsupportedOpError, VerificationError
+from converter.errors import (
+    ExportError,
+    FeedError,
+    GraphError,
+    GraphLimitError,
+    ProgramError,
+    TensorNameError,
+    UnsupportedOpError,
+    VerificationError,
+)
 from converter.model.config import EfficientNetConfig, StageConfig
 from converter.programs import check
+from converter.programs.graphs import GraphOptions, open_graph
 from converter.programs.metadata import SOURCE_KEY, TENSORS_KEY
 from converter.programs.report import ProgramReport
 from tests.conftest import slow
 from tests.converter.conftest import DIGITS
-from tests.converter.engine.graphs import constant, integers, node, placeholder, write_frozen
+from tests.converter.engine.graphs import (
+    PLACEHOLDER,
+    call,
+    constant,
+    function,
+    function_attribute,
+    integers,
+    node,
+    placeholder,
+    write_frozen,
+)
+from tfckpt.errors import CheckpointNotFoundError, LimitExceededError
 
 from .conftest import PROBE
 
@@ -37,6 +58,10 @@ SMALL = EfficientNetConfig(
     head_channels=8,
     num_classes=3,
 )
+
+
+ELSE = function_attribute("else_branch", "f")
+VARIABLE = 'attr { key: "dtype" value { type: 1 } } attr { key: "shape" value { shape { dim { size: 3 } } } }'
 
 
 class Logarithm(nn.Module):
@@ -214,6 +239,109 @@ def test_recorded_values_that_differ_leave_no_file(frozen: pathlib.Path, tmp_pat
     with pytest.raises(FeedError):
         export(tmp_path / "wrong.onnx")
     assert not (tmp_path / "wrong.onnx").exists()
+
+
+def test_input_of_unknown_rank_has_the_axes_of_recorded_values(tmp_path: pathlib.Path) -> None:
+    """Its batch is open and its other sizes are those of the values; without values the error says what to give."""
+    graph = write_frozen(
+        tmp_path / "frozen.pb",
+        node("x", "Placeholder", attributes=PLACEHOLDER),
+        constant("w", 0.5, 3, 2),
+        node("y", "MatMul", "x", "w"),
+    )
+
+    subject = open_graph(graph, GraphOptions(outputs="y", shapes={"x": (2, 3)}), None)
+
+    assert [argument.shape for argument in subject.arguments] == [(None, 3)]
+    with pytest.raises(GraphError, match=r"how many axes the input x has.*--expect"):
+        converter.export_program(graph, tmp_path / "n.pt2", outputs="y")
+
+
+BAD_GRAPHS: dict[str, tuple[list[str], dict[str, Any], type[Exception], str]] = {
+    "cycle": (
+        [placeholder("x", -1, 3), node("a", "Add", "x", "b"), node("b", "Neg", "a")],
+        {"outputs": "b"},
+        GraphError,
+        "cycle: a -> b -> a",
+    ),
+    "function that calls itself": (
+        [placeholder("x", -1, 3), call("a", "f", "x"), function("f", call("again", "f", "x"), returns="again:out_0:0")],
+        {"outputs": "a"},
+        GraphLimitError,
+        "max_call_depth",
+    ),
+    "branch that calls itself": (
+        [
+            placeholder("x", -1, 3),
+            placeholder("p"),
+            node("a", "If", "p", "x", attributes=f"{function_attribute('then_branch', 'f')} {ELSE}"),
+            function("f", node("i", "If", "p", "x", attributes=f"{function_attribute('then_branch', 'f')} {ELSE}"))
+            .replace("input_arg", 'input_arg { name: "p" type: 1 } input_arg', 1)
+            .replace('value: "y"', 'value: "i:output:0"'),
+        ],
+        {"outputs": "a"},
+        GraphError,
+        "the function f calls itself without end",
+    ),
+    "constant of terabytes": (
+        [placeholder("x", -1, 3), constant("huge", 1.0, 1 << 20, 1 << 20), node("y", "Add", "x", "huge")],
+        {"outputs": "y"},
+        LimitExceededError,
+        "max_constant_bytes",
+    ),
+    "filled tensor of terabytes": (
+        [
+            placeholder("x", -1, 3),
+            integers("sizes", 1 << 20, 1 << 20),
+            constant("one", 1.0),
+            node("huge", "Fill", "sizes", "one"),
+            node("y", "Add", "x", "huge"),
+        ],
+        {"outputs": "y"},
+        GraphLimitError,
+        "max_tensor_bytes",
+    ),
+    "values of another shape": (
+        [placeholder("x", -1, 3), node("y", "Neg", "x")],
+        {"outputs": "y", "expect": "other.npz"},
+        FeedError,
+        r"x in .* is float32 \[2, 4\], expected float32 \[any, 3\]",
+    ),
+    "absent signature": (
+        [placeholder("x", -1, 3), node("y", "Neg", "x")],
+        {"signature": "predict"},
+        TensorNameError,
+        "no signature predict",
+    ),
+    "absent checkpoint": (
+        [placeholder("x", 3), node("v", "VariableV2", attributes=VARIABLE), node("y", "Add", "x", "v")],
+        {"outputs": "y", "checkpoint": "absent.ckpt"},
+        CheckpointNotFoundError,
+        "absent.ckpt",
+    ),
+    "variable without a checkpoint": (
+        [placeholder("x", 3), node("v", "VariableV2", attributes=VARIABLE), node("y", "Add", "x", "v")],
+        {"outputs": "y"},
+        GraphError,
+        "checkpoint",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_GRAPHS)
+def test_graph_that_cannot_run_is_one_error_and_no_file(
+    name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a hostile or damaged graph claims is refused within the limits, before anything of its size is made."""
+    parts, options, error, words = BAD_GRAPHS[name]
+    monkeypatch.chdir(tmp_path)
+    np.savez("other.npz", x=np.zeros((2, 4), np.float32), y=np.zeros((2, 4), np.float32))
+    graph = write_frozen(tmp_path / "frozen.pb", *parts)
+
+    with pytest.raises(error, match=words):
+        converter.export_program(graph, "a.pt2", **options)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["frozen.pb", "other.npz"]
 
 
 def test_module_with_indices_and_several_outputs_is_exported(tmp_path: pathlib.Path) -> None:
