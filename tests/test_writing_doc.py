@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import os
 import pathlib
-import re
-import shlex
 
 import pytest
 
-import converter.cli
-import tfckpt.cli
+from .console import read_blocks, run_page
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "writing.md"
-_COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
-_BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
-
-
-def make_folder(arguments: list[str]) -> int:
-    """Do what `mkdir` does."""
-    for folder in arguments:
-        pathlib.Path(folder).mkdir()
-    return 0
-
-
-_COMMANDS = {"tfckpt": tfckpt.cli.main, "tf2torch": converter.cli.main, "mkdir": make_folder}
 
 
 def test_examples_of_the_page_run_and_print_what_it_shows(
     data: pathlib.Path,
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Commands and Python in their order, in a folder with the digits network's checkpoints."""
     pytest.importorskip("torch", reason="one of the files is PyTorch's")
@@ -39,19 +23,11 @@ def test_examples_of_the_page_run_and_print_what_it_shows(
     os.symlink(data / "digits-train", "digits-train")
     os.symlink(data / "digits" / "efficientnetv2-digits", "digits")
     os.symlink(data / "reverted" / "finetuned.pth", "finetuned.pth")
-    names: dict[str, object] = {}
+    text = PAGE.read_text(encoding="utf-8")
 
-    blocks = _BLOCK.findall(PAGE.read_text(encoding="utf-8"))
-    for kind, text in blocks:
-        if kind == "python":
-            exec(compile(text, str(PAGE), "exec"), names)
-            continue
-        for command, shown in _COMMAND.findall(text):
-            program, *arguments = shlex.split(command)
-            assert _COMMANDS[program](arguments) == 0
-            assert capsys.readouterr().out == shown
+    run_page(text, kinds=("console", "python"))
 
-    assert [kind for kind, _ in blocks].count("console") == 3
+    assert [kind for kind, _ in read_blocks(text)].count("console") == 3
     assert sorted(path.name for path in tmp_path.glob("tuned/*.index")) == ["again.index", "model.ckpt.index"]
     assert sorted(path.name for path in tmp_path.glob("averaged/*.index")) == [
         "doubled.index",
