@@ -16,6 +16,7 @@ from tfckpt.graphs.graph import Function, Graph, Node
 from .dropout import replace_dropout
 from .frames import structure_loops
 from .registry import output_names
+from .statistics import use_moving_statistics
 
 #: Operations that call the function named in their attribute `f`.
 CALLS = {"PartitionedCall", "StatefulPartitionedCall", "TPUPartitionedCall"}
@@ -85,12 +86,16 @@ class Program:
     """A graph and its library of functions, with structured loops; the body of a function is built on first use.
 
     Dropout is an operation of its own in the bodies, or left out unless `dropout`.
+    With `moving_statistics`, batch norms of training are turned into those of evaluation, where that is certain;
+    `has_moving_statistics` says whether any was, in the bodies built so far.
     """
 
-    def __init__(self, graph: Graph, *, dropout: bool = False) -> None:
+    def __init__(self, graph: Graph, *, dropout: bool = False, moving_statistics: bool = False) -> None:
         self.graph = structure_loops(graph)
-        self.dropout = dropout
-        self.main = Body("", replace_dropout(self.graph.nodes, is_active=dropout), self.graph.functions)
+        self._dropout = dropout
+        self._moving_statistics = moving_statistics
+        self.has_moving_statistics = False
+        self.main = Body("", self._prepare(self.graph.nodes), self.graph.functions)
         self._bodies: dict[str, Body] = {}
 
     def function(self, name: str, *, caller: Node) -> Body:
@@ -102,9 +107,18 @@ class Program:
                 raise GraphError(
                     f"calls the function {name}, which the graph does not define{hint}", node=caller.name, op=caller.op
                 )
-            nodes = replace_dropout(function.nodes, is_active=self.dropout)
-            self._bodies[name] = _make_body(function, nodes, self.graph.functions)
+            self._bodies[name] = _make_body(function, self._prepare(function.nodes), self.graph.functions)
         return self._bodies[name]
+
+    def _prepare(self, nodes: Sequence[Node]) -> Sequence[Node]:
+        """Return the nodes of a body with dropout and batch norms as they are wanted."""
+        nodes = replace_dropout(nodes, is_active=self._dropout)
+        if not self._moving_statistics:
+            return nodes
+        body = Body("", nodes, self.graph.functions)
+        replaced = use_moving_statistics(body.nodes, body.parse)
+        self.has_moving_statistics |= len(replaced) > len(nodes)
+        return replaced
 
     def called_function(self, node: Node) -> str | None:
         """Return the function that a node always calls; None if it calls none, or if the choice depends on values."""

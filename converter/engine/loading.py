@@ -24,6 +24,7 @@ def load_graph(
     tags: Sequence[str] | None = None,
     limits: ReferenceLimits = DEFAULT_LIMITS,
     file_limits: Limits = DEFAULT_FILE_LIMITS,
+    moving_statistics: bool = False,
 ) -> ReferenceGraph:
     """Load the graph at `path` with its checkpoint; as a context manager it closes the checkpoint that it opened.
 
@@ -32,6 +33,8 @@ def load_graph(
     TensorFlow.js graph model. Each may be inside an archive or at an address.
     `checkpoint` replaces the checkpoint saved with the graph; a frozen graph needs none.
     `tags` select one graph of a SavedModel that has several.
+    With `moving_statistics`, the batch norms of a graph of training normalize by the moving averages of mean and
+    variance, as in evaluation, wherever the graph shows which variables these are; other batch norms stay as they are.
 
     Raises `GraphError` if there is no graph, and the errors of `tfckpt.open` if there is nothing at `path`.
     """
@@ -58,6 +61,7 @@ def load_graph(
         kind=source.kind,
         tags=source.meta_graph.tags,
         other_tags=source.other_tags,
+        moving_statistics=moving_statistics,
     )
 
 

@@ -86,9 +86,12 @@ class ReferenceGraph:
         kind: str = "graph",
         tags: Sequence[str] = (),
         other_tags: Sequence[Sequence[str]] = (),
+        moving_statistics: bool = False,
     ) -> None:
         """Use `load_graph` instead; `owns_checkpoint` says whether `close` closes the checkpoint too.
 
+        With `moving_statistics`, batch norms of training use their moving statistics instead of the batch's, where the
+        graph says which variables those are.
         `kind` is the kind of file, `tags` are those of the graph and `other_tags` those of others in the same file.
         """
         self.path = path
@@ -100,7 +103,8 @@ class ReferenceGraph:
         self.signatures = dict(signatures or {})
         self.limits = limits
         self._owns_checkpoint = owns_checkpoint
-        self._program = Program(graph)
+        self._moving_statistics = moving_statistics
+        self._program = Program(graph, moving_statistics=moving_statistics)
         self._objects = objects
         self._trainable = dict(trainable or {})
         self._store = VariableStore(lambda: self.sources, checkpoint)
@@ -138,7 +142,7 @@ class ReferenceGraph:
 
     @cached_property
     def _with_dropout(self) -> Program:
-        return Program(self.graph, dropout=True)
+        return Program(self.graph, dropout=True, moving_statistics=self._moving_statistics)
 
     def read_tables(self, nodes: Mapping[str, Node]) -> dict[str, Table]:
         """Return the contents of tables; raise `GraphError` if they depend on more than constants."""
@@ -170,6 +174,16 @@ class ReferenceGraph:
         """Whether each variable was trained; variables of which the graph does not say are missing."""
         captured = {} if self._objects is None else captured_trainable(self._program, self._objects)
         return self._trainable | captured
+
+    @property
+    def has_moving_statistics(self) -> bool:
+        """Whether a batch norm of training was turned into one of evaluation."""
+        return self._program.has_moving_statistics
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """The nodes of the main graph as they are run, by name: without dropout, and with structured loops."""
+        return self._program.main.nodes
 
     @property
     def placeholders(self) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ class ProofRecord:
 
     `weights` counts the tensors that were equal to the source's byte for byte, and `constants` those filled with one.
     `layers` is None if layers were not compared; `reason` says why in a few words, and `explanation` in a sentence.
+    With `layers`, `explanation` says how a graph of training was run, and is None for any other.
     `changes` were made after the state that was compared with the graph: the written tensors were compared with a
     second computation of these changes.
     `files` are SHA-256 in hex of the source's index and of its graph, by name.
@@ -102,6 +103,8 @@ class ProofRecord:
             owner = "a layer's" if layers.unit == "layer" else "the"
             largest = f"largest difference {layers.difference:.1e} of {owner} largest value"
             comma = "," if layers.unit == "layer" else ""
+            if self.explanation is not None:
+                rows.append(("graph", self.explanation))
             rows.append((kind, f"{layers.count} agree with the graph's ({layers.dtype}):"))
             rows.append((kind, f"{largest}, allowed {layers.allowed:.1e}{comma}"))
             if layers.unit == "layer":

@@ -40,6 +40,8 @@ _TRAINING = (
     "Size",
 )
 _REPORTING = ("CrossEntropyWithLogits", "Summary", "SummaryV2", "Assign", "AssignAdd", "Grad")
+#: Operations that only give the logits another shape.
+_ARRANGING = {"ExpandDims", "Reshape", "Squeeze"}
 _SUMS = {"All", "Any", "Max", "Mean", "Min", "Prod", "Sum"}
 
 
@@ -106,9 +108,18 @@ class Consumers:
     def _trains(self, node: GraphNode | None) -> bool:
         if node is None:
             return False
-        if node.op.startswith(_TRAINING) or node.op.endswith(_REPORTING):
+        if node.op.startswith(_TRAINING) or node.op.endswith(_REPORTING) or self._is_gradient(node.name):
             return True
         return node.op in _SUMS and _is_over_batch(self._reader.term(node.name))
+
+    def _is_gradient(self, name: str) -> bool:
+        """Return True for a part of a gradient: TensorFlow names its scope after the operation, with `_grad` behind."""
+        operation, found, _ = name.partition("_grad/")
+        while found and "/" in operation:  # the scope of all gradients stands before the operation's name
+            operation = operation.partition("/")[2]
+            if operation in self._reader.nodes:
+                return True
+        return False
 
     def _names(self, term: Term) -> list[str]:
         """Return the nodes that pass a term on, its own first."""
@@ -157,9 +168,19 @@ def follow(dense: Term, consumers: Consumers) -> Ending:
 
 
 def _scaled_for_loss(logits: Term, uses: Iterable[Term], consumers: Consumers) -> list[Term]:
-    """Return the scales of logits that training uses in no other way: the network that it trains returns those."""
-    used = [use for use in uses if not (consumers.trains(use) and not use.op.endswith("CrossEntropyWithLogits"))]
-    scaled = [use for use in used if all(arg is logits or not arg.has_data for arg in use.args) and len(use.args) == 2]
+    """Return the scales of logits that training uses in no other way: the network that it trains returns those.
+
+    Losses may flatten the logits first.
+    """
+    same = {logits}
+    used = []
+    for use in (waiting := list(uses)):  # grows as it goes
+        if use.op in _ARRANGING and use.args[0] in same:
+            same.add(use)
+            waiting += consumers.uses(use)
+        elif not consumers.trains(use) or use.op.endswith("CrossEntropyWithLogits"):
+            used.append(use)
+    scaled = [use for use in used if all(arg in same or not arg.has_data for arg in use.args) and len(use.args) == 2]
     return scaled if len(scaled) == len(used) else []
 
 

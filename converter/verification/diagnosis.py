@@ -17,7 +17,7 @@ import numpy as np
 
 from .._typing import Array
 from .comparison import measure
-from .layers import OracleRun, exact_copy, forward, to_oracle_axes, to_our_axes, watch_layers
+from .layers import OracleRun, exact_copy, forward, step_in, to_oracle_axes, to_our_axes, watch_layers
 from .layers_report import ALONE_TOLERANCE, LayersReport
 from .pairing import Pair
 
@@ -85,6 +85,7 @@ def _record_inputs(model: EfficientNet, run: OracleRun, pairs: Sequence[Pair]) -
         )
         for pair in pairs:
             stack.callback(modules[pair.module].register_forward_pre_hook(keep(pair.layer)).remove)
+        stack.enter_context(step_in(model, run, lambda pair: None))
         forward(model, run.probe)
     return inputs
 

@@ -48,6 +48,7 @@ class OracleRun:
     """The oracle's output of each layer for one probe, NHWC or NC, in float64 (`exact`) and float32 (`narrow`).
 
     `outputs` are the final outputs of the graph by name, in float64.
+    `moving_statistics` says that the graph is one of training that ran with its moving statistics.
     """
 
     pairing: Pairing
@@ -56,6 +57,7 @@ class OracleRun:
     narrow: Mapping[str, Array]
     graph: str
     outputs: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+    moving_statistics: bool = False
 
     @property
     def is_finite(self) -> bool:
@@ -89,7 +91,8 @@ def run_oracle(
         {pair.layer: _to_channels_last(outputs[pair.tensor], pair) for pair in pairing.pairs}
         for outputs in (exact, narrow)
     ]
-    return OracleRun(pairing, probe, values[0], values[1], graph.path, {name: exact[name] for name in final})
+    outputs = {name: exact[name] for name in final}
+    return OracleRun(pairing, probe, values[0], values[1], graph.path, outputs, graph.has_moving_statistics)
 
 
 def compare_layers(
@@ -143,6 +146,7 @@ def compare_layers(
         records=tuple(records),
         outputs=final,
         size=run.probe.shape[1],
+        moving_statistics=run.moving_statistics,
     )
 
 
@@ -170,31 +174,86 @@ class _Measured(NamedTuple):
     cosine: float
 
 
+#: Of a layer that was not computed, because sizes in it or before it do not fit together.
+_NOT_COMPUTED = _Measured((), math.inf, math.inf, math.inf)
+
+
 def _measure_layers(model: EfficientNet, run: OracleRun, *, replace: bool = False) -> dict[str, _Measured]:
     """Run the model on the probe, and measure the output of every paired layer.
 
-    With `replace`, the oracle's output then replaces each output as the input of the next layers.
+    With `replace`, the oracle's output then replaces each output as the input of the next layers, also that of a layer
+    that cannot run. Otherwise such a layer, or an addition of maps of different sizes, ends the run.
     """
     measured: dict[str, _Measured] = {}
 
     def keep(pair: Pair, value: Tensor) -> Tensor | None:
         reference = run.exact[pair.layer]
         values = to_oracle_axes(value, reference)
-        measured[pair.layer] = _Measured(values.shape, *measure(values, reference))
+        if pair.layer not in measured:
+            measured[pair.layer] = _Measured(values.shape, *measure(values, reference))
         return to_our_axes(reference, value) if replace else None
 
     with watch_layers(model, run.pairing, keep):
-        forward(model, run.probe)
-    return measured
+        if replace:
+            with step_in(model, run, lambda pair: measured.setdefault(pair.layer, _NOT_COMPUTED)):
+                forward(model, run.probe)
+        else:
+            with contextlib.suppress(SizeError):
+                forward(model, run.probe)
+    return {pair.layer: measured.get(pair.layer, _NOT_COMPUTED) for pair in run.pairing.pairs}
+
+
+@contextlib.contextmanager
+def step_in(model: EfficientNet, run: OracleRun, note: Callable[[Pair], object]) -> Iterator[None]:
+    """Let the oracle's output replace that of every paired module that cannot run, after a call of `note`."""
+    import torch
+
+    modules = dict(model.named_modules())
+
+    def guard(pair: Pair, compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def compute_or_step_in(value: Tensor) -> Tensor:
+            try:
+                with _convert_size_errors():
+                    return compute(value)
+            except SizeError:
+                note(pair)
+                output = torch.tensor(run.exact[pair.layer], dtype=value.dtype, device=value.device)
+                return output.permute(0, 3, 1, 2) if output.dim() == 4 else output
+
+        return compute_or_step_in
+
+    guarded = [(modules[pair.module], pair) for pair in run.pairing.pairs if pair.layer != POOLED]
+    try:
+        for module, pair in guarded:
+            setattr(module, "forward", guard(pair, module.forward))  # noqa: B010 (a method, to the type checker)
+        yield
+    finally:
+        for module, _ in guarded:
+            module.__dict__.pop("forward", None)
+
+
+class SizeError(Exception):
+    """Tensors of a network have sizes that do not fit together."""
+
+
+@contextlib.contextmanager
+def _convert_size_errors() -> Iterator[None]:
+    """Raise `SizeError` for PyTorch's errors of sizes; a lack of memory, which has the same class, stays as it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "memory" in str(error):
+            raise
+        raise SizeError(str(error)) from error
 
 
 def forward(model: EfficientNet, probe: Array) -> Tensor:
-    """Run a model on a probe (NHWC)."""
+    """Run a model on a probe (NHWC); raise `SizeError` if sizes in the model do not fit together."""
     import torch
 
     like = next(model.parameters())
     images = torch.from_numpy(np.ascontiguousarray(probe)).to(like.device, like.dtype).permute(0, 3, 1, 2)
-    with torch.inference_mode():
+    with torch.inference_mode(), _convert_size_errors():
         logits: Tensor = model(images)
     return logits
 
@@ -237,13 +296,18 @@ def _make_hook(pair: Pair, keep: Callable[[Pair, Tensor], Tensor | None]) -> Cal
 
 
 def to_our_axes(reference: Array, like: Tensor) -> Tensor:
-    """Return the oracle's value in our axes; if its size differs, return our value so that the run continues."""
+    """Return the oracle's value in our axes, also if its size differs, so that the next layers have the right input.
+
+    If even the number of axes differs, return our value.
+    """
     import torch
 
     # Activations may work in place, so this is a copy.
     value = torch.tensor(reference, dtype=like.dtype, device=like.device)
     value = value.permute(0, 3, 1, 2) if value.dim() == 4 else value
-    return value.reshape(like.shape) if value.numel() == like.numel() else like
+    if value.numel() == like.numel():
+        return value.reshape(like.shape)
+    return value if value.dim() == like.dim() else like
 
 
 def to_oracle_axes(value: Tensor, reference: Array) -> Array:

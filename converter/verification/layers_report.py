@@ -14,6 +14,8 @@ from .comparison import ComparisonReport, finite_or_none, largest_of
 ILL_CONDITIONED = 1e-4
 #: For one layer alone in float64; the difference of a correct layer is about 1e-15.
 ALONE_TOLERANCE = 1e-10
+#: What is said about a graph of training.
+MOVING_STATISTICS = "of training; its batch norms use their moving statistics, as the network in use does"
 HEADINGS = ("layer", "shape", "max|Δ|", "relative", "allowed", "alone", "cosine", "")
 #: The columns of a table of text; a report has all.
 _SHOWN = (0, 1, 3, 4, 5, 7)
@@ -26,6 +28,8 @@ class LayerRecord:
     `max_abs`, `max_rel` and `cosine` come from the whole run; `alone` is the layer's own difference on the oracle's
     input. `noise` is the difference of the oracle's float32 from its float64.
     All are infinite if the shapes differ, and NaN if a value is NaN.
+    `shape` is empty if the layer was not computed in the whole run, because sizes in it or before it do not fit
+    together.
     """
 
     layer: str
@@ -52,6 +56,8 @@ class LayerRecord:
     def __str__(self) -> str:
         """Return one line for people."""
         text = f"{printable(self.layer)} {list(self.shape)}"
+        if not self.shape and self.reference_shape:
+            return f"{printable(self.layer)}: not computed, because sizes in it or before it do not fit together"
         if self.shape != self.reference_shape:
             return f"{text}: the graph's is {list(self.reference_shape)}"
         return (
@@ -96,6 +102,7 @@ class LayersReport(ComparisonReport):
     `dtype` is the dtype in which our network ran, `graph` the path of the oracle's graph, and `probe` describes the
     input. `causes` are faults of structure, as pairs of a layer and a sentence; see `diagnosis`.
     `outputs` compares the final outputs of the graph. `size` is the side of the input in pixels.
+    `moving_statistics` says that the graph is one of training, whose batch norms ran with their moving statistics.
     """
 
     dtype: str
@@ -105,6 +112,7 @@ class LayersReport(ComparisonReport):
     causes: tuple[tuple[str, str], ...] = ()
     outputs: tuple[OutputRecord, ...] = ()
     size: int | None = None
+    moving_statistics: bool = False
 
     @property
     def noise(self) -> float:
@@ -153,6 +161,8 @@ class LayersReport(ComparisonReport):
             f"          alone in float64 {alone:.1e}, least cosine {least:.9f};",
             f"          the oracle's own float32 noise is {self.noise:.1e}",
         ]
+        if self.moving_statistics:
+            lines.insert(1, f"          {MOVING_STATISTICS}")
         lines += [f"output    {output}" for output in self.outputs]
         if self.ill_conditioned:
             lines.append("          the network is ill-conditioned: float32 is mostly noise, so float64 decides")
@@ -163,7 +173,7 @@ class LayersReport(ComparisonReport):
         return [
             (
                 printable(record.layer),
-                "×".join(map(str, record.shape)),
+                "×".join(map(str, record.shape)) or "none",
                 f"{record.max_abs:.1e}",
                 f"{record.max_rel:.1e}",
                 f"{record.tolerance:.1e}",
@@ -195,6 +205,7 @@ class LayersReport(ComparisonReport):
             "dtype": self.dtype,
             "graph": self.graph,
             "probe": self.probe,
+            "moving_statistics": self.moving_statistics,
             "noise": finite_or_none(self.noise),
             "ill_conditioned": self.ill_conditioned,
             "alone_tolerance": ALONE_TOLERANCE,

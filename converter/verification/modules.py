@@ -22,6 +22,8 @@ from .._typing import Array
 from ..errors import GraphError, Shape
 from .comparison import ComparisonReport
 from .graph_interface import Candidate, GraphInput, GraphInterface
+from .layers_report import MOVING_STATISTICS
+from .pairing import check_is_for_evaluation
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -79,12 +81,16 @@ class OutputRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleReport(ComparisonReport):
-    """The comparison of a module's outputs; `not_compared` are outputs that no tensor of the graph can be."""
+    """The comparison of a module's outputs; `not_compared` are outputs that no tensor of the graph can be.
+
+    `moving_statistics` says that the graph is one of training, whose batch norms ran with their moving statistics.
+    """
 
     records: tuple[OutputRecord, ...]
     not_compared: tuple[str, ...]
     probe: str
     size: int | None
+    moving_statistics: bool = False
 
     def findings(self) -> list[str]:
         """Return the outputs that differ."""
@@ -97,6 +103,8 @@ class ModuleReport(ComparisonReport):
     def summary(self) -> str:
         """Return a line for each output."""
         lines = [f"outputs   {sum(record.ok for record in self.records)} of {len(self.records)} agree with the graph"]
+        if self.moving_statistics:
+            lines.append(f"          {MOVING_STATISTICS}")
         lines += [f"          {record}" for record in self.records]
         lines += [f"          not compared: {printable(name)}" for name in self.not_compared]
         return "\n".join(lines)
@@ -112,7 +120,13 @@ class ModuleReport(ComparisonReport):
             {**record, "difference": record["difference"] if math.isfinite(record["difference"]) else None}
             for record in records
         ]
-        return {"ok": self.ok, "probe": self.probe, "outputs": finite, "not_compared": list(self.not_compared)}
+        return {
+            "ok": self.ok,
+            "probe": self.probe,
+            "moving_statistics": self.moving_statistics,
+            "outputs": finite,
+            "not_compared": list(self.not_compared),
+        }
 
 
 def prove_module(
@@ -127,8 +141,11 @@ def prove_module(
     """Compare a module in eval mode with the graph of its checkpoint on a random probe.
 
     `variables` are the names of the converted variables, and their shapes.
-    Raises `GraphError` if what to compare cannot be guessed, or if the graph cannot run.
+    Raises `GraphError` if what to compare cannot be guessed, or if the graph cannot run, and `TrainingGraphError` if
+    its values depend on the batch or on chance.
     """
+    from .wiring import Wiring  # imports torch
+
     for tensor in interface.outputs.values():
         graph.locate(tensor)  # an error with close names if there is no such tensor
     nodes = GraphInterface(graph.graph, variables, variables)
@@ -144,6 +161,7 @@ def prove_module(
     arguments = _assign(module, inputs, feeds, interface)
     outputs = _run_module(module, arguments)
     names = [candidate.tensor for candidate in candidates]
+    check_is_for_evaluation(graph, Wiring(graph.operations(names, list(feeds), weights=weights)))
     values = {kind: graph.run(names, feeds, dtype=kind, weights=weights) for kind in ("float32", "float64")}
     has_positions = any(_is_position(one) for one in inputs)
     tensors = list(zip(candidates, values["float32"], values["float64"], strict=True))
@@ -167,7 +185,13 @@ def prove_module(
     shapes = ", ".join(f"{name} {'×'.join(map(str, np.shape(feed)))}" for name, feed in feeds.items())
     size = next((np.shape(feed)[1] for feed in feeds.values() if np.ndim(feed) == 4), None)
     probe = f"random probe, seed {seed}, {shapes}"
-    return ModuleReport(records=tuple(records), not_compared=tuple(not_compared), probe=probe, size=size)
+    return ModuleReport(
+        records=tuple(records),
+        not_compared=tuple(not_compared),
+        probe=probe,
+        size=size,
+        moving_statistics=graph.has_moving_statistics,
+    )
 
 
 def fill_module(into: object, tensors: Mapping[str, Array]) -> nn.Module:

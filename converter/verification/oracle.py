@@ -41,7 +41,10 @@ class ProbeOptions:
 
 
 def build_oracle(checkpoint: Checkpoint) -> ReferenceGraph | None:
-    """Return the graph saved with a checkpoint, ready to run with its values, or None."""
+    """Return the graph saved with a checkpoint, ready to run with its values, or None.
+
+    A graph of training runs as the network that it trains: without dropout, and with moving statistics.
+    """
     from ..engine.reference_graph import ReferenceGraph
 
     meta_graph = checkpoint.meta_graph
@@ -57,6 +60,7 @@ def build_oracle(checkpoint: Checkpoint) -> ReferenceGraph | None:
         signatures=meta_graph.signatures,
         objects=meta_graph.objects,
         trainable={variable.name: variable.trainable for variable in meta_graph.variables},
+        moving_statistics=True,
     )
 
 

@@ -95,7 +95,7 @@ def pair_layers(
     if stems:
         feeds = {fed: None, **dict.fromkeys(switches, False)}
         end = wiring.find_kernels(keys[last])[0].name
-        _check_is_for_evaluation(graph, type(wiring)(graph.operations([end], feeds, weights=weights)))
+        check_is_for_evaluation(graph, type(wiring)(graph.operations([end], feeds, weights=weights)))
     pairer = _Pairer(graph, wiring, keys)
     pairs = tuple(pairer.pairs(config))
     if pairer.missing:
@@ -236,8 +236,11 @@ class _Pairer:
             self.missing.append(f"{layer}: its batch norm reads {printable(str(scale))}")
 
 
-def _check_is_for_evaluation(graph: ReferenceGraph, wiring: Wiring) -> None:
-    """Raise `TrainingGraphError` if what the graph computes depends on the other images of a batch, or on chance."""
+def check_is_for_evaluation(graph: ReferenceGraph, wiring: Wiring) -> None:
+    """Raise `TrainingGraphError` if what the graph computes depends on the other images of a batch, or on chance.
+
+    Batch norms whose moving statistics the graph shows are those of evaluation already, and dropout is left out.
+    """
     from .wiring import NORMS  # imports torch
 
     for operation in wiring.operations:

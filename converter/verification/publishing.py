@@ -37,7 +37,7 @@ from ..formats.proof import (
     hash_tensors,
 )
 from ..mapping.moves import group_by_source, restore_source
-from .layers_report import ALONE_TOLERANCE, LayersReport
+from .layers_report import ALONE_TOLERANCE, MOVING_STATISTICS, LayersReport
 from .modules import GUESSED, Interface, ModuleReport, fill_module, prove_module
 from .pairing import TrainingGraphError
 from .report import Proof
@@ -210,7 +210,7 @@ class Prover:
         from .oracle import build_oracle
 
         if self._result.graph is not None:
-            return load_graph(self._result.graph, checkpoint=self._source)
+            return load_graph(self._result.graph, checkpoint=self._source, moving_statistics=True)
         return build_oracle(self._source)
 
     def _give_up(self, reason: str, explanation: str) -> _Layers:
@@ -235,7 +235,7 @@ class Prover:
             constants=sum(record.source is None for record in weights.records),
             layers=None if report is None else _summarize(report),
             reason=layers.reason,
-            explanation=layers.explanation,
+            explanation=MOVING_STATISTICS if report is not None and report.moving_statistics else layers.explanation,
             changes=self._output.changes,
             files=files,
             probe=None if report is None else report.probe,

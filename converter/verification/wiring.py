@@ -251,7 +251,7 @@ class Wiring:
 def build_main_wiring(graph: ReferenceGraph, weights: Weights) -> Wiring:
     """Return the wiring of all nodes of the main graph, whether or not they can run."""
     operations = []
-    for node in graph.graph:
+    for node in graph.nodes.values():
         inputs = tuple(name.removesuffix(":0") for name in node.inputs if not name.startswith("^"))
         key = graph.source(node.name, node, weights).name if node.op in HANDLES else None
         operations.append(Operation(node.name, node.op, inputs, key))

@@ -18,6 +18,7 @@ import pytest
 import tfckpt
 from converter.conversion import convert, plan_conversion
 from converter.errors import Shape, UnknownModelError
+from converter.exporting import export
 from converter.families.automl import AUTOML
 from converter.families.averages import WeightsChoice
 from converter.families.recognition import recognize
@@ -55,7 +56,7 @@ def test_published_network_is_recognized_by_names_and_shapes(name: str, data: pa
 
 
 @pytest.mark.parametrize("weights", ["ema", "raw"])
-@pytest.mark.parametrize(("name", "activation"), [("lite", "relu6"), ("edgetpu", "relu")])
+@pytest.mark.parametrize(("name", "activation"), [("lite", "relu6"), ("edgetpu", "relu"), ("trained", "relu6")])
 def test_narrow_network_has_the_logits_of_tensorflow(
     name: str, activation: str, weights: WeightsChoice, data: pathlib.Path
 ) -> None:
@@ -83,6 +84,19 @@ def test_blocks_of_edgetpu_expand_from_fewer_channels_and_add_nothing(data: path
     assert (first.in_channels, first.expansion, first.expand_from) == (24, 4, 16)
     assert first.repeats == 2
     assert not first.residual
+
+
+@pytest.mark.parametrize(("name", "layers"), [("lite", 21), ("edgetpu", 23), ("trained", 14)])
+def test_network_of_tf_layers_is_proved(name: str, layers: int, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Layers of TensorFlow 1 agree with the graph, in training too: its batch norms are written out, as for TPUs."""
+    pytest.importorskip("torch", reason="the graph runs in PyTorch")
+
+    record = export(convert(data / "tpu" / f"{name}.tgz"), tmp_path / "out.safetensors", proof="require")
+
+    assert record is not None and record.layers is not None
+    assert record.layers.count == layers
+    assert record.layers.outputs == ("logits is the logits",)
+    assert (record.explanation is not None) == (name == "trained")
 
 
 def list_shapes(path: pathlib.Path) -> dict[str, Shape]:

@@ -18,6 +18,7 @@ import pytest
 import tfckpt
 from converter.conversion import convert, plan_conversion
 from converter.errors import GraphError, OtherNetworkError, UnknownModelError
+from tfckpt import protos
 
 DATA = pathlib.Path(__file__).parents[2] / "data"
 ACTIVATIONS = {None: "silu", "silu_native": "silu", "hswish": "hard_swish"}
@@ -102,21 +103,42 @@ def test_logits_that_are_scaled_only_for_the_loss_are_right() -> None:
     assert convert(path).report.outputs == ()
 
 
-def test_graph_of_training_is_read_as_the_network_that_it_trains(tmp_path: pathlib.Path) -> None:
-    """Its batch norms take the moving statistics; its values are those of training, so that it is no proof."""
+def test_graph_of_training_is_read_and_proved_as_the_network_that_it_trains(tmp_path: pathlib.Path) -> None:
+    """Its batch norms take the moving statistics, and dropout and stochastic depth are left out."""
     path = DATA / "deviations" / "trained.tgz"
     truth = truth_of(path)
 
     logits = compute(path, truth["input"])
     from converter.exporting import export
 
-    record = export(convert(path), tmp_path / "out.safetensors")
+    record = export(convert(path), tmp_path / "out.safetensors", proof="require")
 
     assert np.abs(logits - truth["output"]).max() <= 1e-10 * np.abs(truth["output"]).max()
     assert "one of training" in convert(path).report.notes[0]
+    assert record is not None and record.layers is not None and record.layers.count == 28
+    assert record.explanation is not None and "moving statistics" in record.explanation
+
+
+def test_graph_of_training_is_no_proof_without_updates_of_its_statistics(tmp_path: pathlib.Path) -> None:
+    """Nothing says then which variables the moving statistics are, so only the weights are proved."""
+    pytest.importorskip("torch")
+    from converter.exporting import export
+
+    with tarfile.open(DATA / "deviations" / "trained.tgz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    meta = tmp_path / "model.ckpt-1.meta"
+    message = protos.parse("MetaGraphDef", meta.read_bytes())
+    for node in message.graph_def.node:
+        if node.op == "AssignSubVariableOp":
+            node.op = "NoOp"
+    meta.write_bytes(message.SerializeToString())
+    result = convert(tmp_path)
+
+    record = export(result, tmp_path / "out.safetensors")
+
     assert record is not None and record.reason == "the graph is one of training"
     with pytest.raises(GraphError, match="statistics of the batch"):
-        export(convert(path), tmp_path / "other.safetensors", proof="require")
+        export(result, tmp_path / "other.safetensors", proof="require")
     assert not (tmp_path / "other.safetensors").exists()
 
 

@@ -173,6 +173,21 @@ def test_losses_and_gradients_are_outside() -> None:
     assert (read(graph).findings, read(graph).outputs) == ((), ())
 
 
+def test_flattened_logits_of_a_loss_and_gradients_of_its_labels_are_outside() -> None:
+    """Losses of TensorFlow 1 flatten logits first, and nothing reads the gradient of the labels."""
+    graph = classifier()
+    labels = graph.add("labels", "Placeholder")
+    flat = graph.add("flat", "Reshape", "head/BiasAdd", graph.constant("sizes", np.int32([-1, 5])))
+    graph.add("xentropy", "SoftmaxCrossEntropyWithLogits", flat, labels)
+    graph.add("gradients/xentropy_grad/LogSoftmax", "LogSoftmax", flat)
+    graph.add("gradients/xentropy_grad/mul", "Mul", "gradients/xentropy_grad/LogSoftmax", "xentropy:1")
+    own = classifier()
+    own.add("gradients/other_grad/scaled", "Mul", "head/BiasAdd", own.constant("two", np.float32(2)))
+
+    assert (read(graph).findings, read(graph).outputs) == ((), ())
+    assert read(own).findings[0].op == "Mul"  # a scope of that name, but of no operation
+
+
 def test_scale_and_shift_of_the_image_are_an_input() -> None:
     """Preprocessing in the graph is said, and anything else a finding."""
     graph = Graph()

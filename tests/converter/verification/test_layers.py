@@ -265,6 +265,36 @@ def test_valid_padding_is_found(digits: Case, model: EfficientNet) -> None:
     assert causes[0] == ("stages.1.0.expand", "padding: VALID here, SAME in the graph")
 
 
+def test_padding_that_breaks_a_residual_sum_is_found(digits: Case, model: EfficientNet) -> None:
+    """The whole run ends at the addition, and the layers behind it are found to be right by themselves."""
+    block = next(one for one in model.config.blocks() if one.config.has_residual and one.config.expansion > 1)
+    part = "expand" if block.config.block == "fused" else "depthwise"
+    layer = f"stages.{block.stage}.{block.position}.{part}"
+    old = model.get_submodule(layer).conv
+    new = nn.Conv2d(old.in_channels, old.out_channels, old.kernel_size, groups=old.groups, bias=False)
+    new.weight = old.weight
+    model.get_submodule(layer).conv = new
+
+    report = compare(model, digits)
+
+    assert report.causes == ((layer, "padding: VALID here, SAME in the graph"),)
+    assert find_faulty(report) == [layer]
+    assert report.records[-1].shape == () and "not computed" in str(report.records[-1])
+    assert "affected by this" in report.findings()[-1]
+
+
+def test_layer_that_cannot_run_is_found(digits: Case, model: EfficientNet) -> None:
+    """A kernel that is larger than its map and a classifier of another width."""
+    old = model.get_submodule("stages.2.0.depthwise").conv
+    model.get_submodule("stages.2.0.depthwise").conv = nn.Conv2d(old.in_channels, old.out_channels, 99)
+    model.classifier = nn.Linear(3, 10)
+
+    report = compare(model, digits)
+
+    assert find_faulty(report) == ["stages.2.0.depthwise", "logits"]
+    assert all("not computed" in finding for finding in report.findings()[:2])
+
+
 def test_wrong_dilation_is_found(digits: Case, model: EfficientNet) -> None:
     """The shapes are the same, so that only values show it."""
     conv = model.get_submodule("stages.1.1.expand.conv")

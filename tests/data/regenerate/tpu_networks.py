@@ -31,39 +31,57 @@ import tensorflow.compat.v1 as tf
 TARGET = Path(__file__).resolve().parent.parent / "tpu"
 SIZE = 37
 AVERAGE = "/ExponentialMovingAverage"
+#: Ends of the names of an optimizer's variables, which are not saved: they would double the archive.
+SLOTS = ("/RMSProp", "/RMSProp_1", "/Momentum")
 #: Stages in the style of Lite, and of EdgeTPU-L: 64 channels from the nominal 16 and not from 24, without addition.
 BLOCKS = {
     "lite": ["r1_k3_s11_e1_i32_o16_se0.25", "r2_k3_s22_e6_i16_o24_se0.25", "r2_k5_s22_e6_i24_o40_se0.25"],
     "edgetpu": ["r1_k3_s11_e4_i24_o24_c1_noskip", "r2_k3_s22_e3_i24_o16_c1", "r1_k5_s22_e4_i16_o16"],
+    "trained": ["r1_k3_s11_e1_i32_o16_se0.25", "r2_k3_s22_e3_i16_o24_se0.25"],
 }
-WIDTHS = {"lite": 0.25, "edgetpu": 0.6}
-NAMES = {"lite": "efficientnet-lite0", "edgetpu": "efficientnet-edgetpu-L"}
+WIDTHS = {"lite": 0.25, "edgetpu": 0.6, "trained": 0.25}
+NAMES = {"lite": "efficientnet-lite0", "edgetpu": "efficientnet-edgetpu-L", "trained": "efficientnet-lite0"}
 #: Networks whose names and shapes are recorded: the published ones, and two kinds that are refused.
 LITE = [f"efficientnet-lite{number}" for number in range(5)]
 EDGETPU = [f"efficientnet-edgetpu-{size}" for size in "SML"]
 REFUSED = ["efficientnet-condconv-b0-4e", "efficientnet-x-b0", "efficientnet-x-b5"]
 
 
-def build(case: str, images: Any, **changes: Any) -> Any:
-    """Build a narrow network with the settings of a published one, and return its logits."""
+def build(case: str, images: Any, *, training: bool = False, **changes: Any) -> Any:
+    """Build a narrow network with the settings of a published one, and return its logits.
+
+    In training its batch norms are those for TPUs, as in the released program.
+    """
     import efficientnet_builder
     import efficientnet_model
     import utils
     from edgetpu import efficientnet_edgetpu_builder
     from lite import efficientnet_lite_builder
 
-    builder = efficientnet_lite_builder if case == "lite" else efficientnet_edgetpu_builder
+    builder = efficientnet_edgetpu_builder if case == "edgetpu" else efficientnet_lite_builder
     _, settings = builder.get_model_params(NAMES[case], None)
     settings = settings._replace(
         width_coefficient=WIDTHS[case],
         num_classes=5,
         fix_head_stem=False,
-        batch_norm=functools.partial(utils.BatchNormalization, **changes),
+        batch_norm=utils.TpuBatchNormalization if training else functools.partial(utils.BatchNormalization, **changes),
     )
     blocks = efficientnet_builder.BlockDecoder().decode(BLOCKS[case])
     with tf.variable_scope(NAMES[case]):
-        logits = efficientnet_model.Model(blocks, settings)(images, training=False)
+        logits = efficientnet_model.Model(blocks, settings)(images, training=training)
     return tf.identity(logits, "logits")
+
+
+def train(logits: Any) -> None:
+    """Add the loss and the step of an optimizer as the released program does."""
+    import utils
+
+    labels = tf.one_hot(tf.placeholder(tf.int32, (None,), "labels"), 5)
+    loss = tf.losses.softmax_cross_entropy(logits=logits, onehot_labels=labels, label_smoothing=0.1)
+    loss += 1e-5 * tf.add_n([tf.nn.l2_loss(variable) for variable in tf.trainable_variables()])
+    optimizer = utils.build_optimizer(0.016, "rmsprop")
+    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+        optimizer.minimize(loss, tf.train.get_or_create_global_step())
 
 
 def draw(variables: list[Any], generator: Any) -> Iterator[Any]:
@@ -88,17 +106,20 @@ def record(case: str) -> None:
     generator = np.random.default_rng(3)
     values: dict[str, Any] = {}
     with tf.Graph().as_default(), tf.Session() as session:
-        build(case, tf.placeholder(tf.float32, (None, SIZE, SIZE, 3), "images"))
+        logits = build(case, tf.placeholder(tf.float32, (None, SIZE, SIZE, 3), "images"), training=case == "trained")
+        if case == "trained":
+            train(logits)
         tf.train.get_or_create_global_step()
         averages = tf.train.ExponentialMovingAverage(0.9)
         averages.apply(sorted(utils.get_ema_vars(), key=lambda variable: variable.op.name))
         session.run(tf.global_variables_initializer())
-        variables = [variable for variable in tf.global_variables() if "global_step" not in variable.op.name]
+        kept = [variable for variable in tf.global_variables() if not variable.op.name.endswith(SLOTS)]
+        variables = [variable for variable in kept if "global_step" not in variable.op.name]
         for variable, value in zip(variables, draw(variables, generator), strict=True):
             variable.load(value, session)
             values[variable.op.name] = value
         with tempfile.TemporaryDirectory() as folder:
-            tf.train.Saver().save(session, f"{folder}/model.ckpt")
+            tf.train.Saver(kept).save(session, f"{folder}/model.ckpt")
             pack(Path(folder), TARGET / f"{case}.tgz", NAMES[case])
     images = generator.normal(0, 1, (2, SIZE, SIZE, 3)).astype(np.float32)
     np.savez_compressed(
@@ -159,7 +180,7 @@ def main() -> None:
     folder, *cases = sys.argv[1:]
     sys.path.insert(0, folder)
     tf.disable_v2_behavior()
-    for case in cases or ["lite", "edgetpu", "published"]:
+    for case in cases or ["lite", "edgetpu", "trained", "published"]:
         record_published() if case == "published" else record(case)
 
 
