@@ -254,6 +254,7 @@ def plan_conversion(tensors: Mapping[str, Array], options: ConversionOptions = _
         head=options.head,
         read_graph=None if meta_graph is None else reader_of(meta_graph, graph_path),
         keras_config=source.keras_config() if meta_graph is None else None,
+        objects=source.objects,
     )
     targets = native_targets(prepared.config)
     try:

@@ -14,6 +14,7 @@ import numpy as np
 
 import tfckpt
 from tfckpt.graphs.graph_file import read_graph_file
+from tfckpt.graphs.object_graph import ObjectGraph
 
 from ._typing import Array, PathLike, SourceLike
 from .errors import Shape
@@ -49,7 +50,7 @@ class Source:
 
     `name` is shown in reports; `path` is empty for arrays.
     `graph`, `keras_config` and `files` read nothing until they are called; `read` yields tensors in the order of the
-    given names.
+    given names. `objects` is the object graph of an object-based checkpoint.
     `read_file` returns a small file saved with the checkpoint by its name, or None if there is none.
     """
 
@@ -62,6 +63,7 @@ class Source:
     files: Callable[[], tuple[FileRecord, ...]]
     read: Callable[[Sequence[str]], Iterator[Array]]
     read_file: Callable[[str], bytes | None]
+    objects: ObjectGraph | None = None
 
 
 def describe_source(tensors: Mapping[str, Array]) -> Source:
@@ -93,6 +95,7 @@ def describe_source(tensors: Mapping[str, Array]) -> Source:
         files=lambda: _record_files(tensors),
         read=lambda names: (array for _, array in tensors.read_many(names)),  # by several threads, verified
         read_file=lambda name: _read_file(tensors, name),
+        objects=objects,
     )
 
 

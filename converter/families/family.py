@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from tfckpt.graphs.object_graph import ObjectGraph
 
 from ..mapping.rules import Constant, Ignore, Names, Rule, RuleSet
 from ..model.config import EfficientNetConfig
 from ..model.names import FORMS, get_form
 from .averages import strip_average
 from .description import Anatomy
+from .keras_config import KerasLayers
 from .variables import SourceVariable, find_duplicates
 
 BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -27,6 +31,19 @@ CONSTANTS = (
         "batch counter, which TensorFlow does not have and inference does not read",
     ),
 )
+
+
+class Settings(NamedTuple):
+    """Settings of a code base that change a network and not its names and shapes.
+
+    `assumption` says what is assumed if neither a graph nor anything else shows them, as a note.
+    `are_shown(names, objects, configured)` returns whether the object graph or the configuration of a Keras file show
+    that the assumption is right, and raises `UnknownModelError` if they show that it is wrong; `names` are those of the
+    family by the keys of variables.
+    """
+
+    assumption: str
+    are_shown: Callable[[Mapping[str, str], ObjectGraph | None, KerasLayers | None], bool]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +59,7 @@ class Family:
     `others` are networks of the same code that we cannot express: what matches the name of one of their variables, with
     or without scope, and what they are.
     `padding` is how the code pads, as far as names do not show it.
-    `assumption` is what is assumed about the code's own settings if there is no graph, as a note.
+    `settings` are those of the code that names and shapes do not show, None if there are none.
     `scopes` are those of the family's networks if the name of a stem does not show where they are, else None.
     `version` is incremented whenever a rule changes; outputs record it.
     """
@@ -60,7 +77,7 @@ class Family:
     block_ids: Callable[[EfficientNetConfig], Sequence[str]]
     others: tuple[tuple[re.Pattern[str], str], ...] = ()
     padding: str = "SAME"
-    assumption: str | None = None
+    settings: Settings | None = None
     scopes: tuple[str, ...] | None = None
 
     def name_variables(self, variables: Iterable[SourceVariable]) -> list[tuple[str, SourceVariable]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from tfckpt.errors import find_close_names, join_some, pluralize, printable, say_close_names
-from tfckpt.graphs.object_graph import VALUE_SUFFIX
+from tfckpt.graphs.object_graph import VALUE_SUFFIX, ObjectGraph
 
 from ..errors import OtherNetworkError, Shape, UnknownModelError
 from ..mapping.matching import find_ignore_reason
@@ -116,11 +116,13 @@ def prepare(
     head: str | None = None,
     read_graph: _ReadGraph | None = None,
     keras_config: Any = None,
+    objects: ObjectGraph | None = None,
 ) -> Preparation:
     """Find the network among the variables of a checkpoint, and return its config and rules.
 
     `read_graph` reads the network whose variables have the given keys from the graph, None if there is no graph.
-    `keras_config` is the configuration in a Keras file, which is used if there is no graph.
+    `keras_config` is the configuration in a Keras file, and `objects` the object graph of the checkpoint; they are used
+    if there is no graph.
     Raises `UnknownModelError` if there is no network or several.
     """
     family, scope, variables = _find_network(inventory, scope)
@@ -157,10 +159,10 @@ def prepare(
             f"{_list_layers(layers)} are dense layers outside the network; no graph shows that the result is that of "
             f"{printable(head)}, which --head names"
         )
-    if reading is None and family.assumption is not None:
-        notes.append(family.assumption)
-    facts = None if read_graph is None else facts_of(reading, names)
     configured = read_layers(keras_config)
+    if reading is None and family.settings is not None and not family.settings.are_shown(names, objects, configured):
+        notes.append(family.settings.assumption)
+    facts = None if read_graph is None else facts_of(reading, names)
     if facts is None and configured is not None:
         facts = configured.to_facts(names.values())
     try:

@@ -16,6 +16,8 @@ import tfckpt
 from converter.conversion import ConversionResult, convert
 from converter.errors import OtherNetworkError, UnknownModelError
 from converter.families.averages import WeightsChoice
+from converter.families.kecam import KECAM
+from converter.families.keras_config import KerasLayers
 
 torch = pytest.importorskip("torch", reason="the networks are PyTorch's")
 
@@ -136,12 +138,27 @@ def test_pytorch_mode_is_refused_by_its_padding(data: pathlib.Path, tmp_path: pa
     assert caught.value.op == "DepthwiseConv2dNative"
 
 
-def test_pytorch_mode_is_noted_without_a_graph(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Names and shapes are the same in both modes, so a note says what is assumed; with a graph there is none."""
-    folder = unpack(data, "kecam", tmp_path)
+def test_pytorch_mode_is_seen_in_the_object_graph(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Its paddings are layers without variables; without an object graph a note says what is assumed."""
+    weights = unpack(data, "kecam", tmp_path) / "checkpoint" / "weights"
+    with tfckpt.open(weights) as checkpoint:
+        arrays = {one.full_name: checkpoint[one.key] for one in checkpoint.variables()}
 
-    without = convert(folder / "checkpoint" / "weights", strides=(1, 2, 2)).report
-    with_graph = convert(folder / "saved_model").report
+    with pytest.raises(UnknownModelError, match=r"is_torch_mode=True: 2 layers stand before stack_2_block0_MB_dw_"):
+        convert(unpack(data, "kecam-torch", tmp_path / "torch") / "checkpoint" / "weights", strides=(1, 2, 2))
 
-    assert any("is_torch_mode" in note for note in without.notes)
-    assert not with_graph.notes
+    assert not convert(weights, strides=(1, 2, 2)).report.notes
+    assert any("is_torch_mode" in note for note in convert(arrays, strides=(1, 2, 2)).report.notes)
+
+
+def test_pytorch_mode_is_seen_in_the_configuration_of_a_keras_file() -> None:
+    """There the layers have their paddings; convolutions of one pixel have none."""
+    arguments = {"stem_conv": ([3, 3], "same"), "stack_0_block0_MB_pw_conv": ([1, 1], "valid")}
+    usual = {name: {"kernel_size": size, "padding": padding} for name, (size, padding) in arguments.items()}
+    other = {**usual, "stack_2_block0_MB_dw_": {"kernel_size": [3, 3], "padding": "valid"}}
+    assert KECAM.settings is not None
+
+    assert KECAM.settings.are_shown({}, None, KerasLayers(usual))
+    assert not KECAM.settings.are_shown({}, None, None)
+    with pytest.raises(UnknownModelError, match="stack_2_block0_MB_dw_ has padding 'valid'"):
+        KECAM.settings.are_shown({}, None, KerasLayers(other))
