@@ -22,6 +22,7 @@ _PARTS = (
         needs=("output_weights", "bert/pooler/dense/kernel"),
         others=(_PRETRAINING,),
     ),
+    Part(name="tokens", model="BertForTokenClassification", needs=("output_weights",), others=(_PRETRAINING, _POOLER)),
     Part(name="questions", model="BertForQuestionAnswering", needs=("cls/squad/output_weights",), others=(_POOLER,)),
     Part(
         name="model",
@@ -50,7 +51,7 @@ def _describe(shapes: Shapes, settings: Settings, part: Part) -> None:
     if activation == "gelu":
         settings.decide("hidden_act", "gelu_new", "gelu of this code is the tanh approximation")
     encoders.read_dropout(settings)
-    if part.name == "classifier":
+    if part.name in ("classifier", "tokens"):
         settings.decide("num_labels", shapes["output_weights"][0], "shape of output_weights")
 
 
@@ -71,7 +72,7 @@ def _list_targets(settings: Settings, part: Part) -> Targets:
         targets.linear("cls.seq_relationship", width, 2)
     if part.name == "questions":
         targets.linear("qa_outputs", width, 2)
-    if part.name == "classifier":
+    if part.name in ("classifier", "tokens"):
         targets.linear("classifier", width, settings["num_labels"])
     return targets
 
@@ -98,7 +99,7 @@ def _build_rules(settings: Settings, part: Part) -> RuleTable:
     if part.name in heads:
         source, target = heads[part.name]
         rules += [Rule(f"{source}/output_weights", f"{target}.weight"), Rule(f"{source}/output_bias", f"{target}.bias")]
-    if part.name == "classifier":
+    if part.name in ("classifier", "tokens"):
         rules += [Rule("output_weights", "classifier.weight"), Rule("output_bias", "classifier.bias")]
     return RuleTable(
         tuple(rules),

@@ -113,8 +113,13 @@ def parse_settings(name: str, data: bytes) -> SettingsFile:
 
 
 def _parse_gin(text: str) -> dict[str, Any]:
-    """Return the literals of a gin file by the last part of their names, such as `num_heads`; the last one counts."""
+    """Return the literals of a gin file by the last part of their names, such as `num_heads`.
+
+    A name without a scope, which other settings refer to, counts more than one with, and the last one otherwise; None
+    is the value of settings that are not used.
+    """
     values: dict[str, Any] = {}
+    general: dict[str, Any] = {}
     for line in text.splitlines():
         match = _GIN.fullmatch(line.partition("#")[0].strip())
         if match is None or len(match[2]) > _MAX_LITERAL:
@@ -123,5 +128,7 @@ def _parse_gin(text: str) -> dict[str, Any]:
             value = ast.literal_eval(match[2])
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue  # a reference to another setting
-        values[match[1].rpartition(".")[2].rpartition("/")[2]] = value
-    return values
+        last = match[1].rpartition(".")[2].rpartition("/")[2]
+        if value is not None:
+            (general if last == match[1] else values)[last] = value
+    return {**values, **general}

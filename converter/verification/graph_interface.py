@@ -21,6 +21,8 @@ _UNARY = {
     *("Identity", "Reshape", "Squeeze", "Relu", "Relu6", "Tanh", "Sigmoid", "Softmax", "LogSoftmax", "Elu", "Selu"),
     *("Mean", "Transpose", "Add", "AddV2", "Mul", "ConcatV2", "ReverseV2", "ReverseSequence"),
 }
+#: The same for operations that return several tensors, with the attribute that says how many.
+_PARTING = {"Unpack": "num", "Split": "num_split"}
 _LOOPS = {"While", "StatelessWhile"}
 #: What leaves a loop.
 _STACKS = {"TensorListStack", "TensorArrayGatherV3"}
@@ -29,6 +31,8 @@ _GATHERS = {"Gather", "GatherV2", "ResourceGather"}
 _OTHERS = {"L2Loss", "IsVariableInitialized", "VarIsInitializedOp", "SaveV2", "Save", "Assert"}
 _OTHER_PREFIXES = ("Assign", "Apply", "ResourceApply", "Restore", "Scatter")
 _OTHER_SUFFIXES = ("Summary", "SummaryV2")
+#: Largest number of tensors of one operation that are compared.
+_MAX_PARTS = 64
 _ITERATORS = {"IteratorGetNext", "IteratorGetNextSync"}
 
 
@@ -89,9 +93,10 @@ class GraphInterface:
                 current = pending.pop()
                 if current in found:
                     continue
-                found[current] = is_last
+                found |= dict.fromkeys(self._list_outputs(current), is_last)
                 consumers = self._consumers.get(current, ())
-                pending += [node.name for node in consumers if node.op in _UNARY and node.name not in self._uses]
+                followers = [node for node in consumers if node.op in _UNARY or node.op in _PARTING]
+                pending += [node.name for node in followers if node.name not in self._uses]
         return [Candidate(name, is_last) for name, is_last in found.items()]
 
     def list_inputs(self, tensors: Sequence[str]) -> list[GraphInput]:
@@ -111,6 +116,13 @@ class GraphInterface:
             elif node.op not in _VARIABLES and node.op != "PlaceholderWithDefault":
                 pending += [reference for reference in node.inputs if not reference.startswith("^")]
         return sorted(found.values(), key=lambda one: one.tensor)
+
+    def _list_outputs(self, name: str) -> list[str]:
+        """Return the tensors of a node."""
+        node = self._nodes[name]
+        count = node.attributes.get(_PARTING.get(node.op, ""))
+        known = min(count, _MAX_PARTS) if isinstance(count, int) else 1
+        return [name, *(f"{name}:{number}" for number in range(1, known))]
 
     def _list_inside(self) -> set[str]:
         """Return the nodes inside loops, and those that are loops."""

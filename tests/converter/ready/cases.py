@@ -40,16 +40,25 @@ class Case(NamedTuple):
         return self.archive if self.part is None else f"{self.archive} {self.part}"
 
 
+#: Models without a pooler, which the encoder of `AutoModel` has.
+NO_POOLER = ("BertForMaskedLM", "BertForQuestionAnswering", "BertForTokenClassification")
+
 CASES = [
     Case("bert", "bert", "pretraining", "BertForPreTraining", ("sequence", "words", "sentences")),
     Case("bert", "bert", None, "BertModel", ("sequence", "pooled")),
+    Case("bert", "bert", "words", "BertForMaskedLM", ("sequence", "words")),
+    Case("bert", "bert-classifier", None, "BertForSequenceClassification", ("classes",)),
+    Case("bert", "bert-classifier", "tokens", "BertForTokenClassification", ("token_classes",)),
+    Case("bert", "bert-questions", None, "BertForQuestionAnswering", ("start", "end")),
     Case("albert", "albert", "pretraining", "AlbertForPreTraining", ("sequence", "words", "sentences")),
     Case("albert", "albert", None, "AlbertModel", ("sequence", "pooled")),
     Case("electra", "electra", "discriminator", "ElectraForPreTraining", ("sequence", "probability")),
     Case("electra", "electra", "generator", "ElectraForMaskedLM", ("generator_sequence", "words")),
+    Case("electra", "electra-own", "generator", "ElectraForMaskedLM", ("generator_sequence", "words")),
     Case("gpt2", "gpt2", None, "GPT2LMHeadModel", ("words",)),
     Case("t5", "t5", None, "T5ForConditionalGeneration", ("sequence", "words")),
     Case("t5", "t5-1.1", None, "T5ForConditionalGeneration", ("sequence", "words")),
+    Case("t5", "mt5", None, "MT5ForConditionalGeneration", ("sequence", "words")),
     Case("mobilenet-v1", "mobilenet-v1", None, "MobileNetV1ForImageClassification", ("logits",)),
     Case("mobilenet-v2", "mobilenet-v2", None, "MobileNetV2ForImageClassification", ("logits",)),
     Case("resnet-v1", "resnet-v1", None, "ResNet", ("logits",), 5e-6),
@@ -78,7 +87,10 @@ def run(module: Any, case: Case) -> dict[str, np.ndarray[Any, Any]]:
         "words": getattr(result, "prediction_logits", getattr(result, "logits", None)),
         "sentences": getattr(result, "seq_relationship_logits", getattr(result, "sop_logits", None)),
         "probability": getattr(result, "logits", None),
+        "start": getattr(result, "start_logits", None),
+        "end": getattr(result, "end_logits", None),
     }
+    found["classes"] = found["token_classes"] = getattr(result, "logits", None)
     if found["sequence"] is None:
         found["sequence"] = result.hidden_states[-1]
     found["generator_sequence"] = found["sequence"]

@@ -50,6 +50,16 @@ def test_settings_come_from_the_file_and_from_shapes(tmp_path: pathlib.Path) -> 
     assert settings["layer_norm_eps"][0] == 1e-12
 
 
+def test_gin_file_of_the_authors_is_read() -> None:
+    """Layers that do not use a setting say None, and do not override the general one."""
+    result = converter.convert(DATA / "mt5.tar.xz")
+
+    settings = {setting.name: (setting.value, setting.origin) for setting in result.report.settings}
+    assert settings["dropout_rate"] == (0.0, "operative_config.gin")
+    assert settings["relative_attention_max_distance"] == (128, "default of the code")
+    assert result.report.title == "MT5ForConditionalGeneration"
+
+
 def test_network_is_found_under_a_scope_next_to_other_tensors() -> None:
     """What is outside is left out; moving averages are used."""
     arrays = {f"student/{name}": array for name, array in read("t5").items()}

@@ -50,6 +50,7 @@ def convert(name: str, part: str | None = None) -> converter.ConversionResult:
         ("albert", "pretraining", 2),
         ("electra", "discriminator", 1),
         ("electra", "generator", 1),
+        ("bert-questions", None, 2),
         ("gpt2", None, 1),
         ("resnet-v1", None, 1),
         ("resnet-v2", None, 1),
