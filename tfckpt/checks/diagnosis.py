@@ -12,8 +12,16 @@ from ..addresses import plain_address
 from ..bundle import naming
 from ..checkpoint import Checkpoint
 from ..checkpoint import open as open_checkpoint
-from ..errors import CheckpointError, CheckpointNotFoundError, CorruptionError, ResourceError, past_end, pluralize
-from ..finding.detect import KERAS
+from ..errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    CorruptionError,
+    ResourceError,
+    join_some,
+    past_end,
+    pluralize,
+)
+from ..finding.detect import KERAS, list_keras_files
 from ..finding.file_kinds import describe_wrong_download
 from ..finding.folder_advice import describe_renamed
 from ..finding.state_file import STATE_NAME, read_state, windows_name
@@ -65,7 +73,7 @@ def diagnose(path: PathLike, *, limits: Limits = DEFAULT_LIMITS) -> Diagnosis:
             shards, shard_errors = _check_shards(checkpoint)
             findings += shards
             errors += shard_errors
-        findings += [*_check_graph(checkpoint, errors), *_check_state_file(checkpoint)]
+        findings += [*_check_graph(checkpoint, errors), *_check_state_file(checkpoint), *_find_keras(checkpoint)]
         if not errors:
             advice = "`tfckpt verify` reads them and compares every checksum"
             if not checkpoint.reader.has_checksums:
@@ -160,6 +168,17 @@ def _check_state_file(checkpoint: Checkpoint) -> list[Finding]:
     if latest == name:
         return [Finding("ok", "state file", "names this checkpoint as the latest")]
     return [Finding("note", "state file", f"names {latest or 'nothing'} as the latest, not this checkpoint")]
+
+
+def _find_keras(checkpoint: Checkpoint) -> list[Finding]:
+    """Return the Keras files beside a checkpoint, which opening their folder leaves out."""
+    storage = checkpoint.storage
+    folder, _ = storage.split(checkpoint.prefix)
+    others = [match.prefix for match in list_keras_files(storage, folder) if match.prefix != checkpoint.prefix]
+    if not others:
+        return []
+    found = f"{pluralize(len(others), 'more Keras file')} in this folder: {join_some(others)}"
+    return [Finding("note", "Keras files", found, "open one by its own path")]
 
 
 _USAGE = "pass the prefix of a checkpoint (the path without .index), one of its files, or its folder"

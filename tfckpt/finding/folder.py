@@ -26,7 +26,7 @@ _DIGITS = re.compile(r"(\d+)")
 class KnownCheckpoint:
     """A checkpoint that is in a folder or in its state file.
 
-    `prefix` is what `tfckpt.open` accepts; if the checkpoint does not exist, it is the path in the state file,
+    `prefix` is what `tfckpt.open` accepts, for a Keras file its path; if the checkpoint does not exist, it is the path in the state file,
     joined to the folder.
     `timestamp` is the time of writing in the state file, in seconds since 1970, or None.
     `notes` explains how the checkpoint was found, for example next to the state file of a folder that was moved.
@@ -46,7 +46,7 @@ def latest_checkpoint(
     """Return the prefix of the latest checkpoint of a folder, according to its state file.
 
     Returns None if there is no state file, or if the checkpoint it names does not exist: no other checkpoint is a
-    substitute.
+    substitute. So it returns None for a folder of Keras files, for which Keras writes no state file.
     A relative path is joined to `directory`.
     `latest_filename` is the name of the state file, `checkpoint` by default.
 
@@ -73,6 +73,7 @@ def checkpoints(
 ) -> list[KnownCheckpoint]:
     """Return every checkpoint in a folder or in its state file, from the oldest to the newest.
 
+    Keras files, which are recognized by their names, are checkpoints too; shards belong to their `.weights.json` file.
     Those that are only in the folder come first, since their age is unknown, sorted by name with numbers as numbers.
     Those of the state file follow in its order; the latest is last if the list in the file leaves it out.
     """
@@ -80,7 +81,7 @@ def checkpoints(
         state = _read_state(storage, folder, latest_filename, limits)
         named = [] if state is None else _list_named(storage, folder, state, limits)
         named_prefixes = {posixpath.normpath(known.prefix) for known in named}
-        matches = detect.list_checkpoints(storage, folder, limits)
+        matches = detect.list_checkpoints(storage, folder, limits) + detect.list_keras_files(storage, folder)
     others = [match for match in matches if posixpath.normpath(match.prefix) not in named_prefixes]
     others.sort(key=lambda match: _natural_key(match.prefix))
     return [KnownCheckpoint(match.prefix, None, True, False, False, match.notes) for match in others] + named

@@ -145,6 +145,24 @@ def test_shard_stands_for_the_whole_sharded_file(tmp_path: pathlib.Path) -> None
         assert 0 < len(alone) < len(expected_names(path.name))
 
 
+def test_keras_files_of_a_folder_are_listed(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sorted with other checkpoints, a sharded one once; none is the latest, and `doctor` mentions those beside one."""
+    for name in ("keras3.keras", "keras3.h5", "keras3-sharded.weights.json"):
+        write_file(tmp_path, name)
+    tfckpt.save({"w": np.zeros(1)}, tmp_path / "model.ckpt-7")
+
+    prefixes = [pathlib.Path(known.prefix).name for known in tfckpt.checkpoints(tmp_path)]
+    code = main(["doctor", str(tmp_path / "model.ckpt-7")])
+
+    assert prefixes == ["keras3-sharded.weights.json", "keras3.h5", "keras3.keras", "model.ckpt-7"]
+    assert code == 0
+    assert "3 more Keras files in this folder" in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "checkpoint").unlink(missing_ok=True)
+    assert tfckpt.latest_checkpoint(tmp_path) is None
+    for known in tfckpt.checkpoints(tmp_path):
+        tfckpt.open(known.prefix).close()
+
+
 def test_missing_shard_is_an_error_that_names_it(tmp_path: pathlib.Path) -> None:
     """With the file put back the checkpoint opens."""
     path = write_file(tmp_path, "keras3-sharded.weights.json")
