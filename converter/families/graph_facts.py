@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from ..errors import UnknownModelError
 from ..model.config import ACTIVATIONS, GATES, POOLINGS, Activation, BlockConfig, Gate, Pooling
 from ..structure.layers import Layer
 from ..structure.reading import Reading
 from .averages import strip_average
+
+#: Where facts come from.
+_GRAPH = "the graph"
+CONFIGURATION = "the configuration"
 
 
 class BlockFunctions(NamedTuple):
@@ -34,21 +39,35 @@ class GraphFacts(NamedTuple):
 
     `layers` are those of the network in its order, by the names of their kernels.
     `origin` says in messages where the facts come from.
-    `configured` is the one activation of the network, if they come from the configuration in a Keras file.
+    `configured` is the one activation of the network, and `padding` that of its convolutions in words, if they come
+    from the configuration in a Keras file.
     """
 
     strides: Mapping[str, int]
     epsilons: Mapping[str, float]
     layers: Mapping[str, Layer] = {}
     pooling: Pooling | None = None
-    origin: str = "the graph"
+    origin: str = _GRAPH
     configured: Activation | None = None
+    padding: str | None = None
 
     def list_configured(self) -> tuple[str, ...]:
         """Return the names of the settings that come from the configuration in a Keras file."""
-        if self.configured is None:
-            return ()
-        return ("activation", "epsilon") if self.epsilons else ("activation",)
+        known = {
+            "activation": self.configured is not None,
+            "epsilon": self.configured is not None and bool(self.epsilons),
+            "padding": self.padding is not None,
+        }
+        return tuple(name for name, is_known in known.items() if is_known)
+
+    def contradict(self, said: str, own: str, *, them: str = "it") -> UnknownModelError:
+        """Return the error for a setting that a caller says and these facts contradict."""
+        if self.origin == CONFIGURATION:
+            return UnknownModelError(f"{said}, but the configuration in the file has {own}; omit {them}")
+        return UnknownModelError(
+            f"{said}, but the graph saved with the checkpoint has {own}; "
+            f"omit {them}, or move the graph away if it belongs to a different network"
+        )
 
     def activation(self, kernel: str) -> Activation | None:
         """Return the activation after a layer."""

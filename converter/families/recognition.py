@@ -73,7 +73,7 @@ def recognize(
     configured = None if graph is None else graph.configured
     is_said = (activation or defaults.activation or configured) is not None
     if model != "auto":
-        recognition = _use_requested(model, network, strides, graph_strides)
+        recognition = _use_requested(model, network, strides, graph_strides, graph)
     elif network.problems:
         recognition = _use_nearest(network)
     else:
@@ -87,12 +87,14 @@ def recognize(
         recognition = _apply_epsilon(recognition, graph)
     forced = model != "auto"
     setting = settings.apply_activation(
-        recognition.config, activation, defaults, in_graph=blocks is not None, configured=configured
+        recognition.config, activation, defaults, graph=graph, in_graph=blocks is not None
     )
     recognition = _apply_setting(recognition, setting, forced=forced)
-    has_epsilon = graph is not None and bool(graph.epsilons)
-    setting = settings.apply_epsilon(recognition.config, epsilon, in_graph=has_epsilon)
+    setting = settings.apply_epsilon(recognition.config, epsilon, graph=graph)
     recognition = _apply_setting(recognition, setting, forced=forced)
+    if graph is not None and graph.padding is not None:
+        padding = f"padding {graph.padding}, from {graph.origin}"
+        recognition = Recognition(recognition.config, (*recognition.evidence, padding))
     if network.headless:
         evidence = (
             *recognition.evidence,
@@ -115,14 +117,18 @@ def suggest_model(shapes: Mapping[str, Shape], anatomy: Anatomy) -> str:
 
 
 def _use_requested(
-    model: str, network: Description, strides: Sequence[int] | None, graph_strides: _Strides | None
+    model: str,
+    network: Description,
+    strides: Sequence[int] | None,
+    graph_strides: _Strides | None,
+    graph: GraphFacts | None,
 ) -> Recognition:
     """Return the requested network; raise `UnknownModelError` if strides contradict it."""
     config = _adapt(model, network)
     own = _list_strides(config)
-    if graph_strides is not None and len(graph_strides) == len(own) and graph_strides != own:
+    if graph is not None and graph_strides is not None and len(graph_strides) == len(own) and graph_strides != own:
         raise UnknownModelError(
-            f"the strides in the graph are not those of {model}: {_describe_difference(graph_strides, own)}"
+            f"the strides in {graph.origin} are not those of {model}: {_describe_difference(graph_strides, own)}"
         )
     if strides is not None and tuple(strides) != _list_stage_strides(config):
         raise UnknownModelError(f"{model} has strides {_join(_list_stage_strides(config))}, not {_join(strides)}")
@@ -183,21 +189,20 @@ def _describe_custom(
     known = None if graph_strides is None else graph_strides[1:]
     stages = description.split_stages(blocks, known, network.stages, functions)
     table = "\n".join(f"  stage {number}: {description.format_stage(stage)}" for number, stage in enumerate(stages))
-    if graph_strides is not None:
+    if graph is not None and graph_strides is not None:
         first_blocks = itertools.accumulate((len(stage) for stage in stages[:-1]), initial=0)
         chosen = tuple(graph_strides[1 + index] for index in first_blocks)
         if strides is not None and tuple(strides) != chosen:
-            raise UnknownModelError(
-                f"strides are {_join(strides)}, but the graph saved with the checkpoint has {_join(chosen)}; "
-                f"omit them, or move the graph away if it belongs to a different network. The stages are\n{table}"
-            )
+            error = graph.contradict(f"strides are {_join(strides)}", _join(chosen), them="them")
+            error.message += f". The stages are\n{table}"
+            raise error
     elif strides is None and defaults is not None and len(defaults) == len(stages):
         chosen = defaults
     elif strides is None:
         reason = (
             "there is no saved graph (.meta, or --graph FILE)"
             if graph is None
-            else "the graph does not contain its convolutions"
+            else f"{graph.origin} does not contain its convolutions"
         )
         names = ",".join(f"S{number}" for number in range(len(stages)))
         raise UnknownModelError(

@@ -9,10 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from ..errors import UnknownModelError
 from ..model.config import ACTIVATIONS, Activation, EfficientNetConfig
-
-_ADVICE = "omit it, or move the graph away if it belongs to a different network"
+from .graph_facts import GraphFacts
 
 
 class Defaults(NamedTuple):
@@ -51,26 +49,22 @@ def apply_activation(
     activation: Activation | None,
     defaults: Defaults,
     *,
+    graph: GraphFacts | None,
     in_graph: bool,
-    configured: Activation | None = None,
 ) -> Setting:
     """Set the activation that a caller says, or else the code's default if the graph does not show it.
 
-    `configured` is the activation in the configuration of a Keras file, which decides like a graph.
+    The activation in the configuration of a Keras file decides like a graph.
     Raises `UnknownModelError` if the graph or the configuration shows another one.
     """
-    if in_graph:
+    configured = None if graph is None else graph.configured
+    if in_graph and graph is not None:
         own = dict.fromkeys((config.activation, *(stage.activation or config.activation for stage in config.stages)))
         if activation is not None and list(own) != [activation]:
-            raise UnknownModelError(
-                f"the activation is {activation}, but the graph saved with the checkpoint has {' and '.join(own)}; "
-                f"{_ADVICE}"
-            )
+            raise graph.contradict(f"the activation is {activation}", " and ".join(own))
         return Setting(config, ())
-    if configured is not None and activation not in (None, configured):
-        raise UnknownModelError(
-            f"the activation is {activation}, but the configuration in the file has {configured}; omit it"
-        )
+    if graph is not None and configured is not None and activation not in (None, configured):
+        raise graph.contradict(f"the activation is {activation}", configured)
     chosen = configured or activation or defaults.activation
     if chosen is None:
         return Setting(config, ())
@@ -82,15 +76,12 @@ def apply_activation(
     return Setting(changed, (f"activation {chosen}, {said}",))
 
 
-def apply_epsilon(config: EfficientNetConfig, epsilon: float | None, *, in_graph: bool) -> Setting:
-    """Set the epsilon that a caller says; raise `UnknownModelError` if the graph shows another one."""
+def apply_epsilon(config: EfficientNetConfig, epsilon: float | None, *, graph: GraphFacts | None) -> Setting:
+    """Set the epsilon that a caller says; raise `UnknownModelError` if the graph or a configuration shows another."""
     if epsilon is None:
         return Setting(config, ())
-    if in_graph:
+    if graph is not None and graph.epsilons:
         if epsilon != config.bn_epsilon:
-            raise UnknownModelError(
-                f"the epsilon is {epsilon:g}, but the graph saved with the checkpoint has {config.bn_epsilon:g}; "
-                f"{_ADVICE}"
-            )
+            raise graph.contradict(f"the epsilon is {epsilon:g}", f"{config.bn_epsilon:g}")
         return Setting(config, ())
     return Setting(dataclasses.replace(config, bn_epsilon=float(epsilon)), (f"epsilon {epsilon:g}, as specified",))

@@ -26,7 +26,7 @@ _DIGITS = re.compile(r"(\d+)")
 class KnownCheckpoint:
     """A checkpoint that is in a folder or in its state file.
 
-    `prefix` is what `tfckpt.open` accepts, for a Keras file its path; if the checkpoint does not exist, it is the path in the state file,
+    `prefix` is what `tfckpt.open` accepts; if the checkpoint does not exist, it is the path in the state file,
     joined to the folder.
     `timestamp` is the time of writing in the state file, in seconds since 1970, or None.
     `notes` explains how the checkpoint was found, for example next to the state file of a folder that was moved.

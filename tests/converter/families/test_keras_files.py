@@ -94,8 +94,9 @@ def test_configuration_decides_strides_epsilon_and_activation(name: str) -> None
 
     assert [stage.stride for stage in usual.stages] == list(STRIDES["v2"])
     assert epsilon == dataclasses.replace(usual, bn_epsilon=1e-5)
-    assert "padding" in (convert(network_files(name)).report.assumed or "")
-    assert "activation" not in (convert(network_files(name)).report.assumed or "")
+    report = convert(network_files(name)).report
+    assert not any(word in (report.assumed or "") for word in ("padding", "activation", "epsilon"))
+    assert "padding SAME, from the configuration" in report.evidence
     assert relu == dataclasses.replace(usual, activation="relu")
     assert [stage.stride for stage in strided.stages] == [1, 2, 2, 2, 1, 1]
 
@@ -112,8 +113,32 @@ def test_configuration_that_no_network_has_is_refused(name: str) -> None:
     ):
         with pytest.raises(converter.UnknownModelError):
             convert(change_config(name, changes, pattern))
-    with pytest.raises(converter.UnknownModelError, match="strides"):
-        convert(network_files(name), strides=(1, 2, 2, 2, 2, 2))
+    for said in ({"strides": (1, 2, 2, 2, 2, 2)}, {"epsilon": 0.5}, {"activation": "relu"}):
+        with pytest.raises(converter.UnknownModelError, match=f"{next(iter(said))}.* but the configuration"):
+            convert(network_files(name), **said)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "changes", "layer"),
+    [
+        ("v2-keras3.keras", "block2a_expand_conv", {"padding": "valid"}, "block2a_expand_conv"),
+        ("v2-tf_keras.keras", "block4a_dwconv2", {"padding": "causal"}, "block4a_dwconv2"),
+        ("v2-keras3.keras", "block5a_dwconv2", {"dilation_rate": [2, 2]}, "block5a_dwconv2"),
+        ("v2-keras3.keras", "stem_conv", {"strides": [2, 1]}, "stem_conv"),
+        ("v1-tf_keras.keras", "stem_conv_pad", {"padding": [[0, 1], [0, 1]]}, "stem_conv"),
+        ("v1-tf_keras.keras", "block2a_dwconv$", {"padding": "same"}, "block2a_dwconv_pad"),
+        ("v1-tf_keras.keras", "block3a_dwconv_pad", {"name": "pad"}, "block3a_dwconv"),
+        ("v1-tf_keras.keras", "block3a_dwconv_pad", {"padding": "three"}, "block3a_dwconv_pad"),
+    ],
+)
+def test_other_padding_is_refused_with_the_layer(name: str, pattern: str, changes: Any, layer: str) -> None:
+    """Padding by hand is that of SAME at the size of the model's images, which the file is converted with."""
+    with pytest.raises(converter.UnknownModelError, match=f"layer {layer} "):
+        convert(change_config(name, changes, pattern))
+
+    evidence = convert(network_files(name)).report.evidence
+    by_hand = " by hand, for images of 45×45 pixels" if name.startswith("v1") else ""
+    assert f"padding SAME{by_hand}, from the configuration" in evidence
 
 
 @pytest.mark.parametrize(
