@@ -75,6 +75,32 @@ def network(name: str) -> pathlib.Path:
     return prefix
 
 
+def bert_base() -> pathlib.Path:
+    """Return the prefix of a random checkpoint with the variables of BERT-base, without a graph."""
+    prefix = FOLDER / "uncased_bert_base" / "model.ckpt-1"
+    if not _exists(prefix):
+        random = np.random.default_rng(0)
+        width, inner = 768, 3072
+        tables = {"word": 30_522, "position": 512, "token_type": 2}
+        shapes = {f"embeddings/{name}_embeddings": (rows, width) for name, rows in tables.items()}
+        dense = {"pooler/dense": (width, width)}
+        norms = ["embeddings"]
+        for number in range(12):
+            layer = f"encoder/layer_{number}"
+            dense |= {f"{layer}/attention/self/{part}": (width, width) for part in ("query", "key", "value")}
+            dense |= {f"{layer}/attention/output/dense": (width, width), f"{layer}/output/dense": (inner, width)}
+            dense[f"{layer}/intermediate/dense"] = (width, inner)
+            norms += [f"{layer}/attention/output", f"{layer}/output"]
+        for name, shape in dense.items():
+            shapes |= {f"{name}/kernel": shape, f"{name}/bias": shape[1:]}
+        for name in norms:
+            shapes |= {f"{name}/LayerNorm/{part}": (width,) for part in ("gamma", "beta")}
+        with tfckpt.Writer(prefix) as writer:
+            for name, shape in shapes.items():
+                writer.add(f"bert/{name}", random.standard_normal(shape, np.float32))
+    return prefix
+
+
 def _exists(prefix: pathlib.Path) -> bool:
     prefix.parent.mkdir(parents=True, exist_ok=True)
     return prefix.with_name(prefix.name + ".index").is_file()

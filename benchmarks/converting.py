@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,28 @@ def converting(tensorflow: str | None) -> Iterator[Result]:
         yield Result("the same, compared with cp and sync", synced / ours, 0.35, False, "of cp and sync's rate")
         remove()
         yield from _memory(large, out)
+        yield from _ready(pathlib.Path(folder))
+
+
+def _ready(folder: pathlib.Path) -> Iterator[Result]:
+    """Compare BERT-base's conversion with a copy of its bytes, which reads and writes as much."""
+    prefix = checkpoints.bert_base()
+    data = prefix.with_name(prefix.name + ".data-00000-of-00001")
+    out, copy = folder / "bert", folder / "copy"
+    command = [sys.executable, "-m", "converter", "convert", str(prefix), "-o", str(out)]
+
+    def remove() -> None:
+        copy.unlink(missing_ok=True)
+        shutil.rmtree(out, ignore_errors=True)
+
+    ours, cp = best_of_each(
+        process(command),
+        process(["sh", "-c", 'cp "$0" "$1" && sync "$1"', str(data), str(copy)]),
+        runs=5,
+        before=remove,
+    )
+    size = f"{os.path.getsize(data) / 1e6:.0f} MB, {ours:.2f} s with reading and writing"
+    yield Result("convert BERT-base to a folder, beyond cp and sync", ours - cp, 3.0, True, "s", size)
 
 
 def _memory(prefix: pathlib.Path, out: pathlib.Path) -> Iterator[Result]:

@@ -67,6 +67,16 @@ def test_conversion_loads_no_torch() -> None:
     assert not loaded_after(program) & {"torch", "tensorflow"}
 
 
+def test_ready_family_without_a_graph_loads_no_torch(tmp_path: pathlib.Path) -> None:
+    """Nor transformers, whose folder is written; only the proof of the module needs them."""
+    program = (
+        "import sys\nfrom converter.cli import main\nassert main(['convert', sys.argv[1], '-o', sys.argv[2]]) == 0"
+    )
+    source = ROOT / "tests" / "data" / "families" / "t5.tar.xz"
+
+    assert not loaded_after(program, str(source), str(tmp_path / "t5")) & {"torch", "transformers", "safetensors"}
+
+
 def test_conversion_of_local_files_loads_no_web_client() -> None:
     """Only a release that is asked for by name is fetched."""
     program = "import sys, converter.cli.convert\nassert not {'ssl', 'http.client'} & set(sys.modules)"

@@ -171,13 +171,14 @@ def _check_state_file(checkpoint: Checkpoint) -> list[Finding]:
 
 
 def _find_keras(checkpoint: Checkpoint) -> list[Finding]:
-    """Return the Keras files beside a checkpoint, which opening their folder leaves out."""
+    """Return the Keras files beside a checkpoint of TensorFlow, which opening their folder leaves out."""
     storage = checkpoint.storage
-    folder, _ = storage.split(checkpoint.prefix)
-    others = [match.prefix for match in list_keras_files(storage, folder) if match.prefix != checkpoint.prefix]
+    if checkpoint.format == KERAS:
+        return []
+    others = [match.prefix for match in list_keras_files(storage, storage.split(checkpoint.prefix)[0])]
     if not others:
         return []
-    found = f"{pluralize(len(others), 'more Keras file')} in this folder: {join_some(others)}"
+    found = f"{pluralize(len(others), 'Keras file')} in this folder: {join_some(others)}"
     return [Finding("note", "Keras files", found, "open one by its own path")]
 
 

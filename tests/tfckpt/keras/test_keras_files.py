@@ -156,7 +156,7 @@ def test_keras_files_of_a_folder_are_listed(tmp_path: pathlib.Path, capsys: pyte
 
     assert prefixes == ["keras3-sharded.weights.json", "keras3.h5", "keras3.keras", "model.ckpt-7"]
     assert code == 0
-    assert "3 more Keras files in this folder" in " ".join(capsys.readouterr().out.split())
+    assert "3 Keras files in this folder" in " ".join(capsys.readouterr().out.split())
     (tmp_path / "checkpoint").unlink(missing_ok=True)
     assert tfckpt.latest_checkpoint(tmp_path) is None
     for known in tfckpt.checkpoints(tmp_path):
