@@ -25,8 +25,8 @@ def _unpack(name: str, folder: pathlib.Path = DATA) -> Mapping[str, bytes]:
 @functools.cache
 def expected() -> Mapping[str, Mapping[str, Any]]:
     """Return the record of each file by its name: `tensors`, and `variables` of the model by layer and name."""
-    records = json.loads((DATA / "expected.json").read_text())["files"]
-    return {record["file"]: record for record in records}
+    texts = [(DATA / name).read_text() for name in ("expected.json", "older.json")]
+    return {record["file"]: record for text in texts for record in json.loads(text)["files"]}
 
 
 def files_of(name: str) -> dict[str, bytes]:
@@ -34,7 +34,7 @@ def files_of(name: str) -> dict[str, bytes]:
     stem = name.removesuffix(".weights.json")
     return {
         other: data
-        for other, data in _unpack("files").items()
+        for other, data in {**_unpack("files"), **_unpack("older")}.items()
         if other == name or (stem != name and other.startswith(f"{stem}_0"))
     }
 

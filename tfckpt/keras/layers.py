@@ -6,6 +6,10 @@ A `.weights.h5` file and the weights in a `.keras` file number the variables of 
 
 Keras 3 writes the name of the layer into an attribute of `vars`.
 tf_keras does not, but the configuration in a `.keras` file has the layers in the order in which they are counted.
+Keras 2.12 to 2.14 call `layers` differently, and count each layer that has variables twice::
+
+    _layer_checkpoint_dependencies/conv2d_2/vars/0
+
 The class of a layer and the number of its variables determine their names; the table is from the `build` methods of the
 layers in Keras 3 and tf_keras, which create them in this order.
 """
@@ -39,6 +43,8 @@ _VARIABLES: Mapping[str, Mapping[int, tuple[str, ...]]] = {
 }
 #: Where a model keeps its layers, and where a layer keeps its variables.
 LAYERS, VARIABLES = "layers", "vars"
+_OLDER_LAYERS = "_layer_checkpoint_dependencies"
+_MODELS = frozenset({LAYERS, _OLDER_LAYERS})
 _COUNTER = re.compile(r"_[0-9]+\Z")
 
 
@@ -69,7 +75,7 @@ def find_full_names(paths: Collection[str], layer_names: Mapping[str, str], limi
 def _name_owner(owner: str, count: int, layer_names: Mapping[str, str]) -> tuple[str, tuple[str, ...]] | None:
     """Return the name of the layer whose variables are in a group, and theirs; None if they are unknown."""
     parts = owner.split("/")
-    if len(parts) < 3 or parts[-1] != VARIABLES or len(parts) % 2 == 0 or set(parts[:-1:2]) != {LAYERS}:
+    if len(parts) < 3 or parts[-1] != VARIABLES or len(parts) % 2 == 0 or not _MODELS.issuperset(parts[:-1:2]):
         return None
     names = [layer_names.get("/".join(parts[:end])) for end in range(2, len(parts), 2)]
     variables = _VARIABLES.get(_COUNTER.sub("", parts[-2]), _VARIABLES.get(parts[-2], {})).get(count)
@@ -88,29 +94,44 @@ def names_in_groups(groups: Mapping[str, Mapping[str, tuple[str, ...]]]) -> dict
     }
 
 
-def names_in_config(config: Any, groups: Iterable[str]) -> dict[str, str]:
+def names_in_config(config: Any, groups: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
     """Return the name of each layer by the path of its group, from the configuration of a model.
 
-    The paths are computed as Keras computes them. A model that has other groups is left out, with those inside it.
+    `paths` are those of the variables. The groups are named as Keras names them. A model that has other groups is left
+    out, with those inside it.
     """
     inside: dict[str, set[str]] = {}
     for path in groups:
         model, _, layer = path.rpartition("/")
-        if model == LAYERS or model.endswith(f"/{LAYERS}"):
+        if model.rpartition("/")[2] in _MODELS:
             inside.setdefault(model, set()).add(layer)
     names: dict[str, str] = {}
+    twice = _find_owners(paths) if any(_OLDER_LAYERS in model for model in inside) else set()
     # Only models whose groups are in the file are visited, so that the paths are not longer than those of the file.
-    work: list[tuple[str, Any]] = [(LAYERS, config)]
+    work: list[tuple[str, Any]] = [(container, config) for container in sorted(_MODELS)]
     while work:
         path, model = work.pop()
         groups_here = inside.get(path, set())
-        counted = {group: (name, inner) for group, name, inner in _count_layers(model)}
+        is_older = path.rpartition("/")[2] == _OLDER_LAYERS
+        own = {group for group in groups_here if f"{path}/{group}" in twice} if is_older else set()
+        counted = {group: (name, inner) for group, name, inner in _count_layers(model, own)}
         if not groups_here <= counted.keys():
             continue
         for group in groups_here:
             names[f"{path}/{group}"], inner = counted[group]
-            work.append((f"{path}/{group}/{LAYERS}", inner))
+            work.append((f"{path}/{group}/{path.rpartition('/')[2]}", inner))
     return names
+
+
+def _find_owners(paths: Iterable[str]) -> set[str]:
+    """Return every group with a variable in it or below."""
+    owners: set[str] = set()
+    for path in paths:
+        owner = path.rpartition("/")[0]
+        while owner and owner not in owners:
+            owners.add(owner)
+            owner = owner.rpartition("/")[0]
+    return owners
 
 
 def list_layers(model: Any) -> list[Mapping[str, Any]]:
@@ -127,8 +148,8 @@ def name_of_layer(layer: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _count_layers(model: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yield the group, the name and the configuration of each layer of a model."""
+def _count_layers(model: Any, twice: Collection[str]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield the group, the name and the configuration of each layer of a model; groups in `twice` count twice."""
     counters: dict[str, int] = {}
     is_sequential = isinstance(model, dict) and model.get("class_name") == "Sequential"
     for layer in list_layers(model):
@@ -136,9 +157,10 @@ def _count_layers(model: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         if not isinstance(kind, str) or name is None or (is_sequential and kind == "InputLayer"):
             continue
         group = _to_snake_case(kind)
-        number = counters.get(group, -1) + 1
-        counters[group] = number
-        yield f"{group}_{number}" if number else group, name, layer
+        number = counters.get(group, 0)
+        path = f"{group}_{number}" if number else group
+        counters[group] = number + (2 if path in twice else 1)
+        yield path, name, layer
 
 
 def _to_snake_case(name: str) -> str:

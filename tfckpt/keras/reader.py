@@ -139,7 +139,8 @@ class KerasReader:
                 groups[group] = {**groups.get(group, {}), **attributes}
         size = sum(source.size for source in self._weights.sources)
         limits = limits_of_table(self._limits, size)
-        return find_full_names(self._tensors, names_in_config(self.config, groups) | names_in_groups(groups), limits)
+        names = names_in_config(self.config, groups, self._tensors) | names_in_groups(groups)
+        return find_full_names(self._tensors, names, limits)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all tensors, sorted by their bytes."""
