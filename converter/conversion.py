@@ -220,7 +220,7 @@ def convert_to_views(
         state_dict[constant.target] = fill(planned.targets[constant.target], constant.value, constant.dtype)
     for tie in planned.plan.tied:
         state_dict[tie.target] = state_dict[tie.to]
-    _check_shared(planned.shared, state_dict)
+    check_shared(planned.shared, state_dict)
     ordered = {target: state_dict[target] for target in planned.targets}
     return ConversionResult(
         ordered, planned.config, planned.report, planned.rules, source, options.graph, planned.network, options.into
@@ -360,7 +360,7 @@ def _plan_by_rules(source: Source, rules: RuleSet, into: Into | None, weights: W
     return ConversionPlan(None, planned, report, rules, drafted.targets, source.read, drafted.shared)
 
 
-def _check_shared(shared: Sequence[Sequence[str]], state_dict: Mapping[str, Array]) -> None:
+def check_shared(shared: Sequence[Sequence[str]], state_dict: Mapping[str, Array]) -> None:
     """Raise `ConversionError` for names that are one tensor of the module, and whose values differ.
 
     Loading the state dict would overwrite the first value with the second, without a word.

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import tfckpt
 from tfckpt import Checkpoint
@@ -57,9 +58,7 @@ def prepare(
     """
     if target not in TARGETS:
         raise ExportError(f"unknown target {target!r}, expected one of {', '.join(TARGETS)}")
-    tensors: Mapping[str, Writable] = result.state_dict
-    config: EfficientNetConfig | None = result.config
-    changes: list[str] = []
+    config = result.config
     if config is None:
         own = ("native", *([] if result.network is None else [result.network.library]))
         if target not in own or num_classes is not None or fuse_bn:
@@ -67,39 +66,26 @@ def prepare(
                 "the network is not an EfficientNet: its target, classifier and batch norms cannot be changed"
             )
         target = "native"
-    else:
-        if num_classes is not None and num_classes != config.num_classes:
-            tensors, config, change = replace_classifier(tensors, config, num_classes)
-            changes.append(change)
-        if fuse_bn:
-            if target != "native":
-                raise ExportError(
-                    f"the models of {target} need their batch norms; they can only be folded for the target native"
-                )
-            tensors, config, change = fold_batch_norms(tensors, config)
-            changes.append(change)
-        if labels is not None and len(labels) != config.num_classes:
-            count = pluralize(config.num_classes, "class")
-            raise ExportError(f"{pluralize(len(labels), 'label')} for a network of {count}")
+    elif fuse_bn and target != "native":
+        raise ExportError(
+            f"the models of {target} need their batch norms; they can only be folded for the target native"
+        )
+    changes = Changes(target, dtype, num_classes, fuse_bn)
+    changed = change_tensors(result.state_dict, config, changes)
+    config = changed.config
+    if labels is not None and config is not None and len(labels) != config.num_classes:
+        count = pluralize(config.num_classes, "class")
+        raise ExportError(f"{pluralize(len(labels), 'label')} for a network of {count}")
     if labels is not None:
         check_labels(labels)
-    model = None
-    names: Mapping[str, str] = {}
-    if target != "native" and config is not None:
-        model = find_model(target, config)
-        names = map_to_library(TABLES[target], config, target)
-        tensors = {names[name]: tensor for name, tensor in tensors.items()}
-    if dtype is not None:
-        tensors, change = cast_tensors(tensors, dtype)
-        changes.append(change)
     return Output(
-        tensors=tensors,
+        tensors=changed.tensors,
         config=config,
         report=result.report,
         target=target,
-        model=model,
-        names=names,
-        changes=tuple(changes),
+        model=changed.model,
+        names=changed.names,
+        changes=changed.sentences,
         notes=() if config is None else (*list_notes(target, config, preprocessing), *list_label_notes(target, labels)),
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
@@ -107,6 +93,56 @@ def prepare(
         rules=None if config is not None else result.rules,
         tied={} if result.network is None else {record.target: record.to for record in result.report.tied},
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Changes:
+    """What happens to the tensors of a conversion before they are written; the fields are options of `prepare`."""
+
+    target: TargetName = "native"
+    dtype: str | None = None
+    num_classes: int | None = None
+    fuse_bn: bool = False
+
+
+class Changed(NamedTuple):
+    """Tensors after changes, the config with them, and a sentence for each change.
+
+    `model` and `names` are the target's name of the network and its names of tensors by ours.
+    """
+
+    tensors: Mapping[str, Writable]
+    config: EfficientNetConfig | None
+    model: str | None
+    names: Mapping[str, str]
+    sentences: tuple[str, ...]
+
+
+def change_tensors(tensors: Mapping[str, Writable], config: EfficientNetConfig | None, changes: Changes) -> Changed:
+    """Change tensors, or some of them; `list_inputs` of `formats.changes` says what a folded kernel or bias needs.
+
+    `config` is that of an EfficientNet; None for other networks, whose dtype alone can be changed.
+
+    Raises `ExportError` if the target has no such network.
+    """
+    sentences: list[str] = []
+    model = None
+    names: Mapping[str, str] = {}
+    if config is not None:
+        if changes.num_classes is not None and changes.num_classes != config.num_classes:
+            tensors, config, sentence = replace_classifier(tensors, config, changes.num_classes)
+            sentences.append(sentence)
+        if changes.fuse_bn:
+            tensors, config, sentence = fold_batch_norms(tensors, config)
+            sentences.append(sentence)
+        if changes.target != "native":
+            model = find_model(changes.target, config)
+            names = map_to_library(TABLES[changes.target], config, changes.target)
+            tensors = {names[name]: tensor for name, tensor in tensors.items()}
+    if changes.dtype is not None:
+        tensors, sentence = cast_tensors(tensors, changes.dtype)
+        sentences.append(sentence)
+    return Changed(tensors, config, model, names, tuple(sentences))
 
 
 def export(

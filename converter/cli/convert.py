@@ -10,16 +10,25 @@ import shlex
 from collections.abc import Iterator
 
 import tfckpt
-from tfckpt.addresses import plain_address
-from tfckpt.cli.render import parse_size, wrap
+from tfckpt.addresses import has_secrets, plain_address
+from tfckpt.cli.command import choose_exit_code
+from tfckpt.cli.executors import (
+    add_executor_options,
+    add_piece_option,
+    is_requested,
+    open_executor,
+    say_cost,
+    say_transfer,
+)
+from tfckpt.cli.render import parse_size, say, wrap
 from tfckpt.sinks.staging import staged
 
-from ..conversion import ConversionOptions, convert_to_views
-from ..errors import UnknownModelError
-from ..exporting import check_report, prepare, writing_report
+from ..conversion import ConversionOptions, ConversionResult, convert_to_views
+from ..errors import ExportError, UnknownModelError
+from ..exporting import Changes, check_report, prepare, writing_report
 from ..families.averages import WEIGHTS_CHOICES
 from ..formats.changes import DTYPES
-from ..formats.files import check_output, is_folder_name, write_output
+from ..formats.files import Output, check_output, is_folder_name, write_output
 from ..images.labels import read_labels
 from ..libraries.models import TARGETS
 from ..mapping.modules import import_module
@@ -56,6 +65,7 @@ Write the network of a TensorFlow checkpoint as PyTorch weights.
   tf2torch convert my-classifier -o breeds.safetensors --head breeds          a backbone and its classifier
   tf2torch convert bert --rules bert.toml --into encoder:build -o b.pth       any other network
   tf2torch convert efficientnetv2-s -o s.safetensors --report s.html          also write a report
+  tf2torch convert s3://bucket/bert -o s3://bucket/pt --workers 8             one task a file
 
 The command determines the network, its number of classes and the scope of its names from the checkpoint.
 It uses every tensor once or reports why it is left out; otherwise it writes nothing.
@@ -67,6 +77,11 @@ If something differs, nothing is written and the exit code is 1.
 
 #: Columns of the titles.
 _INDENT = 10
+#: Options that do not change the result, or that may contain a password.
+_NOT_OF_THE_RESULT = (
+    *("report", "json", "force", "base_url", "cache"),
+    *("workers", "scheduler", "restart", "piece_size"),
+)
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -150,12 +165,18 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         f"FILE ends in {' or '.join(REPORTS)}",
     )
     parser.add_argument("--json", action="store_true", help="print that report as JSON")
+    jobs = parser.add_argument_group("jobs", "one task for each file of a folder")
+    add_executor_options(jobs)
+    jobs.add_argument("--restart", action="store_true", help="skip files that an earlier run has finished")
+    add_piece_option(jobs)
     parser.set_defaults(run=run, parser=parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Convert, write and print a summary; an output at an address is proved on this machine, and then uploaded."""
     require_one_way(options)
+    if is_requested(options) or options.restart:
+        return _run_job(options)
     with staged(options.output, overwrite=options.force) as output:
         text = _convert(options, output)
     print(text, end="")
@@ -169,28 +190,11 @@ def _convert(options: argparse.Namespace, output: str) -> str:
     labels = None if options.labels is None else read_labels(options.labels)
     if options.report is not None:
         check_report(options.report, output, force=options.force)
-    uses_rules = options.rules is not None or options.into is not None
     checkpoint, release = open_source(options.source, options)
     with checkpoint:
+        say_transfer(checkpoint, options.source, options.output)
         with _suggesting_export(checkpoint, options), progress_bar("reading") as progress:
-            result = convert_to_views(
-                checkpoint,
-                ConversionOptions(
-                    model=options.model,
-                    weights=options.weights,
-                    strides=options.strides,
-                    activation=options.activation,
-                    epsilon=options.epsilon,
-                    scope=options.scope,
-                    head=options.head,
-                    release=None if uses_rules else options.release or release,
-                    rules=options.rules,
-                    into=None if options.into is None else import_module(options.into),
-                    graph=options.graph,
-                    part=options.part,
-                ),
-                progress=progress,
-            )
+            result = convert_to_views(checkpoint, _get_conversion_options(options, release), progress=progress)
         prepared = prepare(
             result,
             target=options.target,
@@ -200,12 +204,8 @@ def _convert(options: argparse.Namespace, output: str) -> str:
             labels=labels,
             preprocessing=None if result.config is None else find_preprocessing(result.report.releases, result.config),
         )
-        # The address an archive comes from does not change the result, and it may contain a password.
-        command = format_command(options, ("report", "json", "force", "base_url", "cache"))
-        prover = None
-        if not options.no_proof:
-            required = options.require_proof or bool(options.probe or options.compare)
-            prover = Prover(result, prepared, checkpoint, required=required, interface=get_interface(options))
+        command = format_command(options, _NOT_OF_THE_RESULT)
+        prover = _make_prover(options, result, prepared, checkpoint)
         reporting = writing_report(
             options.report, result, prepared, shown, prover=prover, command=command, force=options.force
         )
@@ -216,11 +216,96 @@ def _convert(options: argparse.Namespace, output: str) -> str:
         if options.json:
             report = build_report(result, prepared, shown, command=command)
             return to_json(dataclasses.replace(report, proof=None if prover is None else prover.record))
+    return _format_summary(options, result, prepared, prover, _measure_output(output))
+
+
+def _run_job(options: argparse.Namespace) -> int:
+    """Convert by tasks; the files are proved, and the index is written, if all of them succeed."""
+    from tfckpt.jobs.planning import check_output as check_free_output
+
+    from ..jobs.planning import plan_convert
+    from ..jobs.running import finish
+    from ..jobs.running import run as run_tasks
+
+    if options.json or options.report is not None:
+        raise ExportError("a conversion by tasks writes no report: tf2torch plan --report describes the tensors")
+    labels = None if options.labels is None else read_labels(options.labels)
+    checkpoint, release = open_source(options.source, options)
+    with checkpoint:
+        with _suggesting_export(checkpoint, options):
+            plan = plan_convert(
+                checkpoint,
+                options.output,
+                _get_conversion_options(options, release),
+                Changes(options.target, options.dtype, options.num_classes, options.fuse_bn),
+                shard_size=options.shard_size,
+                labels=labels,
+                piece_bytes=options.piece_size,
+            )
+        check_free_output(plan, restart=options.restart, overwrite=options.force, output=options.output)
+        say_cost(plan)
+        address = options.output if has_secrets(options.output) else None
+        with open_executor(options, prefix="tfckpt-convert") as executor, progress_bar("writing") as progress:
+            report = run_tasks(
+                plan,
+                executor,
+                restart=options.restart,
+                source=options.source if has_secrets(options.source) else None,
+                output=address,
+                piece_bytes=options.piece_size,
+                progress=progress,
+            )
+        for error in report.errors:
+            say(str(error))
+        if report.errors:
+            left = len(plan.tasks) - len(report.results)
+            say(f"{left:,} of {len(plan.tasks):,} files are missing, and so is the index; run it again with --restart")
+            return choose_exit_code(report.errors)
+        prover = _make_prover(options, plan.result, plan.prepared, checkpoint)
+        finish(plan, output=address, prove=prover)
+    nbytes = sum(result.record.size for result in report.results)
+    print(_format_summary(options, plan.result, plan.prepared, prover, nbytes), end="")
+    if report.skipped:
+        say(f"{report.skipped:,} of {len(plan.tasks):,} files were there already")
+    return 0
+
+
+def _get_conversion_options(options: argparse.Namespace, release: str | None) -> ConversionOptions:
+    uses_rules = options.rules is not None or options.into is not None
+    return ConversionOptions(
+        model=options.model,
+        weights=options.weights,
+        strides=options.strides,
+        activation=options.activation,
+        epsilon=options.epsilon,
+        scope=options.scope,
+        head=options.head,
+        release=None if uses_rules else options.release or release,
+        rules=options.rules,
+        into=None if options.into is None else import_module(options.into),
+        graph=options.graph,
+        part=options.part,
+    )
+
+
+def _make_prover(
+    options: argparse.Namespace, result: ConversionResult, prepared: Output, checkpoint: tfckpt.Checkpoint
+) -> Prover | None:
+    if options.no_proof:
+        return None
+    required = options.require_proof or bool(options.probe or options.compare)
+    return Prover(result, prepared, checkpoint, required=required, interface=get_interface(options))
+
+
+def _format_summary(
+    options: argparse.Namespace, result: ConversionResult, prepared: Output, prover: Prover | None, nbytes: int
+) -> str:
+    """Return what to print about an output of `nbytes`."""
     lines = [
         result.report.summary(),
         *(f"changed   {line}" for line in prepared.changes),
         *(f"note      {line}" for line in prepared.notes),
-        f"output    {shown}, {_measure_output(output):,} bytes",
+        f"output    {plain_address(options.output)}, {nbytes:,} bytes",
     ]
     if options.report is not None:
         lines.append(f"report    {options.report}")

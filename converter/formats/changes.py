@@ -82,6 +82,14 @@ def fold_batch_norms(
     return folded, changed, f"{count} batch norms folded into their convolutions, for inference"
 
 
+def list_inputs(name: str) -> tuple[str, ...]:
+    """Return the names of the tensors that `fold_batch_norms` needs for one of its results."""
+    layer = name.rpartition(".conv.")[0]
+    if not layer:
+        return (name,)
+    return (name, *(f"{layer}.bn.{part}" for part in ("weight", "bias", "running_mean", "running_var")))
+
+
 def cast_tensors(tensors: Mapping[str, Writable], dtype: str) -> tuple[dict[str, Writable], str]:
     """Round floating-point tensors to another dtype when they are written; integers do not change."""
     target = _find_dtype(dtype)

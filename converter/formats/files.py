@@ -149,6 +149,20 @@ def _write_folder(
     progress: Progress | None,
 ) -> None:
     """Write a folder with its texts and weights, completely or not at all."""
+    output, files = plan_folder(output, shard_size=shard_size)
+    with atomic_folder(path, force=force, replaceable=REPLACEABLE) as folder:
+        for name, content in files.items():
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(content)
+        seal = None if prove is None else _seal_folder(folder, _make_seal(prove, lambda: read_output(folder)))
+        sharded.write(folder, STEM, output, shard_size=shard_size, seal=seal, progress=progress)
+
+
+def plan_folder(output: Output, *, shard_size: int | None) -> tuple[Output, dict[str, bytes]]:
+    """Return the output whose tensors a folder has, and its other files by name, without the proof.
+
+    Raises `ExportError` if the library does not read shards.
+    """
     if shard_size is not None and output.target == "timm":
         raise ExportError("timm reads only one file of weights from a folder: omit the shard size")
     dtype = find_dtype(output.tensors.values())
@@ -166,12 +180,7 @@ def _write_folder(
         # The library ties these names itself.
         kept = {name: tensor for name, tensor in output.tensors.items() if name not in output.tied}
         output = dataclasses.replace(output, tensors=kept)
-    with atomic_folder(path, force=force, replaceable=REPLACEABLE) as folder:
-        for name, content in files.items():
-            with open(os.path.join(folder, name), "wb") as file:
-                file.write(content)
-        seal = None if prove is None else _seal_folder(folder, _make_seal(prove, lambda: read_output(folder)))
-        sharded.write(folder, STEM, output, shard_size=shard_size, seal=seal, progress=progress)
+    return output, files
 
 
 def _seal_folder(folder: str, seal: Seal) -> Seal:
@@ -180,10 +189,15 @@ def _seal_folder(folder: str, seal: Seal) -> Seal:
     def seal_and_write() -> Mapping[str, str]:
         metadata = seal()
         with open(os.path.join(folder, PROOF_NAME), "w", encoding="utf-8") as file:
-            file.write(json.dumps(json.loads(metadata[PROOF_KEY]), indent=2) + "\n")
+            file.write(format_proof(json.loads(metadata[PROOF_KEY])))
         return metadata
 
     return seal_and_write
+
+
+def format_proof(record: Mapping[str, Any]) -> str:
+    """Return the record of a proof as the text of its file."""
+    return json.dumps(record, indent=2) + "\n"
 
 
 def is_output(path: PathLike) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -39,11 +39,15 @@ METADATA_NAME = "__metadata__"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LazyArray:
-    """A tensor that is computed when it is written; `make` returns an array of this shape and dtype."""
+    """A tensor that is computed when it is written; `make` returns an array of this shape and dtype.
+
+    `iterate` yields arrays whose elements in C order are those of the tensor, if it need not be in memory as a whole.
+    """
 
     shape: Shape
     dtype: np.dtype[Any]
     make: Callable[[], Array]
+    iterate: Callable[[], Iterable[Array]] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -63,6 +67,22 @@ def find_dtype(tensors: Iterable[Writable]) -> str:
 def materialize(tensor: Writable) -> Array:
     """Return the array, computed now if it is lazy."""
     return tensor.make() if isinstance(tensor, LazyArray) else tensor
+
+
+class Materialized(Mapping[str, Array]):
+    """Tensors as arrays; those that are lazy are computed whenever they are looked up."""
+
+    def __init__(self, tensors: Mapping[str, Writable]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> Array:
+        return materialize(self._tensors[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,12 +20,12 @@ import numpy as np
 from tfckpt.errors import CorruptionError, abridged, past_end, printable
 from tfckpt.files.json_text import read_json
 from tfckpt.files.npy import MAX_AXES
-from tfckpt.files.safetensors import DTYPES, LazyTensor, count_bytes, write_safetensors
+from tfckpt.files.safetensors import DTYPES, LazyTensor, count_bytes, order_tensors, write_safetensors
 
 from .._typing import Array, PathLike, Progress
 from ..errors import ExportError
 from .opening import open_weights
-from .output import METADATA_NAME, Output, Seal, TensorFile, Writable, check_names, materialize
+from .output import METADATA_NAME, LazyArray, Output, Seal, TensorFile, Writable, check_names, materialize
 
 #: The limit of the format for a header, in bytes.
 MAX_HEADER_BYTES = 100_000_000
@@ -47,28 +47,44 @@ def write_tensors(
     file: BinaryIO,
     *,
     seal: Seal | None = None,
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write arrays with any strides; shapes determine the size of the file before the first array is computed."""
+    """Write arrays with any strides; shapes determine the size of the file before the first array is computed.
+
+    Tensors are computed by several threads, or by `threads`; one computes them in the order of `order_names`.
+    """
     for name, tensor in tensors.items():
         if tensor.dtype.name not in DTYPES:
             raise ExportError(
                 f"safetensors does not support {tensor.dtype.name}, the dtype of tensor {printable(name)}"
             )
     check_names(tensors, "safetensors")
-    lazy = [
-        LazyTensor(name, tensor.dtype, tensor.shape, functools.partial(_load, tensor))
-        for name, tensor in tensors.items()
-    ]
+    lazy = _to_lazy(tensors)
     reserved = 0 if seal is None else SEAL_BYTES
-    write_safetensors(file, lazy, metadata, reserved=reserved, progress=count_bytes(lazy, progress))
+    write_safetensors(file, lazy, metadata, reserved=reserved, threads=threads, progress=count_bytes(lazy, progress))
     if seal is not None:
         file.flush()
         _add_metadata(file, seal())
 
 
+def order_names(tensors: Mapping[str, Writable]) -> list[str]:
+    """Return the names in the order of their data in a file."""
+    return [tensor.name for tensor in order_tensors(_to_lazy(tensors))]
+
+
+def _to_lazy(tensors: Mapping[str, Writable]) -> list[LazyTensor]:
+    return [
+        LazyTensor(name, tensor.dtype, tensor.shape, functools.partial(_load, tensor))
+        for name, tensor in tensors.items()
+    ]
+
+
 def _load(tensor: Writable) -> Iterator[Array]:
-    yield materialize(tensor)
+    if isinstance(tensor, LazyArray) and tensor.iterate is not None:
+        yield from tensor.iterate()
+    else:
+        yield materialize(tensor)
 
 
 def _add_metadata(file: BinaryIO, added: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tfckpt.errors import CorruptionError
 from tfckpt.files.json_text import read_json
@@ -48,7 +48,7 @@ def name_shards(stem: str, count: int) -> list[str]:
     return [f"{stem}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
 
 
-def format_index(output: Output, shards: list[dict[str, Writable]], names: list[str]) -> str:
+def format_index(output: Output, shards: Sequence[Iterable[str]], names: Sequence[str]) -> str:
     """Return the index as JSON text."""
     weight_map = {tensor: name for shard, name in zip(shards, names, strict=True) for tensor in shard}
     return json.dumps({"metadata": {"total_size": output.nbytes}, "weight_map": weight_map}, indent=2) + "\n"
@@ -90,7 +90,11 @@ def write(
 def read(path: PathLike) -> TensorFile:
     """Read a set by its index; each shard is next to the index and has exactly the tensors listed for it."""
     path = os.fspath(path)
-    weight_map = _read_weight_map(path)
+    return read_shards(os.path.dirname(path), _read_weight_map(path), path=path)
+
+
+def read_shards(folder: str, weight_map: Mapping[str, str], *, path: str) -> TensorFile:
+    """Read a set by its map of tensors to files in a folder; errors are about the index at `path`."""
     tensors = {}
     metadata: dict[str, str] = {}
     for name in sorted(set(weight_map.values())):
@@ -98,7 +102,7 @@ def read(path: PathLike) -> TensorFile:
             raise CorruptionError(
                 f"the index names {name!r}, expected a .safetensors file in the same folder", path=path
             )
-        shard = safetensors.read(os.path.join(os.path.dirname(path), name))
+        shard = safetensors.read(os.path.join(folder, name))
         expected = {tensor for tensor, file in weight_map.items() if file == name}
         if set(shard.tensors) != expected:
             wrong = min(set(shard.tensors) ^ expected)

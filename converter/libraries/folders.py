@@ -33,6 +33,7 @@ PROOF_NAME = "proof.json"
 REPLACEABLE = re.compile(
     r"config\.json|vocab\.txt|vocab\.json|merges\.txt|spiece\.model|30k-clean\.vocab|tokenizer_config\.json"
     r"|preprocessor_config\.json|preprocessing\.json|labels\.txt|proof\.json"
+    r"|_tfckpt"  # records of a job
     r"|model\.safetensors|model-[0-9]{5}-of-[0-9]{5}\.safetensors|model\.safetensors\.index\.json"
 )
 

@@ -25,7 +25,7 @@ from .._typing import Array
 from ..conversion import ConversionResult
 from ..errors import GraphError, UnsupportedOpError, VerificationError
 from ..formats.files import Output, TensorFile
-from ..formats.output import materialize
+from ..formats.output import Materialized, materialize
 from ..formats.proof import (
     BY_RULES,
     NO_GRAPH,
@@ -96,6 +96,7 @@ class Prover:
         `GraphError` or `MissingDependencyError`.
         """
         back = {theirs: ours for ours, theirs in self._output.names.items()}
+        tensors: Mapping[str, Array]
         tensors = {back.get(name, name): array for name, array in written.tensors.items()}
         # A folder leaves tied names out.
         tensors |= {
@@ -103,7 +104,7 @@ class Prover:
         }
         if self._output.changes:
             self._check_changes(written.tensors)
-            tensors = self._result.state_dict
+            tensors = Materialized(self._result.state_dict)
         weights = self._compare_weights(tensors)
         self._require(weights, None)
         layers = self._compare_layers(tensors, weights)

@@ -16,6 +16,7 @@ from .executors import (
     is_requested,
     open_executor,
     say_cost,
+    say_transfer,
 )
 from .outputs import add_export_options, add_selection_options, get_export_options
 
@@ -67,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
         return _run_job(options)
     progress = render.Progress("exporting")
     with opening.open_checkpoint(options.path, options) as checkpoint:
+        say_transfer(checkpoint, options.path, options.output)
         try:
             report = export(
                 checkpoint,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from ..errors import CheckpointNotFoundError, join_some
+from ..sinks.contract import Sink
 from ..sinks.opening import open_sink
 from ..writing.export_files import format_index
-from .plan import Plan
-from .records import find_proofs
+from .plan import FilePlan, Plan
+from .records import Record, find_proofs
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,15 +29,7 @@ def finish(plan: Plan, *, output: str | None = None) -> Finished:
     `output` is an address of the same place with credentials, if the environment does not have them.
     """
     sink, _ = open_sink(output or plan.output)
-    records = list(find_proofs(sink, plan.tasks))
-    missing = [task.output for task, record in zip(plan.tasks, records, strict=True) if record is None]
-    if missing:
-        names = [sink.split(path)[1] for path in missing]
-        raise CheckpointNotFoundError(
-            f"{len(missing)} of {len(plan.tasks)} tasks are not done: {join_some(names)}; run the job again",
-            path=plan.output,
-        )
-    damaged = {name: error for record in records if record is not None for name, error in record.damaged.items()}
+    damaged = {name: error for record in check_done(sink, plan) for name, error in record.damaged.items()}
     files, total = {}, 0
     for task in plan.tasks:
         for tensor in task.tensors:
@@ -45,3 +38,16 @@ def finish(plan: Plan, *, output: str | None = None) -> Finished:
                 total += tensor.nbytes
     sink.put(plan.index, format_index(sink, files, total))
     return Finished((*(task.output for task in plan.tasks), plan.index), tuple(sorted(files)), total, damaged)
+
+
+def check_done(sink: Sink, plan: FilePlan) -> list[Record]:
+    """Return the record of every task; raise `CheckpointNotFoundError` with the missing files if one is not done."""
+    records = list(find_proofs(sink, plan.tasks))
+    missing = [task.output for task, record in zip(plan.tasks, records, strict=True) if record is None]
+    if missing:
+        names = [sink.split(path)[1] for path in missing]
+        raise CheckpointNotFoundError(
+            f"{len(missing)} of {len(plan.tasks)} tasks are not done: {join_some(names)}; run the job again",
+            path=plan.output,
+        )
+    return [record for record in records if record is not None]

@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from .._version import __version__
 from ..errors import CheckpointError, LimitExceededError
@@ -35,6 +35,37 @@ class SourceFile:
     path: str
     size: int
     version: str | None
+
+
+class FileTask(Protocol):
+    """What every task has: a number from 1, its output file, the size of its tensors in bytes, and its identity.
+
+    `shards` are the data shards of the source that it reads.
+    """
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def output(self) -> str: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def shards(self) -> Sequence[SourceFile]: ...
+
+
+class FilePlan(Protocol):
+    """What every plan of files has: where they go, their index, which comes last, the tasks, and what they cost."""
+
+    @property
+    def output(self) -> str: ...
+    @property
+    def index(self) -> str: ...
+    @property
+    def tasks(self) -> Sequence[FileTask]: ...
+    @property
+    def estimate(self) -> Estimate: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -203,7 +234,9 @@ def identified(task: Task, index_sha256: str) -> Task:
     return dataclasses.replace(task, identity=hashlib.sha256(json.dumps(content).encode()).hexdigest())
 
 
-def estimate(tasks: Sequence[Task], read_bytes: int, *, part_bytes: int, piece_bytes: int = PIECE_BYTES) -> Estimate:
+def estimate(
+    tasks: Sequence[FileTask], read_bytes: int, *, part_bytes: int, piece_bytes: int = PIECE_BYTES
+) -> Estimate:
     """Return what the tasks cost: requests for pieces and indexes, for parts of uploads and records.
 
     A task reads the end of the index and its version twice, and a piece of each data shard at least.

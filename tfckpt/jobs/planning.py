@@ -17,7 +17,7 @@ from ..storage.base import PIECE_BYTES
 from ..writing.export_files import name_shards
 from ..writing.export_tensors import Weights, check_storable, choose_tensors, plan_tensors, split_tensors
 from ..writing.selection import check_float_type
-from .plan import Plan, Task, TaskTensor, estimate, identified
+from .plan import FilePlan, Plan, Task, TaskTensor, estimate, identified
 from .sources import describe_files, hash_file
 
 #: Most bytes of tensors in one output file, unless the caller says otherwise.
@@ -81,7 +81,7 @@ def plan_export(
                 f"use a shard size of at least {largest.nbytes} bytes"
             )
         shards = split_tensors(tensors, shard_size)
-        used = [_find_shards(checkpoint, [origin_of[tensor.name] for tensor in shard]) for shard in shards]
+        used = [find_shards(checkpoint, [origin_of[tensor.name] for tensor in shard]) for shard in shards]
         address = plain_address(checkpoint.storage.address(checkpoint.prefix))
         index_file, *data_paths = checkpoint.files
         data_files = [data_paths[number] for number in sorted({number for some in used for number in some})]
@@ -115,12 +115,12 @@ def plan_export(
     )
 
 
-def _find_shards(checkpoint: Checkpoint, names: Sequence[str]) -> list[int]:
+def find_shards(checkpoint: Checkpoint, names: Sequence[str]) -> list[int]:
     """Return the numbers of the data shards that these tensors are in; none for formats without payloads."""
     return sorted({payload.shard_id for name in names for payload in checkpoint.reader.payloads(name)})
 
 
-def check_output(plan: Plan, *, restart: bool, overwrite: bool, output: str | None = None) -> None:
+def check_output(plan: FilePlan, *, restart: bool, overwrite: bool, output: str | None = None) -> None:
     """Raise `CheckpointExistsError` if another run has written here, and that is not to be continued or overwritten."""
     sink, _ = open_sink(output or plan.output)
     if restart or overwrite:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..files.json_text import SCHEMA_VERSION, format_json, read_json
 from ..sinks.contract import Sink, Stored
-from .plan import RECORDS, Task
+from .plan import RECORDS, FileTask
 
 _MOST_BYTES = 16 << 20
 _HASH_BYTES = 8 << 20
@@ -40,20 +40,20 @@ class Record:
         return format_json({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)})
 
 
-def record_path(sink: Sink, task: Task) -> str:
+def record_path(sink: Sink, task: FileTask) -> str:
     """Return the path of a task's record."""
     folder, name = sink.split(task.output)
     return sink.join(sink.join(folder, RECORDS), f"{name}.json")
 
 
-def write_record(sink: Sink, task: Task, record: Record) -> None:
+def write_record(sink: Sink, task: FileTask, record: Record) -> None:
     """Write the record of a task whose file is complete."""
     path = record_path(sink, task)
     sink.make_folder(sink.split(path)[0])
     sink.put(path, record.to_json().encode())
 
 
-def find_proof(sink: Sink, task: Task, *, recheck: bool = False) -> Record | None:
+def find_proof(sink: Sink, task: FileTask, *, recheck: bool = False) -> Record | None:
     """Return the record that proves that the task is done; None if there is none.
 
     Costs a request for the record and one for the facts of the file. With `recheck` the file is read too, and its
@@ -73,7 +73,7 @@ def matches(record: Record, stored: Stored) -> bool:
     return (record.size, record.version) == (stored.size, stored.version)
 
 
-def read_record(sink: Sink, task: Task) -> Record | None:
+def read_record(sink: Sink, task: FileTask) -> Record | None:
     """Return the record of a task; None if there is none or it is damaged, so that the task is done again."""
     data = sink.read(record_path(sink, task), _MOST_BYTES)
     if data is None:
@@ -84,7 +84,7 @@ def read_record(sink: Sink, task: Task) -> Record | None:
         return None
 
 
-def find_proofs(sink: Sink, tasks: Sequence[Task]) -> Iterator[Record | None]:
+def find_proofs(sink: Sink, tasks: Sequence[FileTask]) -> Iterator[Record | None]:
     """Yield the proof of each task, in order; requests are sent in parallel."""
     with ThreadPoolExecutor(_THREADS) as pool:
         yield from pool.map(lambda task: find_proof(sink, task), tasks)

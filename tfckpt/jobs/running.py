@@ -21,7 +21,7 @@ from ..errors import CheckpointError, StorageError, WriteError
 from ..sinks.opening import open_sink
 from ..storage.base import PIECE_BYTES
 from ..tensors.reading import CONNECTIONS
-from .plan import Plan
+from .plan import FilePlan, FileTask, Plan
 from .records import find_proofs
 from .tasks import Result, run_or_list_damage
 
@@ -92,14 +92,44 @@ def run(
         connections=connections,
         piece_bytes=piece_bytes,
     )
+    return run_tasks(
+        job,
+        plan,
+        executor,
+        workers=workers,
+        looks_up=restart and not recheck,
+        output=output,
+        attempts=attempts,
+        progress=progress,
+    )
+
+
+def run_tasks(
+    job: functools.partial[Result | tuple[CheckpointError, ...]],
+    plan: FilePlan,
+    executor: Executor | None = None,
+    *,
+    workers: int | None = None,
+    looks_up: bool = True,
+    output: str | None = None,
+    attempts: int = ATTEMPTS,
+    progress: Progress | None = None,
+) -> JobReport:
+    """Run a function for each task of a plan like `run`: it returns the result of a task, or all errors of its data.
+
+    If this `looks_up` what is done, the records are read here, and the function is called with `restart=False` for the
+    other tasks. An index of an earlier run is removed before a file changes.
+    """
+    sink, _ = open_sink(output or plan.output)
     results: dict[int, Result] = {}
-    tasks = plan.tasks
-    if restart and not recheck:  # workers are not needed for what is done
-        sink, _ = open_sink(output or plan.output)
-        proofs = dict(zip(tasks, find_proofs(sink, tasks), strict=True))
-        results = {task.number: Result(proof, skipped=True) for task, proof in proofs.items() if proof is not None}
+    tasks: Sequence[FileTask] = plan.tasks
+    if looks_up:  # workers are not needed for what is done
+        proofs = zip(tasks, find_proofs(sink, tasks), strict=True)
+        results = {task.number: Result(proof, skipped=True) for task, proof in proofs if proof is not None}
         tasks = tuple(task for task in tasks if task.number not in results)
         job.keywords["restart"] = False
+    if tasks:
+        sink.remove(plan.index)
     errors: list[tuple[int, CheckpointError]] = []
     total = sum(task.nbytes for task in plan.tasks)
     done = total - sum(task.nbytes for task in tasks)

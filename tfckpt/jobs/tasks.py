@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, cast
 
 from .._typing import ByteView
@@ -21,7 +21,7 @@ from ..sinks.opening import open_sink
 from ..storage.base import PIECE_BYTES
 from ..tensors.reading import CONNECTIONS
 from ..writing.export_tensors import make_tensor
-from .plan import Task, TaskTensor
+from .plan import FileTask, Task
 from .records import Record, find_proof, write_record
 from .sources import open_source
 
@@ -60,17 +60,19 @@ def run_task(
         if proof is not None:
             return Result(proof, skipped=True)
     with _open(task, source, piece_bytes) as checkpoint:
-        damaged = _find_damage(checkpoint, task.tensors, connections) if task.salvage else {}
+        origins = [tensor.origin for tensor in task.tensors]
+        found = find_damage(checkpoint, origins, connections) if task.salvage else {}
+        damaged = {tensor.name: str(found[tensor.origin]) for tensor in task.tensors if tensor.origin in found}
         kept = [tensor for tensor in task.tensors if tensor.name not in damaged]
-        size, digest = _write(sink, task.output, checkpoint, kept, connections)
-    stored = sink.stat(task.output)
-    if stored is None or stored.size != size:
-        there = "nothing" if stored is None else f"{stored.size} bytes"
-        raise WriteError(f"{there} there after writing {size} bytes", path=task.output)
-    errors = {name: str(error) for name, error in damaged.items()}
-    record = Record(task.identity, task.output, size, stored.version, digest, errors)
-    write_record(sink, task, record)
-    return Result(record, skipped=False)
+        origin_of = {tensor.name: tensor.origin for tensor in kept}
+        planned = [make_tensor(checkpoint, each.origin, each.name, each.dtype, each.shape) for each in kept]
+        ahead = [origin_of[tensor.name] for tensor in order_tensors(planned)]
+
+        def write(file: BinaryIO) -> None:
+            with checkpoint.reader.read_ahead(ahead, connections):
+                write_safetensors(file, planned, {}, threads=1)
+
+        return write_output(sink, task, write, damaged)
 
 
 def run_or_list_damage(task: Task, **options: Any) -> Result | tuple[CheckpointError, ...]:
@@ -80,30 +82,39 @@ def run_or_list_damage(task: Task, **options: Any) -> Result | tuple[CheckpointE
     except CorruptionError as error:
         connections = options.get("connections", CONNECTIONS)
         with _open(task, options.get("source"), options.get("piece_bytes", PIECE_BYTES)) as checkpoint:
-            return tuple(_find_damage(checkpoint, task.tensors, connections).values()) or (error,)
+            origins = [tensor.origin for tensor in task.tensors]
+            return tuple(find_damage(checkpoint, origins, connections).values()) or (error,)
 
 
 def _open(task: Task, source: str | None, piece_bytes: int) -> Checkpoint:
     return open_source(source or task.source, (task.index, *task.shards), piece_bytes=piece_bytes)
 
 
-def _write(
-    sink: Sink, path: str, checkpoint: Checkpoint, tensors: Sequence[TaskTensor], connections: int
-) -> tuple[int, str]:
-    """Write a file; return its size and SHA-256."""
-    origins = {tensor.name: tensor.origin for tensor in tensors}
-    planned = [make_tensor(checkpoint, each.origin, each.name, each.dtype, each.shape) for each in tensors]
+def write_output(
+    sink: Sink, task: FileTask, write: Callable[[BinaryIO], None], damaged: dict[str, str] | None = None
+) -> Result:
+    """Write the file of a task and then its record; `write` writes the file from the beginning to the end.
+
+    `damaged` are the errors of tensors that are left out, by name. Raises `WriteError` if the file cannot be written.
+    """
+    path = task.output
     sink.make_folder(sink.split(path)[0])
     pending = sink.create(path)
     try:
         file = _HashedFile(pending.file)
-        ahead = [origins[tensor.name] for tensor in order_tensors(planned)]
-        with writing(path), checkpoint.reader.read_ahead(ahead, connections):
-            write_safetensors(cast(BinaryIO, file), planned, {}, threads=1)
+        with writing(path):
+            write(cast(BinaryIO, file))
         pending.commit()
     finally:
         pending.discard()
-    return file.tell(), file.digest.hexdigest()
+    size = file.tell()
+    stored = sink.stat(path)
+    if stored is None or stored.size != size:
+        there = "nothing" if stored is None else f"{stored.size} bytes"
+        raise WriteError(f"{there} there after writing {size} bytes", path=path)
+    record = Record(task.identity, path, size, stored.version, file.digest.hexdigest(), damaged or {})
+    write_record(sink, task, record)
+    return Result(record, skipped=False)
 
 
 class _HashedFile:
@@ -125,16 +136,16 @@ class _HashedFile:
         return self._size
 
 
-def _find_damage(checkpoint: Checkpoint, tensors: Sequence[TaskTensor], connections: int) -> dict[str, CheckpointError]:
+def find_damage(checkpoint: Checkpoint, names: Sequence[str], connections: int) -> dict[str, CheckpointError]:
     """Return the tensors that cannot be read, each with its error."""
     damaged: dict[str, CheckpointError] = {}
-    with checkpoint.reader.read_ahead([tensor.origin for tensor in tensors], connections):
-        for tensor in tensors:
+    with checkpoint.reader.read_ahead(names, connections):
+        for name in names:
             try:
-                for _ in checkpoint.reader.iterate_values(tensor.origin):
+                for _ in checkpoint.reader.iterate_values(name):
                     pass
             except StorageError:
                 raise
             except CheckpointError as error:
-                damaged[tensor.name] = error
+                damaged[name] = error
     return damaged

@@ -182,12 +182,12 @@ def _read_remote(
     reader: TensorReader, names: Sequence[str], connections: int, verify: bool
 ) -> Iterator[tuple[str, Array]]:
     """Read in one thread, which is faster than the network, what several connections fetch."""
-    with reader.read_ahead(_list_payloads(reader, names), connections):
+    with reader.read_ahead(list_payloads(reader, names), connections):
         for name in names:
             yield name, reader.read(name, verify=verify)
 
 
-def _list_payloads(reader: TensorReader, names: Sequence[str]) -> Iterator[str | Payload]:
+def list_payloads(reader: TensorReader, names: Sequence[str]) -> Iterator[str | Payload]:
     """Yield the payloads of tensors in the order in which `read` needs them; the name of a tensor without payloads."""
     for name in names:
         payloads: list[Payload] = []
