@@ -67,9 +67,9 @@ mutation: $(VENV)/.mutation-installed
 scale-check: $(VENV)-scale/.installed
 	SCALE_FIGURES=$(abspath $(FIGURES)) $(VENV)-scale/bin/python -m pytest -W default tests/scale tests/tfckpt/jobs tests/tfckpt/sinks
 
-$(VENV)-scale/.installed: setup.cfg
+$(VENV)-scale/.installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)-scale
-	$(VENV)-scale/bin/python -m pip install --quiet --disable-pip-version-check \
+	$(VENV)-scale/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--config-settings editable_mode=compat --editable '.[scale]'
 	@touch $@
 
