@@ -6,6 +6,9 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -150,6 +153,78 @@ def test_killed_workers_leave_no_trace_in_the_result(
     assert tfckpt_main("clean", OUTPUT, "--remove", "--older-than", "0") == 0
     assert list(find_leftovers(sink, folder)) == []
     assert read_outputs(store) == whole
+
+
+def test_a_driver_killed_before_the_index_is_continued(server: Server, store: Any, local: pathlib.Path) -> None:
+    """By the next run, which finds all files done, with two requests for each, and writes the index."""
+    arguments = ["export", "s3://bucket/model.ckpt-1", "-o", OUTPUT, "--shard-size", str(SHARD)]
+    code = f"""
+import os, signal, sys
+import tfckpt.jobs.finishing
+from tfckpt.cli import main
+
+if __name__ == "__main__":
+    tfckpt.jobs.finishing.format_index = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+    sys.exit(main([*{arguments!r}, "--workers", "2"]))
+"""
+    script = local / "driver.py"
+    script.write_text(code, encoding="utf-8")
+
+    killed = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=300)
+
+    whole = read_export(local)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert read_outputs(store) == {name: data for name, data in whole.items() if not name.endswith(".json")}
+    server.control()
+    assert tfckpt_main(*arguments, "--workers", "1", "--restart") == 0
+    note(f"restart after a driver was killed before the index: {server.control()['all']} requests, 4 tasks skipped")
+    assert read_outputs(store) == whole
+
+
+def test_a_conversion_by_tasks_writes_what_one_process_writes(store: Any, workers: Any, tmp_path: pathlib.Path) -> None:
+    """From the bucket and to it, with its proof."""
+    from converter.conversion import ConversionOptions, convert
+    from converter.exporting import Changes, export
+    from converter.jobs.planning import plan_convert
+    from converter.jobs.running import finish, run
+    from converter.verification.publishing import Prover
+
+    source = pathlib.Path(__file__).parents[1] / "data" / "digits" / "efficientnetv2-digits"
+    for path in source.iterdir():
+        store.put_file(str(path), f"bucket/digits/{path.name}")
+    export(convert(source), tmp_path / "out", shard_size=100_000)
+    with tfckpt.open("s3://bucket/digits/model.ckpt-322") as checkpoint:
+        job = plan_convert(checkpoint, OUTPUT, ConversionOptions(), Changes(), shard_size=100_000)
+
+        report = run(job, workers)
+        finish(job, prove=Prover(job.result, job.prepared, checkpoint))
+
+    assert report.ok
+    assert len(job.tasks) == 3
+    assert read_outputs(store) == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+
+def test_a_worker_that_reads_and_uploads_stays_within_its_memory(store: Any, tmp_path: pathlib.Path) -> None:
+    """A tensor of 64 MB, which is as much as the server can take, in pieces of 8 MiB and parts of 16 MiB."""
+    tfckpt.save({"w": np.zeros((64, 125_000), np.float64)}, tmp_path / "large")
+    for path in tmp_path.glob("large.*"):
+        store.put_file(str(path), f"bucket/{path.name}")
+    code = """
+import sys
+from tfckpt import jobs
+from tfckpt.jobs.memory import give_back_buffers
+give_back_buffers()
+task = jobs.plan_export("s3://bucket/large", "s3://bucket/out/").tasks[0]
+jobs.run_task(task)
+print("torch" in sys.modules, open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
+"""
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+
+    has_torch, peak = result.stdout.split()
+    assert has_torch == "False"
+    assert int(peak) >> 10 < 256
+    note(f"a worker that exports a tensor of 64 MB from S3 to S3: {int(peak) >> 10} MiB resident at most")
 
 
 def tfckpt_main(*arguments: str) -> int:

@@ -40,6 +40,8 @@ def test_a_tensor_of_4_gib_is_streamed_in_little_address_space(tmp_path: pathlib
         import resource
         resource.setrlimit(resource.RLIMIT_AS, (1280 << 20,) * 2)
         from tfckpt import jobs
+        from tfckpt.jobs.memory import give_back_buffers
+        give_back_buffers()
         plan = jobs.plan_verify("local://{tmp_path}/m", piece_bytes=8 << 20)
         result = jobs.run_verify(plan, workers=1)
         assert result.ok and result.nbytes == {size}, result
@@ -52,7 +54,7 @@ def test_a_tensor_of_4_gib_is_streamed_in_little_address_space(tmp_path: pathlib
     )
 
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) < 320
+    assert int(result.stdout) < 256
     note(f"a tensor of 2^32 elements: {int(result.stdout)} MiB resident at most, requests of 8 MiB")
 
 

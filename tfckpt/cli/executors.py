@@ -72,8 +72,10 @@ def open_executor(options: argparse.Namespace, *, prefix: str) -> Iterator[Execu
         with connect(options.scheduler) as client:
             yield DaskExecutor(client, prefix=prefix)
         return
+    from ..jobs.memory import give_back_buffers
     from ..jobs.processes import LocalProcesses
 
+    give_back_buffers()  # one worker is this process
     with LocalProcesses(options.workers) as processes:
         yield processes
 

@@ -36,8 +36,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 @report_misuse
 def run(options: argparse.Namespace) -> int:
     """Run the task; exit code 4 if it left out damaged tensors."""
+    from ..jobs.memory import give_back_buffers
     from ..jobs.tasks import run_task
 
+    give_back_buffers()
     plan = read_plan_file(options.plan)
     if options.number > len(plan.tasks):
         raise ValueError(f"the plan has {pluralize(len(plan.tasks), 'task')}, not {options.number}")

@@ -20,6 +20,8 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any, NamedTuple
 
+from .memory import give_back_buffers
+
 #: Seconds that workers have to discard what they have begun, before they are killed.
 _GRACE = 4.0
 
@@ -175,6 +177,7 @@ def _work(pipe: Connection) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
+    give_back_buffers()
     try:
         while True:
             answer = _answer(pipe)

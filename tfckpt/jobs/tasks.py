@@ -99,7 +99,7 @@ def write_output(
     """
     path = task.output
     sink.make_folder(sink.split(path)[0])
-    pending = sink.create(path)
+    pending = sink.create(path, size=task.nbytes)
     try:
         file = _HashedFile(pending.file)
         with writing(path):

@@ -44,8 +44,8 @@ class Sink(Protocol):
 
     is_remote: bool
 
-    def create(self, path: str) -> Pending:
-        """Begin a file; raise `WriteError` if that is impossible."""
+    def create(self, path: str, *, size: int = 0) -> Pending:
+        """Begin a file of about `size` bytes, if that is known; raise `WriteError` if that is impossible."""
 
     def put(self, path: str, data: bytes) -> None:
         """Write a small file, whole or not at all, replacing any file there."""

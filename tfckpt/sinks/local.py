@@ -16,7 +16,7 @@ class LocalSink:
 
     is_remote = False
 
-    def create(self, path: str) -> atomic.PendingFile:
+    def create(self, path: str, *, size: int = 0) -> atomic.PendingFile:
         """Begin a file next to its final name."""
         return _SyncedFile(path)
 

@@ -24,8 +24,10 @@ from ..storage.remote.filesystems import FileSystem, find_version, quote_name
 from .contract import Stored
 from .local import check_size
 
-#: Size of the parts of an upload in bytes; S3 takes at most 10,000 parts, so this allows objects of 625 GiB.
-PART_BYTES = 64 << 20
+#: Size of the parts of an upload in bytes, about three of which are in memory.
+PART_BYTES = 16 << 20
+#: S3 takes at most 10,000 parts; those of an object of more than 140 GiB are larger.
+_MOST_PARTS = 9_000
 _COPY_BYTES = 8 << 20
 #: Where folders are a common beginning of names; removing one would mean removing a bucket.
 _WITHOUT_FOLDERS = ("s3://", "s3a://", "gs://", "gcs://")
@@ -41,10 +43,10 @@ class ObjectSink:
         self._system = FileSystem(address, writes=True)
         self._has_folders = self._system.parts.scheme not in _WITHOUT_FOLDERS
 
-    def create(self, path: str) -> PendingObject:
+    def create(self, path: str, *, size: int = 0) -> PendingObject:
         """Begin a file."""
         protocol = self._system.parts.scheme.removesuffix("://")
-        return _PENDING.get(protocol, _Spooled)(self._system, path)
+        return _PENDING.get(protocol, _Spooled)(self._system, path, size)
 
     def put(self, path: str, data: bytes) -> None:
         """Write a small object: in one request where that is whole or not at all."""
@@ -156,8 +158,9 @@ class UnfinishedUpload:
 class PendingObject(abc.ABC):
     """A file that appears at an address when it is committed."""
 
-    def __init__(self, system: FileSystem, path: str) -> None:
+    def __init__(self, system: FileSystem, path: str, size: int) -> None:
         self.path = path
+        self._size = size
         self._system = system
         self._is_pending = True
         self.file: BinaryIO = self._open()
@@ -201,7 +204,10 @@ class _Upload(PendingObject):
     def _open(self) -> BinaryIO:
         with self._system.translate(self.path):
             self._upload: Any = self._system.files.open(
-                self._system.path(self.path), "wb", block_size=PART_BYTES, autocommit=False
+                self._system.path(self.path),
+                "wb",
+                block_size=max(PART_BYTES, self._size // _MOST_PARTS),
+                autocommit=False,
             )
         return cast(BinaryIO, self._upload)
 

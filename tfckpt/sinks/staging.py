@@ -68,6 +68,7 @@ def _upload(sink: Sink, local: str, folder: str) -> None:
             sink.remove(paths[name])
     for name in names:
         sink.make_folder(sink.split(paths[name])[0])
-        with sink.create(paths[name]) as pending, open(os.path.join(local, name), "rb") as file:
+        path = os.path.join(local, name)
+        with sink.create(paths[name], size=os.path.getsize(path)) as pending, open(path, "rb") as file:
             shutil.copyfileobj(file, pending.file, _COPY_BYTES)
             pending.commit()

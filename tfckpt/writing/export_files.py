@@ -45,7 +45,7 @@ def write_safetensors_files(
     pending: list[Pending] = []
     try:
         for shard_path, shard in zip(paths, shards, strict=True):
-            pending.append(sink.create(shard_path))
+            pending.append(sink.create(shard_path, size=sum(tensor.nbytes for tensor in shard)))
             with writing(shard_path):
                 write_safetensors(pending[-1].file, shard, {}, threads=threads, progress=advance)
             pending[-1].sync()
@@ -84,7 +84,7 @@ def write_npz(
     import zipfile
 
     sink.check_free(path, overwrite=overwrite)
-    pending = sink.create(path)
+    pending = sink.create(path, size=sum(tensor.nbytes for tensor in tensors))
     try:
         with writing(path), zipfile.ZipFile(pending.file, "w", zipfile.ZIP_STORED) as archive:
             for tensor in tensors:

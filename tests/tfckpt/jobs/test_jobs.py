@@ -23,7 +23,9 @@ from tfckpt.errors import (
     FileChangedError,
     WriteError,
 )
+from tfckpt.jobs import finishing, tasks
 from tfckpt.jobs.planning import check_output
+from tfckpt.sinks import objects
 
 #: Checkpoints by TensorFlow: partitioned, in several shards, big-endian, of every type, V1, and an object graph.
 SOURCES = (
@@ -257,6 +259,51 @@ def test_plans_and_records_have_no_credentials(tmp_path: pathlib.Path) -> None:
     for text in (plan.to_json(), result.record.to_json(), record):
         assert "password" not in text
         assert "1234567" not in text
+
+
+class KilledError(BaseException):
+    """What stands for the end of a process: nothing catches it."""
+
+
+@pytest.mark.parametrize("point", ["before the upload", "between parts", "before the record", "before the index"])
+def test_a_job_that_was_killed_continues_with_the_same_result(
+    point: str, source: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file of it is visible but those of finished tasks and their records; tests/scale kills real processes."""
+    count = 0
+
+    def kill(*arguments: object, **options: object) -> None:
+        nonlocal count
+        count += 1
+        if point == "before the index" or count == 3:
+            raise KilledError
+        return original(*arguments, **options)
+
+    owner, name = {
+        "before the upload": (objects.ObjectSink, "create"),
+        "between parts": (tasks._HashedFile, "write"),
+        "before the record": (tasks, "write_record"),
+        "before the index": (finishing, "format_index"),
+    }[point]
+    original = getattr(owner, name)
+    with counting_store() as store:
+        plan = jobs.plan_export(source, "counted://bucket/out/", shard_size=5_000)
+        with monkeypatch.context() as patch, pytest.raises(KilledError):
+            patch.setattr(owner, name, kill)
+            assert jobs.run(plan, workers=1).ok
+            jobs.finish(plan)
+        done = len(store.list("bucket/out/_tfckpt/"))
+        files = store.list("bucket/out/model")
+
+        report = jobs.run(plan, workers=1)
+
+        assert report.skipped == done == {"before the index": 6, "between parts": 0}.get(point, 1 + (owner is tasks))
+        assert len(files) == done + (point == "before the record")
+        jobs.finish(plan)
+        run_job(source, tmp_path / "out", shard_size=5_000)
+        whole = list_files(tmp_path / "out")
+        assert {name: store.get(f"bucket/out/{name}") for name in whole} == whole
+        assert len(store.list("bucket/out/")) == 6 + 6 + 1
 
 
 def test_a_task_that_fails_leaves_no_file(source: str, tmp_path: pathlib.Path) -> None:
