@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 from typing import Any
 
+from tfckpt.addresses import plain_address
 from tfckpt.cli.opening import get_limits
 from tfckpt.cli.render import say, to_json, wrap
+from tfckpt.sinks.opening import is_address
+from tfckpt.sinks.staging import staged
 
 from ..conversion import ConversionOptions, convert_to_views
 from ..errors import ConversionError
@@ -60,7 +64,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         metavar="SRC",
         help="converted weights, a checkpoint, the name of a release, or a graph: a SavedModel, .meta, .pb or .pbtxt",
     )
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="file to write")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="file to write, or an address of object storage"
+    )
     parser.add_argument(
         "--weights", choices=WEIGHTS_CHOICES, help="moving averages or raw values (default: ema for our networks)"
     )
@@ -137,45 +143,48 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, and print what was written."""
+    """Export, and print what was written; an output at an address is checked on this machine, and then uploaded."""
     import converter
 
     source = _open(options)
-    report = converter.export_program(
-        source,
-        options.output,
-        weights=options.weights,
-        key=options.key,
-        as_graph=options.as_graph,
-        signature=options.signature,
-        tags=options.tag,
-        checkpoint=options.checkpoint,
-        inputs=options.inputs,
-        outputs=options.outputs,
-        constants=dict(options.set),
-        dropout=options.dropout == "on",
-        nchw=options.nchw,
-        batch=options.batch,
-        dynamic_batch=options.dynamic_batch,
-        size=options.size,
-        dynamic_size=options.dynamic_size,
-        static=options.static,
-        dynamic=dict(options.dynamic),
-        opset=options.opset,
-        style=options.style,
-        dtype=options.dtype,
-        quantize=options.quantize,
-        calibrate=options.calibrate,
-        calibrate_images=options.calibrate_images,
-        data=options.data,
-        max_drop=options.max_drop,
-        check=options.check,
-        expect=options.expect,
-        device=options.device,
-        limits=get_limits(options),
-        force=options.force,
-        talk=say,
-    )
+    with staged(options.output, overwrite=options.force) as output:
+        report = converter.export_program(
+            source,
+            output,
+            weights=options.weights,
+            key=options.key,
+            as_graph=options.as_graph,
+            signature=options.signature,
+            tags=options.tag,
+            checkpoint=options.checkpoint,
+            inputs=options.inputs,
+            outputs=options.outputs,
+            constants=dict(options.set),
+            dropout=options.dropout == "on",
+            nchw=options.nchw,
+            batch=options.batch,
+            dynamic_batch=options.dynamic_batch,
+            size=options.size,
+            dynamic_size=options.dynamic_size,
+            static=options.static,
+            dynamic=dict(options.dynamic),
+            opset=options.opset,
+            style=options.style,
+            dtype=options.dtype,
+            quantize=options.quantize,
+            calibrate=options.calibrate,
+            calibrate_images=options.calibrate_images,
+            data=options.data,
+            max_drop=options.max_drop,
+            check=options.check,
+            expect=options.expect,
+            device=options.device,
+            limits=get_limits(options),
+            force=options.force,
+            talk=say,
+        )
+    if is_address(options.output):
+        report = dataclasses.replace(report, path=plain_address(options.output))
     print(to_json(report.to_dict()) if options.json else wrap(report.summary(), 10))
     return 0
 
