@@ -101,7 +101,13 @@ def _no_failures_allowed() -> contextlib.AbstractContextManager[Any]:
     """Let the scheduler give up a task when its first worker is killed, so that `KilledWorker` is raised."""
     import dask
 
-    setting: contextlib.AbstractContextManager[Any] = dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    setting: contextlib.AbstractContextManager[Any] = dask.config.set(
+        {
+            "distributed.scheduler.allowed-failures": 0,
+            "distributed.comm.timeouts.connect": "120s",  # on a busy machine a worker takes long to start
+            "distributed.comm.timeouts.tcp": "120s",
+        }
+    )
     return setting
 
 
