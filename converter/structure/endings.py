@@ -2,7 +2,8 @@
 
 Where signatures say what a graph returns, the first one that returns something of the network decides.
 Else an output is what no operation reads: not a loss, a summary or a step of an optimizer, which a session runs for
-training, and nothing that is summed over the images of a batch, as losses and metrics are.
+training, nothing that is summed over the images of a batch, as losses and metrics are, and nothing that is computed
+from an input of whole numbers besides the image, as labels are.
 """
 
 from __future__ import annotations
@@ -84,16 +85,19 @@ class Consumers:
         ends = self.returned(term)
         return term in ends if ends else any(not self._readers(name) for name in self._names(term))
 
-    def leads_to_output(self, term: Term) -> bool:
-        """Return True if an output of the graph is computed from a term."""
+    def leads_to_output(self, term: Term, logits: Term) -> bool:
+        """Return True if an output of the graph is computed from a term, which is computed from the logits."""
         if self.returned(term):
             return True
+        inputs = _inputs_below(logits)
         names = dict.fromkeys([term.node])
         for name in (waiting := [term.node]):  # grows as it goes
             if self._trains(self._reader.nodes.get(name)):
                 continue
             readers = self._readers(name)
             if not readers:
+                if any(_has_whole_numbers(one) for one in _inputs_below(self._reader.term(name)) - inputs):
+                    continue
                 return True
             for node in readers:
                 if node.name not in names:
@@ -149,9 +153,9 @@ def follow(dense: Term, consumers: Consumers) -> Ending:
     bias = variables[0].node if len(variables) == 1 and variables[0].op == "Variable" else None
     logits = dense if biased is None or bias is None else biased
     uses = consumers.uses(logits)
-    endings = [use for use in uses if use.op in _ENDINGS and consumers.leads_to_output(use)]
+    endings = [use for use in uses if use.op in _ENDINGS and consumers.leads_to_output(use, logits)]
     others = [use for use in uses if use.op not in _ENDINGS]
-    returned = [use for use in others if not consumers.trains(use) and consumers.leads_to_output(use)]
+    returned = [use for use in others if not consumers.trains(use) and consumers.leads_to_output(use, logits)]
     if not endings and not consumers.is_output(logits):
         changed = returned or _scaled_for_loss(logits, others, consumers)
         if changed:
@@ -188,6 +192,20 @@ def _is_over_batch(term: Term) -> bool:
     """Return True if a sum is over the first axis, the images of a batch, or over axes that are not known: all."""
     axes = term.args[1].value if len(term.args) == 2 else None
     return axes is None or 0 in axes
+
+
+def _inputs_below(term: Term) -> set[Term]:
+    """Return the placeholders and the parts of an iterator that a term is computed from."""
+    return {one for one in below([term]) if one.op == "Placeholder" or one.op.startswith("Iterator")}
+
+
+def _has_whole_numbers(term: Term) -> bool:
+    """Return True for an input of integers, such as labels."""
+    kinds = term.attributes.get("output_types")
+    kind = term.attributes.get("dtype")
+    if isinstance(kinds, tuple):
+        kind = kinds[term.output] if 0 <= term.output < len(kinds) else None
+    return str(kind).startswith(("int", "uint"))
 
 
 def below(tops: Sequence[Term]) -> dict[Term, None]:

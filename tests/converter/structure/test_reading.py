@@ -149,6 +149,20 @@ def test_loss_that_nothing_reduces_counts_as_an_output_and_the_finding_says_so()
     assert read(reduced).findings == ()
 
 
+@pytest.mark.parametrize("kind", ["int32", "float32"])
+@pytest.mark.parametrize("source", ["placeholder", "iterator"])
+def test_loss_for_each_image_is_no_output_if_it_takes_whole_numbers_as_labels_are(kind: str, source: str) -> None:
+    """A loss written by hand that nothing reduces; labels that are not whole numbers could be anything."""
+    graph = classifier()
+    if source == "placeholder":
+        labels = graph.add("labels", "Placeholder", dtype=kind)
+    else:
+        labels = graph.add("next", "IteratorGetNext", output_types=("string", kind)) + ":1"
+    graph.add("each", "Square", graph.add("difference", "Sub", "head/BiasAdd", graph.add("cast", "Cast", labels)))
+
+    assert [finding.node for finding in read(graph).findings] == ([] if kind == "int32" else ["difference"])
+
+
 def test_what_the_first_signature_returns_decides() -> None:
     """Another signature may return the logits all the same."""
     graph = classifier()
