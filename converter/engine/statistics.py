@@ -39,15 +39,21 @@ _ENDING = "^moving"
 def use_moving_statistics(nodes: Mapping[str, Node], parse: Callable[[str], _Tensor]) -> list[Node]:
     """Return the nodes of a body with every batch norm of training turned into one of evaluation, where it is certain.
 
-    `parse` returns the node and output of a reference to one of the nodes.
+    `parse` returns the node and output of a reference to one of the nodes. Nodes stay in order.
     """
     search = _Search(nodes, parse)
     handles = search.find_averages()
     if not handles:
         return list(nodes.values())
     reads = {statistic: _read(statistic, handle, nodes) for statistic, handle in handles.items()}
-    replaced = [_replace(node, search, reads) for node in nodes.values()]
-    return [*replaced, *reads.values()]
+    behind: dict[str, list[Node]] = {}
+    for read in reads.values():
+        behind.setdefault(read.inputs[0], []).append(read)
+    # A read stands behind its variable, and in front if that is an argument: nodes stand behind their inputs.
+    ordered = [read for handle, reads_of_it in behind.items() if handle not in nodes for read in reads_of_it]
+    for node in nodes.values():
+        ordered += [_replace(node, search, reads), *behind.get(node.name, ())]
+    return ordered
 
 
 class _Search:

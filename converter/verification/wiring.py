@@ -78,10 +78,14 @@ class Affine(NamedTuple):
 
 
 class Wiring:
-    """The operations that compute some fetches, as a graph that can be followed in both directions."""
+    """The operations that compute some fetches, as a graph that can be followed in both directions.
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
+    `is_whole` says that they are all operations of a graph: those of training read what layers compute, too.
+    """
+
+    def __init__(self, operations: Iterable[Operation], *, is_whole: bool = False) -> None:
         self.operations = tuple(operations)
+        self._is_whole = is_whole
         self._by_name = {operation.name: operation for operation in self.operations}
         self._readers: dict[str, list[Operation]] = {}
         for operation in self.operations:
@@ -151,7 +155,9 @@ class Wiring:
                 norm = following[0]
             else:
                 readers = [step for step in self.find_readers(tensor) if self.is_data(step.name)]
-                following = readers if len(readers) == 1 and self._shifts(readers[0], tensor) else []
+                following = [step for step in readers if self._shifts(step, tensor)]
+                if len(following) != 1 or (len(readers) != 1 and not self._is_whole):
+                    following = []
             if not following:
                 break
             transposed = transposed != (following[0].op == "Transpose")
@@ -255,4 +261,4 @@ def build_main_wiring(graph: ReferenceGraph, weights: Weights) -> Wiring:
         inputs = tuple(name.removesuffix(":0") for name in node.inputs if not name.startswith("^"))
         key = graph.source(node.name, node, weights).name if node.op in HANDLES else None
         operations.append(Operation(node.name, node.op, inputs, key))
-    return Wiring(operations)
+    return Wiring(operations, is_whole=True)

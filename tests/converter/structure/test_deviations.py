@@ -103,9 +103,12 @@ def test_logits_that_are_scaled_only_for_the_loss_are_right() -> None:
     assert convert(path).report.outputs == ()
 
 
-def test_graph_of_training_is_read_and_proved_as_the_network_that_it_trains(tmp_path: pathlib.Path) -> None:
-    """Its batch norms take the moving statistics, and dropout and stochastic depth are left out."""
-    path = DATA / "deviations" / "trained.tgz"
+@pytest.mark.parametrize(("name", "layers"), [("trained", 28), ("trained-features", 26)])
+def test_graph_of_training_is_read_and_proved_as_the_network_that_it_trains(
+    name: str, layers: int, tmp_path: pathlib.Path
+) -> None:
+    """Its batch norms, fused or written out, take the moving statistics; dropout and stochastic depth are left out."""
+    path = DATA / "deviations" / f"{name}.tgz"
     truth = truth_of(path)
 
     logits = compute(path, truth["input"])
@@ -115,7 +118,7 @@ def test_graph_of_training_is_read_and_proved_as_the_network_that_it_trains(tmp_
 
     assert np.abs(logits - truth["output"]).max() <= 1e-10 * np.abs(truth["output"]).max()
     assert "one of training" in convert(path).report.notes[0]
-    assert record is not None and record.layers is not None and record.layers.count == 28
+    assert record is not None and record.layers is not None and record.layers.count == layers
     assert record.explanation is not None and "moving statistics" in record.explanation
 
 

@@ -142,6 +142,7 @@ CASES: dict[str, tuple[dict[str, Any], Change, Callable[[Any], Any], Callable[[A
     "scaled-when-trained": ({}, unchanged, tf.identity, train_scaled),
     "channels-first": ({"data_format": "channels_first"}, unchanged, tf.identity, tf.identity),
     "trained": ({}, unchanged, tf.identity, only_train),
+    "trained-features": ({"include_top": False, "bn_type": "tpu_bn"}, unchanged, tf.identity, only_train),
     "replicated": ({}, unchanged, tf.identity, tf.identity),
     "scaled-input": ({}, unchanged, lambda image: (image - 0.5) * 2.0, tf.identity),
     "softmax": ({}, unchanged, tf.identity, tf.nn.softmax),
@@ -152,7 +153,7 @@ def call(code: Any, name: str, kind: Any, *, saved: bool = True) -> tuple[Any, A
     """Make a case's network, as it is saved or as it is used; return it with its placeholder and its output."""
     settings, change, before, after = CASES[name]
     settings = dict(settings)
-    drawn = {**DRAWN, "blocks": settings.pop("blocks", DRAWN["blocks"])}
+    drawn = {**DRAWN, **{key: settings.pop(key, DRAWN[key]) for key in ("blocks", "include_top")}}
     if not saved and "data_format" in settings:  # TensorFlow runs only the twin with channels last here
         settings["data_format"] = "channels_last"
     first = settings.get("data_format") == "channels_first"
@@ -161,7 +162,7 @@ def call(code: Any, name: str, kind: Any, *, saved: bool = True) -> tuple[Any, A
     change(model)
     if name == "replicated" and saved:
         return model, image, replicate(lambda part: model(part, training=False), image)
-    if name == "trained":
+    if name.startswith("trained"):
         return model, image, after(model(image, training=True)) if saved else model(image, training=False)
     return model, image, after(model(before(image), training=False))
 
