@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -19,9 +18,10 @@ import numpy as np
 import tfckpt
 from tfckpt import Checkpoint
 from tfckpt.errors import CheckpointError, MissingDependencyError, printable
-from tfckpt.graphs.saved_model import FILE_NAME, find_folder
+from tfckpt.graphs.graph_file import hash_graph, hash_graph_file
+from tfckpt.graphs.saved_model import find_file, find_folder
 
-from .._typing import Array
+from .._typing import Array, PathLike
 from ..conversion import ConversionResult
 from ..errors import GraphError, UnsupportedOpError, VerificationError
 from ..formats.files import Output, TensorFile
@@ -228,7 +228,8 @@ class Prover:
 
             versions["torch"] = str(torch.__version__)
             if isinstance(self._source, Checkpoint):
-                files |= _hash_graph(self._source)
+                with contextlib.suppress(CheckpointError):  # an address may need what only its opener knows
+                    files |= _hash_graph(self._source, self._result.graph or self._source.graph_file)
         moved = len({record.source for record in weights.records if record.source is not None})
         return ProofRecord(
             source=self._result.report.source,
@@ -283,15 +284,11 @@ def _has_same_bytes(one: Array, other: Array) -> bool:
     return same and np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes()
 
 
-def _hash_graph(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return the SHA-256 of the file of the graph saved with a checkpoint, by its name."""
+def _hash_graph(checkpoint: Checkpoint, given: PathLike | None) -> dict[str, str]:
+    """Return the SHA-256 of the file of the graph by its name: of a given one, or of that saved with a checkpoint."""
+    if given is not None:
+        return dict([hash_graph_file(given)])
     storage = checkpoint.storage
     folder = find_folder(storage, checkpoint.prefix)
-    path = _SHARDS.sub("", checkpoint.prefix) + ".meta" if folder is None else storage.join(folder, FILE_NAME)
-    if not storage.is_file(path):
-        return {}
-    source = storage.open(path)
-    try:
-        return {storage.split(path)[1]: hashlib.sha256(source.read(0, source.size)).hexdigest()}
-    finally:
-        source.close()
+    path = _SHARDS.sub("", checkpoint.prefix) + ".meta" if folder is None else find_file(storage, folder)
+    return dict([hash_graph(storage, path)]) if storage.is_file(path) else {}

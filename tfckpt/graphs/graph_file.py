@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 from .._typing import PathLike
@@ -10,7 +11,7 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..storage.base import Storage
 from ..storage.locate import Options, locate_path
 from .meta_graph import MetaGraph, read_meta_graph
-from .saved_model import FILE_NAME, TEXT_FILE_NAME, is_saved_model, read_saved_model
+from .saved_model import FILE_NAME, TEXT_FILE_NAME, find_file, is_saved_model, read_saved_model
 
 _META = ".meta"
 
@@ -25,6 +26,27 @@ def read_graph_file(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> MetaGrap
         return _read(storage, place, limits)
     finally:
         storage.close()
+
+
+def hash_graph_file(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> tuple[str, str]:
+    """Return the name of the file that `read_graph_file` reads at a path, and its SHA-256 in hex.
+
+    Raises `CheckpointNotFoundError` if there is nothing.
+    """
+    storage, place = locate_path(os.fspath(path), Options(limits=limits))
+    try:
+        return hash_graph(storage, find_file(storage, place) if is_saved_model(storage, place) else place)
+    finally:
+        storage.close()
+
+
+def hash_graph(storage: Storage, place: str) -> tuple[str, str]:
+    """Return the name of the file of a graph in a storage, and its SHA-256 in hex."""
+    source = storage.open(place)
+    try:
+        return storage.split(place)[1], hashlib.sha256(source.read(0, source.size)).hexdigest()
+    finally:
+        source.close()
 
 
 def _read(storage: Storage, place: str, limits: Limits) -> MetaGraph:

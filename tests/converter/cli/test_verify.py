@@ -148,6 +148,26 @@ def test_verify_proves_every_layer_against_the_graph(
     assert len([line for line in lines if line.endswith("  ok")]) == 37
 
 
+def test_graph_of_another_name_is_used_by_every_command(
+    digits: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """`plan` and `convert` read it, the record of the proof has its SHA-256, and `verify` compares with it."""
+    pytest.importorskip("torch", reason="the test runs both networks")
+    for ending in (".index", ".data-00000-of-00001"):
+        shutil.copy(f"{digits}{ending}", tmp_path / f"mine{ending}")
+    graph = shutil.copy(f"{digits}.meta", tmp_path / "eval.meta")
+    source, output = str(tmp_path / "mine"), str(tmp_path / "mine.safetensors")
+    given = ["--graph", str(graph)]
+
+    assert main(["plan", source, *given]) == 0
+    assert main(["convert", source, "-o", output, *given]) == 0
+    assert "proved 37 of 37 layers" in capsys.readouterr().out
+    assert main(["verify", source, output, "--brief", *given]) == 0
+    assert "the graph eval.meta" in capsys.readouterr().out
+    record = read_proof(read_output(output), output)
+    assert record is not None and set(record.files) == {"mine.index", "eval.meta"}
+
+
 def test_float64_option_is_applied(digits: pathlib.Path, output: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """All layers agree in float64 too."""
     pytest.importorskip("torch", reason="the test runs both networks")
