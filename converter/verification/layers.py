@@ -109,10 +109,13 @@ def compare_layers(
     `tolerance` replaces the default, a small multiple of the noise of each layer and those before it.
     The model itself does not change.
     """
+    import torch
+
     noises = [run.noise(pair.layer) for pair in run.pairing.pairs]
     double = double or not max(noises) <= ILL_CONDITIONED
     exact_model = exact_copy(model, run.pairing)
-    whole_model = exact_model if double else copy.deepcopy(model).eval().float()
+    is_ready = not model.training and {one.dtype for one in model.parameters()} == {torch.float32}
+    whole_model = exact_model if double else model if is_ready else copy.deepcopy(model).eval().float()
     whole = _measure_layers(whole_model, run)
     alone = _measure_layers(exact_model, run, replace=True)
     dtype = "float64" if double else "float32"

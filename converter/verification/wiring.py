@@ -115,11 +115,16 @@ class Wiring:
 
     def find_kernels(self, key: str) -> list[Operation]:
         """Return the convolutions and products whose second input is a variable; gradients read it elsewhere."""
-        return [
-            operation
-            for operation in self.operations
-            if operation.op in KERNELS and len(operation.inputs) > 1 and self.find_variable(operation.inputs[1]) == key
-        ]
+        return self._kernels.get(key, [])
+
+    @cached_property
+    def _kernels(self) -> dict[str | None, list[Operation]]:
+        """The convolutions and products by the variable that their second input is."""
+        kernels: dict[str | None, list[Operation]] = {}
+        for operation in self.operations:
+            if operation.op in KERNELS and len(operation.inputs) > 1:
+                kernels.setdefault(self.find_variable(operation.inputs[1]), []).append(operation)
+        return kernels
 
     @cached_property
     def _roots(self) -> dict[str, tuple[bool, bool]]:
