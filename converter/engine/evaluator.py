@@ -254,13 +254,16 @@ def _read_feed(run: Run, inputs: Sequence[Value]) -> Value:
 
 
 def _drop(call: Call, run: Run, value: Value, probability: Value, *, is_keep: bool) -> Value:
-    """Return the value with dropout; the value itself unless the run is one of training."""
+    """Return the value with dropout; the value itself unless the run is one of training.
+
+    PyTorch's own dropout is called in both modes, so that an exported program says where it is.
+    """
+    if isinstance(probability, np.ndarray) and isinstance(value, Tensor):
+        number = to_number(probability)
+        return torch.nn.functional.dropout(value, 1 - number if is_keep else number, training=run.is_training)
     if not run.is_training:
         return value
     x = to_tensor(value, call.dtype)
-    if isinstance(probability, np.ndarray):
-        number = to_number(probability)
-        return torch.nn.functional.dropout(x, 1 - number if is_keep else number)
     kept = to_tensor(probability, call.dtype) if is_keep else 1 - to_tensor(probability, call.dtype)
     return torch.where(torch.rand_like(x) < kept, x / kept, torch.zeros_like(x))
 

@@ -14,6 +14,7 @@ from .functions import recognize_functions
 from .layers import recognize_layers
 from .layouts import carry_permutations
 from .pooling import recognize_pools
+from .recurrence import recognize_recurrence
 from .same_padding import recognize_same_padding
 from .sequences import recognize_sequences
 from .simplifying import drop_copies, simplify
@@ -36,6 +37,7 @@ def write_source(
     if style == "modules":
         leaves = Leaves()
         simplify(network, leaves)
+        recognize_recurrence(network)
         recognize_functions(network, leaves)
         simplify(network, leaves, merges=True)
         carry_permutations(network, leaves)

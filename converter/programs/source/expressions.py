@@ -325,6 +325,10 @@ def _cat(node: Node, texts: Texts) -> str:
     return f"torch.{node.op}([{texts.spread('tensors')}], {texts.of(node.get('dim', 0))})"
 
 
+def _dropout(node: Node, texts: Texts) -> str:
+    return f"F.dropout({texts['input']}, {texts['p']}, self.training)"
+
+
 def _embedding(node: Node, texts: Texts) -> str:
     return f"F.embedding({texts['indices']}, {texts['weight']})"
 
@@ -376,6 +380,7 @@ _FORMS: dict[str, Form] = {
     "cat": _cat,
     "stack": _cat,
     "embedding": _embedding,
+    "dropout": _dropout,
     "batch_norm": _batch_norm,
     "softmax": _softmax,
     "log_softmax": _softmax,

@@ -58,6 +58,8 @@ _ENDS = {
     "reciprocal",
 }
 _NORMALIZES = {"rsqrt", "sqrt", "pow"}
+#: Operations by which programs treat negative numbers differently.
+_CHOOSES = {"where", "relu", "clamp", "maximum", "minimum", "abs", "leaky_relu"}
 
 
 @dataclasses.dataclass(slots=True)
@@ -137,6 +139,8 @@ def _match(end: Node, region: _Region, leaves: Leaves, generator: torch.Generato
     try:
         if not parameters and not ops & {"mean", "var", "regrid", "permute"}:
             return _match_activation(end, region)
+        if len(parameters) == 1 and ops & _CHOOSES and not ops & {"mean", "var"}:
+            return _match_prelu(end, region, parameters[0], leaves, generator)
         if parameters and ops & _NORMALIZES and len(parameters) <= 4:
             if "mean" in ops or "var" in ops:
                 return _match_layer_norm(end, region, parameters, leaves, generator)
@@ -173,6 +177,16 @@ def _match_activation(end: Node, region: _Region) -> list[Node] | None:
         allowed = torch.zeros_like(x) if single else _RELATIVE * expected.abs() + _ABSOLUTE
         if torch.all((values - expected).abs() <= allowed):
             return [new(name.partition("_")[0], {"self": region.source, **args}, end)]
+    return _match_leaky_relu(end, region, x, values)
+
+
+def _match_leaky_relu(end: Node, region: _Region, x: torch.Tensor, values: torch.Tensor) -> list[Node] | None:
+    """Recognize a leaky ReLU whose slope is a number of the region."""
+    numbers = {number for node in region.nodes for number in node.args.values() if isinstance(number, float)}
+    numbers |= {float(number) for leaf in region.leaves if (number := as_number(leaf)) is not None}
+    for slope in sorted(numbers - {0.0, 1.0}):
+        if torch.allclose(values, torch.where(x > 0, x, slope * x), rtol=1e-12, atol=0.0):
+            return [new("leaky_relu", {"self": region.source, "negative_slope": slope}, end)]
     return None
 
 
@@ -238,14 +252,7 @@ def _make_batch_norm(  # noqa: PLR0917 (called once)
             constant = Leaf(tensor, f"{variance.args['leaf'].source}.{name}", False, False)
             state[name] = Node("leaf", {"leaf": constant}, (channels,), variance.dtype, variance.label)
             made.append(state[name])
-    rank = len(source.shape)
-    first = (0, axis, *(other for other in range(1, rank) if other != axis))
-    x = source
-    if axis != 1:
-        x = new("permute", {"self": source, "dims": list(first)}, source, tuple(source.shape[one] for one in first))
-        made.append(x)
     args = {
-        "input": x,
         "weight": state["gamma"],
         "bias": state["beta"],
         "running_mean": state["mean"],
@@ -254,10 +261,7 @@ def _make_batch_norm(  # noqa: PLR0917 (called once)
         "momentum": 0.1,
         "eps": epsilon,
     }
-    made.append(new("batch_norm", args, end, x.shape))
-    if axis != 1:
-        back = (0, *range(2, rank), 1)
-        made.append(new("permute", {"self": made[-1], "dims": list(back)}, end))
+    made += _along_channels("batch_norm", "input", args, end, source, axis)
     return made
 
 
@@ -272,6 +276,50 @@ def _find_variance(region: _Region, parameters: Sequence[Node]) -> tuple[Node, f
                 if leaf in parameters and isinstance(epsilon, int | float):
                     return leaf, float(epsilon)
     return None
+
+
+def _match_prelu(
+    end: Node, region: _Region, parameter: Node, leaves: Leaves, generator: torch.Generator
+) -> list[Node] | None:
+    """Recognize a leaky ReLU whose slope is a parameter: one for all channels, or one for each."""
+    source = region.source
+    shape = source.shape
+    assert shape is not None
+    if end.shape != shape or source.dtype != end.dtype or len(shape) < 2 or not parameter.args["leaf"].is_parameter:
+        return None
+    channels = parameter.args["leaf"].tensor.numel()
+    sizes = tuple(parameter.args["leaf"].tensor.shape)
+    if len(sizes) > len(shape):
+        return None
+    lined = (*(1,) * (len(shape) - len(sizes)), *sizes)
+    axis = 1 if channels == 1 else next((axis for axis in (len(shape) - 1, 1) if lined[axis] == channels), None)
+    if axis is None or shape[axis] != channels != 1:
+        return None
+    x = torch.randn(
+        [channels if position == axis else 2 + position for position in range(len(shape))],
+        dtype=torch.float64,
+        generator=generator,
+    )
+    slope = torch.randn(sizes, dtype=torch.float64, generator=generator)
+    values = compute(region.nodes, {source: x, parameter: slope, **_numbers(region)})[end]
+    if values.shape != x.shape or not torch.allclose(values, torch.where(x > 0, x, slope * x), rtol=1e-9, atol=1e-9):
+        return None
+    flat = parameter if parameter.shape == (channels,) else leaves.change(parameter, ("reshape", channels))
+    return [flat, *_along_channels("prelu", "self", {"weight": flat}, end, source, axis)]
+
+
+def _along_channels(  # noqa: PLR0917 (called twice)
+    op: str, name: str, args: dict[str, Any], end: Node, source: Node, axis: int
+) -> list[Node]:
+    """Return an operation whose channels are axis 1, between the permutations that it needs for another axis."""
+    assert source.shape is not None
+    rank = source.rank
+    if axis == 1:
+        return [new(op, {name: source, **args}, end)]
+    first = (0, axis, *(other for other in range(1, rank) if other != axis))
+    x = new("permute", {"self": source, "dims": list(first)}, source, tuple(source.shape[one] for one in first))
+    called = new(op, {name: x, **args}, end, x.shape)
+    return [x, called, new("permute", {"self": called, "dims": [0, *range(2, rank), 1]}, end)]
 
 
 def _match_layer_norm(

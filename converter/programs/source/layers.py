@@ -140,12 +140,32 @@ def _layer_norm(node: Node) -> Candidate | None:
     return "LayerNorm", tuple(arguments), state, [node.args["input"]]
 
 
+def _embedding(node: Node) -> Candidate | None:
+    weight = node.args["weight"]
+    if set(node.args) != {"weight", "indices"} or weight.leaf is None or not weight.leaf.is_parameter:
+        return None
+    return "Embedding", tuple(map(str, weight.shape)), {"weight": weight}, [node.args["indices"]]
+
+
+def _prelu(node: Node) -> Candidate | None:
+    weight = node.args["weight"]
+    arguments = () if weight.shape == (1,) else (str(weight.shape[0]),)
+    return "PReLU", arguments, {"weight": weight}, [node.args["self"]]
+
+
+def _dropout(node: Node) -> Candidate:
+    return "Dropout", (f"p={node.args['p']!r}",), {}, [node.args["input"]]
+
+
 _FINDERS: dict[str, Callable[[Node], Candidate | None]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed_convolution),
     "linear": _linear,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
+    "embedding": _embedding,
+    "prelu": _prelu,
+    "dropout": _dropout,
 }
 
 _WITH_BIAS = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}

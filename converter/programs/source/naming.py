@@ -17,11 +17,19 @@ _WORDS = {
     "readvariableop", "conv2d", "conv1d", "conv3d", "matmul", "biasadd", "convolution", "depthwise",
     "separable_conv2d", "fusedbatchnorm", "fusedbatchnormv3", "batchnorm", "resource", "cast", "add", "mul", "rsqrt",
     "sub", "tensordot", "expanddims", "conv2d_transpose", "einsum", "variable",
+    "embedding_lookup", "alpha",
 }  # fmt: skip
 #: Names that say nothing; the layer is called by its kind.
 _READS = {"read", "readvariableop"}
 #: What a layer without a name is called.
-_KINDS = {"Conv": "conv", "BatchNorm": "bn", "LayerNorm": "norm", "Linear": "linear", "Embedding": "embedding"}
+_KINDS = {
+    "Conv": "conv",
+    "BatchNorm": "bn",
+    "LayerNorm": "norm",
+    "Linear": "linear",
+    "Embedding": "embedding",
+    "PReLU": "prelu",
+}
 _SEPARABLE = ("depthwise", "pointwise")
 _NUMBERED = re.compile(r"_\d+$")
 #: What our classes inherit from `nn.Module`.
@@ -59,6 +67,8 @@ def _is_parameter(node: Node) -> bool:
 
 def _layer_name(layer: Layer) -> tuple[str, ...]:
     """Return the scope of a layer: that of its first tensor with a name, or of the node that computes it."""
+    if not layer.state:
+        return ()
     for node in layer.state.values():
         leaf = node.leaf
         if leaf is not None and not leaf.source.startswith(("_constant_", "c_", "lifted_tensor", "_tensor_constant")):
@@ -80,6 +90,8 @@ def _split(leaf: Leaf | None) -> tuple[str, ...]:
 def strip_words(parts: tuple[str, ...]) -> tuple[str, ...]:
     """Return a name without the last parts that every layer of its kind has, but at least one part."""
     kept = list(parts)
+    while len(kept) > 1 and kept[-1].isdecimal():
+        kept.pop()
     separable = ""
     while len(kept) > 1 and _NUMBERED.sub("", kept[-1].lower().rstrip("_")) in _WORDS:
         last = kept.pop().lower()

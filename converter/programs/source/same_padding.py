@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 import random
-from collections.abc import Callable
 from typing import Any
 
+from .evaluating import evaluate, evaluate_size
 from .network import Network, Node, Rewriter, new
 
 #: The function that is added to the text.
@@ -20,15 +19,6 @@ def pad_same(x, kernel, stride, value=0.0):
         padding += [total // 2, total - total // 2]
     return F.pad(x, padding, value=value)
 '''
-_OPERATORS: dict[str, Callable[..., Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "//": operator.floordiv,
-    "%": operator.mod,
-    "max": max,
-    "min": min,
-}
 _USERS = {"conv2d": ("weight", 2), "max_pool2d": ("kernel_size", 0)}
 _TRIALS = 40
 
@@ -88,10 +78,10 @@ def _is_same(node: Node, width: int, stride: int) -> bool:
     try:
         for _ in range(_TRIALS):
             values = {symbol: generator.randint(2 * width, 600) for symbol in symbols}
-            found = [_evaluate(size, values) for size in node.args["pad"]]
+            found = [evaluate(size, values) for size in node.args["pad"]]
             expected: list[int] = []
             for axis in (3, 2):
-                size = _size(source.shape[axis], values)
+                size = evaluate_size(source.shape[axis], values)
                 total = max((size - 1) // stride * stride + width - size, 0)
                 expected += [total // 2, total - total // 2]
             if found != expected:
@@ -99,15 +89,3 @@ def _is_same(node: Node, width: int, stride: int) -> bool:
     except (KeyError, TypeError, RecursionError):
         return False
     return True
-
-
-def _evaluate(value: Any, symbols: dict[Any, int]) -> int:
-    if isinstance(value, int):
-        return value
-    if value.op == "size":
-        return _size(value.args["self"].shape[value.args["dim"]], symbols)
-    return int(_OPERATORS[value.args["symbol"]](*(_evaluate(part, symbols) for part in value.args["values"])))
-
-
-def _size(size: Any, symbols: dict[Any, int]) -> int:
-    return size if type(size) is int else int(size.subs(symbols))

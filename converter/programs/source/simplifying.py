@@ -19,7 +19,7 @@ Rule = Callable[[Node, Rewriter], "Node | None"]
 #: Operations that may return their input itself.
 _COPIES = {"alias", "clone", "detach_", "contiguous", "lift_fresh_copy", "view_as", "_to_copy", "to", "type_as"}
 #: Operations with a tensor or a number on either side.
-_WITH_NUMBERS = {"add", "sub", "mul", "div", "pow", "gt", "ge", "lt", "le", "eq", "ne"}
+_WITH_NUMBERS = {"add", "sub", "mul", "div", "pow", "gt", "ge", "lt", "le", "eq", "ne", "remainder", "floor_divide"}
 _MAX_PASSES = 12
 
 
@@ -76,6 +76,8 @@ class _Rules:
             "swapaxes": (_permute_of_transpose,),
             "t": (_permute_of_t,),
             "numpy_T": (_permute_of_t,),
+            "mT": (_permute_of_matrices,),
+            "mH": (_permute_of_matrices,),
             "movedim": (_permute_of_movedim,),
             "view": (_reshape_of_view,),
             "_unsafe_view": (_reshape_of_view,),
@@ -83,6 +85,7 @@ class _Rules:
                 self._fold_reshape,
                 _drop_same_shape,
                 _matmul_without_flattening,
+                _embedding_without_flattening,
                 _merge_reshapes,
                 _regrid_of_reshape,
                 _infer_size,
@@ -94,6 +97,7 @@ class _Rules:
             "pad": (_drop_empty_pad,),
             "constant_pad_nd": (_pad_of_constant_pad,),
             "slice": (_drop_same_shape,),
+            "index_select": (_embedding_of_selection,),
             "add": (_drop_neutral(0.0),),
             "sub": (_drop_neutral(0.0, only_second=True),),
             "mul": (_drop_neutral(1.0),),
@@ -272,6 +276,15 @@ def _permute_of_t(node: Node, rewriter: Rewriter) -> Node:
     return rewriter.add(_permute(source, tuple(reversed(range(source.rank)))))
 
 
+def _permute_of_matrices(node: Node, rewriter: Rewriter) -> Node | None:
+    """Write the transposition of the last two axes, which is the adjoint too unless numbers are complex."""
+    source: Node = node.args["self"]
+    if node.op == "mH" and (node.dtype is None or node.dtype.is_complex):
+        return None
+    *batch, first, second = range(source.rank)
+    return rewriter.add(_permute(source, (*batch, second, first)))
+
+
 def _permute_of_movedim(node: Node, rewriter: Rewriter) -> Node:
     source: Node = node.args["self"]
     rank = source.rank
@@ -420,6 +433,37 @@ def _matmul_without_flattening(node: Node, rewriter: Rewriter) -> Node | None:
     sizes = [*node.args["shape"][:-1], weight.shape[0]]
     whole = rewriter.add(new("reshape", {"self": x.args["self"], "shape": sizes}, x, shape))
     return rewriter.add(new("matmul", {"self": whole, "other": weight}, product, node.shape))
+
+
+def _embedding_of_selection(node: Node, rewriter: Rewriter) -> Node | None:
+    """Recognize the choice of rows of a table."""
+    table, indices = node.args["self"], node.args["index"]
+    if table.leaf is None or not table.leaf.is_parameter or table.rank != 2 or node.args["dim"] not in (0, -2):
+        return None
+    return rewriter.add(new("embedding", {"weight": table, "indices": _drop_widening(indices)}, node))
+
+
+def _embedding_without_flattening(node: Node, rewriter: Rewriter) -> Node | None:
+    """Recognize rows of a table for indices of any shape, which are chosen for one list of them."""
+    rows: Node = node.args["self"]
+    if rows.op != "embedding" or not rewriter.has_one_user(rows) or node.shape is None:
+        return None
+    flat = rows.args["indices"]
+    if flat.op != "reshape" or flat.rank != 1:
+        return None
+    indices: Node = flat.args["self"]
+    if indices.shape is None or rows.shape is None or (*indices.shape, rows.shape[-1]) != node.shape:
+        return None
+    return rewriter.add(new("embedding", {**rows.args, "indices": _drop_widening(indices)}, node))
+
+
+def _drop_widening(indices: Node) -> Node:
+    """Return indices before their conversion from int32 to int64, which an embedding does not need."""
+    if indices.op in ("to", "_to_copy") and indices.dtype == torch.int64:
+        source: Node = indices.args["self"]
+        if source.dtype == torch.int32:
+            return source
+    return indices
 
 
 def _clamp_of(bound: str) -> Rule:

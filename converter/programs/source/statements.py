@@ -131,8 +131,10 @@ class ForwardWriter:
 
     def _can_nest(self, used: Node, user: Node, depth: int) -> bool:
         """Return whether a person would write a call inside another: layer, norm and activation, one unit a line."""
-        if self._users[used] != [user] or used.shape is None:
+        if self._users[used] != [user]:
             return False
+        if used.shape is None:
+            return used.op == "layer" and user.op == "item"
         if user.op == "layer":
             if user.args["layer"].kind.startswith("BatchNorm"):
                 return _is_layer(used) and not _is_layer(used, "BatchNorm")

@@ -35,7 +35,7 @@ def load_network(name: str, folder: Path, *, dtype: str = "float32") -> GraphMod
     """Return the module of a recorded graph."""
     path = folder / f"{name}.pb"
     path.write_bytes(arrays()[f"{name}/graph"].tobytes())
-    return graph_module(str(path), inputs={"inputs": "inputs"}, outputs={"y": "y"}, dtype=dtype)
+    return graph_module(str(path), inputs={"inputs": "inputs"}, outputs={"y": "y"}, dropout=True, dtype=dtype).eval()
 
 
 def export(module: nn.Module, *inputs: torch.Tensor, axes: tuple[int, ...] = (0,)) -> torch.export.ExportedProgram:

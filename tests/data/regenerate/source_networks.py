@@ -10,17 +10,20 @@ a batch of two. Networks whose names begin with `near_` look like a pattern and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 TARGET = Path(__file__).resolve().parent.parent / "source" / "networks.npz"
 
 IMAGE = (8, 8, 3)
+SEQUENCE = (2, 3)
+v1 = tf.compat.v1
 
 
 class Weights:
@@ -230,6 +233,126 @@ def near_shared(w: Weights, x: Any) -> Any:
     return tf.nn.conv2d(x, w("conv/kernel", 3, 3, 3, 3), 2, "SAME")
 
 
+@network(*IMAGE)
+def near_convolution(w: Weights, x: Any) -> Any:
+    """Like a convolution, but its kernel is computed from a parameter."""
+    return tf.nn.conv2d(x, w("conv/kernel", 3, 3, 3, 4) * w("conv/scale", 4), 1, "SAME") + w("conv/bias", 4)
+
+
+@network(*IMAGE)
+def near_pools(w: Weights, x: Any) -> Any:
+    """Like padded pools, but the zeros around the image count, too."""
+    x = tf.pad(tf.nn.conv2d(x, w("conv/kernel", 1, 1, 3, 4), 1, "SAME"), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return tf.concat((tf.nn.max_pool2d(x, 3, 2, "VALID"), tf.nn.avg_pool2d(x, 3, 2, "VALID")), 3)
+
+
+@network(5)
+def near_dense(w: Weights, x: Any) -> Any:
+    """Like a layer, but the matrix is computed from a parameter."""
+    return x @ tf.nn.relu(w("dense/kernel", 5, 4)) + w("dense/bias", 4)
+
+
+@network(*IMAGE)
+def near_squeeze_and_excitation(w: Weights, x: Any) -> Any:
+    """Means over rows and channels, of which there are as many as columns, that scale the channels."""
+    x = tf.nn.swish(tf.nn.conv2d(x, w("conv/kernel", 3, 3, 3, 8), 1, "SAME"))
+    return x * tf.sigmoid(tf.reshape(tf.reduce_mean(x, (1, 3)), (-1, 1, 1, 8)))
+
+
+@network(5)
+def embedding(w: Weights, x: Any) -> Any:
+    """Rows of a table."""
+    return tf.gather(w("tokens/embeddings", 7, 3), tf.cast(tf.abs(x), tf.int32) % 7)
+
+
+@network(5)
+def near_embedding(w: Weights, x: Any) -> Any:
+    """Rows of a table that is a matrix as well, and columns of another."""
+    rows = tf.gather(w("tokens/embeddings", 7, 3), tf.cast(tf.abs(x), tf.int32) % 7)
+    columns = tf.gather(w("columns/embeddings", 7, 3), tf.cast(tf.abs(x), tf.int32) % 3, axis=1)
+    return tf.matmul(rows, w("tokens/embeddings", 7, 3), transpose_b=True) + tf.transpose(columns, (1, 2, 0))
+
+
+@network(*IMAGE)
+def prelu(w: Weights, x: Any) -> Any:
+    """A leaky ReLU with learned slopes, as Keras writes it and as others do: for each channel, and for all."""
+    x = tf.nn.conv2d(x, w("conv/kernel", 1, 1, 3, 4), 1, "SAME")
+    x = tf.nn.relu(x) - w("first/alpha", 1, 1, 4) * tf.nn.relu(-x)
+    x = tf.nn.conv2d(x, w("second/kernel", 1, 1, 4, 4), 1, "SAME")
+    return tf.where(x > 0.0, x, x * w("all/alpha", 1))
+
+
+@network(*IMAGE)
+def near_prelu(w: Weights, x: Any) -> Any:
+    """Slopes for each place, and a slope that is subtracted on the other side."""
+    x = tf.nn.relu(x) - w("first/alpha", 8, 8, 3) * tf.nn.relu(-x)
+    return tf.nn.relu(x) + w("second/alpha", 3) * tf.nn.relu(-x)
+
+
+@network(5)
+def dropout(w: Weights, x: Any) -> Any:
+    """Dropout between two layers; the recorded values are those without it."""
+    x = tf.nn.relu(x @ w("first/kernel", 5, 8) + w("first/bias", 8))
+    if not tf.executing_eagerly():
+        x = tf.nn.dropout(x, 0.25)
+    return x @ w("second/kernel", 8, 3) + w("second/bias", 3)
+
+
+def keras(build: Callable[[], Any]) -> Network:
+    """A layer of Keras with random weights."""
+    layers: list[Any] = []
+
+    def call(w: Weights, x: Any) -> Any:
+        with tf.init_scope():
+            if not layers:
+                layers.append(build())
+                layers[0].build((None, *SEQUENCE))
+                for number, variable in enumerate(layers[0].weights):
+                    variable.assign(w(f"value_{number}", *variable.shape))
+        return layers[0](x)
+
+    return call
+
+
+K = tf_keras.layers
+NETWORKS |= {
+    name: ((None, *SEQUENCE), keras(build))
+    for name, build in {
+        "lstm": lambda: K.LSTM(4, return_sequences=True, name="encoder"),
+        "lstm_without_bias": lambda: K.LSTM(4, use_bias=False, name="encoder"),
+        "lstm_of_both_directions": lambda: K.Bidirectional(K.LSTM(4, return_sequences=True, name="encoder")),
+        "gru": lambda: K.GRU(4, name="encoder"),
+        "near_lstm": lambda: K.LSTM(4, recurrent_activation="hard_sigmoid", name="encoder"),
+        "near_gru": lambda: K.GRU(4, reset_after=False, name="encoder"),
+    }.items()
+}
+
+
+def tower(*cells: Any) -> Any:
+    """Return cells on each other."""
+    return v1.nn.rnn_cell.MultiRNNCell(cells)
+
+
+cell = v1.nn.rnn_cell
+SESSIONS: dict[str, Callable[[Any], Any]] = {
+    "old_lstm": lambda x: run_cell(cell.BasicLSTMCell(4, name="encoder"), x),
+    "stacked_lstm": lambda x: v1.nn.dynamic_rnn(tower(cell.LSTMCell(4), cell.LSTMCell(4)), x, dtype=tf.float32)[0],
+    "near_lstm_with_peepholes": lambda x: run_cell(cell.LSTMCell(4, use_peepholes=True, name="encoder"), x),
+}
+
+
+def run_cell(cell: Any, x: Any) -> Any:
+    """Return the outputs of a cell, with its last state."""
+    outputs, (state, output) = v1.nn.dynamic_rnn(cell, x, dtype=tf.float32)
+    return tf.concat((outputs, tf.stack((state, output), 1)), 1)
+
+
+def make_input(shape: Sequence[int | None]) -> Any:
+    """Return random numbers for a batch of two."""
+    sizes = [2, *(11 if size is None else size for size in shape[1:])]
+    return np.random.default_rng(1).normal(0, 2, sizes).astype(np.float32)
+
+
 def record(name: str) -> dict[str, Any]:
     """Return the arrays of one network."""
     shape, function = NETWORKS[name]
@@ -241,15 +364,36 @@ def record(name: str) -> dict[str, Any]:
 
     concrete = call.get_concrete_function()
     graph = convert_variables_to_constants_v2(concrete).graph.as_graph_def()
-    sizes = [2, *(11 if size is None else size for size in shape[1:])]
-    x = np.random.default_rng(1).normal(0, 2, sizes).astype(np.float32)
-    data = np.frombuffer(graph.SerializeToString(deterministic=True), np.uint8)
-    return {f"{name}/graph": data, f"{name}/x": x, f"{name}/y": call(tf.constant(x)).numpy()}
+    x = make_input(shape)
+    y = function(weights, tf.constant(x)) if name == "dropout" else call(tf.constant(x))
+    return {f"{name}/graph": to_array(graph), f"{name}/x": x, f"{name}/y": y.numpy()}
+
+
+def record_session(name: str) -> dict[str, Any]:
+    """Return the arrays of one network of TensorFlow 1."""
+    with tf.Graph().as_default() as graph, v1.Session() as session:
+        x = v1.placeholder(tf.float32, (None, *SEQUENCE), name="inputs")
+        y = tf.identity(SESSIONS[name](x), name="y")
+        generator = np.random.default_rng(len(name))
+        for variable in v1.global_variables():
+            variable.load(generator.normal(0, 0.5, variable.shape).astype(np.float32), session)
+        frozen = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), ["y"])
+        value = make_input((None, *SEQUENCE))
+        return {f"{name}/graph": to_array(frozen), f"{name}/x": value, f"{name}/y": session.run(y, {x: value})}
+
+
+def to_array(graph: Any) -> Any:
+    """Return a GraphDef as bytes."""
+    return np.frombuffer(graph.SerializeToString(deterministic=True), np.uint8)
 
 
 if __name__ == "__main__":
+    # On some processors the fusion of a grouped convolution with its bias fails.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
     TARGET.parent.mkdir(exist_ok=True)
     arrays: dict[str, Any] = {}
     for name in NETWORKS:
         arrays |= record(name)
+    for name in SESSIONS:
+        arrays |= record_session(name)
     np.savez_compressed(TARGET, **arrays)
