@@ -43,6 +43,9 @@ Action: TypeAlias = Callable[["Run", Sequence[Any]], "Value | tuple[Value, ...]"
 #: Called with the name, node and outputs of every step.
 Watcher: TypeAlias = Callable[[str, Node, Sequence[Value]], None]
 
+#: The key of TensorFlow's name in the custom metadata of the nodes of an exported program.
+NODE_KEY = "tensorflow"
+
 _NO_OUTPUT = "the requested output does not exist"
 
 
@@ -118,6 +121,7 @@ class Runnable:
             slots[slot] = (arguments[position],)
         for key, slot in plan.feeds.items():
             slots[slot] = (feeds[key],)
+        run_step = _run_step_with_name if _is_exporting() else _run_step
         for step, action in self._actions:
             try:
                 inputs = [slots[slot][output] for slot, output in step.inputs]
@@ -126,7 +130,7 @@ class Runnable:
             if plan.may_be_dead and _is_dead(step, inputs, slots):
                 slots[step.slot] = _ALL_DEAD
             else:
-                outputs = _run_step(step, action, run, inputs)
+                outputs = run_step(step, action, run, inputs)
                 slots[step.slot] = outputs if isinstance(outputs, tuple | list) else (outputs,)
                 if run.watcher is not None:
                     run.watcher(step.name, step.node, slots[step.slot])
@@ -156,6 +160,17 @@ def _is_dead(step: Step, inputs: Sequence[Value], slots: Sequence[Any]) -> bool:
         return True
     dead = [isinstance(value, Dead) for value in inputs]
     return all(dead) if step.node.op in MERGES and dead else any(dead)
+
+
+def _is_exporting() -> bool:
+    """Return whether a program is being exported, by a PyTorch whose programs keep annotations of nodes."""
+    return hasattr(torch.fx.traceback, "annotate") and torch.compiler.is_exporting()
+
+
+def _run_step_with_name(step: Step, action: Action, run: Run, inputs: Sequence[Value]) -> Value | tuple[Value, ...]:
+    """Run a step whose name is recorded with the nodes of the program that is exported."""
+    with torch.fx.traceback.preserve_node_meta(), torch.fx.traceback.annotate({NODE_KEY: step.name}):
+        return _run_step(step, action, run, inputs)
 
 
 def _run_step(step: Step, action: Action, run: Run, inputs: Sequence[Value]) -> Value | tuple[Value, ...]:

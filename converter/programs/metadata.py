@@ -18,6 +18,8 @@ SOURCE_KEY = "tf2torch.source"
 VERSIONS_KEY = "tf2torch.versions"
 #: The names of a graph's tensors, by the program's names.
 TENSORS_KEY = "tf2torch.tensors"
+#: TensorFlow's name of a node, among the metadata of a node of ONNX.
+NODE_NAME_KEY = "tf2torch.node"
 #: What a program takes over from converted weights.
 KEPT_KEYS = (CONFIG_KEY, PREPROCESSING_KEY, LABELS_KEY, PROVENANCE_KEY)
 _PIECE = 1 << 20

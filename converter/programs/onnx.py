@@ -9,14 +9,17 @@ from typing import Any
 
 import torch
 
+from ..engine.evaluator import NODE_KEY
 from ..errors import ProgramError
+from .metadata import NODE_NAME_KEY
 from .probes import Inputs
 from .shapes import Axis
 from .tracing import quiet
 from .writing import Job
 
 #: Metadata that torch.onnx adds to every node, for its own developers; they double the size of a file.
-_TRACE_KEYS = tuple(f"pkg.torch.onnx.{name}" for name in ("stack_trace", "fx_node", "class_hierarchy"))
+_TRACED_NODE = "pkg.torch.onnx.fx_node"
+_TRACE_KEYS = ("pkg.torch.onnx.stack_trace", _TRACED_NODE, "pkg.torch.onnx.class_hierarchy")
 
 
 def write(job: Job, path: str) -> None:
@@ -42,6 +45,7 @@ def write(job: Job, path: str) -> None:
             raise ProgramError(f"torch.onnx cannot write the program: {reason}", destination=".onnx") from error
         assert exported is not None
         _name_axes(exported.model, job)
+        _name_nodes(exported)
         for node in exported.model.graph.all_nodes():
             for key in _TRACE_KEYS:
                 node.metadata_props.pop(key, None)
@@ -94,6 +98,16 @@ def quantize(job: Job, precise: str, path: str, calibration: Sequence[Inputs]) -
         except Exception as error:  # the quantizer raises errors of many kinds
             reason = str(error).strip().partition("\n")[0]
             raise ProgramError(f"onnxruntime cannot quantize the program: {reason}", destination=".onnx") from error
+
+
+def _name_nodes(exported: Any) -> None:
+    """Give every node TensorFlow's name of the node that it was made from, as metadata."""
+    labels = {node.name: node.meta.get("custom", {}).get(NODE_KEY) for node in exported.exported_program.graph.nodes}
+    for node in exported.model.graph.all_nodes():
+        # The text of the exported node: `%relu : [num_users=1] = call_function[...`.
+        name = node.metadata_props.get(_TRACED_NODE, "").partition(" ")[0].removeprefix("%")
+        if labels.get(name):
+            node.metadata_props[NODE_NAME_KEY] = labels[name]
 
 
 def _name_axes(model: Any, job: Job) -> None:

@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 from tfckpt.errors import join_some, pluralize, printable
 
 from .._typing import Array
+from ..engine.evaluator import NODE_KEY
 from ..errors import ConversionError, ProgramError
 from .probes import MODULE_ERRORS, Inputs, Probes, run_eagerly
 from .shapes import BATCH, Axis, Shapes, checked_shapes, fix_axes, list_axes, traced_shapes
@@ -218,12 +219,18 @@ def _find_untrained(program: ExportedProgram, subject: Subject, inputs: Inputs) 
 
 
 def _strip(program: ExportedProgram) -> ExportedProgram:
-    """Remove what would tell where the program was traced, and make files of the same module differ."""
+    """Remove what would tell where the program was traced, and make files of the same module differ.
+
+    TensorFlow's names of nodes stay.
+    """
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
                 for key in _TRACES:
                     node.meta.pop(key, None)
+                name = node.meta.pop("custom", {}).get(NODE_KEY)
+                if name is not None:
+                    node.meta["custom"] = {NODE_KEY: name}
     return program
 
 

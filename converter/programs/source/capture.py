@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch.export.graph_signature import InputKind
 
+from converter.engine.evaluator import NODE_KEY
 from converter.errors import GraphError
 
 from .network import Argument, Leaf, Network, Node, Shape
 
-#: The key under which a node of the exported graph has TensorFlow's name, as written by the engine.
-LABEL = "tensorflow"
 #: Python's operators on integers in exported graphs.
 _NUMBERS = {
     operator.add: "+",
@@ -123,7 +122,7 @@ def _describe(node: Node, fx_node: Any) -> Node:
     if isinstance(value, torch.Tensor):
         node.shape = _read_shape(value)
         node.dtype = value.dtype
-    node.label = str(fx_node.meta.get("custom", {}).get(LABEL, ""))
+    node.label = str(fx_node.meta.get("custom", {}).get(NODE_KEY, ""))
     return node
 
 

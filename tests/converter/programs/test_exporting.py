@@ -28,7 +28,7 @@ from converter.errors import (
 from converter.model.config import EfficientNetConfig, StageConfig
 from converter.programs import check
 from converter.programs.graphs import GraphOptions, open_graph
-from converter.programs.metadata import SOURCE_KEY, TENSORS_KEY
+from converter.programs.metadata import NODE_NAME_KEY, SOURCE_KEY, TENSORS_KEY
 from converter.programs.report import ProgramReport
 from tests.conftest import slow
 from tests.converter.conftest import DIGITS
@@ -175,6 +175,8 @@ def test_graph_becomes_a_program_with_its_own_names_and_weights(frozen: pathlib.
     assert result["Probabilities"].tolist() == [[1.5, 1.5]]
     assert list(program.state_dict) == ["w"]
     assert json.loads(json.loads(extra["tf2torch.json"])[TENSORS_KEY])["outputs"] == {"Probabilities": "probs"}
+    called = [node.meta["custom"] for node in program.graph.nodes if node.op == "call_function"]
+    assert called == [{"tensorflow": "mean"}, {"tensorflow": "probs"}]
 
 
 @pytest.mark.slow
@@ -215,13 +217,18 @@ def test_unsupported_operations_are_all_listed_with_the_parts_that_can_be_run(tm
 
 
 def test_images_of_a_graph_are_nchw_on_request(frozen: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Inputs and outputs of four axes; everything else keeps its axes."""
-    report = converter.export_program(
-        frozen, tmp_path / "graph.onnx", outputs=["probs", "halves"], nchw=True, constants={"scale": 2.0}
-    )
+    """Inputs and outputs of four axes; everything else keeps its axes. Nodes have TensorFlow's names as metadata."""
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    path = tmp_path / "graph.onnx"
+
+    report = converter.export_program(frozen, path, outputs=["probs", "halves"], nchw=True, constants={"scale": 2.0})
 
     assert report.inputs == ("picture float32 [batch, 3, 4, 5]",)
     assert report.outputs == ("probs float32 [batch, 2]", "halves float32 [batch, 3, 4, 5]")
+    names = [
+        [one.value for one in made.metadata_props if one.key == NODE_NAME_KEY] for made in onnx.load(path).graph.node
+    ]
+    assert [*filter(None, names)] == [["mean"], ["probs"], ["halves"]]
 
 
 def test_recorded_values_that_differ_leave_no_file(frozen: pathlib.Path, tmp_path: pathlib.Path) -> None:
