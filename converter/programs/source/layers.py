@@ -12,6 +12,7 @@ from typing import Any
 
 from .folding import Leaves, inverse, untie
 from .network import Layer, Network, Node, Rewriter, new
+from .signals import recognize_signals
 
 #: The arguments of a constructor as text, the state by attribute, and the inputs; None if the operation is no layer.
 Candidate = tuple[str, tuple[str, ...], dict[str, Node], list[Node]]
@@ -21,6 +22,7 @@ def recognize_layers(network: Network, leaves: Leaves) -> None:
     """Replace operations on leaves with layers, then add the biases that follow them."""
     _absorb_padding(network)
     _absorb_biases(network, leaves)
+    recognize_signals(network)
     untie(network)
     candidates = {node: found for node in network.nodes if (found := _find(node)) is not None}
     keys = {node: _key(found) for node, found in candidates.items()}

@@ -31,6 +31,8 @@ _KINDS = {
     "PReLU": "prelu",
 }
 _SEPARABLE = ("depthwise", "pointwise")
+#: Parts of the names of nodes inside of functions.
+_CALL = re.compile(r"(Stateful)?PartitionedCall(_\d+)?")
 _NUMBERED = re.compile(r"_\d+$")
 #: What our classes inherit from `nn.Module`.
 _INHERITED = frozenset([*dir(nn.Module), "training"])
@@ -74,7 +76,8 @@ def _layer_name(layer: Layer) -> tuple[str, ...]:
         if leaf is not None and not leaf.source.startswith(("_constant_", "c_", "lifted_tensor", "_tensor_constant")):
             return strip_words(_split(leaf))
     if layer.label:
-        return strip_words(tuple(filter(None, layer.label.split("/"))))
+        parts = [part for part in layer.label.split("/") if part and not _CALL.fullmatch(part)]
+        return strip_words(tuple(parts))
     return ()
 
 
