@@ -59,6 +59,8 @@ PATTERNS = {
     "near_layer_norm": (["rsqrt"], ["LayerNorm"]),
     "tied": (["F.linear("], ["nn.Linear"]),
     "shared": (["x = F.relu(self.conv2d(x), inplace=True)"], ["conv2d_1"]),
+    "signal": (["= filter_signal(filter_signal(x, self.", ", 2, 31), self.", ", 4, 0)"], ["nn.Conv1d"]),
+    "near_signal": (["nn.Conv1d(1, 1, 65, stride=2", "nn.Conv1d(1, 2, 64, stride=2"], ["filter_signal"]),
     "near_convolution": (["F.conv2d("], ["nn.Conv2d"]),
     "near_pools": (["F.pad(x, (1, 1, 1, 1))", "F.max_pool2d(x, 3, 2)", "F.avg_pool2d(x, 3, 2)"], ["padding=1", "ceil"]),
     "near_dense": (["x = F.relu(self.relu)", "x = inputs @ x"], ["nn.Linear"]),

@@ -233,6 +233,20 @@ def near_shared(w: Weights, x: Any) -> Any:
     return tf.nn.conv2d(x, w("conv/kernel", 3, 3, 3, 3), 2, "SAME")
 
 
+@network(200, 1)
+def signal(w: Weights, x: Any) -> Any:
+    """Long filters of one channel, the second one for every fourth sample."""
+    x = tf.nn.conv1d(x, w("low/kernel", 64, 1, 1), 2, "SAME")
+    return tf.nn.conv1d(x, w("lower/kernel", 64, 1, 1), 4, "VALID")
+
+
+@network(200, 1)
+def near_signal(w: Weights, x: Any) -> Any:
+    """Long filters of one channel, whose lengths are no multiples of their strides, or with two results."""
+    x = tf.nn.conv1d(x, w("odd/kernel", 65, 1, 1), 2, "VALID")
+    return tf.nn.conv1d(x, w("pair/kernel", 64, 1, 2), 2, "VALID")
+
+
 @network(*IMAGE)
 def near_convolution(w: Weights, x: Any) -> Any:
     """Like a convolution, but its kernel is computed from a parameter."""
