@@ -34,7 +34,7 @@ from ..tensors.dense import check_rank, decode_dense
 from ..tensors.dtypes import DataType, data_type_named
 from ..tensors.indexing import Index, Selection, select
 from ..tensors.info import TensorInfo
-from ..tensors.reading import CONNECTIONS, Payload
+from ..tensors.reading import CONNECTIONS, Payload, ReaderWithoutPayloads
 from .files import is_hdf5, open_weights, parse_config
 from .hdf5 import Attributes, Contents, Dataset, read_contents
 from .layers import find_full_names, names_in_config, names_in_groups
@@ -53,7 +53,7 @@ class _Stored:
     data_type: DataType
 
 
-class KerasReader:
+class KerasReader(ReaderWithoutPayloads):
     """An open Keras file; thread-safe."""
 
     format: str = "Keras"
@@ -177,27 +177,6 @@ class KerasReader:
                     "save the whole model as .keras or .h5"
                 )
             return self._read_box(stored, selection, index)
-
-    def payloads(self, name: str) -> list[Payload]:
-        """Return an empty list: the data has no checksums."""
-        self._find(name)
-        return []
-
-    def read_payload(self, name: str, payload: Payload) -> ByteView:
-        """Raise `UnsupportedFeatureError`: there are no payloads."""
-        raise UnsupportedFeatureError("a Keras file has no payloads", path=self._path, tensor=name)
-
-    def shard_sizes(self) -> dict[str, int]:
-        """Return an empty dict: a truncated file cannot be opened anyway."""
-        return {}
-
-    def iterate_payload(self, name: str, payload: Payload) -> Iterator[ByteView]:
-        """Raise `UnsupportedFeatureError`: there are no payloads."""
-        yield self.read_payload(name, payload)
-
-    def iterate_values(self, name: str) -> Iterator[Array]:
-        """Yield all elements at once."""
-        yield self.read(name).reshape(-1)
 
     def read_ahead(self, wanted: Iterable[str | Payload], connections: int) -> AbstractContextManager[None]:
         """While the context lasts, fetch tensors that will be read in this order; see `TensorReader`."""

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from .._typing import Array, ByteView
-from ..errors import CheckpointError
+from ..errors import CheckpointError, UnsupportedFeatureError
 from .dtypes import DataType
 from .info import TensorInfo
 from .slices import TensorSlice
@@ -129,6 +129,31 @@ class TensorReader(Protocol):
 
     def close(self) -> None:
         """Close the files; arrays stay valid."""
+
+
+class ReaderWithoutPayloads(TensorReader, Protocol):
+    """What readers of formats have in common whose tensors have no checksums, and no bytes to copy as they are."""
+
+    def payloads(self, name: str) -> list[Payload]:
+        """Return an empty list; `TensorNotFoundError` if there is no such tensor."""
+        self.info(name)
+        return []
+
+    def read_payload(self, name: str, payload: Payload) -> ByteView:
+        """Raise `UnsupportedFeatureError`: there are no payloads."""
+        raise UnsupportedFeatureError(f"a {self.format} checkpoint has no payloads", path=self.files[0], tensor=name)
+
+    def shard_sizes(self) -> dict[str, int]:
+        """Return an empty dict: a truncated file cannot be opened anyway."""
+        return {}
+
+    def iterate_payload(self, name: str, payload: Payload) -> Iterator[ByteView]:
+        """Raise `UnsupportedFeatureError`: there are no payloads."""
+        yield self.read_payload(name, payload)
+
+    def iterate_values(self, name: str) -> Iterator[Array]:
+        """Yield all elements at once."""
+        yield self.read(name).reshape(-1)
 
 
 def read_many(

@@ -40,7 +40,7 @@ from ..tensors.dense import check_rank, check_shape
 from ..tensors.dtypes import DataType, data_type
 from ..tensors.indexing import Index, Selection, gather, select
 from ..tensors.info import TensorInfo
-from ..tensors.reading import Payload
+from ..tensors.reading import Payload, ReaderWithoutPayloads
 from ..tensors.slices import TensorSlice, check_cover
 from ..tensors.tensor_proto import decode_record
 from . import naming
@@ -77,7 +77,7 @@ class _Shard:
     table: Table
 
 
-class V1Reader:
+class V1Reader(ReaderWithoutPayloads):
     """An open V1 checkpoint; thread-safe."""
 
     format: str = "V1"
@@ -191,27 +191,6 @@ class V1Reader:
                 return inside.within_whole(self._decode(record, key, tensor, piece, shard_id))
 
             return gather(selection, tensor.data_type.to_numpy(), records, read_part)
-
-    def payloads(self, name: str) -> list[Payload]:
-        """Return an empty list: records have no checksum, and no offset, since blocks may be compressed."""
-        self._find(name)
-        return []
-
-    def read_payload(self, name: str, payload: Payload) -> ByteView:
-        """Raise `UnsupportedFeatureError`: there are no payloads."""
-        raise UnsupportedFeatureError("a V1 checkpoint has no payloads", path=self._prefix, tensor=name)
-
-    def shard_sizes(self) -> dict[str, int]:
-        """Return an empty dict: a truncated table cannot be opened anyway."""
-        return {}
-
-    def iterate_payload(self, name: str, payload: Payload) -> Iterator[ByteView]:
-        """Raise `UnsupportedFeatureError`: there are no payloads."""
-        yield self.read_payload(name, payload)
-
-    def iterate_values(self, name: str) -> Iterator[Array]:
-        """Yield all elements at once: the records of a tensor are in blocks."""
-        yield self.read(name).reshape(-1)
 
     def read_ahead(self, wanted: Iterable[str | Payload], connections: int) -> contextlib.AbstractContextManager[None]:
         """Do nothing: the records of a tensor are in blocks, which are read one by one."""
