@@ -160,7 +160,7 @@ class ConversionReport:
 
     @property
     def assumed(self) -> str | None:
-        """What no graph shows and is assumed, as a sentence; None if there is a graph or no config."""
+        """What no graph shows and is assumed, as a sentence; None if there is a graph, no config, or all is said."""
         if self.config is None or self.operations is not None:
             return None
         activations = dict.fromkeys(
@@ -174,6 +174,8 @@ class ConversionReport:
             "padding": f"padding {self.padding}",
         }
         said = [sentence for name, sentence in settings.items() if name not in {*self.specified, *self.configured}]
+        if not said:
+            return None
         return f"{', '.join(said)}: no graph shows {'them' if len(said) > 1 else 'it'}"
 
     @property
