@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test test-all golden check bench coverage format fuzz mutation package protos clean tensorflow-check \
-	test-matrix export-check
+	docs release test-matrix export-check
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/python examples/demo.py
@@ -93,6 +93,17 @@ export-check:
 package: $(VENV)/.dev-installed
 	$(BIN)/python -m tests.package
 
+# The site of docs/ in build/site, strictly, in an environment of its own; then every link in it is followed.
+docs: $(VENV)-docs/.installed
+	$(VENV)-docs/bin/zensical build --strict --clean
+	$(VENV)-docs/bin/python -m tests.site
+
+$(VENV)-docs/.installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--config-settings editable_mode=compat --editable '.[docs]'
+	@touch $@
+
 # Real TensorFlow loads what we write, and lives in one process with us; RECORD=1 also records the result.
 tensorflow-check: $(VENV)/.dev-installed
 	@test -n "$(TENSORFLOW_PYTHON)" || { echo "name an interpreter that has TensorFlow: make $@ TENSORFLOW_PYTHON=PATH" >&2; exit 2; }
@@ -105,7 +116,7 @@ protos: $(VENV)/.dev-installed
 	$(BIN)/python protos/compile.py
 
 clean:
-	rm -rf $(VENV) .export-check build dist mutants *.egg-info
+	rm -rf $(VENV) $(VENV)-docs .export-check build dist mutants *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

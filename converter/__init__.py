@@ -1,8 +1,9 @@
 """Convert TensorFlow checkpoints of EfficientNet and EfficientNetV2 to PyTorch, and prove that the result is right.
 
->>> import converter
->>> result = converter.convert("efficientnetv2-digits")  # doctest: +SKIP
->>> model = converter.load_model("efficientnetv2-digits")  # doctest: +SKIP
+Examples:
+    >>> import converter
+    >>> result = converter.convert("efficientnetv2-digits")  # doctest: +SKIP
+    >>> model = converter.load_model("efficientnetv2-digits")  # doctest: +SKIP
 
 Names are imported on first use: `import converter` does not load torch, and `convert` never does.
 """

@@ -35,11 +35,20 @@ def test_demo_prints_what_its_page_shows() -> None:
     assert _SMALL.sub("?", result.stdout.strip("\n")) == _SMALL.sub("?", shown)
 
 
-def test_readme_links_lead_to_files() -> None:
+def read_places(path: pathlib.Path) -> set[str]:
+    """Return the names that links to the headings of a page have."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_to_files_and_their_headings() -> None:
     """Every relative link of the README and the documents has its target."""
-    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for target, place in re.findall(r"\]\(([^)#:\s]*)#?([^):\s]*)\)", document.read_text(encoding="utf-8")):
+            path = document.parent / target if target else document
+            assert path.exists(), f"{document.name} links to {target}"
+            assert not place or place in read_places(path), f"{document.name} links to {target}#{place}"
 
 
 def test_readme_is_read_in_a_minute() -> None:

@@ -1,9 +1,10 @@
 """Read TensorFlow checkpoints without TensorFlow.
 
->>> import tfckpt
->>> with tfckpt.open("examples/efficientnetv2-digits") as checkpoint:  # doctest: +SKIP
-...     for name in checkpoint:
-...         print(name, checkpoint[name].shape)
+Examples:
+    >>> import tfckpt
+    >>> with tfckpt.open("examples/efficientnetv2-digits") as checkpoint:  # doctest: +SKIP
+    ...     for name in checkpoint:
+    ...         print(name, checkpoint[name].shape)
 
 Each public name is imported from its module on first access, so `import tfckpt` costs almost nothing in programs that
 may never open a checkpoint. Not even NumPy is imported.
