@@ -93,6 +93,12 @@ export-check:
 package: $(VENV)/.dev-installed
 	$(BIN)/python -m tests.package
 
+# What is published: sdist and wheel in dist/, checked by twine and tried in empty environments with the dependencies
+# that pip finds for them.
+release: $(VENV)/.dev-installed
+	rm -rf dist
+	$(BIN)/python -m tests.package dist
+
 # The site of docs/ in build/site, strictly, in an environment of its own; then every link in it is followed.
 docs: $(VENV)-docs/.installed
 	$(VENV)-docs/bin/zensical build --strict --clean

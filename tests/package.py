@@ -1,9 +1,13 @@
 """Build the distribution and test its wheel in an empty environment, as a user would install it.
 
     python -m tests.package
+    python -m tests.package dist
 
 One distribution has both packages; extras, not separate wheels, keep optional dependencies out.
 Dependencies come from this interpreter's environment, so that nothing is downloaded.
+
+With a folder, as in `make release`, twine also checks the metadata, and the wheel and the source distribution are each
+installed in an empty environment with the dependencies that pip finds for them; what passes is put into the folder.
 """
 
 from __future__ import annotations
@@ -14,9 +18,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 import venv
 import zipfile
+from collections.abc import Sequence
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = {"tfckpt", "converter"}
@@ -75,26 +81,60 @@ def package_files(wheel: pathlib.Path) -> set[str]:
     return {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
 
-def check_installed(wheel: pathlib.Path, folder: pathlib.Path) -> None:
-    """Install the wheel in an empty environment, import both packages and run both commands."""
+def check_sdist(sdist: pathlib.Path, wheel: pathlib.Path) -> None:
+    """Check that the source distribution has all that a build needs, and every file of the wheel."""
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    expected = {name for name in SOURCES if "." in name or name.isupper()} | package_files(wheel)
+    assert names >= expected, f"{sdist.name} lacks {sorted(expected - names)}"
+
+
+def create_environment(folder: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
+    """Create an empty environment; return the folder of its programs, and the command of pip for it."""
     venv.create(folder, with_pip=False, clear=True)
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
+    return scripts, [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(scripts / "python")]
+
+
+def check_installed(wheel: pathlib.Path, folder: pathlib.Path) -> None:
+    """Install the wheel in an empty environment, import both packages and run both commands."""
+    scripts, pip = create_environment(folder)
     python = scripts / "python"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
     run(*pip, "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=folder)
     site_packages = pathlib.Path(
         run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=ROOT).strip()
     )
     # A .pth file adds the dependencies, but does not run those of an editable install of this source tree.
     (site_packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    try_commands(scripts, folder)
+
+
+def try_commands(scripts: pathlib.Path, folder: pathlib.Path) -> None:
+    """Import both packages from the environment, list, verify and convert."""
     example = ROOT / "examples" / "efficientnetv2-digits.tgz"
     program = "import converter, tfckpt; print(converter.__file__, tfckpt.__file__, sep='\\n')"
-    for path in run(python, "-I", "-c", program, cwd=folder).splitlines():
+    for path in run(scripts / "python", "-I", "-c", program, cwd=folder).splitlines():
         assert pathlib.Path(path).is_relative_to(folder), f"a package was imported from {path}"
     assert "efficientnetv2-digits/stem/conv2d/kernel" in run(scripts / "tfckpt", "ls", example, cwd=folder)
     run(scripts / "tfckpt", "verify", example, cwd=folder)
     run(scripts / "tf2torch", "convert", example, "-o", folder / "digits.safetensors", cwd=folder)
     assert (folder / "digits.safetensors").stat().st_size > 250_000
+
+
+def check_release(distributions: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
+    """Check the metadata with twine, and install each distribution with its dependencies in an empty environment."""
+    scripts, pip = create_environment(folder / "twine")
+    run(*pip, "install", "--quiet", "twine", cwd=folder)
+    run(scripts / "twine", "check", "--strict", *distributions, cwd=folder)
+    for number, path in enumerate(distributions):
+        environment = folder / f"environment-{number}"
+        scripts, pip = create_environment(environment)
+        run(*pip, "install", "--quiet", f"{path}[convert]", cwd=folder)
+        try_commands(scripts, environment)
+        print(f"{path.name} works in an empty environment", flush=True)
+    version = distributions[0].name.split("-")[1].removesuffix(".tar.gz")
+    if f"## {version} (unreleased)" in (ROOT / "docs" / "changelog.md").read_text(encoding="utf-8"):
+        print(f"note: docs/changelog.md calls {version} unreleased; give it its date before you publish it")
 
 
 def main() -> None:
@@ -103,11 +143,16 @@ def main() -> None:
         folder = pathlib.Path(temporary)
         sdist, wheel = build(copy_sources(folder / "source"), folder / "dist")
         check_wheel(wheel)
+        check_sdist(sdist, wheel)
         check_installed(wheel, folder / "environment")
         shutil.unpack_archive(sdist, folder / "unpacked", filter="data")
         (unpacked,) = (folder / "unpacked").iterdir()
         (again,) = build(unpacked, folder / "again", "wheel")
         assert package_files(again) == package_files(wheel)
+        if len(sys.argv) > 1:
+            check_release([sdist, wheel], folder)
+            target = pathlib.Path(sys.argv[1])
+            shutil.copytree(folder / "dist", target, dirs_exist_ok=True)
         print(f"{wheel.name}, {wheel.stat().st_size:,} bytes; {sdist.name}, {sdist.stat().st_size:,} bytes")
 
 
