@@ -28,7 +28,7 @@ from converter.model.activations import make_activation  # noqa: E402
 from converter.model.config import Activation  # noqa: E402
 from converter.verification.comparison import measure  # noqa: E402
 from converter.verification.diagnosis import diagnose  # noqa: E402
-from converter.verification.layers import OracleRun, compare_layers  # noqa: E402
+from converter.verification.layers import LEAST_NOISE, OracleRun, compare_layers  # noqa: E402
 from converter.verification.layers_report import LayersReport  # noqa: E402
 from converter.verification.pairing import pair_layers  # noqa: E402
 from tests.arrays import distance  # noqa: E402
@@ -433,6 +433,17 @@ def test_ill_conditioned_network_is_judged_in_float64(digits: Case) -> None:
     assert report.ok
     assert (report.dtype, report.ill_conditioned) == ("float64", True)
     assert (calm.dtype, calm.ill_conditioned) == ("float32", False)
+
+
+def test_float64_decides_if_no_layer_is_at_fault_alone(digits: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oracle's noise in a layer of a single value can be tiny by chance; a given tolerance still counts."""
+    monkeypatch.setitem(LEAST_NOISE, "float32", 1e-12)
+    run = OracleRun(digits.pairing, digits.run.probe, digits.run.exact, digits.run.exact, "without noise")
+
+    report = compare_layers(digits.model, run)
+
+    assert (report.ok, report.dtype, report.ill_conditioned) == (True, "float64", False)
+    assert not compare_layers(digits.model, run, tolerance=1e-12).ok
 
 
 def test_measure_compares_shapes_and_zeros() -> None:
