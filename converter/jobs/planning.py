@@ -66,6 +66,7 @@ class ConvertPlan:
     `prepared` is what is written of it, and `weight_map` has the file of each written tensor.
     """
 
+    source: str
     folder: str
     output: str
     index: str
@@ -148,6 +149,7 @@ def plan_convert(
     ]
     read_bytes = sum(checkpoint.info(source).nbytes for part in parts for source in list_sources(part))
     return ConvertPlan(
+        source=address,
         folder=folder,
         output=sink.join(folder, f"{STEM}.safetensors"),
         index=sink.join(folder, f"{STEM}{INDEX_ENDING}"),

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ..jobs.running import Executor
 
 
+#: What large stores take for a GB that leaves their region.
+_EGRESS_DOLLARS = 0.09
+
+
 def add_executor_options(parser: argparse._ActionsContainer) -> None:
     """Add the options that choose where tasks run."""
     where = parser.add_mutually_exclusive_group()
@@ -81,9 +85,11 @@ def open_executor(options: argparse.Namespace, *, prefix: str) -> Iterator[Execu
 
 
 def say_cost(plan: FilePlan) -> None:
-    """Say what a job will read, write and request."""
+    """Say what a job will read, write and request, and what reading costs from outside the region of a store."""
     cost = plan.estimate
-    render.say(f"reads {render.format_size(cost.read_bytes)}, about {cost.get_requests:,} requests")
+    egress = cost.read_bytes / 10**9 * _EGRESS_DOLLARS
+    price = f"; from outside the region about ${egress:,.2f}" if is_address(plan.source) and egress >= 0.01 else ""
+    render.say(f"reads {render.format_size(cost.read_bytes)}, about {cost.get_requests:,} requests{price}")
     files = pluralize(len(plan.tasks), "file")
     render.say(f"writes {render.format_size(cost.written_bytes)} to {files}, about {cost.put_requests:,} requests")
 

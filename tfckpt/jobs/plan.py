@@ -56,8 +56,10 @@ class FileTask(Protocol):
 
 
 class FilePlan(Protocol):
-    """What every plan of files has: where they go, their index, which comes last, the tasks, and what they cost."""
+    """What every plan of files has: where they come from and go, their index, the tasks, and what they cost."""
 
+    @property
+    def source(self) -> str: ...
     @property
     def output(self) -> str: ...
     @property

@@ -15,6 +15,7 @@ import tfckpt
 from tests.tfckpt.jobs.helpers import Here, counting_store, list_files, run_job, write_source
 from tfckpt import jobs
 from tfckpt.checks.integrity import verify
+from tfckpt.cli.executors import say_cost
 from tfckpt.errors import (
     CheckpointError,
     CheckpointExistsError,
@@ -194,6 +195,22 @@ def test_the_output_of_another_run_is_not_overwritten(source: str, tmp_path: pat
         check_output(plan, restart=False, overwrite=False)
     check_output(plan, restart=True, overwrite=False)
     check_output(plan, restart=False, overwrite=True)
+
+
+def test_the_cost_names_the_price_of_leaving_a_region(
+    source: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a source in a store, if it is a cent or more."""
+    plan = jobs.plan_export(source, tmp_path / "out", shard_size=5_000)
+    large = dataclasses.replace(plan.estimate, read_bytes=10**12)
+    say_cost(plan)
+    say_cost(dataclasses.replace(plan, estimate=large))
+    say_cost(dataclasses.replace(plan, source="s3://bucket/model"))
+    assert "$" not in capsys.readouterr().err
+
+    say_cost(dataclasses.replace(plan, source="s3://bucket/model", estimate=large))
+
+    assert "from outside the region about $90.00" in capsys.readouterr().err
 
 
 def test_a_plan_survives_its_text(source: str, tmp_path: pathlib.Path) -> None:
