@@ -1,15 +1,13 @@
 """The index of a bundle: its header, and the entry of every tensor and tensor slice.
 
 Listing names needs no entry to be decoded, unless there are slices, whose keys only their tensors' entries determine.
-The entries of a small index are kept when they are listed; those of a large one are read again for every listing.
+The entries of a small index are kept when tensors are looked up after a listing; others are decoded again.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import itertools
-import operator
 from collections.abc import Iterator, Mapping
 
 from .._threads import cached_property
@@ -17,8 +15,10 @@ from .._typing import ByteSource, ByteView
 from ..coding.names import decode_name
 from ..errors import CheckpointError, CorruptionError, LimitExceededError, ResourceError, error_context
 from ..limits import Limits
+from ..sstable.block import Batch
 from ..sstable.table import Table
 from ..tensors.slices import TensorSlice
+from .batches import BatchDecoder
 from .entry import BundleEntry, BundleHeader
 from .listing import Listing, check_slice_keys
 
@@ -47,6 +47,7 @@ class BundleIndex:
             if first is None or first[0] != _HEADER_KEY:
                 raise CorruptionError("table without a bundle header: its first key is not the empty key")
             self.header = BundleHeader.decode(first[1], limits)
+        self._decoder = BatchDecoder(self.header, limits)
 
     @property
     def is_kept(self) -> bool:
@@ -69,11 +70,14 @@ class BundleIndex:
 
     def iterate_entries(self) -> Iterator[tuple[bytes, BundleEntry]]:
         """Yield key and entry of every tensor, in the order of the keys, without the slices."""
-        if self.is_kept or self._has_entries or self._has_slices:
-            yield from self._entries.items()
-            return
-        for key, value in itertools.islice(self._table, 1, None):
-            yield key, self._decode(key, value)
+        if not self._has_entries:
+            for batch in self._batches():
+                if _begins_with_slices(batch):
+                    break
+                yield from zip(batch.keys, self._decoder.decode(batch, self._decode), strict=True)
+            else:
+                return
+        yield from self._entries.items()
 
     def find(self, key: bytes | None) -> BundleEntry | None:
         """Return the entry of a tensor, from the listing if there is one, else with a lookup in the table."""
@@ -158,22 +162,28 @@ class BundleIndex:
     def _entries(self) -> Mapping[bytes, BundleEntry]:
         """The entries of all tensors in key order, without the header and the slices."""
         listing = Listing(self._table.limits)
-        for key, value in self._table:
-            self._add(listing, key, value)
+        for batch in self._batches():
+            for key, entry in zip(batch.keys, self._decoder.decode(batch, self._decode), strict=True):
+                listing.add(key, entry)
         return listing.without_slices()
 
     def _keys(self) -> Iterator[bytes]:
-        if self._has_entries:
-            yield from self._entries
-            return
-        pairs = itertools.islice(self._table, 1, None)  # without the header
-        for key, _ in pairs:
-            if key.startswith(_SLICE_MARK):
-                yield from self._entries
+        if not self._has_entries:
+            for batch in self._batches():
+                if _begins_with_slices(batch):
+                    break
+                yield from batch.keys
+            else:
                 return
-            yield key
-            break
-        yield from map(operator.itemgetter(0), pairs)
+        yield from self._entries
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield all entries of the table but the header."""
+        batches = self._table.batches()
+        head = next(batches)
+        if len(head.keys) > 1:
+            yield head.part(1)
+        yield from batches
 
     def _add(self, listing: Listing, key: bytes, value: ByteView) -> None:
         if key != _HEADER_KEY:
@@ -185,6 +195,11 @@ class BundleIndex:
         except CheckpointError as error:
             with error_context(path=self._source.name, tensor=decode_name(key)):
                 raise error
+
+
+def _begins_with_slices(batch: Batch) -> bool:
+    """Return whether the first key may be that of a slice; these keys come before others, so in the first batch."""
+    return batch.keys[0].startswith(_SLICE_MARK)
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..storage.base import Range, Storage, batch_ranges
 from ..tensors.dense import check_rank, decode_dense
 from ..tensors.indexing import Index, Selection, gather, select
-from ..tensors.info import TensorInfo
+from ..tensors.info import TensorInfo, make_info
 from ..tensors.reading import Payload
 from ..tensors.slices import TensorSlice, check_cover
 from ..tensors.strings import decode_strings
@@ -119,7 +119,15 @@ class BundleReader:
 
     def infos(self) -> Iterator[TensorInfo]:
         """Describe all tensors from the index, in the order of `names`."""
-        return (self._describe(name, entry) for name, entry in self.entries())
+        last = None
+        for key, entry in self._entries.iterate_entries():
+            data_type, shape, shard_id, offset, size, checksum, slices = entry
+            if slices:
+                yield self._describe(decode_name(key), entry)
+                continue
+            if data_type is not last:  # almost all tensors of a network have the same
+                last, dtype, tf_dtype = data_type, data_type.to_numpy_or_void(), data_type.enum_name
+            yield make_info(decode_name(key), dtype, tf_dtype, shape, size, shard_id, offset, checksum, ())
 
     def missing_shards(self) -> dict[str, tuple[str, ...]]:
         """Return the paths of missing data shards, each with the names of the tensors that need it."""
@@ -324,7 +332,7 @@ class BundleReader:
             with error_context(path=self._index.name, tensor=name):
                 nbytes = sum(part.size for _, part in self._find_parts(name, entry))
         dtype = data_type.to_numpy_or_void()
-        return TensorInfo(name, dtype, data_type.enum_name, entry.shape, nbytes, *location, entry.slices)
+        return make_info(name, dtype, data_type.enum_name, entry.shape, nbytes, *location, entry.slices)
 
 
 def _list_slabs(entry: BundleEntry, parts: Sequence[tuple[TensorSlice, BundleEntry]]) -> Iterator[Slab]:

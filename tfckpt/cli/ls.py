@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import datetime
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -67,8 +68,7 @@ def run(options: argparse.Namespace) -> int:
         missing = checkpoint.missing_files()
         if options.json:
             render.print_json(_to_data(checkpoint, missing), "tensors", map(_tensor_to_data, listing))
-        elif any(True for _ in listing):
-            _print_table(listing, long=options.long)
+        elif _print_table(listing, long=options.long):
             print(_format_totals(listing, checkpoint))
         else:
             render.say(
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 class _Listing:
-    """What is listed: iterated as often as needed, and kept in memory only to sort it, since there may be millions."""
+    """What is listed, with totals; kept in memory only to sort it, since there may be millions."""
 
     def __init__(self, checkpoint: Checkpoint, pattern: str | None, sort: str) -> None:
         self._checkpoint = checkpoint
@@ -93,36 +93,49 @@ class _Listing:
         self._sorted: list[TensorInfo] | None = None
         if sort != "name":
             self._sorted = sorted(checkpoint.infos(pattern), key=_SORT_KEYS[sort])
-        #: The totals of the last iteration.
+        #: The totals, after an iteration.
         self.count = self.elements = self.nbytes = 0
 
     def __iter__(self) -> Iterator[TensorInfo]:
-        self.count = self.elements = self.nbytes = 0
+        count = elements = nbytes = 0  # local variables, for speed
         for info in self._checkpoint.infos(self._pattern) if self._sorted is None else self._sorted:
-            self.count += 1
-            self.elements += info.size if info.tf_dtype != "DT_STRING" else 0
-            self.nbytes += info.nbytes
+            count += 1
+            elements += math.prod(info.shape) if info.tf_dtype != "DT_STRING" else 0
+            nbytes += info.nbytes
             yield info
+        self.count, self.elements, self.nbytes = count, elements, nbytes
 
 
-def _print_table(infos: Iterable[TensorInfo], *, long: bool) -> None:
+def _print_table(infos: Iterable[TensorInfo], *, long: bool) -> bool:
+    """Print a table unless there are no tensors; return whether there are."""
     header = ["name", "dtype", "shape", "bytes"] + (["shard", "offset", "crc32c", "slices"] if long else [])
-    rows = functools.partial(map, functools.partial(_format_row, long=long), infos)
-    for line in render.iterate_table(header, rows, right="lllrrrll"):
-        print(line)
+    rows = map(_format_long_row if long else _format_row, infos)
+    first = next(rows, None)
+    if first is None:
+        return False
+    for lines in render.iterate_table(header, itertools.chain([first], rows), right="lllrrrll"):
+        print(lines)
+    return True
 
 
-def _format_row(info: TensorInfo, *, long: bool) -> list[str]:
-    row = [printable(info.name), render.format_dtype(info.tf_dtype), render.format_shape(info.shape)]
-    row.append(f"{info.nbytes:,}")
-    if long:
-        row += [
-            "-" if info.shard is None else str(info.shard),
-            "-" if info.offset is None else f"{info.offset:,}",
-            "-" if info.crc32c is None else f"{info.crc32c:08x}",
-            " ".join(map(str, info.slices)) or "-",
-        ]
-    return row
+def _format_row(info: TensorInfo) -> tuple[str, ...]:
+    return printable(info.name), *_format_type(info.tf_dtype, info.shape, info.nbytes)
+
+
+@functools.lru_cache(1024)
+def _format_type(tf_dtype: str, shape: tuple[int, ...], nbytes: int) -> tuple[str, str, str]:
+    """Return three cells of a row; few differ in a network with many tensors."""
+    return render.format_dtype(tf_dtype), render.format_shape(shape), f"{nbytes:,}"
+
+
+def _format_long_row(info: TensorInfo) -> tuple[str, ...]:
+    return (
+        *_format_row(info),
+        "-" if info.shard is None else str(info.shard),
+        "-" if info.offset is None else f"{info.offset:,}",
+        "-" if info.crc32c is None else f"{info.crc32c:08x}",
+        " ".join(map(str, info.slices)) or "-",
+    )
 
 
 def _format_totals(listing: _Listing, checkpoint: Checkpoint) -> str:

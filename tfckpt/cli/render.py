@@ -10,7 +10,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..addresses import hide_secrets
 from ..errors import printable
@@ -21,6 +21,8 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 #: Text is not wrapped to less than this, whatever the terminal says.
 _LEAST_WIDTH = 40
+#: Rows of a large table that are aligned at a time.
+TABLE_ROWS = 2_000
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?", re.IGNORECASE)
 
 
@@ -54,20 +56,27 @@ def get_width() -> int:
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> str:
     """Align columns under their headings; `right` has one character per column, "l" or "r": "lrl"."""
-    return "\n".join(iterate_table(header, lambda: rows, right=right))
+    return "\n".join(iterate_table(header, rows, right=right, most_rows=len(rows)))
 
 
 def iterate_table(
-    header: Sequence[str], iterate_rows: Callable[[], Iterable[Sequence[str]]], *, right: str = ""
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: str = "", most_rows: int = TABLE_ROWS
 ) -> Iterator[str]:
-    """Yield the lines of a table like `format_table`; `iterate_rows` is called twice, so that no row must be kept."""
+    """Yield a table like `format_table` in parts of `most_rows` rows, of which one is kept in memory.
+
+    Columns are as wide as the parts so far need, so that a table of more parts may get wider on the way.
+    """
     sides = right.ljust(len(header), "l")[: len(header)]
-    widths = list(map(len, header))
-    for row in iterate_rows():
-        widths = [max(width, len(cell)) for width, cell in zip(widths, row, strict=True)]
-    for row in itertools.chain((header,), iterate_rows()):
-        cells = [c.rjust(w) if side == "r" else c.ljust(w) for c, w, side in zip(row, widths, sides, strict=True)]
-        yield "  ".join(cells).rstrip()
+    remaining = iter(rows)
+    part = [tuple(header), *itertools.islice(remaining, most_rows)]
+    widths = [0] * len(header)
+    while part:
+        widths = [max(width, *map(len, column)) for width, column in zip(widths, zip(*part, strict=True), strict=True)]
+        template = "  ".join(
+            f"%{'' if side == 'r' else '-'}{width}s" for side, width in zip(sides, widths, strict=True)
+        )
+        yield "\n".join([(template % row).rstrip() for row in part])
+        part = list(itertools.islice(remaining, most_rows))
 
 
 def format_size(nbytes: int) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import TypeVar
 
-from .._typing import Buffer
+from .._typing import Array, Buffer
 
 _MASK_DELTA = 0xA282EAD8
 _UINT32 = 0xFFFFFFFF
+_Numbers = TypeVar("_Numbers", int, Array)
 
 
 def crc32c(data: Buffer, value: int = 0) -> int:
@@ -26,8 +28,8 @@ def mask(checksum: int) -> int:
     return (((checksum >> 15) | (checksum << 17)) + _MASK_DELTA) & _UINT32
 
 
-def unmask(stored: int) -> int:
-    """Return the checksum from its stored form."""
+def unmask(stored: _Numbers) -> _Numbers:
+    """Return the checksum from its stored form; of an array with int64, each of them."""
     rotated = (stored - _MASK_DELTA) & _UINT32
     return ((rotated >> 17) | (rotated << 15)) & _UINT32
 

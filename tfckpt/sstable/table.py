@@ -20,7 +20,7 @@ from .._threads import Lock
 from .._typing import ByteSource, ByteView
 from ..errors import CorruptionError, error_context, format_key
 from ..limits import DEFAULT_LIMITS, Limits, limits_of_table
-from .block import Block, Budget
+from .block import Batch, Block, Budget
 from .format import BlockHandle, check_handle, read_block, read_footer
 
 #: Total size of the verified blocks in the cache; the blocks of a bundle's index have 256 KiB each.
@@ -68,7 +68,7 @@ class Table:
                 with error_context(path=self._source.name):
                     block = self._block(candidate)
                     if candidate not in self._checked:
-                        collections.deque(self._entries(candidate, block, Budget(self._limits)), maxlen=0)
+                        collections.deque(self._batches(candidate, block, Budget(self._limits)), maxlen=0)
                     entry = block.seek(target)
                 if entry is not None:
                     return entry
@@ -76,16 +76,22 @@ class Table:
 
     def __iter__(self) -> Iterator[tuple[bytes, ByteView]]:
         """Yield every (key, value) in key order; checks every block, the order across blocks, and the separators."""
+        for batch in self.batches():
+            yield from batch.pairs()
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield every entry like `__iter__`, thousands at a time."""
         with error_context(path=self._source.name):
             self.check_metaindex()
             budget = Budget(self._limits)
             for number in range(len(self._handles)):
-                yield from self._entries(number, self._block(number), budget)
+                yield from self._batches(number, self._block(number), budget)
 
     def block_entries(self, number: int) -> Iterator[tuple[bytes, ByteView]]:
         """Yield every (key, value) of one data block, checking its keys against the separators on both sides."""
         with error_context(path=self._source.name):
-            yield from self._entries(number, self._block(number), Budget(self._limits))
+            for batch in self._batches(number, self._block(number), Budget(self._limits)):
+                yield from batch.pairs()
 
     def first(self) -> tuple[bytes, ByteView] | None:
         """Return the first (key, value) of the table; None if the table is empty.
@@ -104,7 +110,7 @@ class Table:
             handle = self._footer.metaindex
             contents = read_block(self._source, handle, self._limits, what="metaindex block")
             block = Block(contents, what="metaindex block", offset=handle.offset)
-            collections.deque(block.entries(Budget(self._limits)), maxlen=0)
+            collections.deque(block.batches(Budget(self._limits)), maxlen=0)
 
     def _read_index(self) -> tuple[list[bytes], list[BlockHandle]]:
         separators: list[bytes] = []
@@ -123,25 +129,27 @@ class Table:
             handles.append(handle)
         return separators, handles
 
-    def _entries(self, number: int, block: Block, budget: Budget) -> Iterator[tuple[bytes, ByteView]]:
+    def _batches(self, number: int, block: Block, budget: Budget) -> Iterator[Batch]:
         low = self._separators[number - 1] if number else None
         high = self._separators[number]
-        first = None
-        for entry in block.entries(budget):
-            key = entry[0]
-            if first is None:  # later keys are greater
-                first = key
-                if low is not None and key <= low:
-                    raise self._misplaced(
-                        f"key {format_key(key)} is not after the separator {format_key(low)} of the previous block",
-                        number,
-                    )
-            if key > high:
+        is_empty = True
+        for batch in block.batches(budget):
+            first, last = batch.keys[0], batch.keys[-1]
+            if is_empty and low is not None and first <= low:
                 raise self._misplaced(
-                    f"key {format_key(key)} is after its block's separator {format_key(high)}", number
+                    f"key {format_key(first)} is not after the separator {format_key(low)} of the previous block",
+                    number,
                 )
-            yield entry
-        if first is None:
+            is_empty = False
+            if last > high:
+                count = bisect.bisect_right(batch.keys, high)
+                if count:
+                    yield batch.part(0, count)
+                raise self._misplaced(
+                    f"key {format_key(batch.keys[count])} is after its block's separator {format_key(high)}", number
+                )
+            yield batch
+        if is_empty:
             raise self._misplaced("it has no entries", number)
         self._checked.add(number)
 

@@ -18,6 +18,9 @@ import numpy as np
 
 from ..errors import UnsupportedFeatureError
 
+#: Types whose name in `types.proto` is not "DT_" followed by the short name in capitals.
+_ENUM_NAMES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DataType:
@@ -30,11 +33,12 @@ class DataType:
     unit: int
     #: Number of significant low bits if an element has less than a byte, else 0.
     bits: int = 0
+    #: The name in `types.proto`, such as `DT_FLOAT`.
+    enum_name: str = dataclasses.field(init=False, repr=False, compare=False)
 
-    @property
-    def enum_name(self) -> str:
-        """The name in `types.proto`, such as `DT_FLOAT`."""
-        return _ENUM_NAMES.get(self.name) or f"DT_{self.name.upper()}"
+    def __post_init__(self) -> None:
+        name = _ENUM_NAMES.get(self.name) or f"DT_{self.name.upper()}"
+        object.__setattr__(self, "enum_name", name)  # frozen
 
     @property
     def is_readable(self) -> bool:
@@ -55,14 +59,8 @@ class DataType:
 
         Such a tensor can be listed and copied; reading it raises the error of `to_numpy`.
         """
-        try:
-            return self.to_numpy()
-        except UnsupportedFeatureError:
-            return np.dtype("V")
+        return _numpy_dtype_or_void(self.numpy_name, self.number)
 
-
-#: Types whose name in `types.proto` is not "DT_" followed by the short name in capitals.
-_ENUM_NAMES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}
 
 STRING = 7
 VARIANT = 21
@@ -131,7 +129,7 @@ def data_type_of(dtype: np.dtype[Any]) -> DataType:
     return row
 
 
-@functools.cache
+@functools.lru_cache(256)
 def _numpy_dtype(name: str, number: int) -> np.dtype[Any]:
     if name == "":
         return np.dtype(object if number == VARIANT else "V")
@@ -147,3 +145,11 @@ def _numpy_dtype(name: str, number: int) -> np.dtype[Any]:
             ) from None
         dtype: np.dtype[Any] = np.dtype(scalar)
         return dtype
+
+
+@functools.lru_cache(256)
+def _numpy_dtype_or_void(name: str, number: int) -> np.dtype[Any]:
+    try:
+        return _numpy_dtype(name, number)
+    except UnsupportedFeatureError:
+        return np.dtype("V")
