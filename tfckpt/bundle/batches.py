@@ -66,7 +66,9 @@ class BatchDecoder:
                 numbers.append(np.zeros_like(at))
             is_usual &= numbers[-1] >= 0
         is_usual &= (numbers[0] < self._header.num_shards) & (byte_at(at) == 0x35) & (at + 5 == ends)
-        masked = sum(byte_at(at + 1 + number).astype(np.int64) << 8 * number for number in range(4))
+        masked = np.zeros_like(at)
+        for place in range(4):
+            masked |= byte_at(at + 1 + place).astype(np.int64) << 8 * place
         heads = [
             self._decode_head(values[start:end]) if usual else _UNUSUAL
             for usual, start, end in zip(is_usual.tolist(), starts.tolist(), heads_end.tolist(), strict=True)

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)
 _ARCHIVE_ENDINGS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
-_DOWNLOAD_BYTES = 8 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -183,10 +182,9 @@ def _download(storage: RemoteStorage, address: str, options: Options) -> ByteSou
     try:
         with tempfile.TemporaryFile(prefix="tfckpt-") as file:
             try:
-                remote = storage.open(address)
-                _check_download(remote.size, address, options.limits)
-                for offset in range(0, remote.size, _DOWNLOAD_BYTES):
-                    file.write(remote.read(offset, min(_DOWNLOAD_BYTES, remote.size - offset)))
+                _check_download(storage.open(address).size, address, options.limits)
+                for piece in storage.iterate_pieces(address):
+                    file.write(piece)
             except UnsupportedFeatureError:
                 # A server without range requests can still send the whole file.
                 sink = _RestartableFile(file)

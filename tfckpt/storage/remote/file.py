@@ -5,18 +5,21 @@ Bytes of two versions of a file are never combined:
 * Over HTTP every response has the version, which is compared with that of the first one.
 * Other file systems return only the bytes, and asking them for the version is a request more.
   The bytes of tensors have checksums, which show whether they belong to the index; so their version is asked for only
-  if a checksum is wrong, or is not compared (`confirm`). For all other files it is asked for after each range.
+  if a checksum is wrong, or is not compared (`confirm`). If it was not known before, the first range is fetched again
+  (`compare_first_range`), which shows that a data shard was replaced after its first use.
+  For all other files the version is asked for after each range, or once after the last if the whole file is read.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from ..._typing import ByteView
-from ...errors import CheckpointNotFoundError
+from ...coding.crc32c import crc32c
+from ...errors import CheckpointNotFoundError, FileChangedError
 from ..base import DATA_SHARD, Range
 from ..local import check_range
 from .http import file_changed_error
@@ -56,6 +59,8 @@ class RemoteFile(Fetchable):
         self.is_data = DATA_SHARD.search(address) is not None
         # Threads share this state and change it atomically, without a lock: a fork could copy a lock while it is held.
         self._first_facts: dict[str, Facts] = {}
+        #: Offset, length and checksum of the first range of a data shard, fetched before its facts were known.
+        self._first_range: dict[str, tuple[int, int, int]] = {}
         self._end: Part | None = None
         self._recent: tuple[Part, ...] = ()
         self._next_offset, self._ahead = 0, 0
@@ -119,9 +124,34 @@ class RemoteFile(Fetchable):
         return memoryview(data).toreadonly()
 
     def confirm(self) -> None:
-        """Raise `StorageError` if the file has changed since its facts were first known."""
+        """Raise `FileChangedError` if the file has changed since its facts were first known."""
         if self._first_facts and not self._transport.has_versions:
             self.check_facts(self._transport.stat(self._address))
+
+    def compare_first_range(self) -> None:
+        """Raise `FileChangedError` if the bytes that were fetched first, before the facts were known, have changed."""
+        if not self._first_range:
+            return
+        offset, length, checksum = self._first_range["range"]
+        if crc32c(self._transport.read(self._address, offset, length).data) != checksum:
+            raise FileChangedError(
+                f"file changed while being read: {length} bytes from {offset} are no longer those first read; "
+                "open the checkpoint again",
+                path=self._address,
+            )
+
+    def iterate_pieces(self) -> Iterator[ByteView]:
+        """Yield the whole file in pieces, one request each; afterwards compare versions if a response has none."""
+        size, piece_bytes = self.size, self._storage.piece_bytes
+        if self._end is not None and len(self._end.data) == size:
+            yield self._end.data
+            return
+        for offset in range(0, size, piece_bytes):
+            part = self._transport.read(self._address, offset, min(piece_bytes, size - offset))
+            if part.facts is not None:
+                self.check_facts(part.facts)
+            yield part.data
+        self.confirm()
 
     def fetch(self, offset: int, length: int) -> Part:
         """Fetch these bytes, and a little more of a data shard whose size is not known yet."""
@@ -131,6 +161,8 @@ class RemoteFile(Fetchable):
             self.check_facts(part.facts)
         elif not self.is_data:
             self.check_facts(self._transport.stat(self._address))
+        elif not self._first_facts:
+            self._first_range.setdefault("range", (offset, len(part.data), crc32c(part.data)))
         return part
 
     def _read_large(self, offset: int, length: int) -> ByteView:

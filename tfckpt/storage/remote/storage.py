@@ -18,7 +18,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ..._typing import ByteSource
+from ..._typing import ByteSource, ByteView
 from ...errors import CheckpointNotFoundError
 from ..base import Range, Storage
 from .file import RemoteFile, RemoteSource
@@ -137,10 +137,11 @@ class RemoteStorage(Storage):
             file.check_facts(facts)
 
     def confirm(self, path: str) -> None:
-        """Raise `StorageError` if the file has changed since its facts were first known."""
+        """Raise `FileChangedError` if the file has changed since its facts or bytes were first known."""
         file = self._files.get(path)
         if file is not None:
             file.confirm()
+            file.compare_first_range()
 
     @contextlib.contextmanager
     def same_version(self, path: str) -> Iterator[None]:
@@ -152,6 +153,13 @@ class RemoteStorage(Storage):
         file.exists()  # its facts are known from here on
         yield
         file.confirm()
+
+    def iterate_pieces(self, path: str) -> Iterator[ByteView]:
+        """Yield a whole file in pieces, one request each; raise `FileChangedError` if they are of two versions."""
+        file = self._file(path)
+        if file is None:
+            raise CheckpointNotFoundError("file not found", path=path)
+        yield from file.iterate_pieces()
 
     def copy(self, path: str, sink: Sink, check: Callable[[int], None]) -> None:
         """Write a whole file to a sink, after `check` has accepted its size in bytes."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pathlib
+import tarfile
 import threading
 import time
 import tracemalloc
@@ -17,6 +19,7 @@ import tfckpt
 from tests import builders
 from tests.conftest import slow
 from tests.contracts.server import Handler, serving
+from tfckpt.errors import FileChangedError
 
 SHARDS = 200
 SIZE = 1 << 20
@@ -153,6 +156,64 @@ def test_verified_range_of_a_file_system_is_one_request(counting: CountingFileSy
             assert checkpoint.read(f"t{number:02d}", verify=False)[0] == number
         assert counting.calls["cat_file"] - before["cat_file"] == 10
         assert counting.calls["info"] - before["info"] == 6
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["after its first use", "before"])
+def test_shard_that_alone_was_replaced_is_a_changed_file(counting: CountingFileSystem, is_read: bool) -> None:
+    """Without a version from before, the bytes that were first read show it; a shard that never fit is damaged."""
+    files = large_tensors()
+    store(counting, files)
+
+    with tfckpt.open("counting://counted/model") as checkpoint:
+        if is_read:
+            checkpoint.read("t00")
+        store(counting, {"model.data-00000-of-00001": b"x" * 24 * SIZE})
+        with pytest.raises(FileChangedError if is_read else tfckpt.ChecksumError):
+            checkpoint.read("t20")
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    """Return a tar archive."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+def test_archive_is_downloaded_with_one_request_a_piece(counting: CountingFileSystem) -> None:
+    """Its version is compared once, after the last piece."""
+    data = tar_of(large_tensors())
+    store(counting, {"model.tar": data})
+
+    with tfckpt.open("counting://counted/model.tar") as checkpoint:
+        assert checkpoint.read("t07")[0] == 7
+
+    pieces = -(-len(data) // (8 << 20))
+    assert pieces == 4
+    assert counting.calls == {"cat_file": pieces + 1, "info": 3}
+
+
+def test_archive_that_changes_during_its_download_is_refused(
+    counting: CountingFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces of two versions never become one archive."""
+    store(counting, {"model.tar": tar_of(large_tensors())})
+    cat = CountingFileSystem.cat_file
+
+    def replace(
+        self: CountingFileSystem, path: str, start: int = 0, end: int | None = None, **options: object
+    ) -> bytes:
+        if start == 16 << 20:
+            counting.pipe_file("/counted/model.tar", bytes(25 * SIZE))
+        return cat(self, path, start, end, **options)
+
+    monkeypatch.setattr(CountingFileSystem, "cat_file", replace)
+
+    with pytest.raises(FileChangedError):
+        tfckpt.open("counting://counted/model.tar")
 
 
 HUGE = 384 << 20
