@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -41,8 +41,11 @@ class BatchDecoder:
         self._limits = limits
         self._decode_head = functools.lru_cache(_REMEMBERED_HEADS)(self._decode_new_head)
 
-    def decode(self, batch: Batch, decode_unusual: Callable[[bytes, ByteView], BundleEntry]) -> list[BundleEntry]:
-        """Return the entries of a batch; those that are not of the usual form are decoded by the given function."""
+    def decode(self, batch: Batch, decode_unusual: Callable[[bytes, ByteView], BundleEntry]) -> Iterator[BundleEntry]:
+        """Return the entries of a batch; those that are not of the usual form are decoded by the given function.
+
+        They are created one by one, since the garbage collector takes longer for thousands at a time.
+        """
         first = batch.starts[0]
         values = bytes(batch.contents[first : batch.ends[-1]]) or b"\0"
         data = np.frombuffer(values, np.uint8)
@@ -75,11 +78,13 @@ class BatchDecoder:
         ]
         columns = (column.tolist() for column in (*numbers, unmask(masked)))
         types, shapes = zip(*heads, strict=True)
-        entries = list(map(_make_entry, zip(types, shapes, *columns, itertools.repeat(()), strict=False)))
-        for place, head in enumerate(heads):
-            if head is _UNUSUAL:
-                entries[place] = decode_unusual(batch.keys[place], batch.value(place))
-        return entries
+        entries = map(_make_entry, zip(types, shapes, *columns, itertools.repeat(()), strict=False))
+        if all(types):
+            return entries
+        return (
+            entry if entry.data_type else decode_unusual(batch.keys[place], batch.value(place))
+            for place, entry in enumerate(entries)
+        )
 
     def _decode_new_head(self, head: bytes) -> tuple[DataType | None, tuple[int, ...]]:
         """Decode dtype and shape, which are an entry without the other fields; `_UNUSUAL` if they are not valid."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping
 
 from .._threads import cached_property
@@ -70,14 +71,18 @@ class BundleIndex:
 
     def iterate_entries(self) -> Iterator[tuple[bytes, BundleEntry]]:
         """Yield key and entry of every tensor, in the order of the keys, without the slices."""
+        return itertools.chain.from_iterable(self.iterate_batches())
+
+    def iterate_batches(self) -> Iterator[Iterator[tuple[bytes, BundleEntry]]]:
+        """Yield what `iterate_entries` yields, thousands at a time."""
         if not self._has_entries:
             for batch in self._batches():
                 if _begins_with_slices(batch):
                     break
-                yield from zip(batch.keys, self._decoder.decode(batch, self._decode), strict=True)
+                yield zip(batch.keys, self._decoder.decode(batch, self._decode), strict=True)
             else:
                 return
-        yield from self._entries.items()
+        yield iter(self._entries.items())
 
     def find(self, key: bytes | None) -> BundleEntry | None:
         """Return the entry of a tensor, from the listing if there is one, else with a lookup in the table."""

@@ -68,15 +68,16 @@ def iterate_table(
     """
     sides = right.ljust(len(header), "l")[: len(header)]
     remaining = iter(rows)
-    part = [tuple(header), *itertools.islice(remaining, most_rows)]
+    part = [tuple(header), *map(tuple, itertools.islice(remaining, most_rows))]
     widths = [0] * len(header)
     while part:
         widths = [max(width, *map(len, column)) for width, column in zip(widths, zip(*part, strict=True), strict=True)]
         template = "  ".join(
             f"%{'' if side == 'r' else '-'}{width}s" for side, width in zip(sides, widths, strict=True)
         )
-        yield "\n".join([(template % row).rstrip() for row in part])
-        part = list(itertools.islice(remaining, most_rows))
+        lines = map(template.__mod__, part)
+        yield "\n".join(lines if sides[-1] == "r" else map(str.rstrip, lines))
+        part = list(map(tuple, itertools.islice(remaining, most_rows)))
 
 
 def format_size(nbytes: int) -> str:

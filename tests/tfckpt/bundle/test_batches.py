@@ -40,7 +40,7 @@ def decode_batch(values: list[bytes], limits: Limits = DEFAULT_LIMITS) -> tuple[
         results[place] = decode(bytes(value), limits)
         return BundleEntry.decode(USUAL, HEADER, DEFAULT_LIMITS)  # in place of an error as well
 
-    entries = BatchDecoder(HEADER, limits).decode(make_batch(values), decode_one)
+    entries = list(BatchDecoder(HEADER, limits).decode(make_batch(values), decode_one))
     return [results.get(place, entry) for place, entry in enumerate(entries)], set(results)
 
 

@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -177,7 +178,7 @@ def test_listing_of_the_command_is_streamed(
     batches: list[int] = []
     decode = BatchDecoder.decode
 
-    def count_entries(self: BatchDecoder, batch: Batch, *arguments: Any) -> list[BundleEntry]:
+    def count_entries(self: BatchDecoder, batch: Batch, *arguments: Any) -> Iterator[BundleEntry]:
         batches.append(len(batch.keys))
         return decode(self, batch, *arguments)
 
