@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import pathlib
+import subprocess
 import sys
 from collections.abc import Iterator
 
 import crc32c
 
 import tfckpt
+from tfckpt.cli import main
 
 from . import checkpoints
 from .measure import Result, best, best_of_each, peak_anonymous_memory, process
@@ -29,7 +32,7 @@ def importing() -> Iterator[Result]:
 
 def listing() -> Iterator[Result]:
     """Time opening a checkpoint and describing all its tensors, and reading one tensor by name."""
-    for count, limit in ((723, 12.0), (20_000, 250.0)):
+    for count, limit in ((723, 12.0), (20_000, 60.0)):
         prefix = checkpoints.entries(count)
         seconds = best(lambda prefix=prefix: list_all(prefix), runs=9)
         yield Result(f"open and list {count:,} tensors", seconds * _MILLISECONDS, limit, True, "ms")
@@ -37,6 +40,12 @@ def listing() -> Iterator[Result]:
         prefix = checkpoints.entries(count)
         seconds = best(lambda prefix=prefix: count_names(prefix), runs=3)
         yield Result(f"names of {count:,} tensors", seconds * _MILLISECONDS, limit, True, "ms")
+    for count, limit in ((20_000, 60.0), (1_000_000, 3000.0)):
+        prefix = checkpoints.entries(count)
+        seconds = best(lambda prefix=prefix: _print_listing(prefix), runs=3)
+        yield Result(f"tfckpt ls of {count:,} tensors, in a process", seconds * _MILLISECONDS, limit, True, "ms")
+    small, large = (_listing_memory(checkpoints.entries(count)) for count in (20_000, 1_000_000))
+    yield Result("memory of tfckpt ls of 1,000,000, beyond 20,000", (large - small) / 2**20, 64.0, True, "MiB")
     prefix = checkpoints.entries(20_000)
     with tfckpt.open(prefix) as checkpoint:
         name = list(checkpoint)[12_345]
@@ -82,6 +91,20 @@ def list_all(prefix: pathlib.Path) -> None:
     with tfckpt.open(prefix) as checkpoint:
         for _ in checkpoint.infos():
             pass
+
+
+def _print_listing(prefix: pathlib.Path) -> None:
+    with open(os.devnull, "w", encoding="utf-8") as out, contextlib.redirect_stdout(out):
+        main(["ls", str(prefix)])
+
+
+def _listing_memory(prefix: pathlib.Path) -> int:
+    """Return the most memory that a process needs to list the tensors of a checkpoint, in bytes, without the index."""
+    command = [sys.executable, "-m", "tfckpt", "ls", str(prefix)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
+        usage = os.wait4(running.pid, 0)[2]
+        running.returncode = 0
+    return (usage.ru_maxrss << 10) - os.path.getsize(f"{prefix}.index")
 
 
 def _read_one(prefix: pathlib.Path, name: str) -> None:

@@ -43,18 +43,8 @@ class TensorInfo:
 _Fields = dataclasses.make_dataclass("_Fields", [field.name for field in dataclasses.fields(TensorInfo)], slots=True)
 
 
-def make_info(
-    name: str,
-    dtype: np.dtype[Any],
-    tf_dtype: str,
-    shape: tuple[int, ...],
-    nbytes: int,
-    shard: int | None,
-    offset: int | None,
-    crc32c: int | None,
-    slices: tuple[TensorSlice, ...],
-) -> TensorInfo:
-    """Return a `TensorInfo` in less time than its class needs: a listing creates one for each tensor."""
-    info: Any = _Fields(name, dtype, tf_dtype, shape, nbytes, shard, offset, crc32c, slices)
+def make_info(*values: Any) -> TensorInfo:
+    """Return `TensorInfo(*values)`, of all its fields, in less time: a listing creates one for each tensor."""
+    info: Any = _Fields(*values)
     info.__class__ = TensorInfo
     return info  # type: ignore[no-any-return]  # of this class now
