@@ -166,6 +166,8 @@ class BundleIndex:
     @cached_property
     def _entries(self) -> Mapping[bytes, BundleEntry]:
         """The entries of all tensors in key order, without the header and the slices."""
+        if not self.is_kept:  # exceed the limits before entries take memory
+            collections.deque(self._table.batches(), maxlen=0)
         listing = Listing(self._table.limits)
         for batch in self._batches():
             for key, entry in zip(batch.keys, self._decoder.decode(batch, self._decode), strict=True):

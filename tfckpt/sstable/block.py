@@ -31,10 +31,10 @@ from ..limits import DEFAULT_LIMITS, Limits, check_limit
 _COPIED_BYTES = 1 << 20
 #: Entries between two marks; TensorFlow uses the same number between two restart points.
 _MARK_INTERVAL = 16
-#: Entries of a batch, fewer at the end of a block and after a long key; a block of TensorFlow's is one or two batches.
+#: Most entries of a batch; a block of TensorFlow's is one or two batches.
 _BATCH_ENTRIES = 4096
-#: Keys that share or add so many bytes end their batch, since thousands of them could take gigabytes.
-_LONG_KEY_BYTES = 256
+#: A batch also ends after so many bytes of keys that may be long; thousands of them could take gigabytes.
+_BATCH_KEY_BYTES = 256 << 10
 
 
 class Batch(NamedTuple):
@@ -136,7 +136,7 @@ class Block:
             return
         data = bytes(contents) if len(contents) <= _COPIED_BYTES else contents
         number, restart = 0, 0
-        position, key = 0, b""
+        position, key, long_bytes = 0, b"", 0
         error: CorruptionError | None = None
         marks: list[tuple[bytes, int]] = []
         _, keys, starts, ends = batch = Batch(contents, [], [], [])
@@ -153,6 +153,7 @@ class Block:
                     key = previous[:shared] + data[start + 3 : middle]
                 else:
                     key, middle, position, shared = self._entry(start, previous)
+                    long_bytes += len(key)  # other keys have less than 256 bytes
                 if start == restart:
                     if shared:
                         raise self._corrupt(f"restart point at an entry that shares {shared} bytes", start)
@@ -167,10 +168,11 @@ class Block:
                 keys.append(key)
                 starts.append(middle)
                 ends.append(position)
-                if len(keys) == _BATCH_ENTRIES or len(key) >= _LONG_KEY_BYTES:
+                if len(keys) == _BATCH_ENTRIES or long_bytes > _BATCH_KEY_BYTES:
                     budget.add(keys)
                     marks += batch.marks()
                     yield batch
+                    long_bytes = 0
                     _, keys, starts, ends = batch = Batch(contents, [], [], [])
             if number < len(restarts):
                 raise self._corrupt(f"restart point {restarts[number]} is not at an entry", limit + 4 * number)
