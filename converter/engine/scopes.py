@@ -143,9 +143,11 @@ class Expansion:
         key = scope.identity, node.name
         if key in self._scopes:
             return self._scopes[key]
-        inputs = data_inputs(node)
         name = self._program.called_function(node)
-        if name is None and node.op in IFS and inputs:
+        if name is None and node.op not in IFS:
+            return None
+        inputs = data_inputs(node)
+        if name is None and inputs:
             decision = self.decide(scope, inputs[0])
             if decision is not None:
                 name = str(node.attributes.get("then_branch" if decision else "else_branch"))
