@@ -27,9 +27,9 @@ class Resource:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TensorList:
-    """The immutable list of tensors that the TensorList operations pass on."""
+    """The immutable list of tensors, or of lists, that the TensorList operations pass on."""
 
-    items: tuple[torch.Tensor | Array | None, ...]
+    items: tuple[torch.Tensor | Array | TensorList | None, ...]
     #: The shape of every element, with -1 for an unknown size; None if the rank is unknown.
     element_shape: tuple[int, ...] | None
     element_dtype: str

@@ -36,6 +36,11 @@ def _read_element_shape(value: Value) -> tuple[int, ...] | None:
     return tuple(to_ints(value))
 
 
+def _list_tensors(elements: TensorList) -> list[Tensor | Array | None]:
+    """Return the elements, which must not be lists themselves."""
+    return [None if item is None else _check_item(item) for item in elements.items]
+
+
 def _check_item(value: Value) -> Tensor | Array:
     if isinstance(value, Tensor | np.ndarray):
         return value
@@ -96,10 +101,11 @@ def set_item(call: Call, handle: Value, index: Value, item: Value) -> Value:
 
 @op("TensorListPushBack", outputs=("output_handle",))
 def push_back(call: Call, handle: Value, item: Value) -> Value:
-    """Return the list with one more element."""
+    """Return the list with one more element, which may be a list: loops keep theirs for the gradient."""
     del call
     elements = _check_list(handle)
-    return dataclasses.replace(elements, items=(*elements.items, _check_item(item)))
+    element = item if isinstance(item, TensorList) else _check_item(item)
+    return dataclasses.replace(elements, items=(*elements.items, element))
 
 
 @op("TensorListPopBack", outputs=("output_handle", "tensor"))
@@ -133,10 +139,11 @@ def stack(call: Call, handle: Value, element_shape: Value) -> Value:
     """Stack all elements as the rows of a tensor."""
     elements = _check_list(handle)
     shape = _read_element_shape(element_shape)
-    first = next((item for item in elements.items if item is not None), None)
+    tensors = _list_tensors(elements)
+    first = next((item for item in tensors if item is not None), None)
     if first is not None:
         shape = tuple(first.shape)
-    items = [_make_zeros(call, elements, shape) if item is None else item for item in elements.items]
+    items = [_make_zeros(call, elements, shape) if item is None else item for item in tensors]
     if not items:
         return _make_zeros(call, elements, (0, *_check_sizes(shape if shape is not None else elements.element_shape)))
     if all(isinstance(item, np.ndarray) for item in items):
@@ -161,9 +168,10 @@ def _check_sizes(shape: Sequence[int] | None) -> tuple[int, ...]:
 def concat(call: Call, handle: Value, *shapes: Value) -> tuple[Value, Value]:
     """Join all elements along their first axis, and return the number of rows of each."""
     elements = _check_list(handle)
-    first = next((tuple(item.shape) for item in elements.items if item is not None), None)
+    tensors = _list_tensors(elements)
+    first = next((tuple(item.shape) for item in tensors if item is not None), None)
     shape = first or (_read_element_shape(shapes[0]) if shapes else call.get("element_shape"))
-    items = [_make_zeros(call, elements, shape) if item is None else item for item in elements.items]
+    items = [_make_zeros(call, elements, shape) if item is None else item for item in tensors]
     lengths = np.array([item.shape[0] for item in items], np.int64)
     if not items:
         known = shape if shape is not None else elements.element_shape

@@ -143,10 +143,10 @@ def _unstack(call: Call, value: Value) -> Sequence[Value]:
 
 
 def _make_zeros(
-    call: Call, array: TensorList, *, rows: tuple[int, ...] = (), like: Sequence[Tensor | Array | None] = ()
+    call: Call, array: TensorList, *, rows: tuple[int, ...] = (), like: Sequence[Value | None] = ()
 ) -> Tensor:
     """Return zeros in the place of elements that were never set; their shape must be known."""
-    known = next((tuple(item.shape) for item in like if item is not None), array.element_shape)
+    known = next((shape_of(item) for item in like if item is not None), array.element_shape)
     if known is None or any(type(size) is int and size < 0 for size in known):
         if not rows:
             raise GraphError("an element of the array was never set, and its shape is unknown")

@@ -4,7 +4,7 @@ Run from the root of the repository, in the environment that regenerate.py descr
 
     TF_USE_LEGACY_KERAS=1 .tensorflow/bin/python tests/data/regenerate/recurrent_cells.py
 
-A checkpoint for each case, one of them with its graph, and `golden.npz` with the input and the output of each.
+A checkpoint for each case, two of them with their graph, and `golden.npz` with the input and the output of each.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def main() -> None:
             golden[name] = session.run(output, {x: value})
             prefix = str(TARGET / name)
             v1.train.Saver(variables).save(session, prefix, write_state=False, write_meta_graph=False)
-            if name == "basic_lstm":
+            if name in ("basic_lstm", "keras_gru"):
                 v1.train.export_meta_graph(
                     prefix + ".meta", graph=tf.compat.v1.get_default_graph(), strip_default_attrs=True
                 )
