@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfckpt.addresses import plain_address
 from tfckpt.cli.opening import get_limits
@@ -18,6 +18,7 @@ from ..errors import ConversionError
 from ..families.averages import WEIGHTS_CHOICES
 from ..formats.files import is_output
 from ..loading import load_model
+from ..reporting.renderers import FORMATS as REPORTS
 from .options import (
     add_device_option,
     add_graph_part,
@@ -25,6 +26,7 @@ from .options import (
     add_key_option,
     add_network_options,
     add_opening_options,
+    format_command,
     is_release,
     open_source,
 )
@@ -138,8 +140,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     add_device_option(check)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists")
-    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="also write what was exported and how it was checked, even if it differs; FILE ends in "
+        f"{' or '.join(REPORTS)}",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite OUT and FILE if they exist")
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -180,12 +188,20 @@ def run(options: argparse.Namespace) -> int:
             expect=options.expect,
             device=options.device,
             limits=get_limits(options),
+            report=options.report,
+            # The address an archive comes from does not change the result, and it may contain a password.
+            command=format_command(options, ("report", "json", "force", "base_url", "cache")),
             force=options.force,
             talk=say,
         )
     if is_address(options.output):
         report = dataclasses.replace(report, path=plain_address(options.output))
-    print(to_json(report.to_dict()) if options.json else wrap(report.summary(), 10))
+    if options.json:
+        print(to_json(report.to_dict()))
+        return 0
+    print(wrap(report.summary(), 10))
+    if options.report is not None:
+        print(f"report    {options.report}")
     return 0
 
 
@@ -209,19 +225,39 @@ def _open(options: argparse.Namespace) -> Any:
         return convert_to_views(checkpoint, ConversionOptions(**described))
 
 
-def _parse_axes(text: str) -> tuple[str, tuple[int, ...]]:
+class _Axes(NamedTuple):
+    """Axes of an input that have any size."""
+
+    name: str
+    axes: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}:{','.join(map(str, self.axes))}"
+
+
+class _Size(NamedTuple):
+    """Pixels of an image."""
+
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
+
+
+def _parse_axes(text: str) -> _Axes:
     name, _, axes = text.rpartition(":")
     if not name or not re.fullmatch(r"\d{1,2}(,\d{1,2})*", axes, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r} is not an input and its axes such as image:1,2")
-    return name, tuple(map(int, axes.split(",")))
+    return _Axes(name, tuple(map(int, axes.split(","))))
 
 
-def _parse_size(text: str) -> tuple[int, int]:
+def _parse_size(text: str) -> _Size:
     match = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text, re.ASCII)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 224 or 480x640")
     height = int(match[1])
-    return height, int(match[2] or height)
+    return _Size(height, int(match[2] or height))
 
 
 def _parse_share(text: str) -> float:

@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import tfckpt
 from tfckpt.addresses import plain_address
@@ -280,7 +280,7 @@ def format_command(options: argparse.Namespace, without: Collection[str]) -> str
         if not action.option_strings:
             positionals.append(value)
         elif action.nargs != 0 and action.dest not in flags:
-            for item in value if isinstance(value, list) else [value]:
+            for item in value if type(value) is list else [value]:
                 words += _format_option(action.option_strings[0], item)
         elif action.nargs == 0 and action.dest in flags:
             words.append(action.option_strings[0])
@@ -319,20 +319,47 @@ def _parse_epsilon(text: str) -> float:
     return epsilon
 
 
-def _parse_names(text: str) -> list[str] | dict[str, str]:
+class Names(list[str]):
+    """Names of tensors, which a command line lists in one word."""
+
+    def __str__(self) -> str:
+        """Return the word."""
+        return ",".join(self)
+
+
+class NamePairs(dict[str, str]):
+    """Tensors by names of the caller's own, which a command line lists in one word."""
+
+    def __str__(self) -> str:
+        """Return the word."""
+        return ",".join(f"{name}={tensor}" for name, tensor in self.items())
+
+
+class Setting(NamedTuple):
+    """A tensor and its fixed value."""
+
+    name: str
+    value: Any
+
+    def __str__(self) -> str:
+        """Return both as in a command line."""
+        return f"{self.name}={json.dumps(self.value)}"
+
+
+def _parse_names(text: str) -> Names | NamePairs:
     """Parse `T,T` or `NAME=T,NAME=T`."""
     parts = text.split(",")
     if not all(parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of tensors such as x:0,mask:0")
     if not any("=" in part for part in parts):
-        return parts
+        return Names(parts)
     pairs = [part.partition("=")[::2] for part in parts]
     if not all(name and tensor for name, tensor in pairs) or len({name for name, _ in pairs}) < len(pairs):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of names and tensors such as image=x:0,mask=m:0")
-    return dict(pairs)
+    return NamePairs(pairs)
 
 
-def _parse_constant(text: str) -> tuple[str, Any]:
+def _parse_constant(text: str) -> Setting:
     name, separator, value = text.partition("=")
     try:
         parsed = json.loads(value)
@@ -342,4 +369,4 @@ def _parse_constant(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a tensor and a value such as keep_prob=1.0 or training=false"
         )
-    return name, parsed
+    return Setting(name, parsed)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import numpy as np
 
 from tfckpt.errors import printable
-from tfckpt.files.json_text import read_json
 
 from .._typing import Array, PathLike
 from ..errors import FeedError
-from ..formats.files import LABELS_KEY, PREPROCESSING_KEY
 from ..images.preprocessing import prepare_image
 from ..images.recipes import Preprocessing
 from ..verification.activations import load_golden
 from ..verification.evaluation import ENDINGS, IMAGES, LabelledImages, open_arrays, open_folder
+from .metadata import read_labels, read_preprocessing
 from .probes import Inputs
 from .shapes import Axis, Shapes, describe_shape
 from .subject import Argument, Subject
@@ -67,7 +66,7 @@ def read_labelled(path: str, subject: Subject, shapes: Shapes, classes: int) -> 
         channels = argument.shape[1 if argument.sides == (2, 3) else -1] or 0
         data: LabelledImages = open_arrays(path, channels=channels, preprocessing=settings, size=size)
     else:
-        names = _find_labels(subject)
+        names = read_labels(subject.metadata)
         data = open_folder(path, classes=classes, labels=names, preprocessing=settings(), size=size)
     batches = list(data.batches(_BATCH))
     labels = np.concatenate([batch.labels for batch in batches])
@@ -173,14 +172,9 @@ def _find_preprocessing(subject: Subject) -> Callable[[], Preprocessing]:
     """Return a function that returns how images become inputs, or raises `FeedError` if that is not recorded."""
 
     def find() -> Preprocessing:
-        text = subject.metadata.get(PREPROCESSING_KEY)
-        if text is None:
+        settings = read_preprocessing(subject.metadata)
+        if settings is None:
             raise FeedError("how images are preprocessed is not known: give float32 inputs in an .npz")
-        return Preprocessing.from_dict(read_json(text))
+        return settings
 
     return find
-
-
-def _find_labels(subject: Subject) -> Sequence[str] | None:
-    labels = read_json(subject.metadata[LABELS_KEY]) if LABELS_KEY in subject.metadata else None
-    return labels if isinstance(labels, list) else None

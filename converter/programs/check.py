@@ -148,7 +148,7 @@ def compare_outputs(subject: Subject, case: Case, outputs: Sequence[Array]) -> l
         units = distance / unit if unit else 0.0 if agrees else float("inf")
         problem = None if agrees else f"differs by {distance:.2g}, {units:.3g} times the float32 noise"
         recorded = case.recorded.get(position)
-        comparison = Comparison(name, sizes, problem, distance, units, _find_largest(exact))
+        comparison = Comparison(name, sizes, problem, distance, units, _find_largest(exact), ALLOWED_UNITS * unit)
         comparisons.append(comparison if recorded is None else _compare_recorded(comparison, values, recorded, unit))
     return comparisons
 

@@ -12,10 +12,13 @@ from .probes import Inputs
 from .tracing import quiet
 from .writing import Job
 
+#: The method of a program that returns its metadata.
+METADATA_METHOD = "tf2torch"
+
 
 def write(job: Job, path: str) -> None:
-    """Write the program; the format has no place for metadata."""
-    _write(job.traced.program, path)
+    """Write the program; its method `tf2torch` returns the metadata as JSON text."""
+    _write(job.traced.program, job, path)
 
 
 def quantize(job: Job, precise: str, path: str, calibration: Sequence[Inputs]) -> None:
@@ -34,16 +37,18 @@ def quantize(job: Job, precise: str, path: str, calibration: Sequence[Inputs]) -
         converted = convert_pt2e(prepared)
         args, kwargs = job.traced.program.example_inputs or ((), {})
         program = torch.export.export(converted, args, kwargs)
-    _write(program, path)
+    _write(program, job, path)
 
 
-def _write(program: torch.export.ExportedProgram, path: str) -> None:
+def _write(program: torch.export.ExportedProgram, job: Job, path: str) -> None:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
     with quiet():
         try:
-            lowered: Any = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+            lowered: Any = to_edge_transform_and_lower(
+                program, partitioner=[XnnpackPartitioner()], constant_methods={METADATA_METHOD: job.format_metadata()}
+            ).to_executorch()
         except Exception as error:  # its passes raise errors of many kinds
             reason = str(error).strip().partition("\n")[0]
             raise ProgramError(f"ExecuTorch cannot write the program: {reason}", destination=".pte") from error

@@ -14,6 +14,7 @@ from tfckpt.limits import DEFAULT_LIMITS, Limits
 
 from .._typing import PathLike
 from ..errors import ExportError, FeedError, Shape
+from ..exporting import check_report
 from ..families.averages import WeightsChoice
 from ..formats.atomic import check_free
 from ..verification.activations import load_golden
@@ -24,9 +25,11 @@ from .destinations import Destination, find_destination
 from .expected import read_expected
 from .graphs import GraphOptions
 from .judging import Judging
+from .metadata import read_labels, read_origin, read_preprocessing
 from .opening import Source, SourceOptions, open_subject
 from .probes import Probes
 from .quality import Precision
+from .renderers import writing_report
 from .report import ProgramReport
 from .shapes import (
     BATCH,
@@ -82,6 +85,8 @@ def export_program(
     expect: PathLike | None = None,
     device: str = "cpu",
     limits: Limits = DEFAULT_LIMITS,
+    report: PathLike | None = None,
+    command: str | None = None,
     force: bool = False,
     talk: Callable[[str], None] | None = None,
 ) -> ProgramReport:
@@ -105,6 +110,9 @@ def export_program(
     each of several sizes, and it is compared with the module's own float32 and float64. `expect` is an `.npz` with
     inputs and outputs that TensorFlow recorded. `device` (cpu, cuda, mps) runs the module's float32.
     `limits` are those of reading the source.
+
+    `report` is the path of a report to write, JSON or HTML by its ending, also if the file differs and is not written;
+    `command` is the command line that it shows.
 
     With `dtype="float16"` or `quantize="int8"` a float32 program is checked like this first. What the file of less
     precision changes is in the report as `losses`: on the labelled images of `data`, as `tf2torch evaluate` reads them,
@@ -135,6 +143,8 @@ def export_program(
     if (quantize is not None) != (calibrate is not None):
         raise ExportError("int8 needs images to calibrate with, and only int8 does: quantize and calibrate")
     check_free(path, force=force)
+    if report is not None:
+        check_report(report, path, force=force)
     check_device(device)
     destination.require()
     subject = open_subject(
@@ -178,22 +188,24 @@ def export_program(
         )
     job = Job(subject, traced, subject.metadata, opset or OPSET, style)
     double = destination.has_float64
+    labels = read_labels(subject.metadata)
     if subject.kind == "graph" and destination.trains:
         notes += describe_untrained(traced.program, subject, cases[0].inputs)
-    with staged_files(path, force=force) as staged:
+    with writing_report(report, force=force) as record, staged_files(path, force=force) as staged:
         writer = destination.load()
         with precise_path(staged, apart=judging is not None) as precise:
             written: Sequence[str] = writer.write(job, precise) or ()
             results, versions = run_program(precise, subject, cases, destination=destination.ending, double=double)
-            report = ProgramReport(
+            result = ProgramReport(
                 path=path,
                 destination=destination.ending,
                 taken_as=subject.title,
+                origin=read_origin(subject.metadata),
                 inputs=tuple(_describe_input(argument, traced.shapes) for argument in subject.arguments),
                 outputs=_describe_outputs(subject, cases),
                 parameters=subject.parameter_count,
-                size=0,
                 cases=len(cases),
+                device=device,
                 comparisons=tuple(
                     comparison
                     for case, values in zip(cases * 2 if double else cases, results, strict=True)
@@ -201,18 +213,23 @@ def export_program(
                 ),
                 allowed_units=ALLOWED_UNITS,
                 versions=versions,
+                preprocessing=read_preprocessing(subject.metadata),
+                labels=None if labels is None else len(labels),
                 max_drop=max_drop,
                 notes=(*subject.notes, *traced.notes, *written, *notes),
+                command=command,
             )
-            report.require()
+            record(result)
+            result.require()
             if judging is not None:
                 judging.write(writer, job, precise, staged)
         losses = None if judging is None else judging.run(staged, destination.ending, device)
         folder = os.path.dirname(staged)
-        size_in_bytes = sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
-        report = dataclasses.replace(report, size=size_in_bytes, losses=losses)
-        report.require()
-    return report
+        files = {name: os.path.getsize(os.path.join(folder, name)) for name in sorted(os.listdir(folder))}
+        result = dataclasses.replace(result, files=files, losses=losses)
+        record(result)
+        result.require()
+    return result
 
 
 def _read_shapes(example: Sequence[Tensor] | Mapping[str, Tensor] | None, expect: PathLike | None) -> dict[str, Shape]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import zipfile
 
 import torch
 
@@ -12,7 +13,7 @@ from .probes import Probes
 from .shapes import traced_shapes
 from .subject import wrap_forward
 from .tracing import quiet
-from .writing import Job
+from .writing import METADATA_FILE, Job
 
 
 def write(job: Job, path: str) -> None:
@@ -29,3 +30,6 @@ def write(job: Job, path: str) -> None:
         except Exception as error:  # the converter raises errors of many kinds
             reason = str(error).strip().partition("\n")[0]
             raise ProgramError(f"litert-torch cannot write the program: {reason}", destination=".tflite") from error
+    with zipfile.ZipFile(path, "a") as archive:
+        # What a .tflite file calls an associated file: an archive after the program, with a fixed date.
+        archive.writestr(zipfile.ZipInfo(METADATA_FILE), job.format_metadata())

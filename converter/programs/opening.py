@@ -27,7 +27,7 @@ from ..loading import load_model
 from ..model.efficientnet import EfficientNet
 from ..releases.table import find_preprocessing
 from .graphs import GraphOptions, open_graph, open_graph_module, use_channels_first
-from .metadata import KEPT_KEYS, describe_source, hash_files, hash_tensors_of
+from .metadata import KEPT_KEYS, describe_source, hash_files, hash_tensors_of, read_preprocessing
 from .subject import Argument, Subject, make_double, open_module
 
 IMAGE = "image"
@@ -144,6 +144,7 @@ def _make_subject(
 
     more = {} if preprocessing is None else {PREPROCESSING_KEY: json.dumps(preprocessing.to_dict())}
     more |= {"tf2torch.config": json.dumps(model.config.to_dict())}
+    recorded = read_preprocessing({**metadata, **more})
     return Subject(
         kind="network",
         title=title,
@@ -153,19 +154,6 @@ def _make_subject(
             Argument(name=IMAGE, dtype=torch.float32, shape=(None, model.config.in_channels, None, None), sides=(2, 3)),
         ),
         outputs=(LOGITS if model.config.num_classes else FEATURES,),
-        size=model.config.eval_size or _recorded_size({**metadata, **more}),
+        size=model.config.eval_size or (None if recorded is None else recorded.size),
         metadata={**more, **metadata},
     )
-
-
-def _recorded_size(metadata: Mapping[str, str]) -> int | None:
-    """Return the size of images in the recorded preprocessing."""
-    from tfckpt.files.json_text import read_json
-
-    text = metadata.get(PREPROCESSING_KEY)
-    if text is None:
-        return None
-    try:
-        return Preprocessing.from_dict(read_json(text)).size
-    except ValueError as error:
-        raise CorruptionError(f"cannot parse the preprocessing ({error})") from error

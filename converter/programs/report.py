@@ -10,6 +10,7 @@ from typing import Any
 from tfckpt.errors import pluralize, printable
 
 from ..errors import VerificationError
+from ..images.recipes import Preprocessing
 from .quality import Losses
 
 #: The most findings that an error lists.
@@ -22,7 +23,8 @@ class Comparison:
 
     `sizes` describes the inputs. `problem` says what is wrong, or is None.
     `difference` is the largest distance from float64, `units` the same in units of float32 noise, and `largest` the
-    largest value of the output. `recorded` is the distance from a recorded value, relative to its largest, or None.
+    largest value of the output. `allowed` is the largest difference that agrees.
+    `recorded` is the distance from a recorded value, relative to its largest, or None.
     """
 
     output: str
@@ -31,7 +33,17 @@ class Comparison:
     difference: float = math.inf
     units: float = math.inf
     largest: float = 0.0
+    allowed: float = 0.0
     recorded: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a program was made from: the name of the source, the SHA-256 of its files, and versions of packages."""
+
+    name: str
+    sha256: Mapping[str, str]
+    versions: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,25 +51,38 @@ class ProgramReport:
     """An export of a module to a program file; `passes` says whether the file computes what the module computes.
 
     `taken_as` says what the source was taken for. `inputs` and `outputs` are names with dtype and axes.
-    `comparisons` has every output of every case; `versions` are those of the packages that ran the file.
+    `files` are the sizes in bytes of all that was written, by name, and `size` is their sum.
+    `origin` is the source, and `preprocessing` and `labels`, the number of names of classes, are those that it records.
+    `comparisons` has every output of every case; `versions` are those of the packages that ran the file, and `device`
+    ran the module.
     `losses` are those of int8 or float16, or None, and `max_drop` is the allowed loss of accuracy.
-    `notes` are sentences for people.
+    `notes` are sentences for people. `command` repeats the export; it is None if Python code exported.
     """
 
     path: str
     destination: str
     taken_as: str
+    origin: Origin
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     parameters: int
-    size: int
     cases: int
+    device: str
     comparisons: tuple[Comparison, ...]
     allowed_units: float
     versions: Mapping[str, str]
+    files: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    preprocessing: Preprocessing | None = None
+    labels: int | None = None
     losses: Losses | None = None
     max_drop: float = 1.0
     notes: tuple[str, ...] = ()
+    command: str | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files."""
+        return sum(self.files.values())
 
     @property
     def passes(self) -> bool:
@@ -117,8 +142,11 @@ class ProgramReport:
     def to_dict(self) -> dict[str, Any]:
         """Return values for JSON; a number that is not finite is None."""
         record = dataclasses.asdict(self)
+        if self.preprocessing is not None:
+            settings = self.preprocessing
+            record["preprocessing"] = {"description": settings.describe(), "settings": settings.to_dict()}
         for comparison in record["comparisons"]:
             for key, value in comparison.items():
                 if isinstance(value, float) and not math.isfinite(value):
                     comparison[key] = None
-        return {**record, "passes": self.passes}
+        return {**record, "size": self.size, "passes": self.passes}

@@ -7,10 +7,7 @@ import json
 import torch
 
 from .tracing import quiet, trace_half
-from .writing import Job
-
-#: The name of the metadata in the file: a JSON object of strings.
-METADATA_FILE = "tf2torch.json"
+from .writing import METADATA_FILE, Job
 
 
 def write(job: Job, path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -13,6 +14,9 @@ from .tracing import Traced
 OPSET = 20
 OLDEST_OPSET, NEWEST_OPSET = 18, 23
 
+
+#: The name under which a file of several parts stores the metadata: a JSON object of strings.
+METADATA_FILE = "tf2torch.json"
 
 #: How Python source is written: layers of `torch.nn` in channels-first layout, or one call an operation.
 Style: TypeAlias = Literal["modules", "plain"]
@@ -26,3 +30,8 @@ class Job(NamedTuple):
     metadata: Mapping[str, str]
     opset: int = OPSET
     style: Style = "modules"
+
+    def format_metadata(self) -> str:
+        """Return the metadata as JSON text, with the names of inputs and outputs, which formats for phones lack."""
+        names = {"inputs": [argument.name for argument in self.subject.arguments], "outputs": self.subject.outputs}
+        return json.dumps({**self.metadata, "tf2torch.names": json.dumps(names)})

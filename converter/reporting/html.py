@@ -7,7 +7,6 @@ The list of tensors is complete without the script, which adds a search, a filte
 from __future__ import annotations
 
 import collections
-import json
 from collections.abc import Iterable
 
 from tfckpt.reporting import drawing, scatter, search
@@ -18,17 +17,13 @@ from tfckpt.reporting.search import render_search
 from tfckpt.reporting.words import format_number, format_size
 
 from ..formats.proof import ProofRecord
-from . import plots
+from . import parts, plots
+from .parts import render_command, render_list, render_pairs, render_settings
 from .record import FullReport, PreprocessingCard
 from .sizes import Variant
 from .words import ALL_WELL, Row, format_remark, iterate_rows, list_facts, list_notes
 
 _STYLE = """\
-dl { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: .2rem 1.25rem; margin: 1rem 0 0; }
-dt { color: var(--soft); overflow-wrap: anywhere; } dd { margin: 0; overflow-wrap: anywhere; }
-ul { margin: .25rem 0; padding-left: 1.25rem; }
-li { overflow-wrap: anywhere; } pre.command { white-space: pre-wrap; overflow-wrap: anywhere; }
-summary { cursor: pointer; }
 tr.this td { font-weight: 700; } .doubt { color: var(--amber); }
 .bar { min-width: 4rem; width: 30%; } .bar i { display: block; height: .8em; min-width: 1px; border-radius: 2px;
   background: var(--line); } .this .bar i { background: var(--blue); }
@@ -45,14 +40,11 @@ def render_page(report: FullReport) -> str:
         [
             f"<h1>Converted: <code>{escape(report.output.name)}</code></h1>",
             f"<p>From the checkpoint <code>{escape(report.conversion.source)}</code>.</p>",
-            _render_pairs(list_facts(report)),
+            render_pairs(list_facts(report)),
             "" if report.proof is None else _render_proof(report.proof),
-            "<h2>Command</h2>",
-            "<p>None: converted from Python.</p>"
-            if report.command is None
-            else f'<pre class="command">{escape(report.command)}</pre>',
-            _render_list("Changes after the conversion", report.output.changes),
-            _render_list("Notes", list_notes(report)),
+            render_command(report.command, otherwise="None: converted from Python."),
+            render_list("Changes after the conversion", report.output.changes),
+            render_list("Notes", list_notes(report)),
             _render_remarks(report),
             "" if report.preprocessing is None else _render_preprocessing(report.preprocessing),
             _render_weights(report),
@@ -60,25 +52,16 @@ def render_page(report: FullReport) -> str:
             _render_tensors(report),
             _render_provenance(report),
         ],
-        style=_STYLE + search.STYLE + drawing.STYLE + scatter.STYLE + plots.STYLE,
+        style=parts.STYLE + _STYLE + search.STYLE + drawing.STYLE + scatter.STYLE + plots.STYLE,
         script=search.SCRIPT,
     )
-
-
-def _render_pairs(pairs: Iterable[tuple[str, str]]) -> str:
-    return "<dl>" + "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs) + "</dl>"
 
 
 def _render_proof(proof: ProofRecord) -> str:
     """Render what was proved, with the SHA-256 of what was compared and of what was written."""
     rows = [*proof.rows(), ("sha256", f"{proof.tensors_sha256}  the tensors of the output")]
     titles = ["" if number and rows[number - 1][0] == title else title for number, (title, _) in enumerate(rows)]
-    return "<h2>Proof</h2>" + _render_pairs((title, text) for title, (_, text) in zip(titles, rows, strict=True))
-
-
-def _render_list(title: str, sentences: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f"<h2>{title}</h2><ul>{items}</ul>" if items else ""
+    return "<h2>Proof</h2>" + render_pairs((title, text) for title, (_, text) in zip(titles, rows, strict=True))
 
 
 def _render_remarks(report: FullReport) -> str:
@@ -91,16 +74,15 @@ def _render_remarks(report: FullReport) -> str:
 
 
 def _render_preprocessing(card: PreprocessingCard) -> str:
-    parts = [f"<h2>Preprocessing</h2><p{' class=doubt' if card.doubtful else ''}>{escape(card.sentence)}</p>"]
+    lines = [f"<h2>Preprocessing</h2><p{' class=doubt' if card.doubtful else ''}>{escape(card.sentence)}</p>"]
     pairs = list(card.others)
     if card.settings is not None:
         pairs.insert(0, (f"stored ({card.settings.recipe})", card.settings.describe()))
     if pairs:
-        parts.append(_render_pairs(pairs))
+        lines.append(render_pairs(pairs))
     if card.settings is not None:
-        settings = json.dumps(card.settings.to_dict(), indent=2)
-        parts.append(f"<details><summary>As JSON</summary><pre>{escape(settings)}</pre></details>")
-    return "\n".join(parts)
+        lines.append(render_settings(card.settings))
+    return "\n".join(lines)
 
 
 def _render_weights(report: FullReport) -> str:
@@ -224,4 +206,4 @@ def _render_provenance(report: FullReport) -> str:
         for file in conversion.files
     ]
     versions = ", ".join(f"{package} {version}" for package, version in conversion.versions.items())
-    return f"<h2>Provenance</h2>{_render_pairs([*files, ('versions', versions)])}"
+    return f"<h2>Provenance</h2>{render_pairs([*files, ('versions', versions)])}"
