@@ -5,9 +5,13 @@ from __future__ import annotations
 import pathlib
 import subprocess
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from . import checkpoints, tensorflow_side
 from .measure import Result, best_of_each
+
+if TYPE_CHECKING:
+    from converter.model import EfficientNet
 
 _THREADS = 2
 #: The normalization inside Keras's B0.
@@ -22,24 +26,12 @@ def models(tensorflow: str | None) -> Iterator[Result]:
     import torch
 
     torch.set_num_threads(_THREADS)
-    timm = _timm()
-    from converter.model import CONFIGS, EfficientNet
+    timm = import_timm()
+    from converter.model import CONFIGS
 
     for ours_name, timm_name in _NETWORKS:
         config = CONFIGS[ours_name]
-        torch.manual_seed(0)
-        ours = EfficientNet(config)
-        for module in ours.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0  # take the statistics of the next batch, so that activations keep a typical size
-        for name, module in ours.named_modules():
-            if name.endswith("project.bn"):
-                # As after training, a block adds little to its input; otherwise random blocks amplify rounding errors.
-                torch.nn.init.constant_(module.weight, 0.2)
-        with torch.inference_mode():
-            # At the measured size: the statistics of smaller images do not fit, and rounding errors would grow.
-            ours.train()(torch.randn(2, 3, config.eval_size, config.eval_size))
-        ours.eval()
+        ours = make_network(ours_name)
         theirs = timm.create_model(timm_name).eval()
         for batch, runs in ((1, 20), (8, 5)):
             images = torch.randn(batch, 3, config.eval_size, config.eval_size)
@@ -50,6 +42,28 @@ def models(tensorflow: str | None) -> Iterator[Result]:
             yield Result(f"forward, {label}", plain / other, 1.03, True, "x timm", detail)
     if tensorflow is not None:
         yield from _oracle(tensorflow)
+
+
+def make_network(name: str) -> EfficientNet:
+    """Return a network with random weights whose activations and outputs keep a typical size."""
+    import torch
+
+    from converter.model import CONFIGS, EfficientNet
+
+    config = CONFIGS[name]
+    torch.manual_seed(0)
+    network = EfficientNet(config)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # take the statistics of the next batch, so that activations keep a typical size
+    for path, module in network.named_modules():
+        if path.endswith("project.bn"):
+            # As after training, a block adds little to its input; otherwise random blocks amplify rounding errors.
+            torch.nn.init.constant_(module.weight, 0.2)
+    with torch.inference_mode():
+        # At the measured size: the statistics of smaller images do not fit, and rounding errors would grow.
+        network.train()(torch.randn(2, 3, config.eval_size, config.eval_size))
+    return network.eval()
 
 
 def _oracle(tensorflow: str) -> Iterator[Result]:
@@ -84,7 +98,7 @@ def _forward(model: Callable[[object], object], images: object) -> Callable[[], 
     return lambda: model(images)
 
 
-def _timm():  # type: ignore[no-untyped-def]  # a module
+def import_timm():  # type: ignore[no-untyped-def]  # a module
     """Import timm, even if torchvision's operators cannot be loaded.
 
     The wheel of torchvision on PyPI has none for a torch without CUDA; declaring them is enough for the import.
@@ -97,7 +111,7 @@ def _timm():  # type: ignore[no-untyped-def]  # a module
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _timm.library = library  # type: ignore[attr-defined]  # the declarations live as long as the object
+        import_timm.library = library  # type: ignore[attr-defined]  # the declarations live as long as the object
         import torchvision  # noqa: F401
     import timm
 

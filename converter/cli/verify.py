@@ -286,8 +286,6 @@ def _prove_module(
     options: argparse.Namespace, checkpoint: tfckpt.Checkpoint, weights: WeightsReport, what: str
 ) -> tuple[ModuleReport | None, list[str]]:
     """Compare the outputs of a ready network's module, or of that of --into; else return the reasons why not."""
-    if options.device != "cpu":
-        raise ExportError("--device is for EfficientNets: the modules of other networks are compared on the CPU")
     interface = get_interface(options)
     is_required = bool(interface.inputs or interface.outputs)
     into = None if options.into is None else import_module(options.into)
@@ -312,7 +310,10 @@ def _prove_module(
     variables = {strip_average(move.source): move.source_shape for move in weights.moves}
     try:
         chosen = choose_oracle_weights(weights)
-        return prove_module(graph, module, variables, interface, weights=chosen, seed=options.seed), []
+        report = prove_module(
+            graph, module, variables, interface, weights=chosen, seed=options.seed, device=options.device
+        )
+        return report, []
     except (GraphError, UnsupportedOpError) as error:
         if is_required:
             raise

@@ -14,7 +14,7 @@ from tfckpt import __version__
 from tfckpt.errors import CorruptionError
 from tfckpt.files.json_text import read_json
 
-from ..formats.files import CONFIG_KEY, LABELS_KEY, PREPROCESSING_KEY, PROVENANCE_KEY
+from ..formats.files import CONFIG_KEY, LABELS_KEY, NETWORK_KEY, PREPROCESSING_KEY, PROVENANCE_KEY
 from ..images.recipes import Preprocessing
 from .report import Origin
 
@@ -25,7 +25,7 @@ TENSORS_KEY = "tf2torch.tensors"
 #: TensorFlow's name of a node, among the metadata of a node of ONNX.
 NODE_NAME_KEY = "tf2torch.node"
 #: What a program takes over from converted weights.
-KEPT_KEYS = (CONFIG_KEY, PREPROCESSING_KEY, LABELS_KEY, PROVENANCE_KEY)
+KEPT_KEYS = (CONFIG_KEY, NETWORK_KEY, PREPROCESSING_KEY, LABELS_KEY, PROVENANCE_KEY)
 _PIECE = 1 << 20
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import tfckpt
 from tfckpt import Checkpoint
-from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError
+from tfckpt.errors import CheckpointError, CheckpointNotFoundError, CorruptionError, MissingDependencyError
 from tfckpt.files.atomic import strip_separators
 from tfckpt.limits import DEFAULT_LIMITS, Limits
 
@@ -21,17 +21,17 @@ from .._typing import PathLike
 from ..conversion import ConversionOptions, ConversionResult, convert_to_views
 from ..errors import ExportError, GraphError, MappingError, OtherNetworkError, UnknownModelError
 from ..families.averages import WeightsChoice
-from ..formats.files import PREPROCESSING_KEY, is_output, read_network
+from ..formats.files import NETWORK_KEY, PREPROCESSING_KEY, RULES_KEY, is_output, read_network
 from ..images.recipes import Preprocessing
-from ..loading import load_model
+from ..loading import load_model, load_network
 from ..model.efficientnet import EfficientNet
 from ..releases.table import find_preprocessing
+from .families import IMAGE, LOGITS, make_family_subject
 from .graphs import GraphOptions, open_graph, open_graph_module, use_channels_first
 from .metadata import KEPT_KEYS, describe_source, hash_files, hash_tensors_of, read_preprocessing
 from .subject import Argument, Subject, make_double, open_module
 
-IMAGE = "image"
-LOGITS, FEATURES = "logits", "features"
+FEATURES = "features"
 
 
 Source: TypeAlias = nn.Module | PathLike | Checkpoint | ConversionResult
@@ -78,7 +78,7 @@ def open_subject(source: Source, options: SourceOptions, *, talk: Callable[[str]
                 checkpoint = source
             return _open_result(convert_to_views(checkpoint, ConversionOptions(weights=options.weights or "ema")))
     except (UnknownModelError, MappingError, OtherNetworkError, CheckpointError) as error:
-        if isinstance(error, CorruptionError):
+        if isinstance(error, CorruptionError | MissingDependencyError):
             raise
         failure: Exception = error
     try:
@@ -113,10 +113,20 @@ def _open_given(module: nn.Module, options: SourceOptions) -> Subject:
 
 def _open_weights(path: str, options: SourceOptions, talk: Callable[[str], None] | None) -> Subject:
     network = read_network(path, options.key)
-    model = load_model(path, weights=options.weights, key=options.key, talk=talk)
     kept = {key: network.metadata[key] for key in KEPT_KEYS if key in network.metadata}
     name = os.path.basename(strip_separators(path))
+    if RULES_KEY in network.metadata:
+        raise ExportError(
+            "weights converted by rules do not say what computes them: load them into their module, and export that in "
+            "Python with converter.export_program(module, OUT, example=INPUTS)",
+            path=path,
+        )
     source = describe_source(name, hash_files(_list_files(path)))
+    if NETWORK_KEY in network.metadata:
+        module = load_network(path)
+        title = f"{name}, converted weights ({type(module).__name__})"
+        return make_family_subject(module, title, {**kept, **source})
+    model = load_model(path, weights=options.weights, key=options.key, talk=talk)
     return _make_subject(model, f"{name}, converted weights ({_describe(model)})", {**kept, **source})
 
 
@@ -126,9 +136,13 @@ def _list_files(path: str) -> list[str]:
 
 def _open_result(result: ConversionResult) -> Subject:
     """Return the network of a conversion."""
-    model = load_model(result)
     files = {file.name: file.sha256 for file in result.report.files if file.sha256 is not None}
     name = os.path.basename(strip_separators(result.report.source)) or "checkpoint"
+    if result.config is None and result.network is not None:
+        module = load_network(result)
+        title = f"{name}, checkpoint ({type(module).__name__})"
+        return make_family_subject(module, title, describe_source(name, files))
+    model = load_model(result)
     preprocessing = find_preprocessing(result.report.releases, model.config)
     return _make_subject(model, f"{name}, checkpoint ({_describe(model)})", describe_source(name, files), preprocessing)
 

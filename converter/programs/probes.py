@@ -39,7 +39,7 @@ class Probes:
         """
         self._subject = subject
         self._bound = _BOUNDS[0]
-        has_indices = any(_is_index(argument) for argument in subject.arguments)
+        has_indices = any(_is_index(argument) and argument.bound is None for argument in subject.arguments)
         for bound in _BOUNDS if has_indices else _BOUNDS[:1]:
             self._bound = bound
             try:
@@ -85,4 +85,4 @@ def _make_array(argument: Argument, shape: Shape, random: np.random.Generator, b
         return values.astype(dtype)
     if dtype.kind == "b":
         return random.integers(0, 2, shape).astype(dtype)
-    return random.integers(0, bound if _is_index(argument) else 256, shape).astype(dtype)
+    return random.integers(0, argument.bound or (bound if _is_index(argument) else 256), shape).astype(dtype)

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +17,29 @@ from ..errors import ExportError
 Kind: TypeAlias = Literal["network", "graph", "module"]
 
 
+class NamedAxis(NamedTuple):
+    """An axis of any size: its name, and the largest size that the module takes, or None if it takes any."""
+
+    name: str
+    most: int | None = None
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
     """An input of a module.
 
     `shape` has None for each axis that can have any size; the first axis counts the batch if its size is None.
     `sides` are the positions of height and width if the input is a batch of images, else empty.
+    `axes` has other axes of any size, by position; those of one name have one size.
+    `bound` is the number of values of a whole number, which counts from 0, or None if it is unknown.
     """
 
     name: str
     dtype: torch.dtype
     shape: tuple[int | None, ...]
     sides: tuple[int, ...] = ()
+    axes: Mapping[int, NamedAxis] = dataclasses.field(default_factory=dict)
+    bound: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +87,18 @@ def wrap_forward(
     names: Sequence[str],
     before: Callable[[Sequence[Any]], Sequence[Any]] = list,
     after: Callable[[Any], Any] = lambda result: result,
+    call: Callable[[Sequence[Any]], Any] | None = None,
 ) -> nn.Module:
     """Return a module with the same parameters whose `forward` has arguments of these names.
 
-    `before` changes the arguments, and `after` the result.
+    `before` changes the arguments, and `after` the result. `call` runs the module on its arguments in another way.
     """
     inner = module.forward
+    run = call or (lambda values: inner(*values))
     signature = inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        return after(inner(*before(list(signature.bind(*args, **kwargs).arguments.values()))))
+        return after(run(before(list(signature.bind(*args, **kwargs).arguments.values()))))
 
     forward.__signature__ = signature  # type: ignore[attr-defined]  # what torch.export reads
     wrapped = copy.copy(module)

@@ -21,6 +21,7 @@ from tfckpt.errors import pluralize, printable
 from .._typing import Array
 from ..errors import GraphError, Shape
 from .comparison import ComparisonReport
+from .devices import full_float32
 from .graph_interface import Candidate, GraphInput, GraphInterface
 from .layers_report import MOVING_STATISTICS
 from .pairing import check_is_for_evaluation
@@ -137,9 +138,11 @@ def prove_module(
     *,
     weights: Weights,
     seed: int = 0,
+    device: str = "cpu",
 ) -> ModuleReport:
     """Compare a module in eval mode with the graph of its checkpoint on a random probe.
 
+    The module runs on `device`, and stays there; the graph runs on the CPU.
     `variables` are the names of the converted variables, and their shapes.
     Raises `GraphError` if what to compare cannot be guessed, or if the graph cannot run, and `TrainingGraphError` if
     its values depend on the batch or on chance.
@@ -159,7 +162,7 @@ def prove_module(
     generator = np.random.default_rng(seed)
     feeds = {one.tensor: _make_feed(one, generator) for one in inputs}
     arguments = _assign(module, inputs, feeds, interface)
-    outputs = _run_module(module, arguments)
+    outputs = _run_module(module, arguments, device)
     names = [candidate.tensor for candidate in candidates]
     check_is_for_evaluation(graph, Wiring(graph.operations(names, list(feeds), weights=weights)))
     values = {kind: graph.run(names, feeds, dtype=kind, weights=weights) for kind in ("float32", "float64")}
@@ -257,7 +260,7 @@ def _find_role(one: GraphInput) -> str:
 
 def _assign(
     module: nn.Module, inputs: Sequence[GraphInput], feeds: Mapping[str, Array], interface: Interface
-) -> dict[str, Any]:
+) -> dict[str, Tensor]:
     """Return the module's arguments by name, or the only one under an empty name."""
     parameters = inspect.signature(module.forward).parameters
     unknown = [tensor for tensor in interface.inputs.values() if tensor.removesuffix(":0") not in feeds]
@@ -296,13 +299,15 @@ def _to_tensor(feed: Array) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2) if array.ndim == 4 else array))
 
 
-def _run_module(module: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Array]:
+def _run_module(module: nn.Module, arguments: Mapping[str, Tensor], device: str) -> dict[str, Array]:
     """Return the outputs that are floating-point tensors of at least two axes, by name."""
     import torch
 
     try:
-        with torch.inference_mode():
-            result = module(arguments[""]) if "" in arguments else module(**arguments)
+        module = module.to(device)
+        inputs = {name: tensor.to(device) for name, tensor in arguments.items()}
+        with full_float32(device), torch.inference_mode():
+            result = module(inputs[""]) if "" in inputs else module(**inputs)
     except Exception as error:  # the user's code may raise anything
         raise GraphError(f"the module cannot run on the probe: {type(error).__name__}: {error}") from error
     found: dict[str, Array] = {}
@@ -313,7 +318,7 @@ def _run_module(module: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Ar
 def _collect(name: str, value: Any, found: dict[str, Array]) -> None:
     if hasattr(value, "detach"):
         if value.is_floating_point() and value.ndim > 1:
-            found[name or "output"] = value.detach().float().numpy()
+            found[name or "output"] = value.detach().float().cpu().numpy()
     elif isinstance(value, Mapping):
         for key, item in value.items():
             if key not in ("past_key_values", "hidden_states", "attentions"):
