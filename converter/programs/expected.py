@@ -11,7 +11,7 @@ from tfckpt.errors import printable
 from .._typing import Array, PathLike
 from ..errors import FeedError
 from ..verification.activations import INPUT, load_golden
-from .opening import IMAGE
+from .families import IMAGE
 from .probes import Inputs
 from .subject import Subject
 

@@ -32,7 +32,6 @@ from .quality import Precision
 from .renderers import writing_report
 from .report import ProgramReport
 from .shapes import (
-    BATCH,
     Axis,
     ShapeOptions,
     Shapes,
@@ -202,7 +201,7 @@ def export_program(
                 taken_as=subject.title,
                 origin=read_origin(subject.metadata),
                 inputs=tuple(_describe_input(argument, traced.shapes) for argument in subject.arguments),
-                outputs=_describe_outputs(subject, cases),
+                outputs=_describe_outputs(subject, cases, traced.shapes),
                 parameters=subject.parameter_count,
                 cases=len(cases),
                 device=device,
@@ -258,16 +257,20 @@ def _describe_input(argument: Argument, shapes: Shapes) -> str:
     return f"{argument.name} {str(argument.dtype).removeprefix('torch.')} {describe_shape(shapes[argument.name])}"
 
 
-def _describe_outputs(subject: Subject, cases: Sequence[Case]) -> tuple[str, ...]:
-    """Return every output with its dtype and its axes: a size, `batch`, or `?` for any other axis that is not fixed."""
-    batches = [next(iter(case.inputs.values())).shape[:1] for case in cases]
+def _describe_outputs(subject: Subject, cases: Sequence[Case], shapes: Shapes) -> tuple[str, ...]:
+    """Return every output with its dtype and its axes: a size, the name of an input's axis, or `?` for any other."""
+    named = {
+        tuple(case.inputs[name].shape[number] for case in cases): axis.name
+        for name, axes in reversed(shapes.items())
+        for number, axis in reversed(list(enumerate(axes)))
+        if isinstance(axis, Axis)
+    }
     described = []
     for position, name in enumerate(subject.outputs):
-        shapes = [case.single[position].shape for case in cases]
-        axes = []
-        for sizes in zip(*shapes, strict=True):
-            is_batch = all((size,) == batch for size, batch in zip(sizes, batches, strict=True))
-            axes.append(str(sizes[0]) if len(set(sizes)) == 1 else BATCH if is_batch else "?")
+        axes = [
+            str(sizes[0]) if len(set(sizes)) == 1 else named.get(sizes, "?")
+            for sizes in zip(*(case.single[position].shape for case in cases), strict=True)
+        ]
         described.append(f"{name} {cases[0].single[position].dtype} [{', '.join(axes)}]")
     return tuple(described)
 

@@ -41,7 +41,8 @@ def make_family_subject(module: nn.Module, title: str, metadata: Mapping[str, st
     size = _SIZES.get(type(module).__name__)
     arguments = _list_words(module) if size is None else [_describe_image(module)]
     names = {argument.name: "pixel_values" if argument.name == IMAGE else argument.name for argument in arguments}
-    if not hasattr(module, "config"):
+    config: Any = getattr(module, "config", None)
+    if config is None:
         outputs: tuple[str, ...] = (LOGITS,)
         wrapped = wrap_forward(module, list(names))
         return Subject(
@@ -54,8 +55,7 @@ def make_family_subject(module: nn.Module, title: str, metadata: Mapping[str, st
             size=size,
             metadata=metadata,
         )
-    if getattr(module.config, "use_cache", False):
-        module.config.use_cache = False
+    config.use_cache = False
     example = [torch.zeros(_EXAMPLE if size is None else (1, arguments[0].shape[1] or 3, size, size)) for _ in names]
     with torch.inference_mode():
         values = dict(zip(names.values(), example, strict=True))

@@ -115,17 +115,17 @@ def _open_weights(path: str, options: SourceOptions, talk: Callable[[str], None]
     network = read_network(path, options.key)
     kept = {key: network.metadata[key] for key in KEPT_KEYS if key in network.metadata}
     name = os.path.basename(strip_separators(path))
+    source = describe_source(name, hash_files(_list_files(path)))
+    if NETWORK_KEY in network.metadata:
+        module = load_network(path)
+        title = f"{name}, converted weights ({type(module).__name__})"
+        return make_family_subject(module, title, {**kept, **source})
     if RULES_KEY in network.metadata:
         raise ExportError(
             "weights converted by rules do not say what computes them: load them into their module, and export that in "
             "Python with converter.export_program(module, OUT, example=INPUTS)",
             path=path,
         )
-    source = describe_source(name, hash_files(_list_files(path)))
-    if NETWORK_KEY in network.metadata:
-        module = load_network(path)
-        title = f"{name}, converted weights ({type(module).__name__})"
-        return make_family_subject(module, title, {**kept, **source})
     model = load_model(path, weights=options.weights, key=options.key, talk=talk)
     return _make_subject(model, f"{name}, converted weights ({_describe(model)})", {**kept, **source})
 

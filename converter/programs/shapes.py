@@ -114,9 +114,9 @@ def _choose_axis(subject: Subject, argument: Argument, number: int, options: Sha
         if options.static:
             raise _ask_for_size(f"axis {number} of the input {argument.name}")
         name, most = argument.axes.get(number, (f"{argument.name}_{number}", None))
-        traced, checked = _TRACED_SIZE, _CHECKED_SIZES
-        if most is not None and most < max(checked):
-            traced, *checked = (max(1, most * share // 4) for share in (3, 4, 2, 1))
+        if most is None or most >= max(_CHECKED_SIZES):
+            return Axis(name, _TRACED_SIZE, _CHECKED_SIZES, is_required, _TRACED_SIZE)
+        traced, *checked = (max(1, most * share // 4) for share in (3, 4, 2, 1))
         return Axis(name, traced, tuple(checked), is_required, traced)
     if is_required:
         raise FeedError(f"axis {number} of the input {argument.name} has the fixed size {declared}")

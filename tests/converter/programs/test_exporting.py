@@ -47,6 +47,8 @@ from tfckpt.errors import CheckpointNotFoundError, LimitExceededError
 
 from .conftest import PROBE
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 SMALL = EfficientNetConfig(
     name="small",
     stem_channels=4,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
+import zipfile
 
 import numpy as np
 import pytest
 
 import converter
+from converter.programs.metadata import SOURCE_KEY
+from converter.programs.report import ProgramReport
 from tests.conftest import DATA
 from tests.converter.conftest import DIGITS
 from tests.converter.engine.graphs import constant, integers, node, placeholder, write_frozen
 
-from .conftest import PROBE
+from .conftest import export_digits
 
 
 @pytest.fixture
@@ -42,26 +46,73 @@ def frozen(tmp_path: pathlib.Path) -> pathlib.Path:
     )
 
 
-@pytest.mark.parametrize(("ending", "package"), [(".pte", "executorch"), (".tflite", "litert_torch")])
-def test_program_of_fixed_size_agrees_with_the_network_and_with_tensorflow(
-    tmp_path: pathlib.Path, ending: str, package: str
-) -> None:
-    """The digits network, in the runtime of the destination."""
+ROUTES = pytest.mark.parametrize(("ending", "package"), [(".pte", "executorch"), (".tflite", "litert_torch")])
+
+
+def require(package: str) -> None:
+    """Skip a test if a package is not installed."""
     pytest.importorskip(package, reason=f"{package} is tested in an environment of its own: make export-check")
 
-    report = converter.export_program(DIGITS, tmp_path / f"digits{ending}", size=32, expect=PROBE)
+
+@pytest.fixture(scope="session")
+def pte(tmp_path_factory: pytest.TempPathFactory) -> ProgramReport:
+    """The digits network as a `.pte` file."""
+    require("executorch")
+    return export_digits(tmp_path_factory.mktemp("pte"), ".pte")
+
+
+@pytest.fixture(scope="session")
+def tflite(tmp_path_factory: pytest.TempPathFactory) -> ProgramReport:
+    """The digits network as a `.tflite` file."""
+    require("litert_torch")
+    return export_digits(tmp_path_factory.mktemp("tflite"), ".tflite")
+
+
+@pytest.mark.parametrize("route", ["pte", "tflite"])
+def test_program_of_fixed_size_agrees_with_the_network_and_with_tensorflow(
+    route: str, request: pytest.FixtureRequest
+) -> None:
+    """The digits network, in the runtime of the destination."""
+    report: ProgramReport = request.getfixturevalue(route)
 
     assert report.inputs == ("image float32 [1, 3, 32, 32]",)
     assert report.worst_units <= 8
     assert max(item.recorded for item in report.comparisons if item.recorded is not None) < 1e-6
 
 
-@pytest.mark.parametrize(("ending", "package"), [(".pte", "executorch"), (".tflite", "litert_torch")])
+def check_metadata(text: str) -> None:
+    """Assert that metadata have the SHA-256 of the source, and the names of inputs and outputs."""
+    metadata = json.loads(text)
+    assert len(json.loads(metadata[SOURCE_KEY])["sha256"][f"{DIGITS.name}.index"]) == 64
+    assert json.loads(metadata["tf2torch.names"]) == {"inputs": ["image"], "outputs": ["logits"]}
+
+
+def test_method_of_executorch_returns_the_metadata(pte: ProgramReport) -> None:
+    """Any program of ExecuTorch can call it."""
+    from executorch.runtime import Runtime
+
+    (text,) = Runtime.get().load_program(pte.path).load_method("tf2torch").execute([])
+
+    check_metadata(text)
+
+
+def test_litert_has_names_and_an_associated_file(tflite: ProgramReport) -> None:
+    """The signature names input and output, and the file is an archive too."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    (signature,) = Interpreter(model_path=tflite.path).get_signature_list().values()
+
+    assert signature == {"inputs": ["image"], "outputs": ["logits"]}
+    with zipfile.ZipFile(tflite.path) as archive:
+        check_metadata(archive.read("tf2torch.json").decode())
+
+
+@ROUTES
 def test_inputs_of_a_graph_keep_their_order(
     frozen: pathlib.Path, tmp_path: pathlib.Path, ending: str, package: str
 ) -> None:
     """Formats without names take them in the order of the report."""
-    pytest.importorskip(package, reason=f"{package} is tested in an environment of its own: make export-check")
+    require(package)
 
     report = converter.export_program(
         frozen, tmp_path / f"graph{ending}", inputs=["weight", "picture"], outputs=["probs", "mean"]
@@ -75,7 +126,7 @@ def test_int8_of_executorch_keeps_the_accuracy(
     images: tuple[pathlib.Path, pathlib.Path], tmp_path: pathlib.Path
 ) -> None:
     """On images that did not calibrate it."""
-    pytest.importorskip("executorch", reason="ExecuTorch is tested in an environment of its own: make export-check")
+    require("executorch")
     calibration, labelled = images
 
     report = converter.export_program(

@@ -23,6 +23,8 @@ from .test_exporting import SMALL
 for package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(package, reason="the extra onnx is not installed")
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 SIZE = 16
 
 
