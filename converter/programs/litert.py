@@ -17,16 +17,22 @@ from .writing import METADATA_FILE, Job
 
 
 def write(job: Job, path: str) -> None:
-    """Write the program; its inputs are called args_0, args_1 and so on, and its outputs output_0 and so on."""
+    """Write the program with the names of inputs and outputs in its signature, and its metadata after it."""
     import litert_torch
 
     arguments = [argument.name for argument in job.subject.arguments]
     example = Probes(job.subject, traced_shapes(job.traced.shapes)).make(traced_shapes(job.traced.shapes), 0)
-    module = wrap_forward(job.subject.module, arguments, after=lambda result: tuple(job.subject.list_outputs(result)))
+    # The names of a signature are those of the keyword arguments, and the keys of the result.
+    module = wrap_forward(
+        job.subject.module,
+        arguments,
+        after=lambda result: dict(zip(job.subject.outputs, job.subject.list_outputs(result), strict=True)),
+    )
+    inputs = {name: torch.from_numpy(array) for name, array in example.items()}
     # The converter prints its progress.
     with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            litert_torch.convert(module, tuple(map(torch.from_numpy, example.values()))).export(path)
+            litert_torch.convert(module, sample_kwargs=inputs).export(path)
         except Exception as error:  # the converter raises errors of many kinds
             reason = str(error).strip().partition("\n")[0]
             raise ProgramError(f"litert-torch cannot write the program: {reason}", destination=".tflite") from error

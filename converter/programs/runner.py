@@ -129,10 +129,14 @@ def run_litert(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
     interpreter = Interpreter(model_path=job["program"])
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner()
+    details = runner.get_input_details()
+    (signature,) = interpreter.get_signature_list().values()
 
     def run(inputs: list[Any]) -> Sequence[Any]:
-        results = runner(**{f"args_{position}": array for position, array in enumerate(inputs)})
-        return [results[f"output_{position}"] for position in range(len(job["outputs"] or results))]
+        arrays = dict(zip(job["inputs"] or signature["inputs"], inputs, strict=True))
+        # The converter makes int32 of int64.
+        results = runner(**{name: array.astype(details[name]["dtype"], copy=False) for name, array in arrays.items()})
+        return [results[name] for name in job["outputs"] or signature["outputs"]]
 
     return run, {"ai-edge-litert": version("ai-edge-litert")}
 
