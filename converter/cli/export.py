@@ -36,6 +36,7 @@ Write a network, or any TensorFlow graph, as a file that runs without tf2torch a
 
   tf2torch export s.safetensors -o s.onnx                        converted or fine-tuned weights
   tf2torch export efficientnetv2-s -o s.pt2                      a release, or any checkpoint of these networks
+  tf2torch export uncased_L-12_H-768_A-12 -o bert.onnx           BERT, ResNet and others of tf2torch families
   tf2torch export saved_model -o model.onnx                      any other graph, with the names of its signature
   tf2torch export m.meta -o m.pt2 --outputs probs --set is_training=false
   tf2torch export s.safetensors -o s.xml --size 384 --batch 1    fixed sizes

@@ -94,9 +94,9 @@ def export_program(
     `source` is a path, an open checkpoint, the result of `convert`, or a module, such as one of `load_model` or
     `graph_module` that was trained; any other module needs its inputs as `example`. A graph that does not
     say how many axes an input has takes them from `expect`, or from `example` by name. A path is taken as a network of
-    ours if it is one, else as a graph. `as_graph`, and every option from `signature` to `nchw`, takes the graph; all
-    but the last are those of `graph_module`, and `weights` and `key` are those of `load_model`. With `nchw`, images
-    of a graph are passed and returned as NCHW.
+    ours or of a ready family if it is one, else as a graph. `as_graph`, and every option from `signature` to `nchw`,
+    takes the graph; all but the last are those of `graph_module`, and `weights` and `key` are those of `load_model`.
+    With `nchw`, images of a graph are passed and returned as NCHW.
 
     `batch` and `size`, pixels of a side or height and width, fix sizes, and `dynamic_batch` and `dynamic_size` require
     any; `static` fixes all, and `dynamic` lists axes of any size by the name of their input. Without them the batch is

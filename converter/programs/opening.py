@@ -54,7 +54,7 @@ class SourceOptions:
 
 
 def open_subject(source: Source, options: SourceOptions, *, talk: Callable[[str], None] | None = None) -> Subject:
-    """Return what a source is taken for: a network if it is one of ours, else a graph.
+    """Return what a source is taken for: a network if it is one of ours or of a ready family, else a graph.
 
     A graph is taken too if the options say something about it. `talk` is called with sentences about the source.
     Raises the errors of `load_model` and `graph_module`.
