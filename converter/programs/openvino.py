@@ -22,10 +22,13 @@ def write(job: Job, path: str) -> None:
 
 
 def convert(metadata: Mapping[str, str], onnx_path: str, path: str) -> None:
-    """Write an ONNX file as an OpenVINO program with these metadata."""
+    """Write an ONNX file as an OpenVINO program with these metadata.
+
+    `openvino.convert_model` would read the same, and report the use to its makers over the network.
+    """
     import openvino
 
-    model = openvino.convert_model(onnx_path)
+    model = openvino.Core().read_model(onnx_path)
     for name, value in metadata.items():
         model.set_rt_info(value, ["tf2torch", name.removeprefix("tf2torch.")])
     openvino.save_model(model, path, compress_to_fp16=False)

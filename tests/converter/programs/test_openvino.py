@@ -19,8 +19,13 @@ from .conftest import PROBE
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
 
-def test_openvino_program_computes_what_the_network_computes(tmp_path: pathlib.Path, onnx: ProgramReport) -> None:
-    """From the ONNX file that was checked, with the same names."""
+def test_openvino_program_computes_what_the_network_computes(
+    tmp_path: pathlib.Path, onnx: ProgramReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the ONNX file that was checked, with the same names; its makers are not told."""
+    sent: list[object] = []
+    backend = pytest.importorskip("openvino_telemetry.backend.backend_ga4", reason="has no telemetry")
+    monkeypatch.setattr(backend.GA4Backend, "send", lambda self, message: sent.append(message))
     subject = open_subject(DIGITS, SourceOptions())
     expected = read_expected(PROBE, subject)
     path = tmp_path / "digits.xml"
@@ -32,6 +37,7 @@ def test_openvino_program_computes_what_the_network_computes(tmp_path: pathlib.P
     assert [comparison.problem for comparison in compare_outputs(subject, case, outputs)] == [None]
     assert list(versions) == ["openvino"]
     assert "tf2torch" in path.read_text("utf-8")
+    assert sent == []
 
 
 @pytest.mark.slow
