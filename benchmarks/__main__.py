@@ -12,7 +12,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from . import converting, growth, jobs, machine, models, programs, reading, remote, writing
+from . import converting, graphs, growth, jobs, machine, models, programs, reading, remote, writing
 from .measure import Result
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -27,6 +27,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "converting": lambda options: converting.converting(options.tensorflow),
     "models": lambda options: models.models(options.tensorflow),
     "programs": lambda options: programs.programs(),
+    "graphs": lambda options: graphs.graphs(options.tensorflow),
     "writing": lambda options: writing.writing(options.tensorflow),
     "jobs": lambda options: jobs.scaling(),
     "growth": lambda options: growth.growth(options.plots),
