@@ -1,9 +1,13 @@
 """What the engine computes for the graphs that `record.py` recorded, beside TensorFlow's values; prints counts.
 
-Usage: python -m tests.graph_survey.compare FOLDER [--export] [PART-OF-A-PATH ...]
+Usage: python -m tests.graph_survey.compare FOLDER [--export] [--again] [--only PART-OF-A-PATH ...]
 
 A case agrees if it differs by at most 2e-5 of the largest value, or by 8 times what rounding to float32 changes in the
-engine's own result. Cases that TensorFlow cannot run, and those that are random, are counted apart.
+engine's own result. Cases that TensorFlow cannot run, and those that are random, are counted apart. With `--export`
+what agrees is exported by torch.export, with its own sizes and with any batch, and to ONNX, which onnxruntime runs.
+
+Graphs are compared one after the other, each in a process of its own with limits of time and memory. What was found out
+is kept in FOLDER/compared, so that an interrupted survey continues; `--again` begins anew.
 """
 
 from __future__ import annotations
@@ -11,8 +15,13 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import logging
+import multiprocessing
+import os
 import pathlib
 import re
+import resource
+import tempfile
 import warnings
 from typing import Any
 
@@ -25,36 +34,72 @@ from tfckpt.errors import CheckpointError
 
 TOLERANCE = 2e-5
 NOISE = 8
+#: What onnxruntime may differ by, relative to the largest value.
+ONNX_TOLERANCE = 1e-4
+#: What one graph may take: seconds, and bytes of memory.
+SECONDS = 600
+BYTES = 8 << 30
+FINE = ("recorded", "agrees", "exported", "exported with any batch", "ONNX agrees", "random, of the same shapes")
 
 
 def main() -> None:
     """Compare all recorded graphs, or those whose path contains one of the parts."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--export", action="store_true", help="also export with torch.export, fixed and with any batch")
-    parser.add_argument("parts", nargs="*")
+    parser.add_argument("--export", action="store_true", help="also export with torch.export and to ONNX")
+    parser.add_argument("--again", action="store_true", help="forget what was found out before")
+    parser.add_argument("--only", nargs="+", metavar="PART", help="only graphs whose path contains one of these")
     arguments = parser.parse_args()
+    (arguments.folder / "compared").mkdir(exist_ok=True)
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for path in sorted((arguments.folder / "recorded").glob("*.json")):
         recorded = json.loads(path.read_text())
         name = recorded["graph"]
-        if arguments.parts and not any(part in name for part in arguments.parts):
+        if arguments.only and not any(part in name for part in arguments.only):
             continue
         kind = name.partition("/")[0]
         if recorded["error"] or not recorded["cases"]:
             counts[kind]["TensorFlow cannot load it, or it has nothing to run"] += 1
             continue
-        place = arguments.folder / name
-        if kind == "tfjs-lowered":
-            place = arguments.folder / place.with_suffix(".txt").read_text()
-        arrays = dict(np.load(path.with_suffix(".npz")))
-        for case in recorded["cases"]:
-            for verdict in judge(place, case, arrays, export=arguments.export):
+        target = arguments.folder / "compared" / path.name
+        if arguments.again:
+            target.unlink(missing_ok=True)
+        if not target.exists():
+            judge_apart(arguments.folder, path, target, export=arguments.export)
+        for label, verdicts in json.loads(target.read_text()):
+            for verdict in verdicts:
                 counts[kind][verdict.partition(":")[0]] += 1
-                if verdict not in ("recorded", "agrees", "exported", "exported with any batch"):
-                    print(f"{name} {case['label']}: {verdict}", flush=True)
+                if verdict not in FINE:
+                    print(f"{name} {label}: {verdict}", flush=True)
     for kind, counter in counts.items():
         print(kind, dict(sorted(counter.items())))
+
+
+def judge_apart(folder: pathlib.Path, path: pathlib.Path, target: pathlib.Path, *, export: bool) -> None:
+    """Judge the cases of one graph in a process of its own, and write what was found out as JSON."""
+    process = multiprocessing.get_context("fork").Process(target=judge_all, args=(folder, path, target, export))
+    process.start()
+    process.join(SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    if not target.exists():
+        how = f"no result within {SECONDS} seconds" if process.exitcode == -9 else f"exit code {process.exitcode}"
+        target.write_text(json.dumps([["", [f"CRASH: {how}"]]]))
+
+
+def judge_all(folder: pathlib.Path, path: pathlib.Path, target: pathlib.Path, export: bool) -> None:
+    """Judge the cases of one graph, and write what was found out."""
+    resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
+    recorded = json.loads(path.read_text())
+    place = folder / recorded["graph"]
+    if recorded["graph"].startswith("tfjs-lowered/"):
+        place = folder / place.with_suffix(".txt").read_text()
+    arrays = dict(np.load(path.with_suffix(".npz")))
+    found = [(case["label"], judge(place, case, arrays, export=export)) for case in recorded["cases"]]
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps(found))
+    partial.rename(target)
 
 
 def judge(path: pathlib.Path, case: Any, arrays: dict[str, np.ndarray], *, export: bool) -> list[str]:
@@ -114,37 +159,60 @@ def distance(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 def try_export(graph: ReferenceGraph, feeds: dict[str, np.ndarray], expected: Any) -> list[str]:
-    """Return whether the module exports, and with any batch if its inputs leave the batch open."""
+    """Return whether the module exports, with any batch if its inputs leave the batch open, and to ONNX."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
         module = graph_module(graph, inputs=list(feeds), outputs=list(expected)).eval()
         try:
             values = tuple(torch.tensor(value) for value in feeds.values())
         except TypeError:
             return ["strings"]
-        verdicts = []
         try:
             program = torch.export.export(module, values)
             results = program.module()(*values)
-            equal = all(torch.equal(a, b) for a, b in zip(results, module(*values), strict=True))
-            verdicts.append("exported" if equal else "export differs")
+            if not all(torch.equal(a, b) for a, b in zip(results, module(*values), strict=True)):
+                return ["export differs"]
         except Exception as error:
             return [f"not exported: {explain(error)}"]
+        verdicts = ["exported"]
         is_open = [port.shape is not None and len(port.shape) > 0 and port.shape[0] == -1 for port in module.inputs]
-        if not any(is_open):
-            return verdicts
-        shapes = tuple({0: torch.export.Dim.DYNAMIC} if each else None for each in is_open)
+        more = tuple(
+            torch.cat([value, value[:1]]) if each else value for value, each in zip(values, is_open, strict=True)
+        )
+        if any(is_open):
+            shapes = tuple({0: torch.export.Dim.DYNAMIC} if each else None for each in is_open)
+            try:
+                flexible = torch.export.export(module, values, dynamic_shapes=shapes)
+                for a, b in zip(flexible.module()(*more), module(*more), strict=True):
+                    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
+                verdicts.append("exported with any batch")
+                return [*verdicts, try_onnx(flexible, module, more)]
+            except Exception as error:
+                verdicts.append(f"not exported with any batch: {explain(error)}")
+        return [*verdicts, try_onnx(program, module, values)]
+
+
+def try_onnx(program: torch.export.ExportedProgram, module: torch.nn.Module, values: tuple[torch.Tensor, ...]) -> str:
+    """Return whether a program written as ONNX computes in onnxruntime what the module computes."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    expected = [result.detach().numpy() for result in module(*values)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.onnx")
         try:
-            program = torch.export.export(module, values, dynamic_shapes=shapes)
-            more = tuple(
-                torch.cat([value, value[:1]]) if each else value for value, each in zip(values, is_open, strict=True)
-            )
-            for a, b in zip(program.module()(*more), module(*more), strict=True):
-                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
-            verdicts.append("exported with any batch")
+            written = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False, opset_version=20)
+            assert written is not None
+            written.save(path)
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            names = [argument.name for argument in session.get_inputs()]
+            arrays = [value.numpy() for value in values]
+            results = session.run(None, dict(zip(names, arrays, strict=True)))
         except Exception as error:
-            verdicts.append(f"not exported with any batch: {explain(error)}")
-    return verdicts
+            return f"not ONNX: {explain(error)}"
+    worst = max(map(distance, results, expected), default=0.0)
+    return "ONNX agrees" if worst <= ONNX_TOLERANCE else f"ONNX differs: by {worst:.1e}"
 
 
 def explain(error: Exception) -> str:
