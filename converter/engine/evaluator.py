@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +25,7 @@ from .values import (
     DEAD,
     Array,
     Dead,
+    Reference,
     Resource,
     Tensor,
     Value,
@@ -37,6 +38,7 @@ from .values import (
     to_tensor,
 )
 from .variables import HANDLES
+from .writes import ASSIGNS, REFERENCES
 
 #: Computes the outputs of one step from its inputs.
 Action: TypeAlias = Callable[["Run", Sequence[Any]], "Value | tuple[Value, ...]"]
@@ -46,13 +48,18 @@ Watcher: TypeAlias = Callable[[str, Node, Sequence[Value]], None]
 #: The key of TensorFlow's name in the custom metadata of the nodes of an exported program.
 NODE_KEY = "tensorflow"
 
+#: Operations that take variables themselves and not their values.
+_TAKE_REFERENCES = REFERENCES | ASSIGNS.keys()
 _NO_OUTPUT = "the requested output does not exist"
 
 
 class Run:
-    """The state shared by the steps of one run: variables, constants, an optional watcher, and the mode."""
+    """The state shared by the steps of one run: variables, constants, an optional watcher, and the mode.
 
-    __slots__ = ("constants", "is_training", "tables", "variables", "watcher")
+    `written` are the names of the variables that the run changes: their values in `variables` are replaced.
+    """
+
+    __slots__ = ("constants", "is_training", "tables", "variables", "watcher", "written")
 
     def __init__(
         self,
@@ -62,10 +69,12 @@ class Run:
         *,
         is_training: bool = False,
         tables: Mapping[str, Table] | None = None,
+        written: Collection[str] = (),
     ) -> None:
         self.tables = tables or {}
         self.is_training = is_training
-        self.variables = variables
+        self.written = written
+        self.variables = dict(variables) if written else variables
         self.constants = constants
         self.watcher = watcher
 
@@ -74,6 +83,20 @@ class Run:
         if not isinstance(handle, Resource):
             raise TypeError(f"expected the handle of a variable, not a {type(handle).__name__}")
         return self.variables[handle.name]
+
+    def write(self, handle: Value, value: Value, sign: str) -> None:
+        """Assign to the variable behind a handle, or add or subtract."""
+        before = self.variable(handle)
+        assert isinstance(handle, Resource), "it has a variable"
+        assert isinstance(self.variables, dict), "the run says which variables it changes"
+        given = to_tensor(value, before.dtype).to(before.dtype)
+        if given.shape != before.shape:
+            raise ValueError(f"the variable has shape {list(before.shape)}, and its new value {list(given.shape)}")
+        self.variables[handle.name] = {"=": given, "+": before + given, "-": before - given}[sign]
+
+    def dereference(self, value: Value) -> Value:
+        """Return the present value of a variable of TensorFlow 1, and anything else as it is."""
+        return self.variable(value) if isinstance(value, Reference) else value
 
     def table(self, handle: Value) -> Table:
         """Return the table behind a handle."""
@@ -100,6 +123,8 @@ class Runnable:
         self.plan = plan
         #: Whether some step draws random numbers.
         self.is_random = any(is_random(step.node.op) for step in plan.all_steps())
+        #: The variables that change.
+        self.written = plan.written_variables
         self._actions: list[tuple[Step, Action]] = []
         for step in plan.steps:
             inner = []
@@ -137,7 +162,7 @@ class Runnable:
             for slot in step.release:
                 slots[slot] = None
         try:
-            return [slots[slot][output] for slot, output in plan.fetches]
+            return [run.dereference(slots[slot][output]) for slot, output in plan.fetches]
         except IndexError:
             raise GraphError(_NO_OUTPUT) from None
 
@@ -175,6 +200,8 @@ def _run_step_with_name(step: Step, action: Action, run: Run, inputs: Sequence[V
 
 def _run_step(step: Step, action: Action, run: Run, inputs: Sequence[Value]) -> Value | tuple[Value, ...]:
     """Run a step; add the node and the shapes of the inputs to an error."""
+    if run.written and not step.branches and step.node.op not in _TAKE_REFERENCES:
+        inputs = [run.dereference(value) for value in inputs]
     try:
         return action(run, inputs)
     except GraphError as error:
@@ -227,6 +254,9 @@ def to_weight(value: Array, dtype: torch.dtype) -> Tensor:
 def _make_action(step: Step, dtype: torch.dtype, limits: ReferenceLimits, inner: Sequence[Runnable]) -> Action:
     node = step.node
     op = node.op
+    if len(inner) == 1:
+        (called,) = inner
+        return lambda run, inputs: tuple(called.run(run, {}, inputs))
     if op == "Const":
         key = step.constant
         return lambda run, inputs: run.constants[key]
@@ -237,9 +267,13 @@ def _make_action(step: Step, dtype: torch.dtype, limits: ReferenceLimits, inner:
         handle = Resource(step.name)
         if op == "VarHandleOp":
             return lambda run, inputs: handle
-        return lambda run, inputs: run.variable(handle)
+        reference = Reference(step.name)
+        return lambda run, inputs: reference if reference.name in run.written else run.variable(handle)
     if op in PLACEHOLDERS:
         return _read_feed
+    if op in ASSIGNS:
+        sign = ASSIGNS[op]
+        return lambda run, inputs: _assign(run, *inputs, sign=sign)
     call = Call(step.name, op, node.attributes, dtype, limits)
     if op in _READS:
         read = _READS[op]
@@ -260,6 +294,12 @@ def _make_action(step: Step, dtype: torch.dtype, limits: ReferenceLimits, inner:
     assert supported is not None, "a plan with unsupported operations is never run"
     kernel = supported.kernel
     return lambda run, inputs: kernel(call, *inputs)
+
+
+def _assign(run: Run, handle: Value, value: Value, *, sign: str) -> tuple[Value, ...]:
+    """Change a variable, and return it."""
+    run.write(handle, run.dereference(value), sign)
+    return (handle,)
 
 
 def _read_feed(run: Run, inputs: Sequence[Value]) -> Value:

@@ -80,6 +80,8 @@ class GraphModule(nn.Module):
     Moving statistics of batch norms and variables that are not floating-point are buffers.
     A variable that the program did not train is a parameter without a gradient.
     A graph for inference never updates moving statistics: training continues with fixed ones.
+    Variables that the graph changes, such as counters and the state of a stateful layer, are buffers, which every call
+    changes; `reset_state` sets them to the values of the checkpoint.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class GraphModule(nn.Module):
         # Each module has a class of its own, so that its `forward` has the inputs as arguments.
         self.__class__ = type(type(self).__name__, (type(self),), {"forward": _make_forward(self._arguments)})
         # Not a shared evaluator: its variables become the parameters of this module.
-        evaluator = Evaluator(graph, dtype=dtype, weights=weights, dropout=interface.dropout)
+        evaluator = Evaluator(graph, dtype=dtype, weights=weights, dropout=interface.dropout, keeps_state=True)
         evaluator.variables.update(variables or {})
         self._dtype = evaluator.dtype
         self._feed_targets: list[tuple[TensorKey, Node]] = [graph.locate(port.tensor) for port in self.inputs]
@@ -115,13 +117,23 @@ class GraphModule(nn.Module):
         self._runnable: Runnable = evaluator.runnable([port.tensor for port in self.outputs], feeds)
         self._tables = evaluator.tables
         fixed = find_statistics(self._runnable.plan)
+        written = self._runnable.written
+        #: Changes of variables that TensorFlow would make after all reads, and that cannot be run.
+        self.left_out: tuple[str, ...] = self._runnable.plan.left_out
+        #: The names of the buffers that a call changes.
+        self.state_names: tuple[str, ...] = ()
+        self._initial: dict[str, Tensor] = {}
         self._variables: list[tuple[str, nn.Module, str]] = []
         for name, value in evaluator.variables.items():
-            is_parameter = value.is_floating_point() and name not in fixed
+            is_parameter = value.is_floating_point() and name not in fixed | written
             owner, attribute = self._register(
                 name, name, value, is_parameter=is_parameter, is_trained=graph.trainable.get(name, True)
             )
             self._variables.append((name, owner, attribute))
+            if name in written:
+                self._initial[name] = value.clone()
+        names = {id(tensor): key for key, tensor in self.named_buffers()}
+        self.state_names = tuple(names[id(tensor)] for _, tensor in self._list_state())
         self._constants: dict[tuple[str, str], Value] = {}
         self._tensors: list[tuple[tuple[str, str], nn.Module, str]] = []
         frozen = find_frozen_weights(self._runnable.plan, evaluator.constants)
@@ -162,6 +174,15 @@ class GraphModule(nn.Module):
         self.variable_names[".".join([*names, last])] = name
         return owner, last
 
+    def _list_state(self) -> list[tuple[str, Tensor]]:
+        """Return the buffers that a call changes, by TensorFlow's names."""
+        return [(name, getattr(owner, at)) for name, owner, at in self._variables if name in self._runnable.written]
+
+    def reset_state(self) -> None:
+        """Set the variables that calls change to the values with which the module was made."""
+        for name, tensor in self._list_state():
+            tensor.copy_(self._initial[name])
+
     def make_float64(self) -> GraphModule:
         """Return a new module of the same graph that computes in float64 on the CPU, with this module's weights."""
         graph, interface, weights = self._origin
@@ -195,9 +216,17 @@ class GraphModule(nn.Module):
         }
         variables = {name: getattr(owner, attribute) for name, owner, attribute in self._variables}
         constants = self._constants | {key: getattr(owner, attribute) for key, owner, attribute in self._tensors}
-        run = Run(variables, constants, is_training=self.training, tables=self._tables)
+        written = self._runnable.written
+        # Gradients need the values that the buffers have before they change.
+        variables |= {name: tensor.clone() for name, tensor in self._list_state()}
+        run = Run(variables, constants, is_training=self.training, tables=self._tables, written=written)
         values = self._runnable.run(run, feeds | self._fixed)
         results = [self._to_output(port, value) for port, value in zip(self.outputs, values, strict=True)]
+        if written:
+            # An output may be the buffer itself.
+            results = [result.clone() for result in results]
+            for name, tensor in self._list_state():
+                tensor.copy_(run.variables[name].detach())
         if self.output_form == "one":
             return results[0]
         return dict(zip(self.output_keys, results, strict=True)) if self.output_form == "dict" else tuple(results)

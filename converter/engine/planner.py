@@ -3,22 +3,23 @@
 There are three passes over the nodes that the fetches depend on. The first puts every node after its inputs.
 The second marks the branches that a Switch with a known predicate does not take.
 The third finds the nodes that are still needed without the dead inputs of each Merge.
+If variables are changed, these changes are added, and everything is put in TensorFlow's order.
 Each pass is a loop, so that the depth of a graph is not limited by Python's stack.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from converter.errors import GraphError, GraphLimitError
+from converter.errors import GraphError, GraphLimitError, TensorNameError
 from tfckpt.graphs.graph import Node
 
 from .bodies import IFS, MERGES, SWITCHES, Body, Program, data_inputs
 from .limits import ReferenceLimits
 from .registry import is_supported
 from .scopes import Argument, End, Expansion, Feed, Site, TensorKey
-from .writes import FunctionWrites, find_earlier_write
+from .writes import ASSIGNS, FunctionWrites, Order
 
 _WHILES = {"While", "StatelessWhile"}
 _CASES = {"Case", "StatelessCase"}
@@ -55,6 +56,12 @@ class Plan:
     fetches: tuple[tuple[int, int], ...]
     #: Whether a Switch is decided only at run time, so that values may be dead.
     may_be_dead: bool
+    #: The variables that its own steps change: names of nodes, and positions of arguments.
+    written: frozenset[str | int] = frozenset()
+    #: Arguments that TensorFlow would change in a way that cannot be run, and that nothing reads afterwards.
+    skipped: frozenset[int] = frozenset()
+    #: Changes of variables that are left out, as names with operations, in this plan and its branches and loops.
+    left_out: tuple[str, ...] = ()
 
     def read_arguments(self) -> set[int]:
         """Return the positions of the arguments that its steps use."""
@@ -73,6 +80,11 @@ class Plan:
                 pending += [branch for step in plan.steps for branch in step.branches]
         return plans
 
+    @property
+    def written_variables(self) -> frozenset[str]:
+        """The names of the variables that it or one of its branches and loops changes."""
+        return frozenset(name for plan in self.all_plans() for name in plan.written if isinstance(name, str))
+
     def all_steps(self) -> list[Step]:
         """Return every step, including those of branches and loops."""
         return [step for plan in self.all_plans() for step in plan.steps]
@@ -81,32 +93,54 @@ class Plan:
 class Planner:
     """The maker of plans for one program; a function that an If, Case or While runs is planned once.
 
-    What must not run is only noted, in `unsupported` and `changed`, so that a plan can also be shown.
+    What must not run is only noted, in `unsupported` and `changed`, so that a plan can also be shown. With
+    `keeps_state`, all changes of variables are run, else only those that a fetch depends on.
     """
 
-    def __init__(self, program: Program, limits: ReferenceLimits) -> None:
+    def __init__(self, program: Program, limits: ReferenceLimits, *, keeps_state: bool = False) -> None:
         self._program = program
         self._limits = limits
         self._branches: dict[str, Plan] = {}
         self._open: list[str] = []
-        self._writes = FunctionWrites(program.graph.functions)
+        self.writes = FunctionWrites(program.graph.functions)
+        self.keeps_state = keeps_state
+        #: Whether functions that change variables are run as a whole: not if a tensor in one is fed or fetched.
+        self.runs_writes = True
         self.unsupported: dict[str, str] = {}
-        #: The first read of a variable after a control dependency that would change it.
+        #: Changes of variables that are left out: nothing reads them, and they cannot be run.
+        self.skipped: dict[str, str] = {}
+        #: The first read of a variable that is changed in a way that cannot be run.
         self.changed: GraphError | None = None
 
     def plan(self, fetches: Sequence[str], feeds: Mapping[str, bool | None]) -> Plan:
         """Return the plan for tensors of the graph."""
-        expansion = Expansion(self._program, self._program.main, {}, self._limits)
+        try:
+            return self._plan(fetches, feeds)
+        except TensorNameError:
+            if not self.runs_writes:
+                raise
+        self.runs_writes = False
+        return self._plan(fetches, feeds)
+
+    def _plan(self, fetches: Sequence[str], feeds: Mapping[str, bool | None]) -> Plan:
+        expansion = self._expand(self._program.main, {})
         keys = {expansion.locate(name)[0]: value for name, value in feeds.items()}
-        expansion = Expansion(self._program, self._program.main, keys, self._limits)
+        expansion = self._expand(self._program.main, keys)
         ends = []
         for name in fetches:
             scope, reference = expansion.find(name)
             ends.append(expansion.follow(scope, reference))
-        return _Planning(self, expansion, ends, "").build()
+        plan = _Planning(self, expansion, ends, "").build()
+        return dataclasses.replace(plan, left_out=tuple(f"{name} ({op})" for name, op in self.skipped.items()))
+
+    def _expand(self, body: Body, feeds: Mapping[TensorKey, bool | None]) -> Expansion:
+        def is_whole(name: str) -> bool:
+            return self.runs_writes and self.writes.has_effects(name)
+
+        return Expansion(self._program, body, feeds, self._limits, is_whole)
 
     def branch(self, name: str, caller: Node) -> Plan:
-        """Return the plan of a whole function, for an If, Case or While."""
+        """Return the plan of a whole function, for an If, Case or While, or for a call that changes variables."""
         if name in self._branches:
             return self._branches[name]
         if name in self._open:
@@ -120,25 +154,27 @@ class Planner:
             )
         self._open.append(name)
         body: Body = self._program.function(name, caller=caller)
-        expansion = Expansion(self._program, body, {}, self._limits)
+        expansion = self._expand(body, {})
         ends = [expansion.follow(expansion.root, reference) for reference in body.returns]
         plan = _Planning(self, expansion, ends, f"{name}/").build()
         self._open.pop()
         self._branches[name] = plan
         return plan
 
-    def check_writes(self, sites: Sequence[Site], expansion: Expansion) -> None:
-        """Note the first site that reads a variable after a control dependency changes it."""
-        if self.changed is None:
-            self.changed = find_earlier_write(sites, expansion, self._writes, self._limits.max_operations)
+    def branches(self, node: Node) -> tuple[Plan, ...]:
+        """Return the plans of the functions that a node runs, or among which it chooses at run time."""
+        called = self._program.called_function(node)
+        names = _branch_functions(node) if called is None else [called]
+        return tuple(self.branch(name, node) for name in names)
 
-    def check_loop(self, node: Node, name: str, branches: Sequence[Plan]) -> None:
-        """Note a loop whose body changes a variable that the loop reads."""
-        changed = set().union(*(self._writes.positions(function) for function in _branch_functions(node)))
-        if self.changed is None and any(changed & plan.read_arguments() for plan in branches):
-            self.changed = GraphError(
-                "the loop reads a variable and changes it, which is not supported", node=name, op=node.op
-            )
+    def can_run(self, node: Node) -> bool:
+        """Return whether an operation is supported."""
+        return is_supported(node.op) or self._program.called_function(node) is not None
+
+    def note_change(self, message: str, site: Site, name: str) -> None:
+        """Note why the order of changes cannot be followed; only the first reason is kept."""
+        if self.changed is None:
+            self.changed = GraphError(message, node=name, op=site.node.op)
 
     @property
     def limits(self) -> ReferenceLimits:
@@ -161,27 +197,32 @@ class _Planning:
         self._dead: set[tuple[tuple[int, str], int]] = set()
         self._all_dead: set[tuple[int, str]] = set()
         self._cycle: list[str] = []
+        self._state: dict[tuple[int, str], bool] = {}  # False while its inputs are being visited
+        self._written: set[str | int] = set()
+        self._skipped: set[int] = set()
 
     def build(self) -> Plan:
         """Return the finished plan."""
-        self._sort()
-        for key in self._order:
-            self._mark_dead(key)
-        needed = self._find_needed()
+        ends = [end[0] for end in self._ends if isinstance(end, tuple)]
+        self._sort(ends)
+        for end in self._ends:
+            if self._is_dead(end) and isinstance(end, tuple):
+                raise GraphError("is on a branch that is not taken", node=end[0].name, op=end[0].node.op)
+        needed = self._add_changes(self._find_needed(ends), ends)
         unsupported = [self._sites[key] for key in self._order if key in needed and not self._is_supported(key)]
         self._planner.unsupported |= {self._prefix + site.name: site.node.op for site in unsupported}
         if self._cycle and not unsupported:
             raise GraphError(f"the graph has a cycle: {' -> '.join(self._cycle)}")
-        self._planner.check_writes([self._sites[key] for key in self._order if key in needed], self._expansion)
         return self._assemble(needed)
 
     def _is_supported(self, key: tuple[int, str]) -> bool:
-        return is_supported(self._sites[key].node.op)
+        return self._planner.can_run(self._sites[key].node)
 
-    def _sort(self) -> None:
-        """Collect every site that the fetches depend on, each after its inputs."""
-        state: dict[tuple[int, str], bool] = {}  # False while its inputs are being visited
-        stack = [end[0] for end in reversed(self._ends) if isinstance(end, tuple)]
+    def _sort(self, ends: Sequence[Site]) -> None:
+        """Collect every site that these depend on, each after its inputs, and mark those that are dead."""
+        state = self._state
+        stack = list(reversed(ends))
+        first = len(self._order)
         limit = self._planner.limits.max_operations
         while stack:
             site = stack[-1]
@@ -202,6 +243,8 @@ class _Planning:
                         self._note_cycle(stack, state, end[0])
                     elif end[0].key not in state:
                         stack.append(end[0])
+        for key in self._order[first:]:
+            self._mark_dead(key)
 
     def _note_cycle(self, stack: list[Site], state: Mapping[tuple[int, str], bool], start: Site) -> None:
         """Remember the names of the first cycle.
@@ -234,19 +277,158 @@ class _Planning:
             if decision is not None:
                 self._dead.add((key, 0 if decision else 1))
 
-    def _find_needed(self) -> set[tuple[int, str]]:
-        for end in self._ends:
-            if self._is_dead(end) and isinstance(end, tuple):
-                raise GraphError("is on a branch that is not taken", node=end[0].name, op=end[0].node.op)
-        stack = [end[0].key for end in self._ends if isinstance(end, tuple)]
+    def _find_needed(self, ends: Sequence[Site]) -> set[tuple[int, str]]:
+        stack = [end.key for end in ends]
         needed: set[tuple[int, str]] = set()
         while stack:
             key = stack.pop()
             if key not in needed:
                 needed.add(key)
-                ends = [*self._live_inputs(key), *self._pivots[key]]
-                stack += [end[0].key for end in ends if isinstance(end, tuple)]
+                inputs = [*self._live_inputs(key), *self._pivots[key]]
+                stack += [end[0].key for end in inputs if isinstance(end, tuple)]
         return needed
+
+    def _add_changes(self, needed: set[tuple[int, str]], ends: Sequence[Site]) -> set[tuple[int, str]]:
+        """Return what is needed with the changes of variables, and put everything in TensorFlow's order."""
+        planner = self._planner
+        root = self._expansion.root.body
+        if planner.runs_writes and not any(map(planner.writes.is_effect, root.nodes.values())):
+            return needed  # what is expanded changes nothing
+        order = self._find_order(needed, ends)
+        candidates = self._find_candidates(order)
+        if not candidates:
+            return needed
+        cones = {site.key: self._find_cone(site) for site in candidates if site.key not in needed}
+        runnable = {site.key for site in candidates if self._can_run(site, cones.get(site.key))}
+        every = needed.union(*(cone or () for cone in cones.values()))
+        order = self._find_order(every, ends)
+        forced = self._find_forced(order, needed, cones)
+        for key in list(forced):
+            op = self._sites[key].node.op
+            if not planner.runs_writes or (key not in runnable and op not in ASSIGNS):
+                self._refuse(order, key, needed)
+                forced.remove(key)
+        is_whole = planner.keeps_state or root.is_function
+        chosen = forced | (runnable & cones.keys() if is_whole and planner.runs_writes else set())
+        for site in candidates:
+            if site.key not in chosen | needed:
+                planner.skipped[self._prefix + site.name] = site.node.op
+                self._skipped |= {at for at in map(order.variable_of, [site] * 64, range(64)) if isinstance(at, int)}
+        needed = needed.union(*(cones[key] or () for key in chosen))
+        self._check_order(order, needed)
+        for site in candidates:
+            if site.key in needed:
+                self._note_written(order, site)
+        self._order = sorted(needed, key=order.position)
+        return needed
+
+    def _find_order(self, keys: Collection[tuple[int, str]], ends: Sequence[Site]) -> Order:
+        sites = [self._sites[key] for key in self._order if key in keys]
+        limit = self._planner.limits.max_operations
+        return Order(self._expansion, self._planner.writes, limit, sites, {end.key for end in ends})
+
+    def _find_candidates(self, order: Order) -> list[Site]:
+        """Return the operations that change variables when TensorFlow runs the fetches."""
+        root = self._expansion.root
+        writes = self._planner.writes
+        if root.body.is_function:
+            return [Site(root, node) for node in root.body.nodes.values() if writes.is_effect(node)]
+        return [site for site in order.ancestors() if writes.is_effect(site.node) and not order.is_dead(site)]
+
+    def _find_cone(self, site: Site) -> set[tuple[int, str]] | None:
+        """Return what a change needs; None if it cannot be computed."""
+        cycle = self._cycle
+        self._sort([site])
+        found, self._cycle = self._cycle, cycle
+        return None if found != cycle or self._is_dead((site, 0)) else self._find_needed([site])
+
+    def _can_run(self, site: Site, cone: set[tuple[int, str]] | None) -> bool:
+        if site.node.op not in ASSIGNS and not self._planner.can_run(site.node):
+            return False
+        return cone is not None and all(map(self._is_supported, cone))
+
+    def _find_forced(
+        self, order: Order, needed: set[tuple[int, str]], cones: Mapping[tuple[int, str], set[tuple[int, str]] | None]
+    ) -> set[tuple[int, str]]:
+        """Return the changes that come before a read that is needed, and so on for what they need."""
+        forced: set[tuple[int, str]] = set()
+        current = set(needed)
+        writes = [access for access in order.accesses if access.is_write and access.site.key in cones]
+        while True:
+            new = {
+                write.site.key
+                for write in writes
+                if write.site.key not in forced
+                for access in order.accesses
+                if access.variable == write.variable and access.site.key in current and order.is_before(write, access)
+            }
+            if not new:
+                return forced
+            forced |= new
+            current = current.union(*(cones[key] or () for key in new))
+
+    def _refuse(self, order: Order, key: tuple[int, str], needed: set[tuple[int, str]]) -> None:
+        """Note that a change cannot be run, and that something reads the variable afterwards."""
+        for write in order.accesses:
+            for access in order.accesses:
+                if (
+                    write.site.key == key
+                    and access.variable == write.variable
+                    and access.site.key in needed
+                    and order.is_before(write, access)
+                ):
+                    self._planner.note_change(
+                        f"reads a variable after {write.site.name} ({write.site.node.op}) changes it, which is not "
+                        "supported: feed this tensor, or fetch one that does not depend on the change",
+                        access.site,
+                        self._prefix + access.site.name,
+                    )
+
+    def _check_order(self, order: Order, needed: set[tuple[int, str]]) -> None:
+        """Note changes whose order is left to chance, or that cannot be followed."""
+        accesses = [access for access in order.accesses if access.site.key in needed]
+        for write in accesses:
+            for access in accesses if write.is_write else ():
+                if access.variable != write.variable or access.site.key == write.site.key:
+                    continue
+                if not order.is_before(write, access) and not order.is_before(access, write):
+                    self._planner.note_change(
+                        f"uses a variable that {write.site.name} ({write.site.node.op}) changes, and the graph does "
+                        "not determine which of the two runs first",
+                        access.site,
+                        self._prefix + access.site.name,
+                    )
+        changed = {access.variable for access in accesses if access.is_write}
+        for site in [self._sites[key] for key in self._order if key in needed]:
+            if order.shares_memory(site) in changed:
+                message = "shares the memory of a variable that changes, which is not supported"
+                self._planner.note_change(message, site, self._prefix + site.name)
+
+    def _note_written(self, order: Order, site: Site) -> None:
+        """Note the variables that a step changes, and those that it leaves out although they are read afterwards."""
+        first = 1 if site.node.op in IFS | _CASES else 0
+        plans = self._planner.branches(site.node)
+        written = {at for plan in plans for at in plan.written if isinstance(at, int)} if plans else {0}
+        skipped = {at for plan in plans for at in plan.skipped}
+        for position in written:
+            variable = order.variable_of(site, (first if plans else 0) + position)
+            if variable is not None:
+                self._written.add(variable if isinstance(variable, int) else self._prefix + order.name_of(variable))
+        for position in skipped:
+            variable = order.variable_of(site, first + position)
+            if isinstance(variable, int):
+                self._skipped.add(variable)
+            writes = [access for access in order.accesses if access.site.key == site.key]
+            for access in order.accesses:
+                if access.variable == variable and any(order.is_before(write, access) for write in writes):
+                    self._planner.note_change(
+                        f"reads a variable after {site.name} ({site.node.op}) changes it, which is not supported",
+                        access.site,
+                        self._prefix + access.site.name,
+                    )
+        if site.node.op in _WHILES and any(skipped & plan.read_arguments() for plan in plans):
+            message = "the loop reads a variable and changes it, which is not supported"
+            self._planner.note_change(message, site, self._prefix + site.name)
 
     def _live_inputs(self, key: tuple[int, str]) -> list[End]:
         inputs = self._inputs[key]
@@ -284,9 +466,6 @@ class _Planning:
         for key in order:
             site = self._sites[key]
             may_be_dead |= site.node.op in SWITCHES
-            branches = tuple(self._planner.branch(name, site.node) for name in _branch_functions(site.node))
-            if site.node.op in _WHILES:
-                self._planner.check_loop(site.node, self._prefix + site.name, branches)
             steps.append(
                 Step(
                     name=self._prefix + site.name,
@@ -295,11 +474,20 @@ class _Planning:
                     inputs=inputs[key],
                     pivots=pivots[key],
                     release=tuple(release.get(key, ())),
-                    branches=branches,
+                    branches=self._planner.branches(site.node),
                     constant=(site.scope.body.name, site.node.name),
                 )
             )
-        return Plan(tuple(steps), len(slots) + len(arguments) + len(feeds), arguments, feeds, fetches, may_be_dead)
+        return Plan(
+            tuple(steps),
+            len(slots) + len(arguments) + len(feeds),
+            arguments,
+            feeds,
+            fetches,
+            may_be_dead,
+            frozenset(self._written),
+            frozenset(self._skipped),
+        )
 
 
 def _branch_functions(node: Node) -> list[str]:

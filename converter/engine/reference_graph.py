@@ -57,7 +57,7 @@ class Operation:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Survey:
-    """A plan that may not be fit to run: its unsupported operations by node, and a read of a changed variable."""
+    """A plan that may not be fit to run: its unsupported operations by node, and a change that cannot be followed."""
 
     plan: Plan
     unsupported: Mapping[str, str]
@@ -276,19 +276,36 @@ class ReferenceGraph:
             for step in plan.steps
         )
 
-    def survey(self, fetches: Sequence[str], feeds: Mapping[str, bool | None], *, dropout: bool = False) -> Survey:
-        """Return the plan for some fetches, with everything that prevents it from being run."""
-        planner = Planner(self._with_dropout if dropout else self._program, self.limits)
+    def survey(
+        self,
+        fetches: Sequence[str],
+        feeds: Mapping[str, bool | None],
+        *,
+        dropout: bool = False,
+        keeps_state: bool = False,
+    ) -> Survey:
+        """Return the plan for some fetches, with everything that prevents it from being run.
+
+        With `keeps_state` it changes all variables that TensorFlow changes, else only those that are read afterwards.
+        """
+        planner = Planner(self._with_dropout if dropout else self._program, self.limits, keeps_state=keeps_state)
         plan = planner.plan(fetches, feeds)
         return Survey(plan, dict(planner.unsupported), planner.changed)
 
-    def plan(self, fetches: Sequence[str], feeds: Mapping[str, bool | None], *, dropout: bool = False) -> Plan:
-        """Return the plan for some fetches; dropout is left out unless `dropout`.
+    def plan(
+        self,
+        fetches: Sequence[str],
+        feeds: Mapping[str, bool | None],
+        *,
+        dropout: bool = False,
+        keeps_state: bool = False,
+    ) -> Plan:
+        """Return the plan for some fetches; dropout is left out unless `dropout`; see `survey` for `keeps_state`.
 
-        Raises one `UnsupportedOpError` for all operations that cannot be run, and `GraphError` if a variable is read
-        after a control dependency changes it.
+        Raises one `UnsupportedOpError` for all operations that cannot be run, and `GraphError` if a variable changes
+        in a way that cannot be run or in an order that is left to chance.
         """
-        survey = self.survey(fetches, feeds, dropout=dropout)
+        survey = self.survey(fetches, feeds, dropout=dropout, keeps_state=keeps_state)
         if survey.unsupported:
             raise UnsupportedOpError(list(survey.unsupported.items()))
         if survey.changed is not None:
@@ -322,10 +339,12 @@ class Evaluator:
         dtype: str | torch.dtype = "float32",
         weights: Weights = "graph",
         dropout: bool = False,
+        keeps_state: bool = False,
     ) -> None:
         check_weights(weights)
         self.graph = graph
         self.dropout = dropout
+        self.keeps_state = keeps_state
         self.dtype = _check_dtype(dtype)
         self.weights = weights
         self.variables: dict[str, Tensor] = {}
@@ -374,7 +393,7 @@ class Evaluator:
         """Return the runnable plan for some fetches, and read its variables; it is created once for the same names."""
         key = tuple(fetches), tuple(sorted(feeds.items(), key=lambda item: item[0]))
         if key not in self._runnables:
-            plan = self.graph.plan(fetches, feeds, dropout=self.dropout)
+            plan = self.graph.plan(fetches, feeds, dropout=self.dropout, keeps_state=self.keeps_state)
             runnable = Runnable(plan, self.dtype, self.graph.limits, self.constants, self._branches)
             handles = {step.name: step.node for step in plan.all_steps() if step.node.op in HANDLES}
             missing = {name: node for name, node in handles.items() if name not in self.variables}
@@ -399,7 +418,8 @@ class Evaluator:
         with torch.inference_mode(), torch.random.fork_rng(devices=[], enabled=runnable.is_random):
             if runnable.is_random:
                 torch.manual_seed(_SEED)
-            return runnable.run(Run(self.variables, self.constants, watcher, tables=self.tables), fed)
+            run = Run(self.variables, self.constants, watcher, tables=self.tables, written=runnable.written)
+            return runnable.run(run, fed)
 
 
 def _to_variable(array: Array, dtype: torch.dtype) -> Tensor:

@@ -9,7 +9,7 @@ of a graph is not limited by Python's stack.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -84,14 +84,21 @@ class Expansion:
     """The scopes of one evaluation; a scope is created when a reference first leads into it.
 
     `feeds` are the tensors that will be fed, with the value of a bool scalar, which can decide branches, or None.
+    Functions for which `is_whole` returns true are not expanded.
     """
 
     def __init__(
-        self, program: Program, body: Body, feeds: Mapping[TensorKey, bool | None], limits: ReferenceLimits
+        self,
+        program: Program,
+        body: Body,
+        feeds: Mapping[TensorKey, bool | None],
+        limits: ReferenceLimits,
+        is_whole: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self._program = program
         self._feeds = feeds
         self._limits = limits
+        self._is_whole = is_whole
         self._scopes: dict[tuple[int, str], Scope] = {}
         self.root = Scope(0, body)
 
@@ -139,7 +146,7 @@ class Expansion:
         raise self.too_many()
 
     def enter(self, scope: Scope, node: Node) -> Scope | None:
-        """Return the scope that a call enters; None if the node calls no function, or one known only at run time."""
+        """Return the scope that a call enters; None if it calls none, a whole one, or one known only at run time."""
         key = scope.identity, node.name
         if key in self._scopes:
             return self._scopes[key]
@@ -152,7 +159,7 @@ class Expansion:
             if decision is not None:
                 name = str(node.attributes.get("then_branch" if decision else "else_branch"))
                 inputs = inputs[1:]
-        if name is None:
+        if name is None or self._is_whole(name):
             return None
         if scope.depth >= self._limits.max_call_depth:
             raise GraphLimitError(

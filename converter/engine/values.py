@@ -26,6 +26,11 @@ class Resource:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Reference(Resource):
+    """A variable of TensorFlow 1 that changes during the run: operations use the value that it has when they run."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TensorList:
     """The immutable list of tensors, or of lists, that the TensorList operations pass on."""
 

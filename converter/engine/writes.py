@@ -1,20 +1,19 @@
-"""Changes of variables that come before a read.
+"""Which operations change variables, and in which order variables are changed and read.
 
-The engine runs what the fetches need and never changes a variable. A TensorFlow session also runs control dependencies.
-If one of them writes a variable that is read afterwards, the engine would compute something else, so the plan is
-refused. A write after the read, such as a training step that the loss waits for, changes nothing and is left out.
+TensorFlow runs what the fetches need and all control dependencies of it. Between two operations on one variable, of
+which one changes it, data and control dependencies have to determine the order; otherwise the result is left to chance,
+and the plan is refused. In a function of TensorFlow 2 they always do.
 
-A tensor that comes from a variable of TensorFlow 1 may share its memory, so every operation on it counts as a read.
+A tensor that comes from a variable of TensorFlow 1 shares its memory, so every operation on it counts as a read.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from converter.errors import GraphError
 from tfckpt.graphs.graph import Function, Node
 
 from .bodies import CALLS, IFS, MAX_LINKS, MERGES, SWITCHES, data_inputs
@@ -25,6 +24,17 @@ _WRITES = re.compile(
     r"(Resource)?(Assign(Add|Sub)?(VariableOp)?|Scatter(Nd)?(Add|Div|Max|Min|Mul|Sub|Update)|(Sparse)?Apply\w+"
     r"|StridedSliceAssign|CountUpTo)"
 )
+#: The writes that can be run: the value is assigned, added or subtracted.
+ASSIGNS = {
+    "Assign": "=",
+    "AssignAdd": "+",
+    "AssignSub": "-",
+    "AssignVariableOp": "=",
+    "AssignAddVariableOp": "+",
+    "AssignSubVariableOp": "-",
+}
+#: Operations that pass a variable itself on, so that only what uses their output reads it.
+REFERENCES = {"Identity", "RefIdentity", *SWITCHES, *MERGES}
 #: Operations that pass a variable, or its memory, through from their first input.
 _ALIASES = {"Enter", "ExpandDims", "Identity", "Reshape", "Snapshot", "Squeeze", "StopGradient", *SWITCHES}
 _ALIASES |= {"RefEnter", "RefIdentity"}
@@ -41,9 +51,9 @@ _FUNCTIONS = {
 #: Stands for the begin of a call: what runs before the call runs before everything in the function.
 _BEGIN = Node("^begin", "NoOp", (), {})
 
-_Key: TypeAlias = tuple[int, str]
+Key: TypeAlias = tuple[int, str]
 #: A variable: the key of its node, or the position of an argument of the outermost body.
-_Variable: TypeAlias = "_Key | int"
+Variable: TypeAlias = "Key | int"
 
 
 class FunctionWrites:
@@ -52,6 +62,7 @@ class FunctionWrites:
     def __init__(self, functions: Mapping[str, Function]) -> None:
         self._functions = functions
         self._positions: dict[str, set[int]] = {}
+        self._effects: dict[str, bool] = {}
 
     def written_inputs(self, node: Node) -> list[str]:
         """Return the references to the variables that an operation, or a function it calls, writes."""
@@ -61,6 +72,28 @@ class FunctionWrites:
         names, first = self._called(node)
         positions = sorted(set().union(*map(self.positions, names)))
         return [inputs[first + position] for position in positions if first + position < len(inputs)]
+
+    def has_effects(self, name: str) -> bool:
+        """Return whether a function, or one that it calls, writes a variable."""
+        if name not in self._effects:
+            self._effects[name] = self._find_effects(name)
+        return self._effects[name]
+
+    def _find_effects(self, name: str) -> bool:
+        pending, seen = [name], {name}
+        while pending:
+            function = self._functions.get(pending.pop())
+            for node in () if function is None else function.nodes:
+                if _WRITES.fullmatch(node.op):
+                    return True
+                new = set(self._called(node)[0]) - seen
+                seen |= new
+                pending += new
+        return False
+
+    def is_effect(self, node: Node) -> bool:
+        """Return whether an operation writes a variable, itself or in a function that it calls."""
+        return bool(_WRITES.fullmatch(node.op)) or any(map(self.has_effects, self._called(node)[0]))
 
     def positions(self, name: str) -> set[int]:
         """Return the positions of the arguments that a function writes."""
@@ -102,72 +135,106 @@ def _passes_through(node: Node) -> bool:
     return bool(node.inputs) and (node.op in _ALIASES or _WRITES.fullmatch(node.op) is not None)
 
 
-def find_earlier_write(
-    sites: Sequence[Site], expansion: Expansion, functions: FunctionWrites, most: int
-) -> GraphError | None:
-    """Return an error for a site that reads a variable after a control dependency writes it; None if there is none.
-
-    `sites` are all operations that will run. Raises `GraphLimitError` if they depend on more than `most` others.
-    """
-    return _Ancestry(expansion, functions, most).check(sites)
-
-
 @dataclasses.dataclass(slots=True)
 class _Past:
-    """What runs before a site: the operations directly before it, and the variables written by then, as bits."""
+    """What runs before a site: the operations directly before it, and all accesses to variables by then, as bits."""
 
     parents: list[Site]
-    #: The variables that the site itself writes.
-    own: int
-    written: int = 0
+    accesses: int = 0
 
 
-class _Ancestry:
-    """The operations that run before some sites, followed through data inputs and control dependencies.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Access:
+    """An operation that reads or writes a variable; `bit` stands for it in the past of other operations."""
 
-    A call is one operation here: its function is not entered.
+    site: Site
+    variable: Variable
+    is_write: bool
+    bit: int
+
+
+class Order:
+    """The order in which some sites run, followed through data inputs and control dependencies.
+
+    `sites` are all operations that will run, and `ends` those whose values are fetched. A call is over when the sites
+    in its function have run. Raises `GraphLimitError` if the sites depend on more than `most` others.
     """
 
-    def __init__(self, expansion: Expansion, functions: FunctionWrites, most: int) -> None:
+    def __init__(
+        self, expansion: Expansion, functions: FunctionWrites, most: int, sites: Sequence[Site], ends: Collection[Key]
+    ) -> None:
         self._expansion = expansion
         self._functions = functions
         self._most = most
-        self._bits: dict[_Variable, int] = {}
-        self._past: dict[_Key, _Past] = {}
-        self._finished: set[_Key] = set()
-        self._dead: dict[_Key, set[int] | None] = {}  # dead outputs; None for all of them
+        self._sites: dict[Key, Site] = {}
+        self._past: dict[Key, _Past] = {}
+        self._finished: dict[Key, int] = {}
+        self._dead: dict[Key, set[int] | None] = {}  # dead outputs; None for all of them
+        self._inside: dict[Key, list[Site]] = {}
+        for site in sites:
+            scope = site.scope
+            while scope.caller is not None:
+                self._inside.setdefault((scope.caller.identity, _call_of(scope)), []).append(site)
+                scope = scope.caller
+        found = [
+            (site, variable, is_write)
+            for site in sites
+            for variable, is_write in self._find_accesses(site, is_end=site.key in ends)
+        ]
+        changed = {variable for _, variable, is_write in found if is_write}
+        self.accesses: list[Access] = []
+        self._bits: dict[Key, int] = {}
+        for site, variable, is_write in found:
+            if variable in changed:
+                bit = self._bits.setdefault(site.key, 1 << len(self._bits))
+                self.accesses.append(Access(site, variable, is_write, bit))
+        for site in sites:
+            self._walk(site)
 
-    def check(self, sites: Sequence[Site]) -> GraphError | None:
-        """Return an error for the first site that reads a variable after it is written."""
-        readers = [(site, bits) for site in sites if (bits := self._read_bits(site))]
-        for reader, bits in readers:
-            self._walk(reader)
-            if bits & self._past[reader.key].written and reader.node.op not in _NOT_READS:
-                writer = self._find_writer(reader, bits)
-                return GraphError(
-                    f"reads a variable after {writer.name} ({writer.node.op}) changes it, which is not supported: "
-                    "feed this tensor, or fetch one that does not depend on the change",
-                    node=reader.name,
-                    op=reader.node.op,
-                )
-        return None
+    def position(self, key: Key) -> int:
+        """Return the position of a site among all."""
+        return self._finished[key]
 
-    def _read_bits(self, site: Site) -> int:
-        bits = 0
-        for reference in data_inputs(site.node):
-            variable = self._trace(site.scope, reference)
-            if variable is not None:
-                bits |= self._bits.setdefault(variable, 1 << len(self._bits))
-        return bits
+    def ancestors(self) -> Iterator[Site]:
+        """Yield every operation that runs before one of the sites, and the sites."""
+        for identity, name in self._finished:
+            if name != _BEGIN.name:
+                yield self._sites[identity, name]
 
-    def _written_bits(self, site: Site) -> int:
-        bits = 0
-        for reference in self._functions.written_inputs(site.node):
-            variable = self._trace(site.scope, reference)
-            bits |= 0 if variable is None else self._bits.get(variable, 0)
-        return bits
+    def is_before(self, first: Access, second: Access) -> bool:
+        """Return whether one access is certain to come before another."""
+        return bool(self._past[second.site.key].accesses & first.bit)
 
-    def _trace(self, scope: Scope, reference: str) -> _Variable | None:
+    def _find_accesses(self, site: Site, *, is_end: bool) -> Iterator[tuple[Variable, bool]]:
+        """Yield the variables that an operation reads or writes, and whether it writes them."""
+        if site.node.op in _NOT_READS:
+            return
+        written = {self._trace(site.scope, reference) for reference in self._functions.written_inputs(site.node)}
+        yield from ((variable, True) for variable in written if variable is not None)
+        if site.node.op in REFERENCES and not is_end:
+            return
+        read = {self._trace(site.scope, reference) for reference in data_inputs(site.node)} - written
+        yield from ((variable, False) for variable in read if variable is not None)
+
+    def variable_of(self, site: Site, position: int) -> Variable | None:
+        """Return the variable that an input of an operation is, or shares its memory with."""
+        inputs = data_inputs(site.node)
+        return self._trace(site.scope, inputs[position]) if position < len(inputs) else None
+
+    def shares_memory(self, site: Site) -> Variable | None:
+        """Return the variable of TensorFlow 1 whose memory an operation passes on in another shape, or to gradients."""
+        if site.node.op not in _ALIASES - REFERENCES - {"Enter", "RefEnter"}:
+            return None
+        variable = self.variable_of(site, 0)
+        if not isinstance(variable, tuple) or variable not in self._sites:
+            return None
+        return None if self._sites[variable].node.op == "VarHandleOp" else variable
+
+    def name_of(self, variable: Key) -> str:
+        """Return the expanded name of a variable's node."""
+        return self._sites[variable].name
+
+    def _trace(self, scope: Scope, reference: str) -> Variable | None:
         """Return the variable whose handle or memory a reference leads to."""
         for _ in range(MAX_LINKS):
             end = self._resolve(scope, reference)
@@ -204,17 +271,19 @@ class _Ancestry:
             if site.key not in self._past:
                 if len(self._past) >= self._most:
                     raise self._expansion.too_many()
-                self._past[site.key] = _Past(list(self._parents(site)), self._written_bits(site))
+                self._sites[site.key] = site
+                self._past[site.key] = _Past(list(self._parents(site)))
                 stack += [parent for parent in self._past[site.key].parents if parent.key not in self._past]
                 continue
             stack.pop()
             if site.key not in self._finished:
-                self._finished.add(site.key)
+                self._finished[site.key] = len(self._finished)
                 self._finish(site)
 
     def _parents(self, site: Site) -> Iterator[Site]:
         scope = site.scope
         if site.node is not _BEGIN:
+            yield from self._inside.get(site.key, ())
             for reference in data_inputs(site.node):
                 end = self._resolve(scope, reference)
                 if isinstance(end, tuple):
@@ -223,8 +292,7 @@ class _Ancestry:
             if scope.caller is not None:
                 yield Site(scope, _BEGIN)
         elif scope.caller is not None:
-            name = scope.prefix.removeprefix(scope.caller.prefix).removesuffix("/")
-            yield from _control_inputs(scope.caller, scope.caller.body.nodes[name])
+            yield from _control_inputs(scope.caller, scope.caller.body.nodes[_call_of(scope)])
             if scope.caller.caller is not None:
                 yield Site(scope.caller, _BEGIN)
 
@@ -234,7 +302,11 @@ class _Ancestry:
             return
         for parent in past.parents:
             if self._dead.get(parent.key, ()) is not None:
-                past.written |= self._past[parent.key].written | self._past[parent.key].own
+                past.accesses |= self._past[parent.key].accesses | self._bits.get(parent.key, 0)
+
+    def is_dead(self, site: Site) -> bool:
+        """Return whether an operation is on a branch that is known not to be taken."""
+        return self._dead.get(site.key, ()) is None
 
     def _mark_dead(self, site: Site) -> bool:
         """Return whether an operation is on a branch that is known not to be taken."""
@@ -254,18 +326,11 @@ class _Ancestry:
         outputs = self._dead.get(end[0].key, set())
         return outputs is None or end[1] in outputs
 
-    def _find_writer(self, reader: Site, bits: int) -> Site:
-        pending, seen = [reader], {reader.key}
-        while pending:
-            for parent in self._past[pending.pop().key].parents:
-                if self._dead.get(parent.key, ()) is None:
-                    continue
-                if self._past[parent.key].own & bits:
-                    return parent
-                if parent.key not in seen:
-                    seen.add(parent.key)
-                    pending.append(parent)
-        return reader
+
+def _call_of(scope: Scope) -> str:
+    """Return the name of the node that calls a function, in the caller's scope."""
+    assert scope.caller is not None, "the outermost scope is not called"
+    return scope.prefix.removeprefix(scope.caller.prefix).removesuffix("/")
 
 
 def _control_inputs(scope: Scope, node: Node) -> Iterator[Site]:

@@ -43,9 +43,18 @@ class Case(NamedTuple):
 
 
 def make_cases(
-    subject: Subject, probes: Probes, shapes: Sequence[Mapping[str, Shape]], *, count: int, device: str
+    subject: Subject,
+    probes: Probes,
+    shapes: Sequence[Mapping[str, Shape]],
+    *,
+    count: int,
+    device: str,
+    recorded: Sequence[tuple[Inputs, Mapping[int, Array]]] = (),
 ) -> tuple[list[Case], list[str]]:
     """Return `count` cases for each set of shapes that the module takes, and sentences about those it does not take.
+
+    The recorded inputs and outputs are cases too; they come first if the module keeps state, since TensorFlow began
+    with them.
 
     Raises what the module raises if it takes none.
     """
@@ -63,7 +72,9 @@ def make_cases(
             inputs += made
     if not inputs and failure is not None:
         raise failure
-    return judge(subject, [(arrays, {}) for arrays in inputs], device=device), notes
+    made_up: list[tuple[Inputs, Mapping[int, Array]]] = [(arrays, {}) for arrays in inputs]
+    every = [*recorded, *made_up] if subject.state else [*made_up, *recorded]
+    return judge(subject, every, device=device), notes
 
 
 def judge(
@@ -71,14 +82,16 @@ def judge(
 ) -> list[Case]:
     """Return a case for each inputs and recorded outputs: eager float32 on a device, and float64 on the CPU.
 
-    Without `exact` there is no float64.
+    Without `exact` there is no float64. State is carried from each inputs to the next, as a program does.
     """
+    subject.reset()
     module = subject.module.to(device)
     try:
         with full_float32(device):
             singles = [run_eagerly(subject, module, arrays, device=device) for arrays, _ in inputs]
     finally:
         subject.module.to("cpu")
+    subject.reset()
     twin = subject.make_exact() if exact else None
     return [
         Case(arrays, single, [] if twin is None else run_eagerly(subject, twin, arrays, double=True), recorded)

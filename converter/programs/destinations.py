@@ -24,6 +24,7 @@ class Destination(NamedTuple):
     `allows_dynamic` says whether axes may have any size. `precisions` are those it can have instead of float32.
     `has_float64` says whether the program is also run in float64.
     `trains` says whether its parameters can be trained.
+    `keeps_state` says whether it can change buffers when it runs.
     """
 
     ending: str
@@ -35,6 +36,7 @@ class Destination(NamedTuple):
     precisions: tuple[Precision, ...] = ()
     has_float64: bool = False
     trains: bool = False
+    keeps_state: bool = False
 
     def require(self) -> None:
         """Raise `MissingDependencyError` if a package is not installed."""
@@ -53,7 +55,7 @@ class Destination(NamedTuple):
 
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 _ALL = (
-    Destination(".pt2", "torch.export", "torch_export", (), None, True, ("float16",), trains=True),
+    Destination(".pt2", "torch.export", "torch_export", (), None, True, ("float16",), trains=True, keeps_state=True),
     Destination(".py", "Python", "python", ("safetensors",), "convert", True, has_float64=True, trains=True),
     Destination(".onnx", "ONNX", "onnx", _ONNX, "onnx", True, ("float16", "int8")),
     Destination(".xml", "OpenVINO", "openvino", (*_ONNX, "openvino"), "openvino", True, ("float16",)),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from tfckpt.errors import printable
 from tfckpt.limits import DEFAULT_LIMITS, Limits
 
 from .._typing import PathLike
@@ -20,7 +21,7 @@ from ..formats.atomic import check_free
 from ..verification.activations import load_golden
 from ..verification.devices import check_device
 from .calibration import Calibration
-from .check import ALLOWED_UNITS, Case, compare_outputs, judge, make_cases, run_program
+from .check import ALLOWED_UNITS, Case, compare_outputs, make_cases, run_program
 from .destinations import Destination, find_destination
 from .expected import read_expected
 from .graphs import GraphOptions
@@ -43,7 +44,7 @@ from .shapes import (
 )
 from .staging import precise_path, staged_files
 from .subject import Argument, Subject
-from .tracing import describe_untrained, trace
+from .tracing import describe_untrained, reset_program, trace
 from .writing import NEWEST_OPSET, OLDEST_OPSET, OPSET, Job, Style
 
 #: The least number of inputs for a program of one size.
@@ -168,16 +169,21 @@ def export_program(
         ),
         talk=talk,
     )
+    if subject.state and (precision is not None or not destination.keeps_state):
+        names = ", ".join(map(printable, subject.state))
+        raise ExportError(
+            f"the graph changes buffers in each run ({names}), which only a .pt2 file in float32 keeps", path=path
+        )
     expected = None if expect is None else read_expected(expect, subject)
     shapes = choose_shapes(subject, shape_options, allows_dynamic=destination.allows_dynamic)
     probes = Probes(subject, traced_shapes(shapes))
     traced = trace(subject, shapes, probes, destination=destination.ending)
     sizes = list(checked_shapes(traced.shapes))
     count = check if len(sizes) > 1 else max(check, _LEAST_CASES)
-    cases, notes = make_cases(subject, probes, sizes, count=count, device=device)
     if expected is not None:
         _check_fits(expected[0], traced.shapes)
-        cases += judge(subject, [expected], device=device)
+    recorded = () if expected is None else (expected,)
+    cases, notes = make_cases(subject, probes, sizes, count=count, device=device, recorded=recorded)
     if subject.kind == "graph" and not list_axes(shapes) and not static and destination.allows_dynamic:
         notes.append("checked at one size: the graph leaves none open")
     judging = None
@@ -190,6 +196,7 @@ def export_program(
     labels = read_labels(subject.metadata)
     if subject.kind == "graph" and destination.trains:
         notes += describe_untrained(traced.program, subject, cases[0].inputs)
+        reset_program(traced.program, subject)
     with writing_report(report, force=force) as record, staged_files(path, force=force) as staged:
         writer = destination.load()
         with precise_path(staged, apart=judging is not None) as precise:

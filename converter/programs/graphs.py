@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from tfckpt import Checkpoint
-from tfckpt.errors import pluralize, printable
+from tfckpt.errors import join_some, pluralize, printable
 from tfckpt.files.atomic import strip_separators
 from tfckpt.limits import DEFAULT_LIMITS, Limits
 
@@ -33,6 +33,8 @@ _DTYPES = {
 }
 _WEIGHTS: Mapping[WeightsChoice | None, Weights] = {None: "graph", "raw": "raw", "ema": "averages"}
 _IMAGE_CHANNELS = (1, 3, 4)
+#: The most names that a sentence lists.
+_MOST_NAMES = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +170,20 @@ def _make_subject(module: GraphModule, title: str, metadata: Mapping[str, str], 
         outputs=tuple(port.key for port in module.outputs),
         by_name=True,
         metadata={**metadata, TENSORS_KEY: json.dumps(tensors)},
+        notes=tuple(_describe_changes(module)),
+        state=module.state_names,
+        reset=module.reset_state,
     )
+
+
+def _describe_changes(module: GraphModule) -> Iterator[str]:
+    """Yield sentences about variables that the graph changes."""
+    if module.state_names:
+        listed = join_some(tuple(map(printable, module.state_names)), most=_MOST_NAMES)
+        yield f"each run changes {pluralize(len(module.state_names), 'buffer')}: {listed}"
+    if module.left_out:
+        listed = join_some(tuple(map(printable, module.left_out)), most=_MOST_NAMES)
+        yield f"left out, since no result depends on them: {listed}"
 
 
 def _make_argument(port: Port, shapes: Mapping[str, Shape]) -> Argument:

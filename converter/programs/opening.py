@@ -89,7 +89,7 @@ def open_subject(source: Source, options: SourceOptions, *, talk: Callable[[str]
         raise
     if isinstance(failure, MappingError | OtherNetworkError):
         reason = str(failure).partition("\n")[0].removesuffix(":")
-        graph = dataclasses.replace(graph, notes=(f"taken as a graph, since {reason}",))
+        graph = dataclasses.replace(graph, notes=(f"taken as a graph, since {reason}", *graph.notes))
     return graph
 
 

@@ -50,6 +50,7 @@ class Subject:
     `by_name` says whether a program takes several arguments by their names.
     `size` is the usual side of an image in pixels, or None.
     `metadata` are the strings that a file stores, by name. `notes` are sentences for people.
+    `state` are the names of the buffers that each call changes, and `reset` gives them their first values.
     """
 
     kind: Kind
@@ -62,6 +63,8 @@ class Subject:
     size: int | None = None
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
+    reset: Callable[[], None] = lambda: None
 
     @property
     def parameter_count(self) -> int:

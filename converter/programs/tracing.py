@@ -83,6 +83,7 @@ def trace(subject: Subject, shapes: Shapes, probes: Probes, *, destination: str)
                 misled = set() if bound else _find_misled(program, subject, wanted, probes)
                 # A required axis that misled the trace is left to the check of the file, which says what differs.
                 if not bound and not (misled if uses_hints else misled & optional):
+                    reset_program(program, subject)
                     return Traced(_strip(program), wanted, _describe(given_up, shapes), uses_hints)
                 fixed = bound or misled
         # The batch is given up last: nearly every module allows it.
@@ -90,6 +91,14 @@ def trace(subject: Subject, shapes: Shapes, probes: Probes, *, destination: str)
         if not fixed:
             raise ProgramError(_explain(first, axes), destination=destination) from first
         given_up |= fixed
+
+
+def reset_program(program: ExportedProgram, subject: Subject) -> None:
+    """Give the module and the program the first values of the buffers that each run changes."""
+    subject.reset()
+    buffers = dict(subject.module.named_buffers())
+    for name in subject.state:
+        program.state_dict[name].copy_(buffers[name])
 
 
 def trace_half(subject: Subject, traced: Traced) -> ExportedProgram:
@@ -158,6 +167,7 @@ def _find_free(program: ExportedProgram, shapes: Shapes) -> set[str]:
 def _find_misled(program: ExportedProgram, subject: Subject, shapes: Shapes, probes: Probes) -> set[str]:
     """Return axes at whose sizes the program fails or computes something else: its trace used the size it saw."""
     traced = traced_shapes(shapes)
+    reset_program(program, subject)
     module = program.module()
     for sizes in checked_shapes(shapes) if list_axes(shapes) else ():
         inputs = probes.make(sizes, 0)

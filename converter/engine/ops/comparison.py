@@ -53,7 +53,7 @@ def approximately_equal(call: Call, x: Value, y: Value) -> Value:
 @op("LogicalNot", outputs=("y",))
 def logical_not(call: Call, x: Value) -> Value:
     """Negate each element."""
-    return np.logical_not(x) if isinstance(x, np.ndarray) else torch.logical_not(to_tensor(x, call.dtype))
+    return np.asarray(np.logical_not(x)) if isinstance(x, np.ndarray) else torch.logical_not(to_tensor(x, call.dtype))
 
 
 @op("IsFinite", "IsInf", "IsNan", outputs=("y",))

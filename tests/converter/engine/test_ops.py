@@ -8,15 +8,17 @@ import pytest
 from converter.engine import supported_ops
 from converter.engine.registry import CONTROL, find_op
 from converter.engine.values import Array
+from converter.engine.writes import ASSIGNS
 
 from .recorded import FAMILIES, Case, cases_of
 
 #: Relative to the largest number of a tensor. Recorded float32 values have rounding errors of their own,
 #: and half-precision ones have large errors.
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "half": 1e-2}
-#: Tested in `test_variables.py`: variables need a checkpoint, and TensorFlow 2.21 no longer creates some operations.
-#: Those of TensorFlow.js are tested in `test_loading.py`.
+#: Tested in `test_variables.py` and `test_writes.py`: variables need a checkpoint. TensorFlow 2.21 no longer creates
+#: some other operations. Those of TensorFlow.js are tested in `test_loading.py`.
 ELSEWHERE = {
+    *ASSIGNS,
     "BatchNormWithGlobalNormalization",
     "FusedDepthwiseConv2dNative",
     "IsVariableInitialized",

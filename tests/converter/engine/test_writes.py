@@ -1,41 +1,109 @@
-"""Control dependencies that change a variable are refused if the variable is read afterwards, never ignored."""
+"""Variables that change during a run: in TensorFlow's order, or refused if nothing determines one."""
 
 from __future__ import annotations
 
 import json
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from converter.engine import graph_module, load_graph
-from converter.errors import GraphError
+from converter.errors import ExportError, GraphError
+from converter.programs.exporting import export_program
 
 from .graphs import PLACEHOLDER, call, function, graph, node
 from .test_fixtures import DATA
 
 FOLDER = DATA / "tensorflow" / "graph-writes"
-#: What a TensorFlow session returned for each fetch, with x = 2.
-FETCHES: dict[str, float] = json.loads((FOLDER / "expected.json").read_text())["fetches"]
+EXPECTED = json.loads((FOLDER / "expected.json").read_text())
+#: What a TensorFlow session returned for each fetch, with x = 2, and what it returned when it ran the fetch again.
+FETCHES: dict[str, float] = EXPECTED["fetches"]
+AGAIN: dict[str, float] = EXPECTED["again"]
+#: These read what an optimizer of TensorFlow changes, which is not run.
+REFUSED = ("ref/optimizer_after", "resource/optimizer_after")
 
 
-@pytest.mark.parametrize("name", [name for name in FETCHES if name.endswith("_before")])
-def test_write_that_comes_after_the_reads_or_not_at_all_is_left_out(name: str) -> None:
-    """A training step that the loss waits for, another variable, and a branch not taken change nothing."""
+@pytest.mark.parametrize("name", FETCHES)
+def test_variables_change_in_tensorflows_order(name: str) -> None:
+    """Assignments, groups, branches, functions and loops; a run of the graph begins with the checkpoint's values."""
     with load_graph(FOLDER / "model.ckpt") as loaded:
-        assert loaded.run(name, {"x": 2.0}) == np.float32(FETCHES[name])
+        if name in REFUSED:
+            with pytest.raises(GraphError, match="Momentum") as caught:
+                loaded.run(name, {"x": 2.0})
+            assert caught.value.node is not None
+            return
+        values = [loaded.run(name, {"x": 2.0}) for _ in range(2)]
+
+    assert values == [np.float32(FETCHES[name])] * 2
 
 
-@pytest.mark.parametrize("name", [name for name in FETCHES if name.endswith("_after")])
-def test_read_after_a_write_is_refused(name: str) -> None:
-    """The value would be that without the write: assignments, groups, optimizers, branches, functions and loops."""
+@pytest.mark.parametrize("name", [name for name in FETCHES if name not in REFUSED])
+def test_module_keeps_what_a_run_changes(name: str) -> None:
+    """The second call returns what the session returned when it ran the fetch again, and a reset begins anew."""
     with load_graph(FOLDER / "model.ckpt") as loaded:
-        with pytest.raises(GraphError) as caught:
-            loaded.run(name, {"x": 2.0})
-        with pytest.raises(GraphError):
-            graph_module(loaded, inputs="x", outputs=name)
+        module = graph_module(loaded, inputs="x", outputs=name)
 
-    assert caught.value.node is not None
+    values = [float(module(2.0).detach()) for _ in range(2)]
+
+    assert values == pytest.approx([FETCHES[name], AGAIN[name]], rel=1e-6)
+    module.reset_state()
+    assert float(module(2.0).detach()) == pytest.approx(FETCHES[name], rel=1e-6)
+    assert {name for name, _ in module.named_buffers()} >= set(module.state_names)
+
+
+def test_program_keeps_what_a_run_changes(tmp_path: Path) -> None:
+    """The `.pt2` file begins with the checkpoint's value, however often the module was run; other files are refused."""
+    name = "f/inside_after"
+    with load_graph(FOLDER / "model.ckpt") as loaded:
+        module = graph_module(loaded, inputs="x", outputs=name)
+    module(2.0)
+
+    report = export_program(module, tmp_path / "model.pt2")
+
+    assert any("each run changes 1 buffer" in note for note in report.notes)
+    program = torch.export.load(report.path).module()
+    values = [float(program(x=torch.tensor(2.0)).detach()) for _ in range(2)]
+    assert values == pytest.approx([FETCHES[name], AGAIN[name]])
+    with pytest.raises(ExportError, match=r"only a \.pt2 file"):
+        export_program(module, tmp_path / "model.onnx")
+
+
+def test_order_that_is_left_to_chance_is_refused() -> None:
+    """A read and a write without a dependency between them; with one they run."""
+    parts = [
+        node("v", "VarHandleOp"),
+        node("x", "Placeholder", attributes=PLACEHOLDER),
+        node("write", "AssignVariableOp", "v", "x"),
+        node("late", "ReadVariableOp", "v", "^write"),
+        node("r", "ReadVariableOp", "v"),
+        node("y", "Add", "r", "late"),
+    ]
+
+    with pytest.raises(GraphError, match="does not determine") as caught:
+        graph(*parts).plan(["y"], {})
+
+    assert {caught.value.node} <= {"r", "write"}
+    parts[2] = node("write", "AssignVariableOp", "v", "x", "^r")
+    assert graph(*parts).plan(["y"], {}).written == {"v"}
+
+
+def test_change_that_cannot_be_run_is_left_out_if_nothing_reads_it() -> None:
+    """A training step after the loss; the module says so."""
+    parts = [
+        node("v", "VarHandleOp"),
+        node("x", "Placeholder", attributes=PLACEHOLDER),
+        node("r", "ReadVariableOp", "v"),
+        node("step", "ResourceApplyGradientDescent", "v", "x", "x", "^r"),
+        node("y", "Add", "r", "x", "^step"),
+    ]
+
+    plan = graph(*parts).plan(["y"], {}, keeps_state=True)
+
+    assert plan.left_out == ("step (ResourceApplyGradientDescent)",)
+    assert not plan.written
 
 
 def test_read_that_is_fed_needs_no_write() -> None:
@@ -46,7 +114,7 @@ def test_read_that_is_fed_needs_no_write() -> None:
     assert value == np.float32(FETCHES["ref/assign_after"])
 
 
-def test_operations_of_a_refused_read_can_be_listed() -> None:
+def test_operations_of_a_read_after_a_write_can_be_listed() -> None:
     """Listing runs nothing."""
     with load_graph(FOLDER / "model.ckpt") as loaded:
         names = [operation.name for operation in loaded.operations(["ref/assign_after"])]
@@ -65,10 +133,9 @@ def test_write_before_the_call_of_a_function_is_found() -> None:
     )
     passes = function("passes", call("inner", "reads", "x"), returns="inner:output:0")
 
-    with pytest.raises(GraphError) as caught:
-        graph(*parts, passes).run("outer", {"x": np.float32(1)})
+    steps = [step.name for step in graph(*parts, passes).plan(["outer"], {}).steps]
 
-    assert (caught.value.node, caught.value.op) == ("outer/inner/r", "ReadVariableOp")
+    assert steps.index("write") < steps.index("outer/inner/r")
 
 
 def test_control_dependencies_of_a_call_cost_no_more_than_their_number() -> None:

@@ -12,7 +12,7 @@ v1 = tf.compat.v1
 
 
 def make_graph_writes() -> None:
-    """Variables of TF1 and resource variables; every fetch is run on variables that were just restored."""
+    """Variables of TF1 and resource variables; every fetch is run twice after the variables are restored."""
     v1.disable_control_flow_v2()  # Switch and Merge in the main graph, If and While in functions
     with tf.Graph().as_default() as graph, v1.Session() as session:
         x = v1.placeholder(tf.float32, [], name="x")
@@ -24,12 +24,13 @@ def make_graph_writes() -> None:
         session.run(v1.global_variables_initializer())
         saver = v1.train.Saver()
         saver.save(session, "model.ckpt", write_state=False)
-        fetches = {}
+        fetches, again = {}, {}
         for node in graph.get_operations():
             if node.name.endswith(("_before", "_after")):
                 saver.restore(session, "model.ckpt")
-                fetches[node.name] = float(session.run(node.outputs[0], {x: 2.0}))
-    write_expected([checkpoint("model.ckpt", restored("model.ckpt"))], fetches=fetches)
+                for values in (fetches, again):
+                    values[node.name] = float(session.run(node.outputs[0], {x: 2.0}))
+    write_expected([checkpoint("model.ckpt", restored("model.ckpt"))], fetches=fetches, again=again)
 
 
 def _orders(v: Any, x: tf.Tensor, training: tf.Tensor) -> None:
