@@ -62,7 +62,8 @@ def main() -> None:
 
 def find_graphs(folder: pathlib.Path) -> list[pathlib.Path]:
     """Return SavedModel folders, `.meta` files and frozen graphs; lowered graphs of TensorFlow.js are `.pb` files."""
-    found = [path.parent for path in (folder / "savedmodel").rglob("saved_model.pb")]
+    # A pattern of two parts, since `rglob` does not follow the links of `layout.py` in every release of Python.
+    found = [path.parent for path in (folder / "savedmodel").glob("*/saved_model.pb")]
     found += list((folder / "meta").rglob("*.meta"))
     found += list((folder / "frozen").rglob("*.pb"))
     found += list((folder / "tfjs-lowered").rglob("*.pb"))
