@@ -299,7 +299,7 @@ class _Planning:
         if not candidates:
             return needed
         cones = {site.key: self._find_cone(site) for site in candidates if site.key not in needed}
-        runnable = {site.key for site in candidates if self._can_run(site, cones.get(site.key))}
+        runnable = {site.key for site in candidates if self._can_run(site, cones.get(site.key), needed)}
         every = needed.union(*(cone or () for cone in cones.values()))
         order = self._find_order(every, ends)
         forced = self._find_forced(order, needed, cones)
@@ -342,10 +342,12 @@ class _Planning:
         found, self._cycle = self._cycle, cycle
         return None if found != cycle or self._is_dead((site, 0)) else self._find_needed([site])
 
-    def _can_run(self, site: Site, cone: set[tuple[int, str]] | None) -> bool:
-        if site.node.op not in ASSIGNS and not self._planner.can_run(site.node):
+    def _can_run(self, site: Site, cone: set[tuple[int, str]] | None, needed: set[tuple[int, str]]) -> bool:
+        """Return whether a change can be computed from supported operations and the inputs that are fed."""
+        if cone is None or (site.node.op not in ASSIGNS and not self._planner.can_run(site.node)):
             return False
-        return cone is not None and all(map(self._is_supported, cone))
+        is_fed = all(self._sites[key].node.op != "Placeholder" for key in cone - needed)
+        return is_fed and all(map(self._is_supported, cone))
 
     def _find_forced(
         self, order: Order, needed: set[tuple[int, str]], cones: Mapping[tuple[int, str], set[tuple[int, str]] | None]

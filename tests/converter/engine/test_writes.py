@@ -91,19 +91,22 @@ def test_order_that_is_left_to_chance_is_refused() -> None:
 
 
 def test_change_that_cannot_be_run_is_left_out_if_nothing_reads_it() -> None:
-    """A training step after the loss; the module says so."""
+    """A training step after the loss, or a change that needs an input that is not fed; the module says so."""
     parts = [
         node("v", "VarHandleOp"),
         node("x", "Placeholder", attributes=PLACEHOLDER),
         node("r", "ReadVariableOp", "v"),
         node("step", "ResourceApplyGradientDescent", "v", "x", "x", "^r"),
-        node("y", "Add", "r", "x", "^step"),
+        node("rate", "Placeholder", attributes=PLACEHOLDER),
+        node("unfed", "AssignSubVariableOp", "v", "rate", "^step"),
+        node("y", "Add", "r", "x", "^unfed"),
     ]
 
-    plan = graph(*parts).plan(["y"], {}, keeps_state=True)
+    plan = graph(*parts).plan(["y"], {"x": None}, keeps_state=True)
 
-    assert plan.left_out == ("step (ResourceApplyGradientDescent)",)
+    assert plan.left_out == ("step (ResourceApplyGradientDescent)", "unfed (AssignSubVariableOp)")
     assert not plan.written
+    assert graph(*parts).plan(["y"], {"x": None, "rate": None}, keeps_state=True).written == {"v"}
 
 
 def test_read_that_is_fed_needs_no_write() -> None:
