@@ -100,11 +100,13 @@ def _print_listing(prefix: pathlib.Path) -> None:
 
 def _listing_memory(prefix: pathlib.Path) -> int:
     """Return the most memory that a process needs to list the tensors of a checkpoint, in bytes, without the index."""
-    command = [sys.executable, "-m", "tfckpt", "ls", str(prefix)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
-        usage = os.wait4(running.pid, 0)[2]
-        running.returncode = 0
-    return (usage.ru_maxrss << 10) - os.path.getsize(f"{prefix}.index")
+    script = (
+        "import sys; from tfckpt.cli import main; main(['ls', sys.argv[1]]); "
+        "sys.stderr.write(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
+    )
+    command = [sys.executable, "-c", script, str(prefix)]
+    done = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return (int(done.stderr.split()[-1]) << 10) - os.path.getsize(f"{prefix}.index")
 
 
 def _read_one(prefix: pathlib.Path, name: str) -> None:
