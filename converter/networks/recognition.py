@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tfckpt.errors import printable
 
 from ..errors import Shape, UnknownModelError
+from ..mapping.patterns import Words
 from ..mapping.rules import RuleSet
 from .network import Network, Part, Recognized, Shapes
 from .settings import Settings, SettingsFile, parse_settings
@@ -60,11 +61,26 @@ def recognize(
         ignores=table.ignores,
         constants=table.constants,
         tied=table.tied,
-        words=table.words,
+        words=_narrow(table.words, candidate.shapes),
     )
     targets = candidate.network.list_targets(settings, chosen).shapes
     others = [one.name for one in _list_parts(candidate) if one.name != chosen.name]
     return Recognized(candidate.network, chosen, candidate.scope, settings, rules, targets, tuple(others))
+
+
+def _narrow(words: Words, names: Iterable[str]) -> Words:
+    """Return the words without those that stand for the same as others and are in no name, so that the way back is one.
+
+    Releases of a code base may call one layer differently.
+    """
+    between = [f"/{name}/" for name in names]
+    narrowed = {}
+    for group, translations in words.items():
+        there = dict(translations)
+        if len(set(there.values())) < len(there):
+            there = {word: to for word, to in there.items() if any(f"/{word}/" in name for name in between)}
+        narrowed[group] = there or translations
+    return narrowed
 
 
 def _find(variables: Mapping[str, Shape]) -> Iterable[_Candidate]:

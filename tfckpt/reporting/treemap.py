@@ -88,10 +88,13 @@ def squarify(sizes: Sequence[float]) -> list[Rectangle]:
         else:
             y, height = y + thick, max(height - thick, 1e-9)
         start = end
-    return [
-        Rectangle(100 * each.x / _WIDTH, 100 * each.y / _HEIGHT, 100 * each.width / _WIDTH, 100 * each.height / _HEIGHT)
-        for each in placed
-    ]
+    return [_to_percent(each) for each in placed]
+
+
+def _to_percent(place: Rectangle) -> Rectangle:
+    """Return a rectangle in percent of the area, and inside it where rounding has moved it out."""
+    x, y = min(100 * place.x / _WIDTH, 100.0), min(100 * place.y / _HEIGHT, 100.0)
+    return Rectangle(x, y, min(100 * place.width / _WIDTH, 100 - x), min(100 * place.height / _HEIGHT, 100 - y))
 
 
 def _find_worst(row: Sequence[float], side: float) -> float:

@@ -96,6 +96,7 @@ def test_empty_pictures_are_left_out(tmp_path: pathlib.Path) -> None:
 
 
 @hypothesis.given(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=40))
+@hypothesis.example([443353.0, 0.001953125])
 def test_a_treemap_fills_its_area_without_overlaps(sizes: list[float]) -> None:
     """Each rectangle has its share, inside the whole."""
     ordered = sorted(sizes, reverse=True)
