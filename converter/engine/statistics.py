@@ -49,7 +49,7 @@ def use_moving_statistics(nodes: Mapping[str, Node], parse: Callable[[str], _Ten
     behind: dict[str, list[Node]] = {}
     for read in reads.values():
         behind.setdefault(read.inputs[0], []).append(read)
-    # A read stands behind its variable, and in front if that is an argument: nodes stand behind their inputs.
+    # Nodes come after their inputs: a read follows its variable, and comes first if that is an argument of a function.
     ordered = [read for handle, reads_of_it in behind.items() if handle not in nodes for read in reads_of_it]
     for node in nodes.values():
         ordered += [_replace(node, search, reads), *behind.get(node.name, ())]

@@ -145,7 +145,7 @@ class _Past:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Access:
-    """An operation that reads or writes a variable; `bit` stands for it in the past of other operations."""
+    """An operation that reads or writes a variable; `bit` marks it in the `_Past` of later operations."""
 
     site: Site
     variable: Variable

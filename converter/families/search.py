@@ -120,7 +120,7 @@ def prepare(
 ) -> Preparation:
     """Find the network among the variables of a checkpoint, and return its config and rules.
 
-    `read_graph` reads the network whose variables have the given keys from the graph, None if there is no graph.
+    `read_graph` reads the network whose variables have the given keys from the graph; without a graph it is None.
     `keras_config` is the configuration in a Keras file, and `objects` the object graph of the checkpoint; they are used
     if there is no graph.
     Raises `UnknownModelError` if there is no network or several.

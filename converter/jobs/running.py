@@ -113,7 +113,7 @@ def finish(plan: ConvertPlan, *, output: str | None = None, prove: Prove | None 
     The proof reads all files; those at an address are copied to TMPDIR first, which needs room for them.
 
     Raises `CheckpointNotFoundError` if not all tasks are done, and `VerificationError` if the output does not agree
-    with its source; then there is no index.
+    with its source; no index is written then.
     """
     sink, _ = open_sink(output or plan.output)
     check_done(sink, plan)

@@ -80,9 +80,9 @@ def make_cases(
 def judge(
     subject: Subject, inputs: Sequence[tuple[Inputs, Mapping[int, Array]]], *, device: str, exact: bool = True
 ) -> list[Case]:
-    """Return a case for each inputs and recorded outputs: eager float32 on a device, and float64 on the CPU.
+    """Return one case for each set of inputs and recorded outputs: float32 on a device, float64 on the CPU.
 
-    Without `exact` there is no float64. State is carried from each inputs to the next, as a program does.
+    Without `exact`, float64 is left out. State is carried from one set of inputs to the next, as a program does.
     """
     subject.reset()
     module = subject.module.to(device)
