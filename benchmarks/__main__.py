@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, print a table, and write JSON and plots.
+"""`python -m benchmarks`: measure, print a table, and write it as Markdown and JSON, and plots.
 
 Run it from the top of the repository, on an idle machine.
 """
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     rows = [dataclasses.asdict(result) | {"met": result.met} for result in results]
     options.json.write_text(json.dumps({"machine": facts, "results": rows}, indent=2) + "\n", encoding="utf-8")
-    print(f"written to {options.json}")
+    table = options.json.with_suffix(".md")
+    table.write_text(_format_markdown(results), encoding="utf-8")
+    print(f"written to {options.json} and {table}")
     return 0
 
 
@@ -71,6 +73,22 @@ def _line(result: Result) -> str:
         f"{result.what:54} {_number(result.measured):>12} {sign + ' ' + _number(result.target):>12} "
         f"{verdict:7} {result.unit}{detail}"
     )
+
+
+def _format_markdown(results: Sequence[Result]) -> str:
+    """Return the table as docs/performance.md has it."""
+    rows = ["| what | target | measured | |", "| --- | --- | --- | --- |"]
+    for result in results:
+        bound = "at most" if result.at_most else "at least"
+        detail = f" ({result.detail})" if result.detail else ""
+        cells = [
+            result.what,
+            f"{bound} {_number(result.target)} {result.unit}",
+            f"{_number(result.measured)}{detail}",
+            "met" if result.met else "missed",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
 
 
 def _number(value: float) -> str:
