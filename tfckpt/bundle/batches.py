@@ -101,7 +101,7 @@ def _decode_varints(byte_at: Callable[[Array], Array], at: Array) -> tuple[Array
     is_open = np.ones(len(at), bool)
     for shift in range(0, 63, 7):
         byte = byte_at(at)
-        numbers |= (byte & np.int64(0x7F)) * is_open << shift
+        numbers |= (byte.astype(np.int64) & 0x7F) * is_open << shift
         at = at + is_open
         is_open &= byte >= 0x80
         if not is_open.any():
