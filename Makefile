@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test test-all golden check bench coverage format fuzz mutation package protos clean tensorflow-check \
-	docs release test-matrix export-check
+	docs release test-matrix check-oldest export-check
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/python examples/demo.py
@@ -77,6 +77,11 @@ $(VENV)-scale/.installed: setup.cfg constraints.txt
 # admits; about a minute and a half a combination, and a table in the end.
 test-matrix:
 	$(PYTHON) -m tests.matrix
+
+# The tests of the formats with the oldest releases that setup.cfg allows: NumPy 1 computes with other types.
+check-oldest:
+	$(PYTHON) -m tests.matrix $$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') oldest --tests \
+		tests/contracts $(addprefix tests/tfckpt/,bundle coding files graphs keras sstable storage tensors v1 writing)
 
 # Programs for phones, each in an environment of its own: 550 MB for ExecuTorch and 1.1 GB for LiteRT. Both import
 # packages that warn, so that warnings are no errors here.

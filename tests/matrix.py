@@ -3,6 +3,7 @@
     python -m tests.matrix                 all, one after the other; exit code 1 if one fails or is missing
     python -m tests.matrix 3.12 oldest     one interpreter, one set of dependencies
     python -m tests.matrix --workers 1     run the tests in one process instead of two
+    python -m tests.matrix 3.11 oldest --tests tests/contracts      run only these tests
 
 Interpreters are found on the path and in pyenv.
 The environments stay in `.venv-matrix`, so that a second run only looks for newer releases.
@@ -22,6 +23,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -36,7 +38,7 @@ WITH_WHEELS = {
     "3.14": {"crc32c": "2.8", "ml_dtypes": "0.5.3", "numpy": "2.3.2", "safetensors": "0.5.3"},
 }
 #: Time limits in seconds for an installation, a run of all tests (also on a busy machine), and a single test.
-INSTALL_TIMEOUT = 300
+INSTALL_TIMEOUT = 900
 RUN_TIMEOUT = 3600
 TEST_TIMEOUT = 120
 #: The packages whose releases are in the table.
@@ -96,11 +98,12 @@ def install(version: str, releases: str, python: str) -> tuple[pathlib.Path, dic
     return own, {entry["name"].lower().replace("-", "_"): entry["version"] for entry in json.loads(listed.stdout)}
 
 
-def run_tests(python: pathlib.Path, workers: int) -> tuple[dict[str, int], str]:
-    """Run the tests within the time limit; return the counts of outcomes, and why the run was stopped early, if so."""
+def run_tests(python: pathlib.Path, workers: int, tests: Sequence[str]) -> tuple[dict[str, int], str]:
+    """Run all tests, or those named; return the counts of outcomes, and why the run was stopped early, if it was."""
     command = [str(python), "-m", "pytest", "--quiet", "-p", "no:cacheprovider"]
     command += ["-o", f"faulthandler_timeout={TEST_TIMEOUT}"]  # print the stack of a test that hangs
     command += ["--numprocesses", str(workers)] if workers > 1 else []
+    command += tests
     # Tests also start commands in other folders, hence PYTHONPATH; the last line is parsed without colours.
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     # A process group of its own, so that all its processes can be killed.
@@ -127,8 +130,8 @@ def run_tests(python: pathlib.Path, workers: int) -> tuple[dict[str, int], str]:
     return {"passed": counts.get("passed", 0), "failed": failed, "skipped": counts.get("skipped", 0)}, stopped
 
 
-def run(version: str, releases: str, workers: int) -> Result:
-    """Run the tests with one interpreter and one set of releases."""
+def run(version: str, releases: str, workers: int, tests: Sequence[str]) -> Result:
+    """Run all tests, or those named, with one interpreter and one set of releases."""
     nothing: dict[str, int] = {"passed": 0, "failed": 0, "skipped": 0}
     python = find_interpreter(version)
     if python is None:
@@ -138,7 +141,7 @@ def run(version: str, releases: str, workers: int) -> Result:
         own, installed = install(version, releases, python)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         return Result(version, releases, {}, nothing, time.monotonic() - start, f"not installed: {error}")
-    counts, stopped = run_tests(own, workers)
+    counts, stopped = run_tests(own, workers, tests)
     version_output = subprocess.run([own, "--version"], check=True, capture_output=True, text=True)
     return Result(version_output.stdout.split()[-1], releases, installed, counts, time.monotonic() - start, stopped)
 
@@ -170,6 +173,7 @@ def main() -> int:
     parser.add_argument(
         "--workers", type=int, default=2, metavar="N", help="number of processes for a run of the tests"
     )
+    parser.add_argument("--tests", nargs="+", default=[], metavar="PATH", help="run only these tests (default: all)")
     options = parser.parse_args()
     results: list[Result] = []
     combinations = [
@@ -180,7 +184,7 @@ def main() -> int:
     try:
         for version, releases in combinations:
             print(f"== Python {version}, {releases} releases", flush=True)
-            results.append(run(version, releases, options.workers))
+            results.append(run(version, releases, options.workers, options.tests))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
     print(format_table(results))

@@ -48,6 +48,7 @@ def test_a_program_is_written_to_an_address(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the files beside it; nothing is overwritten unasked."""
+    pytest.importorskip("torch")
 
     def export_program(source: str, path: str, **options: object) -> Report:
         for name in (path, f"{path}.data"):
