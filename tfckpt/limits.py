@@ -36,6 +36,9 @@ class Limits:
     max_constant_bytes: int = 1 << 30
     #: A graph file that is read in one go: a `.meta` file or `saved_model.pb`.
     max_graph_bytes: int = 2 << 30
+    #: Nodes of one graph, including those of its functions. Each takes about 1 KB of memory, and more to plan a run,
+    #: but can take 2 bytes of the file. The largest graphs of training programs have some hundred thousand nodes.
+    max_graph_nodes: int = 500_000
     #: Members of one archive. Each takes about 500 bytes of memory but, in a zip archive, only 46 bytes in the file.
     max_archive_members: int = 100_000
     #: All members of one compressed archive together, unpacked into an unnamed temporary file.

@@ -45,16 +45,18 @@ def make_identifiers(names: Sequence[str], *, reserved: Collection[str] = ("self
     valid = {name for name in names if _to_identifier(name) == name} - set(reserved)
     taken = {*reserved, *valid}
     identifiers = []
+    numbers: dict[str, int] = {}  # all lower ones are taken, so that many equal identifiers take linear time
     for name in names:
         identifier = _to_identifier(name)
         if name in valid:
             valid.remove(name)  # the same string a second time gets another name
             identifiers.append(identifier)
             continue
-        free, number = identifier, 1
+        free, number = identifier, numbers.get(identifier, 1)
         while free in taken:
             number += 1
             free = f"{identifier}_{number}"
+        numbers[identifier] = number
         taken.add(free)
         identifiers.append(free)
     return identifiers

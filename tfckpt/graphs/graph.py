@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from ..errors import CorruptionError, error_context
-from ..limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits, check_limit
 from ..tensors.dtypes import data_type
 from ..tensors.tensor_proto import decode_constant
 
@@ -145,7 +145,9 @@ class Graph:
 
 
 def decode_graph(message: Any, limits: Limits = DEFAULT_LIMITS) -> Graph:
-    """Return the graph in a GraphDef message."""
+    """Return the graph in a GraphDef message; `LimitExceededError` if it has too many nodes."""
+    count = len(message.node) + sum(len(function.node_def) for function in message.library.function)
+    check_limit(limits, "max_graph_nodes", count, "graph has too many nodes")
     if message.versions.producer <= _SCALAR_IS_UNKNOWN:
         _mark_unknown_shapes(message)
     functions = tuple(_function(function, limits) for function in message.library.function)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from converter.engine import ReferenceGraph, graph_module
+from converter.engine.ports import make_identifiers
 from converter.errors import FeedError, GraphError, TensorNameError
 from tests.converter.exported import export_to_onnx
 from tfckpt.graphs.meta_graph import Signature, SignatureTensor
@@ -48,6 +49,14 @@ def test_arguments_are_different_valid_names_for_keys_of_any_kind() -> None:
     assert [port.key for port in module.inputs] == HOSTILE
     for n, key in enumerate(HOSTILE):
         assert by_name[f"{key}!"].tolist() == by_key[f"{key}!"].tolist() == [-n, -n]
+
+
+def test_many_names_that_are_no_identifiers_take_linear_time() -> None:
+    """All of them would get the same identifier; with a search from the first number this test takes minutes."""
+    identifiers = make_identifiers(["+"] * 50_000)
+
+    assert identifiers[:3] == ["tensor", "tensor_2", "tensor_3"]
+    assert len(set(identifiers)) == 50_000
 
 
 def test_exported_program_has_the_names_of_the_signature() -> None:

@@ -353,6 +353,17 @@ def test_graph_that_cannot_run_is_one_error_and_no_file(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frozen.pb", "other.npz"]
 
 
+def test_graph_of_a_million_nodes_is_refused_before_it_is_planned(tmp_path: pathlib.Path) -> None:
+    """A node takes two bytes of the file here, and a thousand times as much to plan a run."""
+    graph = tmp_path / "frozen.pb"
+    graph.write_bytes(b"\n\0" * 1_000_000)
+
+    with pytest.raises(LimitExceededError) as caught:
+        converter.export_program(graph, tmp_path / "a.pt2", outputs="y")
+
+    assert (caught.value.limit, caught.value.claimed) == ("max_graph_nodes", 1_000_000)
+
+
 def test_module_with_indices_and_several_outputs_is_exported(tmp_path: pathlib.Path) -> None:
     """Whole numbers that are too large for its table are not used."""
 

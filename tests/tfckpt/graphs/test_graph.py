@@ -228,6 +228,16 @@ def test_size_of_a_meta_graph_file_is_limited() -> None:
     assert (caught.value.limit, caught.value.claimed) == ("max_graph_bytes", source.size)
 
 
+def test_number_of_nodes_is_limited() -> None:
+    """Nodes of functions count, and none is decoded if there are too many."""
+    graph_def = message("GraphDef", "node {} library { function { node_def {} node_def {} } }")
+
+    with pytest.raises(LimitExceededError) as caught:
+        decode_graph(graph_def, Limits(max_graph_nodes=2))
+    assert (caught.value.limit, caught.value.claimed) == ("max_graph_nodes", 3)
+    assert len(decode_graph(message("GraphDef", "node {}"), Limits(max_graph_nodes=1))) == 1
+
+
 def test_meta_graph_file_that_does_not_parse_is_refused() -> None:
     """The error names the file."""
     with pytest.raises(CorruptionError) as caught:
