@@ -160,6 +160,64 @@ def test_graph_for_several_cores_of_a_tpu_is_read_and_proved_once(tmp_path: path
     assert record is not None and record.layers is not None and record.layers.count == 28
 
 
+def sum_over_cores(graph: Any) -> None:
+    """Make a graph of training one for two cores of a TPU, as the released code writes its batch norms there."""
+    statistics = {node.name for node in graph.node if node.name.endswith(("moments/Squeeze", "moments/Squeeze_1"))}
+    for node in graph.node:
+        node.input[:] = [f"{name}/of_cores" if name in statistics else name for name in node.input]
+        node.input[:] = ["image_of_cores" if name == "images" else name for name in node.input]
+
+    def add(name: str, op: str, *inputs: str) -> str:
+        graph.node.add(name=name, op=op, input=inputs)
+        return name
+
+    def average(name: str, value: str) -> str:
+        return add(f"{name}/average", "RealDiv", add(f"{name}/sum", "CrossReplicaSum", value, "cores"), "two")
+
+    graph.node.add(name="cores", op="Const").attr["value"].tensor.CopyFrom(make_tensor(3, [[0, 1]]))
+    graph.node.add(name="two", op="Const").attr["value"].tensor.CopyFrom(make_tensor(1, 2.0))
+    add("image_of_cores", "TPUReplicatedInput", "images", "images")
+    for mean in [name for name in statistics if name.endswith("moments/Squeeze")]:
+        variance = f"{mean}_1"
+        add(f"{mean}/of_cores", "Identity", average(mean, mean))
+        squares = add(f"{variance}/squares", "AddV2", variance, add(f"{mean}/square", "Square", mean))
+        square = add(f"{mean}/of_cores/square", "Square", f"{mean}/of_cores")
+        add(f"{variance}/of_cores", "Sub", average(variance, squares), square)
+
+
+def make_tensor(dtype: int, value: object) -> Any:
+    """Return a tensor as a constant holds it."""
+    array = np.asarray(value, {1: np.float32, 3: np.int32}[dtype])
+    tensor = protos.message_class("TensorProto")(dtype=dtype, tensor_content=array.tobytes())
+    for size in array.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    return tensor
+
+
+def test_graph_of_training_for_several_cores_of_a_tpu_is_read_but_no_proof(tmp_path: pathlib.Path) -> None:
+    """Its statistics are averages over the cores, which only a TPU computes; the weights are still right."""
+    pytest.importorskip("torch")
+    from converter.exporting import export
+
+    with tarfile.open(DATA / "deviations" / "trained-features.tgz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    truth = truth_of(DATA / "deviations" / "trained-features.tgz")
+    meta = tmp_path / "model.ckpt-1.meta"
+    message = protos.parse("MetaGraphDef", meta.read_bytes())
+    sum_over_cores(message.graph_def)
+    meta.write_bytes(message.SerializeToString())
+
+    result = convert(tmp_path)
+    features = compute(tmp_path, truth["input"])
+    record = export(result, tmp_path / "out.safetensors")
+
+    assert np.abs(features - truth["output"]).max() <= 1e-10 * np.abs(truth["output"]).max()
+    assert "one of training" in result.report.notes[0]
+    assert record is not None and record.layers is None and record.reason == "the graph is one of training"
+    with pytest.raises(GraphError, match="statistics of the batch"):
+        export(result, tmp_path / "other.safetensors", proof="require")
+
+
 def test_softmax_of_the_logits_is_left_to_the_caller() -> None:
     """The converted network gives logits."""
     path = DATA / "deviations" / "softmax.tgz"
