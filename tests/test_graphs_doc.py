@@ -33,6 +33,7 @@ def folder(tmp_path: pathlib.Path, data: pathlib.Path, monkeypatch: pytest.Monke
     with np.load(data / "basic-pitch.npz") as recorded:
         np.savez(tmp_path / "sound.npz", input_2=make_sound(), note=recorded["note"], onset=recorded["onset"])
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # the page imports what it wrote
     return tmp_path
 
 

@@ -55,7 +55,8 @@ def main() -> None:
             process.kill()
             process.join()
         if not target.exists():
-            target.write_text(json.dumps({"graph": name, "error": f"no result within {SECONDS} seconds", "cases": []}))
+            how = f"no result within {SECONDS} seconds" if process.exitcode == -9 else f"exit code {process.exitcode}"
+            target.write_text(json.dumps({"graph": name, "error": how, "cases": []}))
         result = json.loads(target.read_text())
         print(name, result["error"] or [case["error"] or "ok" for case in result["cases"]], flush=True)
 

@@ -14,7 +14,7 @@ import torch
 import converter
 from converter.errors import GraphError, VerificationError
 from converter.programs import python
-from converter.programs.source import write_source
+from converter.programs.source import Style, write_source
 from converter.programs.source.checking import check_text
 from tests.converter.engine.graphs import constant, node, placeholder, write_frozen
 
@@ -164,6 +164,29 @@ def test_moving_statistics_move_in_training(tmp_path: Path) -> None:
 
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"bn.running_mean", "bn.running_var", "bn.num_batches_tracked"}
+
+
+@pytest.mark.parametrize("name", ["convolutions", "fused_norm", "lstm"])
+@pytest.mark.parametrize("style", ["modules", "plain"])
+def test_written_source_trains(name: str, style: Style, tmp_path: Path) -> None:
+    """Every parameter can be trained and changes, and the loss falls."""
+    model = load_source(written(name, tmp_path, style)[1]).train()
+    before = {key: value.clone() for key, value in model.named_parameters()}
+    x = torch.from_numpy(arrays()[f"{name}/x"])
+    wanted = torch.randn(model(x)["y"].shape, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+
+    losses = []
+    for _ in range(10):
+        loss = torch.nn.functional.mse_loss(model(x)["y"], wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    assert before and all(value.requires_grad for value in model.parameters())
+    assert [key for key, value in model.named_parameters() if torch.equal(value, before[key])] == []
+    assert losses[-1] < 0.95 * losses[0]
 
 
 def test_tied_parameter_stays_one(tmp_path: Path) -> None:
