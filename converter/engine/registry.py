@@ -88,6 +88,7 @@ _MODULES = (
     "lists",
     "losses",
     "normalization",
+    "optionals",
     "pooling",
     "random",
     "reduction",

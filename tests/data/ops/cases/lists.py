@@ -83,3 +83,29 @@ def record(case):
     case("TensorListScatter", scattered, reals(2, 3))
     case("TensorListResize", resized, reals(2, 3))
     case("TensorListConcat", joined, reals(4, 3))
+
+    def optional(x):
+        some, nothing = raw.OptionalFromValue(components=[x, x * 2]), raw.OptionalNone()
+        values = raw.OptionalGetValue(optional=some, output_types=[tf.float64] * 2, output_shapes=[[3]] * 2)
+        return [*values, raw.OptionalHasValue(optional=some), raw.OptionalHasValue(optional=nothing)]
+
+    def trained_loop(x):
+        """A loop with a branch keeps what its gradient needs, also if only the loss is fetched."""
+
+        @tf.function
+        def loss_of(x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                state = x
+                for number in tf.range(4):
+                    if tf.reduce_sum(state) > 1:
+                        state = tf.tanh(state * x)
+                    else:
+                        state += tf.sigmoid(x) * tf.cast(number, tf.float64)
+                loss = tf.reduce_sum(state * state)
+            return loss, tape.gradient(loss, x)
+
+        return [loss_of(x)[0]]
+
+    case("OptionalFromValue", optional, reals(3))
+    case("loss of a trained loop", trained_loop, reals(3))
