@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,13 +33,25 @@ _NUMBERS = {
     operator.ne: "!=",
     operator.truediv: "/",
 }
+#: Operations made of others whose result is always a tensor of its own.
+_NEVER_VIEWS = {
+    torch.ops.aten.batch_norm.default,
+    torch.ops.aten.conv1d.default,
+    torch.ops.aten.conv2d.default,
+    torch.ops.aten.conv3d.default,
+    torch.ops.aten.layer_norm.default,
+    torch.ops.aten.linear.default,
+}
 _FUNCTIONS = {"sym_max": "max", "sym_min": "min", "sym_int": "int", "sym_float": "float", "sym_not": "not"}
 
 
 def read_program(program: torch.export.ExportedProgram) -> Network:
     """Return an exported program as a network; raise `GraphError` for what source cannot say."""
-    if any(_is_mutable(node.target) for node in program.graph.nodes):
-        program = program.run_decompositions({})
+    if any(_is_mutable(node.target) and not _is_last_use(node) for node in program.graph.nodes):
+        # Without operations in place, but also without whole layers, such as a batch norm.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of torch 2.13 about its own code
+            program = program.run_decompositions({})
     state: dict[str, Any] = {**program.state_dict, **program.constants}
     specs = iter(program.graph_signature.input_specs)
     parameters = set(program.graph_signature.parameters)
@@ -79,6 +92,39 @@ def _is_mutable(target: object) -> bool:
     return target._schema.is_mutable
 
 
+def _is_last_use(node: torch.fx.Node) -> bool:
+    """Return whether an operation in place may be replaced by the one that makes a tensor, such as `silu_` by `silu`.
+
+    It may if its input is a result of its own, without views, that no later operation has.
+    """
+    changed = node.args[0] if node.args else None
+    if _without_effect(node.target) is None or not isinstance(changed, torch.fx.Node) or _may_be_view(changed):
+        return False
+    return not any(user is not node and (user > node or _may_be_view(user)) for user in changed.users)
+
+
+def _without_effect(target: Any) -> torch._ops.OpOverload | None:
+    """Return the operation that makes a tensor where this one changes its input, if there is one."""
+    name = target._schema.name.partition("::")[2]
+    if not name.endswith("_"):
+        return None
+    return getattr(getattr(torch.ops.aten, name[:-1], None), target._overloadname, None)
+
+
+def _may_be_view(node: torch.fx.Node) -> bool:
+    """Return whether a result may share memory with an argument; that of an operation in place may not, if replaced."""
+    target = node.target
+    if node.op != "call_function" or not isinstance(target, torch._ops.OpOverload):
+        return True
+    if _is_mutable(target):
+        return not _is_last_use(node)
+    if target in _NEVER_VIEWS:
+        return False
+    name = target.name()  # type: ignore[no-untyped-call]
+    is_composed = torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd")
+    return is_composed or any(result.alias_info is not None for result in target._schema.returns)
+
+
 def _read_call(fx_node: Any, known: dict[Any, Node]) -> Node:
     target = fx_node.target
     args = _convert(fx_node.args, known)
@@ -95,6 +141,8 @@ def _read_call(fx_node: Any, known: dict[Any, Node]) -> Node:
     named = {argument.name: value for argument, value in zip(schema.arguments, args, strict=False)}
     named |= {key: _convert(value, known) for key, value in fx_node.kwargs.items()}
     op = schema.name.partition("::")[2]
+    if _is_mutable(target):  # in place, but its input is not used again
+        op, target = op[:-1], _without_effect(target)
     if op == "sym_size":
         return Node("size", named)
     return Node(op, named, target=target)

@@ -115,7 +115,7 @@ def _linear(node: Node) -> Candidate | None:
     outputs, inputs = weight.shape
     arguments = (str(inputs), str(outputs), *(() if bias is not None else ("bias=False",)))
     state = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    return "Linear", arguments, state, [node.args["self"]]
+    return "Linear", arguments, state, [node.args["input"]]
 
 
 def _batch_norm(node: Node) -> Candidate | None:
@@ -217,7 +217,7 @@ def _absorb_biases(network: Network, leaves: Leaves) -> None:
         if weight.leaf is None or weight.rank != 2 or x.leaf is not None or x.rank < 1:
             return None
         turned = rewriter.add(leaves.change(weight, ("permute", 1, 0)))
-        return rewriter.add(new("linear", {"self": x, "weight": turned}, node))
+        return rewriter.add(new("linear", {"input": x, "weight": turned}, node))
 
     def bias(node: Node, rewriter: Rewriter) -> Node | None:
         if node.op != "add" or node.get("alpha", 1) != 1:
@@ -241,9 +241,9 @@ def _absorb_biases(network: Network, leaves: Leaves) -> None:
 
     def flattened(node: Node, rewriter: Rewriter) -> Node | None:
         """Give the columns of a matrix the order in which the tensor before it is flattened."""
-        if node.op != "linear" or node.args["self"].op != "reshape" or not rewriter.has_one_user(node.args["self"]):
+        if node.op != "linear" or node.args["input"].op != "reshape" or not rewriter.has_one_user(node.args["input"]):
             return None
-        flat: Node = node.args["self"]
+        flat: Node = node.args["input"]
         permuted: Node = flat.args["self"]
         if permuted.op != "permute" or flat.rank != 2 or permuted.shape is None or node.args["weight"].leaf is None:
             return None
@@ -271,7 +271,7 @@ def _absorb_biases(network: Network, leaves: Leaves) -> None:
             weight = leaves.change(weight, change)
         rewriter.add(weight)
         plain = rewriter.add(new("reshape", {**flat.args, "self": source}, flat))
-        return rewriter.add(new("linear", {**node.args, "self": plain, "weight": weight}, node))
+        return rewriter.add(new("linear", {**node.args, "input": plain, "weight": weight}, node))
 
     Rewriter(network).run(linear)
     Rewriter(network).run(flattened)

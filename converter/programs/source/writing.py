@@ -229,14 +229,14 @@ class _Symbols:
 
     def __init__(self, network: Network) -> None:
         self._names: dict[Any, str] = {}
-        taken = {"N", "H", "W", "T"}
         for node in network.inputs:
-            for axis, size in enumerate(node.shape or ()):
+            sizes = node.shape or ()
+            usual = iter("T" if len(sizes) == 3 else "HW")
+            for axis, size in enumerate(sizes):
                 if type(size) is not int and getattr(size, "is_Symbol", False) and size not in self._names:
-                    usual = "N" if axis == 0 else ("T" if len(node.shape or ()) == 3 else "HW"[axis % 2 == 0])
-                    name = usual if usual not in self._names.values() else f"S{len(self._names)}"
-                    self._names[size] = name
-        del taken
+                    name = "N" if axis == 0 else next(usual, "")
+                    is_free = name and name not in self._names.values()
+                    self._names[size] = name if is_free else f"S{len(self._names)}"
 
     def describe(self, node: Node) -> str:
         """Return a shape as text."""
