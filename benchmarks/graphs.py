@@ -44,8 +44,9 @@ def _measure(name: str, folder: pathlib.Path, command: list[str], most: float) -
     image = np.random.default_rng(0).random((1, 224, 224, 3), np.float32)
     with tempfile.TemporaryDirectory() as work, contextlib.ExitStack() as stack, torch.inference_mode():
         paths = {ending: pathlib.Path(work, f"net{ending}") for ending in (".pt2", ".py", ".onnx")}
+        module = converter.graph_module(folder)  # the graph, also where it is a network that `export` knows
         for ending in (".pt2", ".py"):
-            converter.export_program(folder, paths[ending], static=True)
+            converter.export_program(module, paths[ending], static=True)
         program: Any = torch.export.load(paths[".pt2"]).module()
         source = _load_source(paths[".py"])
         pixels = torch.from_numpy(image)
@@ -56,7 +57,7 @@ def _measure(name: str, folder: pathlib.Path, command: list[str], most: float) -
         feeds = {session.get_inputs()[0].name: image}
         server = stack.enter_context(_Server([*command, "run"]))
         # The only argument, by position in source and by name in the program.
-        (argument,) = converter.graph_module(folder).inputs
+        (argument,) = module.inputs
         runs: dict[str, Callable[[], object]] = {
             "exported": lambda: program(**{argument.argument: pixels}),
             "source": lambda: source(pixels),
