@@ -1,7 +1,7 @@
 """The index of a bundle: its header, and the entry of every tensor and tensor slice.
 
 Listing names needs no entry to be decoded, unless there are slices, whose keys only their tensors' entries determine.
-The entries of a small index are kept when tensors are looked up after a listing; others are decoded again.
+The entries of a small index are kept when tensors are looked up after a listing, or many are; others are decoded again.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _SLICE_MARK = b"\0"
 _MAX_ERRORS = 10_000
 #: Size of the largest index whose entries are kept: some 40,000 entries of 400 bytes of memory each.
 _KEPT_BYTES = 2 << 20
+#: After this many lookups it takes less time to decode all entries of a small index than to look for the next ones.
+_FEW_LOOKUPS = 32
 
 
 class BundleIndex:
@@ -40,6 +42,7 @@ class BundleIndex:
         self._source = source
         self._limits = limits
         self._is_checked = self._is_damaged = False
+        self._lookups = 0
         #: The last entry that was looked up: what is done with a tensor begins with a lookup, several times over.
         self._last: tuple[bytes, BundleEntry | None] = (b"", None)
         with error_context(path=source.name):
@@ -91,7 +94,9 @@ class BundleIndex:
         # Only the listing can distinguish the keys of slices from the names of tensors.
         if self._has_entries or key.startswith(_SLICE_MARK):
             return self._entries.get(key)
-        if self.is_kept and "names" in self.__dict__ and not self._is_damaged:
+        self._lookups += 1
+        is_listed = "names" in self.__dict__ or self._lookups > _FEW_LOOKUPS
+        if self.is_kept and is_listed and not self._is_damaged:
             try:
                 return self._entries.get(key)
             except CheckpointError:  # only of the damaged entry

@@ -73,6 +73,18 @@ def test_listing_names_decodes_no_entry(tmp_path: pathlib.Path, decoded: list[in
         assert len(decoded) == 1
 
 
+def test_many_lookups_decode_a_small_index_once(tmp_path: pathlib.Path, decoded: list[int]) -> None:
+    """One by one the first few; the rest is decoded together."""
+    keys = make_keys(2000)
+    prefix = write_index(tmp_path, keys, ENTRY)
+
+    with tfckpt.open(prefix) as checkpoint:
+        assert all(checkpoint.info(key.decode()).nbytes == 1 << 14 for key in keys)
+        assert "unknown" not in checkpoint
+
+    assert 10 < len(decoded) < 50
+
+
 def test_large_index_is_streamed(tmp_path: pathlib.Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is kept, results are the same, and an unknown name is an error."""
     keys = make_keys(500)
