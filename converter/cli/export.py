@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import re
 from typing import Any, NamedTuple
 
-from tfckpt.addresses import plain_address
 from tfckpt.cli.opening import get_limits
 from tfckpt.cli.render import say, to_json, wrap
-from tfckpt.sinks.opening import is_address
-from tfckpt.sinks.staging import staged
 
 from ..conversion import ConversionOptions, convert_to_views
 from ..errors import ConversionError
@@ -152,51 +148,48 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, and print what was written; an output at an address is checked on this machine, and then uploaded."""
+    """Export, and print what was written."""
     import converter
 
     source = _open(options)
-    with staged(options.output, overwrite=options.force) as output:
-        report = converter.export_program(
-            source,
-            output,
-            weights=options.weights,
-            key=options.key,
-            as_graph=options.as_graph,
-            signature=options.signature,
-            tags=options.tag,
-            checkpoint=options.checkpoint,
-            inputs=options.inputs,
-            outputs=options.outputs,
-            constants=dict(options.set),
-            dropout=options.dropout == "on",
-            nchw=options.nchw,
-            batch=options.batch,
-            dynamic_batch=options.dynamic_batch,
-            size=options.size,
-            dynamic_size=options.dynamic_size,
-            static=options.static,
-            dynamic=dict(options.dynamic),
-            opset=options.opset,
-            style=options.style,
-            dtype=options.dtype,
-            quantize=options.quantize,
-            calibrate=options.calibrate,
-            calibrate_images=options.calibrate_images,
-            data=options.data,
-            max_drop=options.max_drop,
-            check=options.check,
-            expect=options.expect,
-            device=options.device,
-            limits=get_limits(options),
-            report=options.report,
-            # The address an archive comes from does not change the result, and it may contain a password.
-            command=format_command(options, ("report", "json", "force", "base_url", "cache")),
-            force=options.force,
-            talk=say,
-        )
-    if is_address(options.output):
-        report = dataclasses.replace(report, path=plain_address(options.output))
+    report = converter.export_program(
+        source,
+        options.output,
+        weights=options.weights,
+        key=options.key,
+        as_graph=options.as_graph,
+        signature=options.signature,
+        tags=options.tag,
+        checkpoint=options.checkpoint,
+        inputs=options.inputs,
+        outputs=options.outputs,
+        constants=dict(options.set),
+        dropout=options.dropout == "on",
+        nchw=options.nchw,
+        batch=options.batch,
+        dynamic_batch=options.dynamic_batch,
+        size=options.size,
+        dynamic_size=options.dynamic_size,
+        static=options.static,
+        dynamic=dict(options.dynamic),
+        opset=options.opset,
+        style=options.style,
+        dtype=options.dtype,
+        quantize=options.quantize,
+        calibrate=options.calibrate,
+        calibrate_images=options.calibrate_images,
+        data=options.data,
+        max_drop=options.max_drop,
+        check=options.check,
+        expect=options.expect,
+        device=options.device,
+        limits=get_limits(options),
+        report=options.report,
+        # The address an archive comes from does not change the result, and it may contain a password.
+        command=format_command(options, ("report", "json", "force", "base_url", "cache")),
+        force=options.force,
+        talk=say,
+    )
     if options.json:
         print(to_json(report.to_dict()))
         return 0

@@ -10,8 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from tfckpt.addresses import plain_address
 from tfckpt.errors import printable
 from tfckpt.limits import DEFAULT_LIMITS, Limits
+from tfckpt.sinks import staging
+from tfckpt.sinks.opening import is_address
 
 from .._typing import PathLike
 from ..errors import ExportError, FeedError, Shape
@@ -111,6 +114,8 @@ def export_program(
     inputs and outputs that TensorFlow recorded. `device` (cpu, cuda, mps) runs the module's float32.
     `limits` are those of reading the source.
 
+    A `path` that is an address (`s3://bucket/net.onnx`) is written and checked in a temporary folder, and uploaded.
+
     `report` is the path of a report to write, JSON or HTML by its ending, also if the file differs and is not written;
     `command` is the command line that it shows.
 
@@ -124,7 +129,7 @@ def export_program(
     `MissingDependencyError` without the destination's packages, and the errors of opening; then nothing is written.
     """
     path = os.fspath(path)
-    destination = find_destination(path)
+    destination = find_destination(plain_address(path))
     shape_options = ShapeOptions(
         batch=batch,
         dynamic_batch=dynamic_batch,
@@ -142,7 +147,10 @@ def export_program(
     precision = _choose_precision(destination, dtype, quantize)
     if (quantize is not None) != (calibrate is not None):
         raise ExportError("int8 needs images to calibrate with, and only int8 does: quantize and calibrate")
-    check_free(path, force=force)
+    if is_address(path):
+        staging.check_free(path, overwrite=force)
+    else:
+        check_free(path, force=force)
     if report is not None:
         check_report(report, path, force=force)
     check_device(device)
@@ -197,13 +205,17 @@ def export_program(
     if subject.kind == "graph" and destination.trains:
         notes += describe_untrained(traced.program, subject, cases[0].inputs)
         reset_program(traced.program, subject)
-    with writing_report(report, force=force) as record, staged_files(path, force=force) as staged:
+    with (
+        writing_report(report, force=force) as record,
+        staging.staged(path, overwrite=force) as local,
+        staged_files(local, force=force) as staged,
+    ):
         writer = destination.load()
         with precise_path(staged, apart=judging is not None) as precise:
             written: Sequence[str] = writer.write(job, precise) or ()
             results, versions = run_program(precise, subject, cases, destination=destination.ending, double=double)
             result = ProgramReport(
-                path=path,
+                path=plain_address(path),
                 destination=destination.ending,
                 taken_as=subject.title,
                 origin=read_origin(subject.metadata),

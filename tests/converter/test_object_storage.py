@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 
 import pytest
@@ -31,39 +30,6 @@ def test_the_output_is_the_same_as_on_a_disk(
         assert store.list("bucket/out") == [path.name for path in paths]
     assert f"output    counted://bucket/out/{name}, " in printed.out
     assert "password" not in printed.out + printed.err
-
-
-@dataclasses.dataclass
-class Report:
-    """The report of an export, as far as the command needs it."""
-
-    path: str
-
-    def summary(self) -> str:
-        """Return the name."""
-        return f"output    {self.path}"
-
-
-def test_a_program_is_written_to_an_address(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With the files beside it; nothing is overwritten unasked."""
-    pytest.importorskip("torch")
-
-    def export_program(source: str, path: str, **options: object) -> Report:
-        for name in (path, f"{path}.data"):
-            pathlib.Path(name).write_bytes(b"program")
-        return Report(path)
-
-    monkeypatch.setattr(converter, "export_program", export_program)
-    with counting_store() as store:
-        arguments = ["export", "frozen.pb", "-o", "counted://user:password@bucket/out/net.onnx"]
-        assert converter.cli.main(arguments) == 0
-        assert store.list("bucket/out") == ["net.onnx", "net.onnx.data"]
-        assert converter.cli.main(arguments) == 2
-    printed = capsys.readouterr()
-    assert printed.out == "output    counted://bucket/out/net.onnx\n"
-    assert "password" not in printed.err
 
 
 def test_export_writes_to_an_address(result: converter.ConversionResult) -> None:

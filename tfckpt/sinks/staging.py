@@ -32,10 +32,9 @@ def staged(output: PathLike, *, overwrite: bool, is_prefix: bool = False) -> Ite
     if not is_address(output):
         yield os.fspath(output)
         return
+    check_free(output, overwrite=overwrite, is_prefix=is_prefix)
     sink, target = open_sink(output)
     folder, name = sink.split(target.rstrip("/"))
-    if not overwrite:
-        _check_free(sink, target.rstrip("/"), is_prefix=is_prefix)
     with writing(tempfile.gettempdir()):
         local = tempfile.mkdtemp(prefix="tfckpt-")
     try:
@@ -45,7 +44,12 @@ def staged(output: PathLike, *, overwrite: bool, is_prefix: bool = False) -> Ite
         shutil.rmtree(local, ignore_errors=True)
 
 
-def _check_free(sink: Sink, target: str, *, is_prefix: bool) -> None:
+def check_free(output: PathLike, *, overwrite: bool, is_prefix: bool = False) -> None:
+    """Raise `CheckpointExistsError` if `staged` would overwrite something at an address."""
+    if overwrite:
+        return
+    sink, target = open_sink(output)
+    target = target.rstrip("/")
     sink.check_free(f"{target}.index" if is_prefix else target, overwrite=False)
     if not is_prefix and next(iter(sink.iterate_files(target)), None) is not None:
         raise CheckpointExistsError(

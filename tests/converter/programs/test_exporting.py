@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import converter
+from converter.cli import main
 from converter.errors import (
     ExportError,
     FeedError,
@@ -43,6 +44,7 @@ from tests.converter.engine.graphs import (
     placeholder,
     write_frozen,
 )
+from tests.tfckpt.jobs.helpers import counting_store
 from tfckpt.errors import CheckpointNotFoundError, LimitExceededError
 
 from .conftest import PROBE
@@ -179,6 +181,27 @@ def test_graph_becomes_a_program_with_its_own_names_and_weights(frozen: pathlib.
     assert json.loads(json.loads(extra["tf2torch.json"])[TENSORS_KEY])["outputs"] == {"Probabilities": "probs"}
     called = [node.meta["custom"] for node in program.graph.nodes if node.op == "call_function"]
     assert called == [{"tensorflow": "mean"}, {"tensorflow": "probs"}]
+
+
+def test_program_at_an_address_is_reported_there_without_secrets(
+    frozen: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the JSON, in the report and in the summary; nothing is overwritten unasked."""
+    report = tmp_path / "report.json"
+    arguments = ["export", str(frozen), "--outputs", "probs", "-o", "counted://user:password@bucket/out/net.pt2"]
+    with counting_store() as store:
+        assert main([*arguments, "--report", str(report), "--json"]) == 0
+        assert store.list("bucket/out") == ["net.pt2"]
+        assert main(arguments) == 2
+        printed = capsys.readouterr()
+        assert main([*arguments, "--force"]) == 0
+        summary = capsys.readouterr().out
+
+    for record in (json.loads(printed.out), json.loads(report.read_text(encoding="utf-8"))):
+        assert record["path"] == "counted://bucket/out/net.pt2"
+        assert list(record["files"]) == ["net.pt2"]
+    assert "output    counted://bucket/out/net.pt2, " in summary
+    assert "password" not in printed.out + printed.err + report.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
