@@ -130,7 +130,14 @@ class ConversionError(ReportedError):
 
 
 class UnknownModelError(ConversionError):
-    """The checkpoint is not a known network, or too little is known to describe its network."""
+    """The checkpoint is not a known network, or too little is known to describe its network.
+
+    `choices` are the networks or parts that it contains, if the caller has to choose one.
+    """
+
+    def __init__(self, message: str, *, choices: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.choices = tuple(choices)
 
 
 class MappingError(ConversionError):

@@ -220,12 +220,18 @@ class LimitExceededError(CheckpointError):
 
 
 class MissingDependencyError(CheckpointError, ImportError):
-    """An optional package is not installed; the message names the extra that installs it."""
+    """An optional package is not installed; the message names the extra that installs it.
+
+    Or the package is there, and a package that it needs does not match it: `reason` is what its import says.
+    """
 
     exit_code = 5
 
-    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {package}; install it with: pip install 'tfckpt[{extra}]'")
+    def __init__(self, package: str, *, extra: str, purpose: str, reason: str | None = None) -> None:
+        action = f"; install it with: pip install 'tfckpt[{extra}]'"
+        if reason is not None:
+            action = f", which is installed but cannot be imported ({reason})"
+        super().__init__(f"{purpose} needs the package {package}{action}")
         self.package = package
         self.extra = extra
 

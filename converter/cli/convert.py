@@ -322,6 +322,8 @@ def _suggesting_export(checkpoint: tfckpt.Checkpoint, options: argparse.Namespac
     try:
         yield
     except UnknownModelError as error:
+        if error.choices:
+            raise
         try:
             graph, signatures = checkpoint.graph, checkpoint.signatures
         except tfckpt.CheckpointError:

@@ -22,6 +22,7 @@ from .options import (
     add_key_option,
     add_network_options,
     add_opening_options,
+    add_part_option,
     format_command,
     is_release,
     open_source,
@@ -71,6 +72,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     add_key_option(parser)
     add_network_options(parser)
+    add_part_option(parser)
     add_opening_options(parser)
     graph = parser.add_argument_group("graphs", "Any of these takes SRC as a graph, even if it is a network of ours.")
     graph.add_argument("--as-graph", action="store_true", help="take SRC as a graph")
@@ -201,7 +203,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _open(options: argparse.Namespace) -> Any:
     """Return SRC as a path, an open release, or what the options say about a network make of it."""
-    described = {name: getattr(options, name) for name in ("strides", "activation", "epsilon", "scope", "head")}
+    described = {name: getattr(options, name) for name in ("strides", "activation", "epsilon", "scope", "head", "part")}
     given = [f"--{name}" for name, value in described.items() if value is not None]
     if is_output(options.source):
         if not given:

@@ -242,7 +242,10 @@ def _find_network(inventory: Inventory, scope: str | None) -> _Network:
     if len(networks) == 1:
         return networks[0]
     if networks:
-        raise UnknownModelError(f"the checkpoint contains several networks, under {shown}; choose one with --scope")
+        raise UnknownModelError(
+            f"the checkpoint contains several networks, under {shown}; choose one with --scope",
+            choices=[network.scope for network in networks],
+        )
     raise UnknownModelError(_describe_failure(inventory))
 
 

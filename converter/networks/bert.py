@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..mapping.rules import Rule, Tied
 from . import encoders
-from .network import Network, Part, RuleTable, Shapes, ignore_others
+from .network import Network, Part, RuleTable, Shapes, choose_heads, ignore_others
 from .settings import Settings
 from .targets import Targets
 
@@ -47,6 +47,7 @@ _PARTS = (
 def _describe(shapes: Shapes, settings: Settings, part: Part) -> None:
     encoders.measure_embeddings(shapes, settings, "bert/embeddings/", width="hidden_size")
     encoders.measure_layers(shapes, settings, "bert/encoder/")
+    choose_heads(settings, settings["hidden_size"])
     activation = settings.read("hidden_act", "gelu", "default of the code")
     if activation == "gelu":
         settings.decide("hidden_act", "gelu_new", "gelu of this code is the tanh approximation")

@@ -1,13 +1,14 @@
 """ELECTRA: names of google-research/electra, and the models of transformers; its GELU is exact.
 
-A pretraining checkpoint has two models, which share the embeddings unless the generator has its own.
+A pretraining checkpoint has two models, which share the embeddings unless the generator has its own, or share the
+whole encoder (`untied_generator=False`, and masked words alone).
 """
 
 from __future__ import annotations
 
 from ..mapping.rules import Rule, Tied
 from . import encoders
-from .network import Network, Part, RuleTable, Shapes, ignore_others
+from .network import Network, Part, RuleTable, Shapes, choose_heads, ignore_others
 from .settings import Settings
 from .targets import Targets
 
@@ -23,12 +24,8 @@ _PARTS = (
     Part(
         name="generator",
         model="ElectraForMaskedLM",
-        needs=("generator_predictions/dense/kernel", "generator/encoder/layer_0/attention/self/query/kernel"),
-        others=(
-            ("electra/encoder/{rest...}", "discriminator"),
-            ("electra/embeddings_project/{rest...}", "discriminator"),
-            ("discriminator_predictions/{rest...}", "discriminator"),
-        ),
+        needs=("generator_predictions/dense/kernel",),
+        others=(("discriminator_predictions/{rest...}", "discriminator"),),
     ),
     Part(
         name="model",
@@ -41,21 +38,28 @@ _PARTS = (
 )
 
 
-def _root(part: Part) -> str:
-    """Return the scope of a part's encoder."""
-    return "generator/" if part.name == "generator" else "electra/"
+#: What a file says of the discriminator, and is different for a generator with an encoder of its own.
+_SIZES = ("hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads")
 
 
 def _describe(shapes: Shapes, settings: Settings, part: Part) -> None:
-    root = _root(part)
-    own = f"{root}embeddings/word_embeddings" in shapes
+    query = "encoder/layer_0/attention/self/query/kernel"
+    own_encoder = part.name == "generator" and f"generator/{query}" in shapes
+    root = "generator/" if own_encoder else "electra/"
+    own = own_encoder and f"{root}embeddings/word_embeddings" in shapes
+    if own_encoder:
+        settings.leave_out(*_SIZES, *(["embedding_size"] if own else []))
     encoders.measure_embeddings(shapes, settings, f"{root if own else 'electra/'}embeddings/", width="embedding_size")
-    query = f"{root}encoder/layer_0/attention/self/query/kernel"
-    settings.measure("hidden_size", shapes[query][0], query)
+    width = settings.measure("hidden_size", shapes[root + query][0], root + query)
     encoders.measure_layers(shapes, settings, f"{root}encoder/")
+    if own_encoder:
+        settings.decide("num_attention_heads", max(1, width // 64), "the code's generator: width / 64")
+    else:
+        choose_heads(settings, width)
     settings.read("hidden_act", "gelu", "default of the code")
     encoders.read_dropout(settings)
     settings.decide("tie_word_embeddings", True, "the code's generator")
+    settings.decide("own_encoder", own_encoder, "names of the layers")
     settings.decide("own_embeddings", own, "names of the embeddings")
 
 
@@ -78,10 +82,13 @@ def _list_targets(settings: Settings, part: Part) -> Targets:
 
 
 def _build_rules(settings: Settings, part: Part) -> RuleTable:
-    prefix, root = "" if part.name == "model" else "electra.", _root(part)
+    prefix = "" if part.name == "model" else "electra."
+    root = "generator/" if settings["own_encoder"] else "electra/"
     embeddings = root if settings["own_embeddings"] else "electra/"
     others = list(part.others)
-    if part.name == "generator" and settings["own_embeddings"]:
+    if settings["own_encoder"]:
+        others += [(f"electra/{name}/{{rest...}}", "discriminator") for name in ("encoder", "embeddings_project")]
+    if settings["own_embeddings"]:
         others.append(("electra/embeddings/{rest...}", "discriminator"))
     rules = [
         *encoders.list_embedding_rules(f"{embeddings}embeddings/", f"{prefix}embeddings."),

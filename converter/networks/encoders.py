@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..mapping.rules import Ignore, Rule
-from .network import LAYER_NORM, Shapes, choose_heads, count_numbers
+from .network import LAYER_NORM, Shapes, count_numbers
 from .settings import Settings
 from .targets import Targets
 
@@ -50,12 +50,11 @@ def measure_embeddings(shapes: Shapes, settings: Settings, source: str, *, width
 
 
 def measure_layers(shapes: Shapes, settings: Settings, source: str) -> None:
-    """Set what the layers show, and read the number of heads."""
+    """Set what the layers show."""
     inner = f"{source}layer_0/intermediate/dense/kernel"
     layers = count_numbers(shapes, f"{source}layer_{{n}}/attention/self/query/kernel")
     settings.measure("num_hidden_layers", layers, f"{source}layer_{layers - 1}/…")
     settings.measure("intermediate_size", shapes[inner][1], inner)
-    choose_heads(settings, settings["hidden_size"])
 
 
 def read_dropout(settings: Settings) -> None:

@@ -50,8 +50,16 @@ def _build_transformers(model: str, config: Mapping[str, Any]) -> nn.Module:
     settings = dict(config)
     try:
         build: Any = getattr(transformers, model)
-    except ImportError as error:  # a package that it needs does not fit, such as torchvision
-        raise MissingDependencyError("transformers", extra="transformers", purpose=f"building {model}") from error
+    except ImportError as error:  # a package that it needs does not match it, such as torchvision
+        purpose, reason = f"building {model}", _find_reason(error)
+        raise MissingDependencyError("transformers", extra="transformers", purpose=purpose, reason=reason) from error
     kind = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
     module: nn.Module = build(kind)
     return module
+
+
+def _find_reason(error: BaseException) -> str:
+    """Return the first line of the exception that led to this one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0]

@@ -15,7 +15,7 @@ from .network import Recognized
 from .recognition import ReadFile, recognize
 
 #: Settings that only our own code uses.
-_INTERNAL = frozenset({"own_embeddings", "background", "num_labels", "auxiliary"})
+_INTERNAL = frozenset({"own_embeddings", "own_encoder", "background", "num_labels", "auxiliary"})
 _CASED = re.compile(r"(?:^|[-_/])(un)?cased(?:[-_/]|$)")
 
 

@@ -40,7 +40,10 @@ def recognize(
         return None
     if len(found) > 1:
         names = ", ".join(f"{one.network.title} under {printable(one.scope)!r}" for one in found)
-        raise UnknownModelError(f"the checkpoint contains several networks: {names}; choose one with --scope")
+        raise UnknownModelError(
+            f"the checkpoint contains several networks: {names}; choose one with --scope",
+            choices=[one.scope for one in found],
+        )
     candidate = found[0]
     chosen = _choose_part(candidate, part)
     settings = Settings(_read_settings(candidate.network, read_file))
@@ -105,12 +108,18 @@ def _choose_part(candidate: _Candidate, requested: str | None) -> Part:
         raise UnknownModelError(f"the checkpoint has the encoder of {network.title}, but not {needed}")
     if requested is None:
         if network.must_choose and len([part for part in there if part.needs]) > 1:
-            raise UnknownModelError(f"the checkpoint contains several models of {network.title}: choose --part {names}")
+            raise UnknownModelError(
+                f"the checkpoint contains several models of {network.title}: choose --part {names}",
+                choices=[part.name for part in there],
+            )
         return there[0]
     for part in there:
         if part.name == requested:
             return part
-    raise UnknownModelError(f"{printable(requested)!r} is not a part of this {network.title}, which has {names}")
+    raise UnknownModelError(
+        f"{printable(requested)!r} is not a part of this {network.title}, which has {names}",
+        choices=[part.name for part in there],
+    )
 
 
 def _list_parts(candidate: _Candidate) -> list[Part]:

@@ -74,6 +74,12 @@ class Settings:
             return self._set(name, default, reason)
         return self._set(name, value, self._file.name)
 
+    def leave_out(self, *names: str) -> None:
+        """Leave settings out that the file says of another model."""
+        if self._file is not None:
+            others = {name: value for name, value in self._file.values.items() if name not in names}
+            self._file = SettingsFile(self._file.name, others)
+
     def decide(self, name: str, value: Any, reason: str) -> Any:
         """Set a value for a reason."""
         return self._set(name, value, reason)

@@ -36,6 +36,7 @@ EXAMPLES: list[CheckpointError] = [
     errors.UnsupportedFeatureError("new"),
     errors.LimitExceededError("large", limit="max_slices", maximum=5, claimed=6),
     errors.MissingDependencyError("fsspec", extra="remote", purpose="reading s3://x"),
+    errors.MissingDependencyError("fsspec", extra="remote", purpose="reading s3://x", reason="no such symbol"),
     errors.StorageError("no permission", path="p"),
 ]
 ids = [type(example).__name__ for example in EXAMPLES]

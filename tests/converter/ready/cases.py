@@ -55,6 +55,8 @@ CASES = [
     Case("electra", "electra", "discriminator", "ElectraForPreTraining", ("sequence", "probability")),
     Case("electra", "electra", "generator", "ElectraForMaskedLM", ("generator_sequence", "words")),
     Case("electra", "electra-own", "generator", "ElectraForMaskedLM", ("generator_sequence", "words")),
+    Case("electra", "electra-shared", "discriminator", "ElectraForPreTraining", ("sequence", "probability")),
+    Case("electra", "electra-shared", "generator", "ElectraForMaskedLM", ("generator_sequence", "words")),
     Case("gpt2", "gpt2", None, "GPT2LMHeadModel", ("words",)),
     Case("t5", "t5", None, "T5ForConditionalGeneration", ("sequence", "words")),
     Case("t5", "t5-1.1", None, "T5ForConditionalGeneration", ("sequence", "words")),

@@ -18,7 +18,14 @@ from converter.verification.weights import verify_weights
 from .cases import CASES, NO_POOLER, Case, measure, run
 
 #: Cases whose folders differ from others' only in the class.
-SLOW = ("bert words", "bert-classifier tokens", "electra-own generator", "t5-1.1")
+SLOW = (
+    "bert words",
+    "bert-classifier tokens",
+    "electra-own generator",
+    "electra-shared discriminator",
+    "electra-shared generator",
+    "t5-1.1",
+)
 PAGE = pathlib.Path(__file__).parents[3] / "docs" / "families.md"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pathlib
+import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import converter
 import tfckpt
 from converter.conversion import ConversionOptions, plan_conversion
 from converter.errors import MappingError, UnknownModelError
+from converter.networks.modules import build_module
 
 from .cases import DATA
 
@@ -97,6 +100,22 @@ def test_models_in_one_checkpoint_need_a_part() -> None:
         converter.convert({"w": np.zeros(1)}, part="generator")
 
 
+@pytest.mark.parametrize("name", ["electra", "electra-own"])
+def test_file_about_the_discriminator_does_not_describe_a_generator_of_its_own(
+    tmp_path: pathlib.Path, name: str
+) -> None:
+    """The authors' code makes the generator narrower, with a head for each 64 channels."""
+    config = {"hidden_size": 128, "embedding_size": 16, "num_attention_heads": 4, "hidden_act": "relu"}
+    path = save(tmp_path / "electra", read(name), electra_config__json=json.dumps(config))
+
+    heads = {}
+    for part in ("discriminator", "generator"):
+        settings = {setting.name: setting.value for setting in converter.convert(path, part=part).report.settings}
+        assert settings["hidden_act"] == "relu"
+        heads[part] = (settings["hidden_size"], settings["num_attention_heads"])
+    assert heads == {"discriminator": (128, 4), "generator": (64, 1)}
+
+
 def test_all_findings_about_a_damaged_network_are_in_one_error(tmp_path: pathlib.Path) -> None:
     """A missing layer, another width, an extra tensor, and a file that contradicts the shapes; nothing is written."""
     arrays = read("bert")
@@ -133,6 +152,24 @@ def test_width_that_needs_a_file_is_refused_without_one() -> None:
     """The published networks have a head for 64 channels; 16 channels could have any number of heads."""
     with pytest.raises(MappingError, match="num_attention_heads"):
         converter.convert(read("bert"))
+
+
+def test_library_that_is_installed_and_broken_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installing it again would not help; what the import of another package says does."""
+
+    class Broken(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            try:
+                raise RuntimeError("operator torchvision::nms does not exist")
+            except RuntimeError as error:
+                raise ModuleNotFoundError(f"Could not import module {name!r}") from error
+
+    monkeypatch.setitem(sys.modules, "transformers", Broken("transformers"))
+
+    with pytest.raises(tfckpt.MissingDependencyError) as caught:
+        build_module("BertModel", {"model_type": "bert"})
+    assert "cannot be imported (operator torchvision::nms does not exist)" in str(caught.value)
+    assert "pip install" not in str(caught.value)
 
 
 def test_mobilenet_too_narrow_for_the_model_of_transformers_is_refused() -> None:

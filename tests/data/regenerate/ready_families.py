@@ -218,23 +218,30 @@ def albert(folder: Path) -> tuple[Tensors, Tensors, dict[str, Any], dict[str, st
     return inputs, outputs, make_sentences(), {"albert_config.json": json.dumps(values)}
 
 
-def electra(folder: Path, *, own: bool = False) -> tuple[Tensors, Tensors, dict[str, Any], dict[str, str]]:
+def electra(
+    folder: Path, *, own: bool = False, shared: bool = False
+) -> tuple[Tensors, Tensors, dict[str, Any], dict[str, str]]:
     """ELECTRA: a discriminator of width 128, a generator of width 64, and the embeddings that they share.
 
-    With `own` the generator has embeddings of its own, as wide as its layers.
+    With `own` the generator has embeddings of its own, as wide as its layers, and with `shared` it is the discriminator
+    with another head, of width 64.
     """
     code = import_from(folder / "electra", "run_pretraining")
     values = {**ENCODER, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 64, "num_hidden_layers": 1}
+    if shared:
+        values |= {"hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 32}
     config = code.modeling.BertConfig(**values)
     small = code.modeling.BertConfig(**{**values, "hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 32})
     inputs = feed_sentences()
     common = {"use_one_hot_embeddings": False, "embedding_size": 16}
     arguments = (inputs["input_ids"], inputs["input_mask"], inputs["segment_ids"])
     theirs = {"use_one_hot_embeddings": False, "untied_embeddings": True} if own else common
-    generator = code.modeling.BertModel(small, False, *arguments, scope="generator", **theirs)
+    if shared:
+        theirs = {**common, "scope": "electra"}
+    generator = code.modeling.BertModel(small, False, *arguments, **{"scope": "generator", **theirs})
     with tf.variable_scope("generator_predictions"):
         words = code.get_token_logits(generator.get_sequence_output(), generator.get_embedding_table(), small)
-    model = code.modeling.BertModel(config, False, *arguments, **common)
+    model = generator if shared else code.modeling.BertModel(config, False, *arguments, **common)
     owner = types.SimpleNamespace(_bert_config=config, _config=types.SimpleNamespace(electric_objective=False))
     result = code.PretrainingModel._get_discriminator_output(
         owner, types.SimpleNamespace(input_mask=inputs["input_mask"]), model, inputs["input_mask"]
@@ -320,6 +327,7 @@ CASES: dict[str, Callable[[Path], Any]] = {
     "albert": albert,
     "electra": electra,
     "electra-own": lambda folder: electra(folder, own=True),
+    "electra-shared": lambda folder: electra(folder, shared=True),
     "gpt2": gpt2,
     "resnet-v1": lambda folder: resnet(folder, 1),
     "resnet-v2": lambda folder: resnet(folder, 2),
