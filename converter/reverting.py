@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -321,9 +321,10 @@ def _to_tensorflow(
 
 def _reverse_rules(tensors: Mapping[str, Array], rules: RuleSet, like: SourceLike | None) -> dict[str, Array]:
     """Return the arrays of a conversion by rules, with the names, shapes and dtypes of an example if there is one."""
+    tensors = _share_equal(tensors)
     if like is None:
         return reverse_to_views(tensors, rules)
-    into = {name: array.shape for name, array in tensors.items()}
+    into = _Module(tensors)
     with open_tensors(like) as source:
         dtypes = _describe_example(source).dtypes
         arrays: dict[str, Array] = {}
@@ -332,6 +333,38 @@ def _reverse_rules(tensors: Mapping[str, Array], rules: RuleSet, like: SourceLik
             planned = plan_conversion(source, ConversionOptions(rules=rules, into=into, weights=choice))
             arrays |= reverse_to_views(tensors, planned.report)
     return {name: _cast(array, name, dtypes) for name, array in arrays.items()}
+
+
+def _share_equal(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the tensors, those with equal bytes as one array: a file has a tensor under each of its names.
+
+    A tensor that repeats one value, such as a bias of zeros, may equal another by chance.
+    """
+    groups: dict[tuple[object, ...], list[Array]] = {}
+    shared = {}
+    for name, array in tensors.items():
+        flat = array.reshape(-1)
+        group = groups.setdefault((array.dtype, array.shape, flat[:8].tobytes()), [])
+        equal = (other for other in group if other.tobytes() == array.tobytes())
+        shared[name] = next(equal, array) if (flat[1:] != flat[:1]).any() else array
+        group.append(array)
+    return shared
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Module:
+    """Tensors as the target of rules; names of one array are names of one tensor."""
+
+    tensors: Mapping[str, Array]
+
+    def state_dict(self) -> Mapping[str, Array]:
+        """Return the tensors by name."""
+        return self.tensors
+
+    def named_parameters(self, *, remove_duplicate: bool) -> Iterable[tuple[str, Array]]:
+        """Return every name with its tensor."""
+        assert not remove_duplicate, "planning asks for every name"
+        return self.tensors.items()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

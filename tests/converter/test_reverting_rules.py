@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +59,48 @@ def test_output_of_rules_goes_back_byte_for_byte(checkpoint: str, tmp_path: path
         for name in before:
             expected = before[name.removesuffix("/ExponentialMovingAverage")]
             assert np.asarray(after[name]).tobytes() == np.asarray(expected).tobytes()
+
+
+class TiedModule:
+    """A module whose output layer is its embedding."""
+
+    def __init__(self) -> None:
+        self.weight = np.zeros((4, 3), np.float32)
+
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the tensor under both of its names."""
+        return {"embedding": self.weight, "output": self.weight}
+
+    def named_parameters(self, *, remove_duplicate: bool) -> Iterable[tuple[str, np.ndarray[Any, Any]]]:
+        """Return every name with its tensor."""
+        assert not remove_duplicate
+        return self.state_dict().items()
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "npz", "pth"])
+@pytest.mark.parametrize("names", [["embedding"], ["embedding", "output"]], ids=["one rule", "two rules"])
+def test_one_tensor_under_two_names_goes_back_once(tmp_path: pathlib.Path, names: list[str], ending: str) -> None:
+    """With an example and without one; a tensor that no rule makes and that differs is refused."""
+    if ending == "pth":
+        pytest.importorskip("torch", reason="a .pth is PyTorch's")
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    checkpoint, output = tmp_path / "model", tmp_path / f"out.{ending}"
+    tfckpt.save({"table": table}, checkpoint)
+    rules = RuleSet(name="tied", version="1", rules=tuple(Rule("table", name) for name in names))
+    result = converter.convert(checkpoint, rules=rules, into=TiedModule())
+    converter.export(result, output, proof="none")
+
+    for number, like in enumerate([None, checkpoint]):
+        back = tmp_path / f"back-{number}"
+        assert converter.revert(output, back, like=like, rules=rules).names == ("table",)
+        with tfckpt.open(back) as after:
+            assert np.array_equal(after["table"], table)
+    other = {"embedding": table, "output": table + 1}
+    with pytest.raises(ConversionError, match="output"):
+        converter.revert(other, tmp_path / "other", rules=rules)
+    zeros = {"embedding": table * 0, "bias": table * 0}
+    with pytest.raises(ConversionError, match="bias"):
+        converter.revert(zeros, tmp_path / "other", rules=rules)
 
 
 def test_without_an_example_joined_sources_have_equal_sizes(checkpoint: str, tmp_path: pathlib.Path) -> None:
