@@ -24,12 +24,13 @@ _SIZES = {
     "MobileNetV1ForImageClassification": 224,
     "MobileNetV2ForImageClassification": 224,
 }
-#: The inputs of a network of words that a program takes, in order, and the name of their second axis.
+#: The inputs of a network of words that a program takes, in order, and their second axis.
+_LENGTH = NamedAxis("length")
 _WORDS = {
-    "input_ids": "length",
-    "attention_mask": "length",
-    "token_type_ids": "length",
-    "decoder_input_ids": "decoder_length",
+    "input_ids": _LENGTH,
+    "attention_mask": _LENGTH,
+    "token_type_ids": _LENGTH,
+    "decoder_input_ids": NamedAxis("decoder_length", turn=1),
 }
 #: Outputs that only a library's own loops need.
 _LEFT_OUT = frozenset({"past_key_values", "hidden_states", "attentions"})
@@ -41,7 +42,8 @@ def make_family_subject(module: nn.Module, title: str, metadata: Mapping[str, st
     size = _SIZES.get(type(module).__name__)
     arguments = _list_words(module) if size is None else [_describe_image(module)]
     names = {argument.name: "pixel_values" if argument.name == IMAGE else argument.name for argument in arguments}
-    config: Any = getattr(module, "config", None)
+    library: Any = module
+    config = getattr(library, "config", None)
     if config is None:
         outputs: tuple[str, ...] = (LOGITS,)
         wrapped = wrap_forward(module, list(names))
@@ -56,6 +58,9 @@ def make_family_subject(module: nn.Module, title: str, metadata: Mapping[str, st
             metadata=metadata,
         )
     config.use_cache = False
+    if size is None:
+        # One fused operation has other values for a word that sees no word, and torch.onnx cannot write it for T5.
+        library.set_attn_implementation("eager")
     example = [torch.zeros(_EXAMPLE if size is None else (1, arguments[0].shape[1] or 3, size, size)) for _ in names]
     with torch.inference_mode():
         values = dict(zip(names.values(), example, strict=True))
@@ -89,7 +94,7 @@ def _list_words(module: nn.Module) -> list[Argument]:
             name=name,
             dtype=torch.int64,
             shape=(None, None),
-            axes={1: NamedAxis(axis, getattr(config, "max_position_embeddings", None))},
+            axes={1: axis._replace(most=getattr(config, "max_position_embeddings", None))},
             bound=bounds.get(name, config.vocab_size),
         )
         for name, axis in _WORDS.items()

@@ -78,7 +78,9 @@ def open_subject(source: Source, options: SourceOptions, *, talk: Callable[[str]
                 checkpoint = source
             return _open_result(convert_to_views(checkpoint, ConversionOptions(weights=options.weights or "ema")))
     except (UnknownModelError, MappingError, OtherNetworkError, CheckpointError) as error:
-        if isinstance(error, CorruptionError | MissingDependencyError) or getattr(error, "choices", ()):
+        if isinstance(error, CorruptionError | MissingDependencyError):
+            raise
+        if isinstance(error, UnknownModelError) and error.choices:
             raise
         failure: Exception = error
     try:

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from ..errors import ExportError, FeedError, Shape
 from ..model.config import MAX_SIDE
-from .subject import Argument, Subject
+from .subject import Argument, NamedAxis, Subject
 
 #: The batch of the example that is traced; torch.export takes a size of 1 for a fixed one.
 _TRACED_BATCH = 2
@@ -113,10 +113,11 @@ def _choose_axis(subject: Subject, argument: Argument, number: int, options: Sha
             return options.size[0]
         if options.static:
             raise _ask_for_size(f"axis {number} of the input {argument.name}")
-        name, most = argument.axes.get(number, (f"{argument.name}_{number}", None))
-        if most is None or most >= max(_CHECKED_SIZES):
-            return Axis(name, _TRACED_SIZE, _CHECKED_SIZES, is_required, _TRACED_SIZE)
-        traced, *checked = (max(1, most * share // 4) for share in (3, 4, 2, 1))
+        name, most, turn = argument.axes.get(number, NamedAxis(f"{argument.name}_{number}"))
+        sizes = [_TRACED_SIZE, *_CHECKED_SIZES]
+        if most is not None and most < max(sizes):
+            sizes = [max(1, most * share // 4) for share in (3, 4, 2, 1)]
+        traced, *checked = sizes[turn:] + sizes[:turn]
         return Axis(name, traced, tuple(checked), is_required, traced)
     if is_required:
         raise FeedError(f"axis {number} of the input {argument.name} has the fixed size {declared}")

@@ -18,10 +18,14 @@ Kind: TypeAlias = Literal["network", "graph", "module"]
 
 
 class NamedAxis(NamedTuple):
-    """An axis of any size: its name, and the largest size that the module takes, or None if it takes any."""
+    """An axis of any size: its name, and the largest size that the module takes, or None if it takes any.
+
+    Axes with different `turn`s are traced and checked at different sizes, because they need not be equal.
+    """
 
     name: str
     most: int | None = None
+    turn: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,8 +10,15 @@ import torch
 from torch import nn
 
 from converter.errors import ExportError, FeedError
-from converter.programs.shapes import ShapeOptions, checked_shapes, choose_shapes, describe_shape, fix_axes
-from converter.programs.subject import Argument, Kind, Subject
+from converter.programs.shapes import (
+    ShapeOptions,
+    checked_shapes,
+    choose_shapes,
+    describe_shape,
+    fix_axes,
+    traced_shapes,
+)
+from converter.programs.subject import Argument, Kind, NamedAxis, Subject
 
 
 def subject(kind: Kind, size: int | None, **shapes: tuple[int | None, ...]) -> Subject:
@@ -89,7 +97,7 @@ def test_sizes_that_a_module_does_not_take_are_refused(
 
 
 def test_every_axis_of_any_size_is_checked_at_several_sizes() -> None:
-    """Equal axes of several inputs have equal sizes, and an axis that became fixed has one."""
+    """Equal axes of several inputs have equal sizes, axes that need not be equal others, and a fixed one has one."""
     shapes = choose_shapes(GRAPH, ShapeOptions(), allows_dynamic=True)
 
     checked = list(checked_shapes(shapes))
@@ -97,5 +105,12 @@ def test_every_axis_of_any_size_is_checked_at_several_sizes() -> None:
     assert all(sizes["image"][0] == sizes["tokens"][0] == sizes["mask"][0] for sizes in checked)
     assert len({sizes["image"][1:3] for sizes in checked}) == 5
     assert len({sizes["tokens"][1] for sizes in checked}) == 5
+    lengths = {name: NamedAxis(name, turn=turn) for turn, name in enumerate(("length", "decoder_length"))}
+    words = [
+        Argument(name=name, dtype=torch.int64, shape=(None, None), axes={1: axis}) for name, axis in lengths.items()
+    ]
+    apart = choose_shapes(dataclasses.replace(GRAPH, arguments=tuple(words)), ShapeOptions(), allows_dynamic=True)
+    for sizes in (traced_shapes(apart), *checked_shapes(apart)):
+        assert sizes["length"][1] != sizes["decoder_length"][1]
     fixed = list(checked_shapes(fix_axes(shapes, {"batch", "height", "width"})))
     assert {sizes["image"] for sizes in fixed} == {(1, 64, 64, 3)}
