@@ -91,7 +91,7 @@ def list_inputs(name: str) -> tuple[str, ...]:
 
 
 def cast_tensors(tensors: Mapping[str, Writable], dtype: str) -> tuple[dict[str, Writable], str]:
-    """Round floating-point tensors to another dtype when they are written; integers do not change."""
+    """Cast floating-point tensors to another dtype when they are written; integers do not change."""
     target = _find_dtype(dtype)
     cast: dict[str, Writable] = {}
     for name, tensor in tensors.items():
@@ -99,7 +99,9 @@ def cast_tensors(tensors: Mapping[str, Writable], dtype: str) -> tuple[dict[str,
             cast[name] = LazyArray(tensor.shape, target, functools.partial(_cast, tensor, target, name))
         else:
             cast[name] = tensor
-    return cast, f"floating-point tensors rounded to {dtype}"
+    changed = [tensor.dtype for name, tensor in tensors.items() if cast[name] is not tensor]
+    verb = "widened" if changed and all(dtype.itemsize < target.itemsize for dtype in changed) else "rounded"
+    return cast, f"floating-point tensors {verb} to {target.name}"
 
 
 def _draw_weights(shape: tuple[int, int], bound: float) -> Array:

@@ -69,8 +69,10 @@ def _cut(use: Use, source: NamedShape, targets: Mapping[str, Shape]) -> list[Mov
         part = Part(axis, start, start + size)
         found = _convert_shape(own, part.shape_in(shape))
         if found != expected:
-            problem = _find_problem(own, part.shape_in(shape))
-            return Mismatch(shown, part.shape_in(shape), own.name, target, found, expected, problem)
+            cut = part.shape_in(shape)
+            reason = _find_problem(own, cut) or f"becomes {list(found or ())}"
+            problem = f"has the part {list(cut)} along {letter}, which {reason}"
+            return Mismatch(shown, shape, own.name, target, found, expected, problem)
         moves.append(Move(name, shape, own.name, target, expected, source_part=part))
         start += size
     if start != shape[axis]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from converter.errors import Shape
@@ -104,6 +106,46 @@ def test_kernel_of_a_recurrent_cell_is_cut() -> None:
     assert propose(sources({"a/lstm_cell/kernel": (8, 16)}), targets) == []
 
 
+@pytest.mark.parametrize(
+    ("layer", "gates", "bias", "cut"),
+    [
+        ("lstm", 4, (16,), Rule("{c}/bias", "bias_ih_l{n}")),
+        (
+            "gru",
+            3,
+            (2, 12),
+            Rule("{c}/bias", ("bias_ih_l{n}", "bias_hh_l{n}"), "BG -> G", cut="B", order="G: z r h -> r z h"),
+        ),
+    ],
+)
+def test_cell_of_keras_has_a_rule_for_each_of_its_tensors(layer: str, gates: int, bias: Shape, cut: Rule) -> None:
+    """Two layers of one size; what PyTorch has no counterpart for, a GRU with one bias, is not proposed."""
+    cells = {0: f"{layer}/{layer}_cell", 1: f"{layer}_1/{layer}_cell"}
+    arrays: dict[str, Shape] = {}
+    targets: dict[str, Shape] = {}
+    for number, cell in cells.items():
+        size = 4 * gates
+        arrays |= {f"{cell}/kernel": (4, size), f"{cell}/recurrent_kernel": (4, size), f"{cell}/bias": bias}
+        targets |= {f"{kind}_{way}_l{number}": (size, 4)[:axes] for kind, axes in KINDS for way in ("ih", "hh")}
+
+    rules = collect_rules(propose(sources(arrays), targets))
+
+    options = {"layout": "dense"} if gates == 4 else {"layout": "IG -> GI", "order": "G: z r h -> r z h"}
+    expected = {
+        Rule(f"{cell}/{kind}", f"weight_{way}_l{number}", **options)
+        for number, cell in cells.items()
+        for kind, way in (("kernel", "ih"), ("recurrent_kernel", "hh"))
+    }
+    for number, cell in cells.items():
+        names = tuple(target.replace("{n}", str(number)) for target in cut.targets)
+        expected.add(dataclasses.replace(cut, source=f"{cell}/bias", target=names if len(names) > 1 else names[0]))
+    assert rules == expected
+    one_bias = {name: (12,) if name.endswith("bias") and gates == 3 else shape for name, shape in arrays.items()}
+    if gates == 3:
+        assert not any(rule.order for rule in collect_rules(propose(sources(one_bias), targets)))
+
+
+KINDS = (("weight", 2), ("bias", 1))
 CELL: dict[str, Shape] = {"kernel": (7, 16), "bias": (16,)}
 
 

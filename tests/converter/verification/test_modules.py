@@ -12,6 +12,7 @@ import pytest
 import converter
 import tfckpt
 from converter.errors import GraphError, VerificationError
+from converter.exporting import prepare
 from converter.mapping.rules import RuleSet
 from tests.conftest import slow
 
@@ -205,3 +206,6 @@ def test_widened_weights_verify(tmp_path: pathlib.Path) -> None:
         report = verify_weights(tmp_path / "model", tmp_path / "out.npz", rules=rules)
         assert report.ok is is_ok
         assert ("widened exactly" in report.summary()) is is_ok
+    result = converter.convert(tmp_path / "model", rules=rules)
+    for dtype, verb in (("float32", "widened"), ("float16", "rounded")):
+        assert prepare(result, dtype=dtype).changes == (f"floating-point tensors {verb} to {dtype}",)
