@@ -16,7 +16,10 @@ import pytest
 from converter.cli import build_parser, main
 from converter.cli.options import format_command
 from converter.formats.files import FORMATS, read_output
+from tests.conftest import DATA
+from tests.converter.conftest import DIGITS
 
+FAMILIES = DATA / "families"
 Capture = pytest.CaptureFixture[str]
 
 
@@ -140,18 +143,25 @@ def test_limit_can_be_raised(
     assert main([*typed, "--limit", "max_entries=1000"]) == 0
 
 
-def test_conversion_to_safetensors_does_not_import_torch(digits: pathlib.Path, output: pathlib.Path) -> None:
-    """Without a proof it runs without PyTorch, and starts faster."""
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [(DIGITS, ["--no-proof"]), (FAMILIES / "bert.tar.xz", ["--no-proof"]), (FAMILIES / "t5.tar.xz", [])],
+    ids=["digits", "a ready family", "a ready family without a graph"],
+)
+def test_conversion_to_safetensors_does_not_import_torch(
+    source: pathlib.Path, options: list[str], output: pathlib.Path
+) -> None:
+    """Without a proof of layers it runs without PyTorch, and starts faster."""
     program = (
         "import sys\n"
         "from converter.cli import main\n"
-        f"code = main(['convert', {str(digits)!r}, '-o', {str(output)!r}, '--no-proof'])\n"
-        "print(code, 'torch' in sys.modules, file=sys.stderr)\n"
+        f"code = main(['convert', {str(source)!r}, '-o', {str(output)!r}, *{options!r}])\n"
+        "print(code, {'torch', 'transformers'} & set(sys.modules), file=sys.stderr)\n"
     )
 
     shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
 
-    assert shown.stderr == "0 False\n"
+    assert shown.stderr.splitlines()[-1] == "0 set()"
     assert output.exists()
 
 
