@@ -244,6 +244,10 @@ def _move_to_data(move: Move) -> dict[str, Any]:
     return {**move._asdict(), **{key: None if part is None else part._asdict() for key, part in parts.items()}}
 
 
+#: What a proposed rule or ignore says, under the names of the file of rules.
+_PROPOSED = ("target", "layout", "cut", "join", "order", "reason")
+
+
 def _to_data(drafted: RulesDraft, proposals: Sequence[Proposal]) -> Mapping[str, Any]:
     """Return everything as plain values, for JSON."""
     draft = drafted.draft
@@ -271,9 +275,7 @@ def _to_data(drafted: RulesDraft, proposals: Sequence[Proposal]) -> Mapping[str,
         "proposals": [
             {
                 "source": proposal.rule.source,
-                "target": getattr(proposal.rule, "target", None),
-                "layout": getattr(proposal.rule, "layout", None),
-                "reason": getattr(proposal.rule, "reason", None),
+                **{key: getattr(proposal.rule, key, None) for key in _PROPOSED},
                 "tensors": proposal.tensors,
                 "likeness": round(proposal.likeness, 3),
             }

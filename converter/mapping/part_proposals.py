@@ -12,7 +12,9 @@ from .rules import Rule
 _LSTM = "G: i j f o -> i f j o"
 _HIDDEN = re.compile(r"(?P<before>(?:.*\.)?)weight_hh(?P<layer>_l(?P<number>[0-9]+)(?P<reverse>_reverse)?)?")
 _BACKWARD = re.compile(r"(?:^|[/_])(?:bw|backward)(?:[/_]|$)")
-_CELL = re.compile(r"(?:cell|lstm|gru)_(?P<number>[0-9]+)/")
+_CELL = re.compile(r"cell_(?P<number>[0-9]+)/")
+#: Keras numbers the layers of a kind, the first without a number.
+_LAYER = re.compile(r"(?:lstm|gru)_(?P<number>[0-9]+)/")
 #: The gates of Keras's cells in PyTorch's order, by their number; those of an LSTM need none.
 _KERAS = {4: None, 3: "G: z r h -> r z h"}
 _PARTS = ("query", "key", "value")
@@ -73,7 +75,7 @@ def _propose_keras_cell(
         and targets.get(_name_like(match, "weight_ih")) == kernel[::-1]
         and bool(match["reverse"]) == (_BACKWARD.search(cell) is not None)
     ]
-    number = _CELL.search(name)
+    number = _LAYER.search(name)
     numbered = [match for match in fitting if number is not None and match["number"] == number["number"]]
     if not fitting:
         return

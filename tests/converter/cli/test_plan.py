@@ -7,8 +7,10 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import tfckpt
 from converter.cli import main
 from converter.mapping.rules_file import parse_rules
 
@@ -171,6 +173,43 @@ def test_proposals_are_a_valid_rules_file(
     assert len(record["moves"]) == 38
     assert [item["target"] for item in record["missing"]] == ["sentences.weight"]
     assert [item["source"] for item in record["unmapped"]] == ["bert/embeddings/token_type_embeddings"]
+
+
+PARTS = """\
+import numpy as np
+
+SHAPES = {"in_proj_weight": (12, 4), "weight_ih_l0": (9, 2), "weight_hh_l0": (9, 3), "bias_ih_l0": (9,)}
+
+
+class Module:
+    def state_dict(self):
+        return {name: np.zeros(shape) for name, shape in {**SHAPES, "bias_hh_l0": (9,)}.items()}
+"""
+
+
+def test_proposals_are_complete_in_json(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Rules that cut, join and order say so, as the file of rules does."""
+    arrays = {f"att/{part}/kernel": np.zeros((4, 4), np.float32) for part in ("query", "key", "value")}
+    gru = {"kernel": (2, 9), "recurrent_kernel": (3, 9), "bias": (2, 9)}
+    arrays |= {f"gru/gru_cell/{name}": np.zeros(shape, np.float32) for name, shape in gru.items()}
+    tfckpt.save(arrays, tmp_path / "model")
+    (tmp_path / "parts.py").write_text(PARTS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    command = ["plan", "model", "--into", "parts:Module"]
+
+    assert main([*command, "--proposals"]) == 1
+    rules = parse_rules(capsys.readouterr().out).rules
+    assert main([*command, "--json"]) == 1
+    proposals = json.loads(capsys.readouterr().out)["proposals"]
+
+    assert {rule.cut or rule.join or rule.order for rule in rules} == {"O", "B", "G: z r h -> r z h"}
+    for proposal, rule in zip(proposals, rules, strict=True):
+        found = {key: proposal[key] for key in ("source", "target", "layout", "cut", "join", "order")}
+        expected = {key: getattr(rule, key) for key in found}
+        assert found == {key: list(value) if isinstance(value, tuple) else value for key, value in expected.items()}
 
 
 def test_plan_with_complete_rules_exits_with_0(data: pathlib.Path, encoder: str, capsys: Capture) -> None:
