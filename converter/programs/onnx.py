@@ -39,6 +39,7 @@ def write(job: Job, path: str) -> None:
                 opset_version=job.opset,
                 input_names=names,
                 output_names=list(job.subject.outputs),
+                custom_translation_table=make_translations(),
             )
         except Exception as error:  # the exporter raises errors of many kinds
             reason = str(error.__cause__ or error).strip().partition("\n")[0]
@@ -51,6 +52,18 @@ def write(job: Job, path: str) -> None:
                 node.metadata_props.pop(key, None)
         exported.model.metadata_props.update(job.metadata)
         exported.save(path)
+
+
+def make_translations() -> dict[Any, Any]:
+    """Return functions in ONNX for operations of PyTorch that torch.onnx does not translate."""
+    from onnxscript import opset18 as ops
+
+    def sort(x: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+        """Sort stably: of equal elements, TopK returns the first one first."""
+        size = ops.Gather(ops.Shape(x), ops.Constant(value_ints=[dim]))
+        return ops.TopK(x, size, axis=dim, largest=int(descending), sorted=1)
+
+    return {torch.ops.aten.sort.stable: sort}
 
 
 def halve(job: Job, precise: str, path: str) -> None:

@@ -30,6 +30,7 @@ import torch
 
 from converter.engine import ReferenceGraph, graph_module, load_graph
 from converter.errors import ConversionError, UnsupportedOpError
+from converter.programs.onnx import make_translations
 from tfckpt.errors import CheckpointError
 
 TOLERANCE = 2e-5
@@ -221,7 +222,14 @@ def try_onnx(program: torch.export.ExportedProgram, module: torch.nn.Module, val
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.onnx")
         try:
-            written = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False, opset_version=20)
+            written = torch.onnx.export(
+                program,
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+                opset_version=20,
+                custom_translation_table=make_translations(),
+            )
             assert written is not None
             written.save(path)
             session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

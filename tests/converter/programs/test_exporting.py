@@ -493,3 +493,20 @@ def test_output_that_exists_is_kept_without_force(tmp_path: pathlib.Path) -> Non
     assert path.read_text() == "before"
     assert export(example=[torch.zeros(1, 3)], force=True).passes
     assert [item.name for item in tmp_path.iterdir()] == ["log.onnx"]
+
+
+def test_first_of_equal_entries_comes_first_in_onnx(tmp_path: pathlib.Path) -> None:
+    """TensorFlow's TopK is stable, and so is what is written for onnxruntime."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    graph = write_frozen(
+        tmp_path / "frozen.pb", placeholder("x", -1, 6), integers("k", 4), node("best", "TopKV2", "x", "k")
+    )
+    path = tmp_path / "best.onnx"
+    converter.export_program(graph, path, inputs={"x": "x"}, outputs={"value": "best:0", "index": "best:1"})
+    x = np.array([[1, 3, 2, 3, 1, 3], [0, 0, 0, 0, 0, 0]], np.float32)
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    values, indices = session.run(["value", "index"], {"x": x})
+
+    assert values.tolist() == [[3, 3, 3, 2], [0, 0, 0, 0]]
+    assert indices.tolist() == [[1, 3, 5, 2], [0, 1, 2, 3]]
