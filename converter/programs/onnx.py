@@ -60,7 +60,8 @@ def make_translations() -> dict[Any, Any]:
 
     def sort(x: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
         """Sort stably: of equal elements, TopK returns the first one first."""
-        size = ops.Gather(ops.Shape(x), ops.Constant(value_ints=[dim]))
+        axis: Any = ops.Constant(value_ints=[dim])
+        size = ops.Gather(ops.Shape(x), axis)
         return ops.TopK(x, size, axis=dim, largest=int(descending), sorted=1)
 
     return {torch.ops.aten.sort.stable: sort}
