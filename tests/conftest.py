@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
@@ -17,6 +18,9 @@ import pytest
 # The networks of the tests are small: handing their parts to several threads takes longer than computing them.
 # Set before anything imports torch, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Some systems forbid it: then each of the hundreds of processes would compile our packages again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A busy machine is no defect, so examples have no deadline; continuous integration tries the same ones every time.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
