@@ -51,7 +51,11 @@ def run_python(job: dict[str, Any]) -> tuple[Run, dict[str, str]]:
     spec = importlib.util.spec_from_file_location("program", job["program"])
     assert spec is not None and spec.loader is not None, "the name ends in .py"
     program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
+    keeps_no_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the file's folder is published
+    try:
+        spec.loader.exec_module(program)
+    finally:
+        sys.dont_write_bytecode = keeps_no_bytecode
     model = program.load(f"{os.path.splitext(job['program'])[0]}.safetensors")
     if job["double"]:
         torch.set_default_dtype(torch.float64)
