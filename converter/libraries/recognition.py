@@ -54,10 +54,16 @@ def to_native(tensors: Mapping[str, Array], target: TargetName, config: Efficien
     return native
 
 
-def _list_names(target: TargetName, config: EfficientNetConfig) -> dict[str, str]:
+def _list_names(target: TargetName, config: EfficientNetConfig) -> Mapping[str, str]:
     """Return our name -> the library's name for every tensor."""
     if target == "native":
         return {name: name for name in native_targets(config)}
+    # The numbers of classes and input channels change shapes, but no names.
+    return _map_names(target, dataclasses.replace(config, num_classes=min(config.num_classes, 1), in_channels=3))
+
+
+@functools.lru_cache(maxsize=128)  # all published networks in several libraries
+def _map_names(target: TargetName, config: EfficientNetConfig) -> Mapping[str, str]:
     return map_to_library(TABLES[target], config, target)
 
 
