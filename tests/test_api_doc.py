@@ -11,6 +11,7 @@ import pytest
 
 import converter
 import tfckpt
+from tests.in_process import run_programs_here
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "api.md"
 _EXAMPLES = re.compile(r"```pycon\n(.*?)```", re.DOTALL)
@@ -43,6 +44,7 @@ def test_examples_of_the_page_run(
     """In their order, in a folder with the checkpoints that the page speaks of."""
     if until is None:
         pytest.importorskip("torch", reason="the last sections run networks and graphs")
+        run_programs_here(monkeypatch)
     text = PAGE.read_text(encoding="utf-8")
     examples = examples_of(text[: text.index(until) if until else None])
     for source, name in [("digits-train", "digits-train"), ("objects", "objects")]:

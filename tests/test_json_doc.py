@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,8 @@ import converter
 import converter.cli
 import tfckpt
 import tfckpt.cli
+from tests.conftest import DATA
+from tests.in_process import run_programs_here
 from tfckpt import jobs
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -177,30 +180,47 @@ def has_type(value: object, words: str) -> bool:
     )
 
 
-@pytest.fixture
-def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """Some small checkpoints in the current folder."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with some small checkpoints."""
+    folder = tmp_path_factory.mktemp("checkpoints")
     average = "w/ExponentialMovingAverage"
-    tfckpt.save({"w": np.float32([1, 2]), "s": np.array([b"x"], object), "t": np.zeros(2), "u": np.zeros(2)}, "a")
-    tfckpt.save({"w": np.float32([1, 3]), "t": np.zeros(3), "v": np.zeros(2)}, "b")
-    tfckpt.save({"other": np.zeros(2)}, "other")
-    tfckpt.save({"w": np.float32([1]), average: np.float32([2]), "step": np.int64(1)}, "train")
-    tfckpt.copy("a", "half", shards=2)
-    pathlib.Path("half.data-00000-of-00002").unlink()
-    for name in ("plan", "done"):
-        plan = jobs.plan_export("train", name)
-        pathlib.Path(f"{name}.json").write_text(plan.to_json())
-    jobs.run(plan, workers=1)
-    pathlib.Path("x.writing-0123456789abcdef").touch()
-    np.save("w.npy", np.float32([7, 8]))
-    shapes = {"both": (4, 2), "low": (2, 2), "high": (2, 2), "gone": (2,), "small": (3,), "bias": (6,), "step": ()}
-    tfckpt.save({name: np.zeros(shape) for name, shape in shapes.items()}, "kinds")
-    pathlib.Path("kinds.py").write_text(MODULE)
-    pathlib.Path("kinds.toml").write_text(RULES)
-    twice = '\n[[rule]]\nsource = "smal{l}"\ntarget = "absent"\n'
-    pathlib.Path("two.toml").write_text(RULES + twice)
-    return tmp_path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        tfckpt.save({"w": np.float32([1, 2]), "s": np.array([b"x"], object), "t": np.zeros(2), "u": np.zeros(2)}, "a")
+        tfckpt.save({"w": np.float32([1, 3]), "t": np.zeros(3), "v": np.zeros(2)}, "b")
+        tfckpt.save({"other": np.zeros(2)}, "other")
+        tfckpt.save({"w": np.float32([1]), average: np.float32([2]), "step": np.int64(1)}, "train")
+        tfckpt.copy("a", "half", shards=2)
+        pathlib.Path("half.data-00000-of-00002").unlink()
+        for name in ("plan", "done"):
+            plan = jobs.plan_export("train", name)
+            pathlib.Path(f"{name}.json").write_text(plan.to_json())
+        jobs.run(plan, workers=1)
+        pathlib.Path("x.writing-0123456789abcdef").touch()
+        np.save("w.npy", np.float32([7, 8]))
+        shapes = {"both": (4, 2), "low": (2, 2), "high": (2, 2), "gone": (2,), "small": (3,), "bias": (6,), "step": ()}
+        tfckpt.save({name: np.zeros(shape) for name, shape in shapes.items()}, "kinds")
+        pathlib.Path("kinds.py").write_text(MODULE)
+        pathlib.Path("kinds.toml").write_text(RULES)
+        twice = '\n[[rule]]\nsource = "smal{l}"\ntarget = "absent"\n'
+        pathlib.Path("two.toml").write_text(RULES + twice)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory, checkpoints: pathlib.Path) -> pathlib.Path:
+    """The same folder with outputs of the digits network, and images."""
+    pytest.importorskip("torch", reason="runs a network")
+    folder = tmp_path_factory.mktemp("weights") / "folder"
+    shutil.copytree(checkpoints, folder)
+    digits = DATA / "digits" / "efficientnetv2-digits"
+    result = converter.convert(digits)
+    converter.export(result, folder / "digits.safetensors")
+    converter.export(result, folder / "half.safetensors", dtype="float16")
+    converter.export(converter.convert(digits, weights="raw"), folder / "raw.safetensors", proof="none")
+    np.savez(folder / "digits.npz", images=np.zeros((2, 32, 32, 3), np.float32), labels=np.array([0, 1]))
+    return folder
 
 
 def test_every_verb_with_json_has_a_table() -> None:
@@ -211,6 +231,20 @@ def test_every_verb_with_json_has_a_table() -> None:
     assert COMMANDS.keys() == read_tables().keys()
 
 
+@pytest.fixture
+def folder(
+    section: str, request: pytest.FixtureRequest, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> pathlib.Path:
+    """The current folder, with what the commands of a section need."""
+    needs_torch = any(f" {verb}" in section for verb in NEEDS_TORCH)
+    inputs: pathlib.Path = request.getfixturevalue("weights" if needs_torch else "checkpoints")
+    if needs_torch:
+        run_programs_here(monkeypatch)
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.mark.parametrize("section", COMMANDS)
 def test_output_has_the_documented_fields(
     section: str, folder: pathlib.Path, data: pathlib.Path, capsys: pytest.CaptureFixture[str]
@@ -219,14 +253,6 @@ def test_output_has_the_documented_fields(
     table = read_tables()[section]
     seen: set[str] = set()
 
-    if any(f" {verb}" in section for verb in NEEDS_TORCH):
-        pytest.importorskip("torch", reason="runs a network")
-        digits = data / "digits" / "efficientnetv2-digits"
-        converter.export(converter.convert(digits), "digits.safetensors")
-        if "verify" in section:
-            converter.export(converter.convert(digits, weights="raw"), "raw.safetensors")
-            converter.export(converter.convert(digits), "half.safetensors", dtype="float16")
-        np.savez("digits.npz", images=np.zeros((2, 32, 32, 3), np.float32), labels=np.array([0, 1]))
     program = PROGRAMS["tf2torch" if "tf2torch" in section else "tfckpt"]
     for command in COMMANDS[section]:
         program.main([*command.replace("DATA", str(data)).replace("ROOT", str(ROOT)).split(), "--json"])

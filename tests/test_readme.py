@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import importlib.util
 import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import pytest
+
+import converter.cli
+import tfckpt.cli
 
 ROOT = pathlib.Path(__file__).parent.parent
 #: Differences between two float32 results depend on the processor; their first digits are not promised.
@@ -16,23 +20,47 @@ ROOT = pathlib.Path(__file__).parent.parent
 _SMALL = re.compile(r"\d\.\de[-+]\d\d|(?<=safetensors, )[\d,]+(?= bytes)")
 
 
-def test_demo_prints_what_its_page_shows() -> None:
-    """The output of the first run in its page is real, but for differences near zero and the size of a file."""
+def load_demo() -> types.ModuleType:
+    """Return the script of the demonstration as a module."""
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "examples" / "demo.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_here(command: list[str | pathlib.Path], *, cwd: pathlib.Path, check: bool) -> types.SimpleNamespace:
+    """Run a command in this process, in a folder."""
+    program, *arguments = command
+    main = {"tfckpt": tfckpt.cli.main, "tf2torch": converter.cli.main}[pathlib.Path(program).name]
+    assert pathlib.Path.cwd() == cwd
+    return types.SimpleNamespace(returncode=main(list(map(str, arguments))))
+
+
+def test_demo_prints_what_its_page_shows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run_all: bool
+) -> None:
+    """The output of the first run in its page is real, but for differences near zero and the size of a file.
+
+    With `--all` its commands are processes.
+    """
     pytest.importorskip("torch", reason="the demo classifies images")
     page = (ROOT / "docs" / "first-run.md").read_text(encoding="utf-8")
     shown = page.split("<!-- demo -->\n```text\n")[1].split("\n```\n<!-- /demo -->")[0]
 
-    result = subprocess.run(
-        [sys.executable, ROOT / "examples" / "demo.py"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env=os.environ | {"COLUMNS": "80"},
-    )
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "80")
 
-    assert result.returncode == 0, result.stderr
-    assert _SMALL.sub("?", result.stdout.strip("\n")) == _SMALL.sub("?", shown)
+    if run_all:
+        command = [sys.executable, ROOT / "examples" / "demo.py"]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    else:
+        demo = load_demo()
+        monkeypatch.setattr(demo, "subprocess", types.SimpleNamespace(run=run_here))
+        assert demo.main() == 0
+        printed = capsys.readouterr().out
+
+    assert _SMALL.sub("?", printed.strip("\n")) == _SMALL.sub("?", shown)
 
 
 def read_places(path: pathlib.Path) -> set[str]:

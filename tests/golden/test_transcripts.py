@@ -29,6 +29,7 @@ import converter.cli
 import tfckpt
 import tfckpt.cli
 from tests.contracts.server import serving
+from tests.in_process import run_programs_here
 from tfckpt.storage.remote import http, transport
 
 from . import inputs
@@ -140,6 +141,8 @@ def test_output_matches_the_transcript(path: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("TFCKPT_CACHE", "cache")
     patience = transport.Patience(attempts=2, delay=0.001, timeout=5.0, total=20.0)
     monkeypatch.setattr(http, "DEFAULT_PATIENCE", patience)
+    if path.stem == "tf2torch-export":
+        run_programs_here(monkeypatch)
     modules_before = set(sys.modules)
 
     parts = []

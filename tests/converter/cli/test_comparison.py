@@ -15,6 +15,7 @@ pytest.importorskip("onnxscript", reason="exports a network")
 import converter  # noqa: E402
 from converter.cli import main  # noqa: E402
 from tests.html_page import Page  # noqa: E402
+from tests.in_process import run_programs_here  # noqa: E402
 
 Capture = pytest.CaptureFixture[str]
 
@@ -25,7 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, digits: pathlib.Path) -> pa
     folder = tmp_path_factory.mktemp("compared")
     converter.export(converter.convert(digits), folder / "d.safetensors", proof="none")
     model = converter.load_model(folder / "d.safetensors")
-    converter.export_program(model, folder / "d.onnx", size=32)
+    with pytest.MonkeyPatch.context() as patch:
+        run_programs_here(patch)
+        converter.export_program(model, folder / "d.onnx", size=32)
     with torch.no_grad():
         model.classifier.bias[3] += 100
     converter.save_model(model, folder / "wrong.safetensors")
@@ -65,8 +68,12 @@ def test_weights_and_programs_are_compared_on_the_same_images(
     assert sum((attributes.get("class") or "").startswith("dot") for _, attributes in elements) == 3
 
 
-def test_without_images_the_outputs_get_random_ones(folder: pathlib.Path, capsys: Capture) -> None:
+def test_without_images_the_outputs_get_random_ones(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     """The table has a column for each output, and no accuracy."""
+    run_programs_here(monkeypatch)
+
     code = main(["bench", str(folder / "d.safetensors"), str(folder / "d.onnx"), "--size", "32", "--runs", "1"])
 
     lines = capsys.readouterr().out.splitlines()

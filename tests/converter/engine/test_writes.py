@@ -13,6 +13,7 @@ import torch
 from converter.engine import graph_module, load_graph
 from converter.errors import ExportError, GraphError
 from converter.programs.exporting import export_program
+from tests.in_process import run_programs_here
 
 from .graphs import PLACEHOLDER, call, function, graph, node
 from .test_fixtures import DATA
@@ -54,12 +55,13 @@ def test_module_keeps_what_a_run_changes(name: str) -> None:
     assert {name for name, _ in module.named_buffers()} >= set(module.state_names)
 
 
-def test_program_keeps_what_a_run_changes(tmp_path: Path) -> None:
+def test_program_keeps_what_a_run_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The `.pt2` file begins with the checkpoint's value, however often the module was run; other files are refused."""
     name = "f/inside_after"
     with load_graph(FOLDER / "model.ckpt") as loaded:
         module = graph_module(loaded, inputs="x", outputs=name)
     module(2.0)
+    run_programs_here(monkeypatch)
 
     report = export_program(module, tmp_path / "model.pt2")
 

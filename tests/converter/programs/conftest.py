@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import pytest
 
 import converter
-from converter.programs import runner
 from converter.programs.report import ProgramReport
 from tests.conftest import DATA
 from tests.converter.conftest import DIGITS
+from tests.in_process import run_programs_here
 
 try:
     import torch  # noqa: F401
@@ -34,19 +31,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Session fixtures come before this one, so that the programs of the digits network run in a process of their own.
     """
-    from converter.programs import exporting, judging
-
-    def run_program(
-        path: str, subject: Any, cases: Sequence[Any], *, destination: str, double: bool = False
-    ) -> tuple[list[list[Any]], dict[str, str]]:
-        assert not double, "the runtime of Python source changes the default dtype"
-        names = [argument.name for argument in subject.arguments]
-        job = {"program": path, "inputs": names, "outputs": list(subject.outputs), "by_name": subject.by_name}
-        run, versions = runner.RUNTIMES[destination](job)
-        return [[np.asarray(value) for value in run(list(case.inputs.values()))] for case in cases], versions
-
-    for module in (exporting, judging):
-        monkeypatch.setattr(module, "run_program", run_program)
+    run_programs_here(monkeypatch)
 
 
 @pytest.fixture(scope="session")

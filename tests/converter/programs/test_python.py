@@ -81,6 +81,7 @@ def test_python_file_runs_without_this_package(frozen: Path, tmp_path: Path) -> 
     assert any("4 layers recognized" in note for note in report.notes)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_wrong_text_gets_no_name(frozen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the file computes is compared, so that no fault of the writer reaches a user."""
 
@@ -96,6 +97,7 @@ def test_a_wrong_text_gets_no_name(frozen: Path, tmp_path: Path, monkeypatch: py
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frozen.pb"]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_graph_source_is_the_text_of_the_file(frozen: Path) -> None:
     """In Python the text and tensors come without files."""
     module = converter.graph_module(frozen, inputs={"inputs": "inputs"}, outputs={"y": "y"})
