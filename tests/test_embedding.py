@@ -49,8 +49,12 @@ def test_examples_in_the_documentation_print_the_output_shown(
     assert len(examples) == 5
 
 
+@pytest.mark.slow
 def test_typed_program_passes_mypy_in_strict_mode(tmp_path: pathlib.Path) -> None:
-    """All public names that it uses are annotated, and a wrong type is found."""
+    """All public names that it uses are annotated, and a wrong type is found.
+
+    `make check` type-checks the program too, with the settings of this project.
+    """
     pytest.importorskip("mypy", reason="mypy is not installed")
     wrong = tmp_path / "wrong.py"
     wrong.write_text("import tfckpt\n\nname: int = next(iter(tfckpt.open('model')))\n")
