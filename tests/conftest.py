@@ -23,8 +23,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # A busy machine is no defect, so examples have no deadline; continuous integration tries the same ones every time.
-hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
-hypothesis.settings.load_profile("project")
+_CI = bool(os.environ.get("CI"))
+hypothesis.settings.register_profile("quick", deadline=None, derandomize=_CI, max_examples=30)
+hypothesis.settings.register_profile("all", deadline=None, derandomize=_CI, max_examples=200)
+hypothesis.settings.load_profile("quick")
 
 DATA = pathlib.Path(__file__).parent / "data"
 _T = TypeVar("_T")
@@ -38,7 +40,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker that belongs to `--all`."""
+    """Register the marker that belongs to `--all`, which also tries more examples of each property."""
+    if config.getoption("--all"):
+        hypothesis.settings.load_profile("all")
     config.addinivalue_line("markers", "slow: runs only with --all; a quicker test covers the same kind of thing")
 
 

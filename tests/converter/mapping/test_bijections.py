@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converter.conversion import convert
@@ -51,7 +51,6 @@ def make_array(shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     return np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
 
 
-@settings(max_examples=300, deadline=None)
 @given(layouts(), st.data())
 def test_layout_with_order_is_a_bijection(sides: tuple[str, str], data: st.DataObject) -> None:
     """The target has every element once, in the shape that is known before; the inverse restores the source."""
@@ -70,7 +69,6 @@ def test_layout_with_order_is_a_bijection(sides: tuple[str, str], data: st.DataO
     assert get_layout(layout.name) == layout
 
 
-@settings(max_examples=200, deadline=None)
 @given(layouts(), st.lists(st.integers(1, 3), min_size=2, max_size=4), st.data())
 def test_cut_and_order_go_back(sides: tuple[str, str], sizes: list[int], data: st.DataObject) -> None:
     """The targets' shapes are all that decides where the source is cut."""
@@ -99,7 +97,6 @@ def test_cut_and_order_go_back(sides: tuple[str, str], sizes: list[int], data: s
         assert reverse(result.state_dict, result.rules)["w"].tobytes() == array.tobytes()
 
 
-@settings(max_examples=200, deadline=None)
 @given(layouts(), st.lists(st.integers(1, 3), min_size=2, max_size=4), st.data())
 def test_join_goes_back(sides: tuple[str, str], sizes: list[int], data: st.DataObject) -> None:
     """Sources of different sizes along the joined axis become one target, and come back from it."""

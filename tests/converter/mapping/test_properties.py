@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converter.errors import ConversionError, Shape
@@ -37,7 +37,6 @@ names = st.one_of(
 shapes = st.lists(st.sampled_from([0, 1, 3, 8, 16, 32]), max_size=5).map(tuple)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.dictionaries(names, shapes, max_size=40), st.sampled_from([None, "a", "", "x"]), st.booleans())
 def test_any_names_and_shapes_result_in_a_plan_or_a_conversion_error(
     checkpoint: dict[str, Shape], option: str | None, is_head: bool
@@ -54,7 +53,6 @@ def test_any_names_and_shapes_result_in_a_plan_or_a_conversion_error(
 UNDAMAGED = {variable.name: variable.shape for variable in networks.variables(CONFIGS["efficientnetv2-b0"])}
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(UNDAMAGED)), st.one_of(st.none(), shapes), max_size=4))
 def test_damaged_network_results_in_a_plan_or_a_conversion_error(damage: dict[str, Shape | None]) -> None:
     """A published network in which up to four tensors are missing or have a wrong shape never causes a crash."""
@@ -67,7 +65,6 @@ def test_damaged_network_results_in_a_plan_or_a_conversion_error(damage: dict[st
         assert {move.source for move in planned.moves} <= set(UNDAMAGED)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(names, shapes, max_size=20), st.dictionaries(names, shapes, max_size=20))
 def test_proposals_use_each_source_at_most_once(sources: dict[str, Shape], targets: dict[str, Shape]) -> None:
     """The proposals together do not claim more tensors than there are."""
