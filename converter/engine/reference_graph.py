@@ -111,6 +111,7 @@ class ReferenceGraph:
         self._tables: dict[str, Table] = {}
         self._open_tables: set[str] = set()
         self._evaluators: dict[tuple[torch.dtype, Weights], Evaluator] = {}
+        self._surveys: dict[tuple[Any, ...], Survey] = {}
 
     def __repr__(self) -> str:
         return f"<ReferenceGraph {self.path!r}, {len(self.graph)} nodes>"
@@ -261,8 +262,7 @@ class ReferenceGraph:
         """Return the operations that some fetches need, in order, including those that cannot be run; run nothing."""
         check_weights(weights)
         values = feeds if isinstance(feeds, Mapping) else dict.fromkeys(feeds)
-        planner = Planner(self._with_dropout if dropout else self._program, self.limits)
-        plan = planner.plan(fetches, {name: known_bool(value) for name, value in values.items()})
+        plan = self.survey(fetches, {name: known_bool(value) for name, value in values.items()}, dropout=dropout).plan
         names = {step.slot: step.name for step in plan.steps}
         names |= {slot: name for (name, _), slot in plan.feeds.items()}
         outputs = {slot: output for (_, output), slot in plan.feeds.items()}
@@ -284,13 +284,16 @@ class ReferenceGraph:
         dropout: bool = False,
         keeps_state: bool = False,
     ) -> Survey:
-        """Return the plan for some fetches, with everything that prevents it from being run.
+        """Return the plan for some fetches, with everything that prevents it from being run; it is made once.
 
         With `keeps_state` it changes all variables that TensorFlow changes, else only those that are read afterwards.
         """
-        planner = Planner(self._with_dropout if dropout else self._program, self.limits, keeps_state=keeps_state)
-        plan = planner.plan(fetches, feeds)
-        return Survey(plan, dict(planner.unsupported), planner.changed)
+        key = tuple(fetches), tuple(feeds.items()), dropout, keeps_state
+        if key not in self._surveys:
+            planner = Planner(self._with_dropout if dropout else self._program, self.limits, keeps_state=keeps_state)
+            plan = planner.plan(fetches, feeds)
+            self._surveys[key] = Survey(plan, dict(planner.unsupported), planner.changed)
+        return self._surveys[key]
 
     def plan(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -149,12 +149,13 @@ def _read_assign(expansion: Expansion, scope: Scope, node: Node) -> dict[str, So
     if variable is None or restore is None:
         return {}
     site, output = restore
-    names = _read_strings(expansion, site.scope, site.node.inputs[1:2])
-    parts = _read_strings(expansion, site.scope, site.node.inputs[2:3])
+    # One restore operation has the names of all variables, so only one of them is decoded.
+    names = _find_strings(expansion, site.scope, site.node.inputs[1:2])
+    parts = _find_strings(expansion, site.scope, site.node.inputs[2:3])
     if output >= len(names):
         return {}
-    part = parts[output] if output < len(parts) else ""
-    return {variable[0].name: Source(names[output], _parse_part(part))}
+    part = _decode(parts[output]) if output < len(parts) else ""
+    return {variable[0].name: Source(_decode(names[output]), _parse_part(part))}
 
 
 def trace_back(expansion: Expansion, scope: Scope, reference: str, ops: set[str]) -> tuple[Site, int] | None:
@@ -174,11 +175,21 @@ def trace_back(expansion: Expansion, scope: Scope, reference: str, ops: set[str]
 
 def _read_strings(expansion: Expansion, scope: Scope, references: Iterable[str]) -> list[str]:
     """Return the strings of the first reference that leads to a constant; an empty list if none does."""
+    return list(map(_decode, _find_strings(expansion, scope, references)))
+
+
+def _decode(item: bytes) -> str:
+    return item.decode("utf-8", "surrogateescape")
+
+
+def _find_strings(expansion: Expansion, scope: Scope, references: Iterable[str]) -> Sequence[bytes]:
+    """Return the bytes of the strings of the first reference that leads to a constant."""
     for reference in references:
         end = trace_back(expansion, scope, reference, {"Const"})
         value = end[0].node.attributes.get("value") if end is not None else None
         if isinstance(value, np.ndarray) and value.dtype == object:
-            return [item.decode("utf-8", "surrogateescape") for item in value.ravel().tolist()]
+            strings: list[bytes] = value.ravel().tolist()
+            return strings
     return []
 
 

@@ -84,8 +84,8 @@ def run_oracle(
     final = find_outputs(graph, pairing, weights)
     fetches = list(dict.fromkeys([*names, *final]))
     exact, narrow = (
-        dict(zip(wanted, graph.run(wanted, feeds, dtype=dtype, weights=weights, any_size=any_size), strict=True))
-        for wanted, dtype in ((fetches, "float64"), (names, "float32"))
+        dict(zip(fetches, graph.run(fetches, feeds, dtype=dtype, weights=weights, any_size=any_size), strict=True))
+        for dtype in ("float64", "float32")
     )
     values = [
         {pair.layer: _to_channels_last(outputs[pair.tensor], pair) for pair in pairing.pairs}
