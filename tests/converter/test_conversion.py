@@ -121,7 +121,7 @@ def test_writers_that_ignore_strides_write_a_state_dict_right(digits: pathlib.Pa
 
     safetensors.save_file(state_dict, tmp_path / "x.safetensors")
 
-    converter.export(convert(digits), tmp_path / "ours.safetensors")
+    converter.export(convert(digits), tmp_path / "ours.safetensors", proof="none")
     written, ours = (safetensors.load_file(tmp_path / name) for name in ("x.safetensors", "ours.safetensors"))
     assert len(written) == 132
     assert all(np.array_equal(written[name], array) for name, array in ours.items())

@@ -45,9 +45,10 @@ def digits(request: pytest.FixtureRequest) -> pathlib.Path:
 
 
 def test_weights_and_programs_are_compared_on_the_same_images(
-    folder: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+    folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """A program that computes the same agrees; weights that do not are apart, with other predictions."""
+    run_programs_here(monkeypatch)
     outputs = [str(folder / name) for name in ("d.safetensors", "d.onnx", "wrong.safetensors")]
     page = tmp_path / "x.html"
 
@@ -68,12 +69,8 @@ def test_weights_and_programs_are_compared_on_the_same_images(
     assert sum((attributes.get("class") or "").startswith("dot") for _, attributes in elements) == 3
 
 
-def test_without_images_the_outputs_get_random_ones(
-    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
-    """The table has a column for each output, and no accuracy."""
-    run_programs_here(monkeypatch)
-
+def test_without_images_the_outputs_get_random_ones(folder: pathlib.Path, capsys: Capture) -> None:
+    """Each is measured in a process of its own; the table has a column for each, and no accuracy."""
     code = main(["bench", str(folder / "d.safetensors"), str(folder / "d.onnx"), "--size", "32", "--runs", "1"])
 
     lines = capsys.readouterr().out.splitlines()

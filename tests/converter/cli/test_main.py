@@ -14,13 +14,19 @@ import pytest
 from converter.cli import convert, main
 from converter.cli.progress import progress_bar
 from converter.errors import ConversionError
+from tests.conftest import slow
 
 Capture = pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["ops"], ["bench", "OUT"], ["evaluate", "OUT", "--data", "DATA"], ["verify", "SRC", "OUT", "--float64"]],
+    [
+        ["ops"],
+        slow(["bench", "OUT"]),
+        slow(["evaluate", "OUT", "--data", "DATA"]),
+        ["verify", "SRC", "OUT", "--float64"],
+    ],
     ids=lambda arguments: arguments[0],
 )
 def test_command_without_torch_names_the_extra(
@@ -78,7 +84,7 @@ def test_closed_pipe_is_quiet(digits: pathlib.Path, tmp_path: pathlib.Path) -> N
     os.close(read_end)
 
     process = subprocess.run(
-        [sys.executable, "-m", "converter", "convert", str(digits), "-o", str(output)],
+        [sys.executable, "-m", "converter", "convert", str(digits), "-o", str(output), "--no-proof"],
         stdout=write_end,
         stderr=subprocess.PIPE,
         check=False,
@@ -149,7 +155,7 @@ def test_progress_is_drawn_on_a_terminal(digits: pathlib.Path, tmp_path: pathlib
 
     ours, theirs = pty.openpty()
     process = subprocess.run(
-        [sys.executable, "-m", "converter", "convert", str(digits), "-o", str(tmp_path / "x.safetensors")],
+        [sys.executable, "-m", "converter", "convert", str(digits), "-o", str(tmp_path / "x.npz"), "--no-proof"],
         stdout=subprocess.PIPE,
         stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},

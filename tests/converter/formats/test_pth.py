@@ -30,7 +30,7 @@ def test_state_dict_loads_with_weights_only_and_strictly(result: ConversionResul
 
     path = tmp_path / "digits.pth"
 
-    export(result, path)
+    export(result, path, proof="none")
 
     state_dict = torch.load(path, weights_only=True)
     assert all(torch.equal(state_dict[name], torch.tensor(array)) for name, array in result.state_dict.items())
@@ -40,14 +40,14 @@ def test_state_dict_loads_with_weights_only_and_strictly(result: ConversionResul
 
 def test_tensors_are_contiguous(result: ConversionResult, tmp_path: pathlib.Path) -> None:
     """Views of the checkpoint become separate tensors in the file."""
-    export(result, tmp_path / "digits.pth")
+    export(result, tmp_path / "digits.pth", proof="none")
 
     assert all(tensor.is_contiguous() for tensor in torch.load(tmp_path / "digits.pth", weights_only=True).values())
 
 
 def test_state_dict_is_read_back(result: ConversionResult, tmp_path: pathlib.Path) -> None:
     """Our reader returns the written arrays and no metadata."""
-    export(result, tmp_path / "digits.pth")
+    export(result, tmp_path / "digits.pth", proof="none")
 
     tensors, metadata = read_output(tmp_path / "digits.pth")
 
@@ -111,7 +111,7 @@ def test_missing_torch_names_the_extra(
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
 
     with pytest.raises(MissingDependencyError, match=r"pip install 'tfckpt\[torch\]'"):
-        export(result, tmp_path / "x.pth")
+        export(result, tmp_path / "x.pth", proof="none")
 
     assert os.listdir(tmp_path) == []
 
@@ -203,4 +203,4 @@ def test_unknown_ending_is_refused_with_the_known_ones(
 ) -> None:
     """The ending determines the format, and there is no default."""
     with pytest.raises(ExportError, match=r"\.safetensors, \.pth or \.npz"):
-        export(result, tmp_path / name)
+        export(result, tmp_path / name, proof="none")

@@ -18,6 +18,7 @@ from converter.conversion import ConversionResult  # noqa: E402
 from converter.errors import ConversionError  # noqa: E402
 from converter.formats.files import is_output, read_native, read_network  # noqa: E402
 from converter.formats.state_dicts import choose_state, find_state_dicts  # noqa: E402
+from tests.conftest import slow  # noqa: E402
 from tfckpt.errors import CorruptionError  # noqa: E402
 
 State = dict[str, Any]
@@ -86,8 +87,17 @@ FORMS: dict[str, Callable[[State], object]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("ending", [".pth", ".ckpt", ".pt", ".pth.tar", ".bin"])
+ENDINGS = (".pth", ".ckpt", ".pt", ".pth.tar", ".bin")
+
+
+@pytest.mark.parametrize(
+    ("ending", "form"),
+    [
+        (ending, form) if ending == ".pth" or form == "plain" else slow(ending, form)
+        for ending in ENDINGS
+        for form in FORMS
+    ],
+)
 def test_network_of_a_training_file_is_read(form: str, ending: str, state: State, tmp_path: pathlib.Path) -> None:
     """Nothing but the network is taken; whatever is not the whole file is named."""
     path = tmp_path / f"file{ending}"
