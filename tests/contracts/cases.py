@@ -7,6 +7,7 @@ tests/data/tensorflow/README.md describes.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 from typing import Any
@@ -45,6 +46,7 @@ class Case:
             paths = [path for path in root.rglob("*") if path.is_file() and path.name != "expected.json"]
         return {str(path.relative_to(root)): path.read_bytes() for path in sorted(paths)}
 
+    @functools.cache  # noqa: B019  # the cases are constants
     def tensors(self) -> dict[str, dict[str, Any]]:
         """Return the records of the tensors by name; TensorFlow could not read those without a digest."""
         records = json.loads((DATA / self.folder / "expected.json").read_text())["checkpoints"]
@@ -62,6 +64,7 @@ class KerasCase(Case):
         """Return the file, and its shards, by name."""
         return keras_files.files_of(self.prefix)
 
+    @functools.cache  # noqa: B019  # the cases are constants
     def tensors(self) -> dict[str, dict[str, Any]]:
         """Return the records of the tensors by name."""
         return {tensor["name"]: tensor for tensor in keras_files.expected()[self.prefix]["tensors"]}

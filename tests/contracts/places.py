@@ -7,6 +7,7 @@ folder itself. It stores the files and yields the arguments for `tfckpt.open`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import pathlib
 import tarfile
@@ -34,11 +35,16 @@ def write_folder(folder: pathlib.Path, files: Files) -> pathlib.Path:
 
 
 def tar_of(files: Files, mode: str = "w", *, under: str = "", kind: int = tarfile.PAX_FORMAT) -> bytes:
-    """Return a tar archive of the files, compressed according to `mode`."""
+    """Return a tar archive of the files, compressed according to `mode`; the last archives are kept."""
+    return _pack_tar(tuple(files.items()), mode, under, kind)
+
+
+@functools.lru_cache(maxsize=16)
+def _pack_tar(files: tuple[tuple[str, bytes], ...], mode: str, under: str, kind: int) -> bytes:
     out = io.BytesIO()
     fast = {"w:gz": {"compresslevel": 1}, "w:xz": {"preset": 0}}.get(mode, {})
     with tarfile.open(fileobj=out, mode=mode, format=kind, **fast) as archive:  # type: ignore[call-overload]  # any mode
-        for name, data in files.items():
+        for name, data in files:
             member = tarfile.TarInfo(under + name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
@@ -46,10 +52,15 @@ def tar_of(files: Files, mode: str = "w", *, under: str = "", kind: int = tarfil
 
 
 def zip_of(files: Files, method: int = zipfile.ZIP_DEFLATED, *, under: str = "") -> bytes:
-    """Return a zip archive of the files."""
+    """Return a zip archive of the files; the last archives are kept."""
+    return _pack_zip(tuple(files.items()), method, under)
+
+
+@functools.lru_cache(maxsize=16)
+def _pack_zip(files: tuple[tuple[str, bytes], ...], method: int, under: str) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method, compresslevel=1) as archive:
-        for name, data in files.items():
+        for name, data in files:
             archive.writestr(under + name, data)
     return out.getvalue()
 

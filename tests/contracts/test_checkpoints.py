@@ -42,12 +42,17 @@ INDEXES: tuple[Any, ...] = (
 )
 
 
+#: A prefix, a folder and a Keras file are opened in every place; the other cases in one, and elsewhere with `--all`.
+EVERYWHERE = ("V2", "SavedModel", "Keras-weights")
+
+
 def combinations() -> Iterator[Any]:
     """Yield every case with every place that can store it."""
     for case_name, case in CASES.items():
         for place_name in PLACES:
             if not (case.needs_listing and place_name in UNLISTED):
-                yield pytest.param((case, place_name), id=f"{case_name}-{place_name}")
+                marks = () if place_name == "local" or case_name in EVERYWHERE else pytest.mark.slow
+                yield pytest.param((case, place_name), id=f"{case_name}-{place_name}", marks=marks)
 
 
 @pytest.fixture(params=combinations())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tfckpt
+from tests.conftest import slow
 
 from . import networks
 
@@ -43,7 +44,7 @@ print(code, max(peak, anonymous()), file=sys.stderr)
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="memory is read from /proc")
-@pytest.mark.parametrize("report", [None, "s.html"], ids=["weights", "weights and report"])
+@pytest.mark.parametrize("report", [slow(None), "s.html"], ids=["weights", "weights and report"])
 def test_conversion_needs_little_memory_beyond_its_largest_tensors(tmp_path: pathlib.Path, report: str | None) -> None:
     """Writing 86 MB of EfficientNetV2-S as safetensors, with a report, takes 64 MB and twice the largest tensor."""
     arrays = {name: np.array(array) for name, array in networks.arrays("efficientnetv2-s", averages=False).items()}

@@ -12,6 +12,7 @@ import pytest
 import tfckpt
 from converter import convert, export, revert, to_tensorflow_names
 from converter.errors import ExportError
+from converter.formats.files import read_network
 from converter.formats.safetensors import write_tensors
 from converter.libraries.models import TargetName
 from converter.libraries.origin import describe_origin
@@ -114,10 +115,23 @@ def test_architecture_in_timms_folder_decides(tmp_path: pathlib.Path) -> None:
     assert "tf_efficientnet_b0" in revert(same / "model.safetensors", tmp_path / "alone").notes[0]
 
 
-@pytest.mark.parametrize("text", ["[", "[]", '{"architecture": 3}'])
-def test_config_that_names_no_architecture_changes_nothing(text: str, tmp_path: pathlib.Path) -> None:
-    """The assumption is the same as without a config."""
-    folder = write_folder(tmp_path / "folder", "efficientnet_b0")
-    (folder / "config.json").write_text(text)
+@pytest.mark.parametrize(
+    ("text", "architecture"),
+    [
+        ("[", None),
+        ("[]", None),
+        ('{"architecture": 3}', None),
+        ('{"architecture": "efficientnet_b0"}', "efficientnet_b0"),
+    ],
+)
+def test_config_that_names_no_architecture_changes_nothing(
+    text: str, architecture: str | None, tmp_path: pathlib.Path
+) -> None:
+    """The weights are read as without a config."""
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        write_tensors({"conv_stem.weight": np.zeros((2, 3, 3, 3), np.float32)}, {"format": "pt"}, file)
+    (tmp_path / "config.json").write_text(text)
 
-    assert len(revert(folder, tmp_path / "model").notes) == 1
+    file = read_network(tmp_path)
+
+    assert (list(file.tensors), file.architecture) == (["conv_stem.weight"], architecture)

@@ -28,6 +28,7 @@ from converter.formats.files import PREPROCESSING_KEY
 from converter.formats.safetensors import write_tensors
 from converter.images.recipes import MAX_SIZE, RECIPES, get_recipe
 from converter.preprocessing import preprocess, preprocessing_of
+from tests.conftest import slow
 from tests.converter import networks
 from tests.hostile.sealing import mutate
 from tfckpt.errors import CheckpointNotFoundError, CorruptionError, MissingDependencyError
@@ -57,7 +58,13 @@ def make_image(height: int = 40, width: int = 50) -> Array:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-@pytest.mark.parametrize("case", CASES)
+#: The smallest size of each recipe and image.
+QUICK = {
+    case.rpartition("/")[0]: case for case in sorted(CASES, key=lambda case: int(case.rpartition("/")[2]), reverse=True)
+}
+
+
+@pytest.mark.parametrize("case", [case if case in QUICK.values() else slow(case) for case in CASES])
 def test_input_agrees_with_tensorflow(case: str) -> None:
     """All recipes, recorded images and sizes are compared; the input is NCHW."""
     name, image, size = case.split("/")
@@ -291,7 +298,7 @@ def test_release_can_be_a_name_a_file_or_a_directory(tmp_path: pathlib.Path) -> 
     settings = get_recipe("v1", 48)
     result = convert(networks.arrays("efficientnetv2-b0", averages=False))
     for name in ("b0.safetensors", "b0.npz", "folder"):
-        export(result, tmp_path / name, preprocessing=settings)
+        export(result, tmp_path / name, preprocessing=settings, proof="none")
     expected = preprocess(make_image(), settings)
 
     assert preprocessing_of("efficientnetv2-b0") == get_recipe("v1", 224)
@@ -303,7 +310,7 @@ def test_release_can_be_a_name_a_file_or_a_directory(tmp_path: pathlib.Path) -> 
 def test_directory_without_preprocessing_json_is_accepted(tmp_path: pathlib.Path) -> None:
     """The weights in the directory record the same settings."""
     result = convert(networks.arrays("efficientnetv2-b0", averages=False))
-    export(result, tmp_path / "folder", preprocessing=get_recipe("v1", 48))
+    export(result, tmp_path / "folder", preprocessing=get_recipe("v1", 48), proof="none")
     (tmp_path / "folder" / "preprocessing.json").unlink()
 
     assert preprocessing_of(tmp_path / "folder") == get_recipe("v1", 48)
@@ -326,7 +333,7 @@ def test_missing_file_is_not_looked_up_as_a_release(name: str, tmp_path: pathlib
 
 def test_weights_without_recorded_preprocessing_are_rejected(digits: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """The digits network is not a release; the error contains the path."""
-    export(convert(digits), tmp_path / "digits.safetensors")
+    export(convert(digits), tmp_path / "digits.safetensors", proof="none")
 
     with pytest.raises(ConversionError, match=r"digits\.safetensors"):
         preprocessing_of(tmp_path / "digits.safetensors")

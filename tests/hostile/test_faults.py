@@ -19,6 +19,7 @@ import converter.cli
 import tfckpt.cli
 from tests import builders
 from tests.builders import Bundle
+from tests.conftest import slow
 
 ROOT = pathlib.Path(__file__).parents[2]
 NOBODY = 65534
@@ -110,8 +111,14 @@ sys.exit(main(command[1:]))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of this kind are POSIX")
-@pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("name", "number", "code"),
+    [
+        slow(name, number, code) if number == signal.SIGTERM and name not in ("convert", "cp") else (name, number, code)
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143))
+        for name in COMMANDS
+    ],
+)
 def test_interrupted_command_removes_its_temporary_files(
     name: str, number: int, code: int, digits: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

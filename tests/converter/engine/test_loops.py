@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from converter.engine import ReferenceGraph, graph_module
+from converter.engine.limits import ReferenceLimits
 from converter.errors import ConversionError, GraphError, UnsupportedOpError
 
 from .graphs import constant, graph, integers, node, placeholder
@@ -126,5 +127,7 @@ def test_endless_loop_ends_at_the_limit() -> None:
     """The error names the limit."""
     parts = [part.replace('"Less"', '"LessEqual"').replace("int_val: 1", "int_val: 0") for part in loop("a/", "x")]
 
+    endless = graph(placeholder("x", -1), constant("c", 1.0), *parts, limits=ReferenceLimits(max_loop_iterations=1000))
+
     with pytest.raises(GraphError, match="max_loop_iterations"):
-        graph(placeholder("x", -1), constant("c", 1.0), *parts).run("a/exit", {"x": np.zeros(1, np.float32)})
+        endless.run("a/exit", {"x": np.zeros(1, np.float32)})

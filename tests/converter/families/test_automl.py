@@ -8,19 +8,34 @@ import pytest
 from converter.conversion import ConversionOptions, convert, plan_conversion
 from converter.errors import MappingError, UnknownModelError
 from converter.model.architectures import CONFIGS
+from tests.conftest import slow
 
 from .. import networks
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_published_network_is_recognized_and_converted(name: str) -> None:
-    """Names and shapes identify the variant, and each target contains the number of its variable."""
-    arrays = networks.arrays(name, scope="eff_net_v2_model/")
+def test_every_published_network_is_recognized_and_mapped(name: str) -> None:
+    """Names and shapes identify the variant, and each target gets its own variable."""
+    scope = "eff_net_v2_model/"
 
-    result = convert(arrays)
+    planned = plan_conversion(networks.arrays(name, scope=scope))
 
-    assert result.config == CONFIGS[name]
-    assert name in result.report.evidence[0]
+    assert planned.config == CONFIGS[name]
+    assert name in planned.report.evidence[0]
+    assert {move.target: (move.source, move.target_shape) for move in planned.plan.moves} == {
+        variable.target: (scope + variable.name + networks.AVERAGE, variable.target_shape)
+        for variable in networks.variables(CONFIGS[name])
+    }
+
+
+SMALLEST = ("efficientnetv2-b0", "efficientnet-b0", "efficientnet-lite0")
+
+
+@pytest.mark.parametrize("name", [name if name in SMALLEST else slow(name) for name in CONFIGS])
+def test_every_published_network_is_converted(name: str) -> None:
+    """Each target contains the number of its variable."""
+    result = convert(networks.arrays(name, scope="eff_net_v2_model/"))
+
     for number, variable in enumerate(networks.variables(CONFIGS[name])):
         array = result.state_dict[variable.target]
         assert array.shape == variable.target_shape, variable.name

@@ -34,9 +34,13 @@ def make_images(*sizes: tuple[int, int]) -> list[torch.Tensor]:
     return [torch.randn(3, 3, *size) for size in sizes]
 
 
-@pytest.mark.parametrize("sizes", [name_sizes(), slow(dict.fromkeys((0, 2, 3), Dim.DYNAMIC))], ids=["named", "dynamic"])
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [name_sizes(), dict.fromkeys((0, 2, 3), Dim.DYNAMIC)], ids=["named", "dynamic"])
 def test_network_in_onnx_is_right_for_every_size(sizes: dict[int, Any]) -> None:
-    """ONNX rounds divisions toward zero, which must not change the padding of sizes that the stride does not divide."""
+    """ONNX rounds divisions toward zero, which must not change the padding of sizes that the stride does not divide.
+
+    A convolution below, and the check of a program for any size, are quicker.
+    """
     torch.manual_seed(0)
     model = EfficientNet(dataclasses.replace(SMALL, stages=SMALL.stages[:3])).eval()
 

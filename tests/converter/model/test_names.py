@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from converter.model.architectures import CONFIGS
 from converter.model.config import BlockKind, EfficientNetConfig, StageConfig
 from converter.model.names import native_targets
+from tests.conftest import slow
 
 torch = pytest.importorskip("torch", reason="the names are compared with the PyTorch module")
 
@@ -40,7 +43,25 @@ ALL_FORMS = EfficientNetConfig(
 )
 
 
-@pytest.mark.parametrize("config", [ALL_FORMS, *CONFIGS.values()], ids=lambda config: config.name)
+#: A network of each kind; modules of the larger ones take longer to build.
+QUICK = ("efficientnet-b0", "efficientnet-lite0", "efficientnet-edgetpu-S", "efficientnetv2-b0", "efficientnetv2-s")
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_number_of_parameters_is_that_of_the_config(name: str) -> None:
+    """The formula of the config agrees with the shapes of all tensors that are trained."""
+    shapes = native_targets(CONFIGS[name])
+
+    trained = [shape for target, shape in shapes.items() if "running_" not in target and "num_batches" not in target]
+
+    assert sum(map(math.prod, trained)) == CONFIGS[name].parameter_count()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [ALL_FORMS, *(config if name in QUICK else slow(config) for name, config in CONFIGS.items())],
+    ids=lambda config: config.name,
+)
 def test_native_targets_are_the_keys_and_shapes_of_the_module(config: EfficientNetConfig) -> None:
     """Names, shapes and order match the state dict, for all forms of blocks and every published network."""
     from converter.model import EfficientNet

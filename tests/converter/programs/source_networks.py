@@ -38,6 +38,12 @@ def load_network(name: str, folder: Path, *, dtype: str = "float32") -> GraphMod
     return graph_module(str(path), inputs={"inputs": "inputs"}, outputs={"y": "y"}, dropout=True, dtype=dtype).eval()
 
 
+@functools.cache
+def load_exact(name: str, folder: Path) -> GraphModule:
+    """Return the module of a recorded graph in float64."""
+    return load_network(name, folder, dtype="float64")
+
+
 def export(module: nn.Module, *inputs: torch.Tensor, axes: tuple[int, ...] = (0,)) -> torch.export.ExportedProgram:
     """Return the exported program of a module whose inputs have these axes of any size."""
     sizes = tuple(dict.fromkeys(axes, Dim.AUTO) for _ in inputs)

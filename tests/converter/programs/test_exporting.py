@@ -263,14 +263,14 @@ def test_recorded_values_that_differ_leave_no_file(frozen: pathlib.Path, tmp_pat
     export = functools.partial(converter.export_program, frozen, outputs="probs", expect=tmp_path / "tf.npz")
 
     np.savez(tmp_path / "tf.npz", picture=inputs, probs=right)
-    assert export(tmp_path / "right.onnx").passes
+    assert export(tmp_path / "right.pt2").passes
     np.savez(tmp_path / "tf.npz", picture=inputs, probs=right + 1e-3)
     with pytest.raises(VerificationError):
-        export(tmp_path / "wrong.onnx")
+        export(tmp_path / "wrong.pt2")
     np.savez(tmp_path / "tf.npz", picture=inputs[:, :3], probs=right)
     with pytest.raises(FeedError):
-        export(tmp_path / "wrong.onnx")
-    assert not (tmp_path / "wrong.onnx").exists()
+        export(tmp_path / "wrong.pt2")
+    assert not (tmp_path / "wrong.pt2").exists()
 
 
 def test_input_of_unknown_rank_has_the_axes_of_recorded_values(tmp_path: pathlib.Path) -> None:
@@ -413,7 +413,7 @@ def test_axis_that_cannot_have_any_size_is_fixed_unless_it_is_required(tmp_path:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * 2 if x.shape[0] == 1 else x * float(x.shape[0])
 
-    export = functools.partial(converter.export_program, Fixed(), tmp_path / "fixed.onnx", example=[torch.ones(1, 2)])
+    export = functools.partial(converter.export_program, Fixed(), tmp_path / "fixed.pt2", example=[torch.ones(1, 2)])
 
     with pytest.raises(ProgramError):
         export(dynamic_batch=True)
@@ -482,7 +482,7 @@ def test_runtime_that_refuses_a_program_is_one_error_with_its_own_words(tmp_path
 
 def test_output_that_exists_is_kept_without_force(tmp_path: pathlib.Path) -> None:
     """With force it is replaced by a program that passed its check, and by no other."""
-    path = tmp_path / "log.onnx"
+    path = tmp_path / "log.pt2"
     path.write_text("before")
     export = functools.partial(converter.export_program, Logarithm(), path)
 
@@ -492,7 +492,7 @@ def test_output_that_exists_is_kept_without_force(tmp_path: pathlib.Path) -> Non
         export(force=True)  # the module does not say what it takes
     assert path.read_text() == "before"
     assert export(example=[torch.zeros(1, 3)], force=True).passes
-    assert [item.name for item in tmp_path.iterdir()] == ["log.onnx"]
+    assert [item.name for item in tmp_path.iterdir()] == ["log.pt2"]
 
 
 def test_first_of_equal_entries_comes_first_in_onnx(tmp_path: pathlib.Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from converter.programs.source import Style, write_source
 
-from .source_networks import arrays, export, load_network, load_source, names, written
+from .source_networks import arrays, export, load_exact, load_network, load_source, names, written
 
 #: What the source of a network contains, and what it must not contain.
 PATTERNS = {
@@ -97,17 +97,17 @@ def test_source_computes_what_the_engine_and_tensorflow_compute(
 
     with torch.no_grad():
         np.testing.assert_allclose(model(x)["y"], y, rtol=2e-5, atol=2e-5)
-        exact = load_network(name, folder, dtype="float64")
+        exact = load_exact(name, folder)
         for batch in (1, 3):
             sizes = (batch, 13, 16, 3) if name == "any_size" else (batch, *x.shape[1:])
             probe = torch.randn(sizes, generator=torch.Generator().manual_seed(batch))
             np.testing.assert_allclose(model(probe)["y"], module(probe)["y"], rtol=1e-5, atol=1e-5)
-            torch.set_default_dtype(torch.float64)
-            try:
-                double = load_source(source).double()
-                np.testing.assert_allclose(double(probe.double())["y"], exact(probe)["y"], rtol=1e-6, atol=1e-6)
-            finally:
-                torch.set_default_dtype(torch.float32)
+        torch.set_default_dtype(torch.float64)
+        try:
+            double = load_source(source).double()
+            np.testing.assert_allclose(double(probe.double())["y"], exact(probe)["y"], rtol=1e-6, atol=1e-6)
+        finally:
+            torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("name", PATTERNS)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tfckpt
+from tests.conftest import slow
 from tfckpt.bundle.writer import MAX_NAME_BYTES, BundleWriter
 from tfckpt.tensors.dtypes import data_type_named
 from tfckpt.tensors.slices import TensorSlice
@@ -83,7 +84,12 @@ def test_writer_reproduces_the_bytes_of_tensorflow(prefix: str, data: pathlib.Pa
 
 
 @pytest.mark.parametrize(
-    ("case", "prefix"), [(case, prefix) for case, prefixes in PACKED.items() for prefix in prefixes]
+    ("case", "prefix"),
+    [
+        slow(case, prefix) if case == "many" else (case, prefix)
+        for case, prefixes in PACKED.items()
+        for prefix in prefixes
+    ],
 )
 def test_writer_reproduces_the_bytes_of_tensorflow_in_several_blocks(
     case: str, prefix: str, data: pathlib.Path, tmp_path: pathlib.Path

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from tests.conftest import slow
+
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a POSIX shell and /dev/full")
 
 
@@ -24,19 +26,28 @@ def run(command: str, redirection: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+#: Exit code, whether there is output, and lines of messages.
+REDIRECTIONS = {
+    ">&-": (0, False, 0),
+    "2>&-": (0, True, 0),
+    "<&- >&- 2>&-": (0, False, 0),
+    ">/dev/full": (2, False, 1),
+    "2>/dev/full": (0, True, 0),
+    ">/dev/full 2>&1": (2, False, 0),
+    ">/dev/full 2>&-": (2, False, 0),
+}
+
+
 @pytest.mark.parametrize(
-    ("redirection", "expected"),
+    ("command", "redirection", "expected"),
     [
-        (">&-", (0, False, 0)),
-        ("2>&-", (0, True, 0)),
-        ("<&- >&- 2>&-", (0, False, 0)),
-        (">/dev/full", (2, False, 1)),
-        ("2>/dev/full", (0, True, 0)),
-        (">/dev/full 2>&1", (2, False, 0)),
-        (">/dev/full 2>&-", (2, False, 0)),
+        (command, redirection, expected)
+        if command == "tfckpt ls {}" or redirection in (">&-", ">/dev/full")
+        else slow(command, redirection, expected)
+        for command in ("tfckpt ls {}", "tfckpt ls --help", "converter --version")
+        for redirection, expected in REDIRECTIONS.items()
     ],
 )
-@pytest.mark.parametrize("command", ["tfckpt ls {}", "tfckpt ls --help", "converter --version"])
 def test_output_that_cannot_be_written(
     command: str, redirection: str, expected: tuple[int, bool, int], digits: pathlib.Path
 ) -> None:
