@@ -21,7 +21,7 @@ from tfckpt.errors import CheckpointNotFoundError
 
 from .._typing import Array
 from ..errors import FeedError, ProgramError
-from ..verification.comparison import measure
+from ..verification.comparison import measure, predict_classes
 from .destinations import DESTINATIONS
 
 #: Batch sizes that are timed.
@@ -106,9 +106,11 @@ def compare_outputs(
                 median={batch: statistics.median(each) for batch, each in taken.items()},
                 p90={batch: sorted(each)[-(-len(each) * 9 // 10) - 1] for batch, each in taken.items()},
                 peak_memory=answer["peak_memory"],
-                accuracy=float((outputs.argmax(1) == labels).mean()) if labels is not None and is_classes else None,
+                accuracy=float((predict_classes(outputs) == labels).mean())
+                if labels is not None and is_classes
+                else None,
                 difference=measure(outputs, first)[1],
-                changed=int((outputs.argmax(1) != first.argmax(1)).sum()) if is_classes else 0,
+                changed=int((predict_classes(outputs) != predict_classes(first)).sum()) if is_classes else 0,
                 images=len(images),
             )
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from .._typing import Array
-from ..verification.comparison import measure
+from ..verification.comparison import measure, predict_classes
 
 Precision: TypeAlias = Literal["int8", "float16"]
 
@@ -17,6 +19,7 @@ class Losses:
 
     `difference` is the largest distance, relative to the largest value, and `cosine` that of the angle between all
     values. `changed` counts images whose largest output is another, None if the output is not (N, classes).
+    `broken` counts images for which only the program computes infinite values or NaN.
     The accuracies are None without labels, and `images` are then random numbers or images without labels.
     """
 
@@ -26,6 +29,7 @@ class Losses:
     difference: float
     cosine: float
     changed: int | None
+    broken: int = 0
     accuracy_before: float | None = None
     accuracy_after: float | None = None
 
@@ -61,7 +65,14 @@ def measure_losses(precision: Precision, before: Array, after: Array, labels: Ar
         judges=judges,
         difference=difference,
         cosine=cosine,
-        changed=int((after.argmax(1) != before.argmax(1)).sum()) if is_classes else None,
-        accuracy_before=float((before.argmax(1) == labels).mean()) if is_measured else None,
-        accuracy_after=float((after.argmax(1) == labels).mean()) if is_measured else None,
+        changed=int((predict_classes(after) != predict_classes(before)).sum()) if is_classes else None,
+        broken=_count_broken(before, after),
+        accuracy_before=float((predict_classes(before) == labels).mean()) if is_measured else None,
+        accuracy_after=float((predict_classes(after) == labels).mean()) if is_measured else None,
     )
+
+
+def _count_broken(before: Array, after: Array) -> int:
+    """Return the number of images with values that were finite before, and are not any more."""
+    is_broken = np.isfinite(before) & ~np.isfinite(after)
+    return int(is_broken.reshape(len(before), -1).any(axis=1).sum())

@@ -101,6 +101,11 @@ class ProgramReport:
             for comparison in self.comparisons
             if comparison.problem is not None
         ]
+        if self.losses is not None and self.losses.broken:
+            findings.append(
+                f"{self.losses.precision} gives infinite values or NaN for {self.losses.broken:,} of "
+                f"{pluralize(self.losses.images, 'input')}, for which the module's values are finite"
+            )
         if self.losses is not None and not self.losses.drop <= self.max_drop:
             before, after = self.losses.accuracy_before, self.losses.accuracy_after
             findings.append(

@@ -63,6 +63,12 @@ def measure(values: Array, reference: Array) -> tuple[float, float, float]:
     return max_abs, max_rel, cosine
 
 
+def predict_classes(outputs: Array) -> Array:
+    """Return the class of the largest value of each row (N, classes), or -1 if one is NaN: that predicts nothing."""
+    classes: Array = np.where(np.isnan(outputs).any(axis=1), -1, outputs.argmax(axis=1))
+    return classes
+
+
 def largest_of(values: Iterable[float]) -> float:
     """Return the largest value, where NaN is larger than any other."""
     return max(values, key=lambda value: math.inf if math.isnan(value) else value)

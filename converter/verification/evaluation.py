@@ -18,6 +18,7 @@ from .._typing import Array, Progress
 from ..errors import ConversionError, FeedError
 from ..images.labels import find_duplicates
 from .activations import load_golden
+from .comparison import predict_classes
 
 if TYPE_CHECKING:
     from ..engine.reference_graph import ReferenceGraph
@@ -66,7 +67,7 @@ class Evaluation:
     """The number of correct predictions of our network, and of the oracle if it ran too.
 
     `differing` counts predictions that are not the oracle's; `largest_difference` is the largest difference of two
-    logits, relative to the largest logit.
+    logits, relative to the largest logit, and NaN if a logit is. Logits with NaN predict nothing.
     """
 
     count: int
@@ -133,9 +134,10 @@ def evaluate(
             theirs = oracle(batch.images)
             counts["oracle_top1"] += _count_correct(theirs, batch.labels, 1)
             counts["oracle_top5"] += _count_correct(theirs, batch.labels, TOP)
-            counts["differing"] += int((logits.argmax(1) != theirs.argmax(1)).sum())
-            difference = max(difference, float(np.abs(logits - theirs).max()))
-            largest = max(largest, float(np.abs(theirs).max()))
+            counts["differing"] += int((predict_classes(logits) != predict_classes(theirs)).sum())
+            with np.errstate(invalid="ignore"):
+                difference = float(np.maximum(difference, np.abs(logits - theirs).max()))  # NaN stays, unlike with max
+            largest = float(np.maximum(largest, np.abs(theirs).max()))
         done += len(batch.labels)
         if progress is not None:
             progress(done, data.count)
@@ -332,8 +334,9 @@ def _is_number(name: str) -> bool:
 
 
 def _count_correct(logits: Array, labels: Array, top: int) -> int:
-    """Return how many labels are among the `top` largest logits."""
+    """Return how many labels are among the `top` largest logits; none is if one of the logits is NaN."""
     if logits.ndim != 2:
         raise ConversionError(f"the network returns {list(logits.shape)}, expected logits (N, classes)")
     best = np.argsort(-logits, axis=1, kind="stable")[:, :top]
-    return int((best == labels[:, None]).any(axis=1).sum())
+    is_found = (best == labels[:, None]).any(axis=1)
+    return int((is_found & ~np.isnan(logits).any(axis=1)).sum())

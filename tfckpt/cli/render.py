@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import re
 import shutil
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..addresses import hide_secrets
 from ..errors import printable
-from ..files.json_text import SCHEMA_VERSION
+from ..files.json_text import SCHEMA_VERSION, dump_json
 from .streams import write_message
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
@@ -112,7 +111,7 @@ def format_dtype(tf_dtype: str) -> str:
 
 def to_json(data: Mapping[str, object]) -> str:
     """Return indented JSON with the version of its schema and non-ASCII characters escaped."""
-    return json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2)
+    return dump_json({"schema_version": SCHEMA_VERSION, **data})
 
 
 def print_json(data: Mapping[str, object], name: str, items: Iterable[object]) -> None:
@@ -121,7 +120,7 @@ def print_json(data: Mapping[str, object], name: str, items: Iterable[object]) -
     print(head.removesuffix("]\n}"), end="")
     separator = ""
     for item in items:
-        text = json.dumps(item, indent=2).replace("\n", "\n    ")
+        text = dump_json(item).replace("\n", "\n    ")
         print(f"{separator}\n    {text}", end="")
         separator = ","
     print("\n  ]\n}" if separator else "]\n}")

@@ -96,6 +96,27 @@ def test_float16_onnx_keeps_float32_inputs_and_outputs(export: Callable[..., Pro
 
 
 @pytest.mark.slow
+def test_float16_that_overflows_is_refused(tmp_path: pathlib.Path) -> None:
+    """Although nobody gave labels: the program computes infinite values, and the module does not."""
+
+    class Large(torch.nn.Module):
+        """A module whose weight is beyond the largest float16."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.full((3,), 1e5))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """Return the scaled input."""
+            return x * self.weight
+
+    example = (torch.ones(2, 3),)
+    with pytest.raises(VerificationError, match="infinite values or NaN"):
+        converter.export_program(Large(), tmp_path / "large.pt2", example=example, dtype="float16")
+    assert not list(tmp_path.iterdir())
+    assert converter.export_program(Large(), tmp_path / "large.pt2", example=example).passes
+
+
 def test_float16_pt2_stores_half_of_every_weight(export: Callable[..., ProgramReport]) -> None:
     """It computes in float32."""
     report = export("small.pt2", dtype="float16")
