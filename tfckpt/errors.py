@@ -191,7 +191,7 @@ class UnsupportedFeatureError(CheckpointError, NotImplementedError):
 
 
 class LimitExceededError(CheckpointError):
-    """A number in the file exceeds one of the limits in `tfckpt.Limits`."""
+    """A number in the file exceeds one of the limits in `tfckpt.Limits`, or a fixed one, for which `limit` is None."""
 
     exit_code = 5
 
@@ -199,17 +199,20 @@ class LimitExceededError(CheckpointError):
         self,
         message: str,
         *,
-        limit: str,
+        limit: str | None,
         maximum: int,
         claimed: int,
         path: str | None = None,
         tensor: str | None = None,
         offset: int | None = None,
     ) -> None:
-        super().__init__(
-            f"{message}: {claimed} is over the limit {limit}={maximum}; "
+        advice = (
+            f"{claimed} is over the limit {limit}={maximum}; "
             f"if you trust the file, raise the limit with limits=tfckpt.Limits({limit}=...), "
-            f"on the command line with --limit {limit}=...",
+            f"on the command line with --limit {limit}=..."
+        )
+        super().__init__(
+            f"{message}: {claimed} is over the limit {maximum}" if limit is None else f"{message}: {advice}",
             path=path,
             tensor=tensor,
             offset=offset,

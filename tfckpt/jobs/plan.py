@@ -21,9 +21,9 @@ from ..files.json_text import SCHEMA_VERSION, format_json, read_json
 from ..storage.base import PIECE_BYTES
 from ..tensors.dtypes import data_type_named
 
-#: Most bytes of a plan that is read from a file, and most tasks and tensors in it.
+#: Most bytes of a plan that is read from a file, and most values in it: about eight a tensor.
 MAX_PLAN_BYTES = 1 << 30
-MAX_TASKS = 1_000_000
+MAX_PLAN_VALUES = 20_000_000
 #: Output files have a folder for records beside them.
 RECORDS = "_tfckpt"
 
@@ -173,9 +173,16 @@ def read_plan(text: str | bytes, *, path: str | None = None) -> Plan:
     A plan is data: its addresses are used, and nothing in it is executed. Identities are computed anew.
     """
     if len(text) > MAX_PLAN_BYTES:
-        raise LimitExceededError("plan too large", limit="size", maximum=MAX_PLAN_BYTES, claimed=len(text), path=path)
+        raise LimitExceededError(
+            "plan with too many bytes", limit=None, maximum=MAX_PLAN_BYTES, claimed=len(text), path=path
+        )
     try:
-        data = read_json(text)
+        data = read_json(text, max_values=MAX_PLAN_VALUES)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError("not a plan of a job, or damaged", path=path) from error
+    except ValueError as error:
+        raise CheckpointError(f"not a plan of a job, or too large: {error}", path=path) from error
+    try:
         if data["schema_version"] != SCHEMA_VERSION or data["kind"] != "export":
             raise CheckpointError(f"not a plan of schema version {SCHEMA_VERSION} for an export", path=path)
         files = [SourceFile(str(file), int(size), None if v is None else str(v)) for file, size, v in data["files"]]
@@ -209,6 +216,7 @@ def _read_task(number: int, each: Any, data: Any, files: Sequence[SourceFile]) -
     for origin, name, dtype, shape in each["tensors"]:
         if any(type(size) is not int or size < 0 for size in shape):
             raise ValueError("invalid shape")
+        data_type_named(str(dtype))
         tensors.append(TaskTensor(str(origin), str(name), str(dtype), tuple(shape)))
     return identified(
         Task(

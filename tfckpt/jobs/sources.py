@@ -25,6 +25,8 @@ _HASH_BYTES = 8 << 20
 def describe_files(checkpoint: Checkpoint, paths: Sequence[str]) -> dict[str, SourceFile]:
     """Describe files of a checkpoint, by one listing of their folder if the storage is remote.
 
+    Local paths become absolute, since tasks may run in other folders.
+
     Raises `CheckpointNotFoundError` if one does not exist.
     """
     storage = checkpoint.storage
@@ -35,7 +37,7 @@ def describe_files(checkpoint: Checkpoint, paths: Sequence[str]) -> dict[str, So
                 status = os.stat(path)
             except OSError:
                 continue
-            found[path] = SourceFile(path, status.st_size, str(status.st_mtime_ns))
+            found[path] = SourceFile(os.path.abspath(path), status.st_size, str(status.st_mtime_ns))
     elif isinstance(storage, RemoteStorage):
         found = _describe_remote(storage, paths)
     else:

@@ -101,5 +101,5 @@ class _SyncedFile(atomic.PendingFile):
 def check_size(data: bytes, most: int, path: str) -> bytes:
     """Return the data; raise `LimitExceededError` if it has more than `most` bytes."""
     if len(data) > most:
-        raise LimitExceededError("file too large", limit="size", maximum=most, claimed=len(data), path=path)
+        raise LimitExceededError("file with too many bytes", limit=None, maximum=most, claimed=len(data), path=path)
     return data

@@ -15,7 +15,7 @@ import tfckpt
 from tests.tfckpt.jobs.helpers import Here, counting_store, list_files, run_job, write_source
 from tfckpt import jobs
 from tfckpt.checks.integrity import verify
-from tfckpt.cli.executors import say_cost
+from tfckpt.cli.costs import say_job
 from tfckpt.errors import (
     CheckpointError,
     CheckpointExistsError,
@@ -24,6 +24,7 @@ from tfckpt.errors import (
     FileChangedError,
     WriteError,
 )
+from tfckpt.files.json_text import MAX_VALUES
 from tfckpt.jobs import finishing, tasks
 from tfckpt.jobs.planning import check_output
 from tfckpt.sinks import objects
@@ -200,15 +201,16 @@ def test_the_output_of_another_run_is_not_overwritten(source: str, tmp_path: pat
 def test_the_cost_names_the_price_of_leaving_a_region(
     source: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of a source in a store, if it is a cent or more."""
+    """Of a source in a store, and not on a web server, if it is a cent or more."""
     plan = jobs.plan_export(source, tmp_path / "out", shard_size=5_000)
     large = dataclasses.replace(plan.estimate, read_bytes=10**12)
-    say_cost(plan)
-    say_cost(dataclasses.replace(plan, estimate=large))
-    say_cost(dataclasses.replace(plan, source="s3://bucket/model"))
+    say_job(plan)
+    say_job(dataclasses.replace(plan, estimate=large))
+    say_job(dataclasses.replace(plan, source="s3://bucket/model"))
+    say_job(dataclasses.replace(plan, source="https://host/model", estimate=large))
     assert "$" not in capsys.readouterr().err
 
-    say_cost(dataclasses.replace(plan, source="s3://bucket/model", estimate=large))
+    say_job(dataclasses.replace(plan, source="s3://bucket/model", estimate=large))
 
     assert "from outside the region about $90.00" in capsys.readouterr().err
 
@@ -232,10 +234,11 @@ def test_a_plan_survives_its_text(source: str, tmp_path: pathlib.Path) -> None:
         lambda plan: plan["tasks"][0]["tensors"][0].__setitem__(0, "other"),
         lambda plan: plan["tasks"][0].update(files=[99]),
         lambda plan: plan["tasks"][0]["tensors"][0].__setitem__(3, [-1]),
+        lambda plan: plan["tasks"][0]["tensors"][0].__setitem__(2, "float31"),
         lambda plan: plan.pop("files"),
         lambda plan: plan.update(tasks=7),
     ],
-    ids=["kind", "version", "tensor", "file", "shape", "files", "tasks"],
+    ids=["kind", "version", "tensor", "file", "shape", "dtype", "files", "tasks"],
 )
 def test_a_plan_that_was_changed_is_refused(change: object, source: str, tmp_path: pathlib.Path) -> None:
     """Plans of strangers are data with checks."""
@@ -246,11 +249,32 @@ def test_a_plan_that_was_changed_is_refused(change: object, source: str, tmp_pat
         jobs.read_plan(json.dumps(plan))
 
 
+def test_a_plan_of_hundreds_of_thousands_of_tensors_is_read(source: str, tmp_path: pathlib.Path) -> None:
+    """Beyond the number of values that other JSON files may have."""
+    plan = jobs.plan_export(source, tmp_path / "out", shard_size=5_000)
+    plan = dataclasses.replace(plan, left_out={"a pattern": ("a",) * (MAX_VALUES + 1)})
+
+    assert jobs.read_plan(plan.to_json()) == plan
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '"x"', "[" * 10_000])
 def test_text_that_is_not_a_plan_is_refused(text: str) -> None:
     """With an error of this package."""
     with pytest.raises(CheckpointError):
         jobs.read_plan(text)
+
+
+def test_tasks_of_a_relative_path_run_in_any_folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an export and of a verification: a plan names its files by their absolute paths."""
+    write_source(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    plan, verification = jobs.plan_export("model.ckpt-1", "out", shard_size=5_000), jobs.plan_verify("model.ckpt-1")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    assert jobs.run(jobs.read_plan(plan.to_json()), Here()).ok
+    assert jobs.run_verify(verification, Here()).ok
+    assert (tmp_path / "out").is_dir()
 
 
 def test_a_damaged_record_is_no_proof(source: str, tmp_path: pathlib.Path) -> None:

@@ -111,8 +111,10 @@ def test_a_small_file_is_read_within_its_limit(place: tuple[Sink, str]) -> None:
     write(sink, path, b"12345")
 
     assert sink.read(path, 5) == b"12345"
-    with pytest.raises(LimitExceededError):
+    with pytest.raises(LimitExceededError) as caught:
         sink.read(path, 4)
+    assert caught.value.limit is None
+    assert "--limit" not in str(caught.value), "no option raises it"
 
 
 def test_a_folder_can_be_made_below_one_that_exists(place: tuple[Sink, str]) -> None:
