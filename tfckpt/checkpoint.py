@@ -178,7 +178,7 @@ class Checkpoint(Mapping[str, Array]):
         """Yield (name, array) for these tensors in the order of `names`, or for all, read by several threads.
 
         `threads` defaults to the number of processors, at most 8; for remote files it is the number of connections.
-        Tensors of remote files are fetched 64 MiB at a time, in few requests.
+        Tensors of remote files are fetched ahead, in few requests; at most 72 MiB are held.
         Unknown names raise `TensorNotFoundError` immediately; errors while reading a tensor are raised in its turn.
         """
         if threads is not None and threads < 1:

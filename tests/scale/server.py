@@ -13,16 +13,16 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-Start = Callable[[str, list[tuple[str, str]]], Any]
+from tests.scale.endless import Application, Endless, Start
 
 
 class Faulty:
     """A WSGI application that counts and fails requests before another one."""
 
-    def __init__(self, application: Callable[[dict[str, Any], Start], Iterable[bytes]]) -> None:
+    def __init__(self, application: Application) -> None:
         self._application = application
         self._counts: collections.Counter[str] = collections.Counter()
         self._fail_each = 0
@@ -88,7 +88,7 @@ def main() -> None:
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
-    application = Faulty(DomainDispatcherApplication(create_backend_app))
+    application = Faulty(Endless(DomainDispatcherApplication(create_backend_app)))
     server = make_server("127.0.0.1", 0, application, threaded=True)
     print(server.server_port, flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()

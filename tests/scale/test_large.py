@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 import tfckpt
-from tests import builders
+from tests.scale.endless import build_index
 from tests.scale.test_jobs import note
-from tfckpt.coding.crc32c import crc32c
 
 REASON = "needs the environment of `make scale-check`"
 pytest.importorskip("moto", reason=REASON)
@@ -29,11 +28,7 @@ from tests.scale.server import serving  # noqa: E402
 def test_a_tensor_of_4_gib_is_streamed_in_little_address_space(tmp_path: pathlib.Path) -> None:
     """2^32 elements through the remote reader, from a sparse file, with 1.25 GiB of address space."""
     size = 1 << 32
-    zeros, checksum = bytes(64 << 20), 0
-    for _ in range(size // len(zeros)):
-        checksum = crc32c(zeros, checksum)
-    entry = builders.entry_proto(builders.UINT8, [size // 1024, 1024], size=size, crc=checksum)
-    (tmp_path / "m.index").write_bytes(builders.table([(b"", builders.header_proto(1)), (b"w", entry)]))
+    (tmp_path / "m.index").write_bytes(build_index(size))
     with open(tmp_path / "m.data-00000-of-00001", "wb") as file:
         file.truncate(size)
     code = f"""

@@ -48,8 +48,8 @@ def run_task(
 
     `restart=False` writes it in any case; `recheck` also reads an existing file and compares its SHA-256.
     `source` and `output` are addresses of the same places with credentials, if the environment does not have them.
-    `connections` is the number of requests in flight, of at most `piece_bytes` each. At most 96 MiB are held, whatever
-    the size of the tensors.
+    `connections` is the number of requests in flight, of at most `piece_bytes` each. At most 72 MiB are held in pieces
+    of 8 MiB, whatever the size of the tensors.
 
     Raises `ChecksumError` and other errors of data as they are; `StorageError` if the source has changed or cannot be
     reached; and `WriteError` if the output cannot be written.

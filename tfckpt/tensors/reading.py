@@ -117,7 +117,7 @@ class TensorReader(Protocol):
     def read_ahead(self, wanted: Iterable[str | Payload], connections: int) -> AbstractContextManager[None]:
         """While the context lasts, fetch tensors or payloads that will be read in this order, and join neighbours.
 
-        At most 96 MiB are held, whatever their size. Does nothing unless the storage is remote.
+        At most 72 MiB are held in pieces of 8 MiB, whatever their size. Does nothing unless the storage is remote.
         Errors are left to the reads.
         """
 

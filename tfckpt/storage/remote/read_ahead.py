@@ -24,8 +24,9 @@ from .transport import Part
 MAX_GAP_BYTES = 16 << 10
 #: Most requests at a time, unless the caller says otherwise.
 CONNECTIONS = 8
-#: Most bytes that are fetched or under way: a piece for each of the usual connections, and some that are read.
-HELD_BYTES = 96 << 20
+#: Bytes that are fetched or under way: a piece for each of the usual connections, and the one that is read. A worker
+#: that also uploads then stays under 256 MiB. Larger pieces may exceed this by less than one of them.
+HELD_BYTES = 72 << 20
 #: Most batches that a piece serves after its first: where the tensors of many shards alternate, none is held for long.
 _MAX_SPAN = 8
 #: Most pieces; each takes some memory even if it has few bytes.
