@@ -78,7 +78,7 @@ def describe_source(tensors: Mapping[str, Array]) -> Source:
             graph=lambda: None,
             keras_config=lambda: None,
             files=tuple,
-            read=lambda names: (tensors[name] for name in names),
+            read=lambda names: read_tensors(tensors, names),
             read_file=lambda name: None,
         )
     facts = {info.name: Facts(info.shape, info.dtype, info.nbytes, info.crc32c) for info in tensors.infos()}
@@ -93,7 +93,7 @@ def describe_source(tensors: Mapping[str, Array]) -> Source:
         graph=lambda: tensors.meta_graph,
         keras_config=lambda: tensors.keras_config,
         files=lambda: _record_files(tensors),
-        read=lambda names: (array for _, array in tensors.read_many(names)),  # by several threads, verified
+        read=lambda names: read_tensors(tensors, names),
         read_file=lambda name: _read_file(tensors, name),
         objects=objects,
     )
@@ -102,6 +102,17 @@ def describe_source(tensors: Mapping[str, Array]) -> Source:
 def _inventory_by_name(facts: Mapping[str, Facts], checkpoint: tfckpt.Checkpoint | None = None) -> Inventory:
     full_names = {} if checkpoint is None else {row.key: row.full_name for row in checkpoint.variables()}
     return inventory_from_names({name: fact.shape for name, fact in facts.items()}, full_names)
+
+
+def read_tensors(tensors: Mapping[str, Array], names: Sequence[str], *, threads: int | None = None) -> Iterator[Array]:
+    """Yield tensors in the order of the given names; those of a checkpoint are verified.
+
+    `threads` is that of `Checkpoint.read_many` for files on this machine: with 1, one tensor is in memory at a time.
+    What is remote is always fetched ahead, over several connections.
+    """
+    if not isinstance(tensors, tfckpt.Checkpoint):
+        return (tensors[name] for name in names)
+    return (array for _, array in tensors.read_many(names, threads=None if tensors.storage.is_remote else threads))
 
 
 @contextlib.contextmanager

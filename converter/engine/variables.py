@@ -270,7 +270,11 @@ class VariableStore:
         averages = set(self.averages.values())
         if weights == "averages" and not any(source.name in averages for source in sources.values()):
             raise GraphError(f"the checkpoint {self._checkpoint.prefix} has no moving averages of these variables")
-        return {name: self._value(source) for name, source in sources.items()}
+        arrays = self._checkpoint.read_many([source.name for source in sources.values()])
+        return {
+            name: array if source.part is None else array[source.part]
+            for (name, source), (_, array) in zip(sources.items(), arrays, strict=True)
+        }
 
     def _describe_problem(self, name: str, node: Node, source: Source) -> str | None:
         assert self._checkpoint is not None, "called only if there is a checkpoint"
@@ -288,11 +292,6 @@ class VariableStore:
         if isinstance(declared, tuple) and not _is_compatible(shape, declared):
             return f"{label} has shape {list(shape)}, but the graph's variable has shape {list(declared)}"
         return None
-
-    def _value(self, source: Source) -> Array:
-        assert self._checkpoint is not None, "called only if there is a checkpoint"
-        value = self._checkpoint[source.name]
-        return value if source.part is None else value[source.part]
 
 
 def _is_compatible(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -38,6 +38,7 @@ from ..formats.proof import (
     hash_tensors,
 )
 from ..mapping.moves import group_by_source, restore_source
+from ..sources import read_tensors
 from .layers_report import ALONE_TOLERANCE, MOVING_STATISTICS, LayersReport
 from .modules import GUESSED, Interface, ModuleReport, fill_module, prove_module
 from .pairing import TrainingGraphError
@@ -138,10 +139,10 @@ class Prover:
         result = self._result
         moves = group_by_source(record.move for record in result.report.tensors)
 
-        def read_again(name: str) -> Array:
+        def read_again(names: Sequence[str]) -> Iterator[Array]:
             if self._source is not None:
-                return self._source[name]
-            return restore_source(moves[name], result.state_dict)
+                return read_tensors(self._source, names, threads=1)
+            return (restore_source(moves[name], result.state_dict) for name in names)
 
         targets = {name: array.shape for name, array in result.state_dict.items()}
         return compare_weights(result.report, result.config, read_again, targets, tensors)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from ..mapping.moves import Move, Part, group_by_source
 from ..mapping.report import ConversionReport
 from ..mapping.rules import RuleSet
 from ..model.config import Activation, EfficientNetConfig
-from ..sources import open_tensors
+from ..sources import open_tensors, read_tensors
 from .comparison import ComparisonReport
 
 #: Dtypes that hold every value of another one exactly.
@@ -199,7 +199,7 @@ def verify_weights(
         return compare_weights(
             planned.report,
             planned.config,
-            tensors.__getitem__,
+            lambda names: read_tensors(tensors, names, threads=1),
             planned.targets,
             converted.tensors,
             recorded=recorded.config,
@@ -211,7 +211,7 @@ def verify_weights(
 def compare_weights(
     report: ConversionReport,
     config: EfficientNetConfig | None,
-    read: Callable[[str], Array],
+    read: Callable[[Sequence[str]], Iterator[Array]],
     targets: Mapping[str, Shape],
     converted: Mapping[str, Array],
     *,
@@ -219,7 +219,7 @@ def compare_weights(
     is_ready: bool = False,
     progress: Progress | None = None,
 ) -> WeightsReport:
-    """Compare converted tensors by our names with the source tensors that `read` returns.
+    """Compare converted tensors by our names with the source tensors that `read` yields, in the order of their names.
 
     `targets` has the shape of every target, and `recorded` is the config in the metadata of the output.
     `is_ready` is True for a network with ready rules, whose tied names may be left out.
@@ -227,8 +227,8 @@ def compare_weights(
     moves = tuple(record.move for record in report.tensors)
     records = []
     done = 0
-    for source, group in group_by_source(moves).items():
-        array = read(source)
+    groups = group_by_source(moves)
+    for group, array in zip(groups.values(), read(list(groups)), strict=True):
         records += [_compare(array, converted.get(move.target), move) for move in group]
         done += array.nbytes
         if progress is not None:

@@ -12,6 +12,7 @@ from .._typing import Array
 from ..checkpoint import Checkpoint
 from ..graphs.lookup import select
 from ..tensors.info import TensorInfo
+from ..tensors.reading import CONNECTIONS
 from .undecoded import is_variant, read_bytes
 
 _PIECE = 1 << 20
@@ -71,7 +72,7 @@ def compare(
 
     Two numbers are equal if |a - b| <= atol + rtol * |b|, as in `numpy.isclose`; NaN equals NaN.
     `include` and `exclude` are globs over names; `ValueError` if a glob of `include` matches no name in either.
-    `progress(done, total)` is called after each tensor with numbers of tensors.
+    `progress(done, total)` is called after each compared tensor with numbers of tensors.
     Every checksum is verified on the way.
     """
     if not (rtol >= 0 and atol >= 0):
@@ -79,30 +80,38 @@ def compare(
     wanted = select({*first, *second}, include, exclude)
     names = [wanted.intersection(side) for side in (first, second)]
     both = [name for name in first if name in names[0] and name in names[1]]
-    changed, different, equal = [], [], 0
-    for number, name in enumerate(both, 1):
-        ours, theirs = first.info(name), second.info(name)
-        if (ours.tf_dtype, ours.shape) != (theirs.tf_dtype, theirs.shape):
-            changed.append((ours, theirs))
-        else:
-            if is_variant(ours):
-                difference = _compare_bytes(ours, first, second)
+    pairs = [(first.info(name), second.info(name)) for name in both]
+    changed = [pair for pair in pairs if _get_kind(pair[0]) != _get_kind(pair[1])]
+    comparable = [ours for ours, theirs in pairs if _get_kind(ours) == _get_kind(theirs)]
+    names_ahead = [info.name for info in comparable]
+    different = []
+    with (
+        first.reader.read_ahead(names_ahead, CONNECTIONS),
+        second.reader.read_ahead(names_ahead, CONNECTIONS),
+    ):
+        for number, info in enumerate(comparable, 1):
+            if is_variant(info):
+                difference = _compare_bytes(info, first, second)
             else:
+                name = info.name
                 difference = _difference(name, first.read(name), second.read(name), rtol=rtol, atol=atol)
-            if difference is None:
-                equal += 1
-            else:
+            if difference is not None:
                 different.append(difference)
-        if progress is not None:
-            progress(number, len(both))
+            if progress is not None:
+                progress(number, len(comparable))
     different.sort(key=lambda d: (not np.isnan(d.max_abs), -d.max_abs))
     return Comparison(
         tuple(name for name in first if name in names[0] - names[1]),
         tuple(name for name in second if name in names[1] - names[0]),
         tuple(changed),
         tuple(different),
-        equal,
+        len(comparable) - len(different),
     )
+
+
+def _get_kind(info: TensorInfo) -> tuple[str, tuple[int, ...]]:
+    """Return what two tensors must have in common for their values to be compared."""
+    return info.tf_dtype, info.shape
 
 
 def _compare_bytes(info: TensorInfo, first: Checkpoint, second: Checkpoint) -> Difference | None:

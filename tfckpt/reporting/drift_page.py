@@ -12,6 +12,8 @@ from .._typing import Array, Progress
 from ..checkpoint import Checkpoint
 from ..checks.comparison import Comparison
 from ..errors import CheckpointError, ResourceError, pluralize
+from ..tensors.info import TensorInfo
+from ..tensors.reading import CONNECTIONS
 from . import drawing, search
 from .drawing import draw_dot, draw_tip, make_log_frame, render_figure
 from .pages import escape, render_document
@@ -35,8 +37,8 @@ _LEAST = 1e-9
 class Drift:
     """How far a tensor has moved: the norm of the difference over that of the first, and the largest difference.
 
-    Both norms are Euclidean. `relative` is infinite if the first is zero and the second is not, and NaN if a value is
-    not finite. `changed` of `count` elements differ.
+    Both norms are Euclidean. `relative` is infinite if the first is zero and the second is not, and NaN if it has
+    changed and a value is not finite. `changed` of `count` elements differ; NaN does not differ from NaN.
     """
 
     name: str
@@ -52,23 +54,30 @@ def measure_drifts(first: Checkpoint, second: Checkpoint, *, progress: Progress 
 
     Damaged tensors are left out. `progress(done, total)` is called after each tensor with numbers of tensors.
     """
-    infos = [info for info in first.infos() if info.name in second.reader]
-    kinds = find_kinds(first, infos)
+    pairs = [(info, second.info(info.name)) for info in first.infos() if info.name in second.reader]
+    kinds = find_kinds(first, [info for info, _ in pairs])
+    names = [
+        one.name
+        for one, other in pairs
+        if one.size and one.shape == other.shape and _is_number(one) and _is_number(other)
+    ]
     drifts = []
-    for number, info in enumerate(infos, 1):
-        try:
-            if second.info(info.name).shape == info.shape and info.dtype.kind in "fiuV" and info.size:
-                before, after = first.read(info.name), second.read(info.name)
-                if before.dtype.type is not np.void and after.dtype.kind in "fiuV":
-                    drifts.append(_measure(info.name, kinds[info.name], before, after))
-        except ResourceError:
-            raise
-        except CheckpointError:
-            continue  # the comparison says so
-        finally:
-            if progress is not None:
-                progress(number, len(infos))
+    with first.reader.read_ahead(names, CONNECTIONS), second.reader.read_ahead(names, CONNECTIONS):
+        for number, name in enumerate(names, 1):
+            try:
+                drifts.append(_measure(name, kinds[name], first.read(name), second.read(name)))
+            except ResourceError:
+                raise
+            except CheckpointError:
+                continue  # the comparison says so
+            finally:
+                if progress is not None:
+                    progress(number, len(names))
     return drifts
+
+
+def _is_number(info: TensorInfo) -> bool:
+    return info.dtype.kind in "fiuV" and info.dtype.type is not np.void
 
 
 def _measure(name: str, kind: Kind, before: Array, after: Array) -> Drift:
@@ -82,7 +91,9 @@ def _measure(name: str, kind: Kind, before: Array, after: Array) -> Drift:
             moved += float(np.dot(delta, delta))
             start += float(np.dot(x, x))
         largest = float(np.maximum(largest, delta.max()))
-        changed += int(np.count_nonzero(x != y))
+        changed += int(np.count_nonzero((x != y) & ~(np.isnan(x) & np.isnan(y))))
+    if not changed:
+        return Drift(name, kind, 0.0, 0.0, 0, a.size)
     relative = math.sqrt(moved / start) if start else (math.inf if moved else 0.0)
     return Drift(name, kind, relative, largest, changed, a.size)
 

@@ -129,9 +129,9 @@ def test_scopes_are_divided_while_there_is_room() -> None:
 
 
 def test_drift_is_the_norm_of_the_difference(tmp_path: pathlib.Path) -> None:
-    """Of tensors in both; the page lists those that moved most first, and what only one has."""
-    first = tfckpt.save({"w": np.float32([3, 4]), "same": np.ones(3), "gone": np.ones(2)}, tmp_path / "a")
-    second = tfckpt.save({"w": np.float32([3, 5]), "same": np.ones(3), "new": np.ones(2)}, tmp_path / "b")
+    """Of tensors in both, where NaN does not differ from NaN; the page lists those that moved most first."""
+    first = tfckpt.save({"w": np.float32([3, 4]), "same": np.float32([1, np.nan]), "gone": np.ones(2)}, tmp_path / "a")
+    second = tfckpt.save({"w": np.float32([3, 5]), "same": np.float32([1, np.nan]), "new": np.ones(2)}, tmp_path / "b")
 
     with tfckpt.open(first) as a, tfckpt.open(second) as b:
         drifts = drift_page.measure_drifts(a, b)
