@@ -56,6 +56,8 @@ def write_safetensors_files(
             pending.append(sink.create(index_path))
             with writing(index_path):
                 pending[-1].file.write(format_index(sink, files, sum(tensor.nbytes for tensor in tensors)))
+        if index_path is not None:  # an old one would refer to some new files if this process is killed now
+            sink.remove(index_path)
         for each_file in pending:
             each_file.commit()
     finally:

@@ -14,6 +14,7 @@ import safetensors.numpy
 import tfckpt
 from tests import builders
 from tfckpt import export
+from tfckpt.files.atomic import PendingFile
 
 SCOPE = "efficientnetv2-digits/"
 
@@ -194,6 +195,31 @@ def test_shards_have_the_layout_of_the_hugging_face_hub(checkpoint: tfckpt.Check
         arrays = safetensors.numpy.load_file(tmp_path / shard)
         assert sum(array.nbytes for array in arrays.values()) <= 200_000
         assert sorted(arrays) == sorted(name for name, file in index["weight_map"].items() if file == shard)
+
+
+def test_an_index_never_refers_to_files_of_another_export(
+    checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed while it replaces files leaves none that a reader would take for complete."""
+    path, index = tmp_path / "model.safetensors", tmp_path / "model.safetensors.index.json"
+    export(checkpoint, path, shard_size=200_000)
+    commit, count = PendingFile.commit, 0
+
+    def commit_one(file: PendingFile) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise KeyboardInterrupt
+        commit(file)
+
+    monkeypatch.setattr(PendingFile, "commit", commit_one)
+    with pytest.raises(KeyboardInterrupt):
+        export(checkpoint, path, shard_size=200_000, overwrite=True)
+    monkeypatch.undo()
+
+    assert not index.exists()
+    export(checkpoint, path, shard_size=200_000, overwrite=True)
+    assert index.exists()
 
 
 def test_only_floats_are_converted(checkpoint: tfckpt.Checkpoint, tmp_path: pathlib.Path) -> None:
