@@ -17,8 +17,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 import tfckpt
+from tfckpt.addresses import plain_address
 from tfckpt.errors import CheckpointError, CorruptionError, printable
+from tfckpt.finding.state_file import check_is_local
 from tfckpt.graphs.training_state import AVERAGE_SUFFIX
+from tfckpt.sinks.staging import staged
 from tfckpt.tensors.casting import FLOATS, cast_floats
 
 from ._typing import Array, PathLike, SourceLike
@@ -136,7 +139,7 @@ def revert(
     `like`, shapes and dtypes are exactly those of that checkpoint.
     `checkpoint_state` and `overwrite` are those of `tfckpt.save`, the other options those of `to_tensorflow_names`.
     With `like`, the new checkpoint has all tensors of `like`, and new values for those of the network.
-    The checkpoint is complete or does not exist.
+    The checkpoint is complete or does not exist; one at an address is written to a temporary folder, and uploaded.
     """
     if os.path.isdir(prefix):
         example = os.path.join(os.fspath(prefix), "model.ckpt")
@@ -151,7 +154,10 @@ def revert(
         copied: tuple[str, ...] = ()
         if like is None:
             in_order = {name: arrays[name] for name in sorted(arrays)}  # the order of TensorFlow's Saver
-            tfckpt.save(in_order, prefix, checkpoint_state=checkpoint_state, overwrite=overwrite)
+            if checkpoint_state:
+                check_is_local(prefix)
+            with staged(prefix, overwrite=overwrite, is_prefix=True) as local:
+                tfckpt.save(in_order, local, checkpoint_state=checkpoint_state, overwrite=overwrite)
             nbytes = sum(array.nbytes for array in arrays.values())
         else:
             report = tfckpt.replace(
@@ -166,7 +172,7 @@ def revert(
             nbytes = report.nbytes
     averages = tuple(name for name in arrays if is_average(name) and name.removesuffix(AVERAGE_SUFFIX) in arrays)
     return RevertReport(
-        prefix=os.fspath(prefix),
+        prefix=plain_address(os.fspath(prefix)),
         network=network,
         names=tuple(name for name in arrays if name not in averages),
         averages=averages,

@@ -24,9 +24,11 @@ import time
 from typing import Any
 
 from .. import protos
+from .._typing import PathLike
 from ..errors import CorruptionError, error_context
 from ..files.atomic import atomic_file
 from ..limits import DEFAULT_LIMITS, Limits, check_limit
+from ..sinks.opening import is_address
 from ..storage.base import Storage
 from ..storage.local import LocalStorage
 
@@ -120,6 +122,12 @@ def encode_state(state: CheckpointState) -> bytes:
         last_preserved_timestamp=state.last_preserved_timestamp,
     )
     return protos.format_text(message).encode("utf-8")
+
+
+def check_is_local(prefix: PathLike) -> None:
+    """Raise `ValueError` if the state file for a new checkpoint would be at an address."""
+    if is_address(prefix):
+        raise ValueError("a state file in object storage cannot be updated")
 
 
 def update_state(prefix: str, *, keep_older: bool = False) -> None:

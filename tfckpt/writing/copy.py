@@ -19,8 +19,7 @@ from .._typing import Array, PathLike, Progress
 from ..addresses import plain_address
 from ..bundle.writer import BundleWriter, Pieces, check_shard_count
 from ..checkpoint import Checkpoint
-from ..finding.state_file import update_state
-from ..sinks.opening import is_address
+from ..finding.state_file import check_is_local, update_state
 from ..sinks.staging import staged
 from ..tensors.casting import FLOATS, cast_floats
 from ..tensors.dtypes import data_type_named
@@ -72,8 +71,8 @@ def write(
 
     One at an address is written to a temporary folder first, and then uploaded.
     """
-    if checkpoint_state and is_address(prefix):
-        raise ValueError("a state file in object storage cannot be updated")
+    if checkpoint_state:
+        check_is_local(prefix)
     address = plain_address(os.fspath(prefix))
     # The size decides between an empty tensor and the one that begins at the same offset.
     steps = sorted(_plan_steps(items, dtype=dtype, join=join), key=lambda step: (step.position, step.nbytes))
