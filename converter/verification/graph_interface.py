@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tfckpt.graphs.graph import Graph, Node
 
-from ..errors import GraphError, Shape
+from ..errors import Shape
 
 _VARIABLES = {"Variable", "VariableV2", "VarHandleOp"}
 _READS = {"Identity", "ReadVariableOp", "Enter"}
@@ -212,12 +212,6 @@ class GraphInterface:
         known = shape if isinstance(shape, tuple) else None
         rows = [self._shapes[name][0] for name in tables if self._shapes.get(name)]
         return GraphInput(tensor, str(dtype), known, tuple(first), tuple(tables), min(rows, default=None))
-
-
-def check_found(interface: GraphInterface) -> None:
-    """Raise `GraphError` unless the graph has tensors that depend on the converted variables."""
-    if not interface.list_candidates():
-        raise GraphError("the graph computes nothing from the variables that were converted")
 
 
 def _takes(node: Node, tensor: str) -> bool:

@@ -26,7 +26,6 @@ _TYPE_ATTRIBUTES = {
     "Identity": "T",
     "PlaceholderWithDefault": "dtype",
 }
-_HANDLES = {"VarHandleOp"}
 
 
 class Imported(NamedTuple):

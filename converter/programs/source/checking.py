@@ -17,7 +17,6 @@ _IMPORTS = {
     ("safetensors.torch", "load_file"),
 }
 _FUNCTIONS = {"super", "max", "min", "int", "float", "load_file"}
-_ROOTS = {"torch", "nn", "F", "self"}
 _NODES = (
     ast.Module, ast.Import, ast.ImportFrom, ast.alias, ast.ClassDef, ast.FunctionDef, ast.arguments, ast.arg,
     ast.Expr, ast.Assign, ast.AugAssign, ast.Return, ast.For, ast.If, ast.Call, ast.keyword, ast.Attribute, ast.Name,

@@ -110,8 +110,6 @@ _METHODS |= {
     "type_as",
     "masked_fill",
 }
-#: What builds a tensor from nothing and so needs a device.
-_NEEDS_DEVICE = "device"
 
 
 class Texts:

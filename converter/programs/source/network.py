@@ -198,10 +198,6 @@ class Rewriter:
             node = self._swaps[node]
         return node
 
-    def swap(self, node: Node, replacement: Node) -> None:
-        """Replace a node that the pass has not reached yet, or has passed without a user so far."""
-        self._swaps[node] = replacement
-
     def add(self, node: Node) -> Node:
         """Insert a new node before the current one, and return it; leaves come first, each once."""
         if node.leaf is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 
@@ -275,6 +275,3 @@ def _order(network: Network) -> list[Node]:
                 pending.pop()
     assert RESULT not in done
     return order
-
-
-Renderer = Callable[[Argument], str]
