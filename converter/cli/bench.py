@@ -12,7 +12,7 @@ from ..errors import ConversionError
 from ..libraries.models import find_library_model
 from ..model.published import PUBLISHED
 from .comparison import add_comparison_options, compare
-from .options import add_device_option, add_key_option
+from .options import add_device_option, add_key_option, parse_count
 
 if TYPE_CHECKING:
     import torch
@@ -50,18 +50,18 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     add_key_option(parser)
     parser.add_argument(
-        "--size", metavar="PIXELS", type=_parse_count, help="input size (default: the network's evaluation size)"
+        "--size", metavar="PIXELS", type=parse_count, help="input size (default: the network's evaluation size)"
     )
-    parser.add_argument("--batch", metavar="N", type=_parse_count, default=1, help="images per batch (default: 1)")
+    parser.add_argument("--batch", metavar="N", type=parse_count, default=1, help="images per batch (default: 1)")
     parser.add_argument(
-        "--runs", metavar="N", type=_parse_count, default=20, help="number of timed passes (default: 20)"
+        "--runs", metavar="N", type=parse_count, default=20, help="number of timed passes (default: 20)"
     )
     add_device_option(parser)
     parser.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="dtype of weights and inputs (default: float32)"
     )
     parser.add_argument(
-        "--threads", metavar="N", type=_parse_count, help="number of CPU threads (default: torch's choice)"
+        "--threads", metavar="N", type=parse_count, help="number of CPU threads (default: torch's choice)"
     )
     parser.add_argument("--compile", action="store_true", help="compile the network with torch.compile")
     parser.add_argument("--channels-last", action="store_true", help="store weights and images in NHWC order")
@@ -203,13 +203,3 @@ def _create_timm_model(name: str) -> nn.Module:
     say(f"timm {timm.__version__}, {timm_name}, random weights")
     model: nn.Module = timm.create_model(timm_name)
     return model
-
-
-def _parse_count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return count

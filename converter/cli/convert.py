@@ -5,20 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import os
 import shlex
 from collections.abc import Iterator
 
 import tfckpt
 from tfckpt.addresses import has_secrets, plain_address
 from tfckpt.cli.command import choose_exit_code
+from tfckpt.cli.costs import say_job, say_transfer
 from tfckpt.cli.executors import (
     add_executor_options,
     add_piece_option,
     is_requested,
     open_executor,
-    say_cost,
-    say_transfer,
 )
 from tfckpt.cli.render import parse_size, say, wrap
 from tfckpt.sinks.staging import staged
@@ -28,7 +26,7 @@ from ..errors import ExportError, UnknownModelError
 from ..exporting import Changes, check_report, prepare, writing_report
 from ..families.averages import WEIGHTS_CHOICES
 from ..formats.changes import DTYPES
-from ..formats.files import Output, check_output, is_folder_name, write_output
+from ..formats.files import Output, check_output, measure_output, write_output
 from ..images.labels import read_labels
 from ..libraries.models import TARGETS
 from ..mapping.modules import import_module
@@ -49,6 +47,7 @@ from .options import (
     add_rules_options,
     format_command,
     get_interface,
+    get_network_options,
     open_source,
     require_one_way,
 )
@@ -77,6 +76,9 @@ If something differs, nothing is written and the exit code is 1.
 
 #: Columns of the titles.
 _INDENT = 10
+#: How often each tensor is read for a conversion with its proof: once to convert it, once to compare it with what was
+#: written, and once by the graph.
+_PASSES = 3
 #: Options that do not change the result, or that may contain a password.
 _NOT_OF_THE_RESULT = (
     *("report", "json", "force", "base_url", "cache"),
@@ -192,7 +194,7 @@ def _convert(options: argparse.Namespace, output: str) -> str:
         check_report(options.report, output, force=options.force)
     checkpoint, release = open_source(options.source, options)
     with checkpoint:
-        say_transfer(checkpoint, options.source, options.output)
+        say_transfer(checkpoint, options.output, passes=1 if options.no_proof else _PASSES)
         with _suggesting_export(checkpoint, options), progress_bar("reading") as progress:
             result = convert_to_views(checkpoint, _get_conversion_options(options, release), progress=progress)
         prepared = prepare(
@@ -216,7 +218,7 @@ def _convert(options: argparse.Namespace, output: str) -> str:
         if options.json:
             report = build_report(result, prepared, shown, command=command)
             return to_json(dataclasses.replace(report, proof=None if prover is None else prover.record))
-    return _format_summary(options, result, prepared, prover, _measure_output(output))
+    return _format_summary(options, result, prepared, prover, measure_output(output))
 
 
 def _run_job(options: argparse.Namespace) -> int:
@@ -243,7 +245,7 @@ def _run_job(options: argparse.Namespace) -> int:
                 piece_bytes=options.piece_size,
             )
         check_free_output(plan, restart=options.restart, overwrite=options.force, output=options.output)
-        say_cost(plan)
+        say_job(plan)
         address = options.output if has_secrets(options.output) else None
         with open_executor(options, prefix="tfckpt-convert") as executor, progress_bar("writing") as progress:
             report = run_tasks(
@@ -275,11 +277,7 @@ def _get_conversion_options(options: argparse.Namespace, release: str | None) ->
     return ConversionOptions(
         model=options.model,
         weights=options.weights,
-        strides=options.strides,
-        activation=options.activation,
-        epsilon=options.epsilon,
-        scope=options.scope,
-        head=options.head,
+        **get_network_options(options),
         release=None if uses_rules else options.release or release,
         rules=options.rules,
         into=None if options.into is None else import_module(options.into),
@@ -333,10 +331,3 @@ def _suggesting_export(checkpoint: tfckpt.Checkpoint, options: argparse.Namespac
             command = f"tf2torch export {shlex.quote(plain_address(options.source))} -o OUT.pt2{part}"
             error.message += f"\nits graph runs in PyTorch and elsewhere as it is: {command} (or OUT.onnx)"
         raise
-
-
-def _measure_output(output: str) -> int:
-    """Return the size of a file, or of all files in a folder, in bytes."""
-    if not is_folder_name(output):
-        return os.stat(output).st_size
-    return sum(entry.stat().st_size for entry in os.scandir(output) if entry.is_file())

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import tfckpt
+from tfckpt.cli.costs import say_transfer
 from tfckpt.cli.render import say, to_json, wrap
 from tfckpt.errors import CorruptionError, pluralize
 from tfckpt.files.json_text import read_json
@@ -15,7 +16,15 @@ from ..errors import ConversionError, FeedError, GraphError
 from ..formats.files import LABELS_KEY, PREPROCESSING_KEY, read_network
 from ..images.labels import read_labels
 from ..images.recipes import MAX_SIZE, Preprocessing
-from .options import add_device_option, add_key_option, add_network_options, add_opening_options, open_source
+from .options import (
+    add_device_option,
+    add_key_option,
+    add_network_options,
+    add_opening_options,
+    get_network_options,
+    open_source,
+    parse_count,
+)
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -58,7 +67,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("--size", metavar="PIXELS", type=_parse_size, help="input size (default: the preprocessing's)")
     parser.add_argument(
-        "--batch-size", metavar="N", type=_parse_count, default=32, help="images per batch (default: 32)"
+        "--batch-size", metavar="N", type=parse_count, default=32, help="images per batch (default: 32)"
     )
     parser.add_argument("--against", metavar="SRC", help="checkpoint or release whose graph also classifies the images")
     add_device_option(parser)
@@ -175,14 +184,11 @@ class _Against:
         if options.against is None:
             return self
         self._checkpoint, _ = open_source(options.against, options)
+        say_transfer(self._checkpoint, passes=2)  # to compare the weights, and by the graph
         weights = verify_weights(
             self._checkpoint,
             options.output,
-            strides=options.strides,
-            activation=options.activation,
-            epsilon=options.epsilon,
-            scope=options.scope,
-            head=options.head,
+            **get_network_options(options),
             key=options.key,
         )
         if not weights.ok:
@@ -202,14 +208,7 @@ class _Against:
 
 
 def _parse_size(text: str) -> int:
-    size = _parse_count(text)
+    size = parse_count(text)
     if size > MAX_SIZE:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 1 to {MAX_SIZE}")
     return size
-
-
-def _parse_count(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return number

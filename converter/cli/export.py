@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import re
 from typing import Any, NamedTuple
 
+import tfckpt
+from tfckpt.cli.costs import say_transfer, say_upload
 from tfckpt.cli.opening import get_limits
 from tfckpt.cli.render import say, to_json, wrap
+from tfckpt.errors import CheckpointError
+from tfckpt.sinks.opening import is_address
 
 from ..conversion import ConversionOptions, convert_to_views
 from ..errors import ConversionError
 from ..families.averages import WEIGHTS_CHOICES
-from ..formats.files import is_output
+from ..formats.files import is_output, measure_output
 from ..loading import load_model
 from ..reporting.renderers import FORMATS as REPORTS
 from .options import (
@@ -24,8 +30,10 @@ from .options import (
     add_opening_options,
     add_part_option,
     format_command,
+    get_network_options,
     is_release,
     open_source,
+    parse_count,
 )
 
 HELP = """\
@@ -84,7 +92,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     graph.add_argument("--nchw", action="store_true", help="take and return images as NCHW instead of NHWC")
     sizes = parser.add_argument_group("sizes")
     batch = sizes.add_mutually_exclusive_group()
-    batch.add_argument("--batch", metavar="N", type=_parse_count, help="fixed number of images (default: any, or 1)")
+    batch.add_argument("--batch", metavar="N", type=parse_count, help="fixed number of images (default: any, or 1)")
     batch.add_argument("--dynamic-batch", action="store_true", help="any number of images, or fail")
     size = sizes.add_mutually_exclusive_group()
     size.add_argument(
@@ -101,7 +109,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="axes of an input that have any size, counted from 0; may be repeated",
     )
     output = parser.add_argument_group("output")
-    output.add_argument("--opset", metavar="N", type=_parse_count, help="ONNX opset, 18 or newer (default: 20)")
+    output.add_argument("--opset", metavar="N", type=parse_count, help="ONNX opset, 18 or newer (default: 20)")
     output.add_argument(
         "--style",
         choices=("modules", "plain"),
@@ -116,7 +124,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="images that int8 is calibrated with: a folder, or an .npz with images (NHWC)",
     )
     output.add_argument(
-        "--calibrate-images", metavar="N", type=_parse_count, default=200, help="at most this many (default: 200)"
+        "--calibrate-images", metavar="N", type=parse_count, default=200, help="at most this many (default: 200)"
     )
     output.add_argument(
         "--data",
@@ -132,7 +140,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     check = parser.add_argument_group("check")
     check.add_argument(
-        "--check", metavar="N", type=_parse_count, default=1, help="random inputs for each size (default: 1)"
+        "--check", metavar="N", type=parse_count, default=1, help="random inputs for each size (default: 1)"
     )
     check.add_argument(
         "--expect", metavar="FILE.npz", help="inputs and outputs by name that TensorFlow recorded, to compare with too"
@@ -203,8 +211,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _open(options: argparse.Namespace) -> Any:
     """Return SRC as a path, an open release, or what the options say about a network make of it."""
-    described = {name: getattr(options, name) for name in ("strides", "activation", "epsilon", "scope", "head", "part")}
+    described = {**get_network_options(options), "part": options.part}
     given = [f"--{name}" for name, value in described.items() if value is not None]
+    if is_output(options.source) or (not given and not is_release(options.source)):
+        _say_cost(options)
     if is_output(options.source):
         if not given:
             return options.source
@@ -214,11 +224,23 @@ def _open(options: argparse.Namespace) -> Any:
     if not given and not is_release(options.source):
         return options.source
     checkpoint, release = open_source(options.source, options)
+    say_transfer(checkpoint, options.output)
     if not given:
         return checkpoint
     with checkpoint:
         described |= {"weights": options.weights or "ema", "release": release}
         return convert_to_views(checkpoint, ConversionOptions(**described))
+
+
+def _say_cost(options: argparse.Namespace) -> None:
+    """Say what is read and written at addresses; a graph without a checkpoint is small."""
+    path = options.source
+    if is_output(path):
+        if is_address(options.output) and os.path.exists(path):
+            say_upload(options.output, measure_output(path))
+    elif is_address(path) or is_address(options.output):
+        with contextlib.suppress(CheckpointError), tfckpt.open(path, limits=get_limits(options)) as checkpoint:
+            say_transfer(checkpoint, options.output)
 
 
 class _Axes(NamedTuple):
@@ -264,10 +286,3 @@ def _parse_share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
     return share
-
-
-def _parse_count(text: str) -> int:
-    count = int(text) if text.isdecimal() and len(text) < 10 else 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return count

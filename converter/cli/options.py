@@ -20,6 +20,7 @@ from ..errors import ExportError, RulesError, UnknownModelError
 from ..model.config import ACTIVATIONS
 from ..releases.downloads import CACHE_VARIABLE, check_base_url, fetch
 from ..releases.table import RELEASES, find_close_releases, find_release
+from ..verification.devices import DEVICES
 from ..verification.modules import Interface
 from .progress import progress_bar
 
@@ -108,9 +109,7 @@ def add_graph_part(parser: argparse._ActionsContainer) -> None:
 
 def add_device_option(parser: argparse._ActionsContainer) -> None:
     """Add --device."""
-    parser.add_argument(
-        "--device", choices=("cpu", "cuda", "mps"), default="cpu", help="where the network runs (default: cpu)"
-    )
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where the network runs (default: cpu)")
 
 
 def add_key_option(parser: argparse.ArgumentParser) -> None:
@@ -222,6 +221,11 @@ def _parse_pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     return pairs
 
 
+def get_network_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_network_options` say, as arguments of `convert`."""
+    return {name: getattr(options, name) for name in ("strides", "activation", "epsilon", "scope", "head")}
+
+
 def require_one_way(options: argparse.Namespace) -> None:
     """Raise if options that describe a known network are mixed with --rules or --into."""
     if options.rules is None and options.into is None:
@@ -297,6 +301,14 @@ def _format_option(name: str, value: object) -> list[str]:
     if not text.startswith("-"):
         return [name, text]
     return [f"{name}={text}"] if name.startswith("--") else [name + text]
+
+
+def parse_count(text: str) -> int:
+    """Parse a number of 1 or more."""
+    count = int(text) if text.isdecimal() and len(text) < 10 else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return count
 
 
 def _parse_strides(text: str) -> tuple[int, ...]:

@@ -31,6 +31,7 @@ from .options import (
     add_part_option,
     add_release_option,
     add_rules_options,
+    get_network_options,
     open_source,
     require_one_way,
 )
@@ -111,11 +112,8 @@ def _print_network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, r
         ConversionOptions(
             model=options.model,
             weights=options.weights,
-            strides=options.strides,
-            activation=options.activation,
-            epsilon=options.epsilon,
-            scope=options.scope,
-            head=options.head,
+            **get_network_options(options),
+            graph=options.graph,
             release=options.release or release,
             part=options.part,
         ),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 
 import tfckpt
+from tfckpt.cli.costs import say_transfer, say_upload
 from tfckpt.cli.opening import add_limit_option, get_limits
 from tfckpt.cli.render import say, to_json, wrap
 from tfckpt.errors import pluralize
+from tfckpt.sinks.opening import is_address
 
+from ..formats.files import measure_output
 from ..reverting import FAMILIES, RevertReport, revert
 from .options import add_key_option
 
@@ -81,6 +85,9 @@ def run(options: argparse.Namespace) -> int:
             like = tfckpt.open(options.like, limits=get_limits(options))
             for note in like.notes:
                 say(note)
+            say_transfer(like, options.output)
+        elif is_address(options.output) and os.path.exists(options.source):
+            say_upload(options.output, measure_output(options.source))
         report = revert(
             options.source,
             options.output,

@@ -7,6 +7,7 @@ import os
 
 import tfckpt
 from tfckpt.cli import render
+from tfckpt.cli.costs import say_transfer
 from tfckpt.errors import MissingDependencyError
 from tfckpt.files.atomic import strip_separators
 
@@ -36,6 +37,7 @@ from .options import (
     add_part_option,
     add_rules_options,
     get_interface,
+    get_network_options,
     open_source,
     require_one_way,
 )
@@ -62,6 +64,8 @@ can change it too, and only a comparison with SRC is independent of it.
 The exit code is 0 if everything agrees, 1 if something differs, and 5 if OUT is alone and has no record.
 """
 _LARGEST_SIZE = 4096
+#: How often each tensor is read: once to compare it with the output, and once by the graph.
+_PASSES = 2
 #: Columns of the titles.
 _INDENT = 10
 
@@ -147,16 +151,13 @@ def run(options: argparse.Namespace) -> int:
             raise ExportError("the report and the output cannot be the same file", path=options.output)
     checkpoint, _ = open_source(options.source, options)
     with checkpoint:
+        say_transfer(checkpoint, passes=1 if options.weights_only else _PASSES)
         with progress_bar("comparing") as progress:
             weights = verify_weights(
                 checkpoint,
                 options.output,
                 weights=options.weights,
-                strides=options.strides,
-                activation=options.activation,
-                epsilon=options.epsilon,
-                scope=options.scope,
-                head=options.head,
+                **get_network_options(options),
                 part=options.part,
                 rules=options.rules,
                 into=None if options.into is None else import_module(options.into),

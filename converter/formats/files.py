@@ -60,6 +60,7 @@ __all__ = [
     "choose_format",
     "is_folder_name",
     "is_output",
+    "measure_output",
     "name_natively",
     "read_native",
     "read_network",
@@ -207,6 +208,13 @@ def is_output(path: PathLike) -> bool:
         return _find_weights(path) is not None
     has_ending = path.endswith(sharded.INDEX_ENDING) or os.path.splitext(path)[1].lower() in FORMATS
     return has_ending or pth.is_training_file(path)
+
+
+def measure_output(path: PathLike) -> int:
+    """Return the size of a file, or of all files in a folder, in bytes."""
+    if not os.path.isdir(path):
+        return os.stat(path).st_size
+    return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
 
 
 def read_output(path: PathLike) -> TensorFile:

@@ -7,7 +7,7 @@ import argparse
 from ..writing.edit import copy
 from . import opening, render
 from .command import report_misuse
-from .executors import say_transfer
+from .costs import say_transfer
 from .outputs import add_output_options, add_selection_options, check_target, format_summary, get_state_update
 
 HELP = """\
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     progress = render.Progress("copying")
     try:
         with opening.open_checkpoint(options.source, options) as checkpoint:
-            say_transfer(checkpoint, options.source, options.target)
+            say_transfer(checkpoint, options.target)
             report = copy(
                 checkpoint,
                 options.target,

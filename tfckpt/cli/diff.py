@@ -13,6 +13,7 @@ from ..errors import pluralize, printable
 from ..tensors.info import TensorInfo
 from . import opening, render
 from .command import report_misuse
+from .costs import say_transfer
 from .report import check_page_name, write_page
 
 HELP = """\
@@ -62,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
         opening.open_checkpoint(options.first, options) as first,
         opening.open_checkpoint(options.second, options) as second,
     ):
+        say_transfer([first, second], passes=1 if options.report is None else 2)
         try:
             comparison = compare(
                 first,

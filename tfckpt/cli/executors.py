@@ -1,27 +1,18 @@
-"""Options of verbs that run many tasks, the executor that they choose, and what a job will cost."""
+"""Options of verbs that run many tasks, and the executor that they choose."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..errors import pluralize
-from ..sinks.opening import is_address
 from ..storage.base import PIECE_BYTES
 from ..tensors.reading import CONNECTIONS
 from . import render
 
 if TYPE_CHECKING:
-    from ..checkpoint import Checkpoint
-    from ..jobs.plan import FilePlan
     from ..jobs.running import Executor
-
-
-#: What large stores take for a GB that leaves their region.
-_EGRESS_DOLLARS = 0.09
 
 
 def add_executor_options(parser: argparse._ActionsContainer) -> None:
@@ -82,31 +73,6 @@ def open_executor(options: argparse.Namespace, *, prefix: str) -> Iterator[Execu
     give_back_buffers()  # one worker is this process
     with LocalProcesses(options.workers) as processes:
         yield processes
-
-
-def say_cost(plan: FilePlan) -> None:
-    """Say what a job will read, write and request, and what reading costs from outside the region of a store."""
-    cost = plan.estimate
-    egress = cost.read_bytes / 10**9 * _EGRESS_DOLLARS
-    price = f"; from outside the region about ${egress:,.2f}" if is_address(plan.source) and egress >= 0.01 else ""
-    render.say(f"reads {render.format_size(cost.read_bytes)}, about {cost.get_requests:,} requests{price}")
-    files = pluralize(len(plan.tasks), "file")
-    render.say(f"writes {render.format_size(cost.written_bytes)} to {files}, about {cost.put_requests:,} requests")
-
-
-def say_transfer(checkpoint: Checkpoint, source: str, output: str) -> None:
-    """Say what a verb without tasks will read or write at addresses, at most; nothing if all is local."""
-    if not (is_address(source) or is_address(output)):
-        return
-    nbytes = sum(info.nbytes for info in checkpoint.infos())
-    if is_address(source):
-        requests = math.ceil(nbytes / PIECE_BYTES) + len(checkpoint.files) + 2
-        render.say(f"reads up to {render.format_size(nbytes)}, about {requests:,} requests")
-    if is_address(output):
-        from ..sinks.objects import PART_BYTES  # imports what only addresses need
-
-        requests = math.ceil(nbytes / PART_BYTES) + 4
-        render.say(f"writes up to {render.format_size(nbytes)}, about {requests:,} requests")
 
 
 def parse_count(text: str) -> int:

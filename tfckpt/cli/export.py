@@ -9,14 +9,13 @@ from ..errors import CorruptionError, pluralize
 from ..writing.export import ExportReport, export
 from . import opening, render
 from .command import choose_exit_code, report_misuse
+from .costs import say_job, say_transfer
 from .executors import (
     add_connections_option,
     add_executor_options,
     add_piece_option,
     is_requested,
     open_executor,
-    say_cost,
-    say_transfer,
 )
 from .outputs import add_export_options, add_selection_options, get_export_options
 
@@ -68,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         return _run_job(options)
     progress = render.Progress("exporting")
     with opening.open_checkpoint(options.path, options) as checkpoint:
-        say_transfer(checkpoint, options.path, options.output)
+        say_transfer(checkpoint, options.output, passes=2 if options.salvage else 1)
         try:
             report = export(
                 checkpoint,
@@ -104,7 +103,7 @@ def _run_job(options: argparse.Namespace) -> int:
         **get_export_options(options),
     )
     check_output(plan, restart=options.restart, overwrite=options.force, output=options.output)
-    say_cost(plan)
+    say_job(plan)
     progress = render.Progress("exporting")
     try:
         with open_executor(options, prefix="tfckpt-export") as executor:

@@ -9,6 +9,7 @@ from ..errors import NameConflictError, pluralize, printable
 from ..writing.edit import merge
 from . import opening, render
 from .command import report_misuse
+from .costs import say_transfer
 from .outputs import add_output_options, check_target, format_summary, get_state_update
 
 HELP = """\
@@ -42,8 +43,10 @@ def run(options: argparse.Namespace) -> int:
     progress = render.Progress("merging")
     try:
         with contextlib.ExitStack() as stack:
+            checkpoints = [stack.enter_context(opening.open_checkpoint(source, options)) for source in options.sources]
+            say_transfer(checkpoints, options.target)
             report = merge(
-                [stack.enter_context(opening.open_checkpoint(source, options)) for source in options.sources],
+                checkpoints,
                 options.target,
                 shards=options.shards,
                 checkpoint_state=get_state_update(options),

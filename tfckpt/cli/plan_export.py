@@ -8,7 +8,7 @@ from ..errors import pluralize
 from ..files.atomic import atomic_file
 from . import opening, render
 from .command import report_misuse
-from .executors import say_cost
+from .costs import say_job
 from .outputs import add_export_options, add_selection_options, get_export_options
 
 HELP = """\
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         salvage=options.salvage,
         **get_export_options(options),
     )
-    say_cost(plan)
+    say_job(plan)
     for reason, names in plan.left_out.items():
         render.say(f"left out: {len(names):,} ({reason})")
     if options.plan is None:

@@ -8,6 +8,7 @@ import os
 from ..files.atomic import atomic_file, strip_separators
 from . import opening, render
 from .command import report_misuse
+from .costs import say_transfer
 
 HELP = """\
 Write one self-contained HTML page about any checkpoint.
@@ -40,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     check_page_name(options.output)
     progress = render.Progress("reading")
     with opening.open_checkpoint(options.path, options) as checkpoint:
+        say_transfer(checkpoint)
         try:
             surveyed = survey(checkpoint, progress=progress)
         finally:

@@ -14,6 +14,7 @@ from ..storage.local import LocalStorage
 from ..writing.edit import replace
 from . import opening, render
 from .command import report_misuse
+from .costs import say_transfer
 from .outputs import add_output_options, check_target, format_summary, get_state_update
 
 HELP = """\
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
     progress = render.Progress("copying")
     try:
         with opening.open_checkpoint(options.source, options) as checkpoint:
+            say_transfer(checkpoint, options.output)
             report = replace(
                 checkpoint,
                 values,

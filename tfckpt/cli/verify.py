@@ -8,6 +8,7 @@ from ..checks.integrity import Verification, verify
 from ..errors import pluralize, printable
 from . import opening, render
 from .command import choose_exit_code
+from .costs import say_transfer, say_verification
 from .executors import add_connections_option, add_executor_options, add_piece_option, is_requested, open_executor
 
 HELP = """\
@@ -58,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _verify_here(options: argparse.Namespace, progress: render.Progress) -> tuple[str, Verification]:
     with opening.open_checkpoint(options.path, options) as checkpoint:
+        say_transfer(checkpoint)
         return checkpoint.prefix, verify(checkpoint, progress=progress)
 
 
@@ -70,7 +72,7 @@ def _verify_by_tasks(options: argparse.Namespace, progress: render.Progress) -> 
         connections=options.connections,
         piece_bytes=options.piece_size,
     )
-    render.say(f"reads {render.format_size(plan.nbytes)} in {pluralize(len(plan.tasks), 'task')}")
+    say_verification(plan)
     with open_executor(options, prefix="tfckpt-verify") as executor:
         return plan.prefix, run_verify(plan, executor, progress=progress)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from .._typing import PathLike, Progress
@@ -48,6 +49,11 @@ class VerifyPlan:
     def nbytes(self) -> int:
         """The bytes of all tensors."""
         return sum(task.nbytes for task in self.tasks)
+
+    @property
+    def requests(self) -> int:
+        """About how many requests all tasks send to a remote source: for pieces and for the index."""
+        return sum(math.ceil(task.nbytes / task.piece_bytes) + 3 for task in self.tasks)
 
 
 def plan_verify(
