@@ -83,12 +83,12 @@ class Preprocessing:
             "ceil": f"center crop {self.crop_fraction:.3f}",
         }[self.crop]
         pixels = {
-            _128: "(x - 128) / 128",
-            _127: "(x - 127.5) / 127.5",
-            _LITE_MEAN: "(x - 127) / 128",
-            _IMAGENET_MEAN: "ImageNet mean and deviation",
+            (_128, _128): "(x - 128) / 128",
+            (_127, _127): "(x - 127.5) / 127.5",
+            (_LITE_MEAN, _128): "(x - 127) / 128",
+            (_IMAGENET_MEAN, _IMAGENET_STD): "ImageNet mean and deviation",
         }
-        normalization = pixels.get(self.mean, f"(x - {_format(self.mean)}) / {_format(self.std)}")
+        normalization = pixels.get((self.mean, self.std), f"(x - {_format(self.mean)}) / {_format(self.std)}")
         return f"{crop}, {self.resize.replace('-', ' ')} to {self.size}, {normalization}"
 
     @property

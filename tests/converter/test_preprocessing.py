@@ -7,6 +7,7 @@ Both sides compute in float32. The tolerance covers the order of additions, but 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import random
@@ -399,3 +400,12 @@ def test_weights_with_invalid_preprocessing_are_rejected(tmp_path: pathlib.Path)
         preprocessing_of(path)
 
     assert caught.value.path == str(path)
+
+
+def test_a_usual_normalization_is_named_only_if_mean_and_deviation_are_its_own() -> None:
+    """Settings of the user's own may share the mean of a recipe."""
+    usual = get_recipe("v2", 224)
+    own = dataclasses.replace(usual, std=(1.0, 1.0, 1.0))
+
+    assert usual.describe().endswith("(x - 128) / 128")
+    assert own.describe().endswith("(x - [128, 128, 128]) / [1, 1, 1]")
