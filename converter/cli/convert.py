@@ -21,16 +21,13 @@ from tfckpt.cli.executors import (
 from tfckpt.cli.render import parse_size, say, wrap
 from tfckpt.sinks.staging import staged
 
-from ..conversion import ConversionOptions, ConversionResult, convert_to_views
+from ..conversion import ConversionResult, convert_to_views
 from ..errors import ExportError, UnknownModelError
 from ..exporting import Changes, check_report, prepare, writing_report
-from ..families.averages import WEIGHTS_CHOICES
 from ..formats.changes import DTYPES
 from ..formats.files import Output, check_output, measure_output, write_output
 from ..images.labels import read_labels
 from ..libraries.models import TARGETS
-from ..mapping.modules import import_module
-from ..model.architectures import CONFIGS
 from ..releases.table import find_preprocessing
 from ..reporting.record import build_report
 from ..reporting.renderers import FORMATS as REPORTS
@@ -38,16 +35,11 @@ from ..reporting.renderers import to_json
 from ..verification.publishing import Prover
 from .options import (
     SOURCE_HELP,
-    add_graph_option,
+    add_conversion_options,
     add_interface_options,
-    add_network_options,
-    add_opening_options,
-    add_part_option,
-    add_release_option,
-    add_rules_options,
     format_command,
+    get_conversion_options,
     get_interface,
-    get_network_options,
     open_source,
     require_one_way,
 )
@@ -101,25 +93,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         required=True,
         help="file to write, ending in .safetensors, .pth or .npz, or a folder (no ending)",
     )
-    parser.add_argument(
-        "--weights",
-        choices=WEIGHTS_CHOICES,
-        default="ema",
-        help="moving averages, if there are any, or raw values (default: ema)",
-    )
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        choices=("auto", *CONFIGS),
-        default="auto",
-        help="published network to expect, such as efficientnetv2-s (default: auto, from names and shapes)",
-    )
-    add_network_options(parser)
-    add_part_option(parser)
-    add_graph_option(parser)
-    add_release_option(parser)
-    add_opening_options(parser)
-    add_rules_options(parser)
+    add_conversion_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--target",
@@ -196,7 +170,7 @@ def _convert(options: argparse.Namespace, output: str) -> str:
     with checkpoint:
         say_transfer(checkpoint, options.output, passes=1 if options.no_proof else _PASSES)
         with _suggesting_export(checkpoint, options), progress_bar("reading") as progress:
-            result = convert_to_views(checkpoint, _get_conversion_options(options, release), progress=progress)
+            result = convert_to_views(checkpoint, get_conversion_options(options, release), progress=progress)
         prepared = prepare(
             result,
             target=options.target,
@@ -238,7 +212,7 @@ def _run_job(options: argparse.Namespace) -> int:
             plan = plan_convert(
                 checkpoint,
                 options.output,
-                _get_conversion_options(options, release),
+                get_conversion_options(options, release),
                 Changes(options.target, options.dtype, options.num_classes, options.fuse_bn),
                 shard_size=options.shard_size,
                 labels=labels,
@@ -270,20 +244,6 @@ def _run_job(options: argparse.Namespace) -> int:
     if report.skipped:
         say(f"{report.skipped:,} of {len(plan.tasks):,} files were there already")
     return 0
-
-
-def _get_conversion_options(options: argparse.Namespace, release: str | None) -> ConversionOptions:
-    uses_rules = options.rules is not None or options.into is not None
-    return ConversionOptions(
-        model=options.model,
-        weights=options.weights,
-        **get_network_options(options),
-        release=None if uses_rules else options.release or release,
-        rules=options.rules,
-        into=None if options.into is None else import_module(options.into),
-        graph=options.graph,
-        part=options.part,
-    )
 
 
 def _make_prover(

@@ -16,7 +16,11 @@ from tfckpt.cli.opening import add_limit_option, get_limits
 from tfckpt.cli.render import say
 from tfckpt.errors import CheckpointNotFoundError, printable
 
+from ..conversion import ConversionOptions
 from ..errors import ExportError, RulesError, UnknownModelError
+from ..families.averages import WEIGHTS_CHOICES
+from ..mapping.modules import import_module
+from ..model.architectures import CONFIGS
 from ..model.config import ACTIVATIONS
 from ..releases.downloads import CACHE_VARIABLE, check_base_url, fetch
 from ..releases.table import RELEASES, find_close_releases, find_release
@@ -187,6 +191,29 @@ def add_rules_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_conversion_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that decide what a conversion reads, and how its tensors are assigned."""
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS_CHOICES,
+        default="ema",
+        help="moving averages, if there are any, or raw values (default: ema)",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        choices=("auto", *CONFIGS),
+        default="auto",
+        help="published network to expect, such as efficientnetv2-s (default: auto, from names and shapes)",
+    )
+    add_network_options(parser)
+    add_part_option(parser)
+    add_graph_option(parser)
+    add_release_option(parser)
+    add_opening_options(parser)
+    add_rules_options(parser)
+
+
 def add_interface_options(parser: argparse.ArgumentParser, *, probe: bool = True) -> None:
     """Add --compare, and --probe unless the verb has one."""
     if probe:
@@ -224,6 +251,21 @@ def _parse_pairs(texts: list[str] | None, option: str) -> dict[str, str]:
 def get_network_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what the options of `add_network_options` say, as arguments of `convert`."""
     return {name: getattr(options, name) for name in ("strides", "activation", "epsilon", "scope", "head")}
+
+
+def get_conversion_options(options: argparse.Namespace, release: str | None) -> ConversionOptions:
+    """Return what the options of `add_conversion_options` say; `release` is that of SRC if it names one."""
+    uses_rules = options.rules is not None or options.into is not None
+    return ConversionOptions(
+        model=options.model,
+        weights=options.weights,
+        **get_network_options(options),
+        release=None if uses_rules else options.release or release,
+        rules=options.rules,
+        into=None if options.into is None else import_module(options.into),
+        graph=options.graph,
+        part=options.part,
+    )
 
 
 def require_one_way(options: argparse.Namespace) -> None:

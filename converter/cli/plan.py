@@ -10,9 +10,8 @@ import tfckpt
 from tfckpt.cli.render import format_table, get_width, say, to_json, wrap
 from tfckpt.errors import pluralize, printable
 
-from ..conversion import ConversionOptions, RulesDraft, draft_by_rules, plan_conversion
+from ..conversion import RulesDraft, draft_by_rules, plan_conversion
 from ..errors import Ambiguity, Mismatch, Missing, Unmapped
-from ..families.averages import WEIGHTS_CHOICES
 from ..families.search import TITLES
 from ..mapping.constants import format_value
 from ..mapping.modules import import_module
@@ -21,17 +20,11 @@ from ..mapping.planning import Source
 from ..mapping.proposals import Proposal, explain_nothing, propose
 from ..mapping.rules import NAMES, RuleSet
 from ..mapping.rules_file import read_rules, to_toml
-from ..model.architectures import CONFIGS
 from ..networks.tables import NETWORKS
 from .options import (
     SOURCE_HELP,
-    add_graph_option,
-    add_network_options,
-    add_opening_options,
-    add_part_option,
-    add_release_option,
-    add_rules_options,
-    get_network_options,
+    add_conversion_options,
+    get_conversion_options,
     open_source,
     require_one_way,
 )
@@ -60,21 +53,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description=HELP,
     )
     parser.add_argument("source", metavar="SRC", help=SOURCE_HELP)
-    parser.add_argument(
-        "--weights",
-        choices=WEIGHTS_CHOICES,
-        default="ema",
-        help="moving averages, if there are any, or raw values (default: ema)",
-    )
-    parser.add_argument(
-        "--model", metavar="NAME", choices=("auto", *CONFIGS), default="auto", help="published network to expect"
-    )
-    add_network_options(parser)
-    add_part_option(parser)
-    add_graph_option(parser)
-    add_release_option(parser)
-    add_opening_options(parser)
-    add_rules_options(parser)
+    add_conversion_options(parser)
     parser.add_argument(
         "--names",
         choices=NAMES,
@@ -107,17 +86,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _print_network(checkpoint: tfckpt.Checkpoint, options: argparse.Namespace, release: str | None) -> int:
     """Print the plan for a network of a known family; `release` is the release that was downloaded, or None."""
-    planned = plan_conversion(
-        checkpoint,
-        ConversionOptions(
-            model=options.model,
-            weights=options.weights,
-            **get_network_options(options),
-            graph=options.graph,
-            release=options.release or release,
-            part=options.part,
-        ),
-    )
+    planned = plan_conversion(checkpoint, get_conversion_options(options, release))
     if options.show_rules:
         print(to_toml(planned.rules), end="")
     elif options.json:

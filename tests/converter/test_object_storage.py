@@ -10,6 +10,7 @@ import pytest
 import converter
 import converter.cli
 import tfckpt
+from tests.conftest import slow
 from tests.contracts.server import serving
 from tests.tfckpt.jobs.helpers import counting_store
 from tfckpt.cli.render import format_size
@@ -52,7 +53,7 @@ def test_export_writes_to_an_address(result: converter.ConversionResult) -> None
         ("convert SRC -o NEW.safetensors", 3),
         ("verify SRC OUT --weights-only", 1),
         ("verify SRC OUT", 2),
-        ("export SRC -o NEW.pt2", 1),
+        slow("export SRC -o NEW.pt2", 1),
         ("revert OUT -o NEW --like SRC", 1),
     ],
 )
