@@ -133,11 +133,11 @@ def test_photo_needs_little_time_and_memory(name: str) -> None:
     photo = np.broadcast_to(np.arange(4000, dtype=np.uint8)[None, :, None], (3000, 4000, 3))
     settings = get_recipe(name, 384)
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
 
     preprocess(photo, settings)
 
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert seconds < 5

@@ -47,12 +47,12 @@ def test_hostile_name_is_matched_quickly(pattern: str, part: str, length: int) -
     """The slowest patterns that are allowed take about 0.1 s on their worst names."""
     allowed = RuleSet(name="", version="", rules=(Rule(pattern, "target"),))
     name = (part * length)[:length]
-    start = time.perf_counter()
+    start = time.process_time()
 
     for ending in ("", "z", "/z", "a", "/z/"):
         Pattern(allowed.rules[0].source, WORDS).match(name + ending)
 
-    assert time.perf_counter() - start < 5  # without the limit: minutes or more
+    assert time.process_time() - start < 5  # without the limit: minutes or more
 
 
 def test_two_groups_with_dots_match_a_name_of_100_parts() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import pickle
 import signal
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_errors_in_a_worker_are_raised_with_their_place_there(processes: LocalPr
         processes.submit(fail_in_ways, "bug").result()
     assert "fail_in_ways" in str(caught.value.__cause__)
     for function, argument in ((fail_in_ways, "result"), (fail_in_ways, lambda: None)):
-        with pytest.raises(Exception, match="pickle"):
+        with pytest.raises((pickle.PicklingError, AttributeError)):  # it depends on the version of Python
             processes.submit(function, argument).result()
     assert processes.submit(abs, -3).result() == 3
 

@@ -231,11 +231,11 @@ def test_many_slices_are_checked_quickly() -> None:
     count = 20_000
     pieces = slices(*[box for n in range(1, count) for box in (((0, n), (n, 1)), ((n, count - n), (n, 1)))])
     pieces += slices(((0, count), (0, 1)))
-    start = time.perf_counter()
+    start = time.process_time()
 
     check_cover(pieces, (count, count))
 
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 def test_slices_that_divide_many_dimensions_are_refused() -> None:

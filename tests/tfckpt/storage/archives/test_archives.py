@@ -466,11 +466,11 @@ def test_concatenated_compressed_streams_are_read_as_one(pack: Callable[[bytes],
 def test_many_empty_streams_take_linear_time(pack: Callable[[bytes], bytes]) -> None:
     """The input left after a stream is not copied repeatedly: that took 2 to 6 seconds per MB."""
     data = pack(tar_of(FILES)) + pack(b"") * 60_000
-    start = time.perf_counter()
+    start = time.process_time()
 
     assert read_member(open_archive(data), SHARD) == FILES[SHARD]
 
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_tar_header_with_an_invalid_checksum_is_corruption() -> None:
