@@ -66,5 +66,5 @@ def describe_wrong_download(source: ByteSource) -> str:
 
 def _describe_by_name(path: str) -> str:
     if path.endswith(".pb"):
-        return "probably a graph (.pb); a frozen graph stores its values as constants"
+        return "probably a graph (.pb), whose values are constants if it is frozen; tf2torch inspect and export take it"
     return UNKNOWN
