@@ -47,7 +47,7 @@ _FUNCTIONS = {"sym_max": "max", "sym_min": "min", "sym_int": "int", "sym_float":
 
 def read_program(program: torch.export.ExportedProgram) -> Network:
     """Return an exported program as a network; raise `GraphError` for what source cannot say."""
-    if any(_is_mutable(node.target) and not _is_last_use(node) for node in program.graph.nodes):
+    if not _is_functional(program.graph):
         # Without operations in place, but also without whole layers, such as a batch norm.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of torch 2.13 about its own code
@@ -92,15 +92,24 @@ def _is_mutable(target: object) -> bool:
     return target._schema.is_mutable
 
 
-def _is_last_use(node: torch.fx.Node) -> bool:
-    """Return whether an operation in place may be replaced by the one that makes a tensor, such as `silu_` by `silu`.
+def _is_functional(graph: torch.fx.Graph) -> bool:
+    """Return whether every operation in place may be replaced by the one that makes a tensor, as `silu_` by `silu`.
 
     It may if its input is a result of its own, without views, that no later operation has.
     """
-    changed = node.args[0] if node.args else None
-    if _without_effect(node.target) is None or not isinstance(changed, torch.fx.Node) or _may_be_view(changed):
-        return False
-    return not any(user is not node and (user > node or _may_be_view(user)) for user in changed.users)
+    own: set[torch.fx.Node] = set()  # results that share memory with no other
+    for node in graph.nodes:
+        if not _is_mutable(node.target):
+            if _makes_tensor(node):
+                own.add(node)
+            continue
+        changed = node.args[0] if node.args else None
+        if _without_effect(node.target) is None or not isinstance(changed, torch.fx.Node) or changed not in own:
+            return False
+        if any(user is not node and (user > node or user not in own) for user in changed.users):
+            return False
+        own.add(node)
+    return True
 
 
 def _without_effect(target: Any) -> torch._ops.OpOverload | None:
@@ -111,18 +120,16 @@ def _without_effect(target: Any) -> torch._ops.OpOverload | None:
     return getattr(getattr(torch.ops.aten, name[:-1], None), target._overloadname, None)
 
 
-def _may_be_view(node: torch.fx.Node) -> bool:
-    """Return whether a result may share memory with an argument; that of an operation in place may not, if replaced."""
+def _makes_tensor(node: torch.fx.Node) -> bool:
+    """Return whether an operation's result shares no memory with its arguments."""
     target = node.target
     if node.op != "call_function" or not isinstance(target, torch._ops.OpOverload):
-        return True
-    if _is_mutable(target):
-        return not _is_last_use(node)
-    if target in _NEVER_VIEWS:
         return False
+    if target in _NEVER_VIEWS:
+        return True
     name = target.name()  # type: ignore[no-untyped-call]
     is_composed = torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd")
-    return is_composed or any(result.alias_info is not None for result in target._schema.returns)
+    return not is_composed and all(result.alias_info is None for result in target._schema.returns)
 
 
 def _read_call(fx_node: Any, known: dict[Any, Node]) -> Node:
