@@ -74,7 +74,7 @@ $(VENV)-scale/.installed: setup.cfg constraints.txt
 	@touch $@
 
 # The tests that need no torch, with every interpreter that is there, and the oldest and newest releases that setup.cfg
-# admits; about a minute and a half a combination, and a table in the end.
+# admits; about three minutes a combination on two cores, and a table in the end.
 test-matrix:
 	$(PYTHON) -m tests.matrix
 
