@@ -48,7 +48,7 @@ def test_nan_differs_from_the_graph() -> None:
 
 
 def test_predictions_are_the_largest_value_of_each_row() -> None:
-    """Infinite values are the largest; NaN is no value at all."""
+    """An infinite value counts as the largest one; logits with NaN predict nothing."""
     rows = np.array([[1.0, 2.0, 0.0], [np.inf, 2.0, 0.0], [np.nan, 2.0, 0.0], [-np.inf, -np.inf, 0.0]])
 
     assert predict_classes(rows).tolist() == [1, 0, -1, 2]
