@@ -38,6 +38,8 @@ from .variables import (
 
 _SEED = 0
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
+#: Plans that are remembered: a proof makes a few, and who fetches every tensor of a graph would fill the memory.
+_KEPT_SURVEYS = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -284,16 +286,20 @@ class ReferenceGraph:
         dropout: bool = False,
         keeps_state: bool = False,
     ) -> Survey:
-        """Return the plan for some fetches, with everything that prevents it from being run; it is made once.
+        """Return the plan for some fetches, with everything that prevents it from being run; the last few are kept.
 
         With `keeps_state` it changes all variables that TensorFlow changes, else only those that are read afterwards.
         """
         key = tuple(fetches), tuple(feeds.items()), dropout, keeps_state
-        if key not in self._surveys:
+        survey = self._surveys.get(key)
+        if survey is None:
             planner = Planner(self._with_dropout if dropout else self._program, self.limits, keeps_state=keeps_state)
             plan = planner.plan(fetches, feeds)
-            self._surveys[key] = Survey(plan, dict(planner.unsupported), planner.changed)
-        return self._surveys[key]
+            survey = Survey(plan, dict(planner.unsupported), planner.changed)
+            if len(self._surveys) >= _KEPT_SURVEYS:
+                self._surveys.clear()
+            self._surveys[key] = survey
+        return survey
 
     def plan(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import keyword
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from converter.engine import ReferenceGraph, graph_module
 from converter.engine.ports import make_identifiers
+from converter.engine.reference_graph import Survey
 from converter.errors import FeedError, GraphError, TensorNameError
 from tests.converter.exported import export_to_onnx
 from tfckpt.graphs.meta_graph import Signature, SignatureTensor
@@ -313,3 +315,22 @@ def test_range_of_a_quantization_may_be_a_weight() -> None:
 
     assert {name for name, _ in module.named_parameters()} == {"low", "high"}
     assert torch.equal(program(x), torch.tensor(loaded.run("z", {"x": x.numpy()})))
+
+
+def test_few_plans_are_kept() -> None:
+    """Each fetch of another tensor makes a plan, which nobody may use again; the results stay right."""
+    count = 50
+    loaded = graph(placeholder("x", -1), *(node(f"y{n}", "Neg", "x" if n == 0 else f"y{n - 1}") for n in range(count)))
+    x = np.float32([1, 2])
+    before = _count_surveys()
+
+    for n in range(count):
+        assert loaded.run([f"y{n}:0"], {"x:0": x})[0].tolist() == [(-1.0) ** (n + 1), 2 * (-1.0) ** (n + 1)]
+
+    assert loaded.survey(["y49:0"], {"x:0": None}) is loaded.survey(["y49:0"], {"x:0": None})
+    assert 0 < _count_surveys() - before <= 17
+
+
+def _count_surveys() -> int:
+    gc.collect()
+    return sum(type(thing) is Survey for thing in gc.get_objects())
