@@ -9,6 +9,7 @@ import re
 from typing import Any, NamedTuple
 
 import tfckpt
+from tfckpt.addresses import plain_address
 from tfckpt.cli.costs import say_transfer, say_upload
 from tfckpt.cli.opening import get_limits
 from tfckpt.cli.render import say, to_json, wrap
@@ -232,9 +233,18 @@ def _open(options: argparse.Namespace) -> Any:
         return convert_to_views(checkpoint, ConversionOptions(**described))
 
 
+#: Archives by their names; to look at what is inside one at an address is to download it.
+_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz)(!|$)", re.IGNORECASE)
+
+
 def _say_cost(options: argparse.Namespace) -> None:
-    """Say what is read and written at addresses; a graph without a checkpoint is small."""
+    """Say what is read and written at addresses; a graph without a checkpoint is small.
+
+    Nothing is said about an archive at an address, which would be downloaded for it.
+    """
     path = options.source
+    if is_address(path) and _ARCHIVE.search(plain_address(path)):
+        return
     if is_output(path):
         if is_address(options.output) and os.path.exists(path):
             say_upload(options.output, measure_output(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pathlib
 import re
 
@@ -10,6 +11,7 @@ import pytest
 import converter
 import converter.cli
 import tfckpt
+from converter.cli import export
 from tests.conftest import slow
 from tests.contracts.server import serving
 from tests.tfckpt.jobs.helpers import counting_store
@@ -94,3 +96,14 @@ def test_weights_are_reverted_to_an_address(
             assert "writes up to " in printed.err
             assert "password" not in printed.out + printed.err
             assert store.list(f"bucket/{name}") == ["model.data-00000-of-00001", "model.index"]
+
+
+@pytest.mark.parametrize(("source", "is_read"), [("model.ckpt-322", True), ("model.tar.gz", False)])
+def test_no_archive_is_downloaded_to_say_what_an_export_reads(source: str, is_read: bool, digits: pathlib.Path) -> None:
+    """The index of a checkpoint is; an archive would be downloaded once more than for the export itself."""
+    files = {path.name: path.read_bytes() for path in digits.parent.glob(f"{digits.name}.*")}
+    with serving(files) as server:
+        options = argparse.Namespace(source=server.url + source, output="net.pt2", limit=[])
+        export._say_cost(options)
+
+        assert bool(server.requests) == is_read
